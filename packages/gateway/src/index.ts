@@ -1,0 +1,1 @@
+export type { GatewayEvent } from './events.ts';

@@ -1,0 +1,46 @@
+import type { CulvertError } from '@culvert/protocol';
+import type { Grant } from '@culvert/protocol/grant';
+import type { Principal } from '../auth/principal.ts';
+import type { ControlProtocol } from '../observe/events.ts';
+
+/** A stream request as the hub makes it to a device. */
+export interface Offer {
+  readonly streamId: string;
+  readonly streamName: string;
+  /** The device's grant. */
+  readonly grant: Grant;
+  /** The name of the principal who asks. */
+  readonly caller: string;
+}
+
+/** What the device said. */
+export type Answer = { readonly accepted: true } | { readonly accepted: false; readonly reason: string };
+
+/** A device's live, authenticated connection to the hub, on which it is offered streams. One implementation per dialect. */
+export interface ControlChannel {
+  readonly deviceId: string;
+  readonly principal: Principal;
+  readonly protocol: ControlProtocol;
+  readonly remoteAddress: string;
+  /** Milliseconds since the epoch. */
+  readonly connectedAt: number;
+  /** Whether the device has said that it takes offers (MQTT: subscribed). It may begin to, and stop, at any time. */
+  readonly takesOffers: boolean;
+  /**
+   * Offers a stream and waits for the answer, for as long as `signal` and the channel live.
+   * @throws the signal's reason; CulvertError `device_gone` when the channel ends meanwhile or takes no offers; `too_many_requests`
+   */
+  offer(offer: Offer, signal: AbortSignal): Promise<Answer>;
+  /** Ends the channel, telling the device why where its dialect can. Idempotent. */
+  close(error: CulvertError): void;
+  /** Resolves, once, with why the channel ended; never rejects. */
+  readonly closed: Promise<CulvertError>;
+}
+
+/** What a door does with a channel once its device has proved who it is. */
+export interface ChannelRegistrar {
+  /** The channel is live. An older channel of the same device is taken over. */
+  attach(channel: ControlChannel): void;
+  /** The channel's `takesOffers` changed. */
+  offersChanged(channel: ControlChannel): void;
+}

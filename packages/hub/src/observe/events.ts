@@ -1,0 +1,72 @@
+import type { GatewayEvent } from '@culvert/gateway';
+import type { ErrorCode } from '@culvert/protocol';
+
+/** How a control channel is carried. */
+export type ControlProtocol = 'mqtt' | 'mqtt-ws';
+
+/** Everything that happens in a hub, as one union: logs, metrics, audit and live view are its subscribers, so they cannot disagree. */
+export type HubEvent =
+  | { readonly type: 'hub-started'; readonly hostName: string; readonly address: string }
+  | { readonly type: 'hub-draining' }
+  | { readonly type: 'hub-stopped' }
+  | { readonly type: 'certificate-loaded'; readonly notAfter: string; readonly from: string }
+  | { readonly type: 'certificate-kept'; readonly problem: string }
+  | {
+      readonly type: 'connection-refused';
+      readonly door: Door;
+      readonly remoteAddress: string;
+      readonly error: ErrorCode;
+      readonly detail: string;
+    }
+  | {
+      readonly type: 'device-attached';
+      readonly deviceId: string;
+      readonly principal: string;
+      readonly protocol: ControlProtocol;
+      readonly remoteAddress: string;
+    }
+  | {
+      readonly type: 'device-detached';
+      readonly deviceId: string;
+      readonly protocol: ControlProtocol;
+      readonly error: ErrorCode;
+      readonly detail: string;
+      readonly connectedMs: number;
+    }
+  | {
+      readonly type: 'stream-requested';
+      readonly streamId: string;
+      readonly deviceId: string;
+      readonly streamName: string;
+      readonly caller: string;
+      readonly remoteAddress: string;
+    }
+  | { readonly type: 'stream-offered'; readonly streamId: string; readonly deviceId: string }
+  | {
+      readonly type: 'stream-answered';
+      readonly streamId: string;
+      readonly deviceId: string;
+      readonly accepted: boolean;
+      readonly reason?: string;
+    }
+  | {
+      readonly type: 'stream-failed';
+      readonly streamId: string;
+      readonly deviceId: string;
+      readonly error: ErrorCode;
+      readonly detail: string;
+    }
+  | {
+      readonly type: 'registry-changed';
+      readonly change: 'created' | 'updated' | 'deleted';
+      readonly deviceId: string;
+      readonly principal: string;
+    }
+  | { readonly type: 'policy-rotated'; readonly policy: string; readonly principal: string }
+  | GatewayEvent;
+
+/** The doors a connection can come in by. */
+export type Door = 'tls' | 'rest' | 'mqtt' | 'mqtt-ws' | 'gateway' | 'admin';
+
+/** Where events go. Must not throw and must not block. */
+export type EventSink = (event: HubEvent) => void;

@@ -1,0 +1,148 @@
+import { CulvertError } from './errors.ts';
+import { parseDeviceId } from './ids.ts';
+
+/** What every connection string says: where the hub is. */
+interface HubAddress {
+  /** The hub's host name or IP address (IPv6 without brackets). */
+  readonly host: string;
+  /** The hub's port; 443 when the string names none. */
+  readonly port: number;
+}
+
+/** A service's connection string: a shared access policy's name and key. */
+export interface ServiceConnectionString extends HubAddress {
+  readonly policy: string;
+  /** The policy's key in base64. */
+  readonly key: string;
+}
+
+/** A device's connection string: its id and either its key or a ready-made SAS token. */
+export interface DeviceConnectionString extends HubAddress {
+  readonly deviceId: string;
+  /** The device's key in base64, or a policy's where `policy` is given. */
+  readonly key?: string;
+  /** A SAS token made elsewhere; it cannot be renewed here. */
+  readonly token?: string;
+  /** The policy the key belongs to, for a gateway that speaks for any device. */
+  readonly policy?: string;
+}
+
+const KEYS = [
+  'HostName',
+  'DeviceId',
+  'ModuleId',
+  'SharedAccessKeyName',
+  'SharedAccessKey',
+  'SharedAccessSignature',
+  'GatewayHostName',
+  'CredentialType',
+  'x509',
+] as const;
+type Key = (typeof KEYS)[number];
+
+// A device id may itself contain `;` and `=`, so a value ends only where a known key begins.
+const SEPARATOR = new RegExp(`;(?=(?:${KEYS.join('|')})=)`, 'i');
+
+function fields(text: string): Map<Key, string> {
+  const found = new Map<Key, string>();
+  for (const part of text.trim().replace(/;$/, '').split(SEPARATOR)) {
+    const at = part.indexOf('=');
+    const name = part.slice(0, at).toLowerCase();
+    const key = KEYS.find((known) => known.toLowerCase() === name);
+    if (at < 1 || key === undefined) {
+      throw new CulvertError(
+        'argument_invalid',
+        'This is not a connection string: it must read HostName=…;SharedAccessKeyName=…;SharedAccessKey=… or HostName=…;DeviceId=…;SharedAccessKey=…',
+      );
+    }
+    if (found.has(key)) throw new CulvertError('argument_invalid', `The connection string names ${key} twice.`);
+    found.set(key, part.slice(at + 1));
+  }
+  return found;
+}
+
+function required(found: Map<Key, string>, key: Key): string {
+  const value = found.get(key);
+  if (value === undefined || value === '')
+    throw new CulvertError('argument_invalid', `The connection string has no ${key}.`);
+  return value;
+}
+
+function base64Key(text: string): string {
+  if (!/^[A-Za-z0-9+/]{4,}={0,2}$/.test(text) || text.length % 4 !== 0) {
+    throw new CulvertError('argument_invalid', 'The SharedAccessKey of the connection string is not base64.');
+  }
+  return text;
+}
+
+/**
+ * Splits `host`, `host:port`, `[v6]:port` or a bare IPv6 address.
+ * @throws CulvertError `argument_invalid`
+ */
+export function parseHostPort(text: string, defaultPort: number): HubAddress {
+  const match =
+    /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]/\s]+)|([0-9a-fA-F:]*:[0-9a-fA-F:.]*:[0-9a-fA-F:.]*))(?::(\d{1,5}))?$/.exec(text);
+  const host = match?.[1] ?? match?.[2] ?? match?.[3];
+  const port = match?.[4] === undefined ? defaultPort : Number(match[4]);
+  if (host === undefined || port > 65_535)
+    throw new CulvertError('argument_invalid', `'${text}' is not HOST or HOST:PORT.`);
+  return { host, port };
+}
+
+/** `host:port` with an IPv6 host in brackets. */
+export function formatHostPort(host: string, port: number): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+/** The host as connection strings and audiences carry it: without port where that is 443 (the preview's clients know no other). */
+export function formatAuthority(host: string, port: number): string {
+  if (port !== 443) return formatHostPort(host, port);
+  return host.includes(':') ? `[${host}]` : host;
+}
+
+/**
+ * Reads `HostName=…;SharedAccessKeyName=…;SharedAccessKey=…`.
+ * @throws CulvertError `argument_invalid`, never quoting the key
+ */
+export function parseServiceConnectionString(text: string): ServiceConnectionString {
+  const found = fields(text);
+  if (found.has('DeviceId'))
+    throw new CulvertError(
+      'argument_invalid',
+      "This is a device's connection string; a service's is wanted here (SharedAccessKeyName=…).",
+    );
+  return {
+    ...parseHostPort(required(found, 'HostName'), 443),
+    policy: required(found, 'SharedAccessKeyName'),
+    key: base64Key(required(found, 'SharedAccessKey')),
+  };
+}
+
+/**
+ * Reads `HostName=…;DeviceId=…;SharedAccessKey=…` or `…;SharedAccessSignature=…`.
+ * @throws CulvertError `argument_invalid`, never quoting the key
+ */
+export function parseDeviceConnectionString(text: string): DeviceConnectionString {
+  const found = fields(text);
+  if (!found.has('DeviceId'))
+    throw new CulvertError('argument_invalid', "This is not a device's connection string: it has no DeviceId.");
+  if (found.has('ModuleId')) throw new CulvertError('argument_invalid', 'Module identities are not supported yet.');
+  const address = parseHostPort(required(found, 'HostName'), 443);
+  const deviceId = parseDeviceId(required(found, 'DeviceId'));
+  const token = found.get('SharedAccessSignature');
+  if (token !== undefined) return { ...address, deviceId, token };
+  const policy = found.get('SharedAccessKeyName');
+  return { ...address, deviceId, key: base64Key(required(found, 'SharedAccessKey')), ...(policy ? { policy } : {}) };
+}
+
+/** Writes a service's connection string. */
+export function formatServiceConnectionString(value: ServiceConnectionString): string {
+  return `HostName=${formatAuthority(value.host, value.port)};SharedAccessKeyName=${value.policy};SharedAccessKey=${value.key}`;
+}
+
+/** Writes a device's connection string from its key. */
+export function formatDeviceConnectionString(
+  value: HubAddress & { readonly deviceId: string; readonly key: string },
+): string {
+  return `HostName=${formatAuthority(value.host, value.port)};DeviceId=${value.deviceId};SharedAccessKey=${value.key}`;
+}

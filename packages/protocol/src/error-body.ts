@@ -1,0 +1,48 @@
+import { CulvertError, ERRORS, type ErrorCode } from './errors.ts';
+
+/** The error body of the preview's REST routes: a JSON string inside JSON (§1.3 of its wire). `info` as the real hub sent it. */
+export function formatErrorBody(error: CulvertError, trackingId: string, now: Date): string {
+  const inner = {
+    errorCode: error.row.azure[0],
+    trackingId,
+    message: error.message,
+    timestampUtc: now.toISOString(),
+    // Ours: the exact code, where the preview's numbers are too coarse to tell two causes apart.
+    culvertCode: error.code,
+  };
+  return JSON.stringify({ Message: JSON.stringify(inner), ExceptionMessage: '' });
+}
+
+/** The error an HTTP answer of the hub (or of something in between) stands for. */
+export function parseErrorBody(status: number, body: string): CulvertError {
+  const inner = innerError(body);
+  const message =
+    typeof inner?.['message'] === 'string' ? inner['message'] : `The hub answered with HTTP status ${status}.`;
+  const named = inner?.['culvertCode'];
+  if (typeof named === 'string' && Object.hasOwn(ERRORS, named)) return new CulvertError(named as ErrorCode, message);
+  const byNumber = (Object.keys(ERRORS) as ErrorCode[]).find((code) => ERRORS[code].azure[0] === inner?.['errorCode']);
+  return new CulvertError(byNumber ?? byStatus(status), message);
+}
+
+function innerError(body: string): Record<string, unknown> | undefined {
+  try {
+    const outer: unknown = JSON.parse(body);
+    const text = (outer as { Message?: unknown } | null)?.Message;
+    const inner: unknown = typeof text === 'string' ? JSON.parse(text) : undefined;
+    return typeof inner === 'object' && inner !== null ? (inner as Record<string, unknown>) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function byStatus(status: number): ErrorCode {
+  if (status === 400) return 'argument_invalid';
+  if (status === 401 || status === 403) return 'unauthorized';
+  if (status === 404) return 'route_not_found';
+  if (status === 409) return 'device_exists';
+  if (status === 412) return 'precondition_failed';
+  if (status === 429) return 'too_many_requests';
+  if (status === 503) return 'draining';
+  if (status === 504) return 'handshake_timeout';
+  return status >= 500 ? 'unreachable' : 'protocol_error';
+}

@@ -1,0 +1,240 @@
+/**
+ * One error class, one closed list of codes, one row per code. Thrown anywhere, mapped at each edge from this table and
+ * nowhere else: HTTP (and the preview's own numbers inside its error bodies), MQTT, WebSocket close codes, process exit codes.
+ * docs/protocol/08-errors.md is compared with it by a test.
+ */
+export interface ErrorRow {
+  /** What went wrong, for a person; the thrower may give a more telling sentence instead. */
+  readonly text: string;
+  /** HTTP status of a REST answer or a refused upgrade. */
+  readonly http: number;
+  /** The preview's six-digit code and its name (docs: troubleshoot-error-codes); the name is sent as `iothub-errorcode`. */
+  readonly azure: readonly [code: number, name: string];
+  /** MQTT 3.1.1 CONNACK return code, §3.2.2.3 of that specification. */
+  readonly connack: 1 | 2 | 3 | 4 | 5;
+  /** MQTT 5 reason code, §2.4, for CONNACK and DISCONNECT. */
+  readonly mqtt5: number;
+  /** WebSocket close code (RFC 6455 §7.4; 4000 and above are ours). Never absent: a close frame always bears a code. */
+  readonly close: number;
+  /** Exit code of `culvert`. */
+  readonly exit: number;
+  /** Whether the same request may succeed when made again without changing it. */
+  readonly retryable: boolean;
+}
+
+const row = (
+  text: string,
+  http: number,
+  azure: readonly [number, string],
+  mqtt: readonly [connack: ErrorRow['connack'], mqtt5: number],
+  close: number,
+  exit: number,
+  retryable = false,
+): ErrorRow => ({ text, http, azure, connack: mqtt[0], mqtt5: mqtt[1], close, exit, retryable });
+
+/** Every code. A key of this table is the `code` of a {@link CulvertError}. */
+export const ERRORS = {
+  // What a caller got wrong.
+  argument_invalid: row('The request is malformed.', 400, [400004, 'ArgumentInvalid'], [2, 0x82], 4400, 2),
+  usage: row('The command line is malformed.', 400, [400004, 'ArgumentInvalid'], [2, 0x83], 4400, 2),
+  config_invalid: row('The configuration is invalid.', 500, [500001, 'ServerError'], [3, 0x83], 1011, 78),
+  protocol_error: row('The peer broke the protocol.', 400, [400004, 'ArgumentInvalid'], [2, 0x82], 1002, 1),
+  protocol_unsupported: row(
+    'This protocol version is not supported.',
+    400,
+    [400001, 'InvalidProtocolVersion'],
+    [1, 0x84],
+    1002,
+    1,
+  ),
+  too_large: row('The message is too large.', 413, [413001, 'MessageTooLarge'], [3, 0x95], 1009, 1),
+  qos_unsupported: row('QoS 2 is not supported.', 400, [400003, 'InvalidOperation'], [3, 0x9b], 1002, 1),
+  route_not_found: row('There is nothing at this address.', 404, [404000, 'NotFound'], [2, 0x90], 4404, 3),
+  // Credentials.
+  unauthorized: row('The credential was not accepted.', 401, [401002, 'IotHubUnauthorizedAccess'], [5, 0x87], 4401, 4),
+  token_expired: row('The token has expired.', 401, [401003, 'IotHubUnauthorized'], [5, 0x87], 4401, 4),
+  forbidden: row('The credential does not permit this.', 401, [401002, 'IotHubUnauthorizedAccess'], [5, 0x87], 4401, 4),
+  grant_invalid: row('The grant was not accepted.', 401, [401002, 'IotHubUnauthorizedAccess'], [5, 0x87], 4401, 4),
+  revoked: row('Access was revoked.', 403, [403012, 'DeviceDisabled'], [5, 0x98], 4403, 4),
+  // Devices and the registry.
+  device_not_found: row('The device is not registered.', 404, [404001, 'DeviceNotFound'], [5, 0x87], 4404, 3),
+  device_exists: row(
+    'A device with this id is already registered.',
+    409,
+    [409001, 'DeviceAlreadyExists'],
+    [5, 0x87],
+    4409,
+    1,
+  ),
+  device_disabled: row('The device is disabled.', 403, [403012, 'DeviceDisabled'], [5, 0x87], 4403, 4),
+  policy_not_found: row('There is no such policy.', 404, [404000, 'NotFound'], [5, 0x87], 4404, 3),
+  precondition_failed: row(
+    'The ETag does not match: it was changed meanwhile.',
+    412,
+    [412001, 'PreconditionFailed'],
+    [5, 0x87],
+    4412,
+    1,
+  ),
+  // The handshake.
+  device_offline: row(
+    "The requested device isn't online.",
+    404,
+    [404103, 'DeviceNotOnline'],
+    [3, 0x88],
+    4404,
+    69,
+    true,
+  ),
+  device_gone: row(
+    'The device disconnected while it was being asked.',
+    404,
+    [404104, 'DeviceConnectionClosedRemotely'],
+    [3, 0x88],
+    4404,
+    69,
+    true,
+  ),
+  device_silent: row(
+    'Timed out waiting for the response from device.',
+    504,
+    [504101, 'GatewayTimeout'],
+    [3, 0x88],
+    4408,
+    5,
+    true,
+  ),
+  rejected: row(
+    'The device rejected the stream.',
+    403,
+    [403010, 'OperationNotAvailableInCurrentTier'],
+    [5, 0x87],
+    4406,
+    6,
+  ),
+  handshake_timeout: row(
+    'The other side did not come in time.',
+    504,
+    [504101, 'GatewayTimeout'],
+    [3, 0x88],
+    4408,
+    5,
+    true,
+  ),
+  withdrawn: row(
+    'The caller went away before the stream was joined.',
+    410,
+    [404104, 'DeviceConnectionClosedRemotely'],
+    [3, 0x88],
+    4410,
+    1,
+  ),
+  aborted: row('Cancelled.', 499, [404104, 'DeviceConnectionClosedRemotely'], [3, 0x88], 4410, 130),
+  too_many_requests: row('Too many requests at once.', 429, [429001, 'ThrottlingException'], [3, 0x89], 4429, 69, true),
+  // Streams and connections.
+  stream_lost: row('WS disconnected', 502, [503102, 'DeviceUnavailable'], [3, 0x88], 1011, 69, true),
+  stalled: row('No progress was made for too long.', 504, [504101, 'GatewayTimeout'], [3, 0x8d], 4411, 69, true),
+  taken_over: row(
+    'A newer connection of the same device took over.',
+    400,
+    [400027, 'ConnectionForcefullyClosedOnNewConnection'],
+    [3, 0x8e],
+    4409,
+    1,
+  ),
+  keepalive_timeout: row(
+    'Nothing was heard within one and a half of the keepalive.',
+    408,
+    [404104, 'DeviceConnectionClosedRemotely'],
+    [3, 0x8d],
+    4408,
+    69,
+    true,
+  ),
+  draining: row('The hub is shutting down; try again.', 503, [503001, 'ServiceUnavailable'], [3, 0x8b], 1012, 69, true),
+  unreachable: row('The hub could not be reached.', 502, [503102, 'DeviceUnavailable'], [3, 0x88], 1011, 69, true),
+  untrusted: row("The hub's certificate is not trusted.", 502, [503102, 'DeviceUnavailable'], [3, 0x88], 1011, 69),
+  target_unreachable: row(
+    'The local service could not be reached.',
+    502,
+    [503102, 'DeviceUnavailable'],
+    [3, 0x88],
+    4406,
+    69,
+    true,
+  ),
+  internal: row(
+    'Something went wrong inside; the log says what.',
+    500,
+    [500001, 'ServerError'],
+    [3, 0x80],
+    1011,
+    1,
+    true,
+  ),
+} as const satisfies Record<string, ErrorRow>;
+
+/** The closed list of error codes. */
+export type ErrorCode = keyof typeof ERRORS;
+
+/** Every error Culvert throws on purpose. Its `message` is safe to show and to log: it never holds a key or a token. */
+export class CulvertError extends Error {
+  /** What kind of error: the key of its row in {@link ERRORS}. */
+  readonly code: ErrorCode;
+
+  constructor(code: ErrorCode, message: string = ERRORS[code].text, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'CulvertError';
+    this.code = code;
+  }
+
+  /** The row of this error's code. */
+  get row(): ErrorRow {
+    return ERRORS[this.code];
+  }
+
+  /** `error` itself when it is one of ours; otherwise a new error of `code` (default `internal`) that keeps it as cause. */
+  static from(error: unknown, code: ErrorCode = 'internal', message?: string): CulvertError {
+    if (error instanceof CulvertError) return error;
+    return new CulvertError(code, message, { cause: error });
+  }
+}
+
+/** The longest close reason in bytes of UTF-8: a control frame's 125 less the code (RFC 6455 §5.5). */
+const MAX_CLOSE_REASON = 123;
+
+/**
+ * The error a WebSocket close frame stands for at the end that received it, or undefined for the clean end (1000). An end that
+ * received no close frame (1006) or an unknown code lost its stream.
+ */
+export function errorFromClose(code: number, reason: string): CulvertError | undefined {
+  if (code === 1000) return undefined;
+  const known: Record<number, ErrorCode> = {
+    1002: 'protocol_error',
+    1009: 'too_large',
+    1011: 'stream_lost',
+    1012: 'draining',
+    4403: 'revoked',
+    4406: 'rejected',
+    4408: 'handshake_timeout',
+    4410: 'withdrawn',
+    4411: 'stalled',
+  };
+  const name = known[code] ?? 'stream_lost';
+  const text = reason !== '' ? reason : code === 1006 ? 'The connection was lost.' : ERRORS[name].text;
+  return new CulvertError(name, text);
+}
+
+/** `text` cut to what a close frame carries, never in the middle of a character. */
+export function closeReason(text: string): string {
+  const encoder = new TextEncoder();
+  if (encoder.encode(text).length <= MAX_CLOSE_REASON) return text;
+  let cut = '';
+  let size = 0;
+  for (const character of text) {
+    size += encoder.encode(character).length;
+    if (size > MAX_CLOSE_REASON) break;
+    cut += character;
+  }
+  return cut;
+}

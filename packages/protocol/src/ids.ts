@@ -1,0 +1,77 @@
+import { CulvertError } from './errors.ts';
+
+/** The two ends of a stream. */
+export type Side = 'device' | 'service';
+
+/** The preview's own grammar of device ids (its quotas page): 1 to 128 of these characters. */
+const DEVICE_ID = /^[A-Za-z0-9\-:.+%_#*?!(),=@;$']{1,128}$/;
+
+/**
+ * Stream names are put undecoded into an MQTT topic between `/`, `?`, `&` and `=`, and unencoded into a URL path by every
+ * preview client (protocol page 2), so they are what is safe in both as it stands.
+ */
+const STREAM_NAME = /^[A-Za-z0-9\-_.~:@!$'()*,;]{1,128}$/;
+
+/** A `;Key=` inside an id would end the id early when a connection string is read. */
+const SPLITS_CONNECTION_STRING =
+  /;(HostName|DeviceId|ModuleId|SharedAccessKeyName|SharedAccessKey|SharedAccessSignature|GatewayHostName|CredentialType|x509)=/i;
+
+const STREAM_ID = /^[0-9a-f]{32}$/;
+
+/**
+ * Checks a device id and returns it. `.` and `..` are refused: they vanish from URL paths.
+ * @throws CulvertError `argument_invalid`
+ */
+export function parseDeviceId(text: string): string {
+  if (!DEVICE_ID.test(text)) {
+    throw new CulvertError(
+      'argument_invalid',
+      `'${printable(text)}' is not a device id: 1 to 128 letters, digits or - : . + % _ # * ? ! ( ) , = @ ; $ '`,
+    );
+  }
+  if (text === '.' || text === '..') throw new CulvertError('argument_invalid', `'${text}' cannot be a device id.`);
+  if (SPLITS_CONNECTION_STRING.test(text)) {
+    throw new CulvertError(
+      'argument_invalid',
+      'A device id cannot contain a part of a connection string such as ";SharedAccessKey=".',
+    );
+  }
+  return text;
+}
+
+/**
+ * Checks a stream name and returns it.
+ * @throws CulvertError `argument_invalid`
+ */
+export function parseStreamName(text: string): string {
+  if (!STREAM_NAME.test(text) || text === '.' || text === '..') {
+    throw new CulvertError(
+      'argument_invalid',
+      `'${printable(text)}' is not a stream name: 1 to 128 letters, digits or - _ . ~ : @ ! $ ' ( ) * , ;`,
+    );
+  }
+  return text;
+}
+
+/** A new stream id: 128 random bits as 32 lower-case hexadecimal digits. */
+export function newStreamId(): string {
+  const bytes = globalThis.crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+}
+
+/** Whether `text` has the form of a stream id. */
+export function isStreamId(text: string): boolean {
+  return STREAM_ID.test(text);
+}
+
+/**
+ * `text` with control, line-breaking and bidirectional characters escaped and cut to `max` characters, so that nothing from
+ * outside can forge a log line or steer a terminal.
+ */
+export function printable(text: string, max = 256): string {
+  const cut = text.length > max ? `${text.slice(0, max)}…` : text;
+  return cut.replace(
+    /[\p{Cc}\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/gu,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+}

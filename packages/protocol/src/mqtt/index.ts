@@ -1,0 +1,2 @@
+export * from './codec.ts';
+export { PacketGuard } from './packet-guard.ts';

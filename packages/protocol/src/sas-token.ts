@@ -1,0 +1,110 @@
+import { CulvertError } from './errors.ts';
+import { LIMITS } from './limits.ts';
+
+/** A SAS token taken apart, its audience exactly as it stood: the signature covers those very characters. */
+export interface SasToken {
+  /** `sr` as it stands in the token, encoded or not. */
+  readonly audience: string;
+  /** The signature's bytes, as binary decoded from `sig`. */
+  readonly signature: Uint8Array;
+  /** `se`: Unix seconds. */
+  readonly expiry: number;
+  /** `skn`: the policy's name; undefined for a device's own key (absent or empty on the wire). */
+  readonly policy: string | undefined;
+}
+
+const malformed = (what: string) => new CulvertError('unauthorized', `The SAS token is malformed: ${what}.`);
+
+/**
+ * Parses `SharedAccessSignature sr=…&sig=…&se=…[&skn=…]`, fields in any order, exactly one space after the scheme
+ * (docs/protocol/07-authentication.md). Verifies nothing.
+ * @throws CulvertError `unauthorized`, never quoting the token
+ */
+export function parseSasToken(text: string): SasToken {
+  if (text.length > LIMITS.sasTokenBytes) throw malformed('it is too long');
+  const scheme = 'SharedAccessSignature ';
+  if (!text.startsWith(scheme)) throw malformed("it does not begin with 'SharedAccessSignature '");
+  const found = new Map<string, string>();
+  for (const part of text.slice(scheme.length).split('&')) {
+    const at = part.indexOf('=');
+    const name = part.slice(0, at);
+    if (at < 1 || !['sr', 'sig', 'se', 'skn'].includes(name)) throw malformed('it has an unknown field');
+    if (found.has(name)) throw malformed(`it names ${name} twice`);
+    found.set(name, part.slice(at + 1));
+  }
+  const audience = found.get('sr');
+  const signature = found.get('sig');
+  const expiry = found.get('se');
+  if (!audience || !signature || !expiry) throw malformed('sr, sig and se are required');
+  if (!/^\d{1,15}$/.test(expiry)) throw malformed('se is not a number');
+  const policy = found.get('skn');
+  return {
+    audience,
+    signature: decodeBase64(decodeEscapes(signature)),
+    expiry: Number(expiry),
+    policy: policy ? decodeEscapes(policy) : undefined,
+  };
+}
+
+/** What a SAS token's signature is made over: the audience as it stands, a line feed, the expiry (§8 of the preview). */
+export function sasStringToSign(token: Pick<SasToken, 'audience' | 'expiry'>): string {
+  return `${token.audience}\n${token.expiry}`;
+}
+
+/**
+ * Whether `target` (such as `hub.example/devices/d1`) lies within a token's audience: equal to it or below it, by whole path
+ * segments, ignoring case, as the preview's verifier does. An audience without any raw `/` may be percent-encoded as a whole.
+ */
+export function audienceCovers(audience: string, target: string): boolean {
+  let plain = audience;
+  if (!audience.includes('/') && /%2f/i.test(audience)) {
+    try {
+      plain = decodeURIComponent(audience);
+    } catch {
+      return false;
+    }
+  }
+  const wanted = plain.replace(/\/$/, '').toLowerCase().split('/');
+  const given = target.toLowerCase().split('/');
+  return wanted.length <= given.length && wanted.every((segment, index) => segment === given[index]);
+}
+
+/**
+ * Makes a SAS token. `audience` is what the token opens, such as `hub.example/devices/d1`; it is percent-encoded here.
+ * @param key base64
+ * @param expiry Unix seconds
+ */
+export async function signSasToken(options: {
+  audience: string;
+  key: string;
+  expiry: number;
+  policy?: string;
+}): Promise<string> {
+  const audience = encodeURIComponent(options.audience);
+  const { subtle } = globalThis.crypto;
+  const key = await subtle.importKey('raw', decodeBase64(options.key), { name: 'HMAC', hash: 'SHA-256' }, false, [
+    'sign',
+  ]);
+  const text = new TextEncoder().encode(sasStringToSign({ audience, expiry: options.expiry }));
+  const signature = new Uint8Array(await subtle.sign('HMAC', key, text));
+  const encoded = encodeURIComponent(btoa(String.fromCharCode(...signature)));
+  const policy = options.policy === undefined ? '' : `&skn=${encodeURIComponent(options.policy)}`;
+  return `SharedAccessSignature sr=${audience}&sig=${encoded}&se=${options.expiry}${policy}`;
+}
+
+function decodeEscapes(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    throw malformed('it has a broken percent escape');
+  }
+}
+
+function decodeBase64(text: string): Uint8Array<ArrayBuffer> {
+  if (!/^[A-Za-z0-9+/]*={0,2}$/.test(text)) throw malformed('its signature is not base64');
+  try {
+    return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+  } catch {
+    throw malformed('its signature is not base64');
+  }
+}

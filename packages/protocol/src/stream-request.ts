@@ -1,0 +1,61 @@
+import { CulvertError } from './errors.ts';
+import { parseDeviceId, parseStreamName, printable } from './ids.ts';
+import { LIMITS } from './limits.ts';
+
+/** The REST call that asks for a stream, and its answer: names as on the preview's wire (docs/protocol/02-stream-request.md). */
+export const STREAM_HEADERS = {
+  /** Request: seconds to wait for a disconnected device to connect. */
+  connectTimeout: 'iothub-streaming-connect-timeout-in-seconds',
+  /** Request: seconds to wait for a connected device to answer. */
+  responseTimeout: 'iothub-streaming-response-timeout-in-seconds',
+  /** Answer: exactly `True` or `False`. */
+  isAccepted: 'iothub-streaming-is-accepted',
+  /** Answer: the service's grant URL. */
+  url: 'iothub-streaming-url',
+  /** Answer: the service's grant token. */
+  token: 'iothub-streaming-auth-token',
+  /** Answer, ours: the stream's id, to find it in the logs. */
+  streamId: 'culvert-stream-id',
+  /** Answer, ours: why the device rejected, percent-encoded UTF-8. */
+  rejectReason: 'culvert-reject-reason',
+} as const;
+
+/** The subprotocol by which an end of ours tells the gateway that it copes with WebSocket pings (C clients of the preview do not). */
+export const STREAM_SUBPROTOCOL = 'culvert.stream.v1';
+
+/** The api-version our own ends send; the hub takes any. */
+export const API_VERSION = '2020-09-30';
+
+/** How long a request may be held, in milliseconds. */
+export interface HandshakeTimes {
+  /** For an offline device to connect. */
+  readonly connectMs: number;
+  /** From the request to the device's answer: connect and response together, at most 60 s. */
+  readonly answerMs: number;
+}
+
+/**
+ * Reads the two timeout headers. Absent means 60 s; fractions are allowed (C# sends them); `0` is allowed.
+ * @throws CulvertError `argument_invalid` for anything that is not a non-negative decimal number
+ */
+export function parseHandshakeTimes(connect: string | undefined, response: string | undefined): HandshakeTimes {
+  const connectMs = seconds(STREAM_HEADERS.connectTimeout, connect);
+  const answerMs = Math.min(connectMs + seconds(STREAM_HEADERS.responseTimeout, response), LIMITS.handshakeMs);
+  return { connectMs: Math.min(connectMs, answerMs), answerMs };
+}
+
+function seconds(name: string, text: string | undefined): number {
+  if (text === undefined) return LIMITS.handshakeMs;
+  if (!/^\d{1,9}(\.\d{1,9})?$/.test(text.trim())) {
+    throw new CulvertError(
+      'argument_invalid',
+      `The header ${name} must be a number of seconds, not '${printable(text, 40)}'.`,
+    );
+  }
+  return Number(text) * 1000;
+}
+
+/** The path of the request for a stream. The stream name needs no encoding (see `parseStreamName`). */
+export function streamRequestPath(deviceId: string, streamName: string): string {
+  return `/twins/${encodeURIComponent(parseDeviceId(deviceId))}/streams/${parseStreamName(streamName)}?api-version=${API_VERSION}`;
+}

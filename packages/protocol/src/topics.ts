@@ -1,0 +1,75 @@
+import { CulvertError } from './errors.ts';
+
+/** MQTT topics of the preview (docs/protocol/03-control-channel-mqtt.md). */
+export const STREAM_REQUEST_FILTER = '$iothub/streams/POST/#';
+/** The filter the preview's C client subscribes besides; nothing is ever published to it. */
+export const STREAM_RESPONSE_FILTER = '$iothub/streams/res/#';
+/** Where a control channel over WebSocket is opened. */
+export const CONTROL_PATH = '/$iothub/websocket';
+
+/** A stream request as the device sees it. */
+export interface OfferTopic {
+  readonly streamName: string;
+  /** Names the request in the answer: 1 to 32 characters of `[0-9a-zA-Z-]`. */
+  readonly requestId: string;
+  /** The device's grant. */
+  readonly url: string;
+  readonly token: string;
+}
+
+/**
+ * `$iothub/streams/POST/{name}/?$rid={rid}&$url={encoded url}&$auth={token}`: exactly five levels, parameters in this order,
+ * only the URL percent-encoded, as the preview's parsers demand.
+ */
+export function formatOfferTopic(offer: OfferTopic): string {
+  return `$iothub/streams/POST/${offer.streamName}/?$rid=${offer.requestId}&$url=${encodeURIComponent(offer.url)}&$auth=${offer.token}`;
+}
+
+/** Reads an offer's topic; undefined when the topic is none. Unknown parameters are tolerated. */
+export function parseOfferTopic(topic: string): OfferTopic | undefined {
+  const match = /^\$iothub\/streams\/POST\/([^/]+)\/\?([^/]+)$/.exec(topic);
+  if (match === null) return undefined;
+  const parameters = parseParameters(match[2] as string);
+  const [requestId, url, token] = [parameters.get('$rid'), parameters.get('$url'), parameters.get('$auth')];
+  if (!requestId || !url || !token) return undefined;
+  try {
+    return { streamName: match[1] as string, requestId, url: decodeURIComponent(url), token };
+  } catch {
+    return undefined;
+  }
+}
+
+/** `$iothub/streams/res/{200|400}/?$rid={rid}`. */
+export function formatAnswerTopic(answer: { requestId: string; accepted: boolean }): string {
+  return `$iothub/streams/res/${answer.accepted ? 200 : 400}/?$rid=${answer.requestId}`;
+}
+
+/**
+ * Reads a device's answer; undefined when the topic is none.
+ * @throws CulvertError `protocol_error` when it is one but broken
+ */
+export function parseAnswerTopic(topic: string): { requestId: string; accepted: boolean } | undefined {
+  if (!topic.startsWith('$iothub/streams/res/')) return undefined;
+  const match = /^\$iothub\/streams\/res\/(\d{3})\/\?(.+)$/.exec(topic);
+  const requestId = match === null ? undefined : parseParameters(match[2] as string).get('$rid');
+  if (match === null || !requestId || requestId.length > 64)
+    throw new CulvertError('protocol_error', 'A stream answer has a malformed topic.');
+  return { requestId, accepted: match[1] === '200' };
+}
+
+function parseParameters(query: string): Map<string, string> {
+  const found = new Map<string, string>();
+  for (const part of query.split('&')) {
+    const at = part.indexOf('=');
+    if (at > 0) found.set(part.slice(0, at), part.slice(at + 1));
+  }
+  return found;
+}
+
+/** Names of the MQTT 5 user properties by which the hub tells a device more than the preview's topic can hold. */
+export const OFFER_PROPERTIES = {
+  /** The stream's id, as in the hub's logs. */
+  streamId: 'culvert-stream-id',
+  /** Who asks: the principal's name, such as `policy:service`. */
+  caller: 'culvert-caller',
+} as const;
