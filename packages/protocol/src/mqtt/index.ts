@@ -1,2 +1,3 @@
 export * from './codec.ts';
+export * from './device-session.ts';
 export { PacketGuard } from './packet-guard.ts';
