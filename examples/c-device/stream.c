@@ -1,0 +1,157 @@
+/* The streams: each a WebSocket dialled with its grant (docs/protocol: streaming endpoint), all on one event loop. */
+#include "device.h"
+
+#include <libwebsockets.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CHUNK = 65536 }; /* the largest frame a gateway sends */
+
+struct stream {
+  struct stream *next; /* while it waits to be dialled */
+  struct grant grant;
+  size_t received, held; /* bytes in all; bytes in `chunk` that wait to be written */
+  enum lws_write_protocol kind;
+  unsigned int close_code;
+  unsigned char chunk[LWS_PRE + CHUNK];
+};
+
+static struct lws_context *context;
+static atomic_bool stopping;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct stream *waiting; /* guarded by `lock` */
+
+static int append_token(struct lws *wsi, const struct stream *stream, unsigned char **at, size_t room) {
+  char value[sizeof stream->grant.token + 8];
+  int length = snprintf(value, sizeof value, "Bearer %s", stream->grant.token);
+  return lws_add_http_header_by_token(wsi, WSI_TOKEN_HTTP_AUTHORIZATION, (const unsigned char *)value, length, at,
+                                      *at + room);
+}
+
+/* Holds one chunk and reads no more until it is written: the sender feels our pace, memory stays bounded. */
+static int hold(struct lws *wsi, struct stream *stream, const void *data, size_t length) {
+  if (stream->held != 0 || length > CHUNK) return -1;
+  bool first = lws_is_first_fragment(wsi), last = lws_is_final_fragment(wsi) && lws_remaining_packet_payload(wsi) == 0;
+  stream->kind = lws_write_ws_flags(lws_frame_is_binary(wsi) ? LWS_WRITE_BINARY : LWS_WRITE_TEXT, first, last);
+  memcpy(stream->chunk + LWS_PRE, data, length);
+  stream->held = length;
+  stream->received += length;
+  lws_rx_flow_control(wsi, 0);
+  return lws_callback_on_writable(wsi) < 0 ? -1 : 0;
+}
+
+static int release(struct lws *wsi, struct stream *stream) {
+  if (stream->held == 0) return 0;
+  if (lws_write(wsi, stream->chunk + LWS_PRE, stream->held, stream->kind) < 0) return -1;
+  stream->held = 0;
+  lws_rx_flow_control(wsi, 1);
+  return 0;
+}
+
+static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t length) {
+  (void)user;
+  struct stream *stream = wsi == NULL ? NULL : lws_get_opaque_user_data(wsi);
+  if (stream == NULL) return 0;
+  switch (reason) {
+    case LWS_CALLBACK_CLIENT_APPEND_HANDSHAKE_HEADER:
+      return append_token(wsi, stream, in, length);
+    case LWS_CALLBACK_CLIENT_RECEIVE:
+      return length == 0 ? 0 : hold(wsi, stream, in, length);
+    case LWS_CALLBACK_CLIENT_WRITEABLE:
+      return release(wsi, stream);
+    case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
+      if (length >= 2) stream->close_code = ((unsigned char *)in)[0] << 8 | ((unsigned char *)in)[1];
+      return 0;
+    case LWS_CALLBACK_CLIENT_CONNECTION_ERROR:
+      fprintf(stderr, "stream failed: %s\n", in == NULL ? "no reason given" : (const char *)in);
+      break;
+    case LWS_CALLBACK_CLIENT_CLOSED:
+      if (stream->close_code != 0)
+        fprintf(stderr, "stream ended after %zu bytes: close code %u\n", stream->received, stream->close_code);
+      else
+        fprintf(stderr, "stream lost after %zu bytes\n", stream->received);
+      break;
+    default:
+      return 0;
+  }
+  lws_set_opaque_user_data(wsi, NULL);
+  free(stream);
+  return 0;
+}
+
+static const struct lws_protocols PROTOCOLS[] = {{"echo", on_event, 0, CHUNK, 0, NULL, 0}, {NULL, NULL, 0, 0, 0, NULL, 0}};
+
+static void dial(struct stream *stream) {
+  const char *scheme, *address, *path;
+  char absolute[sizeof stream->grant.url], host[300];
+  int port;
+  if (lws_parse_uri(stream->grant.url, &scheme, &address, &port, &path) != 0 || strcmp(scheme, "wss") != 0) {
+    free(stream);
+    return;
+  }
+  snprintf(absolute, sizeof absolute, "/%s", path);
+  snprintf(host, sizeof host, "%s:%d", address, port);
+  struct lws_client_connect_info info = {
+      .context = context,
+      .address = address,
+      .port = port,
+      .path = absolute,
+      .host = host,
+      .ssl_connection = LCCSCF_USE_SSL,
+      .local_protocol_name = PROTOCOLS[0].name, /* and no subprotocol is offered: a gateway then sends us no pings */
+      .opaque_user_data = stream,
+  };
+  /* On failure CLIENT_CONNECTION_ERROR has come already, and freed the stream. */
+  lws_client_connect_via_info(&info);
+}
+
+bool streams_open(const char *ca_file) {
+  lws_set_log_level(LLL_ERR, NULL);
+  struct lws_context_creation_info info = {
+      .port = CONTEXT_PORT_NO_LISTEN,
+      .protocols = PROTOCOLS,
+      .options = LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT,
+      .client_ssl_ca_filepath = ca_file,
+      .gid = -1,
+      .uid = -1,
+  };
+  context = lws_create_context(&info);
+  return context != NULL;
+}
+
+void streams_dial(const struct grant *grant) {
+  struct stream *stream = calloc(1, sizeof *stream);
+  if (stream == NULL) return;
+  stream->grant = *grant;
+  pthread_mutex_lock(&lock);
+  stream->next = waiting;
+  waiting = stream;
+  pthread_mutex_unlock(&lock);
+  lws_cancel_service(context);
+}
+
+static struct stream *take(void) {
+  pthread_mutex_lock(&lock);
+  struct stream *stream = waiting;
+  if (stream != NULL) waiting = stream->next;
+  pthread_mutex_unlock(&lock);
+  return stream;
+}
+
+void streams_run(void) {
+  while (!stopping && lws_service(context, 0) >= 0)
+    for (struct stream *stream = take(); stream != NULL; stream = take()) dial(stream);
+}
+
+void streams_stop(void) {
+  stopping = true;
+  lws_cancel_service(context);
+}
+
+void streams_close(void) {
+  for (struct stream *stream = take(); stream != NULL; stream = take()) free(stream);
+  lws_context_destroy(context);
+}
