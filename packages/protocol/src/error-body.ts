@@ -13,23 +13,26 @@ export function formatErrorBody(error: CulvertError, trackingId: string, now: Da
   return JSON.stringify({ Message: JSON.stringify(inner), ExceptionMessage: '' });
 }
 
-/** The error an HTTP answer of the hub (or of something in between) stands for. */
+/**
+ * The error an HTTP answer of the hub (or of something in between) stands for: from the preview's body, from an RFC 9457 problem document,
+ * or, where the body says nothing, from the status.
+ */
 export function parseErrorBody(status: number, body: string): CulvertError {
-  const inner = innerError(body);
-  const message =
-    typeof inner?.['message'] === 'string' ? inner['message'] : `The hub answered with HTTP status ${status}.`;
-  const named = inner?.['culvertCode'];
+  const outer = parseObject(body);
+  const inner = parseObject(outer?.['Message']) ?? outer;
+  const text = inner?.['message'] ?? inner?.['detail'];
+  const message = typeof text === 'string' ? text : `The hub answered with HTTP status ${status}.`;
+  const named = inner?.['culvertCode'] ?? inner?.['code'];
   if (typeof named === 'string' && Object.hasOwn(ERRORS, named)) return new CulvertError(named as ErrorCode, message);
   const byNumber = (Object.keys(ERRORS) as ErrorCode[]).find((code) => ERRORS[code].azure[0] === inner?.['errorCode']);
   return new CulvertError(byNumber ?? byStatus(status), message);
 }
 
-function innerError(body: string): Record<string, unknown> | undefined {
+function parseObject(text: unknown): Record<string, unknown> | undefined {
+  if (typeof text !== 'string') return undefined;
   try {
-    const outer: unknown = JSON.parse(body);
-    const text = (outer as { Message?: unknown } | null)?.Message;
-    const inner: unknown = typeof text === 'string' ? JSON.parse(text) : undefined;
-    return typeof inner === 'object' && inner !== null ? (inner as Record<string, unknown>) : undefined;
+    const value: unknown = JSON.parse(text);
+    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined;
   } catch {
     return undefined;
   }

@@ -1,0 +1,44 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { EndpointInformation } from '@culvert/protocol';
+import type { Clock } from '@culvert/stream';
+import type { FastifyInstance, FastifyRequest, RawServerDefault } from 'fastify';
+import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import type { Authenticator } from '../auth/authenticate.ts';
+import type { Principal } from '../auth/principal.ts';
+import type { StreamReply, StreamRequest } from '../handshake/request-stream.ts';
+import type { EventSink } from '../observe/events.ts';
+import type { PolicyRecord, PolicyStore, Registry } from '../registry/registry.ts';
+import type { Router } from '../routing/router.ts';
+
+/** What the REST routes stand on. */
+export interface ApiDeps {
+  readonly registry: Registry;
+  readonly policies: PolicyStore;
+  readonly authenticator: Authenticator;
+  readonly router: Router;
+  readonly requestStream: (request: StreamRequest) => Promise<StreamReply>;
+  readonly endpoints: () => EndpointInformation;
+  readonly policyConnectionString: (policy: PolicyRecord) => string;
+  /** The request's connection has proved who it is. */
+  readonly onProven: (request: FastifyRequest) => void;
+  readonly clock: Clock;
+  readonly onEvent: EventSink;
+  readonly limits: {
+    /** Requests for a stream that may be held at once, in all. */
+    readonly maxHeldRequests: number;
+    /** Bytes of a request's body. */
+    readonly maxBodyBytes: number;
+  };
+}
+
+/** The Fastify instance the routes are added to, typed by zod. */
+export type Api = FastifyInstance<
+  RawServerDefault,
+  IncomingMessage,
+  ServerResponse,
+  FastifyInstance['log'],
+  ZodTypeProvider
+>;
+
+/** Finds out who makes a request. */
+export type Authenticate = (request: FastifyRequest, deviceId?: string) => Promise<Principal>;

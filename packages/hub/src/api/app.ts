@@ -1,0 +1,74 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { Server } from 'node:http';
+import { CulvertError } from '@culvert/protocol';
+import { fastify } from 'fastify';
+import { serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod';
+import type { Api, ApiDeps } from './api-deps.ts';
+import { requestAuthenticator } from './credentials.ts';
+import { deviceRoutes } from './devices.ts';
+import { type ErrorDialect, fromFastify, replyWithError } from './error-replies.ts';
+import { policyRoutes } from './policies.ts';
+import { streamRoutes } from './streams.ts';
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** The shape of this route's error bodies; the preview's unless it says otherwise. */
+    errors?: ErrorDialect;
+  }
+}
+
+/** The REST API as a request listener; it owns no socket. Any `api-version` is taken. */
+export interface RestApi {
+  readonly handle: (request: IncomingMessage, response: ServerResponse) => void;
+  close(): Promise<void>;
+}
+
+/** Builds the REST API. */
+export async function createApi(deps: ApiDeps): Promise<RestApi> {
+  let handle: RestApi['handle'] | undefined;
+  const api: Api = fastify({
+    serverFactory: (handler) => {
+      handle = handler;
+      // Never listens: the front door hands requests in.
+      return new Server();
+    },
+    bodyLimit: deps.limits.maxBodyBytes,
+    // A 128-character id with every character escaped is 384 long.
+    routerOptions: { maxParamLength: 512, ignoreTrailingSlash: true },
+    forceCloseConnections: false,
+    exposeHeadRoutes: false,
+  }).withTypeProvider();
+  api.setValidatorCompiler(validatorCompiler);
+  api.setSerializerCompiler(serializerCompiler);
+  acceptEmptyBodies(api);
+  api.setErrorHandler((error, request, reply) => {
+    const mapped = fromFastify(error as Error);
+    return replyWithError(reply, mapped, request.routeOptions.config.errors ?? 'preview');
+  });
+  api.setNotFoundHandler((_request, reply) => replyWithError(reply, new CulvertError('route_not_found'), 'preview'));
+
+  const authenticate = requestAuthenticator(deps);
+  api.get('/', { schema: { tags: ['hub'] } }, () => Promise.resolve(deps.endpoints()));
+  streamRoutes(api, deps, authenticate);
+  deviceRoutes(api, deps, authenticate);
+  policyRoutes(api, deps, authenticate);
+  await api.ready();
+  if (handle === undefined) throw new CulvertError('internal', 'The REST API has no request listener.');
+  return { handle, close: () => api.close() };
+}
+
+/**
+ * Real clients send an empty body with a JSON content type (the preview's C tests) or with none, and Fastify's own parser refuses the
+ * first; any other content type is a caller's mistake only where a body is read.
+ */
+function acceptEmptyBodies(api: Api): void {
+  api.removeAllContentTypeParsers();
+  api.addContentTypeParser('*', { parseAs: 'string' }, (_request, body, done) => {
+    if (body.length === 0) return done(null, undefined);
+    try {
+      done(null, JSON.parse(String(body)));
+    } catch (error) {
+      done(new CulvertError('argument_invalid', 'The body is not JSON.', { cause: error }));
+    }
+  });
+}

@@ -1,0 +1,39 @@
+import { CulvertError } from '@culvert/protocol';
+import type { FastifyRequest } from 'fastify';
+import type { ApiDeps, Authenticate } from './api-deps.ts';
+
+/**
+ * Authenticates a request by its `Authorization` header. The token's audience is held against the decoded path; a token without a policy
+ * is held against the keys of the device that the path names.
+ */
+export function requestAuthenticator(deps: Pick<ApiDeps, 'authenticator' | 'onProven' | 'onEvent'>): Authenticate {
+  return async (request, deviceId) => {
+    try {
+      const token = request.headers.authorization;
+      if (token === undefined) throw new CulvertError('unauthorized', 'The request has no Authorization header.');
+      const target = { path: pathBelowHost(request), ...(deviceId === undefined ? {} : { deviceId }) };
+      const principal = await deps.authenticator.authenticateSas(token, target);
+      deps.onProven(request);
+      return principal;
+    } catch (reason) {
+      const error = CulvertError.from(reason);
+      deps.onEvent({
+        type: 'connection-refused',
+        door: 'rest',
+        remoteAddress: request.ip,
+        error: error.code,
+        detail: error.message,
+      });
+      throw error;
+    }
+  };
+}
+
+function pathBelowHost(request: FastifyRequest): string {
+  const path = request.url.split('?', 1)[0] as string;
+  try {
+    return decodeURIComponent(path.slice(1)).replace(/\/$/, '');
+  } catch {
+    throw new CulvertError('argument_invalid', 'The path has a broken percent escape.');
+  }
+}

@@ -1,0 +1,118 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { createServer, type Server } from 'node:https';
+import type { Socket } from 'node:net';
+import {
+  createServer as createTlsServer,
+  type SecureContextOptions,
+  type TLSSocket,
+  type Server as TlsServer,
+} from 'node:tls';
+import { CONTROL_PATH, CulvertError } from '@culvert/protocol';
+import { isGatewayPath } from '@culvert/protocol/grant';
+import type { UnprovenConnections } from '../auth/unproven-connections.ts';
+
+/** Takes an upgraded connection; true once its peer has proved who it is. Never rejects. */
+export type UpgradeHandler = (request: IncomingMessage, socket: TLSSocket, head: Buffer) => Promise<boolean>;
+
+export interface FrontDoorOptions {
+  /** Certificate and key, PEM. */
+  readonly pair: SecureContextOptions;
+  readonly unproven: UnprovenConnections;
+  /** Milliseconds for the TLS handshake, and for a request's headers to arrive. */
+  readonly authenticateMs: number;
+  readonly onRequest: (request: IncomingMessage, response: ServerResponse) => void;
+  readonly onControl: UpgradeHandler;
+  readonly onGateway: UpgradeHandler;
+  readonly onTlsError: (error: Error, remoteAddress: string) => void;
+}
+
+/** Milliseconds a connection is kept for the next request: longer than the 60 s of usual load balancers, so they close first. */
+const KEEP_ALIVE_MS = 65_000;
+
+/** Bytes of a request's head; a grant's token of under 1,000 and a SAS token of 4 KiB fit in several times. */
+const MAX_HEADER_BYTES = 16_384;
+
+const tlsOptions = (options: Pick<FrontDoorOptions, 'pair' | 'authenticateMs'>) => ({
+  ...options.pair,
+  minVersion: 'TLSv1.2' as const,
+  handshakeTimeout: options.authenticateMs,
+  ALPNProtocols: ['http/1.1'],
+});
+
+/** The one TLS port for everything: REST requests, control channels and stream upgrades, told apart by their path. */
+export function createFrontDoor(options: FrontDoorOptions): Server {
+  const server = createServer(
+    {
+      ...tlsOptions(options),
+      maxHeaderSize: MAX_HEADER_BYTES,
+      headersTimeout: options.authenticateMs,
+      requestTimeout: 3 * options.authenticateMs,
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      // Slow clients are looked for this often; Node's default of 30 s would triple the bound above.
+      connectionsCheckingInterval: 2_000,
+      noDelay: true,
+    },
+    options.onRequest,
+  );
+  server.on('connection', (socket: Socket) => admit(socket, options.unproven));
+  server.on('tlsClientError', (error, socket) => tlsFailed(error, socket, options));
+  server.on('upgrade', (request: IncomingMessage, socket: TLSSocket, head: Buffer) => {
+    void upgrade(request, socket, head, options);
+  });
+  server.on('clientError', (_error, socket) => {
+    if (!socket.writable) return void socket.destroy();
+    socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n', () => socket.destroy());
+  });
+  return server;
+}
+
+/** A door of its own for MQTT over TLS, for devices that speak no WebSocket. */
+export function createMqttDoor(
+  options: Pick<FrontDoorOptions, 'pair' | 'unproven' | 'authenticateMs' | 'onTlsError'> & {
+    onConnection: (socket: TLSSocket) => Promise<boolean>;
+  },
+): TlsServer {
+  // MQTT clients that offer ALPN offer 'mqtt' or 'x-amzn-mqtt-ca'; a server that insisted on http/1.1 would turn them away.
+  const server = createTlsServer({ ...tlsOptions(options), ALPNProtocols: ['mqtt'] });
+  server.on('connection', (socket: Socket) => admit(socket, options.unproven));
+  server.on('tlsClientError', (error, socket) => tlsFailed(error, socket, options));
+  server.on('secureConnection', (socket: TLSSocket) => {
+    socket.on('error', () => socket.destroy());
+    socket.setNoDelay(true);
+    void options.onConnection(socket).then((proven) => proven && options.unproven.proven(socket));
+  });
+  return server;
+}
+
+function admit(socket: Socket, unproven: UnprovenConnections): void {
+  // A reset before TLS is done is nobody's but the peer's affair.
+  socket.on('error', () => socket.destroy());
+  unproven.admit(socket);
+}
+
+function tlsFailed(error: Error, socket: TLSSocket, options: Pick<FrontDoorOptions, 'onTlsError'>): void {
+  options.onTlsError(error, socket.remoteAddress ?? 'unknown');
+  socket.destroy();
+}
+
+async function upgrade(
+  request: IncomingMessage,
+  socket: TLSSocket,
+  head: Buffer,
+  options: FrontDoorOptions,
+): Promise<void> {
+  socket.on('error', () => socket.destroy());
+  const path = (request.url ?? '').split('?', 1)[0] as string;
+  const handler = isGatewayPath(path) ? options.onGateway : isControlPath(path) ? options.onControl : undefined;
+  if (handler === undefined) {
+    const { http } = new CulvertError('route_not_found').row;
+    socket.end(`HTTP/1.1 ${http} Not Found\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
+    return;
+  }
+  if (await handler(request, socket, head)) options.unproven.proven(socket);
+}
+
+// Clients write the `$` of the path raw or escaped.
+function isControlPath(path: string): boolean {
+  return path.replace(/^\/%24/, '/$') === CONTROL_PATH;
+}

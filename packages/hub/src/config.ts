@@ -1,0 +1,185 @@
+import { readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { resolve } from 'node:path';
+import { CulvertError, LIMITS, parseHostPort } from '@culvert/protocol';
+import { parse } from 'yaml';
+import { z } from 'zod';
+import type { LogFormat, LogLevel } from './observe/log.ts';
+
+const count = (fallback: number) => z.number().int().min(1).max(10_000_000).default(fallback);
+const milliseconds = (fallback: number) => z.number().int().min(0).max(86_400_000).default(fallback);
+
+/** Everything an operator may set, in one schema: for the file, the environment and the flags. Unknown keys are errors. */
+export const configSchema = z.strictObject({
+  /** Directory of the registry, the keys and the policies' connection strings; 0700. */
+  dataDir: z.string().min(1),
+  /** `HOST:PORT` of the one TLS port; without host, all addresses. Port 0 takes a free one. */
+  listen: z.string().default(':8443'),
+  /** `HOST[:PORT]`s under which clients reach the hub; the first is what connection strings and grants carry. Default: the listening host, or this machine's name. */
+  advertise: z.array(z.string()).max(32).default([]),
+  /** `HOST:PORT` of MQTT over TLS, usually 8883. Absent: no such listener. */
+  mqttListen: z.string().optional(),
+  /** `HOST:PORT` of `/livez` and `/readyz` in plain HTTP. Without host, 127.0.0.1. */
+  adminListen: z.string().default('127.0.0.1:8444'),
+  /** Own certificate chain and key, PEM files. Absent: the data directory's own authority signs one. */
+  tls: z.strictObject({ certFile: z.string(), keyFile: z.string() }).optional(),
+  log: z
+    .strictObject({
+      level: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
+      format: z.enum(['json', 'text']).optional(),
+    })
+    .prefault({}),
+  limits: z
+    .strictObject({
+      /** Connections of one address that have not yet authenticated: many devices may share a NAT's address after an outage. */
+      unprovenPerAddress: count(512),
+      /** Offers one device may have unanswered: beyond this it is not answering. */
+      offersPerDevice: count(64),
+      /** Requests for streams held at once: each holds a connection and a timer for up to 60 s. */
+      heldRequests: count(10_000),
+      /** Streams open at once, and guests waiting for their peer: what the process has file descriptors for. */
+      streams: count(20_000),
+      /** Milliseconds without progress of a write before its stream is ended. */
+      stallMs: milliseconds(LIMITS.stallMs),
+    })
+    .prefault({}),
+  /** Milliseconds running streams get to end by themselves when the hub stops. */
+  drainMs: milliseconds(10_000),
+});
+
+/** The configuration as it is used: parsed, complete. */
+export type HubConfig = z.infer<typeof configSchema>;
+/** The configuration as it may be written. */
+export type HubConfigInput = z.input<typeof configSchema>;
+
+/** What `culvert hub` takes on its command line. */
+export interface HubFlags {
+  readonly config?: string;
+  readonly dataDir?: string;
+  readonly listen?: string;
+  readonly advertise?: string[];
+  readonly mqttListen?: string;
+  readonly adminListen?: string;
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
+  readonly logLevel?: string;
+  readonly logFormat?: string;
+}
+
+/**
+ * Flags before environment (`CULVERT_…`) before file before defaults.
+ * @param defaultDataDir used when nothing names a data directory
+ * @throws CulvertError `config_invalid`: one line that says which key, and why
+ */
+export function resolveHubConfig(flags: HubFlags, env: NodeJS.ProcessEnv, defaultDataDir: string): HubConfig {
+  const fileName = flags.config ?? env['CULVERT_CONFIG'];
+  const file = fileName === undefined ? {} : readConfigFile(fileName);
+  const pick = (flag: string | undefined, variable: string) => flag ?? env[variable];
+  const advertise = flags.advertise ?? env['CULVERT_ADVERTISE']?.split(',').map((name) => name.trim());
+  const cert = pick(flags.tlsCert, 'CULVERT_TLS_CERT');
+  const key = pick(flags.tlsKey, 'CULVERT_TLS_KEY');
+  if ((cert === undefined) !== (key === undefined)) {
+    throw new CulvertError('config_invalid', 'A certificate file and a key file must be given together.');
+  }
+  const over = defined({
+    dataDir: pick(flags.dataDir, 'CULVERT_DATA_DIR'),
+    listen: pick(flags.listen, 'CULVERT_LISTEN'),
+    advertise,
+    mqttListen: pick(flags.mqttListen, 'CULVERT_MQTT_LISTEN'),
+    adminListen: pick(flags.adminListen, 'CULVERT_ADMIN_LISTEN'),
+    tls: cert === undefined ? undefined : { certFile: cert, keyFile: key },
+  });
+  const log = defined({
+    level: pick(flags.logLevel, 'CULVERT_LOG_LEVEL'),
+    format: pick(flags.logFormat, 'CULVERT_LOG_FORMAT'),
+  });
+  const fileLog = typeof file['log'] === 'object' && file['log'] !== null ? file['log'] : {};
+  const merged = { dataDir: defaultDataDir, ...file, ...over };
+  return parseHubConfig(Object.keys(log).length === 0 ? merged : { ...merged, log: { ...fileLog, ...log } });
+}
+
+/**
+ * Checks a configuration and fills in the defaults.
+ * @throws CulvertError `config_invalid`
+ */
+export function parseHubConfig(input: unknown): HubConfig {
+  const parsed = configSchema.safeParse(input);
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0];
+    const where = issue === undefined || issue.path.length === 0 ? '' : `${issue.path.join('.')}: `;
+    throw new CulvertError('config_invalid', `The configuration is invalid: ${where}${issue?.message ?? 'unknown'}.`);
+  }
+  const config = { ...parsed.data, dataDir: resolve(parsed.data.dataDir) };
+  for (const [name, value] of Object.entries({
+    listen: config.listen,
+    mqttListen: config.mqttListen,
+    adminListen: config.adminListen,
+  })) {
+    if (value !== undefined) parseListen(name, value);
+  }
+  advertisedNames(config, 0);
+  return config;
+}
+
+function readConfigFile(name: string): Record<string, unknown> {
+  let text: string;
+  try {
+    text = readFileSync(name, 'utf8');
+  } catch (error) {
+    throw new CulvertError(
+      'config_invalid',
+      `The configuration file ${name} cannot be read: ${(error as Error).message}`,
+    );
+  }
+  try {
+    const value: unknown = parse(text) ?? {};
+    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
+  } catch (error) {
+    throw new CulvertError(
+      'config_invalid',
+      `The configuration file ${name} is not YAML: ${(error as Error).message.split('\n', 1)[0]}`,
+    );
+  }
+  throw new CulvertError('config_invalid', `The configuration file ${name} must hold keys and values.`);
+}
+
+function defined(values: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined));
+}
+
+/** Where a listener binds: `HOST:PORT`, `:PORT` or `PORT`; no host means every address. */
+export function parseListen(key: string, text: string): { host: string | undefined; port: number } {
+  const bare = /^:?(\d{1,5})$/.exec(text);
+  try {
+    if (bare !== null && Number(bare[1]) <= 65_535) return { host: undefined, port: Number(bare[1]) };
+    const { host, port } = parseHostPort(text, -1);
+    if (port >= 0) return { host, port };
+  } catch {
+    // The sentence below says it better.
+  }
+  throw new CulvertError('config_invalid', `${key}: '${text}' is not HOST:PORT.`);
+}
+
+/** The names clients reach the hub by, the main one first. A name without port is reached on `boundPort`. */
+export function advertisedNames(
+  config: Pick<HubConfig, 'advertise' | 'listen'>,
+  boundPort: number,
+): { host: string; port: number }[] {
+  if (config.advertise.length > 0) {
+    return config.advertise.map((name) => {
+      try {
+        return parseHostPort(name, boundPort);
+      } catch {
+        throw new CulvertError('config_invalid', `advertise: '${name}' is not HOST or HOST:PORT.`);
+      }
+    });
+  }
+  const { host } = parseListen('listen', config.listen);
+  const wildcard = host === undefined || host === '0.0.0.0' || host === '::';
+  return [{ host: wildcard ? hostname() : host, port: boundPort }];
+}
+
+/** The log's form when none is configured: readable in a terminal, JSON elsewhere. */
+export function logOptions(config: HubConfig, isTerminal: boolean): { level: LogLevel; format: LogFormat } {
+  return { level: config.log.level, format: config.log.format ?? (isTerminal ? 'text' : 'json') };
+}

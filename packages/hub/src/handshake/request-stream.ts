@@ -1,0 +1,111 @@
+import { CulvertError, type HandshakeTimes, LIMITS, newStreamId } from '@culvert/protocol';
+import type { Grant } from '@culvert/protocol/grant';
+import { type Clock, deadline, linkSignals } from '@culvert/stream';
+import type { Principal } from '../auth/principal.ts';
+import type { EventSink } from '../observe/events.ts';
+import type { DeviceRecord, Registry } from '../registry/registry.ts';
+import type { Router } from '../routing/router.ts';
+import type { GrantIssuer } from './grant-issuer.ts';
+import type { StreamTable } from './stream-table.ts';
+
+/** A service's request for a stream, authenticated, authorised and parsed. */
+export interface StreamRequest {
+  readonly deviceId: string;
+  readonly streamName: string;
+  readonly principal: Principal;
+  readonly remoteAddress: string;
+  readonly times: HandshakeTimes;
+  /** Aborted when the caller goes away. */
+  readonly signal: AbortSignal;
+}
+
+/** What the service is told. */
+export type StreamReply =
+  | { readonly accepted: true; readonly streamId: string; readonly grant: Grant }
+  | { readonly accepted: false; readonly streamId: string; readonly reason: string };
+
+export interface HandshakeDeps {
+  readonly registry: Registry;
+  readonly router: Router;
+  readonly grants: GrantIssuer;
+  readonly streams: StreamTable;
+  /** Frees the rendezvous at the gateway and bars the stream's grants. */
+  readonly endAtGateway: (streamId: string, error: CulvertError) => void;
+  readonly clock: Clock;
+  readonly onEvent: EventSink;
+}
+
+/**
+ * The handshake from the service's request to its answer. Both grants die 60 s after the request, which bounds the rest:
+ * the gateway tells whoever waits there by then. The device's grant is live before the device is asked, since C devices dial
+ * before they answer.
+ * @throws CulvertError `device_not_found`, `device_disabled`, `device_offline`, `device_gone`, `device_silent`, `too_many_requests`, `withdrawn`
+ */
+export async function requestStream(request: StreamRequest, deps: HandshakeDeps): Promise<StreamReply> {
+  const { deviceId, streamName, principal } = request;
+  const { clock, onEvent } = deps;
+  const streamId = newStreamId();
+  const requestedAt = clock.now();
+  const expiresAt = requestedAt + LIMITS.handshakeMs;
+  onEvent({
+    type: 'stream-requested',
+    streamId,
+    deviceId,
+    streamName,
+    caller: principal.name,
+    remoteAddress: request.remoteAddress,
+  });
+  const silence = deadline(clock, request.times.answerMs, () => new CulvertError('device_silent'));
+  const ended = linkSignals([silence.signal, request.signal]);
+  let offered = false;
+  try {
+    assertUsable(await deps.registry.get(deviceId));
+    const deviceGrant = await deps.grants.issue(streamId, 'device', expiresAt);
+    ended.signal.throwIfAborted();
+    deps.streams.add({ streamId, deviceId, streamName, service: principal, device: undefined, requestedAt }, expiresAt);
+    const { answer, principal: device } = await deps.router.offer(
+      deviceId,
+      { streamId, streamName, grant: deviceGrant, caller: principal.name },
+      {
+        connectMs: request.times.connectMs,
+        signal: ended.signal,
+        onOffered: () => {
+          offered = true;
+          onEvent({ type: 'stream-offered', streamId, deviceId });
+        },
+      },
+    );
+    if (!answer.accepted) {
+      onEvent({ type: 'stream-answered', streamId, deviceId, accepted: false, reason: answer.reason });
+      release(deps, streamId, new CulvertError('rejected'));
+      return { accepted: false, streamId, reason: answer.reason };
+    }
+    onEvent({ type: 'stream-answered', streamId, deviceId, accepted: true });
+    // A key removed or a device disabled in this very moment has already taken the stream away.
+    if (!deps.streams.answered(streamId, device)) throw new CulvertError('device_gone');
+    const grant = await deps.grants.issue(streamId, 'service', expiresAt);
+    ended.signal.throwIfAborted();
+    return { accepted: true, streamId, grant };
+  } catch (reason) {
+    let error = CulvertError.from(reason);
+    // Until the device was asked, running out of time means that it was not there.
+    if (error.code === 'device_silent' && !offered) error = new CulvertError('device_offline');
+    release(deps, streamId, error);
+    onEvent({ type: 'stream-failed', streamId, deviceId, error: error.code, detail: error.message });
+    throw error;
+  } finally {
+    ended.unlink();
+    silence.cancel();
+  }
+}
+
+function assertUsable(device: DeviceRecord | undefined): void {
+  if (device === undefined) throw new CulvertError('device_not_found');
+  if (device.status === 'disabled') throw new CulvertError('device_disabled');
+}
+
+/** A rejection frees the rendezvous now, not at the deadline: the device may already wait there. */
+function release(deps: HandshakeDeps, streamId: string, error: CulvertError): void {
+  deps.streams.remove(streamId);
+  deps.endAtGateway(streamId, error);
+}

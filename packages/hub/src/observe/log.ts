@@ -1,0 +1,57 @@
+import { printable } from '@culvert/protocol';
+import { type DestinationStream, type Logger, pino } from 'pino';
+import type { EventSink, HubEvent } from './events.ts';
+
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
+
+/** `json`: one object a line, for machines. `text`: one readable line, for a terminal. */
+export type LogFormat = 'json' | 'text';
+
+/** What an event is worth: everything that strangers can cause at will stays below `info`. */
+function levelOf(event: HubEvent): LogLevel {
+  switch (event.type) {
+    case 'connection-refused':
+    case 'grant-refused':
+    case 'guest-arrived':
+    case 'stream-offered':
+      return 'debug';
+    case 'certificate-kept':
+    case 'stream-failed':
+      return 'warn';
+    default:
+      return 'info';
+  }
+}
+
+/** A sink that writes events to the log. Text from outside has its control characters escaped. */
+export function logSink(options: { level: LogLevel; format: LogFormat; destination: DestinationStream }): EventSink {
+  const logger =
+    options.format === 'json'
+      ? pino({ level: options.level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, options.destination)
+      : textLogger(options);
+  return (event) => {
+    const { type, ...fields } = event;
+    logger[levelOf(event)](safe(fields) as object, type);
+  };
+}
+
+function textLogger(options: { level: LogLevel; destination: DestinationStream }): Logger {
+  return pino(
+    { level: options.level, base: null },
+    {
+      write: (line: string) => {
+        const { level, time, msg, ...fields } = JSON.parse(line) as Record<string, unknown>;
+        const clock = new Date(time as number).toISOString();
+        const mark = (level as number) >= 40 ? ' WARN' : '';
+        const rest = Object.entries(fields).map(([key, value]) => ` ${key}=${JSON.stringify(value)}`);
+        options.destination.write(`${clock}${mark} ${String(msg)}${rest.join('')}\n`);
+      },
+    },
+  );
+}
+
+function safe(value: unknown): unknown {
+  if (typeof value === 'string') return printable(value, 1024);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, safe(inner)]));
+}
