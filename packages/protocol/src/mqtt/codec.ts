@@ -14,9 +14,11 @@ import {
   type Packet,
   type Parser,
   parser,
+  writeToStream,
 } from 'mqtt-packet';
 import { CulvertError } from '../errors.ts';
 import { PacketGuard } from './packet-guard.ts';
+import { protocolLevel } from './protocol-level.ts';
 
 export type MqttPacket = Packet;
 export type {
@@ -36,46 +38,112 @@ export type {
 /** MQTT's protocol level: 4 is 3.1.1, 5 is 5. */
 export type MqttVersion = 4 | 5;
 
-/** Turns bytes into packets, one peer's at a time, behind a size guard. */
+// Without this the first packet costs a table of 65,536 buffers; our packets are few and agents start often.
+writeToStream.cacheNumbers = false;
+
+/** The first allocation for a packet that came in pieces; doubled as needed, so slow arrivals cost what has arrived. */
+const FIRST_PIECE_BYTES = 1024;
+
+/** Turns one peer's bytes into packets, behind a size guard. */
 export class PacketReader {
   readonly #guard: PacketGuard;
-  #parser: Parser;
+  readonly #parser: Parser;
+  #awaitsConnect: boolean;
+  #level: number | undefined;
   #error: Error | undefined;
-  readonly #packets: MqttPacket[] = [];
+  #packet: MqttPacket | undefined;
+  /** The beginning of a packet whose end has not come, in `#held` bytes of this buffer. */
+  #pieces: Buffer | undefined;
+  #held = 0;
 
-  /** @param maxPacketBytes packets longer than this end the connection before they are buffered */
+  /**
+   * @param maxPacketBytes packets longer than this end the connection before they are buffered
+   * @param version what the peer speaks; absent when its CONNECT is to tell, as a server reads
+   */
   constructor(maxPacketBytes: number, version?: MqttVersion) {
     this.#guard = new PacketGuard(maxPacketBytes);
-    this.#parser = this.#listen(parser(version === undefined ? {} : { protocolVersion: version }));
-  }
-
-  #listen(fresh: Parser): Parser {
-    fresh.on('packet', (packet) => this.#packets.push(packet));
-    fresh.on('error', (error: Error) => {
+    this.#awaitsConnect = version === undefined;
+    this.#parser = parser(version === undefined ? {} : { protocolVersion: version });
+    this.#parser.on('packet', (packet) => {
+      this.#packet = packet;
+    });
+    this.#parser.on('error', (error: Error) => {
       this.#error = error;
     });
-    return fresh;
+  }
+
+  /** The protocol level the peer's CONNECT asked for, whether supported or not. */
+  get level(): number | undefined {
+    return this.#level;
   }
 
   /**
-   * The packets that `chunk` completes.
-   * @throws CulvertError `too_large` or `protocol_error`; the connection is then of no further use
+   * The packets that `chunk` completes, one by one; those before a malformed one are given first. A caller that stops early
+   * gives up the rest of the chunk.
+   * @throws CulvertError `too_large`, `protocol_error`, `protocol_unsupported`; the connection is then of no further use
    */
-  push(chunk: Buffer): MqttPacket[] {
-    this.#guard.push(chunk);
+  *push(chunk: Buffer): Generator<MqttPacket, void, undefined> {
+    let at = 0;
+    while (at < chunk.length) {
+      const end = this.#guard.packetEnd(chunk, at);
+      if (end === undefined) {
+        this.#keep(chunk.subarray(at));
+        return;
+      }
+      const whole = this.#complete(chunk.subarray(at, end));
+      at = end;
+      yield this.#parse(whole);
+    }
+  }
+
+  #keep(piece: Buffer): void {
+    const size = this.#held + piece.length;
+    if (this.#pieces === undefined || this.#pieces.length < size) {
+      const larger = Buffer.allocUnsafeSlow(Math.max(FIRST_PIECE_BYTES, size, (this.#pieces?.length ?? 0) * 2));
+      this.#pieces?.copy(larger, 0, 0, this.#held);
+      this.#pieces = larger;
+    }
+    piece.copy(this.#pieces, this.#held);
+    this.#held = size;
+  }
+
+  #complete(last: Buffer): Buffer {
+    if (this.#held === 0) return last;
+    this.#keep(last);
+    const whole = this.#pieces?.subarray(0, this.#held) ?? last;
+    this.#pieces = undefined;
+    this.#held = 0;
+    return whole;
+  }
+
+  /** The parser sees one whole packet at a time, so it cannot read beyond a malformed one into the next. */
+  #parse(whole: Buffer): MqttPacket {
+    if (this.#awaitsConnect) this.#checkLevel(whole);
+    this.#packet = undefined;
     try {
-      this.#parser.parse(chunk);
+      this.#parser.parse(whole);
     } catch (error) {
       // mqtt-packet throws on some malformed input instead of emitting 'error'.
       this.#error = error as Error;
     }
-    if (this.#error !== undefined)
+    if (this.#error !== undefined || this.#packet === undefined)
       throw new CulvertError('protocol_error', 'A malformed MQTT packet.', { cause: this.#error });
-    return this.#packets.splice(0);
+    return this.#packet;
+  }
+
+  #checkLevel(first: Buffer): void {
+    this.#awaitsConnect = false;
+    this.#level = protocolLevel(first);
+    if (this.#level === undefined) throw new CulvertError('protocol_error', 'The first MQTT packet was not a CONNECT.');
+    if (this.#level !== 4 && this.#level !== 5)
+      throw new CulvertError('protocol_unsupported', `MQTT protocol level ${this.#level}; 4 (3.1.1) and 5 are spoken.`);
   }
 }
 
-/** A packet's bytes in the given version. */
+/**
+ * A packet's bytes in the given version.
+ * @throws Error from mqtt-packet when a field is out of its range: a mistake of ours, never of the peer
+ */
 export function encodePacket(packet: MqttPacket, version: MqttVersion): Buffer {
   return generate(packet, { protocolVersion: version });
 }

@@ -2,7 +2,7 @@ import { CulvertError } from '../errors.ts';
 
 /**
  * Follows the fixed headers of an MQTT byte stream (type and remaining length, MQTT 3.1.1 §2.2) and refuses a packet by its
- * declared length, before a parser that has no limit of its own begins to collect it.
+ * declared length, before anything begins to collect it.
  */
 export class PacketGuard {
   readonly #maxPacketBytes: number;
@@ -16,35 +16,46 @@ export class PacketGuard {
     this.#maxPacketBytes = maxPacketBytes;
   }
 
-  /** @throws CulvertError `too_large` or `protocol_error` */
-  push(chunk: Uint8Array): void {
-    let at = 0;
-    while (at < chunk.length) {
-      if (this.#remaining > 0) {
-        const skipped = Math.min(this.#remaining, chunk.length - at);
-        this.#remaining -= skipped;
-        at += skipped;
-        continue;
+  /**
+   * Reads on at `from`, up to the end of one packet at most.
+   * @returns the offset behind that packet, or undefined when `chunk` ends within it
+   * @throws CulvertError `too_large` or `protocol_error`
+   */
+  packetEnd(chunk: Uint8Array, from: number): number | undefined {
+    let at = from;
+    while (this.#remaining === 0) {
+      const byte = chunk[at++];
+      if (byte === undefined) return undefined;
+      if (this.#header(byte)) {
+        if (this.#length === 0) return at;
+        this.#remaining = this.#length;
       }
-      const byte = chunk[at++] as number;
-      if (this.#headerBytes++ === 0) {
-        if (byte >> 4 === 0) throw new CulvertError('protocol_error', 'An MQTT packet of the forbidden type 0.');
-        this.#length = 0;
-        continue;
-      }
-      this.#length += (byte & 0x7f) * 128 ** (this.#headerBytes - 2);
-      if ((byte & 0x80) !== 0) {
-        if (this.#headerBytes === 5)
-          throw new CulvertError('protocol_error', 'An MQTT remaining length of more than four bytes.');
-        continue;
-      }
-      if (this.#headerBytes + this.#length > this.#maxPacketBytes)
-        throw new CulvertError(
-          'too_large',
-          `An MQTT packet of ${this.#length} bytes; at most ${this.#maxPacketBytes} are taken.`,
-        );
-      this.#remaining = this.#length;
-      this.#headerBytes = 0;
     }
+    const passed = Math.min(this.#remaining, chunk.length - at);
+    this.#remaining -= passed;
+    return this.#remaining === 0 ? at + passed : undefined;
+  }
+
+  /** Takes one byte of the fixed header and says whether it was its last. */
+  #header(byte: number): boolean {
+    if (this.#headerBytes++ === 0) {
+      if (byte >> 4 === 0) throw new CulvertError('protocol_error', 'An MQTT packet of the forbidden type 0.');
+      this.#length = 0;
+      return false;
+    }
+    this.#length += (byte & 0x7f) * 128 ** (this.#headerBytes - 2);
+    if ((byte & 0x80) !== 0) {
+      if (this.#headerBytes === 5)
+        throw new CulvertError('protocol_error', 'An MQTT remaining length of more than four bytes.');
+      return false;
+    }
+    const size = this.#headerBytes + this.#length;
+    if (size > this.#maxPacketBytes)
+      throw new CulvertError(
+        'too_large',
+        `An MQTT packet of ${size} bytes; at most ${this.#maxPacketBytes} are taken.`,
+      );
+    this.#headerBytes = 0;
+    return true;
   }
 }

@@ -1,0 +1,90 @@
+import { CulvertError } from '../errors.ts';
+import { parseDeviceId, printable } from '../ids.ts';
+import { LIMITS } from '../limits.ts';
+import type { IConnectPacket, MqttVersion } from './codec.ts';
+
+/**
+ * Seconds of keepalive from which on 1.5 times as long would exceed 1767 s, the longest the preview waits for a sign of life
+ * (protocol page 3); 0, "no keepalive", counts as this.
+ */
+export const MAX_KEEPALIVE_SECONDS = 1177;
+
+/** Milliseconds of silence after which a device is given up, whatever keepalive it asked for or was given. */
+const MAX_SILENCE_MS = 1_767_000;
+
+/** Who the device says it is. */
+export interface Credentials {
+  /** The hub's name as the device knows it. */
+  readonly host: string;
+  readonly deviceId: string;
+  /** The SAS token; undefined when there is none. */
+  readonly password: string | undefined;
+}
+
+/** What a device's CONNECT asks for. */
+export interface ConnectRequest {
+  readonly version: MqttVersion;
+  readonly credentials: Credentials;
+  /** Milliseconds of silence after which the device is gone: 1.5 times its keepalive (MQTT 3.1.1 §3.1.2.10). */
+  readonly silenceMs: number;
+  /** Whether the device asked for no keepalive or a longer one than {@link MAX_KEEPALIVE_SECONDS}; MQTT 5 can be told. */
+  readonly capsKeepalive: boolean;
+  /** Bytes of a packet the device takes; Infinity when it named no limit. */
+  readonly maxPacketBytes: number;
+  /** QoS 1 publications the device takes at once before acknowledging one. */
+  readonly receiveMaximum: number;
+}
+
+/** @throws CulvertError with which the connection is to be refused */
+export function parseConnect(packet: IConnectPacket): ConnectRequest {
+  const version = packet.protocolVersion;
+  if (version !== 4 && version !== 5) throw new CulvertError('protocol_unsupported');
+  const { properties, will } = packet;
+  if (properties?.authenticationMethod !== undefined)
+    throw new CulvertError('unauthorized', 'Enhanced authentication is not supported.');
+  // A will is taken and never published: there is nobody to publish it to. MQTT 5 §3.2.2.3.4 wants this one refused.
+  if (version === 5 && will?.qos === 2) throw new CulvertError('qos_unsupported', 'A will of QoS 2 is not supported.');
+  const keepalive = packet.keepalive ?? 0;
+  const capped = keepalive === 0 || keepalive > MAX_KEEPALIVE_SECONDS;
+  return {
+    version,
+    credentials: parseCredentials(packet),
+    silenceMs: capped ? MAX_SILENCE_MS : keepalive * 1500,
+    capsKeepalive: capped,
+    maxPacketBytes: positive(properties?.maximumPacketSize, 'Maximum Packet Size') ?? Number.POSITIVE_INFINITY,
+    receiveMaximum: positive(properties?.receiveMaximum, 'Receive Maximum') ?? 65_535,
+  };
+}
+
+/** A property that is a protocol error when zero or given twice (MQTT 5 §3.1.2.11). */
+function positive(value: unknown, name: string): number | undefined {
+  if (value === undefined) return undefined;
+  if (typeof value !== 'number' || value < 1) throw new CulvertError('protocol_error', `A malformed ${name}.`);
+  return value;
+}
+
+/**
+ * Username `{host}/{device}/?api-version=…`, also without the `?`, with any parameters or none; the client id is the device id.
+ * A module's username has one level more, its client id a slash.
+ */
+function parseCredentials(packet: IConnectPacket): Credentials {
+  const { username, clientId } = packet;
+  if (username === undefined || username === '')
+    throw new CulvertError('unauthorized', 'A username {hub}/{device}/?api-version=… is needed.');
+  const [host = '', id = '', third = ''] = username.split('/');
+  const isQuery = third === '' || third.startsWith('?') || /^[\w-]+=/.test(third);
+  if (!isQuery || clientId.includes('/'))
+    throw new CulvertError('argument_invalid', 'Module identities are not supported.');
+  const deviceId = parseDeviceId(id);
+  if (host === '' || host.length > 512)
+    throw new CulvertError('argument_invalid', 'The username does not begin with the name of a hub.');
+  if (clientId !== deviceId)
+    throw new CulvertError(
+      'argument_invalid',
+      `The client id '${printable(clientId, 128)}' is not the device id of the username.`,
+    );
+  const password = packet.password;
+  if (password !== undefined && password.length > LIMITS.sasTokenBytes)
+    throw new CulvertError('unauthorized', 'The password is too long for a SAS token.');
+  return { host, deviceId, password: password?.toString('utf8') };
+}

@@ -1,0 +1,87 @@
+import type { CulvertError } from '../errors.ts';
+import { printable } from '../ids.ts';
+import { LIMITS } from '../limits.ts';
+import { formatOfferTopic, OFFER_PROPERTIES } from '../topics.ts';
+import { cutUtf8 } from '../utf8.ts';
+import type { IConnackPacket, IPublishPacket, MqttPacket, MqttVersion } from './codec.ts';
+import { type ConnectRequest, MAX_KEEPALIVE_SECONDS } from './connect-request.ts';
+import { connackReason, disconnectReason } from './reason-codes.ts';
+
+/** A stream request as the hub makes it over MQTT. */
+export interface HubOffer {
+  readonly streamName: string;
+  /** The device's grant. */
+  readonly url: string;
+  readonly token: string;
+  /** Told to MQTT 5 devices, as `caller`. */
+  readonly streamId: string;
+  readonly caller: string;
+}
+
+/** What the CONNACK of MQTT 5 tells of the hub (§3.2.2.3): what is not announced would be taken for available. */
+export function announcements(
+  request: ConnectRequest,
+  maxPacketBytes: number,
+): NonNullable<IConnackPacket['properties']> {
+  return {
+    sessionExpiryInterval: 0,
+    maximumQoS: 1,
+    retainAvailable: false,
+    maximumPacketSize: maxPacketBytes,
+    topicAliasMaximum: 0,
+    wildcardSubscriptionAvailable: true,
+    subscriptionIdentifiersAvailable: false,
+    sharedSubscriptionAvailable: false,
+    ...(request.capsKeepalive ? { serverKeepAlive: MAX_KEEPALIVE_SECONDS } : {}),
+  };
+}
+
+/** The PUBLISH of an offer; of QoS 1 with a packet id to be replaced by the one it is sent with. */
+export function offerPublication(
+  offer: HubOffer,
+  as: { requestId: string; qos: 0 | 1; version: MqttVersion },
+): IPublishPacket {
+  const userProperties = {
+    [OFFER_PROPERTIES.streamId]: offer.streamId,
+    [OFFER_PROPERTIES.caller]: offer.caller,
+  };
+  return {
+    cmd: 'publish',
+    topic: formatOfferTopic({ ...offer, requestId: as.requestId }),
+    payload: '',
+    qos: as.qos,
+    dup: false,
+    retain: false,
+    ...(as.qos === 1 ? { messageId: 1 } : {}),
+    ...(as.version === 5 ? { properties: { userProperties } } : {}),
+  };
+}
+
+/** The longest reason string sent, in bytes: as long as a rejection's reason. */
+function reasonString(error: CulvertError): { reasonString: string } {
+  return { reasonString: cutUtf8(error.message, LIMITS.rejectReasonBytes) };
+}
+
+/** The CONNACK that refuses with `error`. */
+export function refusal(error: CulvertError, version: MqttVersion): MqttPacket {
+  return {
+    cmd: 'connack',
+    sessionPresent: false,
+    returnCode: error.row.connack,
+    reasonCode: connackReason(error),
+    ...(version === 5 ? { properties: reasonString(error) } : {}),
+  };
+}
+
+/** The DISCONNECT of MQTT 5 that tells of `error`. */
+export function farewell(error: CulvertError): MqttPacket {
+  return { cmd: 'disconnect', reasonCode: disconnectReason(error), properties: reasonString(error) };
+}
+
+/** A rejection's reason from its payload: UTF-8, bounded, safe to show. */
+export function rejectReason(payload: string | Buffer): string {
+  const bytes = Buffer.from(payload).subarray(0, LIMITS.rejectReasonBytes);
+  // Streaming mode leaves out a character that the bound cut in two.
+  const text = new TextDecoder().decode(bytes, { stream: true });
+  return cutUtf8(printable(text, LIMITS.rejectReasonBytes), LIMITS.rejectReasonBytes);
+}
