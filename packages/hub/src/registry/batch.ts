@@ -1,0 +1,95 @@
+import type { DatabaseSync } from 'node:sqlite';
+import { DeviceTable } from './device-table.ts';
+import { PolicyTable } from './policy-table.ts';
+import { runningFailure } from './sqlite-failure.ts';
+import type { StoreCall, StoreCallName, StoreCalls, StoreResult } from './store-calls.ts';
+
+type Handlers = { readonly [Name in StoreCallName]: (input: StoreCalls[Name]['input']) => StoreCalls[Name]['output'] };
+
+const WRITES: ReadonlySet<StoreCallName> = new Set(['device.put', 'device.delete', 'policy.rotate']);
+
+/** Runs batches of calls on the database: group commit, so that many writes cost one sync of the disk. */
+export class BatchRunner {
+  readonly #database: DatabaseSync;
+  readonly #handlers: Handlers;
+
+  constructor(database: DatabaseSync) {
+    this.#database = database;
+    const devices = new DeviceTable(database);
+    const policies = new PolicyTable(database);
+    this.#handlers = {
+      'device.get': (deviceId) => devices.get(deviceId),
+      'device.put': ({ record, expected }) => devices.put(record, expected),
+      'device.delete': ({ deviceId, expected }) => {
+        devices.delete(deviceId, expected);
+        return undefined;
+      },
+      'device.list': ({ after, limit }) => devices.list(after, limit),
+      'device.count': () => devices.count(),
+      'policy.get': (name) => policies.get(name),
+      'policy.list': () => policies.list(),
+      'policy.rotate': ({ name, primaryKey }) => policies.rotate(name, primaryKey),
+    };
+  }
+
+  /**
+   * Runs the calls in their order, all writes in one transaction, and returns only after its COMMIT. A call that fails leaves
+   * the others alone; a commit that fails fails every call since the transaction began, reads too: they saw what was not kept.
+   */
+  run(batch: readonly StoreCall[]): StoreResult[] {
+    const results: StoreResult[] = [];
+    let begunAt: number | undefined;
+    let refused: StoreResult | undefined;
+    const undone = (failure: StoreResult): void => {
+      for (let index = begunAt ?? results.length; index < results.length; index++) results[index] = failure;
+      begunAt = undefined;
+    };
+    for (const call of batch) {
+      if (begunAt === undefined && WRITES.has(call.name)) {
+        refused ??= this.#begin();
+        if (refused === undefined) begunAt = results.length;
+      }
+      const blocked = refused !== undefined && WRITES.has(call.name);
+      results.push(blocked ? (refused as StoreResult) : this.#perform(call));
+      // SQLite itself rolls back the whole transaction after some failures (disk full, I/O): nothing of it is left to commit.
+      if (begunAt !== undefined && !this.#database.isTransaction) undone(results[results.length - 1] as StoreResult);
+    }
+    if (begunAt !== undefined) {
+      const failure = this.#commit();
+      if (failure !== undefined) undone(failure);
+    }
+    return results;
+  }
+
+  #perform<K extends StoreCallName>(call: StoreCall<K>): StoreResult {
+    try {
+      return { ok: true, value: this.#handlers[call.name](call.input) };
+    } catch (error) {
+      return failed(error);
+    }
+  }
+
+  #begin(): StoreResult | undefined {
+    try {
+      this.#database.exec('BEGIN IMMEDIATE');
+      return undefined;
+    } catch (error) {
+      return failed(error);
+    }
+  }
+
+  #commit(): StoreResult | undefined {
+    try {
+      this.#database.exec('COMMIT');
+      return undefined;
+    } catch (error) {
+      if (this.#database.isTransaction) this.#database.exec('ROLLBACK');
+      return failed(error);
+    }
+  }
+}
+
+function failed(error: unknown): StoreResult {
+  const { code, message } = runningFailure(error);
+  return { ok: false, code, message };
+}

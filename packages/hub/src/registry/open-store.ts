@@ -1,0 +1,91 @@
+import { CulvertError } from '@culvert/protocol';
+import type { Clock } from '@culvert/stream';
+import { openDataDirectory } from './data-directory.ts';
+import type { PolicyRecord, PolicyStore, Registry, RegistryListener } from './registry.ts';
+import { newKey as randomKey, SHARED_ACCESS_POLICIES } from './shared-access-policies.ts';
+import type { PolicyKeys } from './store-calls.ts';
+import { StoreThread } from './store-thread.ts';
+
+/** Devices in one page: an answer of at most about 5 MB between the threads. */
+export const MAX_PAGE = 10_000;
+
+export interface StoreOptions {
+  /** The hub's data directory; made (0700) when missing. Holds `registry.db` and `hub.lock`. */
+  readonly directory: string;
+  /** Told of each change after it is on disk and before the promise of its writer resolves. Must not throw. */
+  readonly listener: RegistryListener;
+  readonly clock: Clock;
+  /** Makes a policy's key, base64; default 32 random bytes. */
+  readonly newKey?: () => string;
+}
+
+/** The embedded store: registry and policies in one SQLite file, worked on by a thread of its own. */
+export interface Store {
+  readonly registry: Registry;
+  readonly policies: PolicyStore;
+  /** Resolves if the store breaks down while the hub runs: nothing can be authenticated any more. Never rejects. */
+  readonly failed: Promise<CulvertError>;
+  /** Finishes what waits, then closes the database and frees the data directory. */
+  close(): Promise<void>;
+}
+
+/**
+ * Opens the store and makes it, with the five shared access policies, on first start. Holds the data directory's lock until closed.
+ * @throws CulvertError `config_invalid`: directory not usable, another hub on it, database damaged or of a newer version
+ */
+export async function openStore(options: StoreOptions): Promise<Store> {
+  const { directory, listener, clock, newKey = randomKey } = options;
+  openDataDirectory(directory);
+  const policies = Object.keys(SHARED_ACCESS_POLICIES).map(
+    (name): PolicyKeys => ({ name, primaryKey: newKey(), secondaryKey: newKey() }),
+  );
+  const thread = await StoreThread.start({ directory, policies }, clock);
+  return {
+    registry: sqliteRegistry(thread, listener),
+    policies: sqlitePolicies(thread, listener, newKey),
+    failed: thread.failed,
+    close: () => thread.close(),
+  };
+}
+
+function sqliteRegistry(thread: StoreThread, listener: RegistryListener): Registry {
+  return {
+    get: (deviceId) => thread.call({ name: 'device.get', input: deviceId }),
+    async put(record, expected) {
+      const stored = await thread.call({ name: 'device.put', input: { record, expected } });
+      listener.deviceChanged(stored.deviceId, stored);
+      return stored;
+    },
+    async delete(deviceId, expected) {
+      await thread.call({ name: 'device.delete', input: { deviceId, expected } });
+      listener.deviceChanged(deviceId, undefined);
+    },
+    async list({ after = '', limit }) {
+      if (!Number.isInteger(limit) || limit < 1 || limit > MAX_PAGE)
+        throw new CulvertError('argument_invalid', `A page holds 1 to ${MAX_PAGE} devices.`);
+      return thread.call({ name: 'device.list', input: { after, limit } });
+    },
+    count: () => thread.call({ name: 'device.count', input: undefined }),
+  };
+}
+
+function sqlitePolicies(thread: StoreThread, listener: RegistryListener, newKey: () => string): PolicyStore {
+  return {
+    async get(name) {
+      const keys = await thread.call({ name: 'policy.get', input: name });
+      return keys === undefined ? undefined : policy(keys);
+    },
+    async list() {
+      return (await thread.call({ name: 'policy.list', input: undefined })).map(policy);
+    },
+    async rotate(name) {
+      const rotated = policy(await thread.call({ name: 'policy.rotate', input: { name, primaryKey: newKey() } }));
+      listener.policyChanged(rotated);
+      return rotated;
+    },
+  };
+}
+
+function policy(keys: PolicyKeys): PolicyRecord {
+  return { ...keys, permissions: SHARED_ACCESS_POLICIES[keys.name] ?? [] };
+}

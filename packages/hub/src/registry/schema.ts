@@ -1,0 +1,73 @@
+import type { DatabaseSync } from 'node:sqlite';
+import { CulvertError } from '@culvert/protocol';
+
+/** `PRAGMA application_id`: "Culv". Tells our database from somebody else's. */
+const APPLICATION_ID = 0x43756c76;
+
+/**
+ * One step per schema version: step n leads from version n to n + 1. Steps are never edited after a release, only added.
+ * Ids are compared BINARY, which for the ASCII of device ids is the order of code units. The totals are kept by triggers:
+ * counting a million rows takes a quarter of a second, in which nobody could authenticate.
+ */
+const STEPS: readonly string[] = [
+  `CREATE TABLE device (
+     device_id TEXT PRIMARY KEY NOT NULL COLLATE BINARY,
+     generation_id TEXT NOT NULL,
+     etag TEXT NOT NULL,
+     status TEXT NOT NULL CHECK (status IN ('enabled', 'disabled')),
+     status_reason TEXT,
+     status_updated_at INTEGER NOT NULL,
+     created_at INTEGER NOT NULL,
+     updated_at INTEGER NOT NULL,
+     primary_key TEXT NOT NULL,
+     secondary_key TEXT NOT NULL
+   ) STRICT, WITHOUT ROWID;
+   CREATE TABLE device_total (total INTEGER NOT NULL, disabled INTEGER NOT NULL) STRICT;
+   INSERT INTO device_total VALUES (0, 0);
+   CREATE TRIGGER device_inserted AFTER INSERT ON device BEGIN
+     UPDATE device_total SET total = total + 1, disabled = disabled + (new.status = 'disabled');
+   END;
+   CREATE TRIGGER device_updated AFTER UPDATE OF status ON device WHEN old.status <> new.status BEGIN
+     UPDATE device_total SET disabled = disabled + (new.status = 'disabled') - (old.status = 'disabled');
+   END;
+   CREATE TRIGGER device_deleted AFTER DELETE ON device BEGIN
+     UPDATE device_total SET total = total - 1, disabled = disabled - (old.status = 'disabled');
+   END;
+   CREATE TABLE policy (
+     name TEXT PRIMARY KEY NOT NULL,
+     primary_key TEXT NOT NULL,
+     secondary_key TEXT NOT NULL
+   ) STRICT, WITHOUT ROWID;`,
+];
+
+/** The schema version this code reads and writes. */
+export const SCHEMA_VERSION = STEPS.length;
+
+/**
+ * Brings the database to {@link SCHEMA_VERSION}, all steps in one transaction.
+ * @throws CulvertError `config_invalid` when it was written by a newer version or is not a registry
+ */
+export function migrate(database: DatabaseSync, file: string): void {
+  const version = pragma(database, 'user_version');
+  if (version > SCHEMA_VERSION) {
+    throw new CulvertError(
+      'config_invalid',
+      `The registry ${file} was written by a newer Culvert (its schema is ${version}, this version knows ${SCHEMA_VERSION}): run that version, or restore a backup.`,
+    );
+  }
+  const empty = database.prepare('SELECT count(*) AS n FROM sqlite_schema').get()?.['n'] === 0;
+  if (!empty && pragma(database, 'application_id') !== APPLICATION_ID) {
+    throw new CulvertError(
+      'config_invalid',
+      `${file} is a database, but not a registry of Culvert: name another data directory.`,
+    );
+  }
+  if (version === SCHEMA_VERSION) return;
+  database.exec('BEGIN IMMEDIATE');
+  for (const step of STEPS.slice(version)) database.exec(step);
+  database.exec(`PRAGMA application_id = ${APPLICATION_ID}; PRAGMA user_version = ${SCHEMA_VERSION}; COMMIT`);
+}
+
+function pragma(database: DatabaseSync, name: 'user_version' | 'application_id'): number {
+  return Number(database.prepare(`PRAGMA ${name}`).get()?.[name]);
+}

@@ -1,0 +1,46 @@
+import type { ErrorCode } from '@culvert/protocol';
+import type { DeviceRecord, Expectation } from './registry.ts';
+
+/** The two keys of a policy as stored; what it permits is in the code. Keys are base64. */
+export interface PolicyKeys {
+  readonly name: string;
+  readonly primaryKey: string;
+  readonly secondaryKey: string;
+}
+
+/** What the store's thread can be asked, and what it answers. Everything here crosses a thread, so it is plain data. */
+export interface StoreCalls {
+  'device.get': { input: string; output: DeviceRecord | undefined };
+  'device.put': { input: { record: Omit<DeviceRecord, 'etag'>; expected: Expectation }; output: DeviceRecord };
+  'device.delete': { input: { deviceId: string; expected: Expectation }; output: undefined };
+  'device.list': { input: { after: string; limit: number }; output: DeviceRecord[] };
+  'device.count': { input: undefined; output: { total: number; disabled: number } };
+  'policy.get': { input: string; output: PolicyKeys | undefined };
+  'policy.list': { input: undefined; output: PolicyKeys[] };
+  'policy.rotate': { input: { name: string; primaryKey: string }; output: PolicyKeys };
+}
+
+export type StoreCallName = keyof StoreCalls;
+
+/** One call, as a union over all names. */
+export type StoreCall<K extends StoreCallName = StoreCallName> = {
+  [Name in K]: { readonly name: Name; readonly input: StoreCalls[Name]['input'] };
+}[K];
+
+/** How one call ended. */
+export type StoreResult =
+  | { readonly ok: true; readonly value: unknown }
+  | { readonly ok: false; readonly code: ErrorCode; readonly message: string };
+
+/** What the thread is started with. */
+export interface StoreStart {
+  readonly directory: string;
+  /** Inserted where a policy of that name is missing. */
+  readonly policies: readonly PolicyKeys[];
+}
+
+/** To the thread: a batch of calls, answered by one array of results in the same order; or the wish that it ends. */
+export type ToStore = { readonly batch: readonly StoreCall[] } | { readonly close: true };
+
+/** From the thread: first whether it could open the database, then one answer per batch. */
+export type FromStore = { readonly opened: StoreResult } | { readonly results: readonly StoreResult[] };

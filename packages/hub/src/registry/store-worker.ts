@@ -1,0 +1,41 @@
+import { parentPort, workerData } from 'node:worker_threads';
+import { BatchRunner } from './batch.ts';
+import { type OpenDatabase, openDatabase } from './database.ts';
+import { PolicyTable } from './policy-table.ts';
+import { startFailure } from './sqlite-failure.ts';
+import type { FromStore, StoreStart, ToStore } from './store-calls.ts';
+
+// The entry of the store's thread: opens the database, then runs one batch of calls after the other.
+
+const port = parentPort;
+if (port === null) throw new Error('This file is the entry of a worker thread.');
+const send = (message: FromStore): void => port.postMessage(message);
+
+function open(start: StoreStart): OpenDatabase | undefined {
+  let opened: OpenDatabase | undefined;
+  try {
+    opened = openDatabase(start.directory);
+    const policies = new PolicyTable(opened.database);
+    for (const policy of start.policies) policies.insertMissing(policy);
+    return opened;
+  } catch (error) {
+    opened?.close();
+    const { code, message } = startFailure(error, start.directory);
+    send({ opened: { ok: false, code, message } });
+    return undefined;
+  }
+}
+
+const opened = open(workerData as StoreStart);
+if (opened !== undefined) {
+  const runner = new BatchRunner(opened.database);
+  port.on('message', (message: ToStore) => {
+    if ('batch' in message) {
+      send({ results: runner.run(message.batch) });
+    } else {
+      opened.close();
+      port.close();
+    }
+  });
+  send({ opened: { ok: true, value: undefined } });
+}
