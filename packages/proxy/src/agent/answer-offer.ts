@@ -1,0 +1,96 @@
+import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { StreamOffer } from '@culvert/device';
+import { CulvertError, LIMITS, printable } from '@culvert/protocol';
+import type { Clock } from '@culvert/stream';
+import { carry } from '../carry.ts';
+import { socketEnd } from '../local-end.ts';
+import type { OpenStream, OpenStreams } from '../open-streams.ts';
+import { dialTarget } from './dial-target.ts';
+import type { AgentEvent, Target } from './events.ts';
+
+/** What an offer is answered by. */
+export interface AnswerOptions {
+  /** The whole of what the agent connects to, by stream name. */
+  readonly services: ReadonlyMap<string, Target>;
+  /** The service that takes names which are not in the list. */
+  readonly defaultService: string | undefined;
+  readonly streams: OpenStreams;
+  readonly clock: Clock;
+  readonly onEvent: (event: AgentEvent) => void;
+}
+
+/**
+ * Answers one offer and carries its stream to the end: the local target is connected before the offer is accepted, so the one
+ * who asks learns at once when nothing answers there. Never rejects: what goes wrong is told by event, and the agent goes on.
+ */
+export async function answerOffer(offer: StreamOffer, options: AnswerOptions): Promise<void> {
+  const target = options.services.get(offer.name) ?? options.services.get(options.defaultService ?? '');
+  if (target === undefined) return reject(offer, unknownService(offer.name, options.services), options);
+  const place = options.streams.take();
+  if (place === undefined)
+    return reject(offer, 'this agent carries as many streams as it may; try again later', options);
+  try {
+    const socket = await connectTarget(offer, target, place, options);
+    if (socket !== undefined) await carryOffer(offer, target, socket, place, options);
+  } finally {
+    place.release();
+  }
+}
+
+async function connectTarget(
+  offer: StreamOffer,
+  target: Target,
+  place: OpenStream,
+  options: AnswerOptions,
+): Promise<Socket | undefined> {
+  try {
+    return await dialTarget(target, options.clock, place.signal);
+  } catch (error) {
+    await reject(offer, CulvertError.from(error).message, options);
+    return undefined;
+  }
+}
+
+async function carryOffer(
+  offer: StreamOffer,
+  target: Target,
+  socket: Socket,
+  place: OpenStream,
+  options: AnswerOptions,
+): Promise<void> {
+  const { clock, onEvent } = options;
+  const told = describe(offer);
+  // The target may go away while the offer is being accepted; `carry` finds it destroyed.
+  socket.on('error', () => undefined);
+  const started = clock.now();
+  try {
+    const stream: Duplex = await offer.accept({ signal: place.signal });
+    onEvent({ type: 'stream-opened', id: place.id, target, ...told });
+    const result = await carry(socketEnd(socket, LIMITS.lingerMs), stream, { clock, signal: place.signal });
+    onEvent({ type: 'stream-ended', id: place.id, ...result, durationMs: clock.now() - started, ...told });
+  } catch (error) {
+    socket.resetAndDestroy();
+    onEvent({ type: 'stream-failed', id: place.id, error: CulvertError.from(error), ...told });
+  }
+}
+
+async function reject(offer: StreamOffer, reason: string, options: AnswerOptions): Promise<void> {
+  options.onEvent({ type: 'stream-rejected', reason, ...describe(offer) });
+  try {
+    await offer.reject(reason);
+  } catch (error) {
+    // The control channel went away meanwhile: nobody waits for this answer any more, and the state event says why.
+    options.onEvent({ type: 'stream-failed', id: 0, error: CulvertError.from(error), ...describe(offer) });
+  }
+}
+
+function unknownService(name: string, services: ReadonlyMap<string, Target>): string {
+  const offered = [...services.keys()];
+  const list = offered.length === 0 ? 'nothing' : offered.join(', ');
+  return `this agent has no service '${printable(name, 64)}' (it offers: ${list})`;
+}
+
+function describe(offer: StreamOffer): { service: string; streamId: string | undefined; caller: string | undefined } {
+  return { service: offer.name, streamId: offer.streamId, caller: offer.caller };
+}

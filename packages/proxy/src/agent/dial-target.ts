@@ -1,0 +1,52 @@
+import { connect, type Socket } from 'node:net';
+import { CulvertError, formatHostPort } from '@culvert/protocol';
+import { abortReason, type Clock } from '@culvert/stream';
+import type { Target } from './events.ts';
+
+/** Milliseconds a local target may take to accept: it is on this machine or its network, and a person waits. */
+export const DIAL_TARGET_MS = 10_000;
+
+/** The TCP connection to a local target. Half-open is allowed: the target may answer after it was told the end. */
+export function dialTarget(target: Target, clock: Clock, signal: AbortSignal): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({
+      host: target.host,
+      port: target.port,
+      allowHalfOpen: true,
+      noDelay: true,
+      keepAlive: true,
+    });
+    const settle = (): void => {
+      timer.cancel();
+      socket.off('connect', connected);
+      socket.off('error', refused);
+      signal.removeEventListener('abort', aborted);
+    };
+    const fail = (error: CulvertError): void => {
+      settle();
+      // A late error of a destroyed socket must find a listener.
+      socket.on('error', () => socket.destroy());
+      socket.destroy();
+      reject(error);
+    };
+    const connected = (): void => {
+      settle();
+      resolve(socket);
+    };
+    const refused = (error: NodeJS.ErrnoException): void =>
+      fail(unreachable(target, error.code ?? error.message, error));
+    const aborted = (): void => fail(abortReason(signal));
+    const timer = clock.setTimer(DIAL_TARGET_MS, () =>
+      fail(unreachable(target, `no answer within ${DIAL_TARGET_MS / 1000} s`)),
+    );
+    socket.on('connect', connected);
+    socket.on('error', refused);
+    signal.addEventListener('abort', aborted);
+    if (signal.aborted) aborted();
+  });
+}
+
+function unreachable(target: Target, why: string, cause?: Error): CulvertError {
+  const where = formatHostPort(target.host, target.port);
+  return new CulvertError('target_unreachable', `${where} could not be reached on the device: ${why}`, { cause });
+}

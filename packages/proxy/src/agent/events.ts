@@ -1,0 +1,37 @@
+import type { DeviceClientState } from '@culvert/device';
+import type { CulvertError } from '@culvert/protocol';
+import type { EndedBy } from '../carry.ts';
+
+/** A TCP address the agent may connect to. */
+export interface Target {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** What the agent tells about one stream, from its offer on. */
+interface OfferedStream {
+  /** The stream's name: the service asked for. */
+  readonly service: string;
+  /** The hub's id of the stream, where the hub tells it. */
+  readonly streamId: string | undefined;
+  /** Who asks, as the hub tells it. */
+  readonly caller: string | undefined;
+}
+
+/** What happens in an agent. Ids count from 1 for the life of the agent. */
+export type AgentEvent =
+  | { readonly type: 'state'; readonly state: DeviceClientState; readonly error: CulvertError | undefined }
+  | ({ readonly type: 'stream-rejected'; readonly reason: string } & OfferedStream)
+  | ({ readonly type: 'stream-opened'; readonly id: number; readonly target: Target } & OfferedStream)
+  | ({
+      readonly type: 'stream-ended';
+      readonly id: number;
+      /** Who ended it: `local` is this device's program, `remote` the one who asked. */
+      readonly endedBy: EndedBy;
+      /** Bytes from the local target into the stream. */
+      readonly bytesSent: number;
+      /** Bytes from the stream to the local target. */
+      readonly bytesReceived: number;
+      readonly durationMs: number;
+    } & OfferedStream)
+  | ({ readonly type: 'stream-failed'; readonly id: number; readonly error: CulvertError } & OfferedStream);

@@ -1,0 +1,43 @@
+import type { Duplex } from 'node:stream';
+import type { CulvertError } from '@culvert/protocol';
+import type { EndedBy } from '../carry.ts';
+
+/** Opens a stream to a device: `ServiceClient.openStream`, or anything of its shape. */
+export type OpenStreamFunction = (
+  deviceId: string,
+  options: { readonly name: string; readonly signal?: AbortSignal },
+) => Promise<Duplex>;
+
+/** Where one service of the device is to be reached on this machine. */
+export interface LocalService {
+  /** The service's name, sent as the stream's name. */
+  readonly name: string;
+  /** Default 127.0.0.1: nobody else on the network. */
+  readonly host?: string;
+  /** 0 lets the system choose. */
+  readonly port: number;
+}
+
+/** A listener as it really is. */
+export interface BoundService {
+  readonly name: string;
+  readonly host: string;
+  readonly port: number;
+}
+
+/** What happens in a service-local proxy. Ids count from 1 for the life of the proxy. */
+export type ConnectEvent =
+  | { readonly type: 'listening'; readonly service: string; readonly host: string; readonly port: number }
+  | { readonly type: 'stream-opened'; readonly id: number; readonly service: string; readonly openedInMs: number }
+  | {
+      readonly type: 'stream-ended';
+      readonly id: number;
+      readonly service: string;
+      /** Who ended it: `local` is the program on this machine, `remote` the device. */
+      readonly endedBy: EndedBy;
+      readonly bytesSent: number;
+      readonly bytesReceived: number;
+      readonly durationMs: number;
+    }
+  | { readonly type: 'stream-failed'; readonly id: number; readonly service: string; readonly error: CulvertError }
+  | { readonly type: 'listener-failed'; readonly service: string; readonly error: CulvertError };

@@ -1,0 +1,30 @@
+import { createServer, type Server, type Socket } from 'node:net';
+import { CulvertError, formatHostPort } from '@culvert/protocol';
+
+/**
+ * A TCP listener whose connections may be half-open. They are read only when their stream is open; until then the kernel and one
+ * buffer hold what the program sends.
+ * @throws CulvertError `internal` with one clear sentence when the address cannot be had
+ */
+export function listen(host: string, port: number, onConnection: (socket: Socket) => void): Promise<Server> {
+  return new Promise((resolve, reject) => {
+    const server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true }, onConnection);
+    const refused = (error: NodeJS.ErrnoException): void => {
+      reject(
+        new CulvertError('internal', `cannot listen on ${formatHostPort(host, port)}: ${why(error)}`, { cause: error }),
+      );
+    };
+    server.once('error', refused);
+    server.listen({ host, port }, () => {
+      server.off('error', refused);
+      resolve(server);
+    });
+  });
+}
+
+function why(error: NodeJS.ErrnoException): string {
+  if (error.code === 'EADDRINUSE') return 'the port is already in use; choose another';
+  if (error.code === 'EACCES') return 'ports below 1024 need more rights; choose a higher one';
+  if (error.code === 'EADDRNOTAVAIL') return 'this machine does not have that address';
+  return error.code ?? error.message;
+}

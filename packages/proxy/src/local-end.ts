@@ -1,0 +1,27 @@
+import type { Socket } from 'node:net';
+import type { Readable, Writable } from 'node:stream';
+
+/** The local end of a stream: what a program on this machine sends, and where it takes what the other side sent. */
+export interface LocalEnd {
+  readonly readable: Readable;
+  readonly writable: Writable;
+  /** Makes the program see a broken connection, never a clean end: what it was sent is not complete. */
+  reset(): void;
+  /** Whether a program that stops reading has ended politely (a pipe's reader that exits) or broke its connection (a socket). */
+  readonly brokenPipeIsEnd: boolean;
+  /** Milliseconds the program may go on sending, into the void, after the other side has ended and it was told so. */
+  readonly lingerMs: number;
+}
+
+/** A TCP connection as the local end. A reset tells the program by RST. */
+export function socketEnd(socket: Socket, lingerMs: number): LocalEnd {
+  return {
+    readable: socket,
+    writable: socket,
+    reset: () => {
+      socket.resetAndDestroy();
+    },
+    brokenPipeIsEnd: false,
+    lingerMs,
+  };
+}
