@@ -1,0 +1,94 @@
+import { CulvertError } from '@culvert/protocol';
+import { abortReason } from '@culvert/stream';
+import type { Principal } from '../auth/principal.ts';
+import type { ControlProtocol } from '../observe/events.ts';
+import type { Answer, ControlChannel, Offer } from './control-channel.ts';
+import type { MqttLink, MqttLinkListener } from './mqtt-link.ts';
+
+/** Where and when a channel began. */
+export interface ChannelOrigin {
+  readonly deviceId: string;
+  readonly principal: Principal;
+  readonly protocol: ControlProtocol;
+  readonly remoteAddress: string;
+  readonly connectedAt: number;
+}
+
+/** A control channel over MQTT: promises of answers over an {@link MqttLink}'s events. */
+export class MqttChannel implements ControlChannel, MqttLinkListener {
+  readonly deviceId: string;
+  readonly principal: Principal;
+  readonly protocol: ControlProtocol;
+  readonly remoteAddress: string;
+  readonly connectedAt: number;
+  readonly closed: Promise<CulvertError>;
+  readonly #link: MqttLink;
+  readonly #onOffersChanged: (channel: MqttChannel) => void;
+  /** By request id; the session bounds them. */
+  readonly #pending = new Map<string, { answer(answer: Answer): void; fail(error: CulvertError): void }>();
+  #resolveClosed: (error: CulvertError) => void = () => {};
+
+  constructor(link: MqttLink, origin: ChannelOrigin, onOffersChanged: (channel: MqttChannel) => void) {
+    this.#link = link;
+    this.deviceId = origin.deviceId;
+    this.principal = origin.principal;
+    this.protocol = origin.protocol;
+    this.remoteAddress = origin.remoteAddress;
+    this.connectedAt = origin.connectedAt;
+    this.#onOffersChanged = onOffersChanged;
+    this.closed = new Promise((resolve) => {
+      this.#resolveClosed = resolve;
+    });
+  }
+
+  get takesOffers(): boolean {
+    return this.#link.takesOffers;
+  }
+
+  async offer(offer: Offer, signal: AbortSignal): Promise<Answer> {
+    if (signal.aborted) throw abortReason(signal);
+    const { streamName, streamId, caller, grant } = offer;
+    const requestId = this.#link.offer({ streamName, streamId, caller, ...grant });
+    // The write may have shown that the device does not read.
+    if (this.#link.endedWith !== undefined) throw new CulvertError('device_gone');
+    return new Promise((resolve, reject) => {
+      const forget = (): void => {
+        this.#pending.delete(requestId);
+        signal.removeEventListener('abort', withdraw);
+      };
+      const withdraw = (): void => {
+        forget();
+        this.#link.withdraw(requestId);
+        reject(abortReason(signal));
+      };
+      signal.addEventListener('abort', withdraw);
+      this.#pending.set(requestId, {
+        answer: (answer) => {
+          forget();
+          resolve(answer);
+        },
+        fail: (error) => {
+          forget();
+          reject(error);
+        },
+      });
+    });
+  }
+
+  close(error: CulvertError): void {
+    this.#link.end(error);
+  }
+
+  offersChanged(): void {
+    this.#onOffersChanged(this);
+  }
+
+  answered(requestId: string, { accepted, reason }: { accepted: boolean; reason: string }): void {
+    this.#pending.get(requestId)?.answer(accepted ? { accepted } : { accepted, reason });
+  }
+
+  ended(error: CulvertError): void {
+    for (const pending of [...this.#pending.values()]) pending.fail(new CulvertError('device_gone'));
+    this.#resolveClosed(error);
+  }
+}

@@ -1,0 +1,230 @@
+import type { Duplex } from 'node:stream';
+import { CulvertError, printable } from '@culvert/protocol';
+import {
+  type Credentials,
+  encodePacket,
+  type HubEffect,
+  type HubOffer,
+  HubSession,
+  PacketReader,
+} from '@culvert/protocol/mqtt';
+import type { Clock, Timer } from '@culvert/stream';
+import type { ControlProtocol } from '../observe/events.ts';
+
+/** The bounds of one MQTT connection. */
+export interface MqttLimits {
+  /** Milliseconds until a device must have authenticated. */
+  readonly authenticateMs: number;
+  /** Bytes of a packet from a device. */
+  readonly maxPacketBytes: number;
+  /** Offers without an answer at once, per device. */
+  readonly maxOffers: number;
+  /** Bytes that may wait for a device that does not read; beyond, it loses its channel. */
+  readonly maxQueuedBytes: number;
+}
+
+/** Told what the device does once it is let in. */
+export interface MqttLinkListener {
+  offersChanged(): void;
+  answered(requestId: string, answer: { accepted: boolean; reason: string }): void;
+  ended(error: CulvertError): void;
+}
+
+/** Milliseconds a connection gets to take the last packet and close, before it is cut. */
+const FAREWELL_MS = 2_000;
+
+/** One device's connection: moves bytes and time into a {@link HubSession} and carries out what it wants done. */
+export class MqttLink {
+  readonly #connection: Duplex;
+  readonly #protocol: ControlProtocol;
+  readonly #clock: Clock;
+  readonly #maxQueuedBytes: number;
+  readonly #session: HubSession;
+  readonly #reader: PacketReader;
+  readonly #authenticate: (credentials: Credentials | undefined) => void;
+  #listener: MqttLinkListener | undefined;
+  #timer: Timer | undefined;
+  #timerDue = Number.POSITIVE_INFINITY;
+  /** Writes not yet taken by the layer below. */
+  #unflushed = 0;
+  #endedWith: CulvertError | undefined;
+  /** What the device says who it is; undefined when the connection ended before it did. */
+  readonly credentials: Promise<Credentials | undefined>;
+
+  constructor(connection: Duplex, options: { protocol: ControlProtocol; clock: Clock; limits: MqttLimits }) {
+    const { clock, limits, protocol } = options;
+    this.#connection = connection;
+    this.#protocol = protocol;
+    this.#clock = clock;
+    this.#maxQueuedBytes = limits.maxQueuedBytes;
+    this.#session = new HubSession({ now: clock.now(), ...limits });
+    this.#reader = new PacketReader(limits.maxPacketBytes);
+    let authenticate: (credentials: Credentials | undefined) => void = () => {};
+    this.credentials = new Promise((resolve) => {
+      authenticate = resolve;
+    });
+    this.#authenticate = authenticate;
+    connection.on('data', this.#onData);
+    connection.on('end', this.#onEnd);
+    connection.on('error', this.#onError);
+    connection.on('close', this.#onClose);
+    if (connection.destroyed) this.#onClose();
+    else this.#arm();
+  }
+
+  /** Why the link ended; undefined while it lives. */
+  get endedWith(): CulvertError | undefined {
+    return this.#endedWith;
+  }
+
+  get takesOffers(): boolean {
+    return this.#session.takesOffers;
+  }
+
+  /** The device has proved who it is, until `expiresAt`: it gets its CONNACK. {@link release} is to follow. */
+  accept(expiresAt: number, listener: MqttLinkListener): void {
+    this.#listener = listener;
+    this.#run((now) => this.#session.accept(now, expiresAt));
+  }
+
+  /** Lets in what the device sent before it had its CONNACK, and all that follows. */
+  release(): void {
+    this.#run((now) => this.#session.release(now));
+    if (this.#endedWith === undefined) this.#connection.resume();
+  }
+
+  /** @throws CulvertError `device_gone`, `too_many_requests`, `too_large` */
+  offer(offer: HubOffer): string {
+    const { requestId, effects } = this.#session.offer(offer);
+    this.#run(() => effects);
+    return requestId;
+  }
+
+  withdraw(requestId: string): void {
+    this.#session.withdraw(requestId);
+  }
+
+  /** Ends the link, telling the device why where it can. Idempotent. */
+  end(error: CulvertError): void {
+    this.#run(() => this.#session.end(error));
+  }
+
+  readonly #onData = (chunk: Buffer): void => {
+    try {
+      for (const packet of this.#reader.push(chunk)) {
+        this.#run((now) => this.#session.receive(packet, now));
+        if (this.#endedWith !== undefined) return;
+      }
+    } catch (reason) {
+      const error = CulvertError.from(reason);
+      const { level } = this.#reader;
+      if (error.code === 'protocol_unsupported' && level !== undefined)
+        this.#run(() => this.#session.endUnsupported(error, level));
+      else this.end(error);
+    }
+  };
+
+  readonly #onEnd = (): void => this.#lost(new CulvertError('device_gone', 'The device closed the connection.'));
+
+  readonly #onError = (error: Error): void => this.#lost(lossOf(error));
+
+  readonly #onClose = (): void => {
+    this.#lost(new CulvertError('device_gone', 'The connection was lost.'));
+    this.#timer?.cancel();
+  };
+
+  #lost(error: CulvertError): void {
+    this.#run(() => this.#session.lost(error));
+  }
+
+  /** Does what the session wants done, in order; a fault of ours ends this link and no other. */
+  #run(step: (now: number) => HubEffect[]): void {
+    try {
+      for (const effect of step(this.#clock.now())) this.#apply(effect);
+    } catch (reason) {
+      for (const effect of this.#session.lost(CulvertError.from(reason))) this.#apply(effect);
+    }
+    if (this.#endedWith === undefined) this.#arm();
+  }
+
+  #apply(effect: HubEffect): void {
+    switch (effect.kind) {
+      case 'send':
+        this.#write(encodePacket(effect.packet, this.#session.version));
+        return;
+      case 'authenticate':
+        // Nothing more is read until the device is let in, so a stranger can make the hub hold one chunk at most.
+        this.#connection.pause();
+        this.#authenticate(effect.credentials);
+        return;
+      case 'offers-changed':
+        this.#listener?.offersChanged();
+        return;
+      case 'answer':
+        this.#listener?.answered(effect.requestId, effect);
+        return;
+      case 'end':
+        this.#end(effect.error);
+    }
+  }
+
+  #write(bytes: Buffer): void {
+    const connection = this.#connection;
+    if (connection.destroyed || !connection.writable) return;
+    this.#unflushed++;
+    connection.write(bytes, this.#onFlushed);
+    if (connection.writableLength <= this.#maxQueuedBytes) return;
+    for (const effect of this.#session.lost(new CulvertError('stalled', 'The device does not read.')))
+      this.#apply(effect);
+    connection.destroy();
+  }
+
+  readonly #onFlushed = (): void => {
+    this.#unflushed--;
+    if (this.#endedWith !== undefined && this.#unflushed === 0) this.#close(this.#endedWith);
+  };
+
+  /** Nothing is read any more, but what arrives must pass for the peer's goodbye to be noticed. */
+  #end(error: CulvertError): void {
+    this.#endedWith = error;
+    this.#timer?.cancel();
+    const connection = this.#connection;
+    connection.off('data', this.#onData);
+    this.#authenticate(undefined);
+    this.#listener?.ended(error);
+    if (connection.destroyed) return;
+    connection.resume();
+    this.#timer = this.#clock.setTimer(FAREWELL_MS, () => connection.destroy());
+    if (this.#unflushed === 0) this.#close(error);
+  }
+
+  /**
+   * Closes the transport once the last packet is out. Over WebSocket the close code tells the reason too, except to a device
+   * that left by itself; TLS has only its end.
+   */
+  #close(error: CulvertError): void {
+    const connection = this.#connection;
+    if (connection.destroyed) return;
+    if (this.#protocol === 'mqtt-ws' && error.code !== 'device_gone') connection.destroy(error);
+    else connection.end();
+  }
+
+  #arm(): void {
+    const { deadline } = this.#session;
+    // A deadline that moved later is noticed when the timer fires: no timer is set per packet.
+    if (deadline === undefined || deadline >= this.#timerDue) return;
+    this.#timer?.cancel();
+    this.#timerDue = deadline;
+    this.#timer = this.#clock.setTimer(Math.max(0, deadline - this.#clock.now()), () => {
+      this.#timerDue = Number.POSITIVE_INFINITY;
+      this.#run((now) => this.#session.tick(now));
+    });
+  }
+}
+
+function lossOf(error: Error): CulvertError {
+  if (error instanceof CulvertError && error.code !== 'stream_lost') return error;
+  const code = 'code' in error && typeof error.code === 'string' ? `: ${printable(error.code, 64)}` : '';
+  const text = error instanceof CulvertError ? 'The connection was lost.' : `The connection was lost${code}.`;
+  return new CulvertError('device_gone', text, { cause: error });
+}
