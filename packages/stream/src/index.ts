@@ -1,4 +1,22 @@
-export * from './backoff.ts';
-export * from './clock.ts';
-export * from './deadline.ts';
-export * from './network-error.ts';
+export { Backoff, type BackoffOptions } from './backoff.ts';
+export { type Clock, systemClock, type Timer } from './clock.ts';
+export {
+  abortReason,
+  type Deadline,
+  deadline,
+  delay,
+  type LinkedSignal,
+  linkSignals,
+} from './deadline.ts';
+export {
+  type DialOptions,
+  type DialStreamOptions,
+  dialDuplex,
+  dialStream,
+  dialStreamWebSocket,
+  dialWebSocket,
+} from './dial.ts';
+export { networkError } from './network-error.ts';
+export { type OutboundOptions, outboundAgent } from './outbound.ts';
+export { type SpliceOptions, type SpliceResult, splice } from './splice.ts';
+export { type WebSocketDuplexOptions, webSocketDuplex } from './websocket-duplex.ts';

@@ -1,0 +1,194 @@
+import type { ClientRequest, IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { CulvertError, type ErrorCode, LIMITS, STREAM_SUBPROTOCOL } from '@culvert/protocol';
+import type { Grant } from '@culvert/protocol/grant';
+import { type ClientOptions, WebSocket } from 'ws';
+import { type Clock, systemClock } from './clock.ts';
+import { abortReason, deadline, linkSignals } from './deadline.ts';
+import { networkError } from './network-error.ts';
+import { type OutboundOptions, outboundAgent } from './outbound.ts';
+import { type WebSocketDuplexOptions, webSocketDuplex } from './websocket-duplex.ts';
+
+/** How to open a WebSocket. */
+export interface DialOptions {
+  /** Authority, proxy and name; default as {@link outboundAgent}. */
+  readonly outbound?: OutboundOptions;
+  /** Gives up opening; after that it has no effect. */
+  readonly signal?: AbortSignal;
+  /** WebSocket subprotocols to offer; the server must choose one of them. Default none. */
+  readonly protocols?: string[];
+  /** Headers of the upgrade request. */
+  readonly headers?: Record<string, string>;
+  /** Milliseconds until the WebSocket must be open; default 10,000. */
+  readonly timeoutMs?: number;
+  /** Bytes of the longest message accepted; default `LIMITS.messageBytes`. */
+  readonly maxPayload?: number;
+  /** Default {@link systemClock}. */
+  readonly clock?: Clock;
+}
+
+/** DialOptions of a stream: what the grant settles is not asked again. */
+export type DialStreamOptions = Omit<DialOptions, 'protocols' | 'headers'>;
+
+const OPEN_MS = 10_000;
+
+/**
+ * Opens a WebSocket over TLS and resolves with it paused, so that no early message is lost: listen, then `resume()` it.
+ * @param url `wss://…`
+ * @throws CulvertError `unreachable`, `untrusted`, `unauthorized`, `too_many_requests`, `draining`, the signal's reason, …
+ */
+export function dialWebSocket(url: string, options: DialOptions = {}): Promise<WebSocket> {
+  return dial(url, options, 'unauthorized', {
+    take: (socket) => {
+      // Before it opens `pause` does nothing, and right after it messages flow.
+      socket.once('open', () => socket.pause());
+      return socket;
+    },
+    drop: (socket) => socket.terminate(),
+  });
+}
+
+/**
+ * Opens a WebSocket over TLS as a {@link webSocketDuplex}.
+ * @throws CulvertError as {@link dialWebSocket}
+ */
+export function dialDuplex(url: string, options: DialOptions & WebSocketDuplexOptions = {}): Promise<Duplex> {
+  return dial(url, options, 'unauthorized', asDuplex(options));
+}
+
+/**
+ * Goes to the gateway with a grant and resolves when the gateway has taken it; the other side may come later.
+ * @throws CulvertError `grant_invalid` when the gateway does not take the grant; otherwise as {@link dialWebSocket}
+ */
+export function dialStream(grant: Grant, options: DialStreamOptions & WebSocketDuplexOptions = {}): Promise<Duplex> {
+  return dial(grant.url, streamOptions(grant, options), 'grant_invalid', asDuplex(options));
+}
+
+/** As {@link dialStream}, but resolves with the WebSocket itself, paused: listen, then `resume()` it. */
+export function dialStreamWebSocket(grant: Grant, options: DialStreamOptions = {}): Promise<WebSocket> {
+  return dial(grant.url, streamOptions(grant, options), 'grant_invalid', {
+    take: (socket) => {
+      socket.once('open', () => socket.pause());
+      return socket;
+    },
+    drop: (socket) => socket.terminate(),
+  });
+}
+
+function streamOptions(grant: Grant, options: DialStreamOptions): DialOptions {
+  return { ...options, protocols: [STREAM_SUBPROTOCOL], headers: { Authorization: `Bearer ${grant.token}` } };
+}
+
+/** In which form a socket is handed to the caller; taken in the turn in which it is made, so that nothing is lost. */
+interface Form<T> {
+  take(socket: WebSocket): T;
+  drop(socket: WebSocket, taken: T): void;
+}
+
+function asDuplex(options: WebSocketDuplexOptions): Form<Duplex> {
+  return {
+    take(socket) {
+      const duplex = webSocketDuplex(socket, options);
+      // Until the caller holds it nobody else listens: a failure is then told by the promise, or by `errored`.
+      const ignore = (): void => {};
+      duplex.on('error', ignore);
+      socket.once('open', () => setImmediate(() => duplex.off('error', ignore)));
+      return duplex;
+    },
+    drop: (_socket, duplex) => duplex.destroy(),
+  };
+}
+
+async function dial<T>(url: string, options: DialOptions, refused: ErrorCode, form: Form<T>): Promise<T> {
+  const target = parseTarget(url);
+  const where = `${target.hostname}:${target.port || '443'}`;
+  const timeoutMs = options.timeoutMs ?? OPEN_MS;
+  const limit = deadline(options.clock ?? systemClock, timeoutMs, () => {
+    return new CulvertError('unreachable', `${where} did not answer within ${timeoutMs / 1000} s.`);
+  });
+  const linked = linkSignals([options.signal, limit.signal]);
+  try {
+    const agent = await outboundAgent(target, options.outbound);
+    if (linked.signal.aborted) throw abortReason(linked.signal);
+    const socket = new WebSocket(target, options.protocols ?? [], { ...clientOptions(options), agent });
+    const taken = form.take(socket);
+    try {
+      await opened(socket, { signal: linked.signal, where, refused });
+      return taken;
+    } catch (error) {
+      form.drop(socket, taken);
+      throw error;
+    } finally {
+      // The open socket has left the agent; whatever a refusal left behind goes.
+      agent.destroy();
+    }
+  } finally {
+    limit.cancel();
+    linked.unlink();
+  }
+}
+
+function parseTarget(url: string): URL {
+  const target = URL.canParse(url) ? new URL(url) : undefined;
+  if (target?.protocol !== 'wss:')
+    throw new CulvertError('argument_invalid', 'The address of a hub begins with wss://.');
+  return target;
+}
+
+function clientOptions(options: DialOptions): ClientOptions {
+  return {
+    headers: options.headers ?? {},
+    maxPayload: options.maxPayload ?? LIMITS.messageBytes,
+    perMessageDeflate: false,
+    followRedirects: false,
+    // Masking is there for proxies that read plain HTTP (RFC 6455 §10.3); inside TLS the zero key says the same and costs nothing.
+    generateMask: (mask) => mask.fill(0),
+  };
+}
+
+interface Opening {
+  readonly signal: AbortSignal;
+  readonly where: string;
+  /** What an answer of 401 means. */
+  readonly refused: ErrorCode;
+}
+
+function opened(socket: WebSocket, { signal, where, refused }: Opening): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const settle = (): void => {
+      signal.removeEventListener('abort', onAbort);
+      socket.off('open', onOpen).off('unexpected-response', onResponse);
+    };
+    const fail = (error: CulvertError): void => {
+      settle();
+      reject(error);
+    };
+    const onAbort = (): void => fail(abortReason(signal));
+    const onOpen = (): void => {
+      settle();
+      socket.off('error', onError);
+      resolve();
+    };
+    // Stays after a failure: giving up a connection that is being made raises an error of its own.
+    const onError = (error: Error): void => fail(networkError(error, where));
+    const onResponse = (_request: ClientRequest, response: IncomingMessage): void => {
+      response.resume();
+      fail(refusal(response.statusCode ?? 0, where, refused));
+    };
+    signal.addEventListener('abort', onAbort);
+    socket.on('open', onOpen).on('error', onError).on('unexpected-response', onResponse);
+  });
+}
+
+const REFUSALS: Readonly<Record<number, ErrorCode>> = {
+  403: 'forbidden',
+  404: 'route_not_found',
+  429: 'too_many_requests',
+  503: 'draining',
+};
+
+function refusal(status: number, where: string, refused: ErrorCode): CulvertError {
+  const code = status === 401 ? refused : REFUSALS[status];
+  if (code !== undefined) return new CulvertError(code, `${where} refused the connection (HTTP ${status}).`);
+  return new CulvertError('unreachable', `${where} answered HTTP ${status} instead of opening a WebSocket.`);
+}

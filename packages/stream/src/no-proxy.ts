@@ -1,0 +1,38 @@
+import { BlockList, isIP, isIPv4 } from 'node:net';
+
+/**
+ * Whether `NO_PROXY` says to connect without the proxy. A list separated by commas or spaces; an entry is `*` (everything), a host name
+ * (itself and everything below it; a leading `.` or `*.` changes nothing), an address, or a network such as `10.0.0.0/8`; each of the
+ * last three may bear a port (`host:8443`, `[::1]:8443`) and then holds for that port alone. Names are not looked up. Loopback is as any
+ * other address: it is bypassed when the list says so.
+ */
+export function bypassesProxy(url: URL, noProxy: string): boolean {
+  const host = url.hostname.replace(/^\[|\]$/g, '').replace(/\.$/, '');
+  const port = url.port === '' ? '443' : url.port;
+  return noProxy
+    .split(/[\s,]+/)
+    .filter((entry) => entry !== '')
+    .some((entry) => entry === '*' || entryMatches(entry.toLowerCase(), host.toLowerCase(), port));
+}
+
+const BRACKETED = /^\[([^\]]+)\](?::(\d+))?$/;
+const WITH_PORT = /^([^:]+):(\d+)$/;
+
+function entryMatches(entry: string, host: string, port: string): boolean {
+  const [, name = entry, onlyPort] = BRACKETED.exec(entry) ?? WITH_PORT.exec(entry) ?? [];
+  if (onlyPort !== undefined && onlyPort !== port) return false;
+  const [network = '', bits] = name.split('/');
+  if (isIP(network) !== 0) return isIP(host) !== 0 && inNetwork(network, bits, host);
+  const suffix = name.replace(/^\*?\./, '').replace(/\.$/, '');
+  return suffix !== '' && (host === suffix || host.endsWith(`.${suffix}`));
+}
+
+function inNetwork(network: string, bits: string | undefined, address: string): boolean {
+  const family = isIPv4(network) ? 'ipv4' : 'ipv6';
+  const length = family === 'ipv4' ? 32 : 128;
+  // An entry that is no network, such as `10.0.0.0/33`, matches nothing.
+  if (bits !== undefined && (!/^\d{1,3}$/.test(bits) || Number(bits) > length)) return false;
+  const list = new BlockList();
+  list.addSubnet(network, bits === undefined ? length : Number(bits), family);
+  return list.check(address, isIPv4(address) ? 'ipv4' : 'ipv6');
+}

@@ -1,0 +1,67 @@
+import * as https from 'node:https';
+import type { SecureContext } from 'node:tls';
+import { CulvertError } from '@culvert/protocol';
+import { bypassesProxy } from './no-proxy.ts';
+import { trustedContext } from './trust.ts';
+
+/** How connections to the hub leave this machine. */
+export interface OutboundOptions {
+  /** PEM certificates of authorities to trust beside the system's: the hub's own CA. */
+  readonly ca?: string;
+  /**
+   * `http://[user:password@]host:port`, `https://…`, `socks5://…` (names looked up here) or `socks5h://…` (names looked up by the
+   * proxy); `false` connects directly. Default: `HTTPS_PROXY`, else `ALL_PROXY`, unless `NO_PROXY` names the hub.
+   */
+  readonly proxy?: string | false;
+  /** The name the hub's certificate must bear, when it is not the URL's. */
+  readonly servername?: string;
+}
+
+/** What a proxy agent needs to know about the TLS connection inside the tunnel. */
+export interface InnerTls {
+  readonly secureContext?: SecureContext;
+  readonly servername?: string;
+}
+
+/**
+ * An agent for `https.request` and for `ws`, with keep-alive; `destroy()` it when done. The proxy libraries are loaded only when a
+ * proxy applies, so that a program without one starts fast.
+ * @param env the environment to read the proxy from
+ * @throws CulvertError `config_invalid` for a proxy URL or CA that cannot be used; never shows the proxy's credentials
+ */
+export async function outboundAgent(
+  url: URL,
+  options: OutboundOptions = {},
+  env: NodeJS.ProcessEnv = process.env,
+): Promise<https.Agent> {
+  const inner: InnerTls = {
+    ...(options.ca === undefined ? {} : { secureContext: trustedContext(options.ca) }),
+    ...(options.servername === undefined ? {} : { servername: options.servername }),
+  };
+  const proxy = proxyFor(url, options.proxy, env);
+  if (proxy === undefined) return new https.Agent({ keepAlive: true, ...inner });
+  const { proxyAgent } = await import('./proxy-agent.ts');
+  return proxyAgent(proxy, inner);
+}
+
+/** The proxy that applies to a connection to `url`, if any. */
+export function proxyFor(url: URL, option: string | false | undefined, env: NodeJS.ProcessEnv): URL | undefined {
+  if (option === false) return undefined;
+  if (option !== undefined) return parseProxy(option, 'The proxy');
+  const name = ['HTTPS_PROXY', 'https_proxy', 'ALL_PROXY', 'all_proxy'].find((key) => (env[key] ?? '') !== '');
+  if (name === undefined) return undefined;
+  const noProxy = env['NO_PROXY'] ?? env['no_proxy'] ?? '';
+  return bypassesProxy(url, noProxy) ? undefined : parseProxy(env[name] ?? '', name);
+}
+
+const PROXY_SCHEMES = ['http:', 'https:', 'socks5:', 'socks5h:', 'socks:', 'socks4:', 'socks4a:'];
+
+function parseProxy(text: string, source: string): URL {
+  const full = text.includes('://') ? text : `http://${text}`;
+  const url = URL.canParse(full) ? new URL(full) : undefined;
+  if (url === undefined || url.hostname === '')
+    throw new CulvertError('config_invalid', `${source} must be a URL such as http://proxy.example:3128.`);
+  if (!PROXY_SCHEMES.includes(url.protocol))
+    throw new CulvertError('config_invalid', `${source} must begin with http://, https://, socks5:// or socks5h://.`);
+  return url;
+}

@@ -1,0 +1,204 @@
+import type { Duplex } from 'node:stream';
+import { CulvertError } from '@culvert/protocol';
+import { type Clock, systemClock, type Timer } from './clock.ts';
+import { abortReason } from './deadline.ts';
+
+/** What went through a {@link splice}. */
+export interface SpliceResult {
+  readonly bytesAToB: number;
+  readonly bytesBToA: number;
+}
+
+export interface SpliceOptions {
+  /** Destroys both sides with its reason. */
+  readonly signal?: AbortSignal;
+  /** Default {@link systemClock}. */
+  readonly clock?: Clock;
+  /** Milliseconds the other direction gets after one has ended; without it, as long as it likes. */
+  readonly lingerMs?: number;
+}
+
+/**
+ * Joins two byte streams until both directions have ended, each side's end being passed on as the end of the other (half-close; give
+ * it sockets made with `allowHalfOpen`). A side that is closed for good after it had ended politely ends the other politely.
+ * @throws CulvertError why it was torn: a side that fails or is destroyed destroys the other at once with the same error
+ */
+export function splice(a: Duplex, b: Duplex, options: SpliceOptions = {}): Promise<SpliceResult> {
+  return new Promise((resolve, reject) => new Splice(a, b, options, resolve, reject).start());
+}
+
+class Splice {
+  readonly #forth: Direction;
+  readonly #back: Direction;
+  readonly #sides: readonly [Duplex, Duplex];
+  readonly #options: SpliceOptions;
+  readonly #resolve: (result: SpliceResult) => void;
+  readonly #reject: (error: CulvertError) => void;
+  readonly #undo: (() => void)[] = [];
+  #linger: Timer | undefined;
+  #settled = false;
+
+  constructor(
+    a: Duplex,
+    b: Duplex,
+    options: SpliceOptions,
+    resolve: (result: SpliceResult) => void,
+    reject: (error: CulvertError) => void,
+  ) {
+    this.#sides = [a, b];
+    this.#options = options;
+    this.#resolve = resolve;
+    this.#reject = reject;
+    const ended = (): void => this.#directionEnded();
+    this.#forth = new Direction(a, b, ended);
+    this.#back = new Direction(b, a, ended);
+  }
+
+  start(): void {
+    const { signal } = this.#options;
+    const [a, b] = this.#sides;
+    // These stay: destroying a side emits its error after the splice is over.
+    for (const side of this.#sides) side.on('error', (error) => this.#fail(error));
+    if (signal?.aborted) {
+      this.#fail(abortReason(signal));
+      return;
+    }
+    for (const [side, other] of [[a, b] as const, [b, a] as const]) {
+      if (side.destroyed) {
+        this.#fail(side.errored);
+        return;
+      }
+      const onClose = (): void => this.#closed(side, other);
+      side.on('close', onClose);
+      this.#undo.push(() => side.off('close', onClose));
+    }
+    if (signal !== undefined) {
+      const onAbort = (): void => this.#fail(abortReason(signal));
+      signal.addEventListener('abort', onAbort);
+      this.#undo.push(() => signal.removeEventListener('abort', onAbort));
+    }
+    this.#forth.start();
+    this.#back.start();
+  }
+
+  #directionEnded(): void {
+    if (this.#settled) return;
+    if (this.#forth.ended && this.#back.ended) this.#finish();
+    else this.#startLinger();
+  }
+
+  #startLinger(): void {
+    const { clock = systemClock, lingerMs } = this.#options;
+    if (lingerMs === undefined || this.#linger !== undefined) return;
+    this.#linger = clock.setTimer(lingerMs, () =>
+      this.#fail(
+        new CulvertError('stream_lost', `One direction did not end within ${lingerMs / 1000} s of the other.`),
+      ),
+    );
+  }
+
+  /** `side` is gone. When it had read and said all it would, what it said is still delivered to the `other`. */
+  #closed(side: Duplex, other: Duplex): void {
+    if (this.#settled) return;
+    if (!side.readableEnded || !side.writableFinished) {
+      this.#fail(side.errored);
+      return;
+    }
+    if (other.writableFinished) {
+      this.#finish();
+      other.destroy();
+      return;
+    }
+    const finished = (): void => this.#closed(side, other);
+    other.once('finish', finished);
+    this.#undo.push(() => other.off('finish', finished));
+    // It may never finish, when its peer reads no more: what it sends has nowhere to go either.
+    this.#startLinger();
+  }
+
+  #finish(): void {
+    this.#cleanUp();
+    this.#resolve({ bytesAToB: this.#forth.bytes, bytesBToA: this.#back.bytes });
+  }
+
+  #fail(error: unknown): void {
+    if (this.#settled) return;
+    const reason =
+      error === null || error === undefined
+        ? new CulvertError('stream_lost', 'One side was closed before it had ended.')
+        : CulvertError.from(error, 'stream_lost', `The connection was lost: ${messageOf(error)}.`);
+    this.#cleanUp();
+    for (const side of this.#sides) side.destroy(reason);
+    this.#reject(reason);
+  }
+
+  #cleanUp(): void {
+    this.#settled = true;
+    this.#linger?.cancel();
+    for (const undo of this.#undo.splice(0)) undo();
+    this.#forth.stop();
+    this.#back.stop();
+  }
+}
+
+/** One direction: by hand and not by `pipeline`, which would need a stage to count and would destroy the sides at their end. */
+class Direction {
+  readonly #from: Duplex;
+  readonly #to: Duplex;
+  readonly #onEnded: () => void;
+  bytes = 0;
+  /** All was read from the one, and the other has taken it all. */
+  ended = false;
+
+  constructor(from: Duplex, to: Duplex, onEnded: () => void) {
+    this.#from = from;
+    this.#to = to;
+    this.#onEnded = onEnded;
+  }
+
+  start(): void {
+    this.#to.on('drain', this.#drained);
+    this.#to.on('finish', this.#finished);
+    if (this.#from.readableEnded) {
+      this.#sourceEnded();
+      return;
+    }
+    this.#from.on('end', this.#sourceEnded);
+    this.#from.on('data', this.#carry);
+    // It may have been paused by whoever held it before.
+    this.#from.resume();
+  }
+
+  stop(): void {
+    this.#to.off('drain', this.#drained);
+    this.#to.off('finish', this.#finished);
+    this.#from.off('end', this.#sourceEnded);
+    this.#from.off('data', this.#carry);
+  }
+
+  readonly #carry = (chunk: Buffer): void => {
+    // The other may have ended by itself (a socket without half-open, a stream whose peer closed); there is nobody to tell.
+    if (this.#to.writableEnded) return;
+    this.bytes += chunk.length;
+    if (!this.#to.write(chunk)) this.#from.pause();
+  };
+
+  readonly #drained = (): void => {
+    this.#from.resume();
+  };
+
+  readonly #sourceEnded = (): void => {
+    if (this.#to.writableFinished) this.#finished();
+    else this.#to.end();
+  };
+
+  readonly #finished = (): void => {
+    if (this.ended || !this.#from.readableEnded) return;
+    this.ended = true;
+    this.#onEnded();
+  };
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message.replace(/\.$/, '') : String(error);
+}

@@ -1,0 +1,49 @@
+import { readFileSync } from 'node:fs';
+import * as tls from 'node:tls';
+import { CulvertError } from '@culvert/protocol';
+
+/** Contexts kept: making one parses every root certificate, 15 to 30 ms, too much for each connection. A process uses one or two. */
+const MAX_CONTEXTS = 4;
+
+const contexts = new Map<string, tls.SecureContext>();
+
+/**
+ * What a TLS client trusts: the authorities this Node trusts by default and those in `ca`.
+ * @param ca one or more PEM certificates
+ * @throws CulvertError `config_invalid` when it is not that
+ */
+export function trustedContext(ca: string): tls.SecureContext {
+  const known = contexts.get(ca);
+  if (known !== undefined) return known;
+  if (!ca.includes('-----BEGIN CERTIFICATE-----'))
+    throw new CulvertError('config_invalid', 'The CA certificate is not in PEM form.');
+  const context = makeContext(ca);
+  const [oldest] = contexts.keys();
+  if (contexts.size >= MAX_CONTEXTS && oldest !== undefined) contexts.delete(oldest);
+  contexts.set(ca, context);
+  return context;
+}
+
+function makeContext(ca: string): tls.SecureContext {
+  try {
+    return tls.createSecureContext({ ca: [...defaultAuthorities(), ca] });
+  } catch (error) {
+    throw new CulvertError('config_invalid', 'The CA certificate could not be read.', { cause: error });
+  }
+}
+
+/** A `ca` option replaces the defaults, so they are named beside it; Node 20 cannot list those of `NODE_EXTRA_CA_CERTS`. */
+function defaultAuthorities(): readonly string[] {
+  if (typeof tls.getCACertificates === 'function') return tls.getCACertificates('default');
+  const file = process.env['NODE_EXTRA_CA_CERTS'];
+  return file === undefined || file === '' ? tls.rootCertificates : [...tls.rootCertificates, ...readExtra(file)];
+}
+
+function readExtra(file: string): string[] {
+  try {
+    return [readFileSync(file, 'utf8')];
+  } catch {
+    // Node itself has warned at the start and goes on without it.
+    return [];
+  }
+}

@@ -1,0 +1,55 @@
+import { Duplex } from 'node:stream';
+
+/**
+ * Two ends in one process: what is written to one is read from the other, with back-pressure and half-close, as with a pair of
+ * sockets. Destroying one destroys the other: with `ECONNRESET` unless both directions had ended.
+ */
+export function duplexPair(): [Duplex, Duplex] {
+  const a = new End();
+  const b = new End();
+  a.peer = b;
+  b.peer = a;
+  return [a, b];
+}
+
+class End extends Duplex {
+  peer: End | undefined;
+  /** The peer's write that waits until this end reads on. */
+  #taken: (() => void) | undefined;
+
+  override _read(): void {
+    const taken = this.#taken;
+    this.#taken = undefined;
+    taken?.();
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
+    this.peer?.deliver(chunk, done);
+  }
+
+  override _final(done: (error?: Error | null) => void): void {
+    this.peer?.deliver(null, done);
+  }
+
+  override _destroy(error: Error | null, done: (error: Error | null) => void): void {
+    const { peer } = this;
+    const clean = this.readableEnded && this.writableFinished;
+    if (!clean) setImmediate(() => peer?.reset());
+    done(error);
+  }
+
+  deliver(chunk: Buffer | null, done: () => void): void {
+    if (chunk === null || chunk.length === 0) {
+      if (chunk === null) this.push(null);
+      done();
+      return;
+    }
+    // Called back later, as a socket does, or a long chain of writes would overflow the stack.
+    if (this.push(chunk)) process.nextTick(done);
+    else this.#taken = done;
+  }
+
+  reset(): void {
+    if (!this.destroyed) this.destroy(Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET' }));
+  }
+}

@@ -1,0 +1,64 @@
+import type { Clock, Timer } from '@culvert/stream';
+
+interface Pending {
+  readonly at: number;
+  readonly order: number;
+  readonly callback: () => void;
+}
+
+/** A clock that stands still until the test moves it. */
+export class FakeClock implements Clock {
+  #now: number;
+  #order = 0;
+  readonly #pending = new Set<Pending>();
+
+  /** @param now milliseconds since the epoch to start at */
+  constructor(now = Date.UTC(2026, 0, 1)) {
+    this.#now = now;
+  }
+
+  now(): number {
+    return this.#now;
+  }
+
+  setTimer(ms: number, callback: () => void): Timer {
+    const timer: Pending = { at: this.#now + Math.max(0, ms), order: this.#order++, callback };
+    this.#pending.add(timer);
+    return { cancel: () => this.#pending.delete(timer) };
+  }
+
+  /** How many timers wait: 0 at the end of a test that leaks none. */
+  get timers(): number {
+    return this.#pending.size;
+  }
+
+  /**
+   * Moves the time on by `ms` and fires what falls due on the way, in order, also what the callbacks themselves set. Between two
+   * timers, and at the end, promises get their turn and the event loop goes round once.
+   */
+  async advance(ms: number): Promise<void> {
+    const end = this.#now + ms;
+    for (let next = this.#next(end); next !== undefined; next = this.#next(end)) {
+      this.#now = next.at;
+      this.#pending.delete(next);
+      next.callback();
+      await turn();
+    }
+    this.#now = end;
+    await turn();
+  }
+
+  #next(end: number): Pending | undefined {
+    let first: Pending | undefined;
+    for (const timer of this.#pending) {
+      if (timer.at > end) continue;
+      if (first === undefined || timer.at < first.at || (timer.at === first.at && timer.order < first.order))
+        first = timer;
+    }
+    return first;
+  }
+}
+
+function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}

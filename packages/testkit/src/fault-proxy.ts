@@ -1,0 +1,158 @@
+import { connect, createServer, type Server, type Socket } from 'node:net';
+
+/** Where a {@link FaultProxy} forwards to. */
+export interface FaultTarget {
+  readonly port: number;
+  /** Default 127.0.0.1. */
+  readonly host?: string;
+}
+
+type Fault = 'none' | 'paused' | 'black-hole' | 'refusing';
+
+interface Pair {
+  readonly client: Socket;
+  readonly server: Socket;
+}
+
+/**
+ * A TCP forwarder on a port of its own that can misbehave as networks do. Half-close is passed on; an end that is reset resets the other.
+ *
+ * ```ts
+ * const proxy = await FaultProxy.start({ port: hub.port });
+ * proxy.cut();          // every connection is reset, now
+ * await proxy.close();
+ * ```
+ */
+export class FaultProxy {
+  /** Milliseconds each chunk is late, in either direction. */
+  delayMs = 0;
+  readonly #target: FaultTarget;
+  readonly #server: Server;
+  readonly #pairs = new Set<Pair>();
+  #fault: Fault = 'none';
+  #accepted = 0;
+  #forwarded = 0;
+
+  private constructor(target: FaultTarget) {
+    this.#target = target;
+    this.#server = createServer({ allowHalfOpen: true, noDelay: true }, (client) => this.#accept(client));
+  }
+
+  static async start(target: FaultTarget): Promise<FaultProxy> {
+    const proxy = new FaultProxy(target);
+    await new Promise<void>((resolve, reject) => {
+      proxy.#server.once('error', reject);
+      proxy.#server.listen(0, '127.0.0.1', resolve);
+    });
+    return proxy;
+  }
+
+  get port(): number {
+    const address = this.#server.address();
+    if (address === null || typeof address === 'string') throw new Error('The proxy does not listen.');
+    return address.port;
+  }
+
+  /** Connections open now. */
+  get connections(): number {
+    return this.#pairs.size;
+  }
+
+  /** Connections accepted since the start. */
+  get accepted(): number {
+    return this.#accepted;
+  }
+
+  /** Bytes forwarded since the start, both directions. */
+  get forwarded(): number {
+    return this.#forwarded;
+  }
+
+  /** Stops reading on every connection: the ends feel back-pressure, and nothing is lost. */
+  pause(): void {
+    this.#set('paused');
+  }
+
+  /** Goes on reading and swallows everything: the ends believe that what they send arrives. */
+  blackHole(): void {
+    this.#set('black-hole');
+  }
+
+  /** Resets new connections at once; the open ones live on. */
+  refuse(): void {
+    this.#set('refusing');
+  }
+
+  /** Forwards again. What a black hole swallowed is gone. */
+  resume(): void {
+    this.#set('none');
+  }
+
+  /** Resets every connection. */
+  cut(): void {
+    for (const { client, server } of this.#pairs) {
+      client.resetAndDestroy();
+      server.resetAndDestroy();
+    }
+  }
+
+  /** Resets every connection and stops listening. */
+  async close(): Promise<void> {
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    this.cut();
+    await closed;
+  }
+
+  #set(fault: Fault): void {
+    this.#fault = fault;
+    for (const { client, server } of this.#pairs) {
+      for (const socket of [client, server]) {
+        if (fault === 'paused') socket.pause();
+        else socket.resume();
+      }
+    }
+  }
+
+  #accept(client: Socket): void {
+    this.#accepted++;
+    client.on('error', () => client.destroy());
+    if (this.#fault === 'refusing') {
+      client.resetAndDestroy();
+      return;
+    }
+    const { host = '127.0.0.1', port } = this.#target;
+    const server = connect({ host, port, allowHalfOpen: true, noDelay: true });
+    const pair: Pair = { client, server };
+    this.#pairs.add(pair);
+    server.on('error', () => server.destroy());
+    this.#forward(client, server, pair);
+    this.#forward(server, client, pair);
+    if (this.#fault === 'paused') this.#set('paused');
+  }
+
+  #forward(from: Socket, to: Socket, pair: Pair): void {
+    from.on('data', (chunk: Buffer) => {
+      if (this.#fault === 'black-hole') return;
+      this.#forwarded += chunk.length;
+      this.#late(() => {
+        if (!to.destroyed && !to.write(chunk)) from.pause();
+      });
+    });
+    to.on('drain', () => {
+      if (this.#fault !== 'paused') from.resume();
+    });
+    from.on('end', () => {
+      if (this.#fault !== 'black-hole') this.#late(() => to.end());
+    });
+    from.on('close', (hadError) => {
+      this.#pairs.delete(pair);
+      if (hadError || !from.readableEnded) to.resetAndDestroy();
+    });
+  }
+
+  /** Timers of one delay fire in the order in which they were set, so the bytes keep theirs. */
+  #late(action: () => void): void {
+    if (this.delayMs === 0) action();
+    else setTimeout(action, this.delayMs);
+  }
+}
