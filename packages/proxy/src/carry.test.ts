@@ -58,6 +58,15 @@ describe('carry', () => {
     expect(await result).toMatchObject({ endedBy: 'remote', bytesReceived: 2_000_000 });
   });
 
+  it('still delivers the answer of a program that the device told the end', async () => {
+    const result = carry(socketEnd(local, 5_000), stream, options);
+    peer.end('sort this');
+    expect((await buffer(program)).toString()).toBe('sort this');
+    program.end('sorted');
+    expect((await buffer(peer)).toString()).toBe('sorted');
+    expect(await result).toEqual({ endedBy: 'remote', bytesSent: 6, bytesReceived: 9 });
+  });
+
   it('does not wait for ever for a program that goes on sending after the device ended', async () => {
     const result = carry(socketEnd(local, 20), stream, options);
     peer.end('bye');

@@ -76,7 +76,7 @@ class Carriage {
     if (!Object.is(writable, readable)) writable.on('error', (error) => this.#localGone(error));
     stream.on('error', (error) => this.#streamGone(error));
     stream.on('close', () => this.#streamClosed());
-    stream.on('finish', () => this.#settleWhenDone());
+    stream.on('finish', () => this.#streamTook());
     readable.on('end', () => this.#localEnded());
     stream.on('end', () => this.#streamEnded());
     writable.on('finish', () => this.#localTook());
@@ -119,17 +119,21 @@ class Carriage {
     this.#settleWhenDone();
   }
 
-  /** The peer has closed: nothing can be sent any more, and all it sent has been handed on. */
+  /** All the peer sent has been handed on. Its close leaves a short time for an answer under way. */
   #streamEnded(): void {
     this.#endedBy ??= 'remote';
-    this.#local.readable.unpipe(this.#stream);
-    // Read on, so that the program's own end is noticed and its last words do not turn our close into a reset.
-    this.#local.readable.resume();
-    this.#stream.end();
+    if (this.#local.lingerMs === 0) this.#stopSending();
     // `pipe` never ends process.stdout.
     this.#local.writable.end();
     this.#watchStall(this.#local.writable.writableLength);
     this.#settleWhenDone();
+  }
+
+  #stopSending(): void {
+    this.#local.readable.unpipe(this.#stream);
+    // Read on, so that the program's own end is noticed and its last words do not turn our close into a reset.
+    this.#local.readable.resume();
+    this.#stream.end();
   }
 
   #localTook(): void {
@@ -137,7 +141,10 @@ class Carriage {
     this.#timer = undefined;
     if (this.#state === 'settled') return;
     if (!this.#local.readable.readableEnded && this.#local.lingerMs > 0) {
-      this.#timer = this.#options.clock.setTimer(this.#local.lingerMs, () => this.#local.readable.destroy());
+      this.#timer = this.#options.clock.setTimer(this.#local.lingerMs, () => {
+        this.#stopSending();
+        this.#local.readable.destroy();
+      });
     }
     this.#settleWhenDone();
   }
@@ -156,7 +163,8 @@ class Carriage {
   #localGone(error: Error): void {
     if (this.#state === 'settled') return;
     const brokenPipe = this.#local.brokenPipeIsEnd && 'code' in error && error.code === 'EPIPE';
-    if (this.#endedBy !== 'local' && !brokenPipe) {
+    const hadAll = this.#endedBy === 'remote' && this.#local.writable.writableFinished;
+    if (this.#endedBy !== 'local' && !brokenPipe && !hadAll) {
       this.#fail(new CulvertError('stream_lost', 'The local connection was lost.', { cause: error }));
       return;
     }
@@ -172,8 +180,18 @@ class Carriage {
     const { readable, writable } = this.#local;
     // Standard input may close while standard output goes on; a socket's two halves close together.
     const halfClosed = writable.writableFinished || !writable.destroyed;
-    if (halfClosed && (readable.readableEnded || this.#endedBy === 'remote')) this.#settleWhenDone();
-    else this.#localGone(readable.errored ?? new Error('closed'));
+    if (halfClosed && (readable.readableEnded || this.#endedBy === 'remote')) {
+      this.#stream.end();
+      this.#settleWhenDone();
+    } else {
+      this.#localGone(readable.errored ?? new Error('closed'));
+    }
+  }
+
+  /** The stream may end its sending by itself when the peer has ended: what the program still says has nowhere to go. */
+  #streamTook(): void {
+    if (!this.#local.readable.readableEnded) this.#stopSending();
+    this.#settleWhenDone();
   }
 
   /** The program has gone: what still comes for it is read and dropped, so that the stream can end politely. */

@@ -66,7 +66,6 @@ export function startAgent(
     onStream: (offer) => answerOffer(offer, { services, defaultService, streams, clock, onEvent }),
     onStateChange: (state: DeviceClientState, error?: CulvertError) => {
       onEvent({ type: 'state', state, error });
-      if (state === 'closed' && !closing) closed.reject(error ?? new CulvertError('unauthorized'));
     },
     clock,
     ...(options.outbound === undefined ? {} : { outbound: options.outbound }),

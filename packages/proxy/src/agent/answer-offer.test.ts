@@ -70,7 +70,7 @@ describe('answerOffer', () => {
     const sent = Buffer.alloc(1_500_000, 7);
     made.far.write(sent);
     expect((await received(made.far, sent.length)).equals(sent)).toBe(true);
-    made.far.end();
+    made.far.resume().end();
     await done;
     expect(events).toMatchObject([
       { type: 'stream-opened', id: 1, service: 'echo', streamId: 'aa', caller: 'service' },
@@ -109,7 +109,7 @@ describe('answerOffer', () => {
     const done = answerOffer(made, { ...options, defaultService: 'echo' });
     made.far.write('hi');
     expect((await received(made.far, 2)).toString()).toBe('hi');
-    made.far.end();
+    made.far.resume().end();
     await done;
   });
 
