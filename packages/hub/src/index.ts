@@ -1,1 +1,1 @@
-export {};
+export type { DeviceRecord, Expectation, PolicyRecord, Registry, RegistryListener } from './registry/registry.ts';

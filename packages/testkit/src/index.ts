@@ -1,4 +1,12 @@
+export { ConnectProxy } from './connect-proxy.ts';
 export { duplexPair } from './duplex-pair.ts';
 export { FakeClock } from './fake-clock.ts';
 export { FaultProxy, type FaultTarget } from './fault-proxy.ts';
+export { type RegistryUnderTest, registryConformance, sampleDevice } from './registry-conformance.ts';
+export { ScriptedChannel, ScriptedHub, type ScriptedHubOptions } from './scripted-hub.ts';
 export { type TestCertificate, type TestCertificateOptions, testCertificate } from './test-certificate.ts';
+export {
+  type TlsWebSocketServer,
+  type TlsWebSocketServerOptions,
+  tlsWebSocketServer,
+} from './tls-web-socket-server.ts';

@@ -1,0 +1,191 @@
+import type { DeviceRecord, Expectation, Registry, RegistryListener } from '@culvert/hub';
+
+/** An empty registry to be tried, and how to end it. */
+export interface RegistryUnderTest {
+  readonly registry: Registry;
+  close(): Promise<void>;
+}
+
+type Vitest = Pick<typeof import('vitest'), 'describe' | 'it' | 'expect'>;
+type NewRecord = Omit<DeviceRecord, 'etag'>;
+type Use = (registry: Registry, told: readonly [string, DeviceRecord | undefined][]) => Promise<void>;
+
+const ABSENT: Expectation = { kind: 'absent' };
+const PRESENT: Expectation = { kind: 'present' };
+
+/** A record that differs from another one's in everything but times and keys. */
+export function sampleDevice(deviceId: string, over: Partial<NewRecord> = {}): NewRecord {
+  return {
+    deviceId,
+    generationId: `generation of ${deviceId}`,
+    status: 'enabled',
+    statusReason: null,
+    statusUpdatedAt: 1_700_000_000_000,
+    createdAt: 1_700_000_000_001,
+    updatedAt: 1_700_000_000_002,
+    primaryKey: Buffer.alloc(32, 1).toString('base64'),
+    secondaryKey: Buffer.alloc(32, 2).toString('base64'),
+    ...over,
+  };
+}
+
+/**
+ * What every registry must do, whatever it stores in. Called at the top of a test file.
+ * @param vitest the file's own `describe`, `it`, `expect`, so that this package loads outside tests too
+ */
+export function registryConformance(
+  vitest: Vitest,
+  make: (listener: RegistryListener) => Promise<RegistryUnderTest>,
+): void {
+  const using = (use: Use) => async () => {
+    const told: [string, DeviceRecord | undefined][] = [];
+    const { registry, close } = await make({
+      deviceChanged: (deviceId, record) => told.push([deviceId, record]),
+      policyChanged: () => {},
+    });
+    try {
+      await use(registry, told);
+    } finally {
+      await close();
+    }
+  };
+  vitest.describe('a registry', () => {
+    writing(vitest, using);
+    racing(vitest, using);
+    listing(vitest, using);
+  });
+}
+
+function writing({ it, expect }: Vitest, using: (use: Use) => () => Promise<void>): void {
+  const failing = (promise: Promise<unknown>, code: string) => expect(promise).rejects.toMatchObject({ code });
+
+  it(
+    'keeps every field of a record as it was given',
+    using(async (registry) => {
+      const given = sampleDevice("-a;b=$(c)'d", { status: 'disabled', statusReason: 'gestohlen: Müller & Söhne' });
+      const stored = await registry.put(given, ABSENT);
+      expect(stored).toEqual({ ...given, etag: stored.etag });
+      expect(await registry.get(given.deviceId)).toEqual(stored);
+      expect(await registry.get('-A;B=$(C)')).toBeUndefined();
+    }),
+  );
+
+  it(
+    'writes only what the writer expects to find',
+    using(async (registry) => {
+      await failing(registry.put(sampleDevice('d'), PRESENT), 'device_not_found');
+      await failing(registry.put(sampleDevice('d'), { kind: 'etag', etag: 'x' }), 'device_not_found');
+      const first = await registry.put(sampleDevice('d'), ABSENT);
+      await failing(registry.put(sampleDevice('d'), ABSENT), 'device_exists');
+      const second = await registry.put(sampleDevice('d'), PRESENT);
+      expect(second.etag).not.toBe(first.etag);
+      await failing(registry.put(sampleDevice('d'), { kind: 'etag', etag: first.etag }), 'precondition_failed');
+      const third = await registry.put(sampleDevice('d'), { kind: 'etag', etag: second.etag });
+      expect(await registry.get('d')).toEqual(third);
+    }),
+  );
+
+  it(
+    'deletes only what the deleter expects to find',
+    using(async (registry) => {
+      await failing(registry.delete('d', PRESENT), 'device_not_found');
+      const { etag } = await registry.put(sampleDevice('d'), ABSENT);
+      await failing(registry.delete('d', { kind: 'etag', etag: `${etag}x` }), 'precondition_failed');
+      await registry.delete('d', { kind: 'etag', etag });
+      expect(await registry.get('d')).toBeUndefined();
+      await registry.put(sampleDevice('d'), ABSENT);
+      await registry.delete('d', PRESENT);
+      expect(await registry.get('d')).toBeUndefined();
+    }),
+  );
+
+  it(
+    'tells its listener what changed and nothing of what failed',
+    using(async (registry, told) => {
+      const stored = await registry.put(sampleDevice('d'), ABSENT);
+      await failing(registry.put(sampleDevice('d'), ABSENT), 'device_exists');
+      await failing(registry.delete('e', PRESENT), 'device_not_found');
+      await registry.delete('d', PRESENT);
+      expect(told).toEqual([
+        ['d', stored],
+        ['d', undefined],
+      ]);
+    }),
+  );
+}
+
+function racing({ it, expect }: Vitest, using: (use: Use) => () => Promise<void>): void {
+  it(
+    'lets one of many writers of the same version win',
+    using(async (registry) => {
+      const { etag } = await registry.put(sampleDevice('d'), ABSENT);
+      const writes = Array.from({ length: 50 }, (_, n) =>
+        registry.put(sampleDevice('d', { updatedAt: n }), { kind: 'etag', etag }),
+      );
+      const won = (await Promise.allSettled(writes)).filter((result) => result.status === 'fulfilled');
+      expect(won).toHaveLength(1);
+      expect(await registry.get('d')).toEqual(won[0]?.value);
+    }),
+  );
+
+  it(
+    'keeps what was written beside a write that failed',
+    using(async (registry) => {
+      await registry.put(sampleDevice('taken'), ABSENT);
+      const ids = ['a', 'taken', 'b', 'taken', 'c'];
+      const results = await Promise.allSettled(ids.map((id) => registry.put(sampleDevice(id), ABSENT)));
+      expect(results.map(({ status }) => status === 'fulfilled')).toEqual([true, false, true, false, true]);
+      expect((await registry.list({ limit: 10 })).map(({ deviceId }) => deviceId)).toEqual(['a', 'b', 'c', 'taken']);
+    }),
+  );
+
+  it(
+    'answers calls in the order they were made',
+    using(async (registry) => {
+      const [before, stored, after, , gone] = await Promise.all([
+        registry.get('d'),
+        registry.put(sampleDevice('d'), ABSENT),
+        registry.get('d'),
+        registry.delete('d', PRESENT),
+        registry.get('d'),
+      ]);
+      expect([before, after, gone]).toEqual([undefined, stored, undefined]);
+    }),
+  );
+}
+
+function listing({ it, expect }: Vitest, using: (use: Use) => () => Promise<void>): void {
+  it(
+    'lists in the order of code units, page by page, each device once',
+    using(async (registry) => {
+      const ids = [..."!#$%()*+,-.:;=?@AZ_az019'", 'a', 'aa', 'aB', 'a-b', 'a_b', 'x'.repeat(128)];
+      const wanted = [...new Set(ids)].sort((a, b) => (a < b ? -1 : 1));
+      await Promise.all(wanted.toReversed().map((id) => registry.put(sampleDevice(id), ABSENT)));
+      const seen: string[] = [];
+      for (let page = await registry.list({ limit: 4 }); page.length > 0; ) {
+        seen.push(...page.map(({ deviceId }) => deviceId));
+        const after = seen.at(-1) ?? '';
+        // The page's last device going away in between must not upset the next page.
+        await registry.delete(after, PRESENT);
+        page = await registry.list({ after, limit: 4 });
+      }
+      expect(seen).toEqual(wanted);
+    }),
+  );
+
+  it(
+    'counts all and the disabled ones',
+    using(async (registry) => {
+      expect(await registry.count()).toEqual({ total: 0, disabled: 0 });
+      await registry.put(sampleDevice('a'), ABSENT);
+      await registry.put(sampleDevice('b', { status: 'disabled' }), ABSENT);
+      expect(await registry.count()).toEqual({ total: 2, disabled: 1 });
+      await registry.put(sampleDevice('a', { status: 'disabled' }), PRESENT);
+      await registry.put(sampleDevice('a', { status: 'disabled', statusReason: 'again' }), PRESENT);
+      expect(await registry.count()).toEqual({ total: 2, disabled: 2 });
+      await registry.put(sampleDevice('b'), PRESENT);
+      await registry.delete('a', PRESENT);
+      expect(await registry.count()).toEqual({ total: 1, disabled: 0 });
+    }),
+  );
+}
