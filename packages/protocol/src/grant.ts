@@ -1,4 +1,4 @@
-import { type CryptoKey, jwtVerify, SignJWT } from 'jose';
+import { type CryptoKey, generateKeyPair, jwtVerify, SignJWT } from 'jose';
 import { CulvertError } from './errors.ts';
 import { isStreamId, type Side } from './ids.ts';
 import { LIMITS } from './limits.ts';
@@ -22,6 +22,11 @@ export interface Grant {
   readonly url: string;
   /** A compact JWT of fewer than 1,000 bytes, sent as `Authorization: Bearer`. */
   readonly token: string;
+}
+
+/** A new Ed25519 pair: the hub keeps the private key, the gateway is given the public one. Neither can be exported from here. */
+export function newGrantKeys(): Promise<{ readonly publicKey: CryptoKey; readonly privateKey: CryptoKey }> {
+  return generateKeyPair('EdDSA', { crv: 'Ed25519' });
 }
 
 /** Signs a grant with Ed25519. Only the hub holds the key. */

@@ -1,10 +1,18 @@
 export { ConnectProxy } from './connect-proxy.ts';
+export {
+  type ChannelUnderTest,
+  controlChannelConformance,
+  type DeviceUnderTest,
+  type DialectUnderTest,
+} from './control-channel-conformance.ts';
 export { duplexPair } from './duplex-pair.ts';
 export { FakeClock } from './fake-clock.ts';
 export { FaultProxy, type FaultTarget } from './fault-proxy.ts';
+export { MqttDevice } from './mqtt-device.ts';
 export { type RegistryUnderTest, registryConformance, sampleDevice } from './registry-conformance.ts';
 export { ScriptedChannel, ScriptedHub, type ScriptedHubOptions } from './scripted-hub.ts';
 export { type TestCertificate, type TestCertificateOptions, testCertificate } from './test-certificate.ts';
+export { startHub, type TestHub, type TestHubOptions } from './test-hub.ts';
 export {
   type TlsWebSocketServer,
   type TlsWebSocketServerOptions,

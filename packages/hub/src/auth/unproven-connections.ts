@@ -16,7 +16,7 @@ export class UnprovenConnections {
   readonly #clock: Clock;
   readonly #authenticateMs: number;
   readonly #maxPerAddress: number;
-  readonly #timers = new Map<string, Timer>();
+  readonly #pending = new Map<string, { timer: Timer; socket: PeerSocket }>();
   readonly #perAddress = new Map<string, number>();
 
   constructor(options: { clock: Clock; authenticateMs: number; maxPerAddress: number }) {
@@ -40,10 +40,8 @@ export class UnprovenConnections {
     }
     const key = `${address} ${socket.remotePort}`;
     this.#perAddress.set(address, count + 1);
-    this.#timers.set(
-      key,
-      this.#clock.setTimer(this.#authenticateMs, () => socket.destroy()),
-    );
+    const timer = this.#clock.setTimer(this.#authenticateMs, () => socket.destroy());
+    this.#pending.set(key, { timer, socket });
     socket.once('close', () => this.#release(key, address));
     return true;
   }
@@ -56,14 +54,19 @@ export class UnprovenConnections {
 
   /** How many there are now. */
   get size(): number {
-    return this.#timers.size;
+    return this.#pending.size;
+  }
+
+  /** Ends them all, when the hub stops. */
+  destroyAll(): void {
+    for (const { socket } of [...this.#pending.values()]) socket.destroy();
   }
 
   #release(key: string, address: string): void {
-    const timer = this.#timers.get(key);
-    if (timer === undefined) return;
-    timer.cancel();
-    this.#timers.delete(key);
+    const pending = this.#pending.get(key);
+    if (pending === undefined) return;
+    pending.timer.cancel();
+    this.#pending.delete(key);
     const count = (this.#perAddress.get(address) ?? 1) - 1;
     if (count === 0) this.#perAddress.delete(address);
     else this.#perAddress.set(address, count);

@@ -31,6 +31,8 @@ export interface HandshakeDeps {
   readonly streams: StreamTable;
   /** Frees the rendezvous at the gateway and bars the stream's grants. */
   readonly endAtGateway: (streamId: string, error: CulvertError) => void;
+  /** Aborted when the hub stops; its reason is what callers are told. */
+  readonly draining: AbortSignal;
   readonly clock: Clock;
   readonly onEvent: EventSink;
 }
@@ -39,7 +41,7 @@ export interface HandshakeDeps {
  * The handshake from the service's request to its answer. Both grants die 60 s after the request, which bounds the rest:
  * the gateway tells whoever waits there by then. The device's grant is live before the device is asked, since C devices dial
  * before they answer.
- * @throws CulvertError `device_not_found`, `device_disabled`, `device_offline`, `device_gone`, `device_silent`, `too_many_requests`, `withdrawn`
+ * @throws CulvertError `device_not_found`, `device_disabled`, `device_offline`, `device_gone`, `device_silent`, `too_many_requests`, `withdrawn`, `draining`
  */
 export async function requestStream(request: StreamRequest, deps: HandshakeDeps): Promise<StreamReply> {
   const { deviceId, streamName, principal } = request;
@@ -56,9 +58,10 @@ export async function requestStream(request: StreamRequest, deps: HandshakeDeps)
     remoteAddress: request.remoteAddress,
   });
   const silence = deadline(clock, request.times.answerMs, () => new CulvertError('device_silent'));
-  const ended = linkSignals([silence.signal, request.signal]);
+  const ended = linkSignals([deps.draining, silence.signal, request.signal]);
   let offered = false;
   try {
+    ended.signal.throwIfAborted();
     assertUsable(await deps.registry.get(deviceId));
     const deviceGrant = await deps.grants.issue(streamId, 'device', expiresAt);
     ended.signal.throwIfAborted();

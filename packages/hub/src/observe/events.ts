@@ -11,6 +11,7 @@ export type HubEvent =
   | { readonly type: 'hub-stopped' }
   | { readonly type: 'certificate-loaded'; readonly notAfter: string; readonly from: string }
   | { readonly type: 'certificate-kept'; readonly problem: string }
+  | { readonly type: 'storage-failed'; readonly problem: string }
   | {
       readonly type: 'connection-refused';
       readonly door: Door;

@@ -15,6 +15,8 @@ function levelOf(event: HubEvent): LogLevel {
     case 'guest-arrived':
     case 'stream-offered':
       return 'debug';
+    case 'storage-failed':
+      return 'error';
     case 'certificate-kept':
     case 'stream-failed':
       return 'warn';

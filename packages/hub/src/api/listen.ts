@@ -1,0 +1,52 @@
+import type { AddressInfo, Server } from 'node:net';
+import { CulvertError, formatHostPort } from '@culvert/protocol';
+
+/** Where a server listens. */
+export interface Listening {
+  readonly host: string;
+  readonly port: number;
+}
+
+/**
+ * Binds a server.
+ * @param key the configuration key, named in the message
+ * @throws CulvertError `config_invalid`, one line that says what to do
+ */
+export function listen(
+  server: Server,
+  at: { host: string | undefined; port: number },
+  key: string,
+): Promise<Listening> {
+  return new Promise((resolve, reject) => {
+    const onError = (error: NodeJS.ErrnoException) => {
+      reject(new CulvertError('config_invalid', explain(error, at, key), { cause: error }));
+    };
+    server.once('error', onError);
+    server.listen(at.host === undefined ? { port: at.port } : { host: at.host, port: at.port }, () => {
+      server.removeListener('error', onError);
+      const { address, port } = server.address() as AddressInfo;
+      resolve({ host: address, port });
+    });
+  });
+}
+
+function explain(error: NodeJS.ErrnoException, at: { host: string | undefined; port: number }, key: string): string {
+  const where = at.host === undefined ? `port ${at.port}` : formatHostPort(at.host, at.port);
+  switch (error.code) {
+    case 'EADDRINUSE':
+      return `${where} is taken by another program: stop that one, or choose another address (${key}).`;
+    case 'EACCES':
+      return `${where} needs more rights: choose a port above 1023 (${key}), or allow this program to bind lower ones.`;
+    case 'EADDRNOTAVAIL':
+      return `${where} is not an address of this machine (${key}).`;
+    case 'ENOTFOUND':
+      return `${where}: this host name is not known here (${key}).`;
+    default:
+      return `${where} cannot be listened on: ${error.code ?? error.message} (${key}).`;
+  }
+}
+
+/** Takes no more connections and resolves when the server has closed; what is open is the caller's to end. */
+export function closeServer(server: Server): Promise<void> {
+  return new Promise((resolve) => (server.listening ? server.close(() => resolve()) : resolve()));
+}

@@ -1,0 +1,53 @@
+import { CulvertError } from '@culvert/protocol';
+import { type HubFlags, logOptions, resolveHubConfig } from './config.ts';
+import { Hub } from './hub.ts';
+import { logSink } from './observe/log.ts';
+
+/** What `runHub` needs of the process it runs in. */
+export interface HubProcess {
+  readonly env: NodeJS.ProcessEnv;
+  /** Used when neither flags nor environment nor file name a data directory. */
+  readonly defaultDataDir: string;
+  /** Where the log goes, one line a write. */
+  readonly log: { write(line: string): void; readonly isTTY?: boolean };
+  on(signal: 'SIGINT' | 'SIGTERM' | 'SIGHUP', listener: () => void): unknown;
+  removeListener(signal: 'SIGINT' | 'SIGTERM' | 'SIGHUP', listener: () => void): unknown;
+}
+
+/**
+ * `culvert hub`: runs until SIGTERM or SIGINT, which drain (the second stops at once); SIGHUP looks for a new certificate.
+ * Resolves when the hub has stopped.
+ * @throws CulvertError `config_invalid`; `internal` when the store failed while running
+ */
+export async function runHub(flags: HubFlags, host: HubProcess): Promise<void> {
+  const config = resolveHubConfig(flags, host.env, host.defaultDataDir);
+  const sink = logSink({ ...logOptions(config, host.log.isTTY === true), destination: host.log });
+  const hub = await Hub.start(config, { sinks: [sink] });
+  if (hub.certificateNotice !== undefined) sink({ type: 'certificate-kept', problem: hub.certificateNotice });
+  let stopRequested: (() => void) | undefined;
+  const asked = new Promise<undefined>((resolve) => {
+    stopRequested = () => resolve(undefined);
+  });
+  const onStop = () => {
+    stopRequested?.();
+    // The second time, whoever asks has waited long enough.
+    host.on('SIGINT', onStopNow);
+    host.on('SIGTERM', onStopNow);
+  };
+  const onStopNow = () => void hub.stop(0);
+  const onReload = () => void hub.reload();
+  host.on('SIGINT', onStop);
+  host.on('SIGTERM', onStop);
+  host.on('SIGHUP', onReload);
+  try {
+    const failure = await Promise.race([asked, hub.failed]);
+    await hub.stop();
+    if (failure !== undefined) throw new CulvertError('internal', failure.message, { cause: failure });
+  } finally {
+    host.removeListener('SIGINT', onStop);
+    host.removeListener('SIGTERM', onStop);
+    host.removeListener('SIGINT', onStopNow);
+    host.removeListener('SIGTERM', onStopNow);
+    host.removeListener('SIGHUP', onReload);
+  }
+}
