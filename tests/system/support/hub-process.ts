@@ -1,0 +1,148 @@
+import { readFileSync } from 'node:fs';
+import { request } from 'node:https';
+import { join } from 'node:path';
+import { ServiceClient } from '@culvert/service';
+import type { Cleanup } from './cleanup.ts';
+import { culvert, culvertCommand } from './culvert.ts';
+import { eventually } from './eventually.ts';
+import { freePort } from './free-port.ts';
+import { cleanEnvironment, Program } from './program.ts';
+import { scratch } from './scratch.ts';
+
+/** How a hub is started for a test. */
+export interface HubProcessOptions {
+  /** Where it listens; also what it advertises. Default 127.0.0.1. */
+  readonly host?: string;
+  /** Whether to listen for MQTT over TLS as well. */
+  readonly mqtt?: boolean;
+  /** Put before the command, such as `['ip', 'netns', 'exec', 'hub']`. */
+  readonly prefix?: readonly string[];
+  /** More flags of `culvert hub`. */
+  readonly args?: readonly string[];
+}
+
+/** A hub in a process of its own, started by the command a user types, on a data directory of its own. */
+export class HubProcess {
+  readonly host: string;
+  readonly port: number;
+  /** Port of MQTT over TLS. */
+  readonly mqttPort: number | undefined;
+  readonly dataDir: string;
+  readonly caFile: string;
+  /** A home directory for the commands of this test. */
+  readonly home: string;
+  readonly #prefix: readonly string[];
+  readonly #args: readonly string[];
+  #program: Program | undefined;
+
+  private constructor(home: string, ports: { main: number; admin: number; mqtt?: number }, options: HubProcessOptions) {
+    this.home = home;
+    this.host = options.host ?? '127.0.0.1';
+    this.port = ports.main;
+    this.mqttPort = ports.mqtt;
+    this.dataDir = join(home, 'hub');
+    this.caFile = join(this.dataDir, 'ca.pem');
+    this.#prefix = options.prefix ?? [];
+    this.#args = [
+      ...['hub', '--data-dir', this.dataDir, '--listen', `${this.host}:${ports.main}`],
+      ...['--admin-listen', `127.0.0.1:${ports.admin}`],
+      ...(ports.mqtt === undefined ? [] : ['--mqtt-listen', `${this.host}:${ports.mqtt}`]),
+      ...(options.args ?? []),
+    ];
+  }
+
+  static async start(cleanup: Cleanup, options: HubProcessOptions = {}): Promise<HubProcess> {
+    const [main, admin, mqtt] = await Promise.all([freePort(), freePort(), freePort()]);
+    const hub = new HubProcess(scratch(cleanup), { main, admin, ...(options.mqtt ? { mqtt } : {}) }, options);
+    cleanup.defer(hub, () => hub.#program?.stop());
+    await hub.start();
+    return hub;
+  }
+
+  /** Starts it, again on the same data, and waits until it answers. */
+  async start(): Promise<void> {
+    const [node, args] = culvertCommand(...this.#args);
+    const [command = node, ...rest] = [...this.#prefix, node, ...args];
+    const program = new Program(command, rest, { env: cleanEnvironment({ HOME: this.home }) });
+    this.#program = program;
+    await eventually('the hub to answer', async () => {
+      if (!program.running) return true;
+      return this.#prefix.length > 0 ? /listening|ready/i.test(program.stderr + program.stdout) : this.get('/');
+    });
+    if (!program.running) throw new Error(`the hub ended at once: ${program.stderr}${program.stdout}`);
+  }
+
+  /** Stops it by a signal, and waits until it is gone. */
+  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<number> {
+    this.program.signal(signal);
+    return (await this.program.end(30_000)).code;
+  }
+
+  get program(): Program {
+    if (this.#program === undefined) throw new Error('the hub was not started');
+    return this.#program;
+  }
+
+  get hostName(): string {
+    return `${this.host}:${this.port}`;
+  }
+
+  get ca(): string {
+    return readFileSync(this.caFile, 'utf8');
+  }
+
+  /** The connection string of a shared access policy. */
+  policy(name: string): string {
+    return readFileSync(join(this.dataDir, 'policies', name), 'utf8').trim();
+  }
+
+  /** A client with all permissions, closed by the test's end. */
+  owner(cleanup: Cleanup): ServiceClient {
+    const client = ServiceClient.fromConnectionString(this.policy('iothubowner'), { outbound: { ca: this.ca } });
+    return cleanup.defer(client, () => client.close());
+  }
+
+  /** The environment in which a service's commands find this hub. */
+  serviceEnv(): NodeJS.ProcessEnv {
+    return { HOME: this.home, CULVERT_CONNECTION_STRING: this.policy('service'), CULVERT_CA_FILE: this.caFile };
+  }
+
+  /** Registers a device by the command, and returns its connection string. */
+  async createDevice(deviceId: string): Promise<string> {
+    const made = await culvert(['device', 'create', '--output', 'json', '--data-dir', this.dataDir, '--', deviceId], {
+      env: cleanEnvironment({ HOME: this.home }),
+    });
+    if (made.code !== 0) throw new Error(`device create ended with ${made.code}: ${made.stderr}`);
+    return (JSON.parse(made.stdout) as { connectionString: string }).connectionString;
+  }
+
+  /** Waits until the hub says that the device's control channel is attached. */
+  async connected(client: ServiceClient, deviceId: string, timeoutMs = 30_000): Promise<void> {
+    await eventually(
+      `${deviceId} to be attached`,
+      async () => (await client.devices.get(deviceId)).connectionState === 'Connected',
+      timeoutMs,
+    );
+  }
+
+  /** Resident memory of the hub's process, in bytes. */
+  residentBytes(): number {
+    const match = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${this.program.pid}/status`, 'utf8'));
+    return Number(match?.[1]) * 1024;
+  }
+
+  /** The status of a GET without credentials. */
+  get(path: string): Promise<number> {
+    return new Promise((resolve, reject) => {
+      const call = request(
+        { host: this.host, port: this.port, path, ca: this.ca, timeout: 5_000, agent: false },
+        (answer) => {
+          answer.resume();
+          resolve(answer.statusCode ?? 0);
+        },
+      );
+      call.on('timeout', () => call.destroy(new Error('no answer')));
+      call.on('error', reject).end();
+    });
+  }
+}

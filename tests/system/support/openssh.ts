@@ -1,0 +1,71 @@
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Cleanup } from './cleanup.ts';
+import { freePort, listening } from './free-port.ts';
+import { must, Program } from './program.ts';
+import { scratch } from './scratch.ts';
+
+/** A real OpenSSH server on a loopback port, with a host key and one authorized key of its own. */
+export class Sshd {
+  readonly port: number;
+  /** The private key file that opens it, as root. */
+  readonly identity: string;
+  readonly #directory: string;
+  #program: Program | undefined;
+
+  private constructor(directory: string, port: number) {
+    this.#directory = directory;
+    this.port = port;
+    this.identity = join(directory, 'client');
+  }
+
+  static async start(cleanup: Cleanup): Promise<Sshd> {
+    const sshd = new Sshd(scratch(cleanup), await freePort());
+    cleanup.defer(sshd, () => sshd.#program?.stop());
+    // sshd's empty directory for its unprivileged part; the package's start script makes it, which does not run here.
+    mkdirSync('/run/sshd', { recursive: true, mode: 0o755 });
+    await must('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-C', 'test', '-f', sshd.identity]);
+    await sshd.#start('host');
+    return sshd;
+  }
+
+  /** The public host key: type and base64. */
+  hostKey(name = 'host'): string {
+    return readFileSync(join(this.#directory, `${name}.pub`), 'utf8')
+      .split(' ', 2)
+      .join(' ');
+  }
+
+  /** Restarts it, on the same port, with another host key. */
+  async changeHostKey(): Promise<void> {
+    await this.#program?.stop();
+    await this.#start('other');
+  }
+
+  /** ssh's arguments to log in: this key and no other, none of this machine's configuration. */
+  get clientArguments(): string[] {
+    return ['-i', this.identity, '-o', 'IdentitiesOnly=yes', '-o', 'BatchMode=yes'];
+  }
+
+  async #start(hostKey: string): Promise<void> {
+    const path = (name: string) => join(this.#directory, name);
+    await must('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-C', 'test', '-f', path(hostKey)]);
+    const settings = [
+      `Port ${this.port}`,
+      'ListenAddress 127.0.0.1',
+      `HostKey ${path(hostKey)}`,
+      `AuthorizedKeysFile ${path('client.pub')}`,
+      `PidFile ${path('pid')}`,
+      'StrictModes no',
+      'UsePAM no',
+      'PermitRootLogin prohibit-password',
+      'PasswordAuthentication no',
+      'MaxStartups 100',
+      'Subsystem sftp internal-sftp',
+    ];
+    writeFileSync(path('sshd_config'), `${settings.join('\n')}\n`);
+    // sshd wants its absolute path, for it runs itself again for each connection.
+    this.#program = new Program('/usr/sbin/sshd', ['-D', '-e', '-f', path('sshd_config')]);
+    await listening(this.port);
+  }
+}

@@ -1,0 +1,47 @@
+import type { Cleanup } from './cleanup.ts';
+import { startCulvert } from './culvert.ts';
+import { freePort, listening } from './free-port.ts';
+import type { HubProcess } from './hub-process.ts';
+import type { Program } from './program.ts';
+
+/** A device with its local proxy running. */
+export interface RunningAgent {
+  readonly deviceId: string;
+  readonly connectionString: string;
+  readonly program: Program;
+}
+
+/** Registers a device and starts `culvert agent` for it; `services` as `NAME=HOST:PORT`. Waits until it is attached. */
+export async function startAgent(
+  cleanup: Cleanup,
+  hub: HubProcess,
+  deviceId: string,
+  services: readonly string[],
+  options: { env?: NodeJS.ProcessEnv; args?: readonly string[] } = {},
+): Promise<RunningAgent> {
+  const connectionString = await hub.createDevice(deviceId);
+  const program = startCulvert(
+    cleanup,
+    ['agent', ...services.flatMap((service) => ['--service', service]), ...(options.args ?? [])],
+    { HOME: hub.home, CULVERT_DEVICE_CONNECTION_STRING: connectionString, CULVERT_CA_FILE: hub.caFile, ...options.env },
+  );
+  await hub.connected(hub.owner(cleanup), deviceId);
+  return { deviceId, connectionString, program };
+}
+
+/** Starts `culvert connect` for services of a device, each on a free port, and waits until all listen. */
+export async function startConnect(
+  cleanup: Cleanup,
+  hub: HubProcess,
+  deviceId: string,
+  services: readonly string[],
+): Promise<{ ports: number[]; program: Program }> {
+  const ports = await Promise.all(services.map(() => freePort()));
+  const pairs = services.map((service, index) => `${service}=127.0.0.1:${ports[index]}`);
+  const program = startCulvert(cleanup, ['connect', '--', deviceId, ...pairs], hub.serviceEnv());
+  await Promise.race([
+    Promise.all(ports.map((port) => listening(port))),
+    program.ended.then(({ stderr }) => Promise.reject(new Error(`culvert connect ended: ${stderr}`))),
+  ]);
+  return { ports, program };
+}
