@@ -23,6 +23,7 @@ function entryMatches(entry: string, host: string, port: string): boolean {
   if (onlyPort !== undefined && onlyPort !== port) return false;
   const [network = '', bits] = name.split('/');
   if (isIP(network) !== 0) return isIP(host) !== 0 && inNetwork(network, bits, host);
+  if (isIP(host) !== 0) return false;
   const suffix = name.replace(/^\*?\./, '').replace(/\.$/, '');
   return suffix !== '' && (host === suffix || host.endsWith(`.${suffix}`));
 }

@@ -102,6 +102,8 @@ export interface ScriptedHubOptions {
   readonly onRequest?: (request: IncomingMessage, response: ServerResponse) => void;
   /** A side of a stream has come; default: what it sends is sent back. */
   readonly onStream?: (socket: WebSocket, request: IncomingMessage) => void;
+  /** A side of a stream wants to come; it gets no answer. */
+  readonly onStreamHeld?: () => void;
 }
 
 /** A server that speaks the hub's wire as the test dictates, for what a real hub would never do. */
@@ -138,6 +140,10 @@ export class ScriptedHub {
       const path = request.url ?? '';
       if (path !== CONTROL_PATH && !isGatewayPath(path)) {
         socket.end('HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n');
+        return;
+      }
+      if (path !== CONTROL_PATH && options.onStreamHeld !== undefined) {
+        options.onStreamHeld();
         return;
       }
       upgrades.handleUpgrade(request, socket, head, (webSocket) => {

@@ -1,3 +1,5 @@
+// First: the dependency injection inside x509 refuses to load without it.
+import 'reflect-metadata';
 import { webcrypto } from 'node:crypto';
 import * as x509 from '@peculiar/x509';
 

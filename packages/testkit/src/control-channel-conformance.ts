@@ -1,0 +1,219 @@
+import { CulvertError, type ErrorCode } from '@culvert/protocol';
+import type { Grant } from '@culvert/protocol/grant';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { FakeClock } from './fake-clock.ts';
+
+/** What is tested of the hub's `ControlChannel`. */
+export interface ChannelUnderTest {
+  readonly deviceId: string;
+  readonly takesOffers: boolean;
+  offer(
+    offer: { streamId: string; streamName: string; grant: Grant; caller: string },
+    signal: AbortSignal,
+  ): Promise<{ readonly accepted: true } | { readonly accepted: false; readonly reason: string }>;
+  close(error: CulvertError): void;
+  readonly closed: Promise<CulvertError>;
+}
+
+/** The device at the other end of a channel. */
+export interface DeviceUnderTest {
+  /** The next offer that reaches it. */
+  nextOffer(): Promise<{ requestId: string; streamName: string; grant: Grant }>;
+  answer(answer: { requestId: string; accepted: boolean; reason?: string }): void;
+  /** Begins to take offers; resolves when the hub knows. */
+  takeOffers(): Promise<void>;
+  /** Stops taking offers; resolves when the hub knows. */
+  refuseOffers(): Promise<void>;
+  /** Cuts the connection without a goodbye. */
+  drop(): void;
+  /** Reads nothing any more. */
+  stall(): void;
+  /** Resolves when the connection is over, with what the device was told: a code of its dialect, undefined where it has none. */
+  readonly told: Promise<number | undefined>;
+}
+
+/** One dialect's door, ready for devices. */
+export interface DialectUnderTest {
+  readonly clock: FakeClock;
+  /** Offers a device may have unanswered; at least 1,000. */
+  readonly maxOffers: number;
+  /** The code by which a device learns of an end. */
+  code(error: ErrorCode): number | undefined;
+  /** A device that came in and takes offers; its credential holds until `expiresAt` (default: for ever). */
+  attach(options?: { expiresAt?: number }): Promise<{ channel: ChannelUnderTest; device: DeviceUnderTest }>;
+  close(): Promise<void>;
+}
+
+const offerNamed = (streamName: string) => ({
+  streamId: '0123456789abcdef0123456789abcdef',
+  streamName,
+  caller: 'policy:service',
+  // As long as a grant may be.
+  grant: { url: 'wss://hub.example:8443/bridges/0123456789abcdef0123456789abcdef/device', token: 't'.repeat(999) },
+});
+
+const never = new AbortController().signal;
+
+/** What every dialect's control channel must do. */
+export function controlChannelConformance(name: string, open: () => Promise<DialectUnderTest>): void {
+  describe(`control channel conformance: ${name}`, () => {
+    let dialect: DialectUnderTest;
+    beforeEach(async () => {
+      dialect = await open();
+    });
+    afterEach(() => dialect.close());
+
+    answers(() => dialect);
+    ends(() => dialect);
+    bounds(() => dialect);
+  });
+}
+
+function answers(dialect: () => DialectUnderTest): void {
+  it('carries an offer to the device and its acceptance back', async () => {
+    const { channel, device } = await dialect().attach();
+    const sent = offerNamed('ssh');
+    const answer = channel.offer(sent, never);
+    const offer = await device.nextOffer();
+    expect(offer).toMatchObject({ streamName: 'ssh', grant: sent.grant });
+    device.answer({ requestId: offer.requestId, accepted: true });
+    expect(await answer).toEqual({ accepted: true });
+  });
+
+  it('carries a rejection with its reason', async () => {
+    const { channel, device } = await dialect().attach();
+    const answer = channel.offer(offerNamed('ssh'), never);
+    const { requestId } = await device.nextOffer();
+    device.answer({ requestId, accepted: false, reason: 'kein Dienst „ssh“\n' });
+    expect(await answer).toEqual({ accepted: false, reason: 'kein Dienst „ssh“\\u000a' });
+  });
+
+  it('carries a rejection without a reason', async () => {
+    const { channel, device } = await dialect().attach();
+    const answer = channel.offer(offerNamed('ssh'), never);
+    const { requestId } = await device.nextOffer();
+    device.answer({ requestId, accepted: false });
+    expect(await answer).toEqual({ accepted: false, reason: '' });
+  });
+
+  it("ends an offer that is not answered with the signal's reason, and ignores the late answer", async () => {
+    const { channel, device } = await dialect().attach();
+    const patience = new AbortController();
+    const silent = channel.offer(offerNamed('first'), patience.signal);
+    const { requestId } = await device.nextOffer();
+    patience.abort(new CulvertError('device_silent'));
+    await expect(silent).rejects.toMatchObject({ code: 'device_silent' });
+    device.answer({ requestId, accepted: true });
+
+    const next = channel.offer(offerNamed('second'), never);
+    const second = await device.nextOffer();
+    expect(second.requestId).not.toBe(requestId);
+    device.answer({ requestId: second.requestId, accepted: false, reason: 'no' });
+    expect(await next).toEqual({ accepted: false, reason: 'no' });
+  });
+
+  it('refuses an offer whose signal is aborted already', async () => {
+    const { channel } = await dialect().attach();
+    const withdrawn = AbortSignal.abort(new CulvertError('withdrawn'));
+    await expect(channel.offer(offerNamed('ssh'), withdrawn)).rejects.toMatchObject({ code: 'withdrawn' });
+  });
+
+  it('ignores answers to requests that never were, and second answers', async () => {
+    const { channel, device } = await dialect().attach();
+    const answer = channel.offer(offerNamed('ssh'), never);
+    const { requestId } = await device.nextOffer();
+    device.answer({ requestId: 'nobody', accepted: true });
+    device.answer({ requestId: '4711', accepted: false });
+    device.answer({ requestId, accepted: true });
+    device.answer({ requestId, accepted: false });
+    expect(await answer).toEqual({ accepted: true });
+    const again = channel.offer(offerNamed('ssh'), never);
+    device.answer({ requestId: (await device.nextOffer()).requestId, accepted: true });
+    expect(await again).toEqual({ accepted: true });
+  });
+
+  it('offers only while the device takes offers', async () => {
+    const { channel, device } = await dialect().attach();
+    expect(channel.takesOffers).toBe(true);
+    await device.refuseOffers();
+    expect(channel.takesOffers).toBe(false);
+    await expect(channel.offer(offerNamed('ssh'), never)).rejects.toMatchObject({ code: 'device_gone' });
+    await device.takeOffers();
+    expect(channel.takesOffers).toBe(true);
+  });
+}
+
+function ends(dialect: () => DialectUnderTest): void {
+  it('fails every pending offer at once when the device drops', async () => {
+    const { channel, device } = await dialect().attach();
+    const pending = [channel.offer(offerNamed('a'), never), channel.offer(offerNamed('b'), never)];
+    await device.nextOffer();
+    device.drop();
+    for (const offer of pending) await expect(offer).rejects.toMatchObject({ code: 'device_gone' });
+    expect(await channel.closed).toMatchObject({ code: 'device_gone' });
+    expect(channel.takesOffers).toBe(false);
+    await expect(channel.offer(offerNamed('c'), never)).rejects.toMatchObject({ code: 'device_gone' });
+  });
+
+  it('ends when the credential expires, not before', async () => {
+    const { clock, code, attach } = dialect();
+    const { channel, device } = await attach({ expiresAt: clock.now() + 60_000 });
+    await clock.advance(59_999);
+    const answer = channel.offer(offerNamed('ssh'), never);
+    device.answer({ requestId: (await device.nextOffer()).requestId, accepted: true });
+    expect(await answer).toEqual({ accepted: true });
+    await clock.advance(1);
+    expect(await channel.closed).toMatchObject({ code: 'token_expired' });
+    expect(await device.told).toBe(code('token_expired'));
+  });
+
+  it('tells the device why it is closed, once, with the first reason', async () => {
+    const { code, attach } = dialect();
+    const { channel, device } = await attach();
+    const pending = channel.offer(offerNamed('ssh'), never);
+    channel.close(new CulvertError('taken_over'));
+    channel.close(new CulvertError('draining'));
+    expect(await channel.closed).toMatchObject({ code: 'taken_over' });
+    await expect(pending).rejects.toMatchObject({ code: 'device_gone' });
+    expect(await device.told).toBe(code('taken_over'));
+  });
+}
+
+function bounds(dialect: () => DialectUnderTest): void {
+  it('holds 1,000 offers at once, answered in any order, and refuses one too many', async () => {
+    const { maxOffers, attach } = dialect();
+    const { channel, device } = await attach();
+    const pending = Array.from({ length: maxOffers }, (_, index) => channel.offer(offerNamed(`s${index}`), never));
+    await expect(channel.offer(offerNamed('more'), never)).rejects.toMatchObject({ code: 'too_many_requests' });
+    const ids: string[] = [];
+    for (let index = 0; index < maxOffers; index++) {
+      const offer = await device.nextOffer();
+      expect(offer.streamName).toBe(`s${index}`);
+      ids.push(offer.requestId);
+    }
+    for (const [index, requestId] of [...ids.entries()].reverse())
+      device.answer({ requestId, accepted: index % 2 === 0 });
+    const answers = await Promise.all(pending);
+    expect(answers.map((answer) => answer.accepted)).toEqual(ids.map((_, index) => index % 2 === 0));
+  });
+
+  it('gives up a device that does not read', async () => {
+    const { channel, device } = await dialect().attach();
+    device.stall();
+    let ended: CulvertError | undefined;
+    void channel.closed.then((error) => {
+      ended = error;
+    });
+    // Far more than what the kernel takes for a device that reads nothing.
+    for (let offers = 0; ended === undefined && offers < 40_000; offers++) {
+      const patience = new AbortController();
+      const offer = channel.offer(offerNamed('x'), patience.signal).catch((error: CulvertError) => error.code);
+      patience.abort(new CulvertError('withdrawn'));
+      await offer;
+      if (offers % 100 === 0) await new Promise((resolve) => setImmediate(resolve));
+    }
+    // Flow control may have kept it all from being sent; then the silence counts.
+    if (ended === undefined) await dialect().clock.advance(3_600_000);
+    expect(['stalled', 'keepalive_timeout']).toContain((ended as CulvertError | undefined)?.code);
+  });
+}

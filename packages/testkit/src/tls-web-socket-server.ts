@@ -1,0 +1,49 @@
+import type { IncomingMessage } from 'node:http';
+import { createServer } from 'node:https';
+import type { Duplex } from 'node:stream';
+import { type WebSocket, WebSocketServer } from 'ws';
+import type { TestCertificate } from './test-certificate.ts';
+
+/** A WebSocket server over TLS on 127.0.0.1. */
+export interface TlsWebSocketServer {
+  readonly port: number;
+  /** `wss://127.0.0.1:port` */
+  readonly url: string;
+  close(): Promise<void>;
+}
+
+export interface TlsWebSocketServerOptions {
+  readonly certificate: TestCertificate;
+  /** Called in the turn in which a WebSocket arrives. */
+  readonly onSocket: (socket: WebSocket, request: IncomingMessage) => void;
+  /** Answers an upgrade in its own way when it returns true. */
+  readonly onUpgrade?: (request: IncomingMessage, socket: Duplex) => boolean;
+}
+
+/** Starts it on a port of its own. A subprotocol that is offered is accepted. */
+export async function tlsWebSocketServer(options: TlsWebSocketServerOptions): Promise<TlsWebSocketServer> {
+  const { cert, key } = options.certificate;
+  const server = createServer({ cert, key });
+  const webSockets = new WebSocketServer({ noServer: true, perMessageDeflate: false });
+  const sockets = new Set<Duplex>();
+  server.on('connection', (socket) => {
+    sockets.add(socket);
+    socket.on('close', () => sockets.delete(socket));
+  });
+  server.on('upgrade', (request, socket, head) => {
+    if (options.onUpgrade?.(request, socket)) return;
+    webSockets.handleUpgrade(request, socket, head, (webSocket) => options.onSocket(webSocket, request));
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new Error('The server does not listen.');
+  return {
+    port: address.port,
+    url: `wss://127.0.0.1:${address.port}`,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        for (const socket of sockets) socket.destroy();
+      }),
+  };
+}
