@@ -1,0 +1,176 @@
+import { createServer as createHttpServer } from 'node:http';
+import { type AddressInfo, connect, createServer, type Server } from 'node:net';
+import type { Duplex } from 'node:stream';
+import {
+  CONTROL_PATH,
+  CulvertError,
+  ERRORS,
+  type ErrorCode,
+  formatAnswerTopic,
+  parseOfferTopic,
+  STREAM_REQUEST_FILTER,
+} from '@culvert/protocol';
+import type { IPublishPacket, MqttVersion } from '@culvert/protocol/mqtt';
+import { webSocketDuplex } from '@culvert/stream';
+import {
+  controlChannelConformance,
+  type DeviceUnderTest,
+  type DialectUnderTest,
+  FakeClock,
+  MqttDevice,
+} from '@culvert/testkit';
+import { WebSocket } from 'ws';
+import { acceptMqtt, type MqttDeps } from './accept-mqtt.ts';
+import { acceptMqttWebSocket } from './accept-mqtt-web-socket.ts';
+import type { ControlChannel } from './control-channel.ts';
+
+const MAX_OFFERS = 1_000;
+
+interface Variant {
+  readonly carrier: 'mqtt' | 'mqtt-ws';
+  readonly version: MqttVersion;
+  readonly qos: 0 | 1;
+}
+
+for (const variant of [
+  { carrier: 'mqtt', version: 4, qos: 0 },
+  { carrier: 'mqtt', version: 5, qos: 1 },
+  { carrier: 'mqtt-ws', version: 4, qos: 1 },
+  { carrier: 'mqtt-ws', version: 5, qos: 0 },
+] as const satisfies Variant[]) {
+  const mqtt = variant.version === 4 ? '3.1.1' : '5';
+  controlChannelConformance(`${variant.carrier}, MQTT ${mqtt}, QoS ${variant.qos}`, () => openDialect(variant));
+}
+
+/** Tells the test of every channel that attaches or changes its mind. */
+class Registrar {
+  readonly attached: ControlChannel[] = [];
+  #changed: (() => void)[] = [];
+
+  attach(channel: ControlChannel): void {
+    this.attached.push(channel);
+  }
+
+  offersChanged(): void {
+    for (const changed of this.#changed.splice(0)) changed();
+  }
+
+  change(): Promise<void> {
+    return new Promise((resolve) => this.#changed.push(resolve));
+  }
+}
+
+async function openDialect(variant: Variant): Promise<DialectUnderTest> {
+  const clock = new FakeClock();
+  const registrar = new Registrar();
+  let expiresAt = Number.POSITIVE_INFINITY;
+  const deps: MqttDeps = {
+    authenticate: async ({ deviceId }) => ({
+      name: `device:${deviceId}`,
+      permissions: new Set(['DeviceConnect']),
+      deviceId,
+      key: { owner: { kind: 'device', deviceId, generationId: '1' }, keyDigest: '' },
+      expiresAt,
+    }),
+    registrar,
+    clock,
+    onEvent: () => {},
+    limits: { authenticateMs: 10_000, maxPacketBytes: 262_144, maxOffers: MAX_OFFERS, maxQueuedBytes: 4_194_304 },
+  };
+  const server = variant.carrier === 'mqtt' ? tcpDoor(deps) : webSocketDoor(deps);
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  const connections: Duplex[] = [];
+  return {
+    clock,
+    maxOffers: MAX_OFFERS,
+    code: (error) => expectedCode(variant, error),
+    attach: async (options) => {
+      expiresAt = options?.expiresAt ?? Number.POSITIVE_INFINITY;
+      const { connection, closeCode } = dial(variant, port);
+      connections.push(connection);
+      const device = new MqttDevice(connection, variant.version);
+      await device.connect('d1');
+      const subscribed = registrar.change();
+      await device.subscribe(variant.qos);
+      await subscribed;
+      const channel = registrar.attached.at(-1);
+      if (channel === undefined) throw new Error('no channel was attached');
+      return { channel, device: deviceUnderTest(device, { variant, registrar, closeCode }) };
+    },
+    close: async () => {
+      for (const connection of connections) connection.destroy();
+      // Lets the close frames' own deadlines pass.
+      await clock.advance(10_000);
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+function tcpDoor(deps: MqttDeps): Server {
+  return createServer((socket) => void acceptMqtt(socket, { remoteAddress: 'test', protocol: 'mqtt' }, deps));
+}
+
+function webSocketDoor(deps: MqttDeps): Server {
+  return createHttpServer().on('upgrade', (request, socket, head) => {
+    void acceptMqttWebSocket(request, socket, head, deps);
+  });
+}
+
+function dial(variant: Variant, port: number): { connection: Duplex; closeCode: Promise<number | undefined> } {
+  if (variant.carrier === 'mqtt')
+    return { connection: connect(port, '127.0.0.1'), closeCode: Promise.resolve(undefined) };
+  const socket = new WebSocket(`ws://127.0.0.1:${port}${CONTROL_PATH}`, 'mqtt');
+  const closeCode = new Promise<number>((resolve) => socket.once('close', resolve));
+  return { connection: webSocketDuplex(socket, { pingMs: 0 }), closeCode };
+}
+
+/** Passes over the acknowledgements of what the device sent with QoS 1. */
+async function nextPublish(device: MqttDevice): Promise<IPublishPacket> {
+  const packet = await device.next();
+  return packet.cmd === 'puback' ? nextPublish(device) : (packet as IPublishPacket);
+}
+
+/** MQTT 5 tells by DISCONNECT, a WebSocket by its close code, MQTT 3.1.1 over TLS not at all. */
+function expectedCode(variant: Variant, error: ErrorCode): number | undefined {
+  if (variant.version === 5) return ERRORS[error].mqtt5;
+  return variant.carrier === 'mqtt-ws' ? ERRORS[error].close : undefined;
+}
+
+function deviceUnderTest(
+  device: MqttDevice,
+  { variant, registrar, closeCode }: { variant: Variant; registrar: Registrar; closeCode: Promise<number | undefined> },
+): DeviceUnderTest {
+  return {
+    nextOffer: async () => {
+      const offer = parseOfferTopic((await nextPublish(device)).topic);
+      if (offer === undefined) throw new Error('not an offer');
+      const { requestId, streamName, url, token } = offer;
+      return { requestId, streamName, grant: { url, token } };
+    },
+    answer: (answer) =>
+      device.send({
+        cmd: 'publish',
+        topic: formatAnswerTopic(answer),
+        payload: answer.reason ?? '',
+        qos: variant.qos,
+        ...(variant.qos === 1 ? { messageId: 9 } : {}),
+        dup: false,
+        retain: false,
+      }),
+    takeOffers: async () => {
+      const changed = registrar.change();
+      await device.subscribe(variant.qos);
+      await changed;
+    },
+    refuseOffers: async () => {
+      const changed = registrar.change();
+      device.send({ cmd: 'unsubscribe', messageId: 8, unsubscriptions: [STREAM_REQUEST_FILTER] });
+      await device.take('unsuback');
+      await changed;
+    },
+    drop: () => device.connection.destroy(new CulvertError('stream_lost')),
+    stall: () => device.connection.pause(),
+    told: device.over.then(async () => device.disconnectReason ?? (await closeCode)),
+  };
+}
