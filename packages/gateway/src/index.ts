@@ -1,1 +1,3 @@
 export type { GatewayEvent } from './events.ts';
+export { Gateway, type GatewayOptions } from './gateway.ts';
+export { GATEWAY_LIMITS, type GatewayLimits } from './limits.ts';

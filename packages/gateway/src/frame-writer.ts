@@ -1,0 +1,151 @@
+import type { Duplex } from 'node:stream';
+import { LIMITS } from '@culvert/protocol';
+import type { Clock, Timer } from '@culvert/stream';
+import { controlFrame, OPCODE } from './frame-header.ts';
+
+/** What a {@link FrameWriter} tells its owner. */
+export interface WriterListener {
+  /** The socket takes no more for now: stop writing until {@link WriterListener.drained}. */
+  full(): void;
+  drained(): void;
+  /** A write made no progress for `stallMs`. Told once. */
+  stalled(): void;
+}
+
+/**
+ * Writes whole frames to a socket: what comes within one turn of the event loop, or 64 KiB of it, goes into one write. Holds no
+ * more than one turn's frames and one pong beside what the socket itself buffers.
+ */
+export class FrameWriter {
+  /** Whether the socket takes no more for now. */
+  full = false;
+
+  readonly #socket: Duplex;
+  readonly #listener: WriterListener;
+  readonly #clock: Clock;
+  readonly #stallMs: number;
+  #pieces: Buffer[] = [];
+  #bytes = 0;
+  /** The answer to the last ping: a client that floods pings gets one answer per write (RFC 6455 §5.5.3 allows it). */
+  #pong: Buffer | undefined;
+  #turn: NodeJS.Immediate | undefined;
+  #written: (() => void) | undefined;
+  /** Writes the socket has not finished, and when one was last finished or the first was begun. */
+  #unfinished = 0;
+  #progressAt = 0;
+  #stallTimer: Timer | undefined;
+
+  constructor(socket: Duplex, listener: WriterListener, options: { clock: Clock; stallMs: number }) {
+    this.#socket = socket;
+    this.#listener = listener;
+    this.#clock = options.clock;
+    this.#stallMs = options.stallMs;
+    socket.on('drain', this.#onDrain);
+  }
+
+  /** Bytes waiting for the end of the turn. */
+  get pendingBytes(): number {
+    return this.#bytes;
+  }
+
+  /** Sends whole frames. */
+  write(frames: Buffer): void {
+    this.#pieces.push(frames);
+    this.#bytes += frames.length;
+    if (this.#bytes >= LIMITS.frameBytes) this.flush();
+    else this.#flushAfterTurn();
+  }
+
+  /** Answers a ping, once the socket takes it. A later answer replaces one that was not sent yet. */
+  pong(payload: Buffer): void {
+    this.#pong = controlFrame(OPCODE.pong, payload);
+    if (!this.full) this.#flushAfterTurn();
+  }
+
+  /**
+   * Sends the last frame, a close frame: nothing may follow it, not even an answer to a ping.
+   * @param written called once the operating system has taken everything up to it
+   */
+  last(frame: Buffer, written: () => void): void {
+    this.#pong = undefined;
+    this.#pieces.push(frame);
+    this.#bytes += frame.length;
+    this.#written = written;
+    this.flush();
+  }
+
+  /** Gives the socket what waits for the end of the turn now. */
+  flush(): void {
+    clearImmediate(this.#turn);
+    this.#turn = undefined;
+    if (this.#pong !== undefined && !this.full) {
+      this.#pieces.push(this.#pong);
+      this.#bytes += this.#pong.length;
+      this.#pong = undefined;
+    }
+    if (this.#pieces.length === 0 || this.#socket.destroyed) return;
+    const bytes = this.#join();
+    this.#pieces = [];
+    this.#bytes = 0;
+    if (this.#unfinished++ === 0) this.#progressAt = this.#clock.now();
+    const takesMore = this.#socket.write(bytes, this.#onWritten);
+    this.#watchProgress();
+    if (takesMore || this.full) return;
+    this.full = true;
+    this.#listener.full();
+  }
+
+  /** Forgets what was not given to the socket, and frees the timer and the listener. */
+  destroy(): void {
+    clearImmediate(this.#turn);
+    this.#turn = undefined;
+    this.#stallTimer?.cancel();
+    this.#stallTimer = undefined;
+    this.#pieces = [];
+    this.#bytes = 0;
+    this.#pong = undefined;
+    this.#socket.off('drain', this.#onDrain);
+  }
+
+  #flushAfterTurn(): void {
+    this.#turn ??= setImmediate(this.#onTurn);
+  }
+
+  readonly #onTurn = (): void => this.flush();
+
+  /** One buffer to write. A small frame is copied out of its large chunk: the socket may keep it for long. */
+  #join(): Buffer {
+    const [first] = this.#pieces;
+    if (first === undefined || this.#pieces.length > 1) return Buffer.concat(this.#pieces, this.#bytes);
+    return first.length * 4 < first.buffer.byteLength ? Buffer.from(first) : first;
+  }
+
+  readonly #onWritten = (error?: Error | null): void => {
+    this.#unfinished--;
+    this.#progressAt = this.#clock.now();
+    if (this.#unfinished > 0 || error || this.#written === undefined) return;
+    const written = this.#written;
+    this.#written = undefined;
+    written();
+  };
+
+  readonly #onDrain = (): void => {
+    if (!this.full) return;
+    this.full = false;
+    if (this.#pong !== undefined) this.#flushAfterTurn();
+    this.#listener.drained();
+  };
+
+  /** One timer per busy spell, not per write. */
+  #watchProgress(): void {
+    this.#stallTimer ??= this.#clock.setTimer(this.#stallMs, this.#checkProgress);
+  }
+
+  readonly #checkProgress = (): void => {
+    this.#stallTimer = undefined;
+    if (this.#unfinished === 0) return;
+    const left = this.#progressAt + this.#stallMs - this.#clock.now();
+    if (left <= 0) this.#listener.stalled();
+    else this.#stallTimer = this.#clock.setTimer(left, this.#checkProgress);
+  };
+}

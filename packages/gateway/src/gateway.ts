@@ -1,0 +1,231 @@
+import { randomBytes, type webcrypto } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { CulvertError, STREAM_SUBPROTOCOL } from '@culvert/protocol';
+import type { GrantClaims } from '@culvert/protocol/grant';
+import type { Clock } from '@culvert/stream';
+import type { GatewayEvent } from './events.ts';
+import { FrameRelay } from './frame-relay.ts';
+import { GATEWAY_LIMITS, type GatewayLimits } from './limits.ts';
+import { lingeringClose } from './lingering-close.ts';
+import { refusal } from './refusal.ts';
+import { RelayEnd } from './relay-end.ts';
+import { type Departure, Rendezvous } from './rendezvous.ts';
+import { acceptance, parseUpgrade, type UpgradeRequest, verifyUpgrade } from './upgrade.ts';
+import { UsedGrants } from './used-grants.ts';
+
+/** Bytes of randomness in a boot id. */
+const BOOT_ID_BYTES = 16;
+
+/** Milliseconds after which the operating system begins to ask whether a silent client is still there. */
+const KEEPALIVE_MS = 30_000;
+
+/** A client whose upgrade was taken. */
+interface Arrival {
+  readonly socket: Duplex;
+  readonly head: Buffer;
+  readonly remoteAddress: string;
+}
+
+export interface GatewayOptions {
+  /** The public key (Ed25519) of the hub that signs the grants. */
+  readonly grantKey: webcrypto.CryptoKey;
+  readonly clock: Clock;
+  /** Told everything that happens here. Must neither throw nor block. */
+  readonly onEvent: (event: GatewayEvent) => void;
+  readonly limits?: Partial<GatewayLimits>;
+}
+
+/**
+ * The streaming endpoint: takes WebSocket upgrades that bear a grant, joins the two sides of a stream, and moves their frames.
+ * It knows nothing but grants; the HTTPS server is its owner's.
+ */
+export class Gateway {
+  /** Names this process in grants (`aud`): 128 random bits, so that a restart makes every earlier grant void. */
+  readonly bootId: string = randomBytes(BOOT_ID_BYTES).toString('base64url');
+
+  readonly #grantKey: webcrypto.CryptoKey;
+  readonly #clock: Clock;
+  readonly #emit: (event: GatewayEvent) => void;
+  readonly #limits: GatewayLimits;
+  readonly #usedGrants: UsedGrants;
+  readonly #rendezvous: Rendezvous;
+  readonly #relays = new Map<string, FrameRelay>();
+  /** Every connection that is not closed, also those that are only being told why they end. */
+  readonly #sockets = new Set<Duplex>();
+  #draining = false;
+
+  constructor(options: GatewayOptions) {
+    this.#grantKey = options.grantKey;
+    this.#clock = options.clock;
+    this.#emit = options.onEvent;
+    this.#limits = { ...GATEWAY_LIMITS, ...options.limits };
+    this.#usedGrants = new UsedGrants(options.clock);
+    this.#rendezvous = new Rendezvous(options.clock, (departure) => this.#onDeparture(departure));
+  }
+
+  /** Guests waiting for their other side. */
+  get guests(): number {
+    return this.#rendezvous.size;
+  }
+
+  /** Streams whose two sides have met and whose sockets are not both closed. */
+  get streams(): number {
+    return this.#relays.size;
+  }
+
+  /** Bytes that streams and guests keep here, sockets' own buffers in Node included: what the gateway's bounds bound. */
+  get bufferedBytes(): number {
+    let sum = this.#rendezvous.bufferedBytes;
+    for (const { device, service } of this.#relays.values()) sum += device.bufferedBytes + service.bufferedBytes;
+    return sum;
+  }
+
+  /**
+   * Takes an upgrade request, or refuses it with a plain HTTP answer. Never rejects.
+   * @param head what of the socket's stream was already read
+   * @returns whether the grant was verified and the upgrade taken
+   */
+  async handleUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<boolean> {
+    // Whatever goes wrong with a socket, 'close' follows, and that is acted upon.
+    socket.on('error', () => undefined);
+    this.#sockets.add(socket);
+    socket.once('close', () => this.#sockets.delete(socket));
+    const remoteAddress = request.socket.remoteAddress ?? '';
+    try {
+      if (this.#draining) throw new CulvertError('draining');
+      const upgrade = parseUpgrade(request);
+      const expected = { key: this.#grantKey, audience: this.bootId, now: this.#clock.now() };
+      const claims = await verifyUpgrade(upgrade, expected);
+      this.#admit(claims);
+      this.#seat(upgrade, claims, { socket, head, remoteAddress });
+      return true;
+    } catch (error) {
+      this.#refuse(socket, remoteAddress, CulvertError.from(error));
+      return false;
+    }
+  }
+
+  /**
+   * Ends a stream with the error's close code and message. Before its sides have met: its grants are taken no more, and a guest
+   * who waits is told. After: both sides are told.
+   * @returns whether there was a guest or a stream to end
+   */
+  end(streamId: string, error: CulvertError): boolean {
+    const relay = this.#relays.get(streamId);
+    if (relay !== undefined) {
+      relay.end(error);
+      return true;
+    }
+    this.#usedGrants.bar(streamId, error);
+    return this.#rendezvous.sendAway(streamId, error);
+  }
+
+  /**
+   * Takes no more upgrades, tells the waiting guests (nobody can come to them any more), waits for the streams to end by
+   * themselves, and ends what is left after `graceMs` with `draining`.
+   */
+  async close(graceMs: number): Promise<void> {
+    this.#draining = true;
+    this.#rendezvous.sendAllAway(new CulvertError('draining'));
+    const graceTimer = this.#clock.setTimer(graceMs, () => {
+      for (const relay of this.#relays.values()) relay.end(new CulvertError('draining'));
+    });
+    await this.#allClosed();
+    graceTimer.cancel();
+    this.#usedGrants.clear();
+  }
+
+  /** Cuts every connection now. */
+  destroy(): void {
+    this.#draining = true;
+    this.#rendezvous.destroy();
+    for (const relay of this.#relays.values()) relay.destroy();
+    for (const socket of this.#sockets) socket.destroy();
+    this.#usedGrants.clear();
+  }
+
+  #admit(claims: GrantClaims): void {
+    // It may have begun to drain while the grant was verified.
+    if (this.#draining) throw new CulvertError('draining');
+    this.#usedGrants.check(claims);
+    const first = !this.#rendezvous.has(claims.streamId);
+    if (first && (this.guests >= this.#limits.maxGuests || this.guests + this.streams >= this.#limits.maxStreams)) {
+      throw new CulvertError('too_many_requests', 'The gateway carries as many streams as it may.');
+    }
+    this.#usedGrants.use(claims);
+  }
+
+  #seat(upgrade: UpgradeRequest, { streamId, side, expiresAt }: GrantClaims, from: Arrival): void {
+    const { socket, head, remoteAddress } = from;
+    // A client may end its TCP with its close frame and still read; RelayEnd ends ours.
+    socket.allowHalfOpen = true;
+    if (socket instanceof Socket) {
+      socket.setTimeout(0);
+      socket.setNoDelay(true);
+      socket.setKeepAlive(true, KEEPALIVE_MS);
+    }
+    socket.write(acceptance(upgrade));
+    const pings = upgrade.subprotocol === STREAM_SUBPROTOCOL;
+    const options = { side, remoteAddress, pings, clock: this.#clock, limits: this.#limits };
+    const end = new RelayEnd(socket, head, options, this.#rendezvous.listener(streamId));
+    this.#emit({ type: 'guest-arrived', streamId, side, remoteAddress });
+    const other = this.#rendezvous.take(streamId);
+    if (other === undefined) this.#rendezvous.wait(streamId, end, expiresAt);
+    else this.#join(streamId, side === 'device' ? end : other, side === 'device' ? other : end);
+  }
+
+  #join(streamId: string, device: RelayEnd, service: RelayEnd): void {
+    const since = this.#clock.now();
+    this.#emit({
+      type: 'stream-established',
+      streamId,
+      deviceAddress: device.remoteAddress,
+      serviceAddress: service.remoteAddress,
+    });
+    const relay = new FrameRelay(device, service, { clock: this.#clock, lingerMs: this.#limits.lingerMs });
+    this.#relays.set(streamId, relay);
+    void relay.closed.then((cause) => {
+      this.#relays.delete(streamId);
+      this.#emit({
+        type: 'stream-closed',
+        streamId,
+        cause,
+        established: true,
+        durationMs: this.#clock.now() - since,
+        fromService: { bytes: service.bytes, messages: service.messages },
+        fromDevice: { bytes: device.bytes, messages: device.messages },
+      });
+    });
+  }
+
+  #onDeparture({ streamId, guest, cause, waitedMs }: Departure): void {
+    // Its grant is used up, so the two can never meet: the other side is told when it comes, rather than left to wait.
+    this.#usedGrants.bar(streamId, new CulvertError('withdrawn', 'The other side left before the stream was joined.'));
+    const said = { bytes: guest.bytes, messages: guest.messages };
+    const nothing = { bytes: 0, messages: 0 };
+    this.#emit({
+      type: 'stream-closed',
+      streamId,
+      cause,
+      established: false,
+      durationMs: waitedMs,
+      fromService: guest.side === 'service' ? said : nothing,
+      fromDevice: guest.side === 'device' ? said : nothing,
+    });
+  }
+
+  #refuse(socket: Duplex, remoteAddress: string, error: CulvertError): void {
+    this.#emit({ type: 'grant-refused', remoteAddress, error: error.code, detail: error.message });
+    if (socket.writable) socket.write(refusal(error));
+    lingeringClose(socket, this.#clock, this.#limits.lingerMs, 'now');
+  }
+
+  async #allClosed(): Promise<void> {
+    for (const socket of this.#sockets) {
+      if (!socket.closed) await new Promise((resolve) => socket.once('close', resolve));
+    }
+    for (const relay of this.#relays.values()) await relay.closed;
+  }
+}

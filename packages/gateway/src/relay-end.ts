@@ -1,0 +1,265 @@
+import type { Duplex } from 'node:stream';
+import { CulvertError, LIMITS, type Side } from '@culvert/protocol';
+import type { Clock } from '@culvert/stream';
+import { type CloseStatus, closeFrame, parseClose } from './close-frame.ts';
+import { EarlyFrames } from './early-frames.ts';
+import { OPCODE } from './frame-header.ts';
+import { FrameReader } from './frame-reader.ts';
+import { FrameWriter } from './frame-writer.ts';
+import { Heartbeat } from './heartbeat.ts';
+import type { GatewayLimits } from './limits.ts';
+import { lingeringClose } from './lingering-close.ts';
+import { ResetProbe } from './reset-probe.ts';
+
+/** What an end tells whoever holds it. After {@link RelayEnd.finish} or {@link RelayEnd.destroy} it tells nothing more. */
+export interface RelayEndListener {
+  /** The client's close frame came, after all its frames. */
+  closing(status: CloseStatus): void;
+  /** The client was lost (`stream_lost`), broke the protocol (`protocol_error`) or takes nothing any more (`stalled`). Told once. */
+  failed(error: CulvertError): void;
+  /** The client's connection ended after its close frame. */
+  gone(): void;
+}
+
+export interface RelayEndOptions {
+  readonly side: Side;
+  readonly remoteAddress: string;
+  /** Whether the client declared that it copes with pings. */
+  readonly pings: boolean;
+  readonly clock: Clock;
+  readonly limits: GatewayLimits;
+}
+
+/**
+ * One side of a stream at the gateway: a client's socket after the upgrade, spoken to in frames. Until it has a destination it
+ * keeps up to 64 KiB of the client's frames, then it pauses the client; pings are answered all the time.
+ */
+export class RelayEnd {
+  readonly side: Side;
+  readonly remoteAddress: string;
+  /** Resolves when the socket is closed; never rejects. */
+  readonly closed: Promise<void>;
+
+  readonly #socket: Duplex;
+  readonly #clock: Clock;
+  readonly #limits: GatewayLimits;
+  readonly #reader: FrameReader;
+  readonly #writer: FrameWriter;
+  readonly #early = new EarlyFrames();
+  readonly #heartbeat: Heartbeat | undefined;
+  #probe: ResetProbe | undefined;
+  #listener: RelayEndListener;
+  #destination: RelayEnd | undefined;
+  #source: RelayEnd | undefined;
+  /** Nothing the client says counts any more: its close frame came, it failed, or it is being ended. */
+  #deaf = false;
+  #closeSent = false;
+  /** The holder has let go of it: no more events. */
+  #released = false;
+
+  /** @param socket a socket whose upgrade was answered; its 'error' event must have a listener already */
+  constructor(socket: Duplex, head: Buffer, options: RelayEndOptions, listener: RelayEndListener) {
+    this.side = options.side;
+    this.remoteAddress = options.remoteAddress;
+    this.#socket = socket;
+    this.#clock = options.clock;
+    this.#limits = options.limits;
+    this.#listener = listener;
+    this.#reader = new FrameReader({
+      frames: (bytes) => this.#onFrames(bytes),
+      control: (opcode, payload) => this.#onControl(opcode, payload),
+    });
+    this.#writer = new FrameWriter(
+      socket,
+      {
+        full: () => this.#source?.pause(),
+        drained: () => this.#source?.resume(),
+        stalled: () => this.#onStalled(),
+      },
+      { clock: options.clock, stallMs: options.limits.stallMs },
+    );
+    if (options.pings && options.limits.pingMs > 0) {
+      this.#heartbeat = new Heartbeat(options.clock, options.limits.pingMs, {
+        ping: (frame) => this.#ping(frame),
+        lost: () => this.#fail(new CulvertError('stream_lost')),
+      });
+    }
+    this.closed = new Promise((resolve) => {
+      const onClose = (): void => {
+        this.#onSocketClosed();
+        resolve();
+      };
+      // It may have left while its grant was verified.
+      if (socket.destroyed) queueMicrotask(onClose);
+      else socket.once('close', onClose);
+    });
+    socket.on('end', this.#onSocketEnd);
+    socket.on('data', this.#onData);
+    if (head.length > 0) socket.unshift(head);
+  }
+
+  /** Payload bytes of the whole frames the client sent. */
+  get bytes(): number {
+    return this.#reader.bytes;
+  }
+
+  /** Whole messages the client sent. */
+  get messages(): number {
+    return this.#reader.messages;
+  }
+
+  /** Whether the client's close frame came or it failed. */
+  get silent(): boolean {
+    return this.#deaf;
+  }
+
+  /** Bytes kept here of what the client sent and of what it has not taken yet, for tests that watch the bounds. */
+  get bufferedBytes(): number {
+    return (
+      this.#early.bytes +
+      this.#reader.heldBytes +
+      this.#writer.pendingBytes +
+      this.#socket.readableLength +
+      this.#socket.writableLength
+    );
+  }
+
+  /** From now on `listener` is told instead of the one before. */
+  handTo(listener: RelayEndListener): void {
+    this.#listener = listener;
+  }
+
+  /** Sends to `destination` what the client sent so far and what it will send. */
+  pipeTo(destination: RelayEnd): void {
+    this.#probe?.stop();
+    this.#destination = destination;
+    destination.#source = this;
+    const early = this.#early.take();
+    if (early !== undefined) destination.#send(early);
+    if (destination.#writer.full) this.pause();
+    else this.resume();
+    this.#heartbeat?.start();
+  }
+
+  pause(): void {
+    if (this.#released) return;
+    this.#socket.pause();
+    if (this.#heartbeat !== undefined) this.#heartbeat.deaf = true;
+  }
+
+  resume(): void {
+    this.#socket.resume();
+    if (this.#heartbeat !== undefined) this.#heartbeat.deaf = false;
+  }
+
+  /**
+   * Sends a close frame after every frame before it; only the first one counts.
+   * @param written called once the operating system has taken it
+   */
+  sendClose(status: CloseStatus, written: () => void = () => undefined): void {
+    if (this.#closeSent) return;
+    this.#closeSent = true;
+    this.#writer.last(closeFrame(status), written);
+  }
+
+  /**
+   * Ends the connection politely, after what was written.
+   * @param from when the client's `lingerMs` to end its own side begin
+   */
+  finish(from: 'now' | 'flushed'): void {
+    if (this.#released && from === 'flushed') return;
+    this.#release();
+    lingeringClose(this.#socket, this.#clock, this.#limits.lingerMs, from);
+  }
+
+  /** Tells the client why with a close frame, then {@link finish}. */
+  finishWith(error: CulvertError, from: 'now' | 'flushed'): void {
+    this.sendClose({ code: error.row.close, reason: error.message });
+    this.finish(from);
+  }
+
+  /** Cuts the connection. */
+  destroy(): void {
+    this.#release();
+    this.#socket.destroy();
+  }
+
+  #release(): void {
+    this.#released = true;
+    this.#deaf = true;
+    this.#heartbeat?.stop();
+    this.#probe?.stop();
+  }
+
+  #send(frames: Buffer): void {
+    if (!this.#closeSent) this.#writer.write(frames);
+  }
+
+  #ping(frame: Buffer): boolean {
+    if (this.#writer.full || this.#closeSent) return false;
+    this.#writer.write(frame);
+    return true;
+  }
+
+  readonly #onData = (chunk: Buffer): void => {
+    if (this.#heartbeat !== undefined) this.#heartbeat.heard = true;
+    if (this.#deaf) return;
+    try {
+      this.#reader.read(chunk);
+    } catch (error) {
+      this.#fail(CulvertError.from(error));
+      return;
+    }
+    if (this.#destination === undefined) this.#boundEarly();
+  };
+
+  #onFrames(bytes: Buffer): void {
+    if (this.#deaf) return;
+    if (this.#destination === undefined) this.#early.add(bytes);
+    else this.#destination.#send(bytes);
+  }
+
+  #onControl(opcode: number, payload: Buffer): void {
+    if (this.#deaf) return;
+    if (opcode === OPCODE.ping) {
+      if (!this.#closeSent) this.#writer.pong(payload);
+    } else if (opcode === OPCODE.close) {
+      const status = parseClose(payload);
+      this.#deaf = true;
+      this.#heartbeat?.stop();
+      this.#listener.closing(status);
+    }
+  }
+
+  #boundEarly(): void {
+    if (this.#early.bytes + this.#reader.heldBytes < LIMITS.frameBytes) return;
+    this.pause();
+    this.#probe ??= new ResetProbe(this.#socket, this.#clock);
+  }
+
+  readonly #onSocketEnd = (): void => {
+    if (!this.#deaf) this.#fail(new CulvertError('stream_lost'));
+  };
+
+  #onSocketClosed(): void {
+    this.#writer.destroy();
+    this.#heartbeat?.stop();
+    this.#probe?.stop();
+    if (this.#released) return;
+    if (this.#deaf) this.#listener.gone();
+    else this.#fail(new CulvertError('stream_lost'));
+  }
+
+  #onStalled(): void {
+    if (this.#released) this.#socket.destroy();
+    else this.#fail(new CulvertError('stalled'));
+  }
+
+  /** Also after the client's close frame: what still goes to it may stall. */
+  #fail(error: CulvertError): void {
+    if (this.#released) return;
+    this.#deaf = true;
+    this.#heartbeat?.stop();
+    this.#listener.failed(error);
+  }
+}

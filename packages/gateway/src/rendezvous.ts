@@ -1,0 +1,115 @@
+import { type CloseCause, CulvertError } from '@culvert/protocol';
+import type { Clock, Timer } from '@culvert/stream';
+import type { RelayEnd, RelayEndListener } from './relay-end.ts';
+import { causeOf } from './stream-cause.ts';
+
+/** A guest who left, or was sent away, before the other side came. */
+export interface Departure {
+  readonly streamId: string;
+  readonly guest: RelayEnd;
+  readonly cause: CloseCause;
+  readonly waitedMs: number;
+}
+
+interface Waiting {
+  readonly guest: RelayEnd;
+  readonly since: number;
+  readonly timeout: Timer;
+}
+
+/** Where the first side of a stream waits for the second, whichever it is, until its grant expires. */
+export class Rendezvous {
+  readonly #clock: Clock;
+  readonly #onDeparture: (departure: Departure) => void;
+  readonly #waiting = new Map<string, Waiting>();
+
+  constructor(clock: Clock, onDeparture: (departure: Departure) => void) {
+    this.#clock = clock;
+    this.#onDeparture = onDeparture;
+  }
+
+  /** Guests waiting. */
+  get size(): number {
+    return this.#waiting.size;
+  }
+
+  /** Bytes kept for the guests (see `RelayEnd.bufferedBytes`). */
+  get bufferedBytes(): number {
+    let sum = 0;
+    for (const { guest } of this.#waiting.values()) sum += guest.bufferedBytes;
+    return sum;
+  }
+
+  has(streamId: string): boolean {
+    return this.#waiting.has(streamId);
+  }
+
+  /** Seats a guest: from now on it is told when the other side does not come before `expiresAt`. */
+  wait(streamId: string, guest: RelayEnd, expiresAt: number): void {
+    const since = this.#clock.now();
+    const timeout = this.#clock.setTimer(expiresAt - since, () => {
+      this.sendAway(streamId, new CulvertError('handshake_timeout'));
+    });
+    this.#waiting.set(streamId, { guest, since, timeout });
+  }
+
+  /** What a guest's end must tell while it waits: that it leaves. */
+  listener(streamId: string): RelayEndListener {
+    return {
+      closing: ({ code, reason }) => {
+        const left = this.#leave(streamId, 'ended');
+        left?.sendClose({ code, reason });
+        left?.finish('now');
+      },
+      failed: (error) => {
+        const protocolError = error.code === 'protocol_error';
+        const left = this.#leave(streamId, protocolError ? 'protocol_error' : 'lost');
+        if (protocolError) left?.finishWith(error, 'now');
+        else left?.destroy();
+      },
+      gone: () => this.#leave(streamId, 'lost')?.destroy(),
+    };
+  }
+
+  /** The guest who waits, to be joined; it waits no longer. */
+  take(streamId: string): RelayEnd | undefined {
+    const waiting = this.#waiting.get(streamId);
+    waiting?.timeout.cancel();
+    this.#waiting.delete(streamId);
+    return waiting?.guest;
+  }
+
+  /** Tells the guest who waits, if one does, that the stream will not be joined, and why. */
+  sendAway(streamId: string, error: CulvertError): boolean {
+    const waiting = this.#waiting.get(streamId);
+    if (waiting === undefined) return false;
+    this.#depart(streamId, waiting, causeOf(error.code));
+    waiting.guest.finishWith(error, 'now');
+    return true;
+  }
+
+  /** {@link sendAway} for every guest. */
+  sendAllAway(error: CulvertError): void {
+    for (const streamId of [...this.#waiting.keys()]) this.sendAway(streamId, error);
+  }
+
+  /** Cuts every guest's connection. */
+  destroy(): void {
+    for (const [streamId, waiting] of [...this.#waiting]) {
+      this.#depart(streamId, waiting, 'shutting_down');
+      waiting.guest.destroy();
+    }
+  }
+
+  #leave(streamId: string, how: 'ended' | 'lost' | 'protocol_error'): RelayEnd | undefined {
+    const waiting = this.#waiting.get(streamId);
+    if (waiting === undefined) return undefined;
+    this.#depart(streamId, waiting, how === 'protocol_error' ? how : `${how}_by_${waiting.guest.side}`);
+    return waiting.guest;
+  }
+
+  #depart(streamId: string, waiting: Waiting, cause: CloseCause): void {
+    this.take(streamId);
+    this.#onDeparture({ streamId, guest: waiting.guest, cause, waitedMs: this.#clock.now() - waiting.since });
+  }
+}
