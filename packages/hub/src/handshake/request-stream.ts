@@ -25,9 +25,9 @@ export type StreamReply =
   | { readonly accepted: false; readonly streamId: string; readonly reason: string };
 
 export interface HandshakeDeps {
-  readonly registry: Registry;
+  readonly registry: Pick<Registry, 'get'>;
   readonly router: Router;
-  readonly grants: GrantIssuer;
+  readonly grants: Pick<GrantIssuer, 'issue'>;
   readonly streams: StreamTable;
   /** Frees the rendezvous at the gateway and bars the stream's grants. */
   readonly endAtGateway: (streamId: string, error: CulvertError) => void;

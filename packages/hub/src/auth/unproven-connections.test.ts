@@ -1,0 +1,53 @@
+import { EventEmitter } from 'node:events';
+import { FakeClock } from '@culvert/testkit';
+import { describe, expect, it } from 'vitest';
+import { UnprovenConnections } from './unproven-connections.ts';
+
+class Peer extends EventEmitter {
+  destroyed = false;
+  readonly remoteAddress: string;
+  readonly remotePort: number;
+  constructor(remoteAddress: string, remotePort: number) {
+    super();
+    this.remoteAddress = remoteAddress;
+    this.remotePort = remotePort;
+  }
+  destroy(): void {
+    this.destroyed = true;
+    this.emit('close');
+  }
+}
+
+describe('unproven connections', () => {
+  const make = () => {
+    const clock = new FakeClock();
+    return { clock, unproven: new UnprovenConnections({ clock, authenticateMs: 10_000, maxPerAddress: 2 }) };
+  };
+
+  it('are so many per address, and others are not affected', () => {
+    const { unproven } = make();
+    const peers = [
+      new Peer('192.0.2.1', 1),
+      new Peer('192.0.2.1', 2),
+      new Peer('192.0.2.1', 3),
+      new Peer('192.0.2.2', 1),
+    ];
+    expect(peers.map((peer) => unproven.admit(peer))).toEqual([true, true, false, true]);
+    expect(peers.map((peer) => peer.destroyed)).toEqual([false, false, true, false]);
+    peers[0]?.destroy();
+    expect(unproven.admit(new Peer('192.0.2.1', 4))).toBe(true);
+  });
+
+  it('have ten seconds, and all the time in the world once they are proven', async () => {
+    const { clock, unproven } = make();
+    const [slow, proven] = [new Peer('192.0.2.1', 1), new Peer('192.0.2.1', 2)];
+    unproven.admit(slow);
+    unproven.admit(proven);
+    // The TLS socket stands for the TCP socket below it.
+    unproven.proven(new Peer('192.0.2.1', 2));
+    await clock.advance(10_000);
+    expect([slow.destroyed, proven.destroyed]).toEqual([true, false]);
+    proven.destroy();
+    expect([unproven.size, clock.timers]).toEqual([0, 0]);
+  });
+});

@@ -1,0 +1,64 @@
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { hostname, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { advertisedNames, parseHubConfig, parseListen, resolveHubConfig } from './config.ts';
+
+function file(text: string): string {
+  const name = join(mkdtempSync(join(tmpdir(), 'culvert-config-')), 'hub.yaml');
+  writeFileSync(name, text);
+  return name;
+}
+
+describe('the configuration', () => {
+  it('takes flags before environment before file before defaults', () => {
+    const config = file('listen: 127.0.0.1:1\nadminListen: 127.0.0.1:2\ndataDir: /from/file\nlog: { level: warn }\n');
+    const env = { CULVERT_ADMIN_LISTEN: '127.0.0.1:3', CULVERT_LISTEN: '127.0.0.1:4', CULVERT_LOG_FORMAT: 'json' };
+    const resolved = resolveHubConfig({ config, listen: '127.0.0.1:5' }, env, '/default');
+    expect(resolved).toMatchObject({
+      listen: '127.0.0.1:5',
+      adminListen: '127.0.0.1:3',
+      dataDir: '/from/file',
+      log: { level: 'warn', format: 'json' },
+      limits: { offersPerDevice: 64 },
+    });
+    expect(resolveHubConfig({}, {}, '/default').dataDir).toBe('/default');
+  });
+
+  it.each([
+    ['an unknown key', 'lisen: 1\n', /lisen/],
+    ['an unknown limit', 'limits: { offers: 1 }\n', /limits.*offers/],
+    ['a wrong type', 'advertise: hub\n', /advertise/],
+    ['a port out of range', 'listen: 127.0.0.1:70000\n', /listen.*HOST:PORT/],
+    ['a list', '- a\n', /keys and values/],
+    ['no YAML', 'a: [\n', /not YAML/],
+  ])('refuses %s in one line', (_what, text, message) => {
+    const refused = () => resolveHubConfig({ config: file(text), dataDir: '/d' }, {}, '/default');
+    expect(refused).toThrow(message);
+    expect(refused).toThrow(
+      expect.objectContaining({ code: 'config_invalid', message: expect.not.stringContaining('\n') }),
+    );
+  });
+
+  it('refuses a file that is not there, and a certificate without a key', () => {
+    expect(() => resolveHubConfig({ config: '/nowhere/hub.yaml' }, {}, '/d')).toThrow(/cannot be read/);
+    expect(() => resolveHubConfig({ tlsCert: 'a.pem' }, {}, '/d')).toThrow(/together/);
+  });
+
+  it('reads where to listen', () => {
+    expect(parseListen('listen', ':8443')).toEqual({ host: undefined, port: 8443 });
+    expect(parseListen('listen', '8443')).toEqual({ host: undefined, port: 8443 });
+    expect(parseListen('listen', '[::1]:443')).toEqual({ host: '::1', port: 443 });
+    expect(() => parseListen('listen', 'hub')).toThrow(/HOST:PORT/);
+  });
+
+  it('advertises the listening host, this machine’s name, or what it is told', () => {
+    const names = (over: object) => advertisedNames(parseHubConfig({ dataDir: '/d', ...over }), 8443);
+    expect(names({ listen: '127.0.0.1:0' })).toEqual([{ host: '127.0.0.1', port: 8443 }]);
+    expect(names({})).toEqual([{ host: hostname(), port: 8443 }]);
+    expect(names({ advertise: ['hub.example:443', 'other.example'] })).toEqual([
+      { host: 'hub.example', port: 443 },
+      { host: 'other.example', port: 8443 },
+    ]);
+  });
+});
