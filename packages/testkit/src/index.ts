@@ -9,9 +9,19 @@ export { duplexPair } from './duplex-pair.ts';
 export { FakeClock } from './fake-clock.ts';
 export { FaultProxy, type FaultTarget } from './fault-proxy.ts';
 export { MqttDevice } from './mqtt-device.ts';
+export {
+  type RawFrame,
+  type RawFrameOptions,
+  RawWebSocket,
+  type RawWebSocketOptions,
+  rawClose,
+  rawFrame,
+  upgradeRequest,
+} from './raw-web-socket.ts';
 export { type RegistryUnderTest, registryConformance, sampleDevice } from './registry-conformance.ts';
 export { ScriptedChannel, ScriptedHub, type ScriptedHubOptions } from './scripted-hub.ts';
 export { type TestCertificate, type TestCertificateOptions, testCertificate } from './test-certificate.ts';
+export { startGateway, type TestGateway, type TestGatewayOptions } from './test-gateway.ts';
 export { startHub, type TestHub, type TestHubOptions } from './test-hub.ts';
 export {
   type TlsWebSocketServer,

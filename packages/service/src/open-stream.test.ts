@@ -1,0 +1,196 @@
+import { once } from 'node:events';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { CulvertError, formatErrorBody, STREAM_HEADERS } from '@culvert/protocol';
+import { ScriptedHub, type ScriptedHubOptions } from '@culvert/testkit';
+import { afterEach, describe, expect, it } from 'vitest';
+import { ServiceClient } from './service-client.ts';
+
+const STREAM_ID = 'ab'.repeat(16);
+
+let hub: ScriptedHub | undefined;
+let service: ServiceClient | undefined;
+
+afterEach(async () => {
+  service?.close();
+  await hub?.stop();
+});
+
+async function start(options: ScriptedHubOptions): Promise<{ hub: ScriptedHub; service: ServiceClient }> {
+  const started = await ScriptedHub.start(options);
+  hub = started;
+  service = ServiceClient.fromConnectionString(started.serviceConnectionString(), { outbound: { ca: started.ca } });
+  return { hub: started, service };
+}
+
+function accept(response: ServerResponse): void {
+  response.writeHead(200, {
+    [STREAM_HEADERS.isAccepted]: 'True',
+    [STREAM_HEADERS.url]: hub?.streamUrl(STREAM_ID, 'service'),
+    [STREAM_HEADERS.token]: 'the-grant',
+  });
+  response.end();
+}
+
+describe('openStream', () => {
+  it('asks with whole seconds, a token and the names, and opens the stream granted', async () => {
+    let asked: IncomingMessage | undefined;
+    let came: IncomingMessage | undefined;
+    const { service } = await start({
+      onRequest: (request, response) => {
+        asked = request;
+        accept(response);
+      },
+      onStream: (socket, request) => {
+        came = request;
+        socket.on('message', (data) => socket.send(data));
+      },
+    });
+    const stream = await service.openStream('d;1', { name: 'echo', connectTimeoutMs: 1_001, responseTimeoutMs: 2_500 });
+    stream.write('hello');
+    expect(String((await once(stream, 'data'))[0])).toBe('hello');
+    stream.end();
+    await once(stream, 'end');
+    expect(asked?.method).toBe('POST');
+    expect(asked?.url).toMatch(/^\/twins\/d%3B1\/streams\/echo\?api-version=/);
+    expect(asked?.headers[STREAM_HEADERS.connectTimeout]).toBe('2');
+    expect(asked?.headers[STREAM_HEADERS.responseTimeout]).toBe('3');
+    expect(asked?.headers.authorization).toMatch(
+      /^SharedAccessSignature sr=127\.0\.0\.1%3A\d+&sig=.+&se=\d+&skn=service$/,
+    );
+    expect(came?.headers.authorization).toBe('Bearer the-grant');
+  });
+
+  it('keeps what the device sent before anybody listened', async () => {
+    const { service } = await start({
+      onRequest: (_request, response) => accept(response),
+      onStream: (socket) => {
+        socket.send('early');
+        socket.close(1000);
+      },
+    });
+    const stream = await service.openStream('d1', { name: 'echo' });
+    const chunks: unknown[] = [];
+    for await (const chunk of stream) chunks.push(String(chunk));
+    expect(chunks.join('')).toBe('early');
+  });
+
+  it('gives the WebSocket itself, paused, in the low-level form', async () => {
+    const { service } = await start({
+      onRequest: (_request, response) => accept(response),
+      onStream: (socket) => socket.send('early'),
+    });
+    const socket = await service.openWebSocket('d1', { name: 'echo' });
+    expect(socket.isPaused).toBe(true);
+    await new Promise((resolve) => setImmediate(resolve));
+    const message = once(socket, 'message');
+    socket.resume();
+    expect(String((await message)[0])).toBe('early');
+    socket.terminate();
+  });
+
+  it('ends a torn stream with an error', async () => {
+    const { service } = await start({
+      onRequest: (_request, response) => accept(response),
+      onStream: (socket) => socket.terminate(),
+    });
+    const stream = await service.openStream('d1', { name: 'echo' });
+    stream.resume();
+    const [error] = await once(stream, 'error');
+    expect(error).toMatchObject({ name: 'CulvertError', code: 'stream_lost' });
+  });
+
+  it('tells why the device rejected', async () => {
+    const { service } = await start({
+      onRequest: (_request, response) => {
+        const reason = encodeURIComponent('no such service: äöü\u0007');
+        response.writeHead(200, { [STREAM_HEADERS.isAccepted]: 'False', [STREAM_HEADERS.rejectReason]: reason }).end();
+      },
+    });
+    await expect(service.openStream('d1', { name: 'echo' })).rejects.toMatchObject({
+      code: 'rejected',
+      message: 'The device rejected the stream: no such service: äöü\\u0007',
+    });
+  });
+
+  it('knows a rejection without a reason', async () => {
+    const { service } = await start({
+      onRequest: (_request, response) => response.writeHead(200, { [STREAM_HEADERS.isAccepted]: 'False' }).end(),
+    });
+    await expect(service.openStream('d1', { name: 'echo' })).rejects.toMatchObject({
+      code: 'rejected',
+      message: 'The device rejected the stream.',
+    });
+  });
+
+  it.each([
+    ['device_offline', 404],
+    ['device_not_found', 404],
+    ['device_silent', 504],
+    ['unauthorized', 401],
+    ['too_many_requests', 429],
+    ['draining', 503],
+  ] as const)('says %s as the hub did', async (code, status) => {
+    const { service } = await start({
+      onRequest: (_request, response) => {
+        const error = new CulvertError(code, 'As the hub puts it.');
+        response.writeHead(status).end(formatErrorBody(error, 'tracking', new Date(0)));
+      },
+    });
+    await expect(service.openStream('d1', { name: 'echo' })).rejects.toMatchObject({
+      code,
+      message: 'As the hub puts it.',
+    });
+  });
+
+  it('does not take something else for a hub', async () => {
+    const { service } = await start({ onRequest: (_request, response) => response.writeHead(200).end('Welcome!') });
+    await expect(service.openStream('d1', { name: 'echo' })).rejects.toMatchObject({ code: 'protocol_error' });
+  });
+
+  it('refuses bad names and times before it asks', async () => {
+    const { hub, service } = await start({});
+    await expect(service.openStream('..', { name: 'echo' })).rejects.toMatchObject({ code: 'argument_invalid' });
+    await expect(service.openStream('d1', { name: 'a/b' })).rejects.toMatchObject({ code: 'argument_invalid' });
+    await expect(service.openStream('d1', { name: 'echo', connectTimeoutMs: -1 })).rejects.toMatchObject({
+      code: 'argument_invalid',
+    });
+    expect(hub.connections).toBe(0);
+  });
+});
+
+describe('cancelling', () => {
+  it('before anything was sent', async () => {
+    const { hub, service } = await start({});
+    await expect(service.openStream('d1', { name: 'echo', signal: AbortSignal.abort() })).rejects.toMatchObject({
+      code: 'aborted',
+    });
+    expect(hub.connections).toBe(0);
+  });
+
+  it('while the device is asked withdraws the request', async () => {
+    const cancel = new AbortController();
+    let withdrawn: Promise<unknown> | undefined;
+    const { service } = await start({
+      onRequest: (_request, response) => {
+        withdrawn = once(response, 'close');
+        cancel.abort();
+      },
+    });
+    await expect(service.openStream('d1', { name: 'echo', signal: cancel.signal })).rejects.toMatchObject({
+      code: 'aborted',
+    });
+    await withdrawn;
+  });
+
+  it('while the stream is dialled, with the reason given', async () => {
+    const cancel = new AbortController();
+    const reason = new CulvertError('handshake_timeout', 'Enough.');
+    const { hub, service } = await start({
+      onRequest: (_request, response) => accept(response),
+      onStreamHeld: () => cancel.abort(reason),
+    });
+    await expect(service.openStream('d1', { name: 'echo', signal: cancel.signal })).rejects.toBe(reason);
+    service.close();
+    await expect.poll(() => hub.connections).toBe(0);
+  });
+});

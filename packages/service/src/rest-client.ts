@@ -1,0 +1,109 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import type { Agent } from 'node:https';
+import { CulvertError, formatHostPort, parseErrorBody, type ServiceConnectionString } from '@culvert/protocol';
+import { type Clock, deadline, linkSignals, type OutboundOptions, outboundAgent } from '@culvert/stream';
+import { exchange } from './exchange.ts';
+import { TokenSource } from './token-source.ts';
+
+/** Milliseconds a request may take unless it says otherwise: the longest list page over a slow line. */
+const REQUEST_MS = 30_000;
+
+/** One REST call. */
+export interface RestRequest {
+  readonly method: 'GET' | 'PUT' | 'POST' | 'DELETE';
+  /** Path and query, encoded. */
+  readonly path: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Sent as JSON. */
+  readonly body?: unknown;
+  /** Milliseconds until the whole answer is there; default 30,000. */
+  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal | undefined;
+  /** Whether the call proves who it is; default true. */
+  readonly authorized?: boolean;
+  /** Whether it may be made twice when a kept connection turns out to have been closed by the hub; default true for GET alone. */
+  readonly repeatable?: boolean;
+}
+
+/** A successful answer. */
+export interface RestAnswer {
+  readonly headers: IncomingHttpHeaders;
+  readonly body: string;
+}
+
+/** Speaks REST to one hub over kept connections. */
+export class RestClient {
+  readonly #address: ServiceConnectionString;
+  readonly #outbound: OutboundOptions;
+  readonly #clock: Clock;
+  readonly #tokens: TokenSource;
+  #agent: Promise<Agent> | undefined;
+  #pending = 0;
+  #closed = false;
+
+  constructor(address: ServiceConnectionString, outbound: OutboundOptions, clock: Clock) {
+    this.#address = address;
+    this.#outbound = outbound;
+    this.#clock = clock;
+    this.#tokens = new TokenSource(address, clock);
+  }
+
+  /**
+   * Makes a call and returns its answer of status 200 to 299.
+   * @throws CulvertError what the hub answered; `unreachable`, `untrusted`; the signal's reason, else `aborted`
+   */
+  async send(call: RestRequest): Promise<RestAnswer> {
+    if (this.#closed) throw new CulvertError('aborted', 'The client has been closed.');
+    const { timeoutMs = REQUEST_MS } = call;
+    const limit = deadline(
+      this.#clock,
+      timeoutMs,
+      () => new CulvertError('unreachable', `The hub did not answer within ${Math.ceil(timeoutMs / 1_000)} seconds.`),
+    );
+    const linked = linkSignals([call.signal, limit.signal]);
+    this.#pending++;
+    try {
+      return await this.#exchange(call, linked.signal);
+    } finally {
+      linked.unlink();
+      limit.cancel();
+      this.#pending--;
+      if (this.#closed) this.#release();
+    }
+  }
+
+  async #exchange(call: RestRequest, signal: AbortSignal): Promise<RestAnswer> {
+    const { host, port } = this.#address;
+    const origin = new URL(`https://${formatHostPort(host, port)}`);
+    this.#agent ??= outboundAgent(origin, this.#outbound);
+    const agent = await this.#agent;
+    const body = call.body === undefined ? undefined : Buffer.from(JSON.stringify(call.body));
+    const headers = {
+      ...(call.authorized === false ? {} : { authorization: await this.#tokens.token() }),
+      ...(body === undefined ? {} : { 'content-type': 'application/json; charset=utf-8' }),
+      ...(call.method === 'GET' ? {} : { 'content-length': `${body?.length ?? 0}` }),
+      ...call.headers,
+    };
+    const options = { agent, host, port, method: call.method, path: call.path, headers };
+    const { status, ...answer } = await exchange(options, body, signal, call.repeatable ?? call.method === 'GET');
+    if (status < 200 || status > 299) throw parseErrorBody(status, answer.body);
+    return answer;
+  }
+
+  /** Takes no more calls; the connections go as soon as the calls under way have ended. Idempotent. */
+  close(): void {
+    this.#closed = true;
+    this.#release();
+  }
+
+  #release(): void {
+    if (this.#pending > 0) return;
+    const agent = this.#agent;
+    this.#agent = undefined;
+    agent?.then(
+      (made) => made.destroy(),
+      // The agent could not be made: every call that wanted it has reported that, and there is nothing to release.
+      () => undefined,
+    );
+  }
+}

@@ -1,0 +1,86 @@
+import type { Duplex } from 'node:stream';
+import {
+  API_VERSION,
+  type EndpointInformation,
+  parseServiceConnectionString,
+  type ServiceConnectionString,
+} from '@culvert/protocol';
+import { type Clock, dialStream, dialStreamWebSocket, type OutboundOptions, systemClock } from '@culvert/stream';
+import type { WebSocket } from 'ws';
+import { DeviceRegistry } from './device-registry.ts';
+import { jsonObject } from './json-answer.ts';
+import { Policies } from './policies.ts';
+import { RestClient } from './rest-client.ts';
+import { type OpenStreamOptions, requestStream } from './stream-request.ts';
+
+/** How a service reaches its hub. */
+export interface ServiceClientOptions {
+  /** Proxy and extra certificate authorities, for every connection made. */
+  readonly outbound?: OutboundOptions;
+  /** Default: the system's. */
+  readonly clock?: Clock;
+}
+
+/** A service's client of one hub: opens streams to devices and administers them. Every failure is a CulvertError. */
+export class ServiceClient {
+  /** The devices registered with the hub. */
+  readonly devices: DeviceRegistry;
+  /** The hub's shared access policies. */
+  readonly policies: Policies;
+  readonly #rest: RestClient;
+  readonly #outbound: OutboundOptions;
+  readonly #clock: Clock;
+
+  private constructor(address: ServiceConnectionString, options: ServiceClientOptions) {
+    this.#outbound = options.outbound ?? {};
+    this.#clock = options.clock ?? systemClock;
+    this.#rest = new RestClient(address, this.#outbound, this.#clock);
+    this.devices = new DeviceRegistry(this.#rest);
+    this.policies = new Policies(this.#rest);
+  }
+
+  /**
+   * Connects to nothing yet.
+   * @param text `HostName=…;SharedAccessKeyName=…;SharedAccessKey=…`
+   * @throws CulvertError `argument_invalid`, never quoting the key
+   */
+  static fromConnectionString(text: string, options: ServiceClientOptions = {}): ServiceClient {
+    return new ServiceClient(parseServiceConnectionString(text), options);
+  }
+
+  /**
+   * Opens a stream to a device and resolves once the hub has let this side in. The Duplex holds what the device has sent since;
+   * it ends when the device ends it, and errors (CulvertError) when it was torn. `end()` says goodbye, `destroy()` hangs up.
+   * @throws CulvertError `device_not_found`, `device_offline`, `device_gone`, `device_silent`, `device_disabled`, `rejected`,
+   *   `too_many_requests`, `draining`, `unauthorized`, `unreachable`, `untrusted`; the signal's reason, else `aborted`
+   */
+  async openStream(deviceId: string, options: OpenStreamOptions): Promise<Duplex> {
+    const grant = await requestStream(this.#rest, deviceId, options);
+    return dialStream(grant, this.#dialOptions(options));
+  }
+
+  /**
+   * The low-level form of {@link openStream}: the WebSocket itself, paused so that nothing is lost; add listeners, then call
+   * `resume()`. Text and binary messages, close codes and pings are then the caller's business.
+   */
+  async openWebSocket(deviceId: string, options: OpenStreamOptions): Promise<WebSocket> {
+    const grant = await requestStream(this.#rest, deviceId, options);
+    return dialStreamWebSocket(grant, this.#dialOptions(options));
+  }
+
+  /** Where the hub and its streaming endpoint are. Needs no valid credential. */
+  async endpoints(): Promise<EndpointInformation> {
+    const path = `/?api-version=${API_VERSION}`;
+    const { body } = await this.#rest.send({ method: 'GET', path, authorized: false });
+    return jsonObject<EndpointInformation>(body, 'hostName');
+  }
+
+  /** Lets requests under way finish and drops the kept connections; streams live on. Idempotent. */
+  close(): void {
+    this.#rest.close();
+  }
+
+  #dialOptions({ signal }: OpenStreamOptions) {
+    return { outbound: this.#outbound, clock: this.#clock, ...(signal === undefined ? {} : { signal }) };
+  }
+}

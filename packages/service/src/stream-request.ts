@@ -1,0 +1,69 @@
+import { CulvertError, printable, STREAM_HEADERS, streamRequestPath } from '@culvert/protocol';
+import type { Grant } from '@culvert/protocol/grant';
+import type { RestAnswer, RestClient } from './rest-client.ts';
+
+/** What stream to open, and how long to try. */
+export interface OpenStreamOptions {
+  /** The stream's name: to the agent, the name of the service wanted. */
+  readonly name: string;
+  /** Cancels at any step. The device's offer is withdrawn. */
+  readonly signal?: AbortSignal;
+  /** Milliseconds to wait for an offline device, default 5,000: it may be about to reconnect. Sent in whole seconds, rounded up. */
+  readonly connectTimeoutMs?: number;
+  /** Milliseconds to wait for the device's answer, default 30,000; with the above at most 60,000. Sent in whole seconds, rounded up. */
+  readonly responseTimeoutMs?: number;
+}
+
+/** Milliseconds beyond the two timeouts after which the hub itself must have failed: connecting, TLS, a slow line. */
+const SLACK_MS = 10_000;
+
+/**
+ * Asks the hub for a stream and waits for the device's answer.
+ * @returns the service's grant
+ * @throws CulvertError `rejected` with the device's reason, and all that {@link RestClient.send} throws
+ */
+export async function requestStream(rest: RestClient, deviceId: string, options: OpenStreamOptions): Promise<Grant> {
+  const connect = wholeSeconds('connectTimeoutMs', options.connectTimeoutMs ?? 5_000);
+  const response = wholeSeconds('responseTimeoutMs', options.responseTimeoutMs ?? 30_000);
+  const answer = await rest.send({
+    method: 'POST',
+    path: streamRequestPath(deviceId, options.name),
+    headers: { [STREAM_HEADERS.connectTimeout]: `${connect}`, [STREAM_HEADERS.responseTimeout]: `${response}` },
+    timeoutMs: (connect + response) * 1_000 + SLACK_MS,
+    signal: options.signal,
+    // A request that met a dead connection reached no device; one that reached it and was cut off has been withdrawn.
+    repeatable: true,
+  });
+  return readAnswer(answer);
+}
+
+function readAnswer({ headers }: RestAnswer): Grant {
+  const header = (name: string) => {
+    const value = headers[name];
+    return typeof value === 'string' && value !== '' ? value : undefined;
+  };
+  const accepted = header(STREAM_HEADERS.isAccepted);
+  const url = header(STREAM_HEADERS.url);
+  const token = header(STREAM_HEADERS.token);
+  if (accepted === 'True' && url !== undefined && token !== undefined) return { url, token };
+  if (accepted !== 'False')
+    throw new CulvertError('protocol_error', 'The answer is not what a hub sends. Is this the address of a hub?');
+  const reason = decodeReason(header(STREAM_HEADERS.rejectReason));
+  throw new CulvertError('rejected', reason === undefined ? undefined : `The device rejected the stream: ${reason}`);
+}
+
+/** The device's own words, made fit to be shown in a terminal. */
+function decodeReason(text: string | undefined): string | undefined {
+  if (text === undefined) return undefined;
+  try {
+    return printable(decodeURIComponent(text), 512);
+  } catch {
+    return printable(text, 512);
+  }
+}
+
+function wholeSeconds(name: string, ms: number): number {
+  if (!Number.isFinite(ms) || ms < 0)
+    throw new CulvertError('argument_invalid', `${name} must be a number of milliseconds, not negative.`);
+  return Math.ceil(ms / 1_000);
+}
