@@ -1,0 +1,185 @@
+import { once } from 'node:events';
+import { connect, type TLSSocket } from 'node:tls';
+import type { Grant } from '@culvert/protocol/grant';
+
+/** One frame as a server sent it. */
+export interface RawFrame {
+  readonly fin: boolean;
+  readonly opcode: number;
+  readonly payload: Buffer;
+}
+
+export interface RawWebSocketOptions {
+  readonly ca: string;
+  readonly headers?: Record<string, string>;
+  /** The whole request, in place of a correct one. */
+  readonly request?: Buffer | string;
+  /** Bytes to send in the same write as the request. */
+  readonly early?: Buffer;
+}
+
+/** A WebSocket client that does only what it is told, byte by byte, over TLS: it answers nothing and checks nothing. */
+export class RawWebSocket {
+  readonly socket: TLSSocket;
+  /** Resolves when the connection is over. */
+  readonly closed: Promise<void>;
+  /** The answer to the upgrade, once {@link answer} has resolved. */
+  head = '';
+  #input: Buffer = Buffer.alloc(0);
+  #ended = false;
+  readonly #waiting = new Set<() => void>();
+
+  constructor(socket: TLSSocket) {
+    this.socket = socket;
+    socket.on('error', () => undefined);
+    socket.on('data', (chunk: Buffer) => {
+      this.#input = this.#input.length === 0 ? chunk : Buffer.concat([this.#input, chunk]);
+      this.#wake();
+    });
+    this.closed = new Promise((resolve) => {
+      socket.once('close', () => {
+        this.#ended = true;
+        this.#wake();
+        resolve();
+      });
+    });
+  }
+
+  /** Connects and sends the upgrade request of a grant. */
+  static async connect(grant: Grant, options: RawWebSocketOptions): Promise<RawWebSocket> {
+    const url = new URL(grant.url);
+    const socket = connect({ host: url.hostname, port: Number(url.port), ca: options.ca });
+    socket.allowHalfOpen = true;
+    const client = new RawWebSocket(socket);
+    await once(socket, 'secureConnect');
+    const request = options.request ?? upgradeRequest(grant, options.headers);
+    socket.write(Buffer.concat([Buffer.from(request), options.early ?? Buffer.alloc(0)]));
+    return client;
+  }
+
+  /** {@link connect}, and waits for the answer. */
+  static async open(grant: Grant, options: RawWebSocketOptions): Promise<RawWebSocket> {
+    const client = await RawWebSocket.connect(grant, options);
+    await client.answer();
+    return client;
+  }
+
+  /** The status of the answer to the upgrade; undefined when the connection ended without one. */
+  async answer(): Promise<number | undefined> {
+    await this.#until(() => this.#input.includes('\r\n\r\n') || this.#ended);
+    const end = this.#input.indexOf('\r\n\r\n');
+    if (end < 0) return undefined;
+    this.head = this.#input.subarray(0, end).toString('latin1');
+    this.#input = this.#input.subarray(end + 4);
+    return Number(this.head.split(' ')[1]);
+  }
+
+  /** The next frame; undefined when the connection ended before one was whole. */
+  async frame(): Promise<RawFrame | undefined> {
+    let frame: RawFrame | undefined;
+    await this.#until(() => {
+      frame = this.#take();
+      return frame !== undefined || this.#ended;
+    });
+    return frame;
+  }
+
+  /** Code and reason of the close frame that comes next, other frames passed over; undefined when none comes. */
+  async close(): Promise<{ code: number; reason: string } | undefined> {
+    for (let frame = await this.frame(); frame !== undefined; frame = await this.frame()) {
+      if (frame.opcode !== 8) continue;
+      if (frame.payload.length < 2) return { code: 0, reason: '' };
+      return { code: frame.payload.readUInt16BE(0), reason: frame.payload.toString('utf8', 2) };
+    }
+    return undefined;
+  }
+
+  send(...bytes: Buffer[]): void {
+    this.socket.write(Buffer.concat(bytes));
+  }
+
+  #take(): RawFrame | undefined {
+    const input = this.#input;
+    if (input.length < 2) return undefined;
+    let length = (input[1] as number) & 0x7f;
+    let at = 2;
+    if (length === 126) {
+      if (input.length < 4) return undefined;
+      length = input.readUInt16BE(2);
+      at = 4;
+    } else if (length === 127) {
+      if (input.length < 10) return undefined;
+      length = Number(input.readBigUInt64BE(2));
+      at = 10;
+    }
+    if (input.length < at + length) return undefined;
+    this.#input = input.subarray(at + length);
+    const first = input[0] as number;
+    return { fin: first >= 0x80, opcode: first & 0x0f, payload: Buffer.from(input.subarray(at, at + length)) };
+  }
+
+  async #until(condition: () => boolean): Promise<void> {
+    while (!condition()) await new Promise<void>((resolve) => this.#waiting.add(resolve));
+  }
+
+  #wake(): void {
+    for (const resume of this.#waiting) resume();
+    this.#waiting.clear();
+  }
+}
+
+/** A correct upgrade request. @param headers added to the usual ones, or put in their place; an empty one is left out */
+export function upgradeRequest(grant: Grant, headers: Record<string, string> = {}): string {
+  const url = new URL(grant.url);
+  const all: Record<string, string> = {
+    Host: url.host,
+    Connection: 'Upgrade',
+    Upgrade: 'websocket',
+    'Sec-WebSocket-Version': '13',
+    'Sec-WebSocket-Key': 'dGhlIHNhbXBsZSBub25jZQ==',
+    Authorization: `Bearer ${grant.token}`,
+    ...headers,
+  };
+  const lines = Object.entries(all).filter(([, value]) => value !== '');
+  return [`GET ${url.pathname} HTTP/1.1`, ...lines.map(([name, value]) => `${name}: ${value}`), '', ''].join('\r\n');
+}
+
+export interface RawFrameOptions {
+  readonly fin?: boolean;
+  /** The masking key; null sends the frame unmasked, as no client may. */
+  readonly mask?: Buffer | null;
+  /** A length to declare in place of the payload's own. */
+  readonly declare?: number;
+  /** Reserved bits to set, as they stand in the first byte. */
+  readonly rsv?: number;
+}
+
+/** A client's frame. */
+export function rawFrame(opcode: number, payload: Uint8Array | string, options: RawFrameOptions = {}): Buffer {
+  const { fin = true, mask = Buffer.from([0x37, 0xfa, 0x21, 0x3d]), rsv = 0 } = options;
+  const data = Buffer.from(payload);
+  const length = options.declare ?? data.length;
+  const masked = mask === null ? 0 : 0x80;
+  const header = Buffer.alloc(length < 126 ? 2 : length < 65_536 ? 4 : 10);
+  header[0] = (fin ? 0x80 : 0) | rsv | opcode;
+  if (length < 126) {
+    header[1] = masked | length;
+  } else if (length < 65_536) {
+    header[1] = masked | 126;
+    header.writeUInt16BE(length, 2);
+  } else {
+    header[1] = masked | 127;
+    header.writeBigUInt64BE(BigInt(length), 2);
+  }
+  if (mask === null) return Buffer.concat([header, data]);
+  for (let i = 0; i < data.length; i++) data[i] = (data[i] as number) ^ (mask[i & 3] as number);
+  return Buffer.concat([header, mask, data]);
+}
+
+/** A client's close frame. */
+export function rawClose(code: number, reason = ''): Buffer {
+  const payload = Buffer.alloc(2 + Buffer.byteLength(reason));
+  payload.writeUInt16BE(code, 0);
+  payload.write(reason, 2);
+  return rawFrame(8, payload);
+}
