@@ -34,12 +34,15 @@ export function coversTarget(token: SasToken, hosts: readonly string[], path: st
   return hosts.some((host) => readings.some((audience) => audienceCovers(audience, `${host}/${path}`)));
 }
 
-/** The text with its escapes taken off once, and twice. */
+/** The text with its escapes taken off once, and twice, as far as they are escapes. */
 function unescaped(text: string): string[] {
+  const readings: string[] = [];
   try {
     const once = decodeURIComponent(text);
-    return [once, decodeURIComponent(once)];
+    readings.push(once);
+    readings.push(decodeURIComponent(once));
   } catch {
-    return [];
+    // A `%` that belongs to the id itself: there is no further reading.
   }
+  return readings;
 }

@@ -1,0 +1,276 @@
+import { createHmac, randomBytes } from 'node:crypto';
+import { signSasToken } from '@culvert/protocol';
+import { FakeClock, sampleDevice } from '@culvert/testkit';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import type { DeviceRecord, PolicyRecord } from '../registry/registry.ts';
+import { Authenticator } from './authenticate.ts';
+import { keyDigest } from './key-digest.ts';
+
+const key = () => randomBytes(32).toString('base64');
+const HUB = 'hub.example';
+const clock = new FakeClock(1_700_000_000_000);
+const NOW = 1_700_000_000;
+const SKEW = 300;
+
+const devices = new Map<string, DeviceRecord>();
+const policies = new Map<string, PolicyRecord>();
+function device(deviceId: string, over: Partial<DeviceRecord> = {}): DeviceRecord {
+  const record = { ...sampleDevice(deviceId), primaryKey: key(), secondaryKey: key(), etag: 'e', ...over };
+  devices.set(deviceId, record);
+  return record;
+}
+function policy(name: string, permissions: PolicyRecord['permissions']): PolicyRecord {
+  const record = { name, permissions, primaryKey: key(), secondaryKey: key() };
+  policies.set(name, record);
+  return record;
+}
+const d1 = device('d1');
+const odd = device("a#b%c(d);$'");
+const off = device('off', { status: 'disabled' });
+const empty = device('empty', { primaryKey: '', secondaryKey: '' });
+const service = policy('service', ['ServiceConnect']);
+const speaker = policy('device', ['DeviceConnect']);
+
+const authenticator = new Authenticator({
+  registry: { get: async (id) => devices.get(id) },
+  policies: { get: async (name) => policies.get(name) },
+  audiences: [HUB, `${HUB}:8443`, '127.0.0.1', '[::1]:8443'],
+  clock,
+});
+
+/** The signature of a token over exactly this audience and expiry, percent-encoded. */
+const sign = (sr: string, se: number | string, with_: string) =>
+  encodeURIComponent(createHmac('sha256', Buffer.from(with_, 'base64')).update(`${sr}\n${se}`).digest('base64'));
+const token = (sr: string, with_: string, se = NOW + 60) =>
+  `SharedAccessSignature sr=${sr}&sig=${sign(sr, se, with_)}&se=${se}`;
+
+const asD1 = (text: string) => authenticator.authenticateSas(text, { path: 'devices/d1', deviceId: 'd1' });
+const opens = (text: string) => asD1(text).then(({ name }) => name);
+const refused = (promise: Promise<unknown>, code: string) => expect(promise).rejects.toMatchObject({ code });
+
+describe("a device's token", () => {
+  it('proves who it is, by either key', async () => {
+    for (const used of [d1.primaryKey, d1.secondaryKey]) {
+      const principal = await asD1(token(`${HUB}/devices/d1`, used));
+      expect(principal).toEqual({
+        name: 'device:d1',
+        permissions: new Set(['DeviceConnect']),
+        deviceId: 'd1',
+        key: { owner: { kind: 'device', deviceId: 'd1', generationId: d1.generationId }, keyDigest: keyDigest(used) },
+        expiresAt: (NOW + 60 + SKEW) * 1000,
+      });
+    }
+    await refused(asD1(token(`${HUB}/devices/d1`, key())), 'unauthorized');
+  });
+
+  it.each([
+    'hub.example/devices/d1',
+    'hub.example%2Fdevices%2Fd1',
+    'hub.example%2fdevices%2fd1',
+    'hub.example%2fdevices%2Fd1',
+    'HUB.Example/Devices/D1',
+    'hub.example:8443/devices/d1',
+    'hub.example%3A8443%2Fdevices%2Fd1',
+    '127.0.0.1/devices/d1',
+    '[::1]:8443/devices/d1',
+    'hub.example/devices/d1/',
+    'hub.example/devices',
+    'hub.example',
+  ])('is taken with the audience %s, signed as it stands', async (sr) => {
+    expect(await opens(token(sr, d1.primaryKey))).toBe('device:d1');
+  });
+
+  it.each([
+    'hub.example/devices/d',
+    'hub.example/devices/d11',
+    'hub.example/devices/d1/modules/m',
+    'hub.example/devices/d2',
+    'hub.exampl',
+    'example',
+    'hub.example.evil',
+    'other.example/devices/d1',
+    'hub.example:443/devices/d1',
+    'hub.example/twins/d1',
+    'hub.example//devices/d1',
+    '/',
+    'hub.example%2',
+  ])('is refused with the audience %s', (sr) => refused(asD1(token(sr, d1.primaryKey)), 'unauthorized'));
+
+  it('is refused when the audience was signed in another spelling than it stands', async () => {
+    const se = NOW + 60;
+    const spellings = ['hub.example/devices/d1', 'hub.example%2Fdevices%2Fd1', 'hub.example%2fdevices%2fd1'];
+    for (const signed of spellings) {
+      for (const sent of spellings.filter((spelling) => spelling !== signed)) {
+        const text = `SharedAccessSignature sr=${sent}&sig=${sign(signed, se, d1.primaryKey)}&se=${se}`;
+        await refused(asD1(text), 'unauthorized');
+      }
+    }
+  });
+
+  it('is taken with its fields in any order, skn absent or empty, escapes in either case', async () => {
+    const [sr, se] = [`${HUB}/devices/d1`, NOW + 60];
+    const sig = sign(sr, se, d1.primaryKey);
+    const lower = sig.replace(/%[0-9A-F]{2}/g, (digits) => digits.toLowerCase());
+    for (const fields of [
+      [`sr=${sr}`, `sig=${lower}`, `se=${se}`],
+      [`se=${se}`, `sr=${sr}`, `sig=${sig}`],
+      [`sr=${sr}`, `sig=${sig}`, `se=${se}`, 'skn='],
+      ['skn=', `sig=${sig}`, `se=${se}`, `sr=${sr}`],
+    ]) {
+      expect(await opens(`SharedAccessSignature ${fields.join('&')}`)).toBe('device:d1');
+    }
+  });
+
+  it('is taken with an id that clients escape once more, and opens no other device', async () => {
+    const id = odd.deviceId;
+    const target = { path: `devices/${id}`, deviceId: id };
+    for (const sr of [
+      encodeURIComponent(`${HUB}/devices/${id}`),
+      encodeURIComponent(`${HUB}/devices/${encodeURIComponent(id)}`),
+      `${HUB}/devices/${encodeURIComponent(id)}`,
+    ]) {
+      const principal = await authenticator.authenticateSas(token(sr, odd.primaryKey), target);
+      expect(principal.deviceId).toBe(id);
+      await refused(asD1(token(sr, odd.primaryKey)), 'unauthorized');
+    }
+  });
+
+  it('opens neither another device nor what no device may have', async () => {
+    const text = token(HUB, d1.primaryKey);
+    await refused(authenticator.authenticateSas(text, { path: 'devices/off', deviceId: 'off' }), 'unauthorized');
+    await refused(authenticator.authenticateSas(text, { path: 'devices' }), 'unauthorized');
+    await refused(asD1(token(`${HUB}/devices/d1`, service.primaryKey)), 'unauthorized');
+  });
+
+  it('tells who does not hold the key nothing of the device', async () => {
+    const nobody = { path: 'devices/nobody', deviceId: 'nobody' };
+    const messages = await Promise.all([
+      authenticator.authenticateSas(token(HUB, key()), nobody).catch((error: Error) => error),
+      authenticator.authenticateSas(token(HUB, `${'A'.repeat(43)}=`), nobody).catch((error: Error) => error),
+      asD1(token(HUB, key())).catch((error: Error) => error),
+      authenticator
+        .authenticateSas(token(HUB, key()), { path: 'devices/off', deviceId: 'off' })
+        .catch((error: Error) => error),
+      authenticator.authenticateSas(`${token(HUB, key())}&skn=nobody`, nobody).catch((error: Error) => error),
+      authenticator.authenticateSas(`${token(HUB, key())}&skn=service`, nobody).catch((error: Error) => error),
+    ]);
+    expect(new Set(messages.map(String)).size).toBe(1);
+    expect(messages[0]).toMatchObject({ code: 'unauthorized' });
+    const target = { path: 'devices/off', deviceId: 'off' };
+    await refused(authenticator.authenticateSas(token(HUB, off.primaryKey), target), 'device_disabled');
+  });
+
+  it('never verifies with an empty key', () =>
+    refused(
+      authenticator.authenticateSas(token(HUB, empty.primaryKey), { path: 'devices/empty', deviceId: 'empty' }),
+      'unauthorized',
+    ));
+
+  it('is taken until five minutes after its expiry', async () => {
+    const sr = `${HUB}/devices/d1`;
+    expect(await opens(token(sr, d1.primaryKey, NOW - SKEW))).toBe('device:d1');
+    await refused(asD1(token(sr, d1.primaryKey, NOW - SKEW - 1)), 'token_expired');
+    expect((await asD1(token(sr, d1.primaryKey, 999_999_999_999_999))).expiresAt).toBe(Number.MAX_SAFE_INTEGER);
+  });
+
+  it.each([
+    '',
+    'SharedAccessSignature',
+    'SharedAccessSignature ',
+    'Bearer x',
+    'SharedAccessSignature  sr=a&sig=b&se=1',
+    'sharedaccesssignature sr=a&sig=b&se=1',
+    'SharedAccessSignature sr=hub.example&sig=%%%&se=1',
+    'SharedAccessSignature sr=hub.example&sig=%ff&se=1',
+    'SharedAccessSignature sr=hub.example&sig=AAAA&se=-1',
+    'SharedAccessSignature sr=hub.example&sig=AAAA&se=1e3',
+    'SharedAccessSignature sr=hub.example&sr=hub.example&sig=AAAA&se=1',
+    'SharedAccessSignature sr=hub.example&sig=&se=1',
+  ])('is refused when malformed: %s', (text) => refused(asD1(text), 'unauthorized'));
+
+  it('is refused when it is longer than any real one', () =>
+    refused(asD1(`SharedAccessSignature sr=${'a'.repeat(5_000)}&sig=AAAA&se=1`), 'unauthorized'));
+});
+
+describe("a policy's token", () => {
+  it('proves the policy, on any path its audience covers', async () => {
+    const text = `${token(HUB, service.secondaryKey)}&skn=service`;
+    const principal = await authenticator.authenticateSas(text, { path: 'twins/d1/streams/ssh', deviceId: 'nobody' });
+    expect(principal).toMatchObject({
+      name: 'policy:service',
+      deviceId: undefined,
+      key: { owner: { kind: 'policy', policy: 'service' }, keyDigest: keyDigest(service.secondaryKey) },
+    });
+    expect([...principal.permissions]).toEqual(['ServiceConnect']);
+    await refused(asD1(text.replace('skn=service', 'skn=device')), 'unauthorized');
+  });
+
+  it('scoped to one device is not stretched to a device whose id reads like it when unescaped', async () => {
+    device('a%23b');
+    const text = `${token(`${HUB}/devices/a%23b`, service.primaryKey)}&skn=service`;
+    expect((await authenticator.authenticateSas(text, { path: 'devices/a%23b' })).name).toBe('policy:service');
+    await refused(authenticator.authenticateSas(text, { path: 'devices/a#b' }), 'unauthorized');
+  });
+
+  it('may speak for a device that exists and is enabled when it has DeviceConnect', async () => {
+    const text = `${token(HUB, speaker.primaryKey)}&skn=device`;
+    expect((await authenticator.authenticateDevice(text, 'd1')).name).toBe('policy:device');
+    await refused(authenticator.authenticateDevice(text, 'nobody'), 'unauthorized');
+    await refused(authenticator.authenticateDevice(text, 'off'), 'device_disabled');
+    const other = `${token(HUB, service.primaryKey)}&skn=service`;
+    await refused(authenticator.authenticateDevice(other, 'd1'), 'forbidden');
+    expect((await authenticator.authenticateDevice(token(HUB, d1.primaryKey), 'd1')).name).toBe('device:d1');
+  });
+});
+
+describe('SAS tokens, whatever they hold', () => {
+  const printable = fc.string({ unit: 'grapheme-ascii', minLength: 1, maxLength: 128 });
+
+  it('of the SDKs are taken by the device they are for', () =>
+    fc.assert(
+      fc.asyncProperty(printable, fc.uint8Array({ minLength: 16, maxLength: 64 }), async (deviceId, bytes) => {
+        fc.pre(!deviceId.includes('/'));
+        const primaryKey = Buffer.from(bytes).toString('base64');
+        devices.set(deviceId, { ...d1, deviceId, primaryKey });
+        const text = await signSasToken({ audience: `${HUB}/devices/${deviceId}`, key: primaryKey, expiry: NOW + 60 });
+        const principal = await authenticator.authenticateSas(text, { path: `devices/${deviceId}`, deviceId });
+        expect(principal.deviceId).toBe(deviceId);
+        devices.set('d1', d1);
+      }),
+    ));
+
+  const caseOfEscape = (text: string, at: number) => /%[0-9a-f]?$/i.test(text.slice(Math.max(0, at - 2), at));
+
+  it('are refused with any one character changed, put in or left out', async () => {
+    const tokens = [
+      token(`${HUB}/devices/d1`, d1.primaryKey),
+      token('hub.example%2Fdevices%2Fd1', d1.secondaryKey),
+      `${token(HUB, speaker.primaryKey)}&skn=device`,
+    ];
+    for (const text of tokens) expect((await asD1(text)).name).toMatch(/d1|device/);
+    await fc.assert(
+      fc.asyncProperty(
+        fc.constantFrom(...tokens),
+        fc.nat(),
+        fc.constantFrom('replace', 'insert', 'remove'),
+        fc.oneof(
+          fc.constantFrom(...'0123456789abcdefABCDEF%=+/&- '),
+          fc.string({ unit: 'grapheme-ascii', minLength: 1, maxLength: 1 }),
+        ),
+        async (text, position, how, character) => {
+          const at = position % text.length;
+          const rest = text.slice(how === 'insert' ? at : at + 1);
+          const mutated = text.slice(0, at) + (how === 'remove' ? '' : character) + rest;
+          fc.pre(mutated !== text);
+          // The two spellings of an escape in `sig` mean the same; in `sr` they do not.
+          fc.pre(mutated.toLowerCase() !== text.toLowerCase() || !caseOfEscape(text, at) || at < text.indexOf('sig='));
+          await expect(asD1(mutated)).rejects.toMatchObject({
+            code: expect.stringMatching(/^(unauthorized|token_expired)$/),
+          });
+        },
+      ),
+      { numRuns: 5_000 },
+    );
+  });
+});
