@@ -58,7 +58,7 @@ export function sasStringToSign(token: Pick<SasToken, 'audience' | 'expiry'>): s
  */
 export function audienceCovers(audience: string, target: string): boolean {
   let plain = audience;
-  if (!audience.includes('/') && /%2f/i.test(audience)) {
+  if (!audience.includes('/') && audience.includes('%')) {
     try {
       plain = decodeURIComponent(audience);
     } catch {
