@@ -17,6 +17,7 @@ import {
   writeToStream,
 } from 'mqtt-packet';
 import { CulvertError } from '../errors.ts';
+import { printable } from '../ids.ts';
 import { PacketGuard } from './packet-guard.ts';
 import { protocolLevel } from './protocol-level.ts';
 
@@ -127,7 +128,13 @@ export class PacketReader {
       this.#error = error as Error;
     }
     if (this.#error !== undefined || this.#packet === undefined)
-      throw new CulvertError('protocol_error', 'A malformed MQTT packet.', { cause: this.#error });
+      throw new CulvertError(
+        'protocol_error',
+        `A malformed MQTT packet: ${printable(this.#error?.message ?? 'empty')}`,
+        {
+          cause: this.#error,
+        },
+      );
     return this.#packet;
   }
 
