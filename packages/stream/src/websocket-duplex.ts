@@ -24,6 +24,9 @@ const COALESCE_BELOW = 32_768;
 /** Milliseconds a destroyed connection has to get its close frame out before it is cut. */
 const CLOSE_FRAME_MS = 1_000;
 
+/** The part of the linger time after which we follow a peer that ended: before it gives up waiting for us. */
+const ANSWER_SHARE = 0.8;
+
 const BINARY = { binary: true, compress: false } as const;
 
 /**
@@ -32,11 +35,12 @@ const BINARY = { binary: true, compress: false } as const;
  *
  * - Writing sends binary messages of at most 64 KiB; what was written while a send was under way leaves together.
  * - `end()` sends Close 1000 after every byte. The other direction is still delivered until the peer closes, `lingerMs` at most.
- * - The readable side ends only after the peer's Close 1000. Our own Close then waits for our `end()`, `lingerMs` at most, so an answer
- *   under way is not cut off (RFC 6455 §5.5.1 permits it).
+ * - The readable side ends only after the peer's Close 1000. Our own Close then waits for our `end()`, four fifths of
+ *   `lingerMs` at most, so an answer under way is not cut off (RFC 6455 §5.5.1 permits it).
  * - Any other end destroys the Duplex with `errorFromClose`, a lost connection with `stream_lost`; bytes that had arrived before can
  *   still be read first. A torn stream never looks complete.
- * - `destroy(error)` sends the close code of the error's row (1011 unless it is a `CulvertError`) and cuts the connection soon.
+ * - `destroy(error)` sends the close code of the error's row (1011 unless it is a `CulvertError`) and cuts the connection soon. Without
+ *   an error it sends 1011 too, but 1000 when the peer's end was read and nothing is left to send.
  * - A peer that answers no ping for two intervals is lost, see {@link Liveness}.
  */
 export function webSocketDuplex(socket: WebSocket, options: WebSocketDuplexOptions = {}): Duplex {
@@ -197,8 +201,9 @@ class WebSocketDuplex extends Duplex {
     const finished = error === null && this.#peerEnded && this.#closeSent;
     if (socket.readyState === WebSocket.CONNECTING) socket.terminate();
     else {
-      const reason = error ?? new CulvertError('stream_lost');
-      if (!finished) this.#close(closeCode(reason), reason instanceof CulvertError ? reason.message : '');
+      // Reading to the end and then letting go, as `for await` does, is no failure; what is unsent then would be one.
+      if (error === null && this.readableEnded && this.writableLength === 0) this.#close(1000, '');
+      else this.#close(closeCode(error), error instanceof CulvertError ? error.message : '');
       const cut = this.#clock.setTimer(finished ? this.#lingerMs : CLOSE_FRAME_MS, () => socket.terminate());
       socket.once('close', () => cut.cancel());
       // A paused socket would notice neither the peer's close frame nor its leaving.
@@ -245,8 +250,9 @@ class WebSocketDuplex extends Duplex {
     this.#timer?.cancel();
     this.push(null);
     if (this.#closeSent) return;
-    this.#startTimer(this.#lingerMs, () => {
-      const text = `The other side ended, and this side did not within ${this.#lingerMs / 1000} s.`;
+    const ms = this.#lingerMs * ANSWER_SHARE;
+    this.#startTimer(ms, () => {
+      const text = `The other side ended, and this side did not within ${ms / 1000} s.`;
       if (this.writableLength > 0) this.destroy(new CulvertError('stream_lost', text));
       else this.end();
     });
@@ -333,6 +339,6 @@ function fault(code: number | undefined): CulvertError {
   return new CulvertError(code === 1009 ? 'too_large' : 'protocol_error');
 }
 
-function closeCode(error: Error): number {
+function closeCode(error: Error | null): number {
   return error instanceof CulvertError ? error.row.close : 1011;
 }

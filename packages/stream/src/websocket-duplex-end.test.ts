@@ -1,0 +1,297 @@
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import type { Duplex } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
+import { CulvertError, ERRORS, type ErrorCode } from '@culvert/protocol';
+import {
+  FakeClock,
+  type TestCertificate,
+  type TlsWebSocketServer,
+  testCertificate,
+  tlsWebSocketServer,
+} from '@culvert/testkit';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import type { WebSocket } from 'ws';
+import { dialDuplex } from './dial.ts';
+import { type WebSocketDuplexOptions, webSocketDuplex } from './websocket-duplex.ts';
+
+let certificate: TestCertificate;
+let server: TlsWebSocketServer;
+let onSocket: (socket: WebSocket) => void = () => {};
+const opened: Duplex[] = [];
+
+beforeAll(async () => {
+  certificate = await testCertificate();
+  server = await tlsWebSocketServer({ certificate, onSocket: (socket) => onSocket(socket) });
+});
+afterEach(() => {
+  for (const duplex of opened.splice(0)) duplex.on('error', () => {}).destroy();
+});
+afterAll(() => server.close());
+
+async function dial(options: WebSocketDuplexOptions & { maxPayload?: number } = {}): Promise<Duplex> {
+  const duplex = await dialDuplex(server.url, { outbound: { ca: certificate.ca, proxy: false }, ...options });
+  opened.push(duplex);
+  return duplex;
+}
+
+/** A client's Duplex and the raw WebSocket at the other end. */
+async function withRaw(options?: WebSocketDuplexOptions & { maxPayload?: number }): Promise<[Duplex, WebSocket]> {
+  const arrival = new Promise<WebSocket>((resolve) => {
+    onSocket = resolve;
+  });
+  return [await dial(options), await arrival];
+}
+
+async function joined(options: WebSocketDuplexOptions = {}): Promise<[client: Duplex, server: Duplex]> {
+  const arrival = new Promise<Duplex>((resolve) => {
+    onSocket = (socket) => {
+      const duplex = webSocketDuplex(socket);
+      opened.push(duplex);
+      resolve(duplex);
+    };
+  });
+  return [await dial(options), await arrival];
+}
+
+async function failure(duplex: Duplex): Promise<CulvertError> {
+  const [error] = await once(duplex, 'error');
+  if (!(error instanceof CulvertError)) throw error;
+  return error;
+}
+
+describe('the clean end', () => {
+  it('is EOF after every byte, in both directions, and then the connection is closed', async () => {
+    const [a, b] = await joined();
+    const closed = Promise.all([once(a, 'close'), once(b, 'close')]);
+    b.pipe(b);
+    a.end('question');
+    expect((await buffer(a)).toString()).toBe('question');
+    await closed;
+    expect([a.errored, b.errored]).toEqual([null, null]);
+    expect([b.readableEnded, b.writableFinished]).toEqual([true, true]);
+  });
+
+  it('does not cut off an answer that is given after the question has ended', async () => {
+    const [a, b] = await joined();
+    const answer = randomBytes(10_000_000);
+    a.end('question');
+    b.resume();
+    await once(b, 'end');
+    b.write(answer.subarray(0, 4_000_000));
+    setImmediate(() => b.end(answer.subarray(4_000_000)));
+    expect((await buffer(a)).equals(answer)).toBe(true);
+  });
+
+  it('is told with 1000, and an answered 1000 is EOF', async () => {
+    const [client, raw] = await withRaw();
+    const closed = once(client, 'close');
+    client.end('bye');
+    client.resume();
+    expect((await once(raw, 'close'))[0]).toBe(1000);
+    await closed;
+    expect(client.readableEnded).toBe(true);
+    expect(client.errored).toBeNull();
+  });
+
+  it('still reads from a peer that has not ended, five seconds at most', async () => {
+    const clock = new FakeClock();
+    const [client, raw] = await withRaw({ clock });
+    // This peer neither closes nor reads.
+    raw.pause();
+    client.end();
+    raw.send('still here');
+    const [chunk] = await once(client, 'data');
+    expect(chunk.toString()).toBe('still here');
+    const failed = failure(client);
+    await clock.advance(4_999);
+    expect(client.destroyed).toBe(false);
+    await clock.advance(1);
+    expect((await failed).code).toBe('stream_lost');
+    expect(client.readableEnded).toBe(false);
+    await clock.advance(1_000);
+    expect(clock.timers).toBe(0);
+  });
+
+  it('follows the peer that ended, in time for its five seconds', async () => {
+    const clock = new FakeClock();
+    const [client, raw] = await withRaw({ clock });
+    client.resume();
+    const closed = once(raw, 'close');
+    raw.close(1000);
+    await once(client, 'end');
+    await clock.advance(3_999);
+    expect(client.writableEnded).toBe(false);
+    await clock.advance(1);
+    expect((await closed)[0]).toBe(1000);
+    if (!client.closed) await once(client, 'close');
+    expect(client.errored).toBeNull();
+    expect(clock.timers).toBe(0);
+  });
+});
+
+describe('the torn end', () => {
+  const codes: [close: number, error: ErrorCode][] = [
+    [1001, 'stream_lost'],
+    [1002, 'protocol_error'],
+    [1003, 'stream_lost'],
+    [1007, 'stream_lost'],
+    [1008, 'stream_lost'],
+    [1009, 'too_large'],
+    [1011, 'stream_lost'],
+    [1012, 'draining'],
+    [1013, 'stream_lost'],
+    [3000, 'stream_lost'],
+    [4403, 'revoked'],
+    [4406, 'rejected'],
+    [4408, 'handshake_timeout'],
+    [4410, 'withdrawn'],
+    [4411, 'stalled'],
+    [4999, 'stream_lost'],
+  ];
+
+  it.each(codes)('close code %i is %s, never EOF', async (close, error) => {
+    const [client, raw] = await withRaw();
+    const failed = failure(client);
+    let ended = false;
+    client.on('end', () => {
+      ended = true;
+    });
+    client.resume();
+    raw.close(close, 'the reason');
+    expect(await failed).toMatchObject({ code: error, message: 'the reason' });
+    expect(ended).toBe(false);
+  });
+
+  it('is also a close frame without a code', async () => {
+    const [client, raw] = await withRaw();
+    const failed = failure(client);
+    const closed = once(raw, 'close');
+    raw.close();
+    expect((await failed).code).toBe('stream_lost');
+    // Ours, even then, has one: an empty close frame makes a preview device crash.
+    expect((await closed)[0]).toBe(1000);
+  });
+
+  it('is a connection that is cut', async () => {
+    const [client, raw] = await withRaw();
+    const failed = failure(client);
+    raw.terminate();
+    expect(await failed).toMatchObject({ code: 'stream_lost', message: 'The connection was lost.' });
+  });
+
+  it('fails a write that is under way', async () => {
+    const [client, raw] = await withRaw();
+    raw.pause();
+    const failed = failure(client);
+    client.write(randomBytes(50_000_000));
+    raw.terminate();
+    expect((await failed).code).toBe('stream_lost');
+  });
+
+  it.each([
+    ['a close frame', (raw: WebSocket) => raw.close(1011, 'gone')],
+    ['a cut connection', (raw: WebSocket) => raw.terminate()],
+  ])('comes after the bytes that came before it: %s', async (_how, end) => {
+    const [client, raw] = await withRaw();
+    await new Promise<void>((resolve) => raw.send(Buffer.alloc(100_000, 'a'), () => resolve()));
+    await once(client, 'readable');
+    const before = client.readableLength;
+    const over = once(raw, 'close');
+    end(raw);
+    await over;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(client.destroyed).toBe(false);
+    let bytes = 0;
+    client.on('data', (chunk: Buffer) => {
+      bytes += chunk.length;
+    });
+    expect((await failure(client)).code).toBe('stream_lost');
+    expect(bytes).toBeGreaterThanOrEqual(before);
+    expect(bytes).toBe(100_000);
+  });
+
+  it('does not wait for a reader who does not read', async () => {
+    const clock = new FakeClock();
+    const [client, raw] = await withRaw({ clock });
+    raw.send('unread');
+    await once(client, 'readable');
+    const over = once(raw, 'close');
+    raw.close(1012, 'restarting');
+    await over;
+    const failed = failure(client);
+    await clock.advance(5_000);
+    expect((await failed).code).toBe('draining');
+    await clock.advance(1_000);
+    expect(clock.timers).toBe(0);
+  });
+
+  it('is a peer who breaks the protocol, and who is told', async () => {
+    const [client, raw] = await withRaw({ maxPayload: 1_000 });
+    const failed = failure(client);
+    const closed = once(raw, 'close');
+    raw.send(Buffer.alloc(1_001));
+    expect((await failed).code).toBe('too_large');
+    expect((await closed)[0]).toBe(1009);
+  });
+});
+
+describe('destroy', () => {
+  it.each(Object.keys(ERRORS) as ErrorCode[])('tells the peer the close code of %s', async (code) => {
+    const [client, raw] = await withRaw();
+    const closed = once(raw, 'close');
+    const failed = failure(client);
+    client.destroy(new CulvertError(code, 'x'.repeat(200)));
+    await failed;
+    const [close, reason] = await closed;
+    expect(close).toBe(ERRORS[code].close);
+    expect(reason.toString()).toBe('x'.repeat(123));
+  });
+
+  it('tells 1011 for a foreign error, without its text, and for none', async () => {
+    const [client, raw] = await withRaw();
+    const closed = once(raw, 'close');
+    client.on('error', () => {});
+    client.destroy(new Error('inner details'));
+    expect(await closed).toMatchObject([1011, Buffer.alloc(0)]);
+    const [other, otherRaw] = await withRaw();
+    other.destroy();
+    expect((await once(otherRaw, 'close'))[0]).toBe(1011);
+  });
+
+  it('is no failure after the end of the peer was read, as `for await` does', async () => {
+    const [client, raw] = await withRaw();
+    const closed = once(raw, 'close');
+    raw.close(1000);
+    for await (const _ of client) throw new Error('nothing was sent');
+    expect((await closed)[0]).toBe(1000);
+    expect(client.destroyed).toBe(true);
+  });
+
+  it('never says 1000 when something is left to send', async () => {
+    const [client, raw] = await withRaw();
+    const closed = once(raw, 'close');
+    // A message that is not read to its end keeps the socket from taking more.
+    raw.pause();
+    client.on('error', () => {});
+    client.write(randomBytes(20_000_000));
+    client.destroy();
+    raw.resume();
+    expect((await closed)[0]).toBe(1011);
+  });
+
+  it('cuts the connection of a peer who does not answer, within a second', async () => {
+    const clock = new FakeClock();
+    const [client, raw] = await withRaw({ clock });
+    raw.pause();
+    const failed = failure(client);
+    client.write(randomBytes(20_000_000));
+    client.destroy(new CulvertError('revoked'));
+    expect((await failed).code).toBe('revoked');
+    const closed = once(raw, 'close');
+    await clock.advance(1_000);
+    raw.resume();
+    expect((await closed)[0]).toBe(1006);
+    expect(clock.timers).toBe(0);
+  });
+});
