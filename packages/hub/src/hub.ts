@@ -1,31 +1,21 @@
-import type { TLSSocket } from 'node:tls';
-import { Gateway } from '@culvert/gateway';
 import { CulvertError, formatHostPort, formatServiceConnectionString, LIMITS } from '@culvert/protocol';
-import { newGrantKeys } from '@culvert/protocol/grant';
 import { type Clock, systemClock } from '@culvert/stream';
-import { createAdminListener } from './api/admin-listener.ts';
-import { createApi, type RestApi } from './api/app.ts';
-import { createFrontDoor, createMqttDoor, type UpgradeHandler } from './api/front-door.ts';
-import { closeServer, type Listening, listen } from './api/listen.ts';
+import { createApi } from './api/app.ts';
+import type { Listening } from './api/listen.ts';
 import { Authenticator } from './auth/authenticate.ts';
-import type { CertificateListener } from './auth/certificate-source.ts';
 import { PolicyFiles } from './auth/policy-files.ts';
-import { UnprovenConnections } from './auth/unproven-connections.ts';
-import { advertisedNames, type HubConfig, parseListen } from './config.ts';
+import { advertisedNames, type HubConfig } from './config.ts';
 import { acceptMqtt, type MqttDeps } from './control/accept-mqtt.ts';
 import { acceptMqttWebSocket } from './control/accept-mqtt-web-socket.ts';
+import { Doors } from './doors.ts';
 import { AttachCheck } from './handshake/attach-check.ts';
-import { GrantIssuer } from './handshake/grant-issuer.ts';
-import { type HandshakeDeps, requestStream } from './handshake/request-stream.ts';
-import { revokeOnChange } from './handshake/revoke.ts';
-import { StreamTable } from './handshake/stream-table.ts';
 import { HostNames } from './host-names.ts';
 import { EventBus } from './observe/event-bus.ts';
 import type { EventSink } from './observe/events.ts';
 import { openCertificates } from './open-certificates.ts';
-import { openStore } from './registry/open-store.ts';
+import { openStore, type Store } from './registry/open-store.ts';
 import type { PolicyRecord, RegistryListener } from './registry/registry.ts';
-import { Router } from './routing/router.ts';
+import { createStreaming } from './streaming.ts';
 
 /** Bytes of a REST body: a device with two 64-byte keys and a reason is below 2 KiB; agents that read and send back add some. */
 const MAX_BODY_BYTES = 65_536;
@@ -70,32 +60,32 @@ export class Hub {
 
   /** Where the main port listens. */
   get address(): Listening {
-    return this.#parts.address;
+    return this.#parts.doors.address;
   }
 
   /** Where MQTT over TLS listens, if it does. */
   get mqttAddress(): Listening | undefined {
-    return this.#parts.mqttAddress;
+    return this.#parts.doors.mqttAddress;
   }
 
   /** Where `/livez` and `/readyz` listen. */
   get adminAddress(): Listening {
-    return this.#parts.adminAddress;
+    return this.#parts.doors.adminAddress;
   }
 
   /** The file clients are to trust; undefined when the operator brought a certificate. */
   get caFile(): string | undefined {
-    return this.#parts.caFile;
+    return this.#parts.certificates.caFile;
   }
 
   /** One sentence to show when clients must be given a new `ca.pem`. */
   get certificateNotice(): string | undefined {
-    return this.#parts.certificateNotice;
+    return this.#parts.certificates.notice;
   }
 
   /** Streams that are joined right now. */
   get streams(): number {
-    return this.#parts.gateway.streams;
+    return this.#parts.streaming.gateway.streams;
   }
 
   /** Resolves if the hub can no longer work, with the reason. */
@@ -105,7 +95,7 @@ export class Hub {
 
   /** Looks for a new certificate now (SIGHUP). */
   reload(): Promise<void> {
-    return this.#parts.certificates.reload();
+    return this.#parts.certificates.source.reload();
   }
 
   /**
@@ -113,7 +103,7 @@ export class Hub {
    * @param graceMs how long running streams may take to end by themselves; default the configuration's `drainMs`
    */
   stop(graceMs: number = this.#parts.drainMs): Promise<void> {
-    if (this.#stopping !== undefined && graceMs === 0) this.#parts.gateway.destroy();
+    if (this.#stopping !== undefined && graceMs === 0) this.#parts.streaming.gateway.destroy();
     this.#stopping ??= stopParts(this.#parts, graceMs);
     return this.#stopping;
   }
@@ -132,154 +122,70 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
   const store = await openStore({ directory: config.dataDir, clock, listener: fanOut(listeners) });
   undo(() => store.close());
 
-  // Names are known before ports are; certificates need only names.
+  // Certificates before doors: they need the names alone, not the port.
   const hosts = advertisedNames(config, 0).map(({ host }) => host);
-  const renewed: CertificateListener = {
+  let doors: Doors | undefined;
+  const certificates = await openCertificates(config, hosts, clock, {
     loaded: (pair) => {
-      for (const door of doors) door.setSecureContext(pair);
+      doors?.present(pair);
       events.emit({ type: 'certificate-loaded', notAfter: pair.notAfter.toISOString(), from: pair.from });
     },
     kept: (problem) => events.emit({ type: 'certificate-kept', problem }),
-  };
-  const certificates = await openCertificates(config, hosts, clock, renewed);
+  });
   undo(() => certificates.source.close());
 
-  // The doors before what stands behind them: the port must be known to sign grants and to write connection strings.
-  const unproven = new UnprovenConnections({
-    clock,
-    authenticateMs: LIMITS.authenticateMs,
-    maxPerAddress: config.limits.unprovenPerAddress,
+  // Doors before what stands behind them: grants and connection strings need the port.
+  const opened = await Doors.open({ config, pair: certificates.source.current, clock, onEvent: events.emit });
+  doors = opened;
+  undo(() => {
+    const closed = opened.close();
+    opened.destroyConnections();
+    return closed;
   });
-  const behind: { doors?: BehindTheDoors } = {};
-  const refuse = (socket: TLSSocket) => {
-    socket.destroy();
-    return Promise.resolve(false);
-  };
-  const common = {
-    pair: certificates.source.current,
-    unproven,
-    authenticateMs: LIMITS.authenticateMs,
-    onTlsError: (error: Error, remoteAddress: string) =>
-      events.emit({
-        type: 'connection-refused',
-        door: 'tls',
-        remoteAddress,
-        error: 'protocol_error',
-        detail: error.message,
-      }),
-  };
-  const front = createFrontDoor({
+  const names = new HostNames(advertisedNames(config, opened.address.port));
+  await keepPolicyFiles(config, names, store, listeners, events.emit);
+
+  const common = { clock, onEvent: events.emit };
+  const { registry } = store;
+  const streaming = await createStreaming({
     ...common,
-    onRequest: (request, response) => (behind.doors ? behind.doors.onRequest(request, response) : response.destroy()),
-    onControl: (request, socket, head) => behind.doors?.onControl(request, socket, head) ?? refuse(socket),
-    onGateway: (request, socket, head) => behind.doors?.onGateway(request, socket, head) ?? refuse(socket),
-  });
-  const mqtt =
-    config.mqttListen === undefined
-      ? undefined
-      : createMqttDoor({ ...common, onConnection: (socket) => behind.doors?.onMqtt(socket) ?? refuse(socket) });
-  const doors = mqtt === undefined ? [front] : [front, mqtt];
-  const admin = createAdminListener(() => behind.doors !== undefined && !draining.signal.aborted);
-  const address = await listen(front, parseListen('listen', config.listen), 'listen');
-  undo(() => closeServer(front));
-  const mqttAddress =
-    mqtt === undefined
-      ? undefined
-      : await listen(mqtt, parseListen('mqttListen', config.mqttListen ?? ''), 'mqttListen');
-  if (mqtt !== undefined) undo(() => closeServer(mqtt));
-  const adminAt = parseListen('adminListen', config.adminListen);
-  const adminAddress = await listen(admin, { host: adminAt.host ?? '127.0.0.1', port: adminAt.port }, 'adminListen');
-  undo(() => closeServer(admin));
-
-  const names = new HostNames(advertisedNames(config, address.port));
-  const policyFiles = new PolicyFiles({ directory: config.dataDir, ...names.main });
-  await policyFiles.write(await store.policies.list());
-
-  const grantKeys = await newGrantKeys();
-  const gateway = new Gateway({
-    grantKey: grantKeys.publicKey,
-    clock,
-    onEvent: events.emit,
-    limits: {
-      stallMs: config.limits.stallMs,
-      maxStreams: config.limits.streams,
-      maxGuests: config.limits.streams,
-    },
-  });
-  undo(() => gateway.destroy());
-  const endAtGateway = (streamId: string, error: CulvertError) => void gateway.end(streamId, error);
-
-  const router = new Router(clock);
-  const streams = new StreamTable({
-    clock,
-    onExpired: ({ streamId, deviceId }) => {
-      const { code, message } = new CulvertError('handshake_timeout');
-      events.emit({ type: 'stream-failed', streamId, deviceId, error: code, detail: message });
-    },
-  });
-  undo(() => streams.clear());
-  events.subscribe((event) => {
-    if (event.type === 'stream-established' || event.type === 'stream-closed') streams.observe(event);
-  });
-  listeners.push(revokeOnChange({ router, streams, endAtGateway }));
-  listeners.push({
-    deviceChanged: () => undefined,
-    policyChanged: () => {
-      store.policies
-        .list()
-        .then((policies) => policyFiles.write(policies))
-        .catch((error: unknown) => {
-          const problem = `The files of the policies could not be written: ${(error as Error).message}`;
-          events.emit({ type: 'storage-failed', problem });
-        });
-    },
-  });
-
-  const authenticator = new Authenticator({
-    registry: store.registry,
-    policies: store.policies,
-    audiences: names.audiences,
-    clock,
-  });
-  const handshake: HandshakeDeps = {
-    registry: store.registry,
-    router,
-    grants: new GrantIssuer({ key: grantKeys.privateKey, bootId: gateway.bootId, authority: () => names.main }),
-    streams,
-    endAtGateway,
+    registry,
+    names,
+    limits: config.limits,
     draining: draining.signal,
-    clock,
-    onEvent: events.emit,
-  };
-  const policyConnectionString = ({ name, primaryKey }: PolicyRecord) =>
-    formatServiceConnectionString({ ...names.main, policy: name, key: primaryKey });
+  });
+  undo(() => {
+    streaming.gateway.destroy();
+    streaming.clear();
+  });
+  listeners.push(streaming.revocation);
+
+  const authenticator = new Authenticator({ ...store, audiences: names.audiences, clock });
   const api = await createApi({
-    registry: store.registry,
-    policies: store.policies,
+    ...common,
+    ...store,
     authenticator,
-    router,
-    requestStream: (request) => requestStream(request, handshake),
+    router: streaming.router,
+    requestStream: streaming.requestStream,
     endpoints: () => ({
       hostName: names.authority,
       streamingEndpoints: [`https://${formatHostPort(names.main.host, names.main.port)}`],
     }),
-    policyConnectionString,
-    onProven: (request) => unproven.proven(request.raw.socket),
-    clock,
-    onEvent: events.emit,
+    policyConnectionString: ({ name, primaryKey }: PolicyRecord) =>
+      formatServiceConnectionString({ ...names.main, policy: name, key: primaryKey }),
+    onProven: (request) => opened.unproven.proven(request.raw.socket),
     limits: { maxHeldRequests: config.limits.heldRequests, maxBodyBytes: MAX_BODY_BYTES },
   });
   undo(() => api.close());
 
-  const mqttDeps: MqttDeps = {
+  const mqtt: MqttDeps = {
+    ...common,
     authenticate: ({ deviceId, password }) => {
       if (draining.signal.aborted) return Promise.reject(draining.signal.reason);
       if (password === undefined) return Promise.reject(new CulvertError('unauthorized'));
       return authenticator.authenticateDevice(password, deviceId);
     },
-    registrar: new AttachCheck({ router, store }),
-    clock,
-    onEvent: events.emit,
+    registrar: new AttachCheck({ router: streaming.router, store }),
     limits: {
       authenticateMs: LIMITS.authenticateMs,
       maxPacketBytes: LIMITS.mqttPacketBytes,
@@ -287,47 +193,61 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
       maxQueuedBytes: MAX_QUEUED_BYTES,
     },
   };
-  behind.doors = {
+  opened.leadTo({
     onRequest: api.handle,
-    onControl: (request, socket, head) => acceptMqttWebSocket(request, socket, head, mqttDeps),
-    onGateway: (request, socket, head) => gateway.handleUpgrade(request, socket, head),
+    onControl: (request, socket, head) => acceptMqttWebSocket(request, socket, head, mqtt),
+    onGateway: (request, socket, head) => streaming.gateway.handleUpgrade(request, socket, head),
     onMqtt: (socket) =>
-      acceptMqtt(socket, { remoteAddress: socket.remoteAddress ?? 'unknown', protocol: 'mqtt' }, mqttDeps),
-  };
-  events.emit({
-    type: 'hub-started',
-    hostName: names.authority,
-    address: formatHostPort(address.host, address.port),
+      acceptMqtt(socket, { remoteAddress: socket.remoteAddress ?? 'unknown', protocol: 'mqtt' }, mqtt),
   });
-  return {
-    names,
-    address,
-    mqttAddress,
-    adminAddress,
-    caFile: certificates.caFile,
-    certificateNotice: certificates.notice,
-    certificates: certificates.source,
-    drainMs: config.drainMs,
-    doors,
-    admin,
-    front,
-    draining,
-    unproven,
-    store,
-    gateway,
-    router,
-    streams,
-    api,
-    events,
-  };
+  const address = formatHostPort(opened.address.host, opened.address.port);
+  events.emit({ type: 'hub-started', hostName: names.authority, address });
+  return { names, doors: opened, certificates, draining, store, streaming, api, events, drainMs: config.drainMs };
 }
 
-/** What the doors lead to, once it stands. */
-interface BehindTheDoors {
-  readonly onRequest: RestApi['handle'];
-  readonly onControl: UpgradeHandler;
-  readonly onGateway: UpgradeHandler;
-  readonly onMqtt: (socket: TLSSocket) => Promise<boolean>;
+/** The reverse of the start, each step with its reason. */
+async function stopParts(parts: Parts, graceMs: number): Promise<void> {
+  const { doors, streaming, events } = parts;
+  // Not ready, no new handshakes, and those under way are told: load balancers and callers go elsewhere.
+  parts.draining.abort(new CulvertError('draining'));
+  events.emit({ type: 'hub-draining' });
+  // No new connections before those that are there are ended, or they would come straight back.
+  const closed = doors.close();
+  // Streams may end by themselves; after the grace both sides are told that the hub is going.
+  await streaming.gateway.close(graceMs);
+  // Devices last: their agents learn that they are to come back, not that something broke.
+  const channels = [...streaming.router.channels()];
+  for (const channel of channels) channel.close(new CulvertError('draining'));
+  await Promise.all(channels.map((channel) => channel.closed));
+  streaming.clear();
+  await parts.api.close();
+  doors.destroyConnections();
+  await closed;
+  parts.certificates.source.close();
+  // The store at the very end: everything above may still write.
+  await parts.store.close();
+  events.emit({ type: 'hub-stopped' });
+}
+
+/** Writes the policies' connection strings now and after each rotation. */
+async function keepPolicyFiles(
+  config: HubConfig,
+  names: HostNames,
+  store: Store,
+  listeners: RegistryListener[],
+  onEvent: EventSink,
+): Promise<void> {
+  const files = new PolicyFiles({ directory: config.dataDir, ...names.main });
+  await files.write(await store.policies.list());
+  const rewrite = async () => {
+    try {
+      await files.write(await store.policies.list());
+    } catch (error) {
+      const problem = `The files of the policies could not be written: ${(error as Error).message}`;
+      onEvent({ type: 'storage-failed', problem });
+    }
+  };
+  listeners.push({ deviceChanged: () => undefined, policyChanged: () => void rewrite() });
 }
 
 function fanOut(listeners: readonly RegistryListener[]): RegistryListener {
@@ -339,28 +259,4 @@ function fanOut(listeners: readonly RegistryListener[]): RegistryListener {
       for (const listener of listeners) listener.policyChanged(policy);
     },
   };
-}
-
-async function stopParts(parts: Parts, graceMs: number): Promise<void> {
-  const { events, gateway, router, front } = parts;
-  // Not ready, and no new handshakes: load balancers and callers go elsewhere.
-  parts.draining.abort(new CulvertError('draining'));
-  events.emit({ type: 'hub-draining' });
-  // No new connections, before those that are there are ended, or they would come back at once.
-  const closed = [...parts.doors, parts.admin].map((door) => closeServer(door));
-  // Streams may end by themselves; after the grace they are told that the hub is going.
-  await gateway.close(graceMs);
-  // Devices last: until here they could still be reached for what was already promised.
-  const channels = [...router.channels()];
-  for (const channel of channels) channel.close(new CulvertError('draining'));
-  await Promise.all(channels.map((channel) => channel.closed));
-  parts.streams.clear();
-  await parts.api.close();
-  front.closeAllConnections();
-  parts.admin.closeAllConnections();
-  parts.unproven.destroyAll();
-  await Promise.all(closed);
-  parts.certificates.close();
-  await parts.store.close();
-  events.emit({ type: 'hub-stopped' });
 }

@@ -46,7 +46,8 @@ export function checkedKeyPair(
  * @throws CulvertError `config_invalid`
  */
 export async function loadKeyPair(certFile: string, keyFile: string, now: number): Promise<KeyPair> {
-  const [cert, key] = await Promise.all([readText(certFile), readText(keyFile)]);
+  const cert = await readText(certFile);
+  const key = await readText(keyFile);
   return checkedKeyPair({ cert, key, certFile, keyFile }, now);
 }
 

@@ -14,7 +14,7 @@ const RENEW_BEFORE_MS = 30 * DAY_MS;
 /** An authority must outlive what it signs: a server's certificate lives 397 days. */
 const AUTHORITY_LEFT_MS = 400 * DAY_MS;
 /** Milliseconds between two looks at the time left. */
-const CHECK_MS = DAY_MS / 2;
+const CHECK_MS = DAY_MS;
 
 export interface OwnCertificateOptions {
   /** The data directory, locked by the open store: two hubs must not make authorities side by side. */

@@ -1,0 +1,137 @@
+import type { TLSSocket } from 'node:tls';
+import { CulvertError, LIMITS } from '@culvert/protocol';
+import type { Clock } from '@culvert/stream';
+import { createAdminListener } from './api/admin-listener.ts';
+import type { RestApi } from './api/app.ts';
+import { createFrontDoor, createMqttDoor, type UpgradeHandler } from './api/front-door.ts';
+import { closeServer, type Listening, listen } from './api/listen.ts';
+import type { KeyPair } from './auth/key-pair.ts';
+import { UnprovenConnections } from './auth/unproven-connections.ts';
+import { type HubConfig, parseListen } from './config.ts';
+import type { EventSink } from './observe/events.ts';
+
+/** What the doors lead to. */
+export interface BehindTheDoors {
+  readonly onRequest: RestApi['handle'];
+  readonly onControl: UpgradeHandler;
+  readonly onGateway: UpgradeHandler;
+  readonly onMqtt: (socket: TLSSocket) => Promise<boolean>;
+}
+
+export interface DoorsOptions {
+  readonly config: HubConfig;
+  readonly pair: KeyPair;
+  readonly clock: Clock;
+  readonly onEvent: EventSink;
+}
+
+/**
+ * The hub's listeners. They open before what stands behind them, because grants and connection strings need the port; until `leadTo`
+ * a connection is turned away, as by a port nobody listens on.
+ */
+export class Doors {
+  readonly address: Listening;
+  readonly mqttAddress: Listening | undefined;
+  readonly adminAddress: Listening;
+  /** Those who have come in and not yet proved who they are. */
+  readonly unproven: UnprovenConnections;
+  readonly #servers: ReturnType<typeof createServers>;
+  readonly #state: DoorState;
+
+  private constructor(servers: ReturnType<typeof createServers>, state: DoorState, addresses: Listening[]) {
+    const [address, adminAddress, mqttAddress] = addresses;
+    if (address === undefined || adminAddress === undefined) throw new CulvertError('internal');
+    this.address = address;
+    this.adminAddress = adminAddress;
+    this.mqttAddress = mqttAddress;
+    this.unproven = state.unproven;
+    this.#servers = servers;
+    this.#state = state;
+  }
+
+  /** @throws CulvertError `config_invalid` when an address cannot be had; none stays open then */
+  static async open(options: DoorsOptions): Promise<Doors> {
+    const { config, clock } = options;
+    const unproven = new UnprovenConnections({
+      clock,
+      authenticateMs: LIMITS.authenticateMs,
+      maxPerAddress: config.limits.unprovenPerAddress,
+    });
+    const state: DoorState = { unproven, behind: undefined, ready: false };
+    const servers = createServers(options, state);
+    const admin = parseListen('adminListen', config.adminListen);
+    try {
+      const addresses = [
+        await listen(servers.front, parseListen('listen', config.listen), 'listen'),
+        await listen(servers.admin, { host: admin.host ?? '127.0.0.1', port: admin.port }, 'adminListen'),
+      ];
+      if (servers.mqtt !== undefined && config.mqttListen !== undefined) {
+        addresses.push(await listen(servers.mqtt, parseListen('mqttListen', config.mqttListen), 'mqttListen'));
+      }
+      return new Doors(servers, state, addresses);
+    } catch (error) {
+      await Promise.all([servers.front, servers.admin, servers.mqtt].map((server) => server && closeServer(server)));
+      throw error;
+    }
+  }
+
+  /** From now on connections are taken, and the hub is ready. */
+  leadTo(behind: BehindTheDoors): void {
+    this.#state.behind = behind;
+    this.#state.ready = true;
+  }
+
+  /** New connections are greeted with this certificate. */
+  present(pair: KeyPair): void {
+    this.#servers.front.setSecureContext(pair);
+    this.#servers.mqtt?.setSecureContext(pair);
+  }
+
+  /** Not ready any more, and no new connections; resolves when the last one has ended. */
+  close(): Promise<void> {
+    this.#state.ready = false;
+    const { front, admin, mqtt } = this.#servers;
+    return Promise.all([front, admin, mqtt].map((server) => server && closeServer(server))).then(() => undefined);
+  }
+
+  /** Ends the connections that belong to nobody: between two requests, or not yet proven. */
+  destroyConnections(): void {
+    this.#servers.front.closeAllConnections();
+    this.#servers.admin.closeAllConnections();
+    this.unproven.destroyAll();
+  }
+}
+
+interface DoorState {
+  readonly unproven: UnprovenConnections;
+  behind: BehindTheDoors | undefined;
+  ready: boolean;
+}
+
+function createServers({ config, pair, onEvent }: DoorsOptions, state: DoorState) {
+  const common = {
+    pair,
+    unproven: state.unproven,
+    authenticateMs: LIMITS.authenticateMs,
+    onTlsError: ({ message }: Error, remoteAddress: string) =>
+      onEvent({ type: 'connection-refused', door: 'tls', remoteAddress, error: 'protocol_error', detail: message }),
+  };
+  const turnAway = (socket: TLSSocket) => {
+    socket.destroy();
+    return Promise.resolve(false);
+  };
+  return {
+    front: createFrontDoor({
+      ...common,
+      onRequest: (request, response) =>
+        state.behind === undefined ? response.destroy() : state.behind.onRequest(request, response),
+      onControl: (request, socket, head) => state.behind?.onControl(request, socket, head) ?? turnAway(socket),
+      onGateway: (request, socket, head) => state.behind?.onGateway(request, socket, head) ?? turnAway(socket),
+    }),
+    mqtt:
+      config.mqttListen === undefined
+        ? undefined
+        : createMqttDoor({ ...common, onConnection: (socket) => state.behind?.onMqtt(socket) ?? turnAway(socket) }),
+    admin: createAdminListener(() => state.ready),
+  };
+}
