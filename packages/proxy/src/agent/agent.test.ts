@@ -2,6 +2,7 @@ import { duplexPair } from 'node:stream';
 import type { DeviceClientOptions } from '@culvert/device';
 import { CulvertError } from '@culvert/protocol';
 import { describe, expect, it } from 'vitest';
+import { deferred } from '../deferred.ts';
 import { loopback } from '../loopback.fixture.ts';
 import { type Agent, type AgentClient, startAgent } from './agent.ts';
 
@@ -71,7 +72,7 @@ describe('startAgent', () => {
     const { agent, client } = started({ services: [['silent', silent.port]] });
     const [near, far] = duplexPair();
     far.on('error', () => undefined);
-    const opened = Promise.withResolvers<void>();
+    const opened = deferred();
     const offered = client.onStream({
       name: 'silent',
       streamId: undefined,

@@ -1,6 +1,7 @@
 import { DeviceClient, type DeviceClientOptions, type DeviceClientState } from '@culvert/device';
 import { CulvertError } from '@culvert/protocol';
 import { type Clock, type OutboundOptions, systemClock } from '@culvert/stream';
+import { deferred } from '../deferred.ts';
 import { OpenStreams } from '../open-streams.ts';
 import { answerOffer } from './answer-offer.ts';
 import type { AgentEvent, Target } from './events.ts';
@@ -60,7 +61,9 @@ export function startAgent(
     throw new CulvertError('config_invalid', `The default service '${defaultService}' is not among the services.`);
   }
   const streams = new OpenStreams(options.maxStreams ?? MAX_STREAMS);
-  const closed = settled<void>();
+  const closed = deferred();
+  // One nobody awaits must not end the process.
+  closed.promise.catch(() => undefined);
   let closing = false;
   const client = createClient(options.connectionString, {
     onStream: (offer) => answerOffer(offer, { services, defaultService, streams, clock, onEvent }),
@@ -92,17 +95,4 @@ export function startAgent(
       return end(0);
     },
   };
-}
-
-interface Settled<T> {
-  readonly promise: Promise<T>;
-  resolve(value: T): void;
-  reject(error: unknown): void;
-}
-
-/** A promise settled from outside; one nobody awaits must not end the process. */
-function settled<T>(): Settled<T> {
-  const { promise, resolve, reject } = Promise.withResolvers<T>();
-  promise.catch(() => undefined);
-  return { promise, resolve, reject };
 }

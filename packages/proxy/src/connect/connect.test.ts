@@ -3,6 +3,7 @@ import { type Duplex, duplexPair } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { CulvertError } from '@culvert/protocol';
 import { afterEach, describe, expect, it } from 'vitest';
+import { deferred } from '../deferred.ts';
 import { type Connect, type ConnectOptions, startConnect } from './connect.ts';
 import type { ConnectEvent, OpenStreamFunction } from './events.ts';
 
@@ -61,7 +62,7 @@ describe('startConnect', () => {
   });
 
   it('keeps what is sent before the stream is open', async () => {
-    const opening = Promise.withResolvers<Duplex>();
+    const opening = deferred<Duplex>();
     const port = await start(() => opening.promise);
     const socket = client(port);
     socket.end('typed early');
@@ -88,7 +89,7 @@ describe('startConnect', () => {
   });
 
   it('withdraws the request of a program that goes away', async () => {
-    const asked = Promise.withResolvers<AbortSignal | undefined>();
+    const asked = deferred<AbortSignal | undefined>();
     const port = await start((_deviceId, { signal }) => {
       asked.resolve(signal);
       return new Promise((_resolve, reject) => {

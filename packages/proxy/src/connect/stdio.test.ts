@@ -2,6 +2,7 @@ import { type Duplex, duplexPair, PassThrough } from 'node:stream';
 import { buffer, text } from 'node:stream/consumers';
 import { CulvertError } from '@culvert/protocol';
 import { beforeEach, describe, expect, it } from 'vitest';
+import { deferred } from '../deferred.ts';
 import type { OpenStreamFunction } from './events.ts';
 import { type ConnectStdioOptions, connectStdio } from './stdio.ts';
 
@@ -23,7 +24,7 @@ function stdio(openStream: OpenStreamFunction = () => Promise.resolve(near), mor
 
 describe('connectStdio', () => {
   it('carries what was typed before the stream was open', async () => {
-    const opening = Promise.withResolvers<Duplex>();
+    const opening = deferred<Duplex>();
     stdin.end('early');
     const done = stdio(() => opening.promise);
     opening.resolve(near);

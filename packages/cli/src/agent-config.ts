@@ -1,0 +1,77 @@
+import { dirname, resolve } from 'node:path';
+import { CulvertError, printable } from '@culvert/protocol';
+import { parse } from 'yaml';
+import { z } from 'zod';
+import { readSmallFile } from './secret-file.ts';
+import { parseAddress, parseServiceAddress } from './service-address.ts';
+
+/** The agent's configuration file, in YAML. Unknown keys are errors. Paths are relative to the file. */
+export const agentConfigSchema = z.strictObject({
+  /** File with the device's connection string. */
+  connectionStringFile: z.string().min(1).optional(),
+  /** The hub's CA, a PEM file. */
+  caFile: z.string().min(1).optional(),
+  /** Outbound proxy, `http://…` or `socks5://…`. */
+  proxy: z.string().min(1).optional(),
+  /** The service that takes names not listed below. */
+  defaultService: z.string().min(1).optional(),
+  /** What the agent offers: name to `HOST:PORT`, or a port of 127.0.0.1. */
+  services: z.record(z.string(), z.union([z.string(), z.int()])).default({}),
+});
+
+/** The file as it is used: paths absolute, addresses read. */
+export interface AgentConfig {
+  readonly connectionStringFile?: string;
+  readonly caFile?: string;
+  readonly proxy?: string;
+  readonly defaultService?: string;
+  readonly services: ReadonlyMap<string, { readonly host: string; readonly port: number }>;
+}
+
+/**
+ * Reads the agent's configuration file.
+ * @throws CulvertError `config_invalid`: one line that names the file, the key and what is wrong
+ */
+export function readAgentConfig(path: string): AgentConfig {
+  const text = readSmallFile(path);
+  const fail = (problem: string): CulvertError => new CulvertError('config_invalid', `${path}: ${printable(problem)}`);
+  let value: unknown;
+  try {
+    value = parse(text);
+  } catch (error) {
+    throw fail(`not YAML: ${error instanceof Error ? (error.message.split('\n', 1)[0] ?? '') : 'unreadable'}`);
+  }
+  const parsed = agentConfigSchema.safeParse(value ?? {});
+  if (!parsed.success) throw fail(firstIssue(parsed.error));
+  const { connectionStringFile, caFile, proxy, defaultService } = parsed.data;
+  const inPlace = (name: string): string => resolve(dirname(path), name);
+  return {
+    services: addresses(parsed.data.services, fail),
+    ...(connectionStringFile === undefined ? {} : { connectionStringFile: inPlace(connectionStringFile) }),
+    ...(caFile === undefined ? {} : { caFile: inPlace(caFile) }),
+    ...(proxy === undefined ? {} : { proxy }),
+    ...(defaultService === undefined ? {} : { defaultService }),
+  };
+}
+
+function addresses(
+  services: Readonly<Record<string, string | number>>,
+  fail: (problem: string) => CulvertError,
+): AgentConfig['services'] {
+  const list = new Map<string, { host: string; port: number }>();
+  for (const [name, address] of Object.entries(services)) {
+    try {
+      list.set(parseServiceAddress(`${name}=0`, 0).name, parseAddress(String(address), 1));
+    } catch (error) {
+      throw fail(`services.${name}: ${CulvertError.from(error).message}`);
+    }
+  }
+  return list;
+}
+
+function firstIssue(error: z.ZodError): string {
+  const issue = error.issues[0];
+  if (issue === undefined) return 'invalid';
+  const where = issue.path.length === 0 ? '' : `${issue.path.join('.')}: `;
+  return `${where}${issue.message}`;
+}

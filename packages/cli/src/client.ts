@@ -1,0 +1,17 @@
+import { ServiceClient } from '@culvert/service';
+import { type ConnectionFlags, serviceConnection } from './hub-connection.ts';
+
+/** A client of the hub the flags name, for as long as `use` takes. */
+export async function withClient<T>(
+  flags: ConnectionFlags,
+  policy: 'iothubowner' | 'service',
+  use: (client: ServiceClient, connectionString: string) => Promise<T>,
+): Promise<T> {
+  const { connectionString, outbound } = serviceConnection(flags, policy);
+  const client = ServiceClient.fromConnectionString(connectionString, { outbound });
+  try {
+    return await use(client, connectionString);
+  } finally {
+    client.close();
+  }
+}

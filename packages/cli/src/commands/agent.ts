@@ -1,0 +1,61 @@
+import { CulvertError } from '@culvert/protocol';
+import { CLOSE_GRACE_MS, startAgent, type Target } from '@culvert/proxy/agent';
+import { type AgentConfig, readAgentConfig } from '../agent-config.ts';
+import { type ConnectionFlags, deviceConnection } from '../hub-connection.ts';
+import { tell } from '../messages.ts';
+import { stopOnSignals } from '../polite-stop.ts';
+import { parseServiceAddress } from '../service-address.ts';
+import { agentSentence, type EventFormat, eventTeller } from '../stream-messages.ts';
+
+/** Flags of `culvert agent`. */
+export interface AgentFlags extends ConnectionFlags {
+  readonly config?: string;
+  readonly service?: readonly string[];
+  readonly defaultService?: string;
+  readonly output: EventFormat;
+}
+
+/** `culvert agent`: runs until it is told to stop, or the hub refuses the device for good. */
+export async function agent(flags: AgentFlags): Promise<void> {
+  const config = flags.config === undefined ? { services: new Map<string, Target>() } : readAgentConfig(flags.config);
+  const services = offeredServices(config, flags.service ?? []);
+  if (services.size === 0) {
+    throw new CulvertError(
+      'usage',
+      'nothing to offer: give --service NAME=HOST:PORT, such as --service ssh=127.0.0.1:22',
+    );
+  }
+  const defaultService = flags.defaultService ?? config.defaultService;
+  const running = startAgent({
+    ...deviceConnection(flags, config),
+    services,
+    ...(defaultService === undefined ? {} : { defaultService }),
+    onEvent: eventTeller(flags.output, agentSentence),
+  });
+  const release = stopOnSignals({
+    stop: () => {
+      if (running.streams > 0) tell(stopping(running.streams));
+      void running.close();
+    },
+  });
+  try {
+    await running.closed;
+  } finally {
+    release();
+  }
+}
+
+/** The file's services, and over them those of the command line. */
+function offeredServices(config: AgentConfig, flags: readonly string[]): ReadonlyMap<string, Target> {
+  const services = new Map(config.services);
+  for (const flag of flags) {
+    const { name, host, port } = parseServiceAddress(flag, 1);
+    services.set(name, { host, port });
+  }
+  return services;
+}
+
+/** What is said when running streams are waited for. */
+export function stopping(streams: number): string {
+  return `stopping when ${streams} open stream${streams === 1 ? ' has' : 's have'} ended, in ${CLOSE_GRACE_MS / 1000} s at most; again to stop at once`;
+}

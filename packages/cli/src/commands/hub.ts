@@ -1,0 +1,16 @@
+import { homedir } from 'node:os';
+import { type HubFlags, runHub } from '@culvert/hub';
+import { defaultDataDirectory } from '../data-directory.ts';
+
+/** `culvert hub`: runs until it is told to stop. What the flags leave open comes from the environment, a file or the defaults. */
+export function hub(flags: HubFlags): Promise<void> {
+  const { env } = process;
+  const defaultDataDir = defaultDataDirectory(env, process.getuid?.(), homedir());
+  return runHub(flags, {
+    env,
+    defaultDataDir,
+    log: process.stderr,
+    on: (signal, listener) => process.on(signal, listener),
+    removeListener: (signal, listener) => process.removeListener(signal, listener),
+  });
+}

@@ -1,0 +1,76 @@
+import { homedir, userInfo } from 'node:os';
+import { resolve } from 'node:path';
+import { CulvertError } from '@culvert/protocol';
+import { defaultDataDirectory } from '../data-directory.ts';
+import { tell } from '../messages.ts';
+import { stopOnSignals } from '../polite-stop.ts';
+import { DEMO_DEVICE } from '../quickstart/demo-device.ts';
+import type { Listener } from '../quickstart/listen-somewhere.ts';
+import { PROOF_BYTES, prove } from '../quickstart/prove.ts';
+import { type Quickstart, startQuickstart } from '../quickstart/start.ts';
+import { shellQuote } from '../ssh/shell-quote.ts';
+import { writeOut } from '../standard-output.ts';
+
+/** Flags of `culvert quickstart`. */
+export interface QuickstartFlags {
+  readonly listen: string;
+  readonly dataDir?: string;
+}
+
+/** `culvert quickstart`: starts, proves itself, prints what runs where, and stays until it is told to stop. */
+export async function quickstart(flags: QuickstartFlags): Promise<void> {
+  const named = flags.dataDir ?? process.env['CULVERT_DATA_DIR'];
+  const dataDir = resolve(named || defaultDataDirectory(process.env, process.getuid?.(), homedir()));
+  const running = await startQuickstart({ listen: flags.listen, dataDir, onProblem: tell });
+  try {
+    await writeOut(await report(running, dataDir, flags.dataDir === undefined ? '' : ` --data-dir ${word(dataDir)}`));
+    await untilStopped(running);
+  } finally {
+    await running.stop();
+  }
+}
+
+/** Resolves at the first SIGINT or SIGTERM; rejects when the hub can work no longer. */
+function untilStopped({ hub }: Quickstart): Promise<void> {
+  return new Promise((stopped, failed) => {
+    stopOnSignals({
+      stop: () => {
+        tell('stopping');
+        stopped();
+      },
+    });
+    void hub.failed.then((error) => failed(new CulvertError('internal', error.message, { cause: error })));
+  });
+}
+
+async function report({ hub, listeners }: Quickstart, dataDir: string, dataDirFlag: string): Promise<string> {
+  const port = (name: string): number | undefined => listeners.find((listener) => listener.name === name)?.port;
+  const { sha256, ms } = await prove(port('echo') ?? 0);
+  const culvert = 'npx --no-install culvert';
+  const login =
+    port('ssh') === undefined ? undefined : `${culvert} ssh${dataDirFlag} ${word(userInfo().username)}@${DEMO_DEVICE}`;
+  return `
+It works: ${PROOF_BYTES / 1_048_576} MiB went through the tunnel to the device and back in ${ms.toFixed(0)} ms, sha256 ${sha256.slice(0, 16)}… on both ends.
+
+  hub      https://${hub.hostName}   data in ${dataDir}
+  device   ${DEMO_DEVICE}, its agent offers ${listeners.map(({ name }) => name).join(', ')}
+${listeners.map(listenerLine).join('')}
+Try next, in another terminal here:
+
+  curl http://127.0.0.1:${port('web')}/
+  ${culvert} device list${dataDirFlag}
+  ${login ?? `${culvert} connect${dataDirFlag} ${DEMO_DEVICE} web=0`}
+
+${login === undefined ? 'No SSH server answers on port 22 of this machine, so the device offers no ssh.\n' : ''}Ctrl-C stops it.
+`;
+}
+
+function listenerLine({ name, port, taken }: Listener): string {
+  const address = name === 'web' ? `http://127.0.0.1:${port}/` : `127.0.0.1:${port}`;
+  return `  ${name.padEnd(8)} ${address}${taken === undefined ? '' : `   (${taken} is taken)`}\n`;
+}
+
+/** A word of a shell, quoted only where it has to be. */
+function word(text: string): string {
+  return /^[\w./-]+$/.test(text) ? text : shellQuote(text);
+}

@@ -1,0 +1,21 @@
+import { join } from 'node:path';
+
+/**
+ * The hub's data directory when nothing names one: `/var/lib/culvert` for root, else `culvert` in the user's data directory
+ * (`$XDG_DATA_HOME`, usually `~/.local/share`).
+ * @param uid of the process; undefined where the system has none
+ */
+export function defaultDataDirectory(env: NodeJS.ProcessEnv, uid: number | undefined, home: string): string {
+  if (uid === 0) return '/var/lib/culvert';
+  return join(xdg(env['XDG_DATA_HOME']) ?? join(home, '.local', 'share'), 'culvert');
+}
+
+/** Where `culvert ssh` keeps host keys: `culvert` in the user's state directory (`$XDG_STATE_HOME`, usually `~/.local/state`). */
+export function stateDirectory(env: NodeJS.ProcessEnv, home: string): string {
+  return join(xdg(env['XDG_STATE_HOME']) ?? join(home, '.local', 'state'), 'culvert');
+}
+
+/** The XDG base directory specification: a relative path must be ignored. */
+function xdg(value: string | undefined): string | undefined {
+  return value?.startsWith('/') ? value : undefined;
+}

@@ -1,0 +1,150 @@
+import { existsSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { CulvertError, parseServiceConnectionString } from '@culvert/protocol';
+import type { OutboundOptions } from '@culvert/stream';
+import { defaultDataDirectory } from './data-directory.ts';
+import { tell } from './messages.ts';
+import { readSecretFile, readSmallFile } from './secret-file.ts';
+
+/** How a command reaches a hub: its flags. */
+export interface ConnectionFlags {
+  readonly connectionString?: string;
+  readonly connectionStringFile?: string;
+  readonly dataDir?: string;
+  readonly caFile?: string;
+  readonly proxy?: string;
+}
+
+/** A hub to reach, and as whom. */
+export interface HubConnection {
+  readonly connectionString: string;
+  readonly outbound: OutboundOptions;
+}
+
+/** The process's surroundings, so that tests can give their own. */
+export interface Surroundings {
+  readonly env: NodeJS.ProcessEnv;
+  readonly uid: number | undefined;
+  readonly home: string;
+  readonly warn: (text: string) => void;
+}
+
+/** The real ones. */
+export function surroundings(): Surroundings {
+  return { env: process.env, uid: process.getuid?.(), home: homedir(), warn: tell };
+}
+
+/**
+ * The hub a service's command talks to: flags, then environment, then on the hub's own machine its data directory.
+ * @param policy which shared access policy to use from a data directory
+ * @throws CulvertError `usage` when nothing names a hub, `config_invalid` when a file cannot be read
+ */
+export function serviceConnection(
+  flags: ConnectionFlags,
+  policy: 'iothubowner' | 'service',
+  around: Surroundings = surroundings(),
+): HubConnection {
+  const { env } = around;
+  const given =
+    givenString(flags, around) ??
+    (flags.dataDir === undefined ? environmentString('CULVERT_CONNECTION_STRING', around) : undefined);
+  if (given !== undefined) return { connectionString: given, outbound: outbound(flags, env) };
+  const named = flags.dataDir ?? nonEmpty(env['CULVERT_DATA_DIR']);
+  const directory = named ?? defaultDataDirectory(env, around.uid, around.home);
+  const file = join(directory, 'policies', policy);
+  if (named === undefined && !existsSync(file)) {
+    throw new CulvertError(
+      'usage',
+      `no hub is named: use --connection-string-file FILE or CULVERT_CONNECTION_STRING, or, on the hub's machine, --data-dir DIR (there is no hub's data in ${directory})`,
+    );
+  }
+  const connectionString = readSecretFile(file, around.warn);
+  const reach = outbound(flags, env, join(directory, 'ca.pem'));
+  // A proxy of the environment cannot lead to this machine itself.
+  const direct = flags.proxy === undefined && isLoopback(parseServiceConnectionString(connectionString).host);
+  return { connectionString, outbound: direct ? { ...reach, proxy: false } : reach };
+}
+
+/**
+ * The hub an agent attaches to: flags, then environment, then its configuration file.
+ * @param file what the agent's own configuration file says
+ * @throws CulvertError `usage` when nothing names a hub, `config_invalid` when a file cannot be read
+ */
+export function deviceConnection(
+  flags: ConnectionFlags,
+  file: {
+    readonly connectionStringFile?: string | undefined;
+    readonly caFile?: string | undefined;
+    readonly proxy?: string | undefined;
+  } = {},
+  around: Surroundings = surroundings(),
+): HubConnection {
+  const connectionString =
+    givenString(flags, around) ??
+    environmentString('CULVERT_DEVICE_CONNECTION_STRING', around) ??
+    (file.connectionStringFile === undefined ? undefined : readSecretFile(file.connectionStringFile, around.warn));
+  if (connectionString === undefined) {
+    throw new CulvertError(
+      'usage',
+      "the device's connection string is missing: use --connection-string-file FILE or CULVERT_DEVICE_CONNECTION_STRING (`culvert device create ID` makes one)",
+    );
+  }
+  const caFile = flags.caFile ?? nonEmpty(around.env['CULVERT_CA_FILE']) ?? file.caFile;
+  const proxy = flags.proxy ?? file.proxy;
+  const merged = { ...(caFile === undefined ? {} : { caFile }), ...(proxy === undefined ? {} : { proxy }) };
+  return { connectionString, outbound: outbound(merged, {}) };
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host);
+}
+
+function givenString(flags: ConnectionFlags, around: Surroundings): string | undefined {
+  const given = [flags.connectionString, flags.connectionStringFile, flags.dataDir].filter(
+    (flag) => flag !== undefined,
+  );
+  if (given.length > 1) {
+    throw new CulvertError('usage', 'give only one of --connection-string-file, --connection-string and --data-dir');
+  }
+  if (flags.connectionString !== undefined) {
+    around.warn(
+      'warning: --connection-string shows the key in process lists; use --connection-string-file or the environment',
+    );
+    return flags.connectionString;
+  }
+  return flags.connectionStringFile === undefined ? undefined : readSecretFile(flags.connectionStringFile, around.warn);
+}
+
+function environmentString(name: string, around: Surroundings): string | undefined {
+  const text = nonEmpty(around.env[name]);
+  const file = nonEmpty(around.env[`${name}_FILE`]);
+  if (text !== undefined && file !== undefined) {
+    throw new CulvertError('usage', `both ${name} and ${name}_FILE are set; set only one`);
+  }
+  return file === undefined ? text : readSecretFile(file, around.warn);
+}
+
+function outbound(flags: ConnectionFlags, env: NodeJS.ProcessEnv, dataCa?: string): OutboundOptions {
+  const file =
+    flags.caFile ??
+    nonEmpty(env['CULVERT_CA_FILE']) ??
+    (dataCa !== undefined && existsSync(dataCa) ? dataCa : undefined);
+  return {
+    ...(file === undefined ? {} : { ca: certificates(file) }),
+    ...(flags.proxy === undefined ? {} : { proxy: flags.proxy }),
+  };
+}
+
+function certificates(file: string): string {
+  const text = readSmallFile(file);
+  if (!text.includes('-----BEGIN CERTIFICATE-----')) {
+    throw new CulvertError('config_invalid', `${file} holds no certificate in PEM form`);
+  }
+  return text;
+}
+
+/** An empty variable counts as unset, as shells make it easy to leave one behind. */
+function nonEmpty(value: string | undefined): string | undefined {
+  return value === '' ? undefined : value;
+}

@@ -1,0 +1,51 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { connect } from 'node:net';
+import { CulvertError } from '@culvert/protocol';
+
+/** Bytes that are moved through the tunnel and back. */
+export const PROOF_BYTES = 1_048_576;
+
+/** Milliseconds they may take; a slow machine needs about one second. */
+const PROOF_MS = 30_000;
+
+/** What moving them showed. */
+export interface Proof {
+  /** SHA-256 of what was sent and of what came back, which are the same. */
+  readonly sha256: string;
+  /** Milliseconds from connecting to the last byte back. */
+  readonly ms: number;
+}
+
+/**
+ * Sends 1 MiB of random bytes to an echo service and compares what comes back.
+ * @throws CulvertError `internal` when it does not come back, or not as it was
+ */
+export function prove(port: number): Promise<Proof> {
+  const sent = randomBytes(PROOF_BYTES);
+  const hash = createHash('sha256');
+  const started = performance.now();
+  return new Promise((resolve, reject) => {
+    let received = 0;
+    const socket = connect({ host: '127.0.0.1', port, noDelay: true });
+    const fail = (problem: string) => (): void => {
+      socket.destroy();
+      reject(
+        new CulvertError('internal', `the proof failed: ${problem} (${received} of ${PROOF_BYTES} bytes came back)`),
+      );
+    };
+    socket.setTimeout(PROOF_MS, fail('nothing came for too long'));
+    socket.on('error', fail('the connection was lost'));
+    socket.on('close', fail('the connection ended early'));
+    socket.on('data', (data) => {
+      received += data.length;
+      hash.update(data);
+      if (received < PROOF_BYTES) return;
+      const ms = performance.now() - started;
+      const sha256 = hash.digest('hex');
+      if (sha256 !== createHash('sha256').update(sent).digest('hex')) return fail('the bytes differ')();
+      socket.end();
+      resolve({ sha256, ms });
+    });
+    socket.write(sent);
+  });
+}

@@ -1,0 +1,121 @@
+import { Hub, parseHubConfig } from '@culvert/hub';
+import { CulvertError } from '@culvert/protocol';
+import { type Agent, startAgent, type Target } from '@culvert/proxy/agent';
+import { ServiceClient } from '@culvert/service';
+import { serviceConnection } from '../hub-connection.ts';
+import { DEMO_DEVICE, demoConnectionString } from './demo-device.ts';
+import { isTaken, type Listener, listenSomewhere } from './listen-somewhere.ts';
+import { sshAnswers, startEcho, startPage } from './local-servers.ts';
+import { page } from './page.ts';
+
+/** Where the service-local proxy listens, when it can. */
+const PORTS: Readonly<Record<string, number>> = { web: 8080, echo: 7007, ssh: 2222 };
+
+/** Milliseconds that streams get to end when the quickstart stops. */
+const GRACE_MS = 2_000;
+
+export interface QuickstartOptions {
+  readonly listen: string;
+  readonly dataDir: string;
+  /** Something goes wrong with a stream; for a person. */
+  readonly onProblem: (text: string) => void;
+  /** Default {@link PORTS}; 0 for a free one. */
+  readonly ports?: Readonly<Record<string, number>>;
+}
+
+/** Everything the quickstart runs, all on loopback. */
+export interface Quickstart {
+  readonly hub: Hub;
+  readonly agent: Agent;
+  readonly listeners: readonly Listener[];
+  /** Ends all of it, in the reverse order of the start. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts a hub, a device with its agent, and a service-local proxy.
+ * @throws CulvertError one line that says what to do; nothing is left running then
+ */
+export async function startQuickstart(options: QuickstartOptions): Promise<Quickstart> {
+  const undo: (() => unknown)[] = [];
+  const stop = async (): Promise<void> => {
+    for (const step of undo.splice(0).reverse()) await step();
+  };
+  try {
+    return { ...(await start(options, undo)), stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+async function start(options: QuickstartOptions, undo: (() => unknown)[]): Promise<Omit<Quickstart, 'stop'>> {
+  const hub = await startHub(options);
+  undo.push(() => hub.stop(GRACE_MS));
+
+  const { connectionString, outbound } = serviceConnection({ dataDir: options.dataDir }, 'iothubowner');
+  const client = ServiceClient.fromConnectionString(connectionString, { outbound });
+  undo.push(() => client.close());
+
+  const services = await localServices(undo);
+  const agent = startAgent({
+    connectionString: await demoConnectionString(client, connectionString),
+    services,
+    outbound,
+    onEvent: (event) => {
+      if (event.type === 'state' && event.error !== undefined) options.onProblem(`device: ${event.error.message}`);
+    },
+  });
+  undo.push(() => agent.close(GRACE_MS));
+  await agent.attached;
+
+  const listeners: Listener[] = [];
+  for (const name of services.keys()) {
+    const port = (options.ports ?? PORTS)[name] ?? 0;
+    const listener = await listenSomewhere(
+      {
+        openStream: (deviceId, open) => client.openStream(deviceId, open),
+        deviceId: DEMO_DEVICE,
+        onEvent: (event) => {
+          if (event.type === 'stream-failed') options.onProblem(`${event.service}: ${event.error.message}`);
+        },
+      },
+      name,
+      port,
+    );
+    undo.push(() => listener.proxy.close(GRACE_MS));
+    listeners.push(listener);
+  }
+  return { hub, agent, listeners };
+}
+
+async function startHub({ dataDir, listen }: QuickstartOptions): Promise<Hub> {
+  const config = parseHubConfig({ dataDir, listen, adminListen: '127.0.0.1:0' });
+  try {
+    return await Hub.start(config);
+  } catch (error) {
+    if (!isTaken(error)) throw error;
+    const where = `${config.listen} is in use by another program`;
+    throw new CulvertError('internal', `${where}: stop it, or choose another with --listen 127.0.0.1:PORT`, {
+      cause: error,
+    });
+  }
+}
+
+/** What the device offers: a page, an echo, and the SSH server where this machine has one. */
+async function localServices(undo: (() => unknown)[]): Promise<ReadonlyMap<string, Target>> {
+  let visits = 0;
+  const web = await startPage(() => {
+    visits += 1;
+    return page(DEMO_DEVICE, visits, new Date());
+  });
+  undo.push(() => web.close());
+  const echo = await startEcho();
+  undo.push(() => echo.close());
+  const services = new Map<string, Target>([
+    ['web', { host: '127.0.0.1', port: web.port }],
+    ['echo', { host: '127.0.0.1', port: echo.port }],
+  ]);
+  if (await sshAnswers()) services.set('ssh', { host: '127.0.0.1', port: 22 });
+  return services;
+}

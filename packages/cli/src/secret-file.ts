@@ -1,0 +1,43 @@
+import { readFileSync, statSync } from 'node:fs';
+import { CulvertError } from '@culvert/protocol';
+import { tell } from './messages.ts';
+
+/** Bytes of a file that may hold a connection string or certificates; a bundle of a system's authorities is about 250 KB. */
+const MAX_BYTES = 1_048_576;
+
+/**
+ * The first line of a file that holds a connection string. Warns when others may read it.
+ * @throws CulvertError `config_invalid` when it cannot be read or is empty
+ */
+export function readSecretFile(path: string, warn: (text: string) => void = tell): string {
+  const text = readSmallFile(path);
+  if ((statSync(path).mode & 0o077) !== 0)
+    warn(`warning: others may read ${path}, which holds a key; run: chmod 600 ${path}`);
+  const line = text.split('\n').find((candidate) => candidate.trim() !== '');
+  if (line === undefined)
+    throw new CulvertError('config_invalid', `${path} is empty; it should hold a connection string`);
+  return line.trim();
+}
+
+/**
+ * A text file of at most 1 MiB.
+ * @throws CulvertError `config_invalid`
+ */
+export function readSmallFile(path: string): string {
+  try {
+    const { size } = statSync(path);
+    if (size > MAX_BYTES) throw new CulvertError('config_invalid', `${path} is larger than 1 MiB`);
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    throw CulvertError.from(error, 'config_invalid', `cannot read ${path}: ${fileProblem(error)}`);
+  }
+}
+
+/** What a file-system error means, in words. */
+export function fileProblem(error: unknown): string {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  if (code === 'ENOENT') return 'there is no such file';
+  if (code === 'EACCES' || code === 'EPERM') return 'this user may not read it';
+  if (code === 'EISDIR') return 'it is a directory';
+  return typeof code === 'string' ? code : 'unknown error';
+}

@@ -1,0 +1,35 @@
+import { resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { ConnectionFlags } from '../hub-connection.ts';
+import { shellQuote, sshPercent } from './shell-quote.ts';
+
+/** The program that runs now, to be started again by ssh whatever its PATH: Node and this package's `culvert`. */
+export function thisProgram(): readonly string[] {
+  return [process.execPath, fileURLToPath(new URL('../../bin/culvert.js', import.meta.url))];
+}
+
+/** The flags that name files, absolute, so that they hold in any directory. A connection string itself is never among them. */
+export function connectionArguments(flags: ConnectionFlags): readonly string[] {
+  const named: [string, string | undefined][] = [
+    ['--connection-string-file', path(flags.connectionStringFile)],
+    ['--data-dir', path(flags.dataDir)],
+    ['--ca-file', path(flags.caFile)],
+    ['--proxy', flags.proxy],
+  ];
+  return named.flatMap(([name, value]) => (value === undefined ? [] : [`${name}=${value}`]));
+}
+
+function path(value: string | undefined): string | undefined {
+  return value === undefined ? undefined : resolve(value);
+}
+
+/**
+ * The value of ssh's ProxyCommand. ssh expands `%` sequences in it and hands it to the user's shell, so every word is quoted for
+ * both; the host alone may be the token `%n`, which ssh replaces by what the user typed.
+ * @param host a name made by `hostName`, or `%n`
+ */
+export function proxyCommand(host: string, flags: ConnectionFlags, program: readonly string[] = thisProgram()): string {
+  const words = [...program, 'connect', ...connectionArguments(flags)].map((word) => sshPercent(shellQuote(word)));
+  const name = host === '%n' ? host : sshPercent(host);
+  return [...words, shellQuote(`--ssh-host=${name}`)].join(' ');
+}

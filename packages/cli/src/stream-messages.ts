@@ -1,0 +1,82 @@
+import { type CulvertError, formatHostPort, printable } from '@culvert/protocol';
+import type { AgentEvent } from '@culvert/proxy/agent';
+import type { ConnectEvent } from '@culvert/proxy/connect';
+import { tell } from './messages.ts';
+
+/** How `agent` and `connect` tell what happens: lines for a person on stderr, or JSON lines on stdout. */
+export type EventFormat = 'text' | 'json';
+
+/** What tells events of a proxy. */
+export function eventTeller<E extends AgentEvent | ConnectEvent>(
+  format: EventFormat,
+  sentence: (event: E) => string | undefined,
+): (event: E) => void {
+  if (format === 'json') {
+    return (event) => {
+      process.stdout.write(`${JSON.stringify({ time: new Date().toISOString(), ...plain(event) })}\n`);
+    };
+  }
+  return (event) => {
+    const text = sentence(event);
+    if (text !== undefined) tell(text);
+  };
+}
+
+/** An event with its error, an object that JSON shows empty, spelled out. */
+function plain(event: AgentEvent | ConnectEvent): object {
+  if (!('error' in event) || event.error === undefined) return event;
+  const { code, message }: CulvertError = event.error;
+  return { ...event, error: { code, message } };
+}
+
+/** An agent's event as a sentence. */
+export function agentSentence(event: AgentEvent): string | undefined {
+  switch (event.type) {
+    case 'state':
+      return stateSentence(event);
+    case 'stream-rejected':
+      return `rejected a stream to '${printable(event.service)}'${asker(event.caller)}: ${event.reason}`;
+    case 'stream-opened': {
+      const { host, port } = event.target;
+      return `[${event.id}] ${printable(event.service)} opened to ${formatHostPort(host, port)}${asker(event.caller)}`;
+    }
+    case 'stream-ended':
+      return `[${event.id}] ${printable(event.service)} ended by ${event.endedBy === 'local' ? 'the local service' : 'the other side'}, ${sizes(event)}`;
+    case 'stream-failed':
+      return `[${event.id}] ${printable(event.service)} failed: ${event.error.message}`;
+  }
+}
+
+/** A service-local proxy's event as a sentence. */
+export function connectSentence(event: ConnectEvent): string {
+  switch (event.type) {
+    case 'listening':
+      return `${event.service} is at ${formatHostPort(event.host, event.port)}`;
+    case 'stream-opened':
+      return `[${event.id}] ${event.service} opened in ${event.openedInMs} ms`;
+    case 'stream-ended':
+      return `[${event.id}] ${event.service} ended by ${event.endedBy === 'local' ? 'the local program' : 'the device'}, ${sizes(event)}`;
+    case 'stream-failed':
+      return `[${event.id}] ${event.service} failed: ${event.error.message}`;
+    case 'listener-failed':
+      return `${event.service}: a connection could not be taken: ${event.error.message}`;
+  }
+}
+
+function stateSentence({ state, error }: Extract<AgentEvent, { type: 'state' }>): string | undefined {
+  if (state === 'attached') return 'attached to the hub';
+  if (error === undefined) return undefined;
+  return state === 'closed' ? undefined : `not attached: ${error.message}; trying again`;
+}
+
+function asker(caller: string | undefined): string {
+  return caller === undefined ? '' : ` for ${printable(caller)}`;
+}
+
+function sizes(event: {
+  readonly bytesSent: number;
+  readonly bytesReceived: number;
+  readonly durationMs: number;
+}): string {
+  return `${event.bytesSent} bytes out, ${event.bytesReceived} in, ${(event.durationMs / 1000).toFixed(1)} s`;
+}
