@@ -37,6 +37,8 @@ export async function createApi(deps: ApiDeps): Promise<RestApi> {
     routerOptions: { maxParamLength: 512, ignoreTrailingSlash: true },
     forceCloseConnections: false,
     exposeHeadRoutes: false,
+    // What is wrong before any route is found: a broken percent escape.
+    frameworkErrors: (error, _request, reply) => void replyWithError(reply, fromFastify(error), 'preview'),
   }).withTypeProvider();
   api.setValidatorCompiler(validatorCompiler);
   api.setSerializerCompiler(serializerCompiler);
