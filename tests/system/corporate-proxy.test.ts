@@ -1,9 +1,9 @@
-import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Cleanup } from './support/cleanup.ts';
 import { type CorporateNetwork, corporateNetwork } from './support/corporate-network.ts';
 import { culvertCommand } from './support/culvert.ts';
+import { listenLocally } from './support/free-port.ts';
 import { HubProcess } from './support/hub-process.ts';
 import { cleanEnvironment, Program, run } from './support/program.ts';
 import { startAgent } from './support/proxies.ts';
@@ -16,9 +16,8 @@ let echo: string;
 beforeAll(async () => {
   hub = await HubProcess.start(cleanup);
   network = await corporateNetwork(cleanup, hub.port);
-  const server = createServer((socket) => socket.pipe(socket)).listen(0, '127.0.0.1');
-  cleanup.defer(server, () => server.close());
-  echo = `echo=127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const server = createServer((socket) => socket.pipe(socket));
+  echo = `echo=127.0.0.1:${await listenLocally(cleanup, server)}`;
 });
 afterAll(() => cleanup.run());
 

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Cleanup } from './support/cleanup.ts';
 import { culvert, culvertCommand, startCulvert } from './support/culvert.ts';
 import { sha256File } from './support/digest.ts';
-import { freePort, listening } from './support/free-port.ts';
+import { freePort, listening, listenLocally } from './support/free-port.ts';
 import { HubProcess } from './support/hub-process.ts';
 import { Sshd } from './support/openssh.ts';
 import { cleanEnvironment, run } from './support/program.ts';
@@ -14,7 +14,7 @@ import { startAgent, startConnect } from './support/proxies.ts';
 
 const MEBIBYTE = 1024 * 1024;
 /** A device id as unkind to shells as the grammar allows. */
-const UNKIND = "-o$(touch x);'id'";
+const UNKIND = "-o$(id);'x'";
 
 const cleanup = new Cleanup();
 let hub: HubProcess;
@@ -30,7 +30,7 @@ afterAll(() => cleanup.run());
 
 /** `culvert ssh` as a person types it. */
 function culvertSsh(device: string, ...rest: string[]) {
-  return culvert(['ssh', ...sshd.clientArguments, '--', device, ...rest], { env });
+  return culvert(['ssh', '--', device, '-F', 'none', ...sshd.clientArguments, ...rest], { env });
 }
 
 /** The file that `culvert ssh-config` makes. */
@@ -45,7 +45,7 @@ async function sshConfig(): Promise<string> {
 describe('culvert ssh', () => {
   test('two interactive sessions at once, each with a terminal of its own', async () => {
     const sessions = [1, 2].map(() =>
-      startCulvert(cleanup, ['ssh', '-tt', ...sshd.clientArguments, '--', 'root@pi'], hub.serviceEnv()),
+      startCulvert(cleanup, ['ssh', 'root@pi', '-tt', '-F', 'none', ...sshd.clientArguments], hub.serviceEnv()),
     );
     for (const [index, session] of sessions.entries()) {
       session.child.stdin.write(`PS1=; stty -echo; echo "sum$((${index} + 41)) $(tty)"\n`);
@@ -72,7 +72,10 @@ describe('culvert ssh', () => {
       stdout: 'out\n',
       stderr: expect.stringContaining('err\n'),
     });
-    const echoed = await culvert(['ssh', ...sshd.clientArguments, '--', 'root@pi', 'cat'], { env, input: 'through\n' });
+    const echoed = await culvert(['ssh', 'root@pi', '-F', 'none', ...sshd.clientArguments, 'cat'], {
+      env,
+      input: 'through\n',
+    });
     expect(echoed).toMatchObject({ code: 0, stdout: 'through\n' });
   });
 
@@ -85,17 +88,18 @@ describe('culvert ssh', () => {
   test('no character of a device id reaches a shell', async () => {
     const { code, stdout, stderr } = await culvertSsh(`root@${UNKIND}`, 'echo reached');
     expect({ code, stdout }, stderr).toEqual({ code: 0, stdout: 'reached\n' });
+    const args = ['ssh', '-l', 'root', '--', UNKIND, '-F', 'none', ...sshd.clientArguments, 'echo reached'];
+    expect(await culvert(args, { env })).toMatchObject({ code: 0, stdout: 'reached\n' });
   });
 
   test('ssh -L inside it', async () => {
-    const server = createServer((_request, response) => response.end('from behind the device')).listen(0, '127.0.0.1');
-    cleanup.defer(server, () => server.close());
-    const target = (server.address() as { port: number }).port;
+    const server = createServer((_request, response) => response.end('from behind the device'));
+    const target = await listenLocally(cleanup, server);
     const local = await freePort();
     const forward = ['-N', '-L', `127.0.0.1:${local}:127.0.0.1:${target}`, '-o', 'ExitOnForwardFailure=yes'];
     const session = startCulvert(
       cleanup,
-      ['ssh', ...forward, ...sshd.clientArguments, '--', 'root@pi'],
+      ['ssh', 'root@pi', '-F', 'none', ...forward, ...sshd.clientArguments],
       hub.serviceEnv(),
     );
     await listening(local);

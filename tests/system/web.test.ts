@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { createServer, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Cleanup } from './support/cleanup.ts';
 import { sha256 } from './support/digest.ts';
+import { listenLocally } from './support/free-port.ts';
 import { HubProcess } from './support/hub-process.ts';
 import { cleanEnvironment, run } from './support/program.ts';
 import { startAgent, startConnect } from './support/proxies.ts';
@@ -86,12 +86,7 @@ function bitmap(side: number): Buffer {
 beforeAll(async () => {
   hub = await HubProcess.start(cleanup);
   page = new Page();
-  page.server.listen(0, '127.0.0.1');
-  cleanup.defer(page.server, (server) => {
-    server.closeAllConnections();
-    server.close();
-  });
-  await startAgent(cleanup, hub, 'camera', [`web=127.0.0.1:${(page.server.address() as AddressInfo).port}`]);
+  await startAgent(cleanup, hub, 'camera', [`web=127.0.0.1:${await listenLocally(cleanup, page.server)}`]);
   port = (await startConnect(cleanup, hub, 'camera', ['web'])).ports[0] as number;
 });
 afterAll(() => cleanup.run());

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
-import { connect, createServer } from 'node:net';
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import type { Cleanup } from './cleanup.ts';
 import { eventually } from './eventually.ts';
 
 /** A TCP port that was free a moment ago, for programs that cannot be asked which port they took. */
@@ -28,4 +29,20 @@ export async function listening(port: number, timeoutMs = 30_000): Promise<void>
     },
     timeoutMs,
   );
+}
+
+/** Listens on a free loopback port, until the test's end, and gives the port. Connections still open then are cut. */
+export async function listenLocally(cleanup: Cleanup, server: Server): Promise<number> {
+  const sockets = new Set<Socket>();
+  server.on('connection', (socket) => {
+    sockets.add(socket);
+    socket.on('close', () => sockets.delete(socket));
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  cleanup.defer(server, () => {
+    for (const socket of sockets) socket.destroy();
+    return new Promise((resolve) => server.close(resolve));
+  });
+  return (server.address() as AddressInfo).port;
 }

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { request } from 'node:https';
 import { join } from 'node:path';
 import { ServiceClient } from '@culvert/service';
@@ -9,21 +9,18 @@ import { freePort } from './free-port.ts';
 import { cleanEnvironment, Program } from './program.ts';
 import { scratch } from './scratch.ts';
 
+const HOST = '127.0.0.1';
+
 /** How a hub is started for a test. */
 export interface HubProcessOptions {
-  /** Where it listens; also what it advertises. Default 127.0.0.1. */
-  readonly host?: string;
   /** Whether to listen for MQTT over TLS as well. */
   readonly mqtt?: boolean;
-  /** Put before the command, such as `['ip', 'netns', 'exec', 'hub']`. */
-  readonly prefix?: readonly string[];
-  /** More flags of `culvert hub`. */
-  readonly args?: readonly string[];
+  /** What its configuration file holds. */
+  readonly config?: Readonly<Record<string, unknown>>;
 }
 
 /** A hub in a process of its own, started by the command a user types, on a data directory of its own. */
 export class HubProcess {
-  readonly host: string;
   readonly port: number;
   /** Port of MQTT over TLS. */
   readonly mqttPort: number | undefined;
@@ -31,23 +28,20 @@ export class HubProcess {
   readonly caFile: string;
   /** A home directory for the commands of this test. */
   readonly home: string;
-  readonly #prefix: readonly string[];
   readonly #args: readonly string[];
   #program: Program | undefined;
 
   private constructor(home: string, ports: { main: number; admin: number; mqtt?: number }, options: HubProcessOptions) {
     this.home = home;
-    this.host = options.host ?? '127.0.0.1';
     this.port = ports.main;
     this.mqttPort = ports.mqtt;
     this.dataDir = join(home, 'hub');
     this.caFile = join(this.dataDir, 'ca.pem');
-    this.#prefix = options.prefix ?? [];
     this.#args = [
-      ...['hub', '--data-dir', this.dataDir, '--listen', `${this.host}:${ports.main}`],
+      ...['hub', '--data-dir', this.dataDir, '--listen', `${HOST}:${ports.main}`],
       ...['--admin-listen', `127.0.0.1:${ports.admin}`],
-      ...(ports.mqtt === undefined ? [] : ['--mqtt-listen', `${this.host}:${ports.mqtt}`]),
-      ...(options.args ?? []),
+      ...(ports.mqtt === undefined ? [] : ['--mqtt-listen', `${HOST}:${ports.mqtt}`]),
+      ...(options.config === undefined ? [] : ['--config', writeConfig(home, options.config)]),
     ];
   }
 
@@ -61,14 +55,9 @@ export class HubProcess {
 
   /** Starts it, again on the same data, and waits until it answers. */
   async start(): Promise<void> {
-    const [node, args] = culvertCommand(...this.#args);
-    const [command = node, ...rest] = [...this.#prefix, node, ...args];
-    const program = new Program(command, rest, { env: cleanEnvironment({ HOME: this.home }) });
+    const program = new Program(...culvertCommand(...this.#args), { env: cleanEnvironment({ HOME: this.home }) });
     this.#program = program;
-    await eventually('the hub to answer', async () => {
-      if (!program.running) return true;
-      return this.#prefix.length > 0 ? /listening|ready/i.test(program.stderr + program.stdout) : this.get('/');
-    });
+    await eventually('the hub to answer', async () => !program.running || (await this.get('/')) === 200);
     if (!program.running) throw new Error(`the hub ended at once: ${program.stderr}${program.stdout}`);
   }
 
@@ -84,7 +73,7 @@ export class HubProcess {
   }
 
   get hostName(): string {
-    return `${this.host}:${this.port}`;
+    return `${HOST}:${this.port}`;
   }
 
   get ca(): string {
@@ -135,7 +124,7 @@ export class HubProcess {
   get(path: string): Promise<number> {
     return new Promise((resolve, reject) => {
       const call = request(
-        { host: this.host, port: this.port, path, ca: this.ca, timeout: 5_000, agent: false },
+        { host: HOST, port: this.port, path, ca: this.ca, timeout: 5_000, agent: false },
         (answer) => {
           answer.resume();
           resolve(answer.statusCode ?? 0);
@@ -145,4 +134,10 @@ export class HubProcess {
       call.on('error', reject).end();
     });
   }
+}
+
+function writeConfig(directory: string, config: Readonly<Record<string, unknown>>): string {
+  const file = join(directory, 'hub.yaml');
+  writeFileSync(file, JSON.stringify(config)); // JSON is YAML
+  return file;
 }

@@ -1,0 +1,169 @@
+import { once } from 'node:events';
+import { connect, createServer, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { ServiceClient } from '@culvert/service';
+import { ConnectProxy, FaultProxy } from '@culvert/testkit';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Cleanup } from './support/cleanup.ts';
+import { culvertCommand } from './support/culvert.ts';
+import { eventually } from './support/eventually.ts';
+import { listenLocally } from './support/free-port.ts';
+import { HubProcess } from './support/hub-process.ts';
+import { cleanEnvironment, Program } from './support/program.ts';
+import { type RunningAgent, startAgent, startConnect } from './support/proxies.ts';
+
+/** Milliseconds streams get when the hub is told to stop: short, so that ours are still running when it is over. */
+const DRAIN_MS = 1_000;
+/** Milliseconds within which everything must have recovered: the longest pause between two tries is 30 s. */
+const RECOVERY_MS = 60_000;
+
+const cleanup = new Cleanup();
+let hub: HubProcess;
+let owner: ServiceClient;
+let echo: string;
+let agent: RunningAgent;
+let local: { ports: number[]; program: Program };
+
+beforeAll(async () => {
+  hub = await HubProcess.start(cleanup, { config: { drainMs: DRAIN_MS } });
+  owner = hub.owner(cleanup);
+  const server = createServer({ allowHalfOpen: true }, (socket) => socket.on('error', () => undefined).pipe(socket));
+  echo = `echo=127.0.0.1:${await listenLocally(cleanup, server)}`;
+  agent = await startAgent(cleanup, hub, 'field', [echo]);
+  local = await startConnect(cleanup, hub, 'field', ['echo']);
+});
+afterAll(() => cleanup.run());
+
+/** A local connection, as any program makes one. */
+async function dialLocal(): Promise<Socket> {
+  const socket = connect({ port: local.ports[0] ?? 0, host: '127.0.0.1' });
+  await once(socket, 'connect');
+  return socket;
+}
+
+/** One round trip through `culvert connect`; throws when the connection ends before it. */
+async function roundTrip(text: string): Promise<boolean> {
+  const socket = await dialLocal();
+  try {
+    socket.write(text);
+    const [data] = await once(socket, 'data', { signal: AbortSignal.timeout(10_000) });
+    return String(data) === text;
+  } finally {
+    socket.destroy();
+  }
+}
+
+/** Keeps both directions of a stream busy until it ends. */
+function keepBusy(stream: Duplex): { bytes: () => number; ended: Promise<unknown> } {
+  let bytes = 0;
+  const chunk = Buffer.alloc(16_384, 'x');
+  const pump = () => {
+    while (!stream.destroyed && stream.writable && stream.write(chunk));
+  };
+  stream.on('drain', pump).on('data', (part: Buffer) => {
+    bytes += part.length;
+  });
+  const ended = new Promise<unknown>((resolve) => {
+    stream.once('error', resolve).once('close', () => resolve(undefined));
+  });
+  pump();
+  return { bytes: () => bytes, ended };
+}
+
+describe.each([
+  { signal: 'SIGTERM' as const, code: 'draining', exit: 0 },
+  { signal: 'SIGKILL' as const, code: 'stream_lost', exit: 137 },
+])('the hub ends by $signal', ({ signal, code, exit }) => {
+  test('while idle: the proxies recover by themselves', async () => {
+    expect(await eventually('a round trip', () => roundTrip('before'), RECOVERY_MS)).toBe(true);
+    expect(await hub.stop(signal)).toBe(exit);
+    await hub.start();
+    expect(await eventually('a round trip after the restart', () => roundTrip('after'), RECOVERY_MS)).toBe(true);
+    expect([agent.program.running, local.program.running]).toEqual([true, true]);
+  });
+
+  test('while streaming: the streams end with a reason, and new ones work', async () => {
+    await eventually('a round trip', () => roundTrip('before'), RECOVERY_MS);
+    const said = { agent: agent.program.stderr.length, connect: local.program.stderr.length };
+    const tunnel = keepBusy(await owner.openStream('field', { name: 'echo' }));
+    const socket = await dialLocal();
+    const localEnd = keepBusy(socket);
+    const [command, args] = culvertCommand('connect', '--stdio', '--', 'field', 'echo');
+    const stdio = new Program(command, args, { env: cleanEnvironment(hub.serviceEnv()) });
+    cleanup.defer(stdio, () => stdio.stop());
+    stdio.child.stdin.write('through stdio\n');
+    await stdio.waitFor(/through stdio/);
+    await eventually('both streams to run', () => tunnel.bytes() > 1e6 && localEnd.bytes() > 1e6);
+
+    expect(await hub.stop(signal)).toBe(exit);
+    expect(await tunnel.ended).toMatchObject({ code });
+    expect(await localEnd.ended).toMatchObject({ code: 'ECONNRESET' });
+    const { code: exitCode, stderr } = await stdio.end(10_000);
+    expect(exitCode).toBe(69);
+    const reason = signal === 'SIGTERM' ? /shutting down|restart|stopping|draining/i : /lost|disconnected/i;
+    expect(stderr).toMatch(reason);
+    await eventually('the agent to tell', () => reason.test(agent.program.stderr.slice(said.agent)));
+    await eventually('connect to tell', () => reason.test(local.program.stderr.slice(said.connect)));
+
+    await hub.start();
+    expect(await eventually('a round trip after the restart', () => roundTrip('after'), RECOVERY_MS)).toBe(true);
+  });
+});
+
+describe("the agent's network goes away", () => {
+  let network: FaultProxy;
+  let remote: RunningAgent;
+
+  beforeAll(async () => {
+    const proxy = await ConnectProxy.start();
+    cleanup.defer(proxy, () => proxy.stop());
+    network = await FaultProxy.start({ port: Number(new URL(proxy.url).port) });
+    cleanup.defer(network, () => network.close());
+    remote = await startAgent(cleanup, hub, 'far', [echo], {
+      env: { HTTPS_PROXY: `http://127.0.0.1:${network.port}` },
+    });
+  });
+
+  async function works(text: string): Promise<void> {
+    const stream = await owner.openStream('far', { name: 'echo' });
+    stream.end(text);
+    expect(Buffer.concat(await stream.toArray()).toString()).toBe(text);
+  }
+
+  test('with resets: streams end, and the agent comes back when the network does', async () => {
+    await works('before');
+    const open = keepBusy(await owner.openStream('far', { name: 'echo' }));
+    network.refuse();
+    network.cut();
+    expect(await open.ended).toMatchObject({ code: 'stream_lost' });
+    await eventually(
+      'the hub to notice',
+      async () => (await owner.devices.get('far')).connectionState === 'Disconnected',
+    );
+    await expect(owner.openStream('far', { name: 'echo', connectTimeoutMs: 0 })).rejects.toMatchObject({
+      code: 'device_offline',
+    });
+    network.resume();
+    await hub.connected(owner, 'far', RECOVERY_MS);
+    await works('after');
+    expect(remote.program.running).toBe(true);
+  });
+
+  test('in silence: presence and streams end within two pings, and the agent comes back', async () => {
+    const open = keepBusy(await owner.openStream('far', { name: 'echo' }));
+    network.blackHole();
+    const gone = Date.now();
+    await eventually(
+      'the hub to notice',
+      async () => (await owner.devices.get('far')).connectionState === 'Disconnected',
+      60_000,
+    );
+    expect(await open.ended).toMatchObject({ code: 'stream_lost' });
+    expect(Date.now() - gone).toBeLessThan(75_000);
+    network.cut();
+    network.resume();
+    await hub.connected(owner, 'far', RECOVERY_MS + 30_000);
+    await works('after');
+    expect(remote.program.running).toBe(true);
+  }, 240_000);
+});

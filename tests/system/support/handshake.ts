@@ -1,0 +1,135 @@
+import { once } from 'node:events';
+import { request } from 'node:https';
+import { connect as connectTls, type TLSSocket } from 'node:tls';
+import { type OfferTopic, parseOfferTopic, STREAM_HEADERS, streamRequestPath } from '@culvert/protocol';
+import { encodePacket } from '@culvert/protocol/mqtt';
+import { connectAsync } from 'mqtt';
+import type { Cleanup } from './cleanup.ts';
+import type { HubProcess } from './hub-process.ts';
+import { mqttCredentials } from './sas.ts';
+
+/** URL and token of one side, as it got them on the wire. */
+export interface RawGrant {
+  readonly url: string;
+  readonly token: string;
+}
+
+/** Both sides' grants of one accepted handshake, neither used yet. */
+export interface RawHandshake {
+  readonly device: RawGrant;
+  readonly service: RawGrant;
+}
+
+/** A device that accepts everything and dials nothing: what it was offered is the test's to use. */
+export class IdleDevice {
+  readonly #offers: OfferTopic[] = [];
+
+  readonly #hub: HubProcess;
+  readonly #deviceId: string;
+  readonly #authorization: () => Promise<string>;
+
+  private constructor(hub: HubProcess, deviceId: string, authorization: () => Promise<string>) {
+    this.#hub = hub;
+    this.#deviceId = deviceId;
+    this.#authorization = authorization;
+  }
+
+  /** @param authorization what the requests for streams bear */
+  static async attach(
+    cleanup: Cleanup,
+    hub: HubProcess,
+    deviceId: string,
+    authorization: () => Promise<string>,
+  ): Promise<IdleDevice> {
+    const device = new IdleDevice(hub, deviceId, authorization);
+    const { username, password } = await mqttCredentials(await hub.createDevice(deviceId));
+    const options = { clientId: deviceId, username, password, ca: hub.ca, reconnectPeriod: 500 };
+    const client = await connectAsync(`wss://${hub.hostName}/$iothub/websocket`, options);
+    cleanup.defer(client, () => client.endAsync(true));
+    client.on('message', (topic) => {
+      const offer = parseOfferTopic(topic);
+      if (offer === undefined) return;
+      device.#offers.push(offer);
+      client.publish(`$iothub/streams/res/200/?$rid=${offer.requestId}`, '');
+    });
+    await client.subscribeAsync('$iothub/streams/POST/#');
+    return device;
+  }
+
+  /** Asks for a stream and gives both grants. They live as long as the handshake may take: `seconds`. */
+  async handshake(seconds = 60): Promise<RawHandshake> {
+    const hub = this.#hub;
+    const headers = {
+      authorization: await this.#authorization(),
+      [STREAM_HEADERS.connectTimeout]: '0',
+      [STREAM_HEADERS.responseTimeout]: String(seconds),
+    };
+    const call = request({
+      ...{ host: '127.0.0.1', port: hub.port, ca: hub.ca, agent: false, method: 'POST', headers },
+      path: streamRequestPath(this.#deviceId, 'x'),
+    }).end();
+    const [answer] = await once(call, 'response');
+    answer.resume();
+    const offer = this.#offers.pop();
+    const url = answer.headers[STREAM_HEADERS.url];
+    const token = answer.headers[STREAM_HEADERS.token];
+    if (offer === undefined || typeof url !== 'string' || typeof token !== 'string') {
+      throw new Error(`the request for a stream was answered with ${answer.statusCode}`);
+    }
+    return { device: { url: offer.url, token: offer.token }, service: { url, token } };
+  }
+}
+
+/** The status of a WebSocket upgrade, by hand: 101 leaves the connection open in `socket`. */
+export async function upgrade(
+  hub: HubProcess,
+  path: string,
+  headers: Readonly<Record<string, string>>,
+): Promise<{ status: number; socket: TLSSocket }> {
+  const socket = connectTls({ port: hub.port, host: '127.0.0.1', ca: hub.ca });
+  socket.on('error', () => undefined);
+  await once(socket, 'secureConnect');
+  const lines = Object.entries({
+    Host: hub.hostName,
+    Connection: 'Upgrade',
+    Upgrade: 'websocket',
+    'Sec-WebSocket-Version': '13',
+    'Sec-WebSocket-Key': 'dGhlIHNhbXBsZSBub25jZQ==',
+    ...headers,
+  }).map(([name, value]) => `${name}: ${value}`);
+  socket.write(`GET ${path} HTTP/1.1\r\n${lines.join('\r\n')}\r\n\r\n`);
+  const [answer] = (await once(socket, 'data')) as [Buffer];
+  const status = Number(/^HTTP\/1\.1 (\d{3})/.exec(answer.toString('latin1'))?.[1]);
+  if (status !== 101) socket.destroy();
+  return { status, socket };
+}
+
+/** Comes with a grant as any client of the preview does, and gives the status; a connection that was let in is closed again. */
+export async function present(hub: HubProcess, url: string, authorization: string | undefined): Promise<number> {
+  const headers = authorization === undefined ? {} : { Authorization: authorization };
+  const { status, socket } = await upgrade(hub, new URL(url).pathname, headers);
+  socket.destroy();
+  return status;
+}
+
+/** The return code of an MQTT 3.1.1 CONNECT over TLS; undefined when the hub closes without an answer. */
+export async function connackCode(
+  hub: HubProcess,
+  credentials: { deviceId: string; username?: string; password?: string },
+): Promise<number | undefined> {
+  const socket = connectTls({ port: hub.mqttPort ?? 0, host: '127.0.0.1', ca: hub.ca });
+  socket.on('error', () => undefined);
+  await once(socket, 'secureConnect');
+  const { deviceId, username, password } = credentials;
+  const packet = {
+    ...({ cmd: 'connect', protocolId: 'MQTT', protocolVersion: 4, clean: true, keepalive: 30 } as const),
+    clientId: deviceId,
+    ...(username === undefined ? {} : { username }),
+    ...(password === undefined ? {} : { password: Buffer.from(password) }),
+  };
+  socket.write(encodePacket(packet, 4));
+  const first = await Promise.race([once(socket, 'data'), once(socket, 'close').then(() => undefined)]);
+  socket.destroy();
+  const bytes = first?.[0] as Buffer | undefined;
+  return bytes?.[0] === 0x20 ? bytes[3] : undefined;
+}
