@@ -1,0 +1,152 @@
+import { createServer } from 'node:https';
+import type { AddressInfo, Server } from 'node:net';
+import { createServer as createTlsServer } from 'node:tls';
+import { CONTROL_PATH, CulvertError, LIMITS, parseOfferTopic, STREAM_REQUEST_FILTER } from '@culvert/protocol';
+import { systemClock } from '@culvert/stream';
+import { type TestCertificate, testCertificate } from '@culvert/testkit';
+import mqtt, { type IClientOptions, type MqttClient } from 'mqtt';
+import { afterEach, beforeAll, describe, expect, it } from 'vitest';
+import type { Principal } from '../auth/principal.ts';
+import { acceptMqtt, type MqttDeps } from './accept-mqtt.ts';
+import { acceptMqttWebSocket } from './accept-mqtt-web-socket.ts';
+import type { ControlChannel } from './control-channel.ts';
+
+const OFFER = {
+  streamId: '0123456789abcdef0123456789abcdef',
+  streamName: 'ssh',
+  caller: 'policy:service',
+  grant: { url: 'wss://hub.example:8443/bridges/0123456789abcdef0123456789abcdef/device', token: 'eyJ.x.y' },
+};
+
+let certificate: TestCertificate;
+const cleanup: (() => Promise<unknown>)[] = [];
+
+beforeAll(async () => {
+  certificate = await testCertificate();
+});
+
+afterEach(async () => {
+  for (const step of cleanup.splice(0).reverse()) await step();
+});
+
+const principal = (deviceId: string): Principal => ({
+  name: `device:${deviceId}`,
+  permissions: new Set(['DeviceConnect']),
+  deviceId,
+  key: { owner: { kind: 'device', deviceId, generationId: '1' }, keyDigest: '' },
+  expiresAt: Number.POSITIVE_INFINITY,
+});
+
+async function startDoor(carrier: 'mqtts' | 'wss') {
+  const subscribed: ((channel: ControlChannel) => void)[] = [];
+  let current: ControlChannel | undefined;
+  const deps: MqttDeps = {
+    authenticate: async ({ deviceId, password }) => {
+      if (password !== 'right') throw new CulvertError('unauthorized', 'No such key.');
+      return principal(deviceId);
+    },
+    registrar: {
+      attach: (channel) => {
+        current?.close(new CulvertError('taken_over'));
+        current = channel;
+      },
+      offersChanged: (channel) => {
+        for (const resolve of subscribed.splice(0)) resolve(channel);
+      },
+    },
+    clock: systemClock,
+    onEvent: () => {},
+    limits: {
+      authenticateMs: LIMITS.authenticateMs,
+      maxPacketBytes: LIMITS.mqttPacketBytes,
+      maxOffers: 64,
+      maxQueuedBytes: 1_048_576,
+    },
+  };
+  const pair = { cert: certificate.cert, key: certificate.key };
+  const server: Server =
+    carrier === 'mqtts'
+      ? createTlsServer(
+          pair,
+          (socket) => void acceptMqtt(socket, { remoteAddress: socket.remoteAddress ?? '', protocol: 'mqtt' }, deps),
+        )
+      : createServer(pair).on(
+          'upgrade',
+          (request, socket, head) => void acceptMqttWebSocket(request, socket, head, deps),
+        );
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  cleanup.push(() => new Promise((resolve) => server.close(resolve)));
+  const { port } = server.address() as AddressInfo;
+  const path = carrier === 'wss' ? CONTROL_PATH : '';
+  return {
+    url: `${carrier}://127.0.0.1:${port}${path}`,
+    channel: () => new Promise<ControlChannel>((resolve) => subscribed.push(resolve)),
+  };
+}
+
+function device(url: string, options: IClientOptions): MqttClient {
+  const client = mqtt.connect(url, {
+    clientId: 'd1',
+    username: 'hub.example/d1/?api-version=2020-09-30',
+    password: 'right',
+    reconnectPeriod: 0,
+    ca: certificate.ca,
+    ...options,
+  });
+  cleanup.push(() => client.endAsync(true));
+  return client;
+}
+
+describe.each([
+  ['mqtts', 4],
+  ['mqtts', 5],
+  ['wss', 4],
+  ['wss', 5],
+] as const)('MQTT.js as a device over %s, protocol level %i', (carrier, protocolVersion) => {
+  it('connects, receives offers, accepts and rejects', async () => {
+    const door = await startDoor(carrier);
+    const client = device(door.url, { protocolVersion });
+    client.on('message', (topic) => {
+      const offer = parseOfferTopic(topic);
+      if (offer === undefined) throw new Error(`not an offer: ${topic}`);
+      const accepted = offer.streamName === 'ssh';
+      client.publish(`$iothub/streams/res/${accepted ? 200 : 400}/?$rid=${offer.requestId}`, accepted ? '' : 'no', {
+        qos: 1,
+      });
+    });
+    const ready = door.channel();
+    expect(await client.subscribeAsync(STREAM_REQUEST_FILTER, { qos: 1 })).toMatchObject([{ qos: 1 }]);
+    const channel = await ready;
+    const patience = new AbortController().signal;
+    expect(await channel.offer(OFFER, patience)).toEqual({ accepted: true });
+    expect(await channel.offer({ ...OFFER, streamName: 'rdp' }, patience)).toEqual({ accepted: false, reason: 'no' });
+    // Telemetry and twin calls of real programs are taken and lead nowhere.
+    await client.publishAsync('devices/d1/messages/events/', 'telemetry', { qos: 1 });
+    await client.subscribeAsync('$iothub/twin/res/#');
+    await client.endAsync();
+    expect(await channel.closed).toMatchObject({ code: 'device_gone', message: 'The device disconnected.' });
+  });
+
+  it('is turned away with a wrong token', async () => {
+    const door = await startDoor(carrier);
+    const client = device(door.url, { protocolVersion, password: 'wrong' });
+    const error = await new Promise((resolve) => client.once('error', resolve));
+    expect(error).toMatchObject({ code: protocolVersion === 5 ? 0x87 : 5 });
+  });
+
+  it('is taken over by a newer connection', async () => {
+    const door = await startDoor(carrier);
+    const first = device(door.url, { protocolVersion });
+    const ready = door.channel();
+    await first.subscribeAsync(STREAM_REQUEST_FILTER);
+    const channel = await ready;
+    const told: (number | undefined)[] = [];
+    first.on('disconnect', (packet) => told.push(packet.reasonCode));
+    const gone = new Promise((resolve) => first.once('close', resolve));
+    const second = device(door.url, { protocolVersion });
+    await new Promise((resolve) => second.once('connect', resolve));
+    expect(await channel.closed).toMatchObject({ code: 'taken_over' });
+    await gone;
+    expect(told).toEqual(protocolVersion === 5 ? [0x8e] : []);
+  });
+});
