@@ -5,14 +5,14 @@ import { CulvertError } from '@culvert/protocol';
 import { HttpsProxyAgent } from 'https-proxy-agent';
 import { SocksProxyAgent } from 'socks-proxy-agent';
 import { systemClock } from './clock.ts';
-import { abortReason, deadline } from './deadline.ts';
+import { abortReason, deadline, linkSignals } from './deadline.ts';
 import { networkError } from './network-error.ts';
 import type { InnerTls } from './outbound.ts';
 
 type TunnelRequest = Parameters<HttpsProxyAgent<string>['connect']>[0];
 type TunnelOptions = Parameters<HttpsProxyAgent<string>['connect']>[1];
 
-/** Milliseconds a proxy may take to open the tunnel: a request that was given up meanwhile cannot reach into its agent. */
+/** Milliseconds a proxy may take to open the tunnel: most ways to give a request up do not reach into its agent. */
 const TUNNEL_MS = 10_000;
 
 /** An agent that connects through `proxy`; imported by `outbound.ts` only when one applies. */
@@ -42,7 +42,10 @@ class HttpTunnelAgent extends HttpsProxyAgent<string> {
       TUNNEL_MS,
       () => new CulvertError('unreachable', `${this.#name} does not answer.`),
     );
-    const { signal } = limit;
+    const given = new AbortController();
+    request.once('abort', () => given.abort());
+    const linked = linkSignals([limit.signal, given.signal]);
+    const { signal } = linked;
     let status = 0;
     request.once('proxyConnect', (answer: { statusCode: number }) => {
       status = answer.statusCode;
@@ -58,6 +61,7 @@ class HttpTunnelAgent extends HttpsProxyAgent<string> {
       throw signal.aborted ? abortReason(signal) : networkError(error, this.#name);
     } finally {
       limit.cancel();
+      linked.unlink();
     }
     throw refusal(this.#name, status, options);
   }

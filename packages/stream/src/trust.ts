@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import * as tls from 'node:tls';
 import { CulvertError } from '@culvert/protocol';
@@ -15,18 +16,19 @@ const contexts = new Map<string, tls.SecureContext>();
 export function trustedContext(ca: string): tls.SecureContext {
   const known = contexts.get(ca);
   if (known !== undefined) return known;
-  if (!ca.includes('-----BEGIN CERTIFICATE-----'))
-    throw new CulvertError('config_invalid', 'The CA certificate is not in PEM form.');
-  const context = makeContext(ca);
+  const context = tls.createSecureContext({ ca: [...defaultAuthorities(), ...certificatesIn(ca)] });
   const [oldest] = contexts.keys();
   if (contexts.size >= MAX_CONTEXTS && oldest !== undefined) contexts.delete(oldest);
   contexts.set(ca, context);
   return context;
 }
 
-function makeContext(ca: string): tls.SecureContext {
+/** OpenSSL passes over what it cannot read, and the connection would fail later with a riddle: so each is read here. */
+function certificatesIn(pem: string): string[] {
+  const found = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g);
+  if (found === null) throw new CulvertError('config_invalid', 'The CA certificate is not in PEM form.');
   try {
-    return tls.createSecureContext({ ca: [...defaultAuthorities(), ca] });
+    return found.map((certificate) => new X509Certificate(certificate).toString());
   } catch (error) {
     throw new CulvertError('config_invalid', 'The CA certificate could not be read.', { cause: error });
   }
