@@ -145,7 +145,7 @@ describe.each([
     const channel = await ready;
     const told: (number | undefined)[] = [];
     first.on('disconnect', (packet) => told.push(packet.reasonCode));
-    const gone = new Promise((resolve) => first.once('close', resolve));
+    const gone = new Promise<void>((resolve) => first.once('close', () => resolve()));
     const second = device(door.url, { protocolVersion });
     await new Promise((resolve) => second.once('connect', resolve));
     expect(await channel.closed).toMatchObject({ code: 'taken_over' });
