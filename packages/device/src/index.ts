@@ -1,1 +1,4 @@
-export {};
+export { CulvertError, type ErrorCode } from '@culvert/protocol';
+export type { OutboundOptions } from '@culvert/stream';
+export { DeviceClient, type DeviceClientOptions, type DeviceClientState } from './device-client.ts';
+export type { AcceptOptions, StreamOffer } from './stream-offer.ts';

@@ -78,15 +78,9 @@ export class ScriptedChannel {
 
   /** Publishes a stream request. */
   publish(topic: string, userProperties: Record<string, string> = {}): void {
-    this.send({
-      cmd: 'publish',
-      topic,
-      payload: '',
-      qos: 0,
-      dup: false,
-      retain: false,
-      properties: { userProperties },
-    });
+    // mqtt-packet makes no packet at all of an empty set of user properties.
+    const properties = Object.keys(userProperties).length > 0 ? { userProperties } : {};
+    this.send({ cmd: 'publish', topic, payload: '', qos: 0, dup: false, retain: false, properties });
   }
 
   /** Tells the device to go. */

@@ -1,0 +1,39 @@
+import { CulvertError } from '@culvert/protocol';
+import type { ControlChannel } from './control-channel.ts';
+
+/** Who waits for an attempt. One of the two is called, once. */
+export interface AttemptListener {
+  onAttached(channel: ControlChannel): void;
+  onFailed(error: CulvertError): void;
+}
+
+/** How an attempt is started. */
+export type StartAttempt = (listener: AttemptListener) => Attempt;
+
+/** An attempt to open a control channel. */
+export class Attempt {
+  readonly #cancel = new AbortController();
+  #listener: AttemptListener | undefined;
+
+  constructor(open: (signal: AbortSignal) => Promise<ControlChannel>, listener: AttemptListener) {
+    this.#listener = listener;
+    open(this.#cancel.signal).then(
+      (channel) => {
+        if (this.#listener === undefined) void channel.close();
+        else this.#listener.onAttached(channel);
+      },
+      (error: unknown) => this.#listener?.onFailed(CulvertError.from(error)),
+    );
+  }
+
+  /** Somebody else waits from now on. */
+  redirect(listener: AttemptListener): void {
+    this.#listener = listener;
+  }
+
+  /** Nobody waits any more; what was begun is undone. Harmless when the attempt is over. */
+  abort(): void {
+    this.#listener = undefined;
+    this.#cancel.abort(new CulvertError('aborted'));
+  }
+}

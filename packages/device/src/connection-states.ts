@@ -1,0 +1,49 @@
+import type { CulvertError } from '@culvert/protocol';
+import type { Clock, Timer } from '@culvert/stream';
+import type { Attached } from './attached.ts';
+import type { Attempt } from './attempt.ts';
+
+/** Where a client stands. Each state owns its timers and listeners: `leave()` frees them, and resolves when all is gone. */
+export type ConnectionState = Closed | Connecting | Attached | Waiting;
+
+/** Not opened, or closed. */
+export class Closed {
+  readonly name = 'closed';
+
+  leave(): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
+/** An attempt is under way. */
+export class Connecting {
+  readonly name = 'connecting';
+  readonly #attempt: Attempt;
+
+  constructor(attempt: Attempt) {
+    this.#attempt = attempt;
+  }
+
+  leave(): Promise<void> {
+    this.#attempt.abort();
+    return Promise.resolve();
+  }
+}
+
+/** Backing off until the next attempt. */
+export class Waiting {
+  readonly name = 'waiting';
+  readonly #timer: Timer;
+
+  constructor(clock: Clock, ms: number, onDue: () => void) {
+    this.#timer = clock.setTimer(ms, onDue);
+  }
+
+  leave(): Promise<void> {
+    this.#timer.cancel();
+    return Promise.resolve();
+  }
+}
+
+/** Why a client is where it is, for its state callback. */
+export type StateCallback = (state: ConnectionState['name'], error?: CulvertError) => void;

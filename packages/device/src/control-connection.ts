@@ -1,0 +1,131 @@
+import type { Duplex } from 'node:stream';
+import { CulvertError, LIMITS } from '@culvert/protocol';
+import {
+  type DeviceEffect,
+  type DeviceOffer,
+  type DeviceSession,
+  encodePacket,
+  PacketReader,
+} from '@culvert/protocol/mqtt';
+import type { Clock, Timer } from '@culvert/stream';
+
+/** What a connection's owner hears of it. */
+export interface ControlConnectionListener {
+  /** The hub takes the device as attached: offers may come. At most once. */
+  onAttached(): void;
+  onOffer(offer: DeviceOffer): void;
+  /** The connection has ended, exactly once, unless the owner ended it. */
+  onEnd(error: CulvertError): void;
+}
+
+/** One MQTT control channel on one connection: drives a {@link DeviceSession} with the connection's bytes and the clock. */
+export class ControlConnection {
+  readonly #duplex: Duplex;
+  readonly #session: DeviceSession;
+  readonly #clock: Clock;
+  readonly #listener: ControlConnectionListener;
+  readonly #reader: PacketReader;
+  #timer: Timer | undefined;
+  #ended = false;
+
+  /** Sends CONNECT at once. */
+  constructor(duplex: Duplex, session: DeviceSession, clock: Clock, listener: ControlConnectionListener) {
+    this.#duplex = duplex;
+    this.#session = session;
+    this.#clock = clock;
+    this.#listener = listener;
+    this.#reader = new PacketReader(LIMITS.mqttPacketBytes, session.version);
+    duplex.on('data', (chunk: Buffer) => this.#receive(chunk));
+    duplex.on('end', () => this.#end(new CulvertError('stream_lost', 'The hub closed the connection.')));
+    duplex.on('error', (error) => this.#end(CulvertError.from(error, 'stream_lost', 'The connection was lost.')));
+    duplex.on('close', () => this.#end(new CulvertError('stream_lost', 'The connection was lost.')));
+    this.#perform(session.open(clock.now()));
+  }
+
+  /** Whether it can still carry an answer. */
+  get live(): boolean {
+    return !this.#ended;
+  }
+
+  /** Answers an offer that came by this connection. */
+  answer(answer: { requestId: string; accepted: boolean; reason?: string }): void {
+    this.#perform(this.#session.answer(answer, this.#clock.now()));
+  }
+
+  /** Says goodbye; resolves when the connection is gone. Idempotent, never rejects. */
+  close(): Promise<void> {
+    const gone = new Promise<void>((resolve) => {
+      if (this.#duplex.closed) resolve();
+      else this.#duplex.once('close', resolve);
+    });
+    this.#perform(this.#session.close(this.#clock.now()));
+    return gone;
+  }
+
+  /** Ends the connection now. Idempotent. */
+  destroy(error: CulvertError): void {
+    this.#finish();
+    this.#duplex.destroy(error);
+  }
+
+  #receive(chunk: Buffer): void {
+    try {
+      for (const packet of this.#reader.push(chunk)) this.#perform(this.#session.receive(packet, this.#clock.now()));
+    } catch (error) {
+      this.#end(CulvertError.from(error, 'protocol_error'));
+    }
+  }
+
+  #perform(effects: readonly DeviceEffect[]): void {
+    for (const effect of effects) {
+      if (this.#ended) return;
+      switch (effect.kind) {
+        case 'send':
+          // What goes out is bounded by what is asked: one answer an offer, one ping an interval.
+          this.#duplex.write(encodePacket(effect.packet, this.#session.version));
+          break;
+        case 'attached':
+          this.#listener.onAttached();
+          break;
+        case 'offer':
+          this.#listener.onOffer(effect.offer);
+          break;
+        case 'end':
+          if (effect.error !== undefined) this.#end(effect.error);
+          else this.#goodbye();
+      }
+    }
+    this.#arm();
+  }
+
+  /** The session's deadline may have moved either way. */
+  #arm(): void {
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    const due = this.#session.deadline;
+    if (this.#ended || due === undefined) return;
+    const now = this.#clock.now();
+    this.#timer = this.#clock.setTimer(Math.max(0, due - now), () =>
+      this.#perform(this.#session.tick(this.#clock.now())),
+    );
+  }
+
+  #goodbye(): void {
+    this.#finish();
+    this.#duplex.end();
+    // Nobody listens to what the hub may still say, but its goodbye is behind it.
+    this.#duplex.resume();
+  }
+
+  #end(error: CulvertError): void {
+    if (this.#ended) return;
+    this.destroy(error);
+    this.#listener.onEnd(error);
+  }
+
+  #finish(): void {
+    this.#ended = true;
+    this.#timer?.cancel();
+    this.#timer = undefined;
+  }
+}

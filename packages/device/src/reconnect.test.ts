@@ -1,0 +1,219 @@
+import { FakeClock, ScriptedHub } from '@culvert/testkit';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { DeviceClient, type DeviceClientOptions } from './device-client.ts';
+
+let hub: ScriptedHub;
+let clock: FakeClock;
+let device: DeviceClient;
+/** What the state callback was told, as `state code`. */
+let told: string[];
+
+function client(options: Partial<DeviceClientOptions> = {}, credential?: string): DeviceClient {
+  device = DeviceClient.fromConnectionString(hub.deviceConnectionString('d1', credential), {
+    onStream: (offer) => offer.reject(),
+    onStateChange: (state, error) => told.push(error === undefined ? state : `${state} ${error.code}`),
+    outbound: { ca: hub.ca },
+    clock,
+    random: () => 0.5,
+    ...options,
+  });
+  return device;
+}
+
+/** The client is let in. */
+async function welcome() {
+  const channel = await hub.channel();
+  await channel.welcome();
+  await expect.poll(() => device.state).toBe('attached');
+  return channel;
+}
+
+/** The client backs off, and tries again after exactly `ms`. */
+async function backOff(ms: number): Promise<void> {
+  await expect.poll(() => device.state).toBe('waiting');
+  const before = told.length;
+  await clock.advance(ms - 1);
+  expect(told).toHaveLength(before);
+  await clock.advance(1);
+  expect(told[before]).toBe('connecting');
+}
+
+beforeEach(async () => {
+  hub = await ScriptedHub.start();
+  clock = new FakeClock();
+  told = [];
+});
+
+afterEach(async () => {
+  await device.close();
+  await expect.poll(() => clock.timers).toBe(0);
+  await hub.stop();
+});
+
+describe('open()', () => {
+  it('resolves when attached', async () => {
+    const opened = client().open();
+    expect(device.state).toBe('connecting');
+    const channel = await hub.channel();
+    const connect = await channel.welcome();
+    await opened;
+    expect(device.state).toBe('attached');
+    expect(connect).toMatchObject({ protocolVersion: 5, clientId: 'd1', keepalive: 25, clean: true });
+    expect(String(connect.password)).toMatch(
+      /^SharedAccessSignature sr=127\.0\.0\.1%3A\d+%2Fdevices%2Fd1&sig=[^&]+&se=\d+$/,
+    );
+    expect(told).toEqual(['connecting', 'attached']);
+  });
+
+  it('signs with a policy where the connection string names one', async () => {
+    const opened = client({}, `SharedAccessKeyName=device;SharedAccessKey=${'A'.repeat(44)}`).open();
+    const { password } = await (await hub.channel()).welcome();
+    await opened;
+    expect(String(password)).toMatch(/&skn=device$/);
+  });
+
+  it('sends a token of the connection string as it is', async () => {
+    const token = 'SharedAccessSignature sr=h%2fdevices%2fd1&sig=c2ln&se=1';
+    const opened = client({}, `SharedAccessSignature=${token}`).open();
+    const { password } = await (await hub.channel()).welcome();
+    await opened;
+    expect(String(password)).toBe(token);
+  });
+
+  it('rejects when the hub refuses the device for good', async () => {
+    const opened = client().open();
+    await (await hub.channel()).refuse(0x87, 'The credential was not accepted.');
+    await expect(opened).rejects.toMatchObject({ code: 'unauthorized', message: 'The credential was not accepted.' });
+    expect(device.state).toBe('closed');
+    expect(told).toEqual(['connecting', 'closed unauthorized']);
+  });
+
+  it('rejects when the hub is not trusted', async () => {
+    await expect(client({ outbound: {} }).open()).rejects.toMatchObject({ code: 'untrusted' });
+    expect(device.state).toBe('closed');
+  });
+
+  it('may be tried again after that', async () => {
+    const refused = client().open();
+    await (await hub.channel()).refuse(0x87, 'no');
+    await expect(refused).rejects.toThrow('no');
+    const opened = device.open();
+    await welcome();
+    await opened;
+  });
+
+  it('goes on when the refusal may pass, and when there is no answer', async () => {
+    const opened = client().open();
+    await (await hub.channel()).refuse(0x88, 'busy');
+    await backOff(250);
+    const silent = await hub.channel();
+    await silent.take('connect');
+    await clock.advance(10_000);
+    await backOff(500);
+    await welcome();
+    await opened;
+    expect(told).toEqual([
+      'connecting',
+      'waiting unreachable',
+      'connecting',
+      'waiting unreachable',
+      'connecting',
+      'attached',
+    ]);
+  });
+
+  it('goes on when nothing listens', async () => {
+    const opened = client().open();
+    await hub.stop();
+    for (const ms of [250, 500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000]) await backOff(ms);
+    const aborted = expect(opened).rejects.toMatchObject({ code: 'aborted' });
+    await device.close();
+    await aborted;
+    hub = await ScriptedHub.start();
+  });
+});
+
+describe('an attached device', () => {
+  it('comes back when it was cut off', async () => {
+    void client().open();
+    const channel = await welcome();
+    channel.socket.terminate();
+    await backOff(250);
+    await welcome();
+    expect(told).toEqual(['connecting', 'attached', 'waiting stream_lost', 'connecting', 'attached']);
+  });
+
+  it('waits longer each time, and short again after it was attached a while', async () => {
+    void client().open();
+    for (const expected of [250, 500, 1_000]) {
+      (await welcome()).socket.terminate();
+      await backOff(expected);
+    }
+    const channel = await welcome();
+    await clock.advance(24_999);
+    await clock.advance(1);
+    await channel.take('pingreq');
+    channel.send({ cmd: 'pingresp' });
+    await clock.advance(5_000);
+    channel.socket.terminate();
+    await backOff(250);
+    await welcome();
+  });
+
+  it('tries slowly when it is refused for good, since that may be mended', async () => {
+    void client().open();
+    (await welcome()).disconnect(0x98, 'The device was disabled.');
+    await backOff(250);
+    for (let attempt = 0; attempt < 2; attempt++) {
+      await (await hub.channel()).refuse(0x87, 'no');
+      await backOff(30_000);
+    }
+    await welcome();
+    expect(told.slice(2)).toEqual([
+      'waiting revoked',
+      'connecting',
+      'waiting unauthorized',
+      'connecting',
+      'waiting unauthorized',
+      'connecting',
+      'attached',
+    ]);
+  });
+
+  it('does not fight with another of the same id', async () => {
+    void client().open();
+    (await welcome()).disconnect(0x8e, 'A newer connection of the same device took over.');
+    await backOff(30_000);
+    await welcome();
+    expect(told[2]).toBe('waiting taken_over');
+  });
+
+  it('gives up a hub that answers no ping', async () => {
+    void client({ keepaliveSeconds: 10 }).open();
+    const channel = await welcome();
+    await clock.advance(10_000);
+    await channel.take('pingreq');
+    channel.send({ cmd: 'pingresp' });
+    // Whatever is sent after the answer arrives after it.
+    channel.publish('nothing/of/interest');
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    await clock.advance(10_000);
+    await channel.take('pingreq');
+    await clock.advance(9_999);
+    expect(device.state).toBe('attached');
+    await clock.advance(1);
+    await expect.poll(() => device.state).toBe('waiting');
+    expect(told[2]).toBe('waiting keepalive_timeout');
+    await backOff(250);
+    await welcome();
+  });
+
+  it('gives up a hub that breaks the protocol', async () => {
+    void client().open();
+    const channel = await welcome();
+    channel.socket.send(Buffer.from([0x30, 0xff, 0xff, 0xff, 0xff, 0x7f]));
+    await backOff(250);
+    expect(told[2]).toBe('waiting protocol_error');
+    await welcome();
+  });
+});
