@@ -1,0 +1,120 @@
+import { createHmac } from 'node:crypto';
+import { CulvertError } from '@culvert/protocol';
+import { Authenticator } from '../packages/hub/src/auth/authenticate.ts';
+import type { DeviceRecord } from '../packages/hub/src/registry/registry.ts';
+import { fuzzArguments } from './arguments.ts';
+import { Prng } from './prng.ts';
+
+// Fuzzes the verification of SAS tokens: whatever comes, it is refused with an error of the table or it is truly signed.
+// `node --conditions=development fuzz/sas-token.ts [--seed N] [--runs N]`
+
+const NOW = 1_700_000_000;
+const SKEW = 300;
+const HOST = 'hub.example';
+const ALPHABET =
+  "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-:.+%_#*?!(),=@;$'/& \u0000\u00e9\ud800";
+
+/** How a run went: how many tokens were taken, how many refused by which code. */
+export type FuzzCounts = Record<string, number>;
+
+/** A device and its secondary key; the primary is never used, so both are tried each time. */
+function newDevice(random: Prng): DeviceRecord {
+  const [primaryKey, secondaryKey] = [random.bytes(32).toString('base64'), random.bytes(32).toString('base64')];
+  const times = { statusUpdatedAt: 0, createdAt: 0, updatedAt: 0 };
+  return {
+    deviceId: 'd1',
+    generationId: 'g',
+    etag: 'e',
+    status: 'enabled',
+    statusReason: null,
+    primaryKey,
+    secondaryKey,
+    ...times,
+  };
+}
+
+function signed(sr: string, se: string, key: string): string {
+  return createHmac('sha256', Buffer.from(key, 'base64')).update(`${sr}\n${se}`).digest('base64');
+}
+
+/** A well-formed token, its audience and expiry right or nearly so, in one of the spellings clients use. */
+function wellFormed(random: Prng, device: DeviceRecord): string {
+  const plain = random.pick([HOST, `${HOST}/devices`, `${HOST}/devices/d1`, `${HOST}/devices/d2`, `${HOST}.evil`, '']);
+  const sr = random.pick([plain, encodeURIComponent(plain), encodeURIComponent(plain).toLowerCase()]);
+  const se = String(NOW + random.integer(-SKEW - 60, 60));
+  const key = random.pick([device.primaryKey, device.secondaryKey, random.bytes(32).toString('base64')]);
+  const escaped = encodeURIComponent(signed(sr, se, key));
+  const sig = random.pick([escaped, escaped.replace(/%../g, (digits) => digits.toLowerCase())]);
+  const fields = [`sr=${sr}`, `sig=${sig}`, `se=${se}`, ...random.pick([[], ['skn='], ['skn=service']])];
+  fields.sort(() => random.pick([-1, 1]));
+  return `SharedAccessSignature ${fields.join('&')}`;
+}
+
+function mutated(random: Prng, text: string): string {
+  let result = text;
+  for (let count = random.integer(1, 4); count > 0; count--) {
+    const at = random.integer(0, result.length);
+    const put = random.pick([
+      '',
+      random.text(1, ALPHABET),
+      random.text(random.integer(0, 8), ALPHABET),
+      result.slice(at, at + 9),
+    ]);
+    result = result.slice(0, at) + put + result.slice(at + random.integer(0, 3));
+  }
+  return random.chance(0.001) ? result + random.text(5_000, ALPHABET) : result;
+}
+
+/** The rules once more, written another way: what is taken must pass here too. */
+function trulySigned(text: string, device: DeviceRecord): boolean {
+  const field = (name: string) => new RegExp(`[ &]${name}=([^&]*)`).exec(text)?.[1] ?? '';
+  const [sr, se, sig] = [field('sr'), field('se'), decodeURIComponent(field('sig'))];
+  const keys = [device.primaryKey, device.secondaryKey];
+  const path = decodeURIComponent(decodeURIComponent(sr)).toLowerCase().replace(/\/$/, '');
+  return (
+    field('skn') === '' &&
+    keys.some((key) => signed(sr, se, key) === sig) &&
+    Number(se) + SKEW >= NOW &&
+    `${HOST}/devices/d1/`.startsWith(`${path}/`)
+  );
+}
+
+/**
+ * Shows `runs` tokens to an authenticator.
+ * @throws Error, with the token, when one is wrongly taken or refused, or fails in a way the error table does not know
+ */
+export async function fuzzSasTokens(seed: number, runs: number): Promise<FuzzCounts> {
+  const random = new Prng(seed);
+  const device = newDevice(random);
+  const authenticator = new Authenticator({
+    registry: { get: async (id) => (id === device.deviceId ? device : undefined) },
+    policies: { get: async () => undefined },
+    audiences: [HOST],
+    clock: { now: () => NOW * 1000, setTimer: () => ({ cancel() {} }) },
+  });
+  const counts: FuzzCounts = {};
+  for (let run = 0; run < runs; run++) {
+    const clean = wellFormed(random, device);
+    const text = random.chance(0.3) ? clean : mutated(random, clean);
+    let outcome: string;
+    try {
+      await authenticator.authenticateSas(text, { path: 'devices/d1', deviceId: 'd1' });
+      outcome = 'taken';
+      if (!trulySigned(text, device)) throw new Error('It was taken, but is not signed.');
+    } catch (error) {
+      const known = error instanceof CulvertError && ['unauthorized', 'token_expired'].includes(error.code);
+      if (!known) throw new Error(`seed ${seed}, run ${run}: ${JSON.stringify(text)}`, { cause: error });
+      outcome = error.code;
+      if (text === clean && trulySigned(text, device)) {
+        throw new Error(`seed ${seed}, run ${run}, refused: ${JSON.stringify(text)}`, { cause: error });
+      }
+    }
+    counts[outcome] = (counts[outcome] ?? 0) + 1;
+  }
+  return counts;
+}
+
+if (import.meta.main) {
+  const { seed, runs } = fuzzArguments(100_000);
+  console.log(`seed ${seed}:`, await fuzzSasTokens(seed, runs));
+}
