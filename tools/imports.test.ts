@@ -32,13 +32,16 @@ interface SourceFile {
   readonly imports: readonly string[];
 }
 
+function importsOf(text: string): string[] {
+  const statements = /^(?:import|export)\s[^;]*?from '([^']+)'|^import '([^']+)'|\bimport\('([^']+)'\)/gm;
+  return [...text.matchAll(statements)].map((match) => (match[1] ?? match[2] ?? match[3]) as string);
+}
+
 const sources: SourceFile[] = globSync('packages/*/src/**/*.ts', { cwd: root }).map((path) => ({
   path,
   package: path.split('/')[1] as string,
   isTest: path.endsWith('.test.ts'),
-  imports: [...readFileSync(join(root, path), 'utf8').matchAll(/(?:from|import)\s*\(?\s*'([^']+)'/g)].map(
-    (match) => match[1] as string,
-  ),
+  imports: importsOf(readFileSync(join(root, path), 'utf8')),
 }));
 
 const packageOf = (specifier: string) => (specifier === 'culvert' ? 'cli' : /^@culvert\/([^/]+)/.exec(specifier)?.[1]);
