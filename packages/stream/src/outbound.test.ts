@@ -62,7 +62,7 @@ async function connectProxy(status = 200): Promise<TestProxy & { readonly left: 
     asked.push({ target: request.url ?? '', credentials });
     closing.push(() => client.destroy());
     client.on('error', () => {});
-    client.on('close', leave);
+    client.on('end', leave);
     if (status === 0) {
       client.resume();
       return;

@@ -1,16 +1,14 @@
-import type * as https from 'node:https';
-import type { Socket } from 'node:net';
+import * as http from 'node:http';
+import * as https from 'node:https';
+import { isIP, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import * as tls from 'node:tls';
 import { CulvertError } from '@culvert/protocol';
-import { HttpsProxyAgent } from 'https-proxy-agent';
 import { SocksProxyAgent } from 'socks-proxy-agent';
 import { systemClock } from './clock.ts';
 import { abortReason, deadline, linkSignals } from './deadline.ts';
 import { networkError } from './network-error.ts';
 import type { InnerTls } from './outbound.ts';
-
-type TunnelRequest = Parameters<HttpsProxyAgent<string>['connect']>[0];
-type TunnelOptions = Parameters<HttpsProxyAgent<string>['connect']>[1];
 
 /** Milliseconds a proxy may take to open the tunnel: most ways to give a request up do not reach into its agent. */
 const TUNNEL_MS = 10_000;
@@ -20,53 +18,85 @@ export function proxyAgent(proxy: URL, inner: InnerTls): https.Agent {
   return proxy.protocol.startsWith('socks') ? new SocksTunnelAgent(proxy, inner) : new HttpTunnelAgent(proxy, inner);
 }
 
-/**
- * HTTP CONNECT. The library opens the tunnel only: its own TLS inside would forget the extra authority, and the host too, so that a
- * certificate for an address would be compared with `localhost`; and it would pass the proxy's refusal off as the hub's answer.
- */
-class HttpTunnelAgent extends HttpsProxyAgent<string> {
+type Created = (error: Error | null, stream?: Duplex) => void;
+
+/** HTTP CONNECT (RFC 9110 §9.3.6) by Node's own client, which can be given up while the proxy is silent. */
+class HttpTunnelAgent extends https.Agent {
+  readonly #proxy: URL;
   readonly #inner: InnerTls;
-  readonly #toProxy: HttpsProxyAgent<string>['connectOpts'];
-  readonly #name: string;
+  readonly #destroyed = new AbortController();
 
   constructor(proxy: URL, inner: InnerTls) {
-    super(proxy, { keepAlive: true });
+    super({ keepAlive: true });
+    this.#proxy = proxy;
     this.#inner = inner;
-    this.#toProxy = this.connectOpts;
-    this.#name = `The proxy ${proxy.host}`;
   }
 
-  override async connect(request: TunnelRequest, options: TunnelOptions): Promise<Socket> {
-    const limit = deadline(
-      systemClock,
-      TUNNEL_MS,
-      () => new CulvertError('unreachable', `${this.#name} does not answer.`),
+  override createConnection(options: https.RequestOptions, created: Created): undefined {
+    const host = options.host ?? '';
+    this.#open(`${host.includes(':') ? `[${host}]` : host}:${options.port}`).then(
+      (socket) => created(null, secured(socket, host, this.#inner)),
+      created,
     );
-    const given = new AbortController();
-    request.once('abort', () => given.abort());
-    const linked = linkSignals([limit.signal, given.signal]);
-    const { signal } = linked;
-    let status = 0;
-    request.once('proxyConnect', (answer: { statusCode: number }) => {
-      status = answer.statusCode;
-    });
+  }
+
+  override destroy(): void {
+    this.#destroyed.abort();
+    super.destroy();
+  }
+
+  async #open(target: string): Promise<Socket> {
+    const name = `The proxy ${this.#proxy.host}`;
+    const limit = deadline(systemClock, TUNNEL_MS, () => new CulvertError('unreachable', `${name} does not answer.`));
+    const { signal, unlink } = linkSignals([limit.signal, this.#destroyed.signal]);
     try {
-      // Read before the first await inside, so each call has its own signal.
-      const { secureContext } = this.#inner;
-      this.connectOpts = { ...this.#toProxy, ...(secureContext === undefined ? {} : { secureContext }), signal };
-      const socket = await super.connect(request, { ...options, secureEndpoint: false });
-      if (status === 200) return secured(socket, options, this.#inner);
-      socket.destroy();
+      return await this.#connect(target, name, signal);
     } catch (error) {
-      throw signal.aborted ? abortReason(signal) : networkError(error, this.#name);
+      throw signal.aborted ? abortReason(signal) : networkError(error, name);
     } finally {
       limit.cancel();
-      linked.unlink();
+      unlink();
     }
-    throw refusal(this.#name, status, options);
+  }
+
+  /** Without a name of its own Node would ask the proxy for the certificate of the Host header: the hub's. */
+  #tlsToProxy(host: string): https.RequestOptions {
+    const { secureContext } = this.#inner;
+    return { servername: serverName(host), ...(secureContext === undefined ? {} : { secureContext }) };
+  }
+
+  #connect(target: string, name: string, signal: AbortSignal): Promise<Socket> {
+    const { protocol, hostname, port, username, password } = this.#proxy;
+    const credentials = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
+    const headers = {
+      Host: target,
+      ...(credentials === ':' ? {} : { 'Proxy-Authorization': `Basic ${Buffer.from(credentials).toString('base64')}` }),
+    };
+    const host = hostname.replace(/^\[|\]$/g, '');
+    const options = { host, method: 'CONNECT', path: target, headers, signal };
+    const request =
+      protocol === 'https:'
+        ? https.request({ ...options, ...this.#tlsToProxy(host), port: port || 443, agent: false })
+        : http.request({ ...options, port: port || 80, agent: false });
+    return new Promise((resolve, reject) => {
+      request.on('error', reject);
+      request.on('connect', (response, socket) => {
+        if (response.statusCode === 200) {
+          resolve(socket);
+          return;
+        }
+        socket.destroy();
+        reject(refusal(name, response.statusCode ?? 0, target));
+      });
+      request.end();
+    });
   }
 }
 
+type SocksRequest = Parameters<SocksProxyAgent['connect']>[0];
+type SocksOptions = Parameters<SocksProxyAgent['connect']>[1];
+
+/** The library opens the tunnel only: its own TLS inside would forget the host and compare a certificate for an address with `localhost`. */
 class SocksTunnelAgent extends SocksProxyAgent {
   readonly #inner: InnerTls;
   readonly #name: string;
@@ -77,24 +107,29 @@ class SocksTunnelAgent extends SocksProxyAgent {
     this.#name = `The proxy ${proxy.host}`;
   }
 
-  override async connect(request: TunnelRequest, options: TunnelOptions): Promise<Socket> {
+  override async connect(request: SocksRequest, options: SocksOptions): Promise<Socket> {
     try {
       const socket = await super.connect(request, { ...options, secureEndpoint: false });
-      return secured(socket, options, this.#inner);
+      return secured(socket, options.host ?? '', this.#inner);
     } catch (error) {
       throw networkError(error, this.#name);
     }
   }
 }
 
-function secured(socket: Socket, options: TunnelOptions, inner: InnerTls): tls.TLSSocket {
-  return tls.connect({ ALPNProtocols: ['http/1.1'], ...options, ...inner, socket });
+function secured(socket: Socket, host: string, inner: InnerTls): tls.TLSSocket {
+  return tls.connect({ socket, host, ALPNProtocols: ['http/1.1'], servername: serverName(host), ...inner });
 }
 
-function refusal(name: string, status: number, options: TunnelOptions): CulvertError {
+/** What SNI may carry: names, no addresses (RFC 6066 §3). */
+function serverName(host: string): string {
+  return isIP(host) === 0 ? host : '';
+}
+
+function refusal(name: string, status: number, target: string): CulvertError {
   const text =
     status === 407
       ? 'asks for a user name and password, or does not accept the ones given'
-      : `does not connect to ${options.host}:${options.port}`;
+      : `does not connect to ${target}`;
   return new CulvertError('unreachable', `${name} ${text} (HTTP ${status}).`);
 }
