@@ -49,7 +49,6 @@ export class RawWebSocket {
   static async connect(grant: Grant, options: RawWebSocketOptions): Promise<RawWebSocket> {
     const url = new URL(grant.url);
     const socket = connect({ host: url.hostname, port: Number(url.port), ca: options.ca });
-    socket.allowHalfOpen = true;
     const client = new RawWebSocket(socket);
     await once(socket, 'secureConnect');
     const request = options.request ?? upgradeRequest(grant, options.headers);
