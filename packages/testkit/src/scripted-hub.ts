@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
-import type { AddressInfo, Socket } from 'node:net';
+import type { AddressInfo } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { CONTROL_PATH, LIMITS } from '@culvert/protocol';
 import { isGatewayPath } from '@culvert/protocol/grant';
 import { encodePacket, type MqttPacket, PacketReader } from '@culvert/protocol/mqtt';
@@ -105,7 +106,7 @@ export class ScriptedHub {
   /** The CA's certificate, PEM. */
   readonly ca: string;
   readonly #server: Server;
-  readonly #sockets = new Set<Socket>();
+  readonly #sockets = new Set<Duplex>();
   readonly #channels = new Mailbox<ScriptedChannel>();
 
   private constructor(server: Server, ca: string) {
