@@ -1,0 +1,219 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { CulvertError } from '@culvert/protocol';
+import { encodePacket, type MqttPacket, type MqttVersion, PacketReader } from '@culvert/protocol/mqtt';
+import { duplexPair, FakeClock } from '@culvert/testkit';
+import { acceptMqtt } from '../packages/hub/src/control/accept-mqtt.ts';
+import type { ControlChannel, Offer } from '../packages/hub/src/control/control-channel.ts';
+import type { HubEvent } from '../packages/hub/src/observe/events.ts';
+import { fuzzArguments } from './arguments.ts';
+import { Prng } from './prng.ts';
+
+// Fuzzes the MQTT door: whatever a device sends, and however it is cut, the hub answers in well-formed MQTT or closes; every offer
+// settles, every attached device is detached again, and no timer is left behind.
+// `node --conditions=development fuzz/mqtt.ts [--seed N] [--runs N]`
+
+/** How a run went: how often devices were let in, and by which codes connections ended. */
+export type FuzzCounts = Record<string, number>;
+
+const CORPUS = new URL('corpus/mqtt/', import.meta.url);
+
+/** Conversations of real clients, device to hub, as hexadecimal. */
+function readCorpus(): Buffer[] {
+  return readdirSync(CORPUS)
+    .filter((name) => name.endsWith('.hex'))
+    .sort()
+    .map((name) => Buffer.from(readFileSync(new URL(name, CORPUS), 'utf8').replaceAll(/\s/g, ''), 'hex'));
+}
+
+const OFFER: Offer = {
+  streamId: '0123456789abcdef0123456789abcdef',
+  streamName: 'ssh',
+  caller: 'policy:service',
+  grant: { url: 'wss://hub.example:8443/bridges/0123456789abcdef0123456789abcdef/device', token: 'e.y.J' },
+};
+
+const TOPICS = [
+  '$iothub/streams/POST/#',
+  '$iothub/streams/res/200/?$rid=1',
+  '$iothub/streams/res/400/?$rid=2',
+  '$iothub/streams/res/200/?$rid=',
+  '$iothub/streams/res/',
+  'devices/d1/messages/events/',
+  '$share/a/b',
+  '+/#',
+  '',
+];
+
+/** A packet that a codec would write, though not always one that a device may send. */
+function anyPacket(random: Prng, version: MqttVersion): Buffer {
+  const messageId = random.integer(1, 3);
+  const topic = random.pick(TOPICS);
+  const qos = random.pick([0, 1, 2] as const);
+  const packet = random.pick<MqttPacket>([
+    { cmd: 'pingreq' },
+    { cmd: 'pingresp' },
+    { cmd: 'subscribe', messageId, subscriptions: [{ topic: '$iothub/streams/POST/#', qos }] },
+    { cmd: 'subscribe', messageId, subscriptions: new Array(random.integer(1, 70)).fill({ topic: topic || 'a', qos }) },
+    { cmd: 'unsubscribe', messageId, unsubscriptions: [topic || 'a'] },
+    {
+      cmd: 'publish',
+      topic: topic || 'a',
+      qos,
+      messageId,
+      dup: false,
+      retain: random.chance(0.5),
+      payload: random.bytes(random.integer(0, 600)),
+    },
+    { cmd: 'puback', messageId, reasonCode: 0 },
+    { cmd: 'pubrec', messageId, reasonCode: 0 },
+    { cmd: 'connack', sessionPresent: false, returnCode: 0, reasonCode: 0 },
+    { cmd: 'disconnect', reasonCode: 0 },
+  ]);
+  return encodePacket(packet, version);
+}
+
+function mutated(random: Prng, bytes: Buffer): Buffer {
+  let result = bytes;
+  for (let count = random.integer(0, 4); count > 0; count--) {
+    const at = random.integer(0, result.length);
+    const other = random.integer(0, result.length);
+    const put = random.pick<() => Uint8Array>([
+      () => new Uint8Array(0),
+      () => random.bytes(random.integer(1, 4)),
+      () => Buffer.from([0xff, 0xff, 0xff, 0x7f]),
+      () => result.subarray(at, Math.min(result.length, at + 40)),
+    ])();
+    const kept = random.chance(0.5) ? at : other;
+    result = Buffer.concat([result.subarray(0, at), put, result.subarray(Math.max(kept, at))]);
+  }
+  return result;
+}
+
+/** What one device sends: a conversation as it was, changed, or followed by any packets. */
+function conversation(random: Prng, corpus: readonly Buffer[]): Buffer {
+  const base = random.pick(corpus);
+  const version = base.includes(Buffer.from([0x4d, 0x51, 0x54, 0x54, 5])) ? 5 : 4;
+  const more = Array.from({ length: random.integer(0, 6) }, () => anyPacket(random, version));
+  const sane = Buffer.concat([base, ...more]);
+  if (random.chance(0.05)) return random.bytes(random.integer(1, 300));
+  return random.chance(0.4) ? sane : mutated(random, sane);
+}
+
+function* cut(random: Prng, bytes: Buffer): Generator<Buffer> {
+  const longest = random.pick([1, 7, 60, 100_000]);
+  for (let at = 0; at < bytes.length; ) {
+    const size = random.integer(1, longest);
+    yield bytes.subarray(at, at + size);
+    at += size;
+  }
+}
+
+/** One device's life at the door. @throws Error when the hub broke one of its promises */
+async function runCase(random: Prng, corpus: readonly Buffer[], counts: FuzzCounts): Promise<void> {
+  const clock = new FakeClock();
+  const events: HubEvent[] = [];
+  const channels: ControlChannel[] = [];
+  const offers: Promise<string>[] = [];
+  const offer = (channel: ControlChannel): void => {
+    const patience = new AbortController();
+    clock.setTimer(30_000, () => patience.abort(new CulvertError('device_silent')));
+    const code = (error: CulvertError): string => error.code;
+    offers.push(
+      channel.offer(OFFER, patience.signal).then((answer) => (answer.accepted ? 'accepted' : 'rejected'), code),
+    );
+  };
+  const [hubEnd, deviceEnd] = duplexPair();
+  const accepted = acceptMqtt(
+    hubEnd,
+    { remoteAddress: '192.0.2.1', protocol: 'mqtt' },
+    {
+      authenticate: async ({ deviceId }) => {
+        if (random.chance(0.1)) throw new CulvertError('unauthorized');
+        const key = { owner: { kind: 'device', deviceId, generationId: '1' }, keyDigest: '' } as const;
+        const expiresAt = clock.now() + random.pick([20_000, 7_200_000]);
+        return { name: `device:${deviceId}`, permissions: new Set(), deviceId, key, expiresAt };
+      },
+      registrar: { attach: (channel) => channels.push(channel), offersChanged: offer },
+      clock,
+      onEvent: (event) => events.push(event),
+      limits: { authenticateMs: 10_000, maxPacketBytes: 16_384, maxOffers: 4, maxQueuedBytes: 65_536 },
+    },
+  );
+  const said: Buffer[] = [];
+  deviceEnd.on('data', (chunk: Buffer) => said.push(chunk));
+  deviceEnd.on('error', () => {});
+  for (const chunk of cut(random, conversation(random, corpus))) {
+    if (deviceEnd.destroyed || !deviceEnd.writable) break;
+    deviceEnd.write(chunk);
+    if (random.chance(0.2)) await clock.advance(0);
+    if (channels.length > 0 && random.chance(0.02)) await clock.advance(random.pick([1_000, 40_000]));
+  }
+  await clock.advance(0);
+  for (const channel of channels) offer(channel);
+  if (random.chance(0.5)) deviceEnd.destroy();
+  // Expiry, keepalive or the time to authenticate ends whoever still stands.
+  await clock.advance(7_300_000);
+  await accepted;
+  for (const outcome of await Promise.all(offers)) counts[`offer ${outcome}`] = (counts[`offer ${outcome}`] ?? 0) + 1;
+  for (const channel of channels) await channel.closed;
+  await clock.advance(0);
+  check(hubEnd.destroyed, 'the connection is still there');
+  check(clock.timers === 0, `${clock.timers} timers are left`);
+  const kinds = events.map((event) => event.type);
+  const number = (kind: HubEvent['type']) => kinds.filter((each) => each === kind).length;
+  check(number('device-attached') === channels.length, 'an attached device was not told of');
+  check(number('device-detached') === channels.length, 'a detached device was not told of');
+  checkWellFormed(Buffer.concat(said));
+  for (const event of events) {
+    const name = 'error' in event ? `${event.type} ${event.error}` : event.type;
+    counts[name] = (counts[name] ?? 0) + 1;
+  }
+}
+
+function check(condition: boolean, problem: string): void {
+  if (!condition) throw new Error(problem);
+}
+
+/** What the hub said must be MQTT: of the version whose CONNACK has its length, 2 bytes in 3.1.1 and at least 3 in 5. */
+function checkWellFormed(said: Buffer): void {
+  if (said.length === 0) return;
+  check(said[0] === 0x20, 'the hub said something before CONNACK or DISCONNECT');
+  for (const packet of new PacketReader(1_000_000, said[1] === 2 ? 4 : 5).push(said)) {
+    const expected: MqttPacket['cmd'][] = [
+      'connack',
+      'suback',
+      'unsuback',
+      'puback',
+      'publish',
+      'pingresp',
+      'disconnect',
+    ];
+    check(expected.includes(packet.cmd), `the hub sent ${packet.cmd}`);
+  }
+}
+
+/**
+ * Runs `runs` devices.
+ * @throws Error that names the failing case; the same seed fails again
+ */
+export async function fuzzMqtt(seed: number, runs: number): Promise<FuzzCounts> {
+  const corpus = readCorpus();
+  const random = new Prng(seed);
+  const counts: FuzzCounts = {};
+  for (let run = 0; run < runs; run++) {
+    try {
+      await runCase(random.fork(), corpus, counts);
+    } catch (error) {
+      throw new Error(`seed ${seed}, case ${run}: ${error instanceof Error ? error.message : String(error)}`, {
+        cause: error,
+      });
+    }
+  }
+  return counts;
+}
+
+if (import.meta.main) {
+  const { seed, runs } = fuzzArguments(20_000);
+  process.stderr.write(`seed ${seed}, ${runs} runs\n`);
+  process.stdout.write(`${JSON.stringify(await fuzzMqtt(seed, runs), null, 2)}\n`);
+}
