@@ -69,7 +69,7 @@ async function authenticate(
   link: MqttLink,
   deps: MqttDeps,
 ): Promise<{ deviceId: string; principal: Principal } | undefined> {
-  const credentials = await link.credentials;
+  const credentials = await link.credentials();
   if (credentials === undefined) return undefined;
   try {
     return { deviceId: credentials.deviceId, principal: await deps.authenticate(credentials) };

@@ -41,15 +41,13 @@ export class MqttLink {
   readonly #maxQueuedBytes: number;
   readonly #session: HubSession;
   readonly #reader: PacketReader;
-  readonly #authenticate: (credentials: Credentials | undefined) => void;
+  #onCredentials: ((credentials: Credentials | undefined) => void) | undefined;
   #listener: MqttLinkListener | undefined;
   #timer: Timer | undefined;
   #timerDue = Number.POSITIVE_INFINITY;
   /** Writes not yet taken by the layer below. */
   #unflushed = 0;
   #endedWith: CulvertError | undefined;
-  /** What the device says who it is; undefined when the connection ended before it did. */
-  readonly credentials: Promise<Credentials | undefined>;
 
   constructor(connection: Duplex, options: { protocol: ControlProtocol; clock: Clock; limits: MqttLimits }) {
     const { clock, limits, protocol } = options;
@@ -59,17 +57,20 @@ export class MqttLink {
     this.#maxQueuedBytes = limits.maxQueuedBytes;
     this.#session = new HubSession({ now: clock.now(), ...limits });
     this.#reader = new PacketReader(limits.maxPacketBytes);
-    let authenticate: (credentials: Credentials | undefined) => void = () => {};
-    this.credentials = new Promise((resolve) => {
-      authenticate = resolve;
-    });
-    this.#authenticate = authenticate;
     connection.on('data', this.#onData);
     connection.on('end', this.#onEnd);
     connection.on('error', this.#onError);
     connection.on('close', this.#onClose);
     if (connection.destroyed) this.#onClose();
     else this.#arm();
+  }
+
+  /** Who the device says it is; undefined when the connection ends before it does. To be called once: they are not kept. */
+  credentials(): Promise<Credentials | undefined> {
+    if (this.#endedWith !== undefined) return Promise.resolve(undefined);
+    return new Promise((resolve) => {
+      this.#onCredentials = resolve;
+    });
   }
 
   /** Why the link ended; undefined while it lives. */
@@ -155,7 +156,7 @@ export class MqttLink {
       case 'authenticate':
         // Nothing more is read until the device is let in, so a stranger can make the hub hold one chunk at most.
         this.#connection.pause();
-        this.#authenticate(effect.credentials);
+        this.#credentialsCame(effect.credentials);
         return;
       case 'offers-changed':
         this.#listener?.offersChanged();
@@ -166,6 +167,11 @@ export class MqttLink {
       case 'end':
         this.#end(effect.error);
     }
+  }
+
+  #credentialsCame(credentials: Credentials | undefined): void {
+    this.#onCredentials?.(credentials);
+    this.#onCredentials = undefined;
   }
 
   #write(bytes: Buffer): void {
@@ -190,7 +196,7 @@ export class MqttLink {
     this.#timer?.cancel();
     const connection = this.#connection;
     connection.off('data', this.#onData);
-    this.#authenticate(undefined);
+    this.#credentialsCame(undefined);
     this.#listener?.ended(error);
     if (connection.destroyed) return;
     connection.resume();

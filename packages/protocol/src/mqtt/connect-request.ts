@@ -21,10 +21,9 @@ export interface Credentials {
   readonly password: string | undefined;
 }
 
-/** What a device's CONNECT asks for. */
-export interface ConnectRequest {
+/** What a device's CONNECT asks of the connection. */
+export interface ConnectTerms {
   readonly version: MqttVersion;
-  readonly credentials: Credentials;
   /** Milliseconds of silence after which the device is gone: 1.5 times its keepalive (MQTT 3.1.1 §3.1.2.10). */
   readonly silenceMs: number;
   /** Whether the device asked for no keepalive or a longer one than {@link MAX_KEEPALIVE_SECONDS}; MQTT 5 can be told. */
@@ -36,7 +35,7 @@ export interface ConnectRequest {
 }
 
 /** @throws CulvertError with which the connection is to be refused */
-export function parseConnect(packet: IConnectPacket): ConnectRequest {
+export function parseConnect(packet: IConnectPacket): { terms: ConnectTerms; credentials: Credentials } {
   const version = packet.protocolVersion;
   if (version !== 4 && version !== 5) throw new CulvertError('protocol_unsupported');
   const { properties, will } = packet;
@@ -46,14 +45,14 @@ export function parseConnect(packet: IConnectPacket): ConnectRequest {
   if (version === 5 && will?.qos === 2) throw new CulvertError('qos_unsupported', 'A will of QoS 2 is not supported.');
   const keepalive = packet.keepalive ?? 0;
   const capped = keepalive === 0 || keepalive > MAX_KEEPALIVE_SECONDS;
-  return {
+  const terms: ConnectTerms = {
     version,
-    credentials: parseCredentials(packet),
     silenceMs: capped ? MAX_SILENCE_MS : keepalive * 1500,
     capsKeepalive: capped,
     maxPacketBytes: positive(properties?.maximumPacketSize, 'Maximum Packet Size') ?? Number.POSITIVE_INFINITY,
     receiveMaximum: positive(properties?.receiveMaximum, 'Receive Maximum') ?? 65_535,
   };
+  return { terms, credentials: parseCredentials(packet) };
 }
 
 /** A property that is a protocol error when zero or given twice (MQTT 5 §3.1.2.11). */

@@ -4,7 +4,7 @@ import { LIMITS } from '../limits.ts';
 import { formatOfferTopic, OFFER_PROPERTIES } from '../topics.ts';
 import { cutUtf8 } from '../utf8.ts';
 import type { IConnackPacket, IPublishPacket, MqttPacket, MqttVersion } from './codec.ts';
-import { type ConnectRequest, MAX_KEEPALIVE_SECONDS } from './connect-request.ts';
+import { type ConnectTerms, MAX_KEEPALIVE_SECONDS } from './connect-request.ts';
 import { connackReason, disconnectReason } from './reason-codes.ts';
 
 /** A stream request as the hub makes it over MQTT. */
@@ -19,10 +19,7 @@ export interface HubOffer {
 }
 
 /** What the CONNACK of MQTT 5 tells of the hub (§3.2.2.3): what is not announced would be taken for available. */
-export function announcements(
-  request: ConnectRequest,
-  maxPacketBytes: number,
-): NonNullable<IConnackPacket['properties']> {
+export function announcements(terms: ConnectTerms, maxPacketBytes: number): NonNullable<IConnackPacket['properties']> {
   return {
     sessionExpiryInterval: 0,
     maximumQoS: 1,
@@ -32,7 +29,7 @@ export function announcements(
     wildcardSubscriptionAvailable: true,
     subscriptionIdentifiersAvailable: false,
     sharedSubscriptionAvailable: false,
-    ...(request.capsKeepalive ? { serverKeepAlive: MAX_KEEPALIVE_SECONDS } : {}),
+    ...(terms.capsKeepalive ? { serverKeepAlive: MAX_KEEPALIVE_SECONDS } : {}),
   };
 }
 

@@ -9,7 +9,7 @@ import {
   type MqttPacket,
   type MqttVersion,
 } from './codec.ts';
-import { type ConnectRequest, type Credentials, parseConnect } from './connect-request.ts';
+import { type ConnectTerms, type Credentials, parseConnect } from './connect-request.ts';
 import { announcements, farewell, type HubOffer, offerPublication, refusal, rejectReason } from './hub-packets.ts';
 import { OfferBook } from './offer-book.ts';
 import { Subscriptions } from './subscriptions.ts';
@@ -48,10 +48,10 @@ const NO_MATCHING_SUBSCRIBERS = 0x10;
 
 type State =
   | { readonly name: 'awaiting-connect' }
-  | { readonly name: 'authenticating'; readonly request: ConnectRequest; readonly held: MqttPacket[] }
+  | { readonly name: 'authenticating'; readonly terms: ConnectTerms; readonly held: MqttPacket[] }
   | {
       readonly name: 'open';
-      readonly request: ConnectRequest;
+      readonly terms: ConnectTerms;
       readonly offers: OfferBook;
       readonly subscriptions: Subscriptions;
       readonly expiresAt: number;
@@ -92,7 +92,7 @@ export class HubSession {
     const state = this.#state;
     if (state.name === 'ended') return undefined;
     if (state.name !== 'open') return this.#options.now + this.#options.authenticateMs;
-    return Math.min(state.heardAt + state.request.silenceMs, state.expiresAt);
+    return Math.min(state.heardAt + state.terms.silenceMs, state.expiresAt);
   }
 
   /** Time has passed. */
@@ -131,15 +131,15 @@ export class HubSession {
   accept(now: number, expiresAt: number): HubEffect[] {
     const state = this.#state;
     if (state.name !== 'authenticating') return [];
-    const { request, held } = state;
+    const { terms, held } = state;
     const { maxOffers } = this.#options;
     this.#state = {
       name: 'open',
-      request,
+      terms,
       held,
       expiresAt,
       heardAt: now,
-      offers: new OfferBook({ maxOffers, receiveMaximum: request.receiveMaximum }),
+      offers: new OfferBook({ maxOffers, receiveMaximum: terms.receiveMaximum }),
       subscriptions: new Subscriptions(),
     };
     return this.#send({
@@ -148,7 +148,7 @@ export class HubSession {
       reasonCode: 0,
       // Sessions are not kept: what a device subscribes to lives as long as its connection.
       sessionPresent: false,
-      ...(this.#version === 5 ? { properties: announcements(request, this.#options.maxPacketBytes) } : {}),
+      ...(this.#version === 5 ? { properties: announcements(terms, this.#options.maxPacketBytes) } : {}),
     });
   }
 
@@ -211,9 +211,10 @@ export class HubSession {
   #connect(packet: IConnectPacket): HubEffect[] {
     this.#version = packet.protocolVersion === 5 ? 5 : 4;
     try {
-      const request = parseConnect(packet);
-      this.#state = { name: 'authenticating', request, held: [] };
-      return [{ kind: 'authenticate', credentials: request.credentials }];
+      // The password goes to whoever verifies it and is not kept.
+      const { terms, credentials } = parseConnect(packet);
+      this.#state = { name: 'authenticating', terms, held: [] };
+      return [{ kind: 'authenticate', credentials }];
     } catch (reason) {
       const error = CulvertError.from(reason, 'protocol_error');
       return this.#ended(error, this.#send(refusal(error, this.#version)));
@@ -312,7 +313,7 @@ export class HubSession {
    */
   #fit<T extends MqttPacket>(packet: T): T | undefined {
     const state = this.#state;
-    const max = state.name === 'open' || state.name === 'authenticating' ? state.request.maxPacketBytes : Infinity;
+    const max = state.name === 'open' || state.name === 'authenticating' ? state.terms.maxPacketBytes : Infinity;
     if (max === Number.POSITIVE_INFINITY || encodePacket(packet, this.#version).length <= max) return packet;
     const { properties: _left, ...bare } = packet as T & { properties?: unknown };
     const smaller = bare as T;
