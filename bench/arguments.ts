@@ -1,0 +1,94 @@
+import { parseArgs } from 'node:util';
+import { BASELINE, PEERS } from './peers/index.ts';
+import type { Peer } from './peers/peer.ts';
+import { SCENARIOS } from './scenarios/index.ts';
+import type { Scenario } from './scenarios/scenario.ts';
+
+export interface BenchArguments {
+  readonly scenarios: readonly Scenario[];
+  readonly peers: readonly Peer[];
+  /** The peer that ratios are told against, when it runs. */
+  readonly baseline: string;
+  readonly rounds: number;
+  readonly bytes: number;
+  readonly output: 'json' | 'table';
+}
+
+/** Counted rounds unless told otherwise: the fewest whose median one disturbed round, or two, cannot move far. */
+const ROUNDS = 5;
+/** Bytes of a transfer unless told otherwise: one to two seconds of the tunnels compared. */
+const BYTES = 256 * 2 ** 20;
+/** The most of either: beyond, a slip of the finger would take days. */
+const MOST_ROUNDS = 1_000;
+const MOST_BYTES = 2 ** 40;
+
+export const USAGE = `npm run bench -- [SCENARIO...] [options]
+
+scenarios: ${SCENARIOS.map((scenario) => scenario.name).join(', ')} (default: all)
+  --peers a,b          of ${PEERS.map((peer) => peer.name).join(', ')} (default: all)
+  --baseline NAME      peer that ratios are told against (default: ${BASELINE})
+  --rounds N           counted rounds (default: ${ROUNDS})
+  --bytes N            bytes of one transfer (default: ${BYTES})
+  --output json|table  what goes to standard output (default: table)
+`;
+
+/** What is wrong with the command line. */
+export class UsageError extends Error {}
+
+/**
+ * Reads the command line.
+ * @returns `undefined` when help was asked for
+ * @throws UsageError
+ */
+export function benchArguments(args: readonly string[]): BenchArguments | undefined {
+  const { values, positionals } = parse(args);
+  if (values.help) return undefined;
+  const { output } = values;
+  if (output !== 'json' && output !== 'table') throw new UsageError('--output is json or table');
+  const peers = values.peers?.split(',') ?? PEERS.map((peer) => peer.name);
+  return {
+    scenarios: positionals.length === 0 ? SCENARIOS : named(SCENARIOS, positionals, 'scenario'),
+    peers: named(PEERS, peers, 'peer'),
+    baseline: named(PEERS, [values.baseline], 'peer')[0]?.name ?? BASELINE,
+    rounds: whole('--rounds', values.rounds, MOST_ROUNDS),
+    bytes: whole('--bytes', values.bytes, MOST_BYTES),
+    output,
+  };
+}
+
+function parse(args: readonly string[]) {
+  try {
+    return parseArgs({
+      args: [...args],
+      allowPositionals: true,
+      options: {
+        peers: { type: 'string' },
+        baseline: { type: 'string', default: BASELINE },
+        rounds: { type: 'string', default: String(ROUNDS) },
+        bytes: { type: 'string', default: String(BYTES) },
+        output: { type: 'string', default: 'table' },
+        help: { type: 'boolean', default: false },
+      },
+    });
+  } catch (error) {
+    throw new UsageError(error instanceof Error ? error.message : String(error));
+  }
+}
+
+/** In the order of `all`, whatever order they were named in. */
+function named<T extends { readonly name: string }>(all: readonly T[], names: readonly string[], what: string): T[] {
+  for (const name of names) {
+    if (!all.some((one) => one.name === name)) {
+      throw new UsageError(`there is no ${what} '${name}': there is ${all.map((one) => one.name).join(', ')}`);
+    }
+  }
+  return all.filter((one) => names.includes(one.name));
+}
+
+function whole(option: string, text: string, most: number): number {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value) || value < 1 || value > most) {
+    throw new UsageError(`${option} is a whole number from 1 to ${most}`);
+  }
+  return value;
+}

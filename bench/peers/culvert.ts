@@ -1,0 +1,88 @@
+import { existsSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { Child, type CommandLine, run } from '../processes/child.ts';
+import type { Address } from '../traffic/connection.ts';
+import { freePort } from './free-port.ts';
+import type { Peer, RunningPeer } from './peer.ts';
+
+const HOST = '127.0.0.1';
+const DEVICE = 'bench';
+const SERVICE = 'target';
+const BIN = resolve(import.meta.dirname, '../../packages/cli/bin/culvert.js');
+
+/** Arguments for every `node` of Culvert, such as `--cpu-prof`, from the environment. */
+const nodeArguments = (): string[] => (process.env['BENCH_NODE_ARGUMENTS'] ?? '').split(' ').filter(Boolean);
+
+const culvertLine = (args: readonly string[], env: Record<string, string> = {}): CommandLine => ({
+  command: process.execPath,
+  args: [...nodeArguments(), BIN, ...args],
+  env,
+});
+
+/** Culvert as users run it: hub, agent and connect, each a process of the built command line. */
+export const culvert: Peer = {
+  name: 'culvert',
+  title: 'culvert hub, culvert agent and culvert connect',
+  missing: () => (existsSync(BIN) ? undefined : 'the culvert command is not built: run tsc -b'),
+  start: startCulvert,
+};
+
+async function startCulvert(target: Address, workspace: string): Promise<RunningPeer> {
+  const children: Child[] = [];
+  const start = (line: CommandLine): Child => {
+    const child = new Child(line).readOutput();
+    children.unshift(child);
+    return child;
+  };
+  try {
+    const dataDirectory = join(workspace, 'data');
+    const access = ['--data-dir', dataDirectory];
+    const port = await freePort();
+    const at = `${HOST}:${port}`;
+    const hub = start(
+      culvertLine(['hub', ...access, '--listen', at, '--advertise', at, '--admin-listen', `${HOST}:0`]),
+    );
+    await hub.ready(/hub-started|listening/);
+    const created = await run(culvertLine(['device', 'create', DEVICE, '--output', 'json', ...access]));
+    const agent = start(
+      culvertLine(['agent', '--service', `${SERVICE}=${target.host}:${target.port}`], {
+        CULVERT_DEVICE_CONNECTION_STRING: connectionString(created),
+        CULVERT_CA_FILE: join(dataDirectory, 'ca.pem'),
+      }),
+    );
+    await agent.ready(/attached to the hub/);
+    const listening = new RegExp(`${SERVICE}.*${HOST}:(\\d+)`);
+    const listen = culvertLine(['connect', DEVICE, `${SERVICE}=${HOST}:0`, ...access]);
+    const connect = start(listen);
+    const entry = { host: HOST, port: Number((await connect.ready(listening))[1]) };
+    return {
+      version: `culvert ${(await run(culvertLine(['--version']))).trim()}`,
+      entry,
+      processes: [
+        { role: 'hub', pid: hub.pid },
+        { role: 'agent', pid: agent.pid },
+        { role: 'connect', pid: connect.pid },
+      ],
+      launches: {
+        floor: { command: process.execPath, args: ['-e', '0'] },
+        version: culvertLine(['--version']),
+        listen: { ...listen, listening },
+        stdio: culvertLine(['connect', DEVICE, SERVICE, '--stdio', ...access]),
+      },
+      stop: async () => {
+        for (const child of children) await child.stop();
+      },
+    };
+  } catch (error) {
+    for (const child of children) await child.stop();
+    throw error;
+  }
+}
+
+function connectionString(json: string): string {
+  const device: unknown = JSON.parse(json.slice(json.indexOf('{'), json.lastIndexOf('}') + 1));
+  if (typeof device === 'object' && device !== null && 'connectionString' in device) {
+    return String(device.connectionString);
+  }
+  throw new Error(`culvert device create printed no connection string`);
+}

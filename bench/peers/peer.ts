@@ -1,0 +1,46 @@
+import type { CommandLine } from '../processes/child.ts';
+import type { Address } from '../traffic/connection.ts';
+
+/** One of the ways of carrying TCP that are compared. */
+export interface Peer {
+  readonly name: string;
+  /** What it is, in one line. */
+  readonly title: string;
+  /** Why it cannot run on this machine, in plain words; `undefined` when it can. */
+  missing(): string | undefined;
+  /**
+   * Starts everything that carries connections to the target.
+   * @param workspace an empty directory of its own, removed after the run
+   */
+  start(target: Address, workspace: string): Promise<RunningPeer>;
+}
+
+/** A process of a peer; what it starts counts as its own. */
+export interface PeerProcess {
+  readonly role: string;
+  readonly pid: number;
+}
+
+export interface RunningPeer {
+  /** Of the programs, as they tell it. */
+  readonly version: string;
+  /** Where to connect to reach the target. */
+  readonly entry: Address;
+  readonly processes: readonly PeerProcess[];
+  /** What the scenario `start` starts anew beside what is running; absent when there is nothing to start. */
+  readonly launches?: Launches;
+  /** Ends every process; resolves when they are gone. */
+  stop(): Promise<void>;
+}
+
+/** Programs of the service's end, as a user starts them. */
+export interface Launches {
+  /** Does nothing but come up and end: the floor under everything else. */
+  readonly floor?: CommandLine;
+  /** Prints the version. */
+  readonly version: CommandLine;
+  /** The service-local proxy, and what it prints once it listens. */
+  readonly listen: CommandLine & { readonly listening: RegExp };
+  /** Carries its standard input and output to the target, as for ssh's ProxyCommand. */
+  readonly stdio: CommandLine;
+}

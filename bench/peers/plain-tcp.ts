@@ -1,0 +1,16 @@
+import { release, type } from 'node:os';
+import type { Address } from '../traffic/connection.ts';
+import type { Peer, RunningPeer } from './peer.ts';
+
+/** Nothing in between: what the machine, the driver and the target can do by themselves. */
+export const plainTcp: Peer = {
+  name: 'plain-tcp',
+  title: 'a TCP connection from the driver to the target, nothing in between',
+  missing: () => undefined,
+  start: async (target: Address): Promise<RunningPeer> => ({
+    version: `${type()} ${release()}`,
+    entry: target,
+    processes: [],
+    stop: async () => undefined,
+  }),
+};

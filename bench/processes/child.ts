@@ -1,0 +1,119 @@
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
+
+/** A program to start. */
+export interface CommandLine {
+  readonly command: string;
+  readonly args: readonly string[];
+  /** Added to the bench's own environment. */
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/** Milliseconds a program has to say that it is ready. */
+const READY_MS = 20_000;
+/** Milliseconds a program has to end when asked to, before it is killed. */
+const STOP_MS = 5_000;
+/** Characters of output kept for the message about a program that failed. */
+const KEPT_CHARACTERS = 4_000;
+
+/** A running program of the bench: its output is watched for lines that say it is ready, and kept for when it fails. */
+export class Child {
+  readonly pid: number;
+  readonly process: ChildProcessWithoutNullStreams;
+  readonly #exited: Promise<void>;
+  readonly #title: string;
+  #output = '';
+  #onOutput: () => void = () => undefined;
+
+  constructor(line: CommandLine) {
+    this.#title = `${line.command} ${line.args.slice(0, 2).join(' ')}`.trim();
+    this.process = spawn(line.command, line.args, { env: { ...process.env, ...line.env } });
+    this.#exited = new Promise((resolve) => {
+      this.process.once('close', () => resolve());
+      this.process.once('error', (error) => {
+        this.#append(error.message);
+        resolve();
+      });
+    });
+    this.process.stdin.on('error', () => undefined);
+    this.process.stderr.setEncoding('utf8').on('data', (text: string) => this.#append(text));
+    this.pid = this.process.pid ?? 0;
+  }
+
+  /** Reads standard output as text, for {@link ready}. Otherwise it is left to the caller, as bytes. */
+  readOutput(): this {
+    this.process.stdout.setEncoding('utf8').on('data', (text: string) => this.#append(text));
+    return this;
+  }
+
+  /**
+   * Resolves with the first match of `pattern` in what the program has printed so far or prints later.
+   * @throws Error with its output when it ends or {@link READY_MS} pass before
+   */
+  ready(pattern: RegExp): Promise<RegExpExecArray> {
+    return this.#before(`did not print ${pattern}`, (resolve) => {
+      this.#onOutput = () => {
+        const match = pattern.exec(this.#output);
+        if (match !== null) resolve(match);
+      };
+      this.#onOutput();
+    });
+  }
+
+  /**
+   * The first bytes on standard output, for a program whose output is data.
+   * @throws Error with its messages when it ends or {@link READY_MS} pass before
+   */
+  firstOutput(): Promise<Buffer> {
+    return this.#before('did not print anything', (resolve) => {
+      this.process.stdout.once('data', resolve);
+    });
+  }
+
+  /**
+   * Resolves when the program has ended with exit code 0.
+   * @throws Error with its output when it failed
+   */
+  async succeeded(): Promise<string> {
+    await this.#exited;
+    if (this.process.exitCode !== 0) throw this.#failure(`ended with ${this.process.exitCode ?? 'a signal'}`);
+    return this.#output;
+  }
+
+  /** Asks the program to end; kills it when it does not. */
+  async stop(): Promise<void> {
+    this.process.kill('SIGTERM');
+    const timer = setTimeout(() => this.process.kill('SIGKILL'), STOP_MS);
+    await this.#exited;
+    clearTimeout(timer);
+  }
+
+  async #before<T>(missing: string, wait: (resolve: (value: T) => void) => void): Promise<T> {
+    let timer: NodeJS.Timeout | undefined;
+    try {
+      return await new Promise<T>((resolve, reject) => {
+        timer = setTimeout(() => reject(this.#failure(`${missing} in ${READY_MS / 1000} s`)), READY_MS);
+        void this.#exited.then(() => reject(this.#failure('ended')));
+        wait(resolve);
+      });
+    } finally {
+      clearTimeout(timer);
+      this.#onOutput = () => undefined;
+    }
+  }
+
+  #append(text: string): void {
+    this.#output = (this.#output + text).slice(-KEPT_CHARACTERS);
+    this.#onOutput();
+  }
+
+  #failure(what: string): Error {
+    return new Error(`${this.#title} ${what}:\n${this.#output.trim()}`);
+  }
+}
+
+/** Runs a program to its end and returns what it printed on both outputs. */
+export function run(line: CommandLine): Promise<string> {
+  const child = new Child(line).readOutput();
+  child.process.stdin.end();
+  return child.succeeded();
+}

@@ -1,0 +1,57 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { type ProcessStat, parseBusySeconds, parsePeakBytes, parseStat, processTree } from './proc-format.ts';
+
+/** What a program has used since it was started, by the operating system's account. */
+export interface Usage {
+  /** Seconds of processor time, to 10 ms. */
+  readonly cpuSeconds: number;
+  /** Bytes of peak resident memory; of several processes the sum, in which pages that they share count more than once. */
+  readonly peakBytes: number;
+}
+
+/** The usage of a process and of everything that it started. */
+export function treeUsage(pid: number): Usage {
+  const tree = processTree(pid, allProcesses());
+  if (tree.length === 0) throw new Error(`process ${pid} has ended`);
+  return {
+    cpuSeconds: tree.reduce((sum, stat) => sum + stat.ownSeconds + stat.reapedSeconds, 0),
+    peakBytes: tree.reduce((sum, stat) => sum + parsePeakBytes(procFile(stat.pid, 'status') ?? ''), 0),
+  };
+}
+
+/** The usage of one process alone: for the bench itself, whose children are accounted for by themselves. */
+export function ownUsage(pid: number): Usage {
+  const stat = procFile(pid, 'stat');
+  if (stat === undefined) throw new Error(`process ${pid} has ended`);
+  return { cpuSeconds: parseStat(stat).ownSeconds, peakBytes: parsePeakBytes(procFile(pid, 'status') ?? '') };
+}
+
+/**
+ * Starts watching what programs other than the bench and what it started use of the processors.
+ * @returns a function that tells it so far, in processors: 0.5 is half of one, all the time
+ */
+export function watchOthers(): () => number {
+  const others = (): number => parseBusySeconds(readFileSync('/proc/stat', 'utf8')) - treeUsage(process.pid).cpuSeconds;
+  const from = performance.now();
+  const before = others();
+  return () => Math.max(0, others() - before) / ((performance.now() - from) / 1000);
+}
+
+function allProcesses(): ProcessStat[] {
+  return readdirSync('/proc').flatMap((name) => {
+    if (!/^\d+$/.test(name)) return [];
+    const text = procFile(Number(name), 'stat');
+    return text === undefined ? [] : [parseStat(text)];
+  });
+}
+
+/** A process may end between being listed and being read: it then has no file, or an empty one. */
+function procFile(pid: number, file: 'stat' | 'status'): string | undefined {
+  try {
+    return readFileSync(`/proc/${pid}/${file}`, 'utf8') || undefined;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'ESRCH') return undefined;
+    throw error;
+  }
+}

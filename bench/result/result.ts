@@ -1,0 +1,70 @@
+import type { Metric } from '../scenarios/scenario.ts';
+import type { Spread } from '../statistics.ts';
+
+/** The version of the result's form: raised when a reader of the old one would misread the new one. */
+export const RESULT_VERSION = 1;
+
+/** One run of the bench, as it is written to `bench/results/`; README.md describes every field. */
+export interface BenchResult {
+  readonly version: typeof RESULT_VERSION;
+  /** ISO 8601, UTC. */
+  readonly startedAt: string;
+  readonly machine: Machine;
+  readonly options: { readonly rounds: number; readonly bytes: number; readonly baseline: string };
+  readonly scenarios: readonly ScenarioResult[];
+  /** Peers that were asked for and cannot run here, and why. */
+  readonly missing: readonly { readonly peer: string; readonly reason: string }[];
+}
+
+/** The machine in general terms; load is the operating system's average over a minute, at the start. */
+export interface Machine {
+  readonly platform: string;
+  readonly processor: string;
+  readonly cores: number;
+  readonly memoryBytes: number;
+  readonly load: number;
+  readonly node: string;
+}
+
+export interface ScenarioResult {
+  readonly name: string;
+  readonly title: string;
+  readonly metrics: readonly Metric[];
+  readonly workUnit: string;
+  /** What other programs used of the machine during the rounds, in processors: how far to trust the wall-clock figures. */
+  readonly othersProcessors: number;
+  readonly peers: readonly PeerResult[];
+}
+
+export interface PeerResult {
+  readonly name: string;
+  /** Of its programs, as they tell it; empty when it did not start. */
+  readonly version: string;
+  readonly metrics: Readonly<Record<string, MetricResult>>;
+  /** Units of work in all counted rounds together. */
+  readonly work: number;
+  readonly processes: readonly ProcessResult[];
+  readonly failures: readonly Failure[];
+}
+
+/** A measurement that could not be made, or whose bytes were wrong. */
+export interface Failure {
+  readonly when: 'start' | 'warm-up' | `round ${number}`;
+  readonly message: string;
+}
+
+export interface MetricResult extends Spread {
+  /** The median of the ratios to the baseline, round by round. */
+  readonly ratio?: number;
+  /** By round; `null` where the round failed. */
+  readonly values: readonly (number | null)[];
+}
+
+export interface ProcessResult {
+  /** The peer's own name for it; `driver` and `target` are the bench's, the same for every peer. */
+  readonly role: string;
+  /** Seconds of processor time in all counted rounds together. */
+  readonly cpuSeconds: number;
+  /** Bytes of peak resident memory since its start; absent for driver and target, which serve all peers in turn. */
+  readonly peakBytes?: number;
+}

@@ -1,0 +1,46 @@
+import type { RunningPeer } from '../peers/peer.ts';
+
+/** A figure that a scenario measures. */
+export interface Metric {
+  readonly name: string;
+  readonly unit: string;
+  readonly better: 'higher' | 'lower';
+  /**
+   * The metric that this one is derived from: what the peer's value is above that of the plain connection in the same round.
+   * The scenario does not measure it.
+   */
+  readonly addedTo?: string;
+}
+
+/** What the command line says about how much to do. */
+export interface Amounts {
+  /** Bytes of one transfer. */
+  readonly bytes: number;
+}
+
+/** One measurement of a running peer. */
+export interface Measurement {
+  /** By the metric's name; a metric that the peer cannot have is absent. */
+  readonly values: Readonly<Record<string, number>>;
+  /** Units of work done, for the cost of each: see {@link Scenario.workUnit}. */
+  readonly work: number;
+}
+
+/** Something users do, measured in the same way for every peer. */
+export interface Scenario {
+  readonly name: string;
+  /** What is done, in one line. */
+  readonly title: (amounts: Amounts) => string;
+  readonly metrics: readonly Metric[];
+  /** What processor time is told per: `GB`, `connection` and so on. */
+  readonly workUnit: string;
+  /** Whether the scenario has anything to measure in this peer. */
+  applies(peer: RunningPeer): boolean;
+  /** Brings caches, compilers and windows to where they stay. Nothing of it is counted. */
+  warmUp(peer: RunningPeer, amounts: Amounts): Promise<void>;
+  /**
+   * @param cpuSeconds processor time that the peer's processes have used so far
+   * @throws Error when bytes were wrong, missing or late: the sample then counts as failed
+   */
+  measure(peer: RunningPeer, amounts: Amounts, cpuSeconds: () => number): Promise<Measurement>;
+}

@@ -1,0 +1,61 @@
+import { once } from 'node:events';
+import { createServer, type Server, type Socket } from 'node:net';
+import { matchesPattern, patternAt } from './pattern.ts';
+import { decodeRequest, REQUEST_BYTES, type Request, UPLOAD_OFFSET } from './request.ts';
+
+/** The program on the device that everything is carried to: sends, checks and echoes bytes as each request asks. */
+export function createTarget(): Server {
+  return createServer({ noDelay: true }, (socket) => {
+    // A driver or tunnel that breaks off is that sample's failure, told by the driver.
+    socket.on('error', () => socket.destroy());
+    serve(socket);
+  });
+}
+
+function serve(socket: Socket): void {
+  const header = Buffer.alloc(REQUEST_BYTES);
+  let filled = 0;
+  let request: Request | undefined;
+  let received = 0;
+  let intact = true;
+
+  const begin = (): void => {
+    request = decodeRequest(header);
+    filled = received = 0;
+    intact = true;
+    if (request.operation === 'D') void send(socket, request.length);
+    if (request.operation === 'D' || request.length === 0) request = undefined;
+  };
+  const take = (piece: Buffer, { operation, length }: Request): void => {
+    if (operation === 'E') socket.write(piece);
+    else intact &&= matchesPattern(piece, UPLOAD_OFFSET + received);
+    received += piece.length;
+    if (received < length) return;
+    if (operation === 'U') socket.write(Buffer.of(intact ? 1 : 0));
+    request = undefined;
+  };
+
+  socket.on('data', (chunk: Buffer) => {
+    for (let at = 0; at < chunk.length; ) {
+      if (request === undefined) {
+        const copied = chunk.copy(header, filled, at);
+        filled += copied;
+        at += copied;
+        if (filled === REQUEST_BYTES) begin();
+      } else {
+        const piece = chunk.subarray(at, at + request.length - received);
+        at += piece.length;
+        take(piece, request);
+      }
+    }
+  });
+}
+
+/** Sends the pattern as fast as the socket takes it. */
+async function send(socket: Socket, length: number): Promise<void> {
+  for (let sent = 0; sent < length && !socket.destroyed; ) {
+    const piece = patternAt(sent, length - sent);
+    sent += piece.length;
+    if (!socket.write(piece)) await Promise.race([once(socket, 'drain'), once(socket, 'close')]);
+  }
+}
