@@ -67,7 +67,8 @@ async function lost(acknowledged: readonly string[]): Promise<string[]> {
   return acknowledged.filter((id) => !kept.has(id));
 }
 
-describe('a hub that dies or runs out of disk', () => {
+// Three hubs and as many re-openings: a busy machine takes its time.
+describe('a hub that dies or runs out of disk', { timeout: 60_000 }, () => {
   it('loses nothing it has acknowledged to kill -9 amid writes, time after time', async () => {
     const acknowledged: string[] = [];
     for (const [round, enough] of [100, 700, 1_500].entries()) {
