@@ -3,9 +3,11 @@ import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { CulvertError } from '@culvert/protocol';
-import { duplexPair as connectedPair, FakeClock } from '@culvert/testkit';
+import { duplexPair as connectedPair, FakeClock, testCertificate, tlsWebSocketServer } from '@culvert/testkit';
 import { afterEach, describe, expect, it } from 'vitest';
+import { dialDuplex } from './dial.ts';
 import { splice } from './splice.ts';
+import { webSocketDuplex } from './websocket-duplex.ts';
 
 const cleanUp: (() => void)[] = [];
 afterEach(() => {
@@ -100,6 +102,28 @@ describe('splice', () => {
     right.end(Buffer.alloc(3_000_000));
     expect((await answer).bytes).toBe(3_000_000);
     expect(await done).toEqual({ bytesAToB: 8, bytesBToA: 3_000_000 });
+  });
+
+  it('carries a question and its late answer from TCP to TCP through WebSockets over TLS', async () => {
+    const certificate = await testCertificate();
+    const [target, atDevice] = await tcpPair();
+    const [program, atService] = await tcpPair();
+    let arrived: (stream: Duplex) => void = () => {};
+    const arrival = new Promise<Duplex>((resolve) => {
+      arrived = resolve;
+    });
+    const server = await tlsWebSocketServer({ certificate, onSocket: (socket) => arrived(webSocketDuplex(socket)) });
+    cleanUp.push(() => server.close());
+    const stream = await dialDuplex(server.url, { outbound: { ca: certificate.ca, proxy: false } });
+    const service = splice(atService, stream);
+    const device = splice(atDevice, await arrival);
+    const question = send(program, 5_000_000);
+    const asked = await collect(target);
+    expect(asked).toEqual({ bytes: 5_000_000, hash: await question });
+    const answer = send(target, 6_000_000);
+    expect(await collect(program)).toEqual({ bytes: 6_000_000, hash: await answer });
+    expect(await device).toEqual({ bytesAToB: 6_000_000, bytesBToA: 5_000_000 });
+    expect(await service).toEqual({ bytesAToB: 5_000_000, bytesBToA: 6_000_000 });
   });
 
   it('delivers what a side said before it closed for good', async () => {
