@@ -53,6 +53,7 @@ const PERMANENT: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'revoked',
   'untrusted',
   'argument_invalid',
+  'config_invalid',
   'protocol_unsupported',
 ]);
 
@@ -96,8 +97,9 @@ export class DeviceClient {
   /**
    * Resolves when first attached. Transient failures are retried for ever, with back-off; so is everything after the first
    * success, since whatever went wrong may be mended.
-   * @throws CulvertError what the hub refused the first connection with for good (`unauthorized`, `device_disabled`, …) or
-   *   `untrusted`, after which the client is closed; `aborted` when closed meanwhile
+   * @throws CulvertError what the hub refused the first connection with for good (`unauthorized`, `device_disabled`, …),
+   *   `untrusted`, or `config_invalid` for a proxy or CA that cannot be used, after which the client is closed; `aborted` when
+   *   closed meanwhile
    */
   open(): Promise<void> {
     if (this.#opening === undefined) {

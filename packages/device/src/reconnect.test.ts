@@ -1,6 +1,10 @@
+import { formatOfferTopic } from '@culvert/protocol';
 import { FakeClock, ScriptedHub } from '@culvert/testkit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DeviceClient, type DeviceClientOptions } from './device-client.ts';
+
+/** Sooner on a machine that is not busy. */
+const SOON = { timeout: 10_000 };
 
 let hub: ScriptedHub;
 let clock: FakeClock;
@@ -24,13 +28,13 @@ function client(options: Partial<DeviceClientOptions> = {}, credential?: string)
 async function welcome() {
   const channel = await hub.channel();
   await channel.welcome();
-  await expect.poll(() => device.state).toBe('attached');
+  await expect.poll(() => device.state, SOON).toBe('attached');
   return channel;
 }
 
 /** The client backs off, and tries again after exactly `ms`. */
 async function backOff(ms: number): Promise<void> {
-  await expect.poll(() => device.state).toBe('waiting');
+  await expect.poll(() => device.state, SOON).toBe('waiting');
   const before = told.length;
   await clock.advance(ms - 1);
   expect(told).toHaveLength(before);
@@ -46,7 +50,7 @@ beforeEach(async () => {
 
 afterEach(async () => {
   await device.close();
-  await expect.poll(() => clock.timers).toBe(0);
+  await expect.poll(() => clock.timers, SOON).toBe(0);
   await hub.stop();
 });
 
@@ -91,6 +95,11 @@ describe('open()', () => {
   it('rejects when the hub is not trusted', async () => {
     await expect(client({ outbound: {} }).open()).rejects.toMatchObject({ code: 'untrusted' });
     expect(device.state).toBe('closed');
+  });
+
+  it('rejects when the proxy or the CA cannot be used', async () => {
+    const opened = client({ outbound: { ca: hub.ca, proxy: 'gopher://127.0.0.1:70' } }).open();
+    await expect(opened).rejects.toMatchObject({ code: 'config_invalid' });
   });
 
   it('may be tried again after that', async () => {
@@ -194,15 +203,15 @@ describe('an attached device', () => {
     await clock.advance(10_000);
     await channel.take('pingreq');
     channel.send({ cmd: 'pingresp' });
-    // Whatever is sent after the answer arrives after it.
-    channel.publish('nothing/of/interest');
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    // Once it has answered what came after the answer to its ping, it has had that, too.
+    channel.publish(formatOfferTopic({ streamName: 'echo', requestId: '1', url: 'wss://h:1/x', token: 'grant' }));
+    await channel.take('publish');
     await clock.advance(10_000);
     await channel.take('pingreq');
     await clock.advance(9_999);
     expect(device.state).toBe('attached');
     await clock.advance(1);
-    await expect.poll(() => device.state).toBe('waiting');
+    await expect.poll(() => device.state, SOON).toBe('waiting');
     expect(told[2]).toBe('waiting keepalive_timeout');
     await backOff(250);
     await welcome();
