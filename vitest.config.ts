@@ -1,7 +1,7 @@
 import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
-  ssr: { resolve: { conditions: ['development', 'node', 'import', 'default'] } },
+  ssr: { resolve: { conditions: ['development', 'node', 'default'] } },
   test: {
     include: ['packages/*/src/**/*.test.ts', 'tools/**/*.test.ts', 'fuzz/**/*.test.ts', 'bench/**/*.test.ts'],
     pool: 'forks',

@@ -2,7 +2,7 @@ import { defineConfig } from 'vitest/config';
 
 /** Tests that need real programs beside Node: OpenSSH, Mosquitto's clients, curl, Chromium, xrdp. `.ci/run` installs them. */
 export default defineConfig({
-  ssr: { resolve: { conditions: ['development', 'node', 'import', 'default'] } },
+  ssr: { resolve: { conditions: ['development', 'node', 'default'] } },
   test: {
     include: ['tests/system/**/*.test.ts'],
     pool: 'forks',

@@ -6,7 +6,6 @@ import { systemClock } from '@culvert/stream';
 import { type TestCertificate, testCertificate } from '@culvert/testkit';
 import mqtt, { type IClientOptions, type MqttClient } from 'mqtt';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { createWebSocketStream, WebSocket } from 'ws';
 import type { Principal } from '../auth/principal.ts';
 import { acceptMqtt, type MqttDeps } from './accept-mqtt.ts';
 import { acceptMqttWebSocket } from './accept-mqtt-web-socket.ts';
@@ -23,8 +22,6 @@ let certificate: TestCertificate;
 const cleanup: (() => Promise<unknown>)[] = [];
 
 beforeAll(async () => {
-  // Under vitest's resolve conditions MQTT.js gets the ES module of ws, whose class lacks the function that MQTT.js takes from it.
-  Object.assign(WebSocket, { createWebSocketStream });
   certificate = await testCertificate();
 });
 
