@@ -24,6 +24,7 @@ describe('networkError', () => {
       'untrusted',
       'The certificate of hub.example:443 has expired; renew it, or set the clock of this machine (CERT_HAS_EXPIRED).',
     ],
+    ['UNSPECIFIED', 'untrusted', 'The certificate of hub.example:443 is not valid: x.'],
     ['ABORT_ERR', 'aborted', 'Cancelled.'],
   ])('%s is %s', (code, expected, message) => {
     expect(networkError(withCode(code), 'hub.example:443')).toMatchObject({ code: expected, message });

@@ -23,8 +23,6 @@ const CERTIFICATE_FAULTS: Readonly<Record<string, string>> = {
   INVALID_CA: 'comes from an authority that may not issue it',
   INVALID_PURPOSE: 'may not be used by a server',
   PATH_LENGTH_EXCEEDED: 'has too long a chain',
-  PERMITTED_VIOLATION: 'is for a name its authority may not vouch for; use a name that the authority permits',
-  EXCLUDED_VIOLATION: 'is for a name its authority may not vouch for; use a name that the authority permits',
 };
 
 const NETWORK_FAULTS: Readonly<Record<string, string>> = {
@@ -67,6 +65,9 @@ export function networkError(error: unknown, where: string): CulvertError {
     return new CulvertError('untrusted', text, options);
   }
   const fault = CERTIFICATE_FAULTS[code];
+  // What Node has no code for, such as a name outside the authority's name constraints: OpenSSL's own words.
+  if (code === 'UNSPECIFIED')
+    return new CulvertError('untrusted', `The certificate of ${where} is not valid: ${messageOf(first)}.`, options);
   if (fault !== undefined)
     return new CulvertError('untrusted', `The certificate of ${where} ${fault} (${code}).`, options);
   return new CulvertError('unreachable', `${where} could not be reached: ${causeOf(first, code)}.`, options);
@@ -81,8 +82,11 @@ function causeOf(error: unknown, code: string): string {
   if (fault !== undefined) return `${fault} (${code})`;
   if (code.startsWith('ERR_SSL_')) return `TLS failed there (${code})`;
   if (code.startsWith('HPE_')) return `it does not speak HTTP (${code})`;
-  const text = error instanceof Error ? error.message : String(error);
-  return text.replace(/\.$/, '') + (code === '' ? '' : ` (${code})`);
+  return messageOf(error) + (code === '' ? '' : ` (${code})`);
+}
+
+function messageOf(error: unknown): string {
+  return (error instanceof Error ? error.message : String(error)).replace(/\.$/, '');
 }
 
 /** Errors of the SOCKS client carry its options, a password among them, which printing the cause would show. */
