@@ -48,7 +48,7 @@ export class FrameWriter {
     return this.#bytes;
   }
 
-  /** Sends whole frames. */
+  /** Sends whole frames, which may come in several calls within one turn. */
   write(frames: Buffer): void {
     this.#pieces.push(frames);
     this.#bytes += frames.length;
@@ -78,11 +78,7 @@ export class FrameWriter {
   flush(): void {
     clearImmediate(this.#turn);
     this.#turn = undefined;
-    if (this.#pong !== undefined && !this.full) {
-      this.#pieces.push(this.#pong);
-      this.#bytes += this.#pong.length;
-      this.#pong = undefined;
-    }
+    if (this.#pong !== undefined && !this.full) this.#flushAfterTurn();
     if (this.#pieces.length === 0 || this.#socket.destroyed) return;
     const bytes = this.#join();
     this.#pieces = [];
@@ -111,7 +107,15 @@ export class FrameWriter {
     this.#turn ??= setImmediate(this.#onTurn);
   }
 
-  readonly #onTurn = (): void => this.flush();
+  /** Only now, between turns, does the output surely stand at a frame boundary: within one, 64 KiB may be full in mid-frame. */
+  readonly #onTurn = (): void => {
+    if (this.#pong !== undefined && !this.full) {
+      this.#pieces.push(this.#pong);
+      this.#bytes += this.#pong.length;
+      this.#pong = undefined;
+    }
+    this.flush();
+  };
 
   /** One buffer to write. A small frame is copied out of its large chunk: the socket may keep it for long. */
   #join(): Buffer {

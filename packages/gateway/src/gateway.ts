@@ -223,9 +223,8 @@ export class Gateway {
   }
 
   async #allClosed(): Promise<void> {
-    for (const socket of this.#sockets) {
-      if (!socket.closed) await new Promise((resolve) => socket.once('close', resolve));
-    }
+    // Those in the set have not emitted 'close' yet (`socket.closed` is true a moment before).
+    for (const socket of this.#sockets) await new Promise((resolve) => socket.once('close', resolve));
     for (const relay of this.#relays.values()) await relay.closed;
   }
 }

@@ -9,7 +9,6 @@ import { FrameWriter } from './frame-writer.ts';
 import { Heartbeat } from './heartbeat.ts';
 import type { GatewayLimits } from './limits.ts';
 import { lingeringClose } from './lingering-close.ts';
-import { ResetProbe } from './reset-probe.ts';
 
 /** What an end tells whoever holds it. After {@link RelayEnd.finish} or {@link RelayEnd.destroy} it tells nothing more. */
 export interface RelayEndListener {
@@ -47,7 +46,6 @@ export class RelayEnd {
   readonly #writer: FrameWriter;
   readonly #early = new EarlyFrames();
   readonly #heartbeat: Heartbeat | undefined;
-  #probe: ResetProbe | undefined;
   #listener: RelayEndListener;
   #destination: RelayEnd | undefined;
   #source: RelayEnd | undefined;
@@ -131,7 +129,6 @@ export class RelayEnd {
 
   /** Sends to `destination` what the client sent so far and what it will send. */
   pipeTo(destination: RelayEnd): void {
-    this.#probe?.stop();
     this.#destination = destination;
     destination.#source = this;
     const early = this.#early.take();
@@ -188,7 +185,6 @@ export class RelayEnd {
     this.#released = true;
     this.#deaf = true;
     this.#heartbeat?.stop();
-    this.#probe?.stop();
   }
 
   #send(frames: Buffer): void {
@@ -234,7 +230,6 @@ export class RelayEnd {
   #boundEarly(): void {
     if (this.#early.bytes + this.#reader.heldBytes < LIMITS.frameBytes) return;
     this.pause();
-    this.#probe ??= new ResetProbe(this.#socket, this.#clock);
   }
 
   readonly #onSocketEnd = (): void => {
@@ -244,7 +239,6 @@ export class RelayEnd {
   #onSocketClosed(): void {
     this.#writer.destroy();
     this.#heartbeat?.stop();
-    this.#probe?.stop();
     if (this.#released) return;
     if (this.#deaf) this.#listener.gone();
     else this.#fail(new CulvertError('stream_lost'));

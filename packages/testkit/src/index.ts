@@ -28,3 +28,4 @@ export {
   type TlsWebSocketServerOptions,
   tlsWebSocketServer,
 } from './tls-web-socket-server.ts';
+export { startWsRelay, type WsRelay } from './ws-relay.ts';

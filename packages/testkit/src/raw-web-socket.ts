@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { connect as connectTcp, type Socket } from 'node:net';
 import { connect, type TLSSocket } from 'node:tls';
 import type { Grant } from '@culvert/protocol/grant';
 
@@ -21,6 +22,7 @@ export interface RawWebSocketOptions {
 /** A WebSocket client that does only what it is told, byte by byte, over TLS: it answers nothing and checks nothing. */
 export class RawWebSocket {
   readonly socket: TLSSocket;
+  readonly #tcp: Socket;
   /** Resolves when the connection is over. */
   readonly closed: Promise<void>;
   /** The answer to the upgrade, once {@link answer} has resolved. */
@@ -29,8 +31,10 @@ export class RawWebSocket {
   #ended = false;
   readonly #waiting = new Set<() => void>();
 
-  constructor(socket: TLSSocket) {
+  constructor(socket: TLSSocket, tcp: Socket) {
     this.socket = socket;
+    this.#tcp = tcp;
+    tcp.on('error', () => undefined);
     socket.on('error', () => undefined);
     socket.on('data', (chunk: Buffer) => {
       this.#input = this.#input.length === 0 ? chunk : Buffer.concat([this.#input, chunk]);
@@ -48,8 +52,9 @@ export class RawWebSocket {
   /** Connects and sends the upgrade request of a grant. */
   static async connect(grant: Grant, options: RawWebSocketOptions): Promise<RawWebSocket> {
     const url = new URL(grant.url);
-    const socket = connect({ host: url.hostname, port: Number(url.port), ca: options.ca });
-    const client = new RawWebSocket(socket);
+    const tcp = connectTcp(Number(url.port), url.hostname);
+    const socket = connect({ socket: tcp, host: url.hostname, ca: options.ca });
+    const client = new RawWebSocket(socket, tcp);
     await once(socket, 'secureConnect');
     const request = options.request ?? upgradeRequest(grant, options.headers);
     socket.write(Buffer.concat([Buffer.from(request), options.early ?? Buffer.alloc(0)]));
@@ -95,6 +100,11 @@ export class RawWebSocket {
 
   send(...bytes: Buffer[]): void {
     this.socket.write(Buffer.concat(bytes));
+  }
+
+  /** Resets the TCP connection, as a crash of the client's machine does, rather than ending it. */
+  reset(): void {
+    this.#tcp.resetAndDestroy();
   }
 
   #take(): RawFrame | undefined {

@@ -91,6 +91,7 @@ export async function startGateway(options: TestGatewayOptions = {}): Promise<Te
       server.closeAllConnections();
       server.close();
       await once(server, 'close');
+      await gateway.close(0);
     },
   };
 }
