@@ -1,0 +1,66 @@
+import { describe, expect, it } from 'vitest';
+import { culvert } from './culvert.fixture.ts';
+import { createProgram } from './program.ts';
+
+const help = (name?: string): string => {
+  const program = createProgram(() => undefined);
+  const command = name === undefined ? program : program.commands.find((one) => one.name() === name);
+  let text = '';
+  command?.configureOutput({ writeOut: (part) => (text += part) });
+  command?.outputHelp();
+  return text;
+};
+
+describe('the command line', () => {
+  it('tells of every command, with examples and exit codes', () => {
+    const text = help();
+    for (const name of [
+      'hub',
+      'policy',
+      'device',
+      'devicestream',
+      'agent',
+      'connect',
+      'ssh',
+      'ssh-config',
+      'quickstart',
+    ]) {
+      expect(text).toContain(`\n  ${name} `);
+    }
+    expect(text).toContain('Examples:');
+    expect(text).toContain('69 unreachable, 78 bad configuration');
+  });
+
+  it('tells of the environment where a hub is named, and hides what only ssh uses', () => {
+    for (const name of ['agent', 'connect', 'ssh']) expect(help(name)).toContain('CULVERT_CONNECTION_STRING_FILE');
+    expect(help('connect')).toContain('culvert connect press-7 ssh --stdio');
+    expect(help('connect')).not.toContain('--ssh-host');
+  });
+
+  it.each([
+    [['--version'], 0, /^\d+\.\d+\.\d+\n$/, /^$/],
+    [['nonsense'], 2, /^$/, /^culvert: unknown command 'nonsense'\n$/],
+    [['device', 'lst'], 2, /^$/, /^culvert: unknown command 'lst' \(Did you mean list\?\)\n$/],
+    [['agent', '--nope'], 2, /^$/, /^culvert: unknown option '--nope'\n$/],
+    [['device', 'list', '--output', 'xml'], 2, /^$/, /^culvert: .*Allowed choices are json, table\.\n$/],
+    [['agent'], 2, /^$/, /^culvert: nothing to offer: give --service .*\n$/],
+    [['agent', '--service', 'ssh=22'], 2, /^$/, /^culvert: the device's connection string is missing.*\n$/],
+    [['agent', '--service', 'ssh'], 2, /^$/, /^culvert: 'ssh' is not NAME=.*\n$/],
+    [
+      ['agent', '--config', '/nonexistent.yaml'],
+      78,
+      /^$/,
+      /^culvert: cannot read \/nonexistent\.yaml: there is no such file\n$/,
+    ],
+    [['connect', 'd', 'ssh', '--stdio', '--data-dir', '/nonexistent'], 78, /^$/, /^culvert: cannot read .*\n$/],
+    [['ssh', '--data-dir', '/nonexistent', 'd'], 78, /^$/, /^culvert: cannot read .*\n$/],
+  ])('ends %j with %i', async (args, code, stdout, stderr) => {
+    const ended = await culvert(args);
+    expect(ended).toEqual({ code, stdout: expect.stringMatching(stdout), stderr: expect.stringMatching(stderr) });
+  });
+
+  it('shows where an error comes from only when asked', async () => {
+    const { stderr } = await culvert(['agent'], { CULVERT_DEBUG: '1' });
+    expect(stderr).toMatch(/^culvert: nothing to offer.*\nCulvertError: nothing to offer/);
+  });
+});

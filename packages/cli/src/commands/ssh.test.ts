@@ -1,0 +1,56 @@
+import { describe, expect, it } from 'vitest';
+import { parseDestination } from '../ssh/destination.ts';
+import { sshArguments } from './ssh.ts';
+import { sshConfigBlock } from './ssh-config.ts';
+
+describe('culvert ssh', () => {
+  it.each([
+    ['press-7', undefined, undefined, 'press-7'],
+    ['root@press-7', undefined, 'root', 'press-7'],
+    ['root@a@b', undefined, 'root', 'a@b'],
+    ['@a@b', undefined, undefined, 'a@b'],
+    ['a@b', 'root', 'root', 'a@b'],
+    ["-x'$(id)", undefined, undefined, "-x'$(id)"],
+  ])('reads %s with -l %s', (text, login, user, deviceId) => {
+    expect(parseDestination(text, login)).toEqual({ user, deviceId });
+  });
+
+  it('refuses what is no device', () => {
+    for (const wrong of ['', 'root@', 'root@..', 'a b'])
+      expect(() => parseDestination(wrong), wrong).toThrow(/device id/);
+  });
+
+  it('runs ssh with host keys of its own, and all further arguments after the host', () => {
+    const args = sshArguments('root@-d;1', ['-L', '1:localhost:2', 'uname', '-a'], {}, '/home/a b/known_hosts');
+    expect(args.slice(0, 1)).toEqual(['-o']);
+    expect(args[1]).toMatch(/^ProxyCommand='.+' '.+culvert\.js' 'connect' '--ssh-host=~2dd~3b1\.culvert'$/);
+    expect(args.slice(2)).toEqual([
+      '-o',
+      'HostKeyAlias=~2dd~3b1.culvert',
+      '-o',
+      'UserKnownHostsFile="/home/a b/known_hosts"',
+      '-o',
+      'StrictHostKeyChecking=accept-new',
+      '-l',
+      'root',
+      '~2dd~3b1.culvert',
+      '-L',
+      '1:localhost:2',
+      'uname',
+      '-a',
+    ]);
+  });
+
+  it('never puts a connection string on a command line', () => {
+    const args = sshArguments('d', [], { connectionString: 'HostName=h;SharedAccessKey=c2VjcmV0' }, '/k');
+    expect(args.join(' ')).not.toContain('c2VjcmV0');
+  });
+});
+
+describe('culvert ssh-config', () => {
+  it('does not apply to a host that could leave the quotes', () => {
+    const block = sshConfigBlock("'culvert' '--ssh-host=%n'", '/k');
+    expect(block).toContain(`Host *.culvert "!*'*"\n  ProxyCommand 'culvert' '--ssh-host=%n'\n`);
+    expect(block).toContain('UserKnownHostsFile "/k"');
+  });
+});

@@ -1,0 +1,66 @@
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+
+const MAIN = fileURLToPath(new URL('./main.ts', import.meta.url));
+
+/** How a run of `culvert` ended. */
+export interface Ended {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** A running `culvert`, from the sources, with an environment of its own. */
+export interface Running {
+  readonly child: ChildProcessWithoutNullStreams;
+  readonly ended: Promise<Ended>;
+  /** Resolves with the line of stdout or stderr that matches first; rejects when it ends before. */
+  line(pattern: RegExp): Promise<string>;
+}
+
+export function startCulvert(args: readonly string[], env: NodeJS.ProcessEnv = {}): Running {
+  const script = `import { main } from ${JSON.stringify(MAIN)}; await main(['node', 'culvert', ...process.argv.slice(1)]);`;
+  const node = ['--conditions=development', '--input-type=module', '-e', script, '--', ...args];
+  const child = spawn(process.execPath, node, { env: { PATH: process.env['PATH'], HOME: '/nonexistent', ...env } });
+  let stdout = '';
+  let stderr = '';
+  const wakers = new Set<() => void>();
+  const wake = (): void => {
+    for (const one of [...wakers]) one();
+  };
+  child.stdout.on('data', (data: Buffer) => {
+    stdout += data.toString();
+    wake();
+  });
+  child.stderr.on('data', (data: Buffer) => {
+    stderr += data.toString();
+    wake();
+  });
+  child.stdin.on('error', () => undefined);
+  const ended = new Promise<Ended>((resolve) => {
+    child.on('close', (code) => {
+      resolve({ code, stdout, stderr });
+      wake();
+    });
+  });
+  const line = (pattern: RegExp): Promise<string> =>
+    new Promise((resolve, reject) => {
+      const look = (): void => {
+        const found = `${stdout}\n${stderr}`.split('\n').find((candidate) => pattern.test(candidate));
+        if (found !== undefined) resolve(found);
+        else if (child.exitCode !== null) reject(new Error(`ended without ${pattern}: ${stdout}${stderr}`));
+        else return;
+        wakers.delete(look);
+      };
+      wakers.add(look);
+      look();
+    });
+  return { child, ended, line };
+}
+
+/** Runs `culvert` to its end. */
+export function culvert(args: readonly string[], env: NodeJS.ProcessEnv = {}, input = ''): Promise<Ended> {
+  const { child, ended } = startCulvert(args, env);
+  child.stdin.end(input);
+  return ended;
+}

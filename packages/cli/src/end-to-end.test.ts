@@ -1,0 +1,142 @@
+import { once } from 'node:events';
+import { type AddressInfo, createServer, connect as dial, type Server } from 'node:net';
+import { join } from 'node:path';
+import { buffer } from 'node:stream/consumers';
+import { startHub, type TestHub } from '@culvert/testkit';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { culvert, startCulvert } from './culvert.fixture.ts';
+
+let hub: TestHub;
+let echo: Server;
+let device: NodeJS.ProcessEnv;
+let service: NodeJS.ProcessEnv;
+
+beforeAll(async () => {
+  hub = await startHub();
+  echo = createServer({ allowHalfOpen: true }, (socket) => socket.pipe(socket)).listen(0, '127.0.0.1');
+  await once(echo, 'listening');
+  const CULVERT_CA_FILE = join(hub.directory, 'ca.pem');
+  device = { CULVERT_CA_FILE, CULVERT_DEVICE_CONNECTION_STRING: await hub.createDevice("-d$'1") };
+  service = { CULVERT_CA_FILE, CULVERT_CONNECTION_STRING: await hub.policy('service') };
+});
+
+afterAll(async () => {
+  await new Promise((resolve) => echo.close(resolve));
+  await hub.stop();
+});
+
+const offered = (): string => `echo=${(echo.address() as AddressInfo).port}`;
+
+describe('culvert', () => {
+  it('administers devices', async () => {
+    const flags = ['--data-dir', hub.directory];
+    const created = await culvert(['device', 'create', 'press-7', ...flags, '--output', 'json']);
+    expect(created.code).toBe(0);
+    expect(JSON.parse(created.stdout)).toMatchObject({
+      deviceId: 'press-7',
+      connectionString: expect.stringMatching(
+        `^HostName=127.0.0.1:${hub.port};DeviceId=press-7;SharedAccessKey=.{44}$`,
+      ),
+    });
+    const shown = await culvert(['device', 'show', 'press-7', ...flags]);
+    expect(shown.stdout).not.toContain('SharedAccessKey');
+    const updated = await culvert(['device', 'update', 'press-7', ...flags, '--status', 'disabled', '--rotate-key']);
+    expect(updated.stdout).toMatch(/disabled[\s\S]*SharedAccessKey=/);
+    const list = await culvert(['device', 'list', ...flags, '--output', 'json']);
+    expect(JSON.parse(list.stdout)).toEqual(
+      expect.arrayContaining([expect.objectContaining({ deviceId: 'press-7', authentication: { type: 'sas' } })]),
+    );
+    expect((await culvert(['device', 'delete', 'press-7', ...flags])).code).toBe(0);
+    const gone = await culvert(['device', 'show', 'press-7', ...flags]);
+    expect(gone).toMatchObject({ code: 3, stderr: expect.stringMatching(/^culvert: .*not registered.*\n$/) });
+    const refused = await culvert(['device', 'list'], service);
+    expect(refused.code).toBe(4);
+  });
+
+  it('shows policies and endpoints', async () => {
+    const flags = ['--data-dir', hub.directory];
+    const policy = await culvert(['policy', 'show', 'service', ...flags, '--output', 'json']);
+    expect(JSON.parse(policy.stdout)).toMatchObject({ connectionString: service['CULVERT_CONNECTION_STRING'] });
+    const shown = await culvert(['devicestream', 'show'], service);
+    expect(JSON.parse(shown.stdout)).toMatchObject({ streamingEndpoints: [`https://127.0.0.1:${hub.port}`] });
+    expect((await culvert(['policy', 'show', 'nope', ...flags])).code).toBe(3);
+  });
+
+  it('carries bytes from connect to agent, and both stop politely', async () => {
+    const agent = startCulvert(['agent', '--service', offered()], device);
+    await agent.line(/attached to the hub/);
+
+    const typed = await culvert(['connect', '--stdio', '--', "-d$'1", 'echo'], service, 'typed');
+    expect(typed).toEqual({ code: 0, stdout: 'typed', stderr: '' });
+    const unknown = await culvert(['connect', '--stdio', '--', "-d$'1", 'x'], service);
+    expect(unknown).toMatchObject({ code: 6, stderr: expect.stringContaining('(it offers: echo)') });
+
+    const connect = startCulvert(['connect', '--', "-d$'1", 'echo=0'], service);
+    const port = Number((await connect.line(/echo is at/)).split(':').at(-1));
+    const sent = Buffer.alloc(300_000, 5);
+    const received = await Promise.all(
+      Array.from({ length: 10 }, () => {
+        const socket = dial({ host: '127.0.0.1', port, allowHalfOpen: true });
+        socket.end(sent);
+        return buffer(socket);
+      }),
+    );
+    expect(received.every((one) => one.equals(sent))).toBe(true);
+
+    connect.child.kill('SIGTERM');
+    expect((await connect.ended).code).toBe(0);
+    agent.child.kill('SIGINT');
+    const ended = await agent.ended;
+    expect(ended.code).toBe(0);
+    expect(ended.stderr).toMatch(/\[1\] echo opened to 127\.0\.0\.1:\d+ for .*service/);
+    expect(ended.stderr).toMatch(/rejected a stream to 'x'/);
+  });
+
+  it('tells events as JSON lines', async () => {
+    const agent = startCulvert(['agent', '--service', offered(), '--output', 'json'], device);
+    await agent.line(/"state":"attached"/);
+    agent.child.kill('SIGINT');
+    const { stdout, stderr } = await agent.ended;
+    expect(stderr).toBe('');
+    for (const line of stdout.trim().split('\n')) expect(JSON.parse(line)).toMatchObject({ type: 'state' });
+  });
+
+  it('says what is wrong with a hub or a credential, with its exit code', async () => {
+    const wrongKey = service['CULVERT_CONNECTION_STRING']?.replace(/SharedAccessKey=.*/, 'SharedAccessKey=c2VjcmV0');
+    const refused = await culvert(['connect', 'd', 'x', '--stdio'], {
+      ...service,
+      CULVERT_CONNECTION_STRING: wrongKey,
+    });
+    expect(refused.code).toBe(4);
+    const nobody = 'HostName=127.0.0.1:1;SharedAccessKeyName=service;SharedAccessKey=c2VjcmV0';
+    const away = await culvert(['connect', 'd', 'x', '--stdio'], { ...service, CULVERT_CONNECTION_STRING: nobody });
+    expect(away).toMatchObject({ code: 69, stderr: expect.stringContaining('127.0.0.1:1') });
+    const untrusted = await culvert(['connect', 'd', 'x', '--stdio'], { ...service, CULVERT_CA_FILE: '' });
+    expect(untrusted).toMatchObject({ code: 69, stderr: expect.stringMatching(/^culvert: .*CA.*\n$/) });
+    const agent = await culvert(['agent', '--service', offered()], {
+      ...device,
+      CULVERT_DEVICE_CONNECTION_STRING: device['CULVERT_DEVICE_CONNECTION_STRING']?.replace(/Key=.*/, 'Key=c2VjcmV0'),
+    });
+    expect(agent).toMatchObject({ code: 4, stdout: '' });
+  });
+
+  it('is interrupted with 130 and 143', async () => {
+    const { owner } = hub;
+    await owner.devices.create('silent');
+    const interrupts = [
+      ['SIGINT', 130],
+      ['SIGTERM', 143],
+    ] as const;
+    const seen = new Set<string>();
+    for (const [signal, code] of interrupts) {
+      const running = startCulvert(['connect', 'silent', 'x', '--stdio'], service);
+      const asked = await hub.event(
+        'stream-requested',
+        (event) => event.deviceId === 'silent' && !seen.has(event.streamId),
+      );
+      seen.add(asked.streamId);
+      running.child.kill(signal);
+      expect(await running.ended).toEqual({ code, stdout: '', stderr: '' });
+    }
+  });
+});

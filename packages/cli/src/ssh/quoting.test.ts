@@ -1,0 +1,71 @@
+import { execFileSync } from 'node:child_process';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { deviceIds } from './device-id.fixture.ts';
+import { deviceOfHost, hostName } from './host-name.ts';
+import { proxyCommand } from './proxy-command.ts';
+import { shellQuote } from './shell-quote.ts';
+
+/** What ssh makes of a ProxyCommand before it hands it to the shell (`percent_expand`). */
+function sshExpands(command: string, typed: string): string {
+  return command.replace(/%(.)/g, (_, token: string) => (token === '%' ? '%' : token === 'n' ? typed : `<${token}>`));
+}
+
+describe('quoting', () => {
+  it('hands any device id through a shell unchanged', () => {
+    const ids = ['-rf', "a'b", '$(touch x)', ';ls', "''", '%h', ...fc.sample(deviceIds, 300)];
+    const script = `printf '%s\\n' ${ids.map(shellQuote).join(' ')}`;
+    expect(execFileSync('/bin/sh', ['-c', script], { encoding: 'utf8' }).split('\n').slice(0, -1)).toEqual(ids);
+  });
+
+  it('brings any device id through ssh and a shell to the program', () => {
+    const ids = ['-rf', "a'b", '$1', '~', '%n', ...fc.sample(deviceIds, 100)].filter((id) => id !== '~');
+    const flags = { caFile: "/a b/100%/it's $HOME.pem" };
+    const program = ["/opt/no de/bin/node's", '/100%n/culvert.js'];
+    for (const id of ids) {
+      const command = sshExpands(proxyCommand(hostName(id), flags, program), 'typed');
+      expect(command).not.toMatch(/<.>/);
+    }
+    const commands = ids.map((id) => sshExpands(proxyCommand(hostName(id), flags, program), 'typed'));
+    const script = commands.map((command) => `printf '%s\\n' ${command}`).join('\n');
+    const lines = execFileSync('/bin/sh', ['-c', script], { encoding: 'utf8' }).split('\n').slice(0, -1);
+    expect(lines).toEqual(
+      ids.flatMap((id) => [...program, 'connect', `--ca-file=${flags.caFile}`, `--ssh-host=${hostName(id)}`]),
+    );
+  });
+
+  it('leaves the host to ssh where it is asked to', () => {
+    expect(proxyCommand('%n', {}, ['/n', '/c'])).toBe("'/n' '/c' 'connect' '--ssh-host=%n'");
+    expect(proxyCommand('%n', { dataDir: '/d%d' }, ['/n'])).toBe("'/n' 'connect' '--data-dir=/d%%d' '--ssh-host=%n'");
+  });
+});
+
+describe('hostName', () => {
+  it('is one harmless lower-case word, and reversible', () => {
+    fc.assert(
+      fc.property(deviceIds, (id) => {
+        const host = hostName(id);
+        expect(host).toMatch(/^[a-z0-9_~][a-z0-9._~-]*\.culvert$/);
+        expect(deviceOfHost(host)).toBe(id);
+      }),
+    );
+  });
+
+  it('accepts what people type', () => {
+    expect(hostName('press-7')).toBe('press-7.culvert');
+    expect(hostName('-Pi;$1')).toBe('~2d~50i~3b~241.culvert');
+    expect(deviceOfHost('Press-7.culvert')).toBe('Press-7');
+    expect(deviceOfHost('a.b.CULVERT')).toBe('a.b');
+    for (const wrong of [
+      'press-7',
+      '.culvert',
+      '~2.culvert',
+      '~zz.culvert',
+      '~0a.culvert',
+      '..culvert',
+      '~2f.culvert',
+    ]) {
+      expect(() => deviceOfHost(wrong), wrong).toThrow(expect.objectContaining({ code: 'usage' }));
+    }
+  });
+});
