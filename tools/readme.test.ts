@@ -40,17 +40,44 @@ function run(code: string, env: Record<string, string>): ChildProcess {
   return child;
 }
 
+/** What a program prints until it ends, which it must do well. */
+async function output(program: ChildProcess): Promise<string> {
+  let printed = '';
+  program.stdout?.setEncoding('utf8').on('data', (text: string) => {
+    printed += text;
+  });
+  expect(await once(program, 'close')).toEqual([0, null]);
+  return printed;
+}
+
 describe('README.md', () => {
   it('has a device and a service that talk to each other', async () => {
     const [service = '', device = ''] = blocks('README.md');
     run(device, { CULVERT_DEVICE_CONNECTION_STRING: await test.createDevice('press-7') });
     await test.event('device-attached');
     const program = run(service, { CULVERT_CONNECTION_STRING: await test.policy('service') });
-    let printed = '';
-    program.stdout?.setEncoding('utf8').on('data', (text: string) => {
-      printed += text;
+    expect(await output(program)).toBe('hello');
+  });
+});
+
+describe('the packages’ READMEs', () => {
+  it('have a service that lists devices and opens a stream', async () => {
+    const [device = ''] = blocks('README.md').slice(1);
+    const [service = ''] = blocks('packages/service/README.md');
+    run(device, { CULVERT_DEVICE_CONNECTION_STRING: await test.createDevice('my-device') });
+    await test.event('device-attached');
+    const printed = await output(run(service, { CULVERT_CONNECTION_STRING: test.ownerConnectionString }));
+    expect(printed).toBe('my-device Connected\nhello\n');
+  });
+
+  it('have a device that serves ssh and nothing else', async () => {
+    const [device = ''] = blocks('packages/device/README.md');
+    run(device, { CULVERT_DEVICE_CONNECTION_STRING: await test.createDevice('d') });
+    await test.event('device-attached');
+    const refused = test.owner.openStream('d', { name: 'web' });
+    await expect(refused).rejects.toMatchObject({
+      code: 'rejected',
+      message: expect.stringContaining('Only ssh is served here'),
     });
-    expect(await once(program, 'close')).toEqual([0, null]);
-    expect(printed).toBe('hello');
   });
 });
