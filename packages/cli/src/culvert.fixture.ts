@@ -1,7 +1,7 @@
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
-const MAIN = fileURLToPath(new URL('./main.ts', import.meta.url));
+const MAIN = fileURLToPath(new URL('./main.fixture.ts', import.meta.url));
 
 /** How a run of `culvert` ended. */
 export interface Ended {
@@ -19,8 +19,7 @@ export interface Running {
 }
 
 export function startCulvert(args: readonly string[], env: NodeJS.ProcessEnv = {}): Running {
-  const script = `import { main } from ${JSON.stringify(MAIN)}; await main(['node', 'culvert', ...process.argv.slice(1)]);`;
-  const node = ['--conditions=development', '--input-type=module', '-e', script, '--', ...args];
+  const node = ['--conditions=development', MAIN, ...args];
   const child = spawn(process.execPath, node, { env: { PATH: process.env['PATH'], HOME: '/nonexistent', ...env } });
   let stdout = '';
   let stderr = '';
