@@ -151,4 +151,23 @@ describe('acceptMqttWebSocket', () => {
     for (let i = 0; i < 100; i++) socket.send(Buffer.from([0]), { fin: false });
     expect(await closed).toBe(1008);
   });
+
+  it('survives a broken frame that comes in one piece with the request', async () => {
+    const request = [
+      `GET ${CONTROL_PATH} HTTP/1.1`,
+      'Host: hub.example',
+      'Connection: Upgrade',
+      'Upgrade: websocket',
+      'Sec-WebSocket-Version: 13',
+      'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
+      'Sec-WebSocket-Protocol: mqtt',
+    ].join('\r\n');
+    const socket = connect((server.address() as AddressInfo).port, '127.0.0.1');
+    socket.on('error', () => undefined).resume();
+    const closed = new Promise((resolve) => socket.once('close', resolve));
+    socket.write(Buffer.concat([Buffer.from(`${request}\r\n\r\n`), Buffer.from([0xff, 0x00])]));
+    await closed;
+    expect(await Promise.all(outcomes)).toEqual([false]);
+    expect(events).toMatchObject([{ type: 'connection-refused', error: 'protocol_error' }]);
+  });
 });

@@ -26,8 +26,9 @@ export async function acceptMqttWebSocket(
 ): Promise<boolean> {
   const remoteAddress = request.socket.remoteAddress ?? 'unknown';
   try {
-    const connection = await upgrade(request, socket, head, deps);
-    return await acceptMqtt(connection, { remoteAddress, protocol: 'mqtt-ws' }, deps);
+    return await upgrade(request, socket, head, deps, (connection) =>
+      acceptMqtt(connection, { remoteAddress, protocol: 'mqtt-ws' }, deps),
+    );
   } catch (reason) {
     const error = CulvertError.from(reason);
     if (error.code !== 'device_gone') {
@@ -38,8 +39,17 @@ export async function acceptMqttWebSocket(
   }
 }
 
-/** @throws CulvertError `argument_invalid`, `device_gone` */
-function upgrade(request: IncomingMessage, socket: Duplex, head: Buffer, deps: MqttDeps): Promise<Duplex> {
+/**
+ * @param speak takes the connection in the turn in which it is made: a frame may have come with the request, and break it at once
+ * @throws CulvertError `argument_invalid`, `device_gone`
+ */
+function upgrade(
+  request: IncomingMessage,
+  socket: Duplex,
+  head: Buffer,
+  deps: MqttDeps,
+  speak: (connection: Duplex) => Promise<boolean>,
+): Promise<boolean> {
   return new Promise((resolve, reject) => {
     const refuse = (detail: string): void => {
       socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n', () => socket.destroy());
@@ -63,7 +73,7 @@ function upgrade(request: IncomingMessage, socket: Duplex, head: Buffer, deps: M
       handleProtocols: () => subprotocol,
     });
     server.on('wsClientError', (error) => refuse(error.message));
-    server.handleUpgrade(request, socket, head, (webSocket) => resolve(binaryOnly(webSocket, deps)));
+    server.handleUpgrade(request, socket, head, (webSocket) => resolve(speak(binaryOnly(webSocket, deps))));
   });
 }
 
