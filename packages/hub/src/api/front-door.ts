@@ -106,7 +106,8 @@ async function upgrade(
   const handler = isGatewayPath(path) ? options.onGateway : isControlPath(path) ? options.onControl : undefined;
   if (handler === undefined) {
     const { http } = new CulvertError('route_not_found').row;
-    socket.end(`HTTP/1.1 ${http} Not Found\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
+    // Nobody reads this socket, so its peer's end would never be noticed.
+    socket.end(`HTTP/1.1 ${http} Not Found\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`, () => socket.destroy());
     return;
   }
   if (await handler(request, socket, head)) options.unproven.proven(socket);
