@@ -45,6 +45,7 @@ def sas_token(audience, key):
 
 def echo(url, token, tls):
     """Dials the grant and echoes until the other side ends."""
+    stream = None
     try:
         stream = websocket.create_connection(
             url, header=[f"Authorization: Bearer {token}"], sslopt={"context": tls}, timeout=DIAL_SECONDS
@@ -56,10 +57,14 @@ def echo(url, token, tls):
             if opcode == websocket.ABNF.OPCODE_CLOSE:  # the library has answered it already
                 break
             received += len(data)
-            stream.send_bytes(data) if opcode == websocket.ABNF.OPCODE_BINARY else stream.send(data.decode())
-        log(f"stream ended after {received} bytes: close code {int.from_bytes(data[:2], 'big') or 'none'}")
+            stream.send(data, opcode)
+        code = int.from_bytes(data[:2], "big") or "none"
+        log(f"stream ended after {received} bytes: close code {code}")
     except (websocket.WebSocketException, OSError) as error:
         log(f"stream lost: {error}")
+    finally:
+        if stream is not None:
+            stream.shutdown()
 
 
 class EchoDevice:

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { parseDeviceConnectionString, parseServiceConnectionString, signSasToken } from '@culvert/protocol';
+import { LIMITS, parseDeviceConnectionString, parseServiceConnectionString, signSasToken } from '@culvert/protocol';
 import { encodePacket } from '@culvert/protocol/mqtt';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
@@ -17,6 +17,9 @@ const cleanup = new Cleanup();
 let hub: HubProcess;
 /** Keys by device id or policy name. */
 const keys: Record<string, string> = {};
+let device: IdleDevice;
+/** Grants from before the first test: those of most other tests come and go while these grow old. */
+let early: RawHandshake & { at: number };
 
 beforeAll(async () => {
   hub = await HubProcess.start(cleanup, { mqtt: true });
@@ -24,6 +27,8 @@ beforeAll(async () => {
   for (const name of ['iothubowner', 'service', 'device', 'registryRead', 'registryReadWrite']) {
     keys[name] = parseServiceConnectionString(hub.policy(name)).key;
   }
+  device = await IdleDevice.attach(cleanup, hub, 'idle', () => token({ key: 'service', policy: 'service' }));
+  early = { ...(await device.handshake()), at: Date.now() };
 });
 afterAll(() => cleanup.run());
 
@@ -188,12 +193,6 @@ test('what the good ones open, so that the refusals above mean something', async
 });
 
 describe('a grant', () => {
-  let device: IdleDevice;
-
-  beforeAll(async () => {
-    device = await IdleDevice.attach(cleanup, hub, 'idle', () => token({ key: 'service', policy: 'service' }));
-  });
-
   const bearer = (text: string) => `Bearer ${text}`;
   /** The token with one part replaced. */
   const forged = (text: string, part: 0 | 1 | 2, change: (part: string) => string) =>
@@ -257,14 +256,6 @@ describe('a grant', () => {
     expect(await present(hub, grant.url, bearer(grant.token))).toBe(401);
   });
 
-  test('is good until it expires', async () => {
-    const { service } = await device.handshake(2);
-    const expiresAt = Number(claims(service.token)['exp']) * 1000;
-    expect(expiresAt - Date.now()).toBeLessThan(5_000);
-    await eventually('the grant to expire', () => Date.now() > expiresAt + 50);
-    expect(await present(hub, service.url, bearer(service.token))).toBe(401);
-  });
-
   test.each([
     '/bridges/',
     '/bridges/../../etc/passwd',
@@ -274,6 +265,14 @@ describe('a grant', () => {
     const { device: grant } = await device.handshake();
     const shown = await present(hub, `https://${hub.hostName}${path}`, bearer(grant.token));
     expect([400, 401, 404]).toContain(shown);
+  });
+
+  test('is good until it expires, a minute after the request', async () => {
+    const expiresAt = Number(claims(early.service.token)['exp']) * 1000;
+    expect(expiresAt - early.at).toBeLessThanOrEqual(LIMITS.handshakeMs);
+    await eventually('the grant to expire', () => Date.now() > expiresAt + 50, LIMITS.handshakeMs);
+    expect(await present(hub, early.service.url, bearer(early.service.token))).toBe(401);
+    expect(await present(hub, early.device.url, bearer(early.device.token))).toBe(401);
   });
 
   // Last: the hub is another one afterwards.

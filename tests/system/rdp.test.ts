@@ -23,7 +23,10 @@ afterAll(() => cleanup.run());
 
 test('xfreerdp negotiates a session through the local proxies', async () => {
   const arguments_ = [`/v:127.0.0.1:${port}`, '/cert:ignore', '/sec:tls', '/u:guest', '/p:none', '+auth-only'];
-  const { code, stdout, stderr } = await run('xfreerdp', arguments_, { env: cleanEnvironment({ HOME: hub.home }) });
+  // It shows nothing, but wants a screen.
+  const { display } = await startScreen(cleanup);
+  const env = cleanEnvironment({ HOME: hub.home, DISPLAY: display });
+  const { code, stdout, stderr } = await run('xfreerdp', arguments_, { env });
   expect(code, stdout + stderr).toBe(0);
   expect(xrdp.log()).toContain('Security protocol: configured [SSL');
 });

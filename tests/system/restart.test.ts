@@ -133,6 +133,7 @@ describe("the agent's network goes away", () => {
   test('with resets: streams end, and the agent comes back when the network does', async () => {
     await works('before');
     const open = keepBusy(await owner.openStream('far', { name: 'echo' }));
+    await eventually('the stream to run', () => open.bytes() > 1e6);
     network.refuse();
     network.cut();
     expect(await open.ended).toMatchObject({ code: 'stream_lost' });
@@ -151,6 +152,7 @@ describe("the agent's network goes away", () => {
 
   test('in silence: presence and streams end within two pings, and the agent comes back', async () => {
     const open = keepBusy(await owner.openStream('far', { name: 'echo' }));
+    await eventually('the stream to run', () => open.bytes() > 1e6);
     network.blackHole();
     const gone = Date.now();
     await eventually(

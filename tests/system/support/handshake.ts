@@ -3,9 +3,9 @@ import { request } from 'node:https';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { type OfferTopic, parseOfferTopic, STREAM_HEADERS, streamRequestPath } from '@culvert/protocol';
 import { encodePacket } from '@culvert/protocol/mqtt';
-import { connectAsync } from 'mqtt';
 import type { Cleanup } from './cleanup.ts';
 import type { HubProcess } from './hub-process.ts';
+import { connectMqttJs } from './mqtt-js.ts';
 import { mqttCredentials } from './sas.ts';
 
 /** URL and token of one side, as it got them on the wire. */
@@ -42,10 +42,8 @@ export class IdleDevice {
     authorization: () => Promise<string>,
   ): Promise<IdleDevice> {
     const device = new IdleDevice(hub, deviceId, authorization);
-    const { username, password } = await mqttCredentials(await hub.createDevice(deviceId));
-    const options = { clientId: deviceId, username, password, ca: hub.ca, reconnectPeriod: 500 };
-    const client = await connectAsync(`wss://${hub.hostName}/$iothub/websocket`, options);
-    cleanup.defer(client, () => client.endAsync(true));
+    const credentials = await mqttCredentials(await hub.createDevice(deviceId));
+    const client = await connectMqttJs(cleanup, hub, credentials);
     client.on('message', (topic) => {
       const offer = parseOfferTopic(topic);
       if (offer === undefined) return;
@@ -56,14 +54,10 @@ export class IdleDevice {
     return device;
   }
 
-  /** Asks for a stream and gives both grants. They live as long as the handshake may take: `seconds`. */
-  async handshake(seconds = 60): Promise<RawHandshake> {
+  /** Asks for a stream and gives both grants. */
+  async handshake(): Promise<RawHandshake> {
     const hub = this.#hub;
-    const headers = {
-      authorization: await this.#authorization(),
-      [STREAM_HEADERS.connectTimeout]: '0',
-      [STREAM_HEADERS.responseTimeout]: String(seconds),
-    };
+    const headers = { authorization: await this.#authorization() };
     const call = request({
       ...{ host: '127.0.0.1', port: hub.port, ca: hub.ca, agent: false, method: 'POST', headers },
       path: streamRequestPath(this.#deviceId, 'x'),

@@ -1,0 +1,19 @@
+import { connectAsync, type IClientOptions, type MqttClient } from 'mqtt';
+import { createWebSocketStream, WebSocket } from 'ws';
+import type { Cleanup } from './cleanup.ts';
+import type { HubProcess } from './hub-process.ts';
+import type { MqttCredentials } from './sas.ts';
+
+/** Connects MQTT.js as a device over WebSocket, ended with the test. */
+export async function connectMqttJs(
+  cleanup: Cleanup,
+  hub: HubProcess,
+  { deviceId, username, password }: MqttCredentials,
+  options: IClientOptions = {},
+): Promise<MqttClient> {
+  // Under vitest's resolve conditions MQTT.js gets the ES module of ws, whose class lacks the function that MQTT.js takes from it.
+  Object.assign(WebSocket, { createWebSocketStream });
+  const url = `wss://${hub.hostName}/$iothub/websocket`;
+  const client = await connectAsync(url, { clientId: deviceId, username, password, ca: hub.ca, ...options });
+  return cleanup.defer(client, () => client.endAsync(true));
+}
