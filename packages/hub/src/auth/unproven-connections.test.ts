@@ -7,10 +7,13 @@ class Peer extends EventEmitter {
   destroyed = false;
   readonly remoteAddress: string;
   readonly remotePort: number;
-  constructor(remoteAddress: string, remotePort: number) {
+  readonly localAddress = '198.51.100.1';
+  readonly localPort: number;
+  constructor(remoteAddress: string, remotePort: number, localPort = 8443) {
     super();
     this.remoteAddress = remoteAddress;
     this.remotePort = remotePort;
+    this.localPort = localPort;
   }
   destroy(): void {
     this.destroyed = true;
@@ -49,5 +52,33 @@ describe('unproven connections', () => {
     expect([slow.destroyed, proven.destroyed]).toEqual([true, false]);
     proven.destroy();
     expect([unproven.size, clock.timers]).toEqual([0, 0]);
+  });
+
+  it('from one port to two doors are two connections', async () => {
+    const { clock, unproven } = make();
+    const [web, mqtt] = [new Peer('192.0.2.1', 1), new Peer('192.0.2.1', 1, 8883)];
+    unproven.admit(web);
+    unproven.admit(mqtt);
+    unproven.proven(web);
+    await clock.advance(10_000);
+    expect([web.destroyed, mqtt.destroyed]).toEqual([false, true]);
+    expect([unproven.size, clock.timers]).toEqual([0, 0]);
+    const later = [new Peer('192.0.2.1', 2), new Peer('192.0.2.1', 3)];
+    expect(later.map((peer) => unproven.admit(peer))).toEqual([true, true]);
+  });
+
+  it('take over from one whose end was not told yet, when the peer uses its port again', async () => {
+    const { clock, unproven } = make();
+    const [older, newer] = [new Peer('192.0.2.1', 1), new Peer('192.0.2.1', 1)];
+    unproven.admit(older);
+    await clock.advance(5_000);
+    unproven.admit(newer);
+    older.destroy();
+    expect(unproven.size).toBe(1);
+    await clock.advance(10_000);
+    expect(newer.destroyed).toBe(true);
+    expect([unproven.size, clock.timers]).toEqual([0, 0]);
+    const later = [new Peer('192.0.2.1', 2), new Peer('192.0.2.1', 3)];
+    expect(later.map((peer) => unproven.admit(peer))).toEqual([true, true]);
   });
 });

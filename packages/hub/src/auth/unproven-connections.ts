@@ -1,11 +1,22 @@
 import type { Clock, Timer } from '@culvert/stream';
 
-/** What is needed of a socket here; a TLS socket and the TCP socket below it count as one, by their peer's address and port. */
+/**
+ * What is needed of a socket here; a TLS socket and the TCP socket below it count as one, by the addresses and ports of both ends (a peer may
+ * come to two doors from one port).
+ */
 interface PeerSocket {
   readonly remoteAddress?: string | undefined;
   readonly remotePort?: number | undefined;
+  readonly localAddress?: string | undefined;
+  readonly localPort?: number | undefined;
   destroy(): unknown;
   once(event: 'close', listener: () => void): unknown;
+}
+
+interface Pending {
+  readonly address: string;
+  readonly socket: PeerSocket;
+  readonly timer: Timer;
 }
 
 /**
@@ -16,7 +27,7 @@ export class UnprovenConnections {
   readonly #clock: Clock;
   readonly #authenticateMs: number;
   readonly #maxPerAddress: number;
-  readonly #pending = new Map<string, { timer: Timer; socket: PeerSocket }>();
+  readonly #pending = new Map<string, Pending>();
   readonly #perAddress = new Map<string, number>();
 
   constructor(options: { clock: Clock; authenticateMs: number; maxPerAddress: number }) {
@@ -33,23 +44,26 @@ export class UnprovenConnections {
       socket.destroy();
       return false;
     }
+    const key = keyOf(socket);
+    // A peer that reset its connection may be back from the same port before that one's end was told.
+    this.#release(key);
     const count = this.#perAddress.get(address) ?? 0;
     if (count >= this.#maxPerAddress) {
       socket.destroy();
       return false;
     }
-    const key = `${address} ${socket.remotePort}`;
     this.#perAddress.set(address, count + 1);
     const timer = this.#clock.setTimer(this.#authenticateMs, () => socket.destroy());
-    this.#pending.set(key, { timer, socket });
-    socket.once('close', () => this.#release(key, address));
+    this.#pending.set(key, { address, socket, timer });
+    socket.once('close', () => {
+      if (this.#pending.get(key)?.socket === socket) this.#release(key);
+    });
     return true;
   }
 
   /** The connection has proved who it is: it no longer counts and may stay. */
   proven(socket: PeerSocket): void {
-    if (socket.remoteAddress === undefined) return;
-    this.#release(`${socket.remoteAddress} ${socket.remotePort}`, socket.remoteAddress);
+    this.#release(keyOf(socket));
   }
 
   /** How many there are now. */
@@ -62,13 +76,18 @@ export class UnprovenConnections {
     for (const { socket } of [...this.#pending.values()]) socket.destroy();
   }
 
-  #release(key: string, address: string): void {
+  #release(key: string): void {
     const pending = this.#pending.get(key);
     if (pending === undefined) return;
-    pending.timer.cancel();
+    const { address, timer } = pending;
+    timer.cancel();
     this.#pending.delete(key);
     const count = (this.#perAddress.get(address) ?? 1) - 1;
     if (count === 0) this.#perAddress.delete(address);
     else this.#perAddress.set(address, count);
   }
+}
+
+function keyOf({ remoteAddress, remotePort, localAddress, localPort }: PeerSocket): string {
+  return `${remoteAddress} ${remotePort} ${localAddress} ${localPort}`;
 }
