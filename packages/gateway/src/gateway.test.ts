@@ -105,6 +105,13 @@ describe('the rendezvous', () => {
     expect(late.head).toMatch(/^HTTP\/1.1 410 /);
   });
 
+  test('a guest whose upgrade and offence come in one segment is refused and leaves nothing behind', async () => {
+    const guest = await arrive(newStreamId(), 'service', { early: rawFrame(3, '') });
+    expect((await guest.close())?.code).toBe(1002);
+    expect(await bench.event('stream-closed')).toMatchObject({ cause: 'protocol_error' });
+    expect(bench.gateway.guests).toBe(0);
+  });
+
   test('a guest fills 64 KiB, is paused, loses nothing, and is answered', async () => {
     const streamId = newStreamId();
     const guest = await arrive(streamId, 'service');

@@ -91,9 +91,10 @@ export class RelayEnd {
       if (socket.destroyed) queueMicrotask(onClose);
       else socket.once('close', onClose);
     });
+    // Before the listener: then it comes in a later turn, as everything must, when the holder knows this end.
+    if (head.length > 0) socket.unshift(head);
     socket.on('end', this.#onSocketEnd);
     socket.on('data', this.#onData);
-    if (head.length > 0) socket.unshift(head);
   }
 
   /** Payload bytes of the whole frames the client sent. */
