@@ -23,8 +23,11 @@ export async function quickstart(flags: QuickstartFlags): Promise<void> {
   const dataDir = resolve(named || defaultDataDirectory(process.env, process.getuid?.(), homedir()));
   const running = await startQuickstart({ listen: flags.listen, dataDir, onProblem: tell });
   try {
-    await writeOut(await report(running, dataDir, flags.dataDir === undefined ? '' : ` --data-dir ${word(dataDir)}`));
-    await untilStopped(running);
+    // Before anything is printed: whoever reads that Ctrl-C stops it may press it at once.
+    const stopped = untilStopped(running);
+    const dataDirFlag = flags.dataDir === undefined ? '' : ` --data-dir ${word(dataDir)}`;
+    const proven = report(running, dataDir, dataDirFlag).then(writeOut);
+    await Promise.race([proven.then(() => stopped), stopped]);
   } finally {
     await running.stop();
   }
