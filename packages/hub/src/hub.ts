@@ -185,7 +185,7 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
       if (password === undefined) return Promise.reject(new CulvertError('unauthorized'));
       return authenticator.authenticateDevice(password, deviceId);
     },
-    registrar: new AttachCheck({ router: streaming.router, store }),
+    registrar: new AttachCheck({ router: streaming.router, store, revocation: streaming.revocation }),
     limits: {
       authenticateMs: LIMITS.authenticateMs,
       maxPacketBytes: LIMITS.mqttPacketBytes,

@@ -9,6 +9,7 @@ import type { DeviceRecord } from '../registry/registry.ts';
 import { Router } from '../routing/router.ts';
 import { GrantIssuer } from './grant-issuer.ts';
 import { type HandshakeDeps, requestStream, type StreamRequest } from './request-stream.ts';
+import { revokeOnChange } from './revoke.ts';
 import { StreamTable } from './stream-table.ts';
 
 const service: Principal = {
@@ -232,5 +233,38 @@ describe('a request for a stream', () => {
     expect(streams.answered(first.streamId, service)).toBe(false);
     expect(streams.answered(second.streamId, service)).toBe(true);
     expect(clock.timers).toBe(0);
+  });
+
+  it('is told at once that the device was disabled while it waited for it', async () => {
+    const revocation = revokeOnChange(deps);
+    const outcome = codeOf(requestStream(request(), deps));
+    await clock.advance(0);
+    revocation.deviceChanged('d', { ...record, status: 'disabled' });
+    expect(await outcome).toBe('revoked');
+    expect([streams.size, clock.timers]).toEqual([0, 0]);
+  });
+
+  it('is told at once that its own key was removed, and the device is free again', async () => {
+    const revocation = revokeOnChange(deps);
+    const channel = new FakeChannel();
+    router.attach(channel);
+    const outcome = codeOf(requestStream(request(), deps));
+    await clock.advance(0);
+    expect(channel.offers.length).toBe(1);
+    revocation.policyChanged({ name: 'service', permissions: [], primaryKey: '', secondaryKey: '' });
+    expect(await outcome).toBe('revoked');
+    expect(ended.map(([, code]) => code)).toContain('revoked');
+  });
+
+  it('ends even when its key is removed before anything else is known of it', async () => {
+    const revocation = revokeOnChange(deps);
+    const channel = new FakeChannel({ accepted: true });
+    router.attach(channel);
+    const looked = Promise.withResolvers<DeviceRecord>();
+    const outcome = codeOf(requestStream(request(), { ...deps, registry: { get: () => looked.promise } }));
+    revocation.policyChanged({ name: 'service', permissions: [], primaryKey: '', secondaryKey: '' });
+    looked.resolve(record);
+    expect(await outcome).toBe('revoked');
+    expect(channel.offers.length).toBe(0);
   });
 });

@@ -41,7 +41,7 @@ export interface HandshakeDeps {
  * The handshake from the service's request to its answer. Both grants die 60 s after the request, which bounds the rest:
  * the gateway tells whoever waits there by then. The device's grant is live before the device is asked, since C devices dial
  * before they answer.
- * @throws CulvertError `device_not_found`, `device_disabled`, `device_offline`, `device_gone`, `device_silent`, `too_many_requests`, `withdrawn`, `draining`
+ * @throws CulvertError `device_not_found`, `device_disabled`, `device_offline`, `device_gone`, `device_silent`, `too_many_requests`, `withdrawn`, `revoked`, `draining`
  */
 export async function requestStream(request: StreamRequest, deps: HandshakeDeps): Promise<StreamReply> {
   const { deviceId, streamName, principal } = request;
@@ -58,14 +58,18 @@ export async function requestStream(request: StreamRequest, deps: HandshakeDeps)
     remoteAddress: request.remoteAddress,
   });
   const silence = deadline(clock, request.times.answerMs, () => new CulvertError('device_silent'));
-  const ended = linkSignals([deps.draining, silence.signal, request.signal]);
+  const revoked = new AbortController();
+  const ended = linkSignals([deps.draining, silence.signal, request.signal, revoked.signal]);
   let offered = false;
   try {
     ended.signal.throwIfAborted();
+    // Before the first wait: a key removed or a device disabled from now on finds the stream.
+    const onRevoked = (error: CulvertError) => revoked.abort(error);
+    const entry = { streamId, deviceId, streamName, service: principal, device: undefined, requestedAt, onRevoked };
+    deps.streams.add(entry, expiresAt);
     assertUsable(await deps.registry.get(deviceId));
     const deviceGrant = await deps.grants.issue(streamId, 'device', expiresAt);
     ended.signal.throwIfAborted();
-    deps.streams.add({ streamId, deviceId, streamName, service: principal, device: undefined, requestedAt }, expiresAt);
     const { answer, principal: device } = await deps.router.offer(
       deviceId,
       { streamId, streamName, grant: deviceGrant, caller: principal.name },
@@ -84,7 +88,7 @@ export async function requestStream(request: StreamRequest, deps: HandshakeDeps)
       return { accepted: false, streamId, reason: answer.reason };
     }
     onEvent({ type: 'stream-answered', streamId, deviceId, accepted: true });
-    // A key removed or a device disabled in this very moment has already taken the stream away.
+    // The answer came with the end of the grants.
     if (!deps.streams.answered(streamId, device)) throw new CulvertError('device_gone');
     const grant = await deps.grants.issue(streamId, 'service', expiresAt);
     ended.signal.throwIfAborted();

@@ -3,7 +3,7 @@ import type { CulvertError } from '@culvert/protocol';
 import type { Clock, Timer } from '@culvert/stream';
 import type { Principal } from '../auth/principal.ts';
 
-/** A stream that was granted: who stands at its ends. It lives from the grant to the end of the stream. */
+/** A stream, asked for or granted: who stands at its ends. It lives from the request to the end of the stream. */
 export interface StreamEntry {
   readonly streamId: string;
   readonly deviceId: string;
@@ -13,6 +13,8 @@ export interface StreamEntry {
   readonly device: Principal | undefined;
   /** Milliseconds since the epoch. */
   readonly requestedAt: number;
+  /** Tells the handshake, while it lasts, that what the stream stands on was taken away. */
+  readonly onRevoked: (error: CulvertError) => void;
 }
 
 interface Held {
@@ -22,8 +24,8 @@ interface Held {
 }
 
 /**
- * The granted streams of this hub, so that a removed key or a disabled device ends them. Fed by the gateway's events; an entry whose sides
- * never both come leaves with its grants.
+ * The streams of this hub, so that a removed key or a disabled device ends them. Fed by the handshake and the gateway's events; an entry
+ * whose sides never both come leaves with its grants.
  */
 export class StreamTable {
   readonly #clock: Clock;
@@ -75,7 +77,9 @@ export class StreamTable {
   ): void {
     for (const { entry } of [...this.#streams.values()]) {
       const error = matches(entry);
-      if (error !== undefined) end(entry.streamId, error);
+      if (error === undefined) continue;
+      end(entry.streamId, error);
+      entry.onRevoked(error);
     }
   }
 

@@ -1,0 +1,71 @@
+import type { CulvertError } from '@culvert/protocol';
+import { FakeClock } from '@culvert/testkit';
+import { expect, it } from 'vitest';
+import { keyDigest } from '../auth/key-digest.ts';
+import type { Principal } from '../auth/principal.ts';
+import type { ControlChannel } from '../control/control-channel.ts';
+import type { DeviceRecord } from '../registry/registry.ts';
+import { Router } from '../routing/router.ts';
+import { AttachCheck } from './attach-check.ts';
+import { revokeOnChange } from './revoke.ts';
+import { StreamTable } from './stream-table.ts';
+
+const KEY = Buffer.alloc(32, 1).toString('base64');
+
+const device: DeviceRecord = {
+  deviceId: 'd',
+  generationId: 'g',
+  etag: '1',
+  status: 'enabled',
+  statusReason: null,
+  statusUpdatedAt: 0,
+  createdAt: 0,
+  updatedAt: 0,
+  primaryKey: KEY,
+  secondaryKey: KEY,
+};
+
+const principal = (over: Partial<Principal>): Principal => ({
+  name: 'device:d',
+  permissions: new Set(['DeviceConnect']),
+  deviceId: 'd',
+  key: { owner: { kind: 'device', deviceId: 'd', generationId: 'g' }, keyDigest: keyDigest(KEY) },
+  expiresAt: Number.MAX_SAFE_INTEGER,
+  ...over,
+});
+
+it('closes a channel whose device was disabled while it was let in, and ends what it had already accepted', async () => {
+  const clock = new FakeClock();
+  const router = new Router(clock);
+  const streams = new StreamTable({ clock, onExpired: () => undefined });
+  const ended: [string, string][] = [];
+  const revocation = revokeOnChange({
+    router,
+    streams,
+    endAtGateway: (streamId, error) => ended.push([streamId, error.code]),
+  });
+  const found = Promise.withResolvers<DeviceRecord | undefined>();
+  const store = { registry: { get: () => found.promise }, policies: { get: () => Promise.resolve(undefined) } };
+  const closed = Promise.withResolvers<CulvertError>();
+  const channel: ControlChannel = {
+    deviceId: 'd',
+    principal: principal({}),
+    protocol: 'mqtt',
+    remoteAddress: '192.0.2.1',
+    connectedAt: 0,
+    takesOffers: true,
+    offer: () => Promise.resolve({ accepted: true }),
+    close: (error) => closed.resolve(error),
+    closed: closed.promise,
+  };
+  new AttachCheck({ router, store, revocation }).attach(channel);
+  const service = principal({ name: 'policy:service', key: { owner: { kind: 'policy', policy: 's' }, keyDigest: '' } });
+  const entry = { streamId: '1', deviceId: 'd', streamName: 'ssh', service, device: undefined, requestedAt: 0 };
+  streams.add({ ...entry, onRevoked: () => undefined }, 60_000);
+  streams.answered('1', channel.principal);
+  found.resolve({ ...device, status: 'disabled' });
+  expect((await closed.promise).code).toBe('revoked');
+  await clock.advance(0);
+  expect(ended).toEqual([['1', 'revoked']]);
+  expect(clock.timers).toBe(0);
+});
