@@ -28,13 +28,19 @@ async function meet() {
 }
 
 /** Writes `chunk` again and again until `count` were taken, or until the gateway takes no more for a while. */
-async function pour(client: RawWebSocket, chunk: Buffer, count: number, watch: () => void): Promise<number> {
+async function pour(
+  client: RawWebSocket,
+  chunk: Buffer,
+  count: number,
+  watch: () => void,
+  patienceMs = 400,
+): Promise<number> {
   for (let i = 0; i < count; i++) {
     watch();
     if (client.socket.write(chunk)) continue;
     const taken = await Promise.race([
       once(client.socket, 'drain').then(() => true),
-      new Promise<boolean>((resolve) => setTimeout(resolve, 400, false)),
+      new Promise<boolean>((resolve) => setTimeout(resolve, patienceMs, false)),
     ]);
     if (!taken) return i;
   }
@@ -62,7 +68,7 @@ test('a frame that declares 1 GiB passes a slow reader in bounded memory, as fra
     device.socket.pause();
     setTimeout(() => device.socket.resume(), 5);
   });
-  const sent = await pour(service, Buffer.alloc(MIB / 4, 7), 4 * 64, watch);
+  const sent = await pour(service, Buffer.alloc(MIB / 4, 7), 4 * 64, watch, 10_000);
   expect(sent).toBe(4 * 64);
   const expected = 1_024 * (65_536 + 10);
   while (received < expected) await new Promise((resolve) => setTimeout(resolve, 5));
