@@ -192,7 +192,7 @@ export async function send(door: Door, input: Buffer): Promise<void> {
   if (failure !== undefined) throw failure;
 }
 
-/** Sends `count` inputs over a door, `parallel` at a time. */
+/** Sends `count` inputs over a door, `parallel` at a time: an address may have 512 connections that are not yet authenticated. */
 export async function storm(
   door: Door,
   malformed: Malformed,

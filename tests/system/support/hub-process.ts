@@ -1,7 +1,9 @@
+import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { request } from 'node:https';
 import { join } from 'node:path';
 import { ServiceClient } from '@culvert/service';
+import { WebSocket } from 'ws';
 import type { Cleanup } from './cleanup.ts';
 import { culvert, culvertCommand } from './culvert.ts';
 import { eventually } from './eventually.ts';
@@ -15,6 +17,8 @@ const HOST = '127.0.0.1';
 export interface HubProcessOptions {
   /** Whether to listen for MQTT over TLS as well. */
   readonly mqtt?: boolean;
+  /** Whether {@link HubProcess.heapBytes} is to be had. */
+  readonly inspect?: boolean;
   /** What its configuration file holds. */
   readonly config?: Readonly<Record<string, unknown>>;
 }
@@ -29,6 +33,7 @@ export class HubProcess {
   /** A home directory for the commands of this test. */
   readonly home: string;
   readonly #args: readonly string[];
+  readonly #env: NodeJS.ProcessEnv;
   #program: Program | undefined;
 
   private constructor(home: string, ports: { main: number; admin: number; mqtt?: number }, options: HubProcessOptions) {
@@ -37,6 +42,7 @@ export class HubProcess {
     this.mqttPort = ports.mqtt;
     this.dataDir = join(home, 'hub');
     this.caFile = join(this.dataDir, 'ca.pem');
+    this.#env = cleanEnvironment({ HOME: home, ...(options.inspect ? { NODE_OPTIONS: '--inspect=127.0.0.1:0' } : {}) });
     this.#args = [
       ...['hub', '--data-dir', this.dataDir, '--listen', `${HOST}:${ports.main}`],
       ...['--admin-listen', `127.0.0.1:${ports.admin}`],
@@ -55,7 +61,7 @@ export class HubProcess {
 
   /** Starts it, again on the same data, and waits until it answers. */
   async start(): Promise<void> {
-    const program = new Program(...culvertCommand(...this.#args), { env: cleanEnvironment({ HOME: this.home }) });
+    const program = new Program(...culvertCommand(...this.#args), { env: this.#env });
     this.#program = program;
     await eventually('the hub to answer', async () => !program.running || (await this.get('/')) === 200);
     if (!program.running) throw new Error(`the hub ended at once: ${program.stderr}${program.stdout}`);
@@ -118,6 +124,22 @@ export class HubProcess {
   residentBytes(): number {
     const match = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${this.program.pid}/status`, 'utf8'));
     return Number(match?.[1]) * 1024;
+  }
+
+  /** Bytes its JavaScript holds on to after a full garbage collection: what is left is what it still refers to. */
+  async heapBytes(): Promise<number> {
+    const [, url = ''] = await this.program.waitFor(/Debugger listening on (ws:\S+)/);
+    const socket = new WebSocket(url);
+    await once(socket, 'open');
+    const ask = async (method: string): Promise<Record<string, number>> => {
+      socket.send(JSON.stringify({ id: 1, method }));
+      const [data] = await once(socket, 'message');
+      return (JSON.parse(String(data)) as { result: Record<string, number> }).result;
+    };
+    await ask('HeapProfiler.collectGarbage');
+    const { usedSize = 0, backingStorageSize = 0 } = await ask('Runtime.getHeapUsage');
+    socket.terminate();
+    return usedSize + backingStorageSize;
   }
 
   /** The status of a GET without credentials. */

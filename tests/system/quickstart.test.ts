@@ -1,0 +1,143 @@
+import { once } from 'node:events';
+import { accessSync, constants, mkdirSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { delimiter, join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { Cleanup } from './support/cleanup.ts';
+import { CULVERT, culvert, culvertCommand, ROOT } from './support/culvert.ts';
+import { freePort, listenLocally } from './support/free-port.ts';
+import { cleanEnvironment, must, Program, run } from './support/program.ts';
+import { scratch } from './support/scratch.ts';
+
+let cleanup: Cleanup;
+let home: string;
+let env: NodeJS.ProcessEnv;
+
+beforeEach(() => {
+  cleanup = new Cleanup();
+  home = scratch(cleanup);
+  env = cleanEnvironment({ HOME: home });
+});
+afterEach(() => cleanup.run());
+
+function started(command: string, args: readonly string[]): Program {
+  return cleanup.defer(new Program(command, args, { cwd: ROOT, env }), (program) => program.stop());
+}
+
+/** The commands it prints to try next, one a line and indented. */
+function suggestions(output: string): string[] {
+  const [, listed = ''] = /Try next[^\n]*\n([\s\S]*?)\n\n(?! {2})/.exec(output) ?? [];
+  return listed.split('\n').flatMap((line) => (line.startsWith('  ') ? [line.trim()] : []));
+}
+
+describe('npm start', () => {
+  test('proves itself, the commands it prints work as they stand, Ctrl-C ends it, and it starts again', async () => {
+    const flags = ['--listen', `127.0.0.1:${await freePort()}`, '--data-dir', join(home, 'data')];
+    const first = started('npm', ['start', '--silent', '--', ...flags]);
+    await first.waitFor(/It works: 1 MiB went through the tunnel/, 90_000);
+    await first.waitFor(/Ctrl-C stops it/);
+
+    const commands = suggestions(first.stdout);
+    expect(commands).toHaveLength(3);
+    for (const command of commands) {
+      const tried = started('bash', ['-c', command]);
+      // The third stays, as it is meant to: a local proxy, or a login, which here has no terminal.
+      const stays = / connect | ssh /.test(command);
+      if (stays) await tried.waitFor(/127\.0\.0\.1:\d+|\$|#/, 60_000);
+      else expect(await tried.end(), command).toMatchObject({ code: 0 });
+      if (command.startsWith('curl')) expect(tried.stdout).toContain('You reached the device <code>demo</code>');
+      if (command.includes('device list')) expect(tried.stdout).toMatch(/demo .*Connected/i);
+      await tried.stop();
+    }
+
+    process.kill(-first.pid, 'SIGINT'); // as a terminal does: to all of the foreground
+    // npm says 130 whatever its script says; what the script itself says is looked at below.
+    expect([0, 130]).toContain((await first.end(30_000)).code);
+    expect(first.stderr).toContain('stopping');
+
+    const [command, args] = culvertCommand('quickstart', ...flags);
+    const second = started(command, args);
+    await second.waitFor(/It works/, 60_000);
+    await second.waitFor(/Ctrl-C stops it/);
+    second.signal('SIGINT');
+    expect((await second.end(30_000)).code).toBe(0);
+  });
+
+  test('a port that is taken: one line, and nothing is left running', async () => {
+    const port = await listenLocally(cleanup, createServer());
+    const { code, stdout, stderr } = await culvert(
+      ['quickstart', '--listen', `127.0.0.1:${port}`, '--data-dir', join(home, 'data')],
+      { env },
+    );
+    expect(stderr).toMatch(new RegExp(`^culvert: .*127\\.0\\.0\\.1:${port} is in use.*\\n$`));
+    expect(stdout).toBe('');
+    expect(code).toBe(1);
+  });
+});
+
+describe.each(['quickstart', 'hub'])('culvert %s', (command) => {
+  const start = async (dataDir: string) => {
+    const admin = command === 'hub' ? ['--admin-listen', `127.0.0.1:${await freePort()}`] : [];
+    const listen = `127.0.0.1:${await freePort()}`;
+    return culvert([command, '--listen', listen, ...admin, '--data-dir', dataDir], { env, timeoutMs: 60_000 });
+  };
+
+  test('a data directory that cannot be made: one line', async () => {
+    const file = join(home, 'file');
+    writeFileSync(file, '');
+    const { code, stderr } = await start(join(file, 'data'));
+    expect(stderr).toMatch(/^culvert: .*file\/data.*\n$/);
+    expect(code).toBe(78);
+  });
+
+  test('a full disk: one line', async () => {
+    const disk = join(home, 'disk');
+    mkdirSync(disk);
+    await must('mount', ['-t', 'tmpfs', '-o', 'size=16k,mode=0700', 'culvert-test', disk]);
+    cleanup.defer(disk, () => must('umount', [disk]));
+    const { code, stderr } = await start(join(disk, 'data'));
+    expect(stderr).toMatch(/^culvert: .*(full|space|ENOSPC).*\n$/i);
+    expect(code).not.toBe(0);
+  });
+});
+
+describe('a Node that is too old', () => {
+  /** The Node of this machine, not the one the checkout brings. */
+  function systemNode(): string {
+    const places = (process.env['PATH'] ?? '').split(delimiter).filter((place) => !place.includes('node_modules'));
+    for (const place of places) {
+      try {
+        accessSync(join(place, 'node'), constants.X_OK);
+        return join(place, 'node');
+      } catch {
+        // Not here.
+      }
+    }
+    throw new Error('there is no node beside the one of the checkout');
+  }
+
+  test('one line that says which is needed', async () => {
+    const node = systemNode();
+    const version = (await must(node, ['--version'])).trim();
+    expect(Number(/^v(\d+)/.exec(version)?.[1]), `${node} must be older than 22 for this test`).toBeLessThan(22);
+    const { code, stderr } = await run(node, [CULVERT, 'hub'], { env });
+    expect(stderr).toBe(`culvert: Node 22.19 or newer is needed; this is Node ${version.slice(1)}\n`);
+    expect(code).toBe(78);
+  });
+});
+
+test('a data directory that another hub uses: one line', async () => {
+  const flags = async () => [
+    ...['hub', '--data-dir', join(home, 'data'), '--listen', `127.0.0.1:${await freePort()}`],
+    ...['--admin-listen', `127.0.0.1:${await freePort()}`],
+  ];
+  const [command, args] = culvertCommand(...(await flags()));
+  const first = started(command, args);
+  await first.waitFor(/hub-started/);
+  const { code, stderr } = await culvert(await flags(), { env });
+  expect(stderr).toMatch(/^culvert: Another hub is running on .*\n$/);
+  expect(code).not.toBe(0);
+  expect(first.running).toBe(true);
+  first.signal('SIGTERM');
+  await once(first.child, 'exit');
+});
