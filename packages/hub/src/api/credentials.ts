@@ -30,7 +30,8 @@ export function requestAuthenticator(deps: Pick<ApiDeps, 'authenticator' | 'onPr
 }
 
 function pathBelowHost(request: FastifyRequest): string {
-  const path = request.url.split('?', 1)[0] as string;
+  // An absolute address is taken too (RFC 9112 §3.2.2).
+  const path = (request.url.split('?', 1)[0] as string).replace(/^https?:\/\/[^/]*/i, '');
   try {
     return decodeURIComponent(path.slice(1)).replace(/\/$/, '');
   } catch {

@@ -1,13 +1,14 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import {
   createServer as createTlsServer,
   type SecureContextOptions,
   type TLSSocket,
   type Server as TlsServer,
 } from 'node:tls';
-import { CONTROL_PATH, CulvertError } from '@culvert/protocol';
+import { CONTROL_PATH } from '@culvert/protocol';
 import { isGatewayPath } from '@culvert/protocol/grant';
 import type { UnprovenConnections } from '../auth/unproven-connections.ts';
 
@@ -32,6 +33,16 @@ const KEEP_ALIVE_MS = 65_000;
 /** Bytes of a request's head; a grant's token of under 1,000 and a SAS token of 4 KiB fit in several times. */
 const MAX_HEADER_BYTES = 16_384;
 
+/** What a request that is no HTTP is answered, by Node's or its parser's error code; a plain 400 for every other. */
+const BROKEN_REQUESTS: Readonly<Record<string, string>> = {
+  HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: '413 Payload Too Large',
+  ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
+};
+
+/** ALPN names that MQTT clients offer: the registered one, and AWS's, which some libraries always offer. */
+const MQTT_ALPN = ['mqtt', 'x-amzn-mqtt-ca'];
+
 const tlsOptions = (options: Pick<FrontDoorOptions, 'pair' | 'authenticateMs'>) => ({
   ...options.pair,
   minVersion: 'TLSv1.2' as const,
@@ -51,6 +62,8 @@ export function createFrontDoor(options: FrontDoorOptions): Server {
       // Slow clients are looked for this often; Node's default of 30 s would triple the bound above.
       connectionsCheckingInterval: 2_000,
       noDelay: true,
+      // Whoever offers to upgrade a REST request is answered as if not (RFC 9110 §7.8), and in its turn.
+      shouldUpgradeCallback: (request: IncomingMessage) => upgradeHandler(request, options) !== undefined,
     },
     options.onRequest,
   );
@@ -59,9 +72,9 @@ export function createFrontDoor(options: FrontDoorOptions): Server {
   server.on('upgrade', (request: IncomingMessage, socket: TLSSocket, head: Buffer) => {
     void upgrade(request, socket, head, options);
   });
-  server.on('clientError', (_error, socket) => {
+  server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     if (!socket.writable) return void socket.destroy();
-    socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n', () => socket.destroy());
+    refuse(socket, BROKEN_REQUESTS[error.code ?? ''] ?? '400 Bad Request');
   });
   return server;
 }
@@ -72,8 +85,7 @@ export function createMqttDoor(
     onConnection: (socket: TLSSocket) => Promise<boolean>;
   },
 ): TlsServer {
-  // MQTT clients that offer ALPN offer 'mqtt' or 'x-amzn-mqtt-ca'; a server that insisted on http/1.1 would turn them away.
-  const server = createTlsServer({ ...tlsOptions(options), ALPNProtocols: ['mqtt'] });
+  const server = createTlsServer({ ...tlsOptions(options), ALPNProtocols: MQTT_ALPN });
   server.on('connection', (socket: Socket) => admit(socket, options.unproven));
   server.on('tlsClientError', (error, socket) => tlsFailed(error, socket, options));
   server.on('secureConnection', (socket: TLSSocket) => {
@@ -102,15 +114,24 @@ async function upgrade(
   options: FrontDoorOptions,
 ): Promise<void> {
   socket.on('error', () => socket.destroy());
-  const path = (request.url ?? '').split('?', 1)[0] as string;
-  const handler = isGatewayPath(path) ? options.onGateway : isControlPath(path) ? options.onControl : undefined;
-  if (handler === undefined) {
-    const { http } = new CulvertError('route_not_found').row;
-    // Nobody reads this socket, so its peer's end would never be noticed.
-    socket.end(`HTTP/1.1 ${http} Not Found\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`, () => socket.destroy());
-    return;
-  }
+  const handler = upgradeHandler(request, options);
+  // Node before 24.9 upgrades every request that offers it.
+  if (handler === undefined) return refuse(socket, '404 Not Found');
   if (await handler(request, socket, head)) options.unproven.proven(socket);
+}
+
+function upgradeHandler(
+  request: IncomingMessage,
+  { onControl, onGateway }: Pick<FrontDoorOptions, 'onControl' | 'onGateway'>,
+): UpgradeHandler | undefined {
+  const path = (request.url ?? '').split('?', 1)[0] as string;
+  if (isGatewayPath(path)) return onGateway;
+  return isControlPath(path) ? onControl : undefined;
+}
+
+/** Answers what no route will see, and ends the connection. */
+function refuse(socket: Duplex, status: string): void {
+  socket.end(`HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`, () => socket.destroy());
 }
 
 // Clients write the `$` of the path raw or escaped.

@@ -1,0 +1,93 @@
+import { once } from 'node:events';
+import { connect as connectTls, type TLSSocket } from 'node:tls';
+import { parseServiceConnectionString, signSasToken } from '@culvert/protocol';
+import { startHub, type TestHub } from '@culvert/testkit';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+let test: TestHub;
+
+beforeAll(async () => {
+  test = await startHub({ config: { mqttListen: '127.0.0.1:0' } });
+});
+afterAll(() => test.stop());
+
+async function open(options: { port?: number; ALPNProtocols?: string[] } = {}): Promise<TLSSocket> {
+  const socket = connectTls({ host: '127.0.0.1', port: test.port, ca: test.ca, ...options });
+  await once(socket, 'secureConnect');
+  return socket;
+}
+
+/** What the hub says to `text` until it ends the connection, which it does without our doing so. */
+async function exchange(text: string): Promise<string> {
+  const socket = await open();
+  let said = '';
+  socket.setEncoding('utf8').on('data', (piece: string) => {
+    said += piece;
+  });
+  socket.write(text);
+  await once(socket, 'close');
+  return said;
+}
+
+const statuses = (said: string) => [...said.matchAll(/HTTP\/1\.1 (\d{3}) /g)].map((match) => Number(match[1]));
+
+async function authorization(): Promise<string> {
+  const { key, policy } = parseServiceConnectionString(test.ownerConnectionString);
+  const expiry = Math.floor(Date.now() / 1000) + 600;
+  return signSasToken({ audience: '127.0.0.1', key, policy, expiry });
+}
+
+describe('the one port', () => {
+  it('takes a REST request that offers an upgrade as one that does not (RFC 9110 §7.8)', async () => {
+    const said = await exchange('GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade, close\r\nupgrade: h2c\r\n\r\n');
+    expect(statuses(said)).toEqual([200]);
+    expect(said).toContain('streamingEndpoints');
+  });
+
+  it('answers in order what was asked before such a request', async () => {
+    const first = `GET /statistics/devices HTTP/1.1\r\nhost: x\r\nauthorization: ${await authorization()}\r\n\r\n`;
+    const second = 'GET /nowhere HTTP/1.1\r\nhost: x\r\nconnection: upgrade, close\r\nupgrade: websocket\r\n\r\n';
+    expect(statuses(await exchange(first + second))).toEqual([200, 404]);
+  });
+
+  it.each([
+    ['a head that is too long', `GET / HTTP/1.1\r\nhost: x\r\nx: ${'y'.repeat(17_000)}\r\n\r\n`, 431],
+    ['no HTTP', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 400],
+    [
+      'two lengths of a body',
+      'POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n',
+      400,
+    ],
+  ])('refuses %s', async (_what, text, status) => {
+    expect(statuses(await exchange(text))).toEqual([status]);
+  });
+
+  it.each([
+    ['an absolute address', 'GET https://x/statistics/devices HTTP/1.1\r\nhost: x\r\n'],
+    ['HTTP/1.0', 'GET /statistics/devices HTTP/1.0\r\n'],
+  ])('takes %s', async (_what, head) => {
+    const said = await exchange(`${head}connection: close\r\nauthorization: ${await authorization()}\r\n\r\n`);
+    expect(statuses(said)).toEqual([200]);
+  });
+
+  it('takes a token of one device at an absolute address', async () => {
+    await test.createDevice('narrow');
+    const { key, policy } = parseServiceConnectionString(test.ownerConnectionString);
+    const expiry = Math.floor(Date.now() / 1000) + 600;
+    const narrow = await signSasToken({ audience: '127.0.0.1/devices/narrow', key, policy, expiry });
+    const head = 'GET https://x/devices/narrow HTTP/1.1\r\nhost: x\r\nconnection: close\r\n';
+    expect(statuses(await exchange(`${head}authorization: ${narrow}\r\n\r\n`))).toEqual([200]);
+  });
+});
+
+describe('the MQTT port', () => {
+  it.each([[undefined], [['mqtt']], [['x-amzn-mqtt-ca']]])(
+    'takes clients that offer ALPN %j',
+    async (ALPNProtocols) => {
+      const port = test.hub.mqttAddress?.port ?? 0;
+      const socket = await open(ALPNProtocols === undefined ? { port } : { port, ALPNProtocols });
+      expect(socket.alpnProtocol).toBe(ALPNProtocols?.[0] ?? false);
+      socket.destroy();
+    },
+  );
+});
