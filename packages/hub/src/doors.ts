@@ -87,18 +87,25 @@ export class Doors {
     this.#servers.mqtt?.setSecureContext(pair);
   }
 
-  /** Not ready any more, and no new connections; resolves when the last one has ended. */
+  /** Not ready any more, and no new connections; resolves when the last one has ended. Probes are still answered. */
   close(): Promise<void> {
     this.#state.ready = false;
-    const { front, admin, mqtt } = this.#servers;
-    return Promise.all([front, admin, mqtt].map((server) => server && closeServer(server))).then(() => undefined);
+    const { front, mqtt } = this.#servers;
+    return Promise.all([front, mqtt].map((server) => server && closeServer(server))).then(() => undefined);
   }
 
   /** Ends the connections that belong to nobody: between two requests, or not yet proven. */
   destroyConnections(): void {
     this.#servers.front.closeAllConnections();
-    this.#servers.admin.closeAllConnections();
     this.unproven.destroyAll();
+  }
+
+  /** Answers no more probes. */
+  closeProbes(): Promise<void> {
+    const { admin } = this.#servers;
+    const closed = closeServer(admin);
+    admin.closeAllConnections();
+    return closed;
   }
 }
 

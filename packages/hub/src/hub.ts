@@ -138,12 +138,12 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
   const opened = await Doors.open({ config, pair: certificates.source.current, clock, onEvent: events.emit });
   doors = opened;
   undo(() => {
-    const closed = opened.close();
+    const closed = [opened.close(), opened.closeProbes()];
     opened.destroyConnections();
-    return closed;
+    return Promise.all(closed);
   });
   const names = new HostNames(advertisedNames(config, opened.address.port));
-  await keepPolicyFiles(config, names, store, listeners, events.emit);
+  const policyFiles = await keepPolicyFiles(config, names, store, listeners, events.emit);
 
   const common = { clock, onEvent: events.emit };
   const { registry } = store;
@@ -202,7 +202,8 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
   });
   const address = formatHostPort(opened.address.host, opened.address.port);
   events.emit({ type: 'hub-started', hostName: names.authority, address });
-  return { names, doors: opened, certificates, draining, store, streaming, api, events, drainMs: config.drainMs };
+  const { drainMs } = config;
+  return { names, doors: opened, certificates, draining, store, policyFiles, streaming, api, events, drainMs };
 }
 
 /** The reverse of the start, each step with its reason. */
@@ -224,19 +225,23 @@ async function stopParts(parts: Parts, graceMs: number): Promise<void> {
   doors.destroyConnections();
   await closed;
   parts.certificates.source.close();
+  // A rotation just answered may still be on its way into its file; the next hub here must not be written over.
+  await parts.policyFiles.settled();
   // The store at the very end: everything above may still write.
   await parts.store.close();
+  // Until here probes were told that the hub lives and is not ready: who asks them would otherwise kill it while it drains.
+  await doors.closeProbes();
   events.emit({ type: 'hub-stopped' });
 }
 
-/** Writes the policies' connection strings now and after each rotation. */
+/** Writes the policies' connection strings now and after each rotation; `settled` resolves when none is being written. */
 async function keepPolicyFiles(
   config: HubConfig,
   names: HostNames,
   store: Store,
   listeners: RegistryListener[],
   onEvent: EventSink,
-): Promise<void> {
+): Promise<{ settled(): Promise<void> }> {
   const files = new PolicyFiles({ directory: config.dataDir, ...names.main });
   await files.write(await store.policies.list());
   const rewrite = async () => {
@@ -247,7 +252,12 @@ async function keepPolicyFiles(
       onEvent({ type: 'storage-failed', problem });
     }
   };
-  listeners.push({ deviceChanged: () => undefined, policyChanged: () => void rewrite() });
+  let last = Promise.resolve();
+  const policyChanged = () => {
+    last = last.then(rewrite);
+  };
+  listeners.push({ deviceChanged: () => undefined, policyChanged });
+  return { settled: () => last };
 }
 
 function fanOut(listeners: readonly RegistryListener[]): RegistryListener {

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { mkdtempSync, statSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { get } from 'node:http';
 import { connect as connectTcp } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -102,10 +102,14 @@ describe('a hub', () => {
     const stream = await test.owner.openStream('d', { name: 'x' });
     stream.resume();
     const closed = once(stream, 'close');
+    await test.createDevice('elsewhere');
     const waiting = test.owner.openStream('elsewhere', { name: 'x' }).catch((error: Error) => error);
+    await test.event('stream-requested', ({ deviceId }) => deviceId === 'elsewhere');
     const stopped = test.hub.stop(30_000);
     await test.event('hub-draining');
-    expect(await waiting).toMatchObject({ name: 'CulvertError' });
+    expect(await waiting).toMatchObject({ code: 'draining' });
+    const { port } = test.hub.adminAddress;
+    expect([await status(port, '/livez'), await status(port, '/readyz')]).toEqual([200, 503]);
     stream.end();
     await closed;
     await stopped;
@@ -147,6 +151,18 @@ describe('a hub', () => {
     await test.owner.policies.rotate('device');
     expect((await failed)[0]).toMatchObject({ code: 'revoked' });
     expect(await test.event('device-detached')).toMatchObject({ error: 'revoked' });
+  });
+
+  it('has written the files of a rotated policy when it has stopped', async () => {
+    const test = await startHub();
+    // Many, so that some are on their way.
+    for (let rotation = 0; rotation < 20; rotation++) await test.owner.policies.rotate('service');
+    const { connectionString } = await test.owner.policies.get('service');
+    await test.stop({ keep: true });
+    expect(await test.policy('service')).toBe(connectionString);
+    const problems = test.events.filter((event) => event.type === 'storage-failed');
+    expect(problems).toEqual([]);
+    rmSync(test.directory, { recursive: true });
   });
 
   it('goes by every name it is told, with and without port', async () => {
