@@ -39,6 +39,8 @@ export class FrameRelay {
     this.#listen(service, device);
     device.pipeTo(service);
     service.pipeTo(device);
+    this.#endEarly(device, service);
+    this.#endEarly(service, device);
   }
 
   /** Ends both sides now, with the error's close code and message. */
@@ -63,6 +65,13 @@ export class FrameRelay {
       failed: (error) => this.#failed(from, to, error),
       gone: () => this.#gone(to),
     });
+  }
+
+  /** A side that ended while it waited: what it had sent was passed on just now, its end follows. */
+  #endEarly(from: RelayEnd, to: RelayEnd): void {
+    if (from.ended === undefined) return;
+    this.#closing(from, to, from.ended);
+    if (from.left) this.#gone(to);
   }
 
   #closing(from: RelayEnd, to: RelayEnd, status: CloseStatus): void {

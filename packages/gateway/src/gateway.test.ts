@@ -93,7 +93,7 @@ describe('the rendezvous', () => {
   test.each<[string, (guest: RawWebSocket) => void, string]>([
     ['cuts its connection', (guest) => guest.socket.destroy(), 'lost_by_service'],
     ['ends its connection', (guest) => guest.socket.end(), 'lost_by_service'],
-    ['closes', (guest) => guest.send(rawClose(1000)), 'ended_by_service'],
+    ['closes with an error', (guest) => guest.send(rawClose(1011)), 'ended_by_service'],
     ['breaks the protocol', (guest) => guest.send(rawFrame(3, '')), 'protocol_error'],
   ])('a guest who %s is noticed at once, and the other side is told when it comes', async (_, leave, cause) => {
     const streamId = newStreamId();
@@ -103,6 +103,53 @@ describe('the rendezvous', () => {
     expect(bench.gateway.guests).toBe(0);
     const late = await arrive(streamId, 'device');
     expect(late.head).toMatch(/^HTTP\/1.1 410 /);
+  });
+
+  test('a guest who closes without having sent anything is noticed at once', async () => {
+    const streamId = newStreamId();
+    const guest = await arrive(streamId, 'service');
+    guest.send(rawClose(1000));
+    expect(await bench.event('stream-closed')).toMatchObject({ cause: 'ended_by_service', established: false });
+    expect(await guest.close()).toMatchObject({ code: 1000 });
+  });
+
+  test.each([
+    ['and still listens', false],
+    ['and is gone', true],
+  ])('what a guest sent before it ended cleanly, %s, is delivered when the other side comes', async (_, leaves) => {
+    const streamId = newStreamId();
+    const service = await arrive(streamId, 'service', { early: rawFrame(2, 'all I had to say') });
+    service.send(rawClose(1000));
+    await settled(() => bench.gateway.bufferedBytes);
+    if (leaves) service.reset();
+    await settled(() => bench.gateway.bufferedBytes);
+    const device = await arrive(streamId, 'device');
+    expect(await device.frame()).toEqual(echoed('all I had to say'));
+    if (!leaves) {
+      device.send(rawFrame(2, 'an answer'));
+      expect(await service.frame()).toEqual(echoed('an answer'));
+    }
+    expect(await device.close()).toEqual({ code: 1000, reason: '' });
+    device.send(rawClose(1000));
+    device.socket.end();
+    if (!leaves) {
+      expect(await service.close()).toMatchObject({ code: 1000 });
+      service.socket.end();
+    }
+    expect(await whileAdvancing(bench.event('stream-closed'))).toMatchObject({
+      cause: 'ended_by_service',
+      established: true,
+      fromService: { bytes: 16, messages: 1 },
+    });
+  });
+
+  test('a guest who ended cleanly waits no longer than its grant holds, and is told', async () => {
+    const guest = await arrive(newStreamId(), 'service', { early: rawFrame(2, 'abc') });
+    guest.send(rawClose(1000));
+    await settled(() => bench.gateway.bufferedBytes);
+    await clock.advance(LIMITS.handshakeMs);
+    expect(await guest.close()).toMatchObject({ code: 4408 });
+    expect(await bench.event('stream-closed')).toMatchObject({ cause: 'handshake_timeout', established: false });
   });
 
   test('a guest whose upgrade and offence come in one segment is refused and leaves nothing behind', async () => {

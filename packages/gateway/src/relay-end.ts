@@ -51,6 +51,7 @@ export class RelayEnd {
   #source: RelayEnd | undefined;
   /** Nothing the client says counts any more: its close frame came, it failed, or it is being ended. */
   #deaf = false;
+  #ended: CloseStatus | undefined;
   #closeSent = false;
   /** The holder has let go of it: no more events. */
   #released = false;
@@ -112,6 +113,16 @@ export class RelayEnd {
     return this.#deaf;
   }
 
+  /** What the client's close frame said, once it came. */
+  get ended(): CloseStatus | undefined {
+    return this.#ended;
+  }
+
+  /** Whether the client's connection is closed. */
+  get left(): boolean {
+    return this.#socket.destroyed;
+  }
+
   /** Bytes kept here of what the client sent and of what it has not taken yet, for tests that watch the bounds. */
   get bufferedBytes(): number {
     return (
@@ -136,7 +147,7 @@ export class RelayEnd {
     if (early !== undefined) destination.#send(early);
     if (destination.#writer.full) this.pause();
     else this.resume();
-    this.#heartbeat?.start();
+    if (!this.#deaf) this.#heartbeat?.start();
   }
 
   pause(): void {
@@ -223,6 +234,7 @@ export class RelayEnd {
     } else if (opcode === OPCODE.close) {
       const status = parseClose(payload);
       this.#deaf = true;
+      this.#ended = status;
       this.#heartbeat?.stop();
       this.#listener.closing(status);
     }

@@ -53,10 +53,12 @@ export class Rendezvous {
     this.#waiting.set(streamId, { guest, since, timeout });
   }
 
-  /** What a guest's end must tell while it waits: that it leaves. */
+  /** What a guest's end must tell while it waits: that it leaves. One that sent something and ended cleanly has not left. */
   listener(streamId: string): RelayEndListener {
     return {
       closing: ({ code, reason }) => {
+        // What it sent before it ended cleanly is the other side's, who gets it, and then the end, when it comes.
+        if (code === 1000 && (this.#waiting.get(streamId)?.guest.bytes ?? 0) > 0) return;
         const left = this.#leave(streamId, 'ended');
         left?.sendClose({ code, reason });
         left?.finish('now');
@@ -67,7 +69,8 @@ export class Rendezvous {
         if (protocolError) left?.finishWith(error, 'now');
         else left?.destroy();
       },
-      gone: () => this.#leave(streamId, 'lost')?.destroy(),
+      // Only after its close frame: it stays for what it sent.
+      gone: () => undefined,
     };
   }
 
