@@ -3,6 +3,7 @@ import { Server } from 'node:http';
 import { CulvertError } from '@culvert/protocol';
 import { fastify } from 'fastify';
 import { serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod';
+import { faultOf } from '../observe/events.ts';
 import type { Api, ApiDeps } from './api-deps.ts';
 import { requestAuthenticator } from './credentials.ts';
 import { deviceRoutes } from './devices.ts';
@@ -45,6 +46,8 @@ export async function createApi(deps: ApiDeps): Promise<RestApi> {
   acceptEmptyBodies(api);
   api.setErrorHandler((error, request, reply) => {
     const mapped = fromFastify(error as Error);
+    const fault = faultOf(mapped, `${request.method} ${request.routeOptions.url ?? ''}`);
+    if (fault !== undefined) deps.onEvent(fault);
     return replyWithError(reply, mapped, request.routeOptions.config.errors ?? 'preview');
   });
   api.setNotFoundHandler((_request, reply) => replyWithError(reply, new CulvertError('route_not_found'), 'preview'));

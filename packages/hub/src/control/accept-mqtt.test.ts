@@ -104,7 +104,9 @@ describe('acceptMqtt', () => {
     expect(connack).toMatchObject({ reasonCode: 0x80 });
     expect(JSON.stringify(connack)).not.toContain('secret42');
     expect(await accepted).toBe(false);
-    expect(events).toEqual(refused('internal'));
+    const problem = expect.stringMatching(/ TypeError at .*accept-mqtt\.test/);
+    expect(events).toEqual([expect.objectContaining({ type: 'fault', problem }), ...refused('internal')]);
+    expect(JSON.stringify(events)).not.toContain('secret42');
   });
 
   it('lets in packets that came on the heels of CONNECT', async () => {

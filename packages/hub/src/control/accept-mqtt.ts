@@ -3,7 +3,7 @@ import { CulvertError } from '@culvert/protocol';
 import type { Credentials } from '@culvert/protocol/mqtt';
 import type { Clock } from '@culvert/stream';
 import type { Principal } from '../auth/principal.ts';
-import type { ControlProtocol, EventSink } from '../observe/events.ts';
+import { type ControlProtocol, type EventSink, faultOf } from '../observe/events.ts';
 import type { ChannelRegistrar } from './control-channel.ts';
 import { MqttChannel } from './mqtt-channel.ts';
 import { type MqttLimits, MqttLink } from './mqtt-link.ts';
@@ -31,7 +31,7 @@ export interface MqttOrigin {
 export async function acceptMqtt(connection: Duplex, origin: MqttOrigin, deps: MqttDeps): Promise<boolean> {
   const { protocol, remoteAddress } = origin;
   const link = new MqttLink(connection, { protocol, clock: deps.clock, limits: deps.limits });
-  const principal = await authenticate(link, deps);
+  const principal = await authenticate(link, protocol, deps);
   if (principal === undefined || link.endedWith !== undefined) {
     reportRefusal(link.endedWith, origin, deps.onEvent);
     return false;
@@ -67,6 +67,7 @@ export async function acceptMqtt(connection: Duplex, origin: MqttOrigin, deps: M
 
 async function authenticate(
   link: MqttLink,
+  protocol: ControlProtocol,
   deps: MqttDeps,
 ): Promise<{ deviceId: string; principal: Principal } | undefined> {
   const credentials = await link.credentials();
@@ -74,7 +75,10 @@ async function authenticate(
   try {
     return { deviceId: credentials.deviceId, principal: await deps.authenticate(credentials) };
   } catch (reason) {
-    link.end(CulvertError.from(reason));
+    const error = CulvertError.from(reason);
+    const fault = faultOf(error, protocol);
+    if (fault !== undefined) deps.onEvent(fault);
+    link.end(error);
     return undefined;
   }
 }

@@ -34,6 +34,14 @@ const principal = (over: Partial<Principal>): Principal => ({
   ...over,
 });
 
+function later<T>(): { promise: Promise<T>; resolve: (value: T) => void } {
+  let resolve: (value: T) => void = () => {};
+  const promise = new Promise<T>((settle) => {
+    resolve = settle;
+  });
+  return { promise, resolve };
+}
+
 it('closes a channel whose device was disabled while it was let in, and ends what it had already accepted', async () => {
   const clock = new FakeClock();
   const router = new Router(clock);
@@ -44,9 +52,9 @@ it('closes a channel whose device was disabled while it was let in, and ends wha
     streams,
     endAtGateway: (streamId, error) => ended.push([streamId, error.code]),
   });
-  const found = Promise.withResolvers<DeviceRecord | undefined>();
+  const found = later<DeviceRecord | undefined>();
   const store = { registry: { get: () => found.promise }, policies: { get: () => Promise.resolve(undefined) } };
-  const closed = Promise.withResolvers<CulvertError>();
+  const closed = later<CulvertError>();
   const channel: ControlChannel = {
     deviceId: 'd',
     principal: principal({}),

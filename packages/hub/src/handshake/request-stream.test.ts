@@ -260,10 +260,13 @@ describe('a request for a stream', () => {
     const revocation = revokeOnChange(deps);
     const channel = new FakeChannel({ accepted: true });
     router.attach(channel);
-    const looked = Promise.withResolvers<DeviceRecord>();
-    const outcome = codeOf(requestStream(request(), { ...deps, registry: { get: () => looked.promise } }));
+    let look = (_found: DeviceRecord) => {};
+    const looked = new Promise<DeviceRecord>((resolve) => {
+      look = resolve;
+    });
+    const outcome = codeOf(requestStream(request(), { ...deps, registry: { get: () => looked } }));
     revocation.policyChanged({ name: 'service', permissions: [], primaryKey: '', secondaryKey: '' });
-    looked.resolve(record);
+    look(record);
     expect(await outcome).toBe('revoked');
     expect(channel.offers.length).toBe(0);
   });

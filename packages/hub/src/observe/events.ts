@@ -1,5 +1,5 @@
 import type { GatewayEvent } from '@culvert/gateway';
-import type { ErrorCode } from '@culvert/protocol';
+import type { CulvertError, ErrorCode } from '@culvert/protocol';
 
 /** How a control channel is carried. */
 export type ControlProtocol = 'mqtt' | 'mqtt-ws';
@@ -12,6 +12,8 @@ export type HubEvent =
   | { readonly type: 'certificate-loaded'; readonly notAfter: string; readonly from: string }
   | { readonly type: 'certificate-kept'; readonly problem: string }
   | { readonly type: 'storage-failed'; readonly problem: string }
+  /** Something of ours went wrong where it was not foreseen: whoever asked got `internal`. `where`: the route or door. */
+  | { readonly type: 'fault'; readonly where: string; readonly problem: string }
   | {
       readonly type: 'connection-refused';
       readonly door: Door;
@@ -71,3 +73,14 @@ export type Door = 'tls' | 'rest' | 'mqtt' | 'mqtt-ws' | 'gateway' | 'admin';
 
 /** Where events go. Must not throw and must not block. */
 export type EventSink = (event: HubEvent) => void;
+
+/**
+ * An `internal` error, with where its cause was thrown, on one line; undefined for errors that were thrown on purpose. Of the cause the name
+ * alone: what a message of somebody else's quotes is not known.
+ */
+export function faultOf(error: CulvertError, where: string): Extract<HubEvent, { type: 'fault' }> | undefined {
+  if (error.code !== 'internal') return undefined;
+  const { cause } = error;
+  const frames = cause instanceof Error ? [cause.name, ...((cause.stack ?? '').match(/^\s+at .+$/gm) ?? [])] : [];
+  return { type: 'fault', where, problem: [error.message, ...frames.map((frame) => frame.trim())].join(' ') };
+}

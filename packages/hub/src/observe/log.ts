@@ -15,6 +15,7 @@ function levelOf(event: HubEvent): LogLevel {
     case 'guest-arrived':
     case 'stream-offered':
       return 'debug';
+    case 'fault':
     case 'storage-failed':
       return 'error';
     case 'certificate-kept':
@@ -44,7 +45,7 @@ function textLogger(options: { level: LogLevel; destination: DestinationStream }
       write: (line: string) => {
         const { level, time, msg, ...fields } = JSON.parse(line) as Record<string, unknown>;
         const clock = new Date(time as number).toISOString();
-        const mark = (level as number) >= 40 ? ' WARN' : '';
+        const mark = (level as number) >= 50 ? ' ERROR' : (level as number) >= 40 ? ' WARN' : '';
         const rest = Object.entries(fields).map(([key, value]) => ` ${key}=${JSON.stringify(value)}`);
         options.destination.write(`${clock}${mark} ${String(msg)}${rest.join('')}\n`);
       },

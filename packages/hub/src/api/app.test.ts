@@ -1,0 +1,48 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { signSasToken } from '@culvert/protocol';
+import { systemClock } from '@culvert/stream';
+import { expect, it } from 'vitest';
+import { Authenticator } from '../auth/authenticate.ts';
+import type { HubEvent } from '../observe/events.ts';
+import type { PolicyStore, Registry } from '../registry/registry.ts';
+import { Router } from '../routing/router.ts';
+import { createApi } from './app.ts';
+
+it('says nothing of its own faults to the caller, and to the log where they are', async () => {
+  const fail = () => Promise.reject(new RangeError('key secret42'));
+  const registry: Registry = { get: fail, put: fail, delete: fail, list: fail, count: fail };
+  const policies: PolicyStore = { get: fail, list: fail, rotate: fail };
+  const events: HubEvent[] = [];
+  const api = await createApi({
+    registry,
+    policies,
+    authenticator: new Authenticator({ registry, policies, audiences: ['hub'], clock: systemClock }),
+    router: new Router(systemClock),
+    requestStream: fail,
+    endpoints: () => ({ hostName: 'hub', streamingEndpoints: [] }),
+    policyConnectionString: () => '',
+    onProven: () => undefined,
+    clock: systemClock,
+    onEvent: (event) => events.push(event),
+    limits: { maxHeldRequests: 1, maxBodyBytes: 1_024 },
+  });
+  const server = createServer(api.handle).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const expiry = Math.floor(Date.now() / 1000) + 60;
+  const authorization = await signSasToken({ audience: 'hub', key: 'AAAA', policy: 'service', expiry });
+  const { port } = server.address() as AddressInfo;
+  const answer = await fetch(`http://127.0.0.1:${port}/devices/d`, { headers: { authorization, connection: 'close' } });
+  const body = await answer.text();
+  expect(answer.status).toBe(500);
+  expect(body).not.toContain('secret42');
+  const fault = events.find((event) => event.type === 'fault');
+  expect(fault).toMatchObject({
+    where: 'GET /devices/:deviceId',
+    problem: expect.stringMatching(/ RangeError at .*app\.test/),
+  });
+  expect(JSON.stringify(events)).not.toContain('secret42');
+  server.close();
+  await api.close();
+});
