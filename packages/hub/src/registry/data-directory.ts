@@ -1,4 +1,5 @@
-import { accessSync, chmodSync, constants, mkdirSync, statSync } from 'node:fs';
+import { accessSync, chmodSync, constants, existsSync, mkdirSync, statSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
 import { CulvertError } from '@culvert/protocol';
 
 /**
@@ -7,7 +8,7 @@ import { CulvertError } from '@culvert/protocol';
  */
 export function openDataDirectory(directory: string): void {
   try {
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    for (const missing of missingDirectories(directory)) makeDirectory(missing);
     const found = statSync(directory);
     if (!found.isDirectory()) throw new CulvertError('config_invalid', `${directory} is not a directory.`);
     if ((found.mode & 0o777) !== 0o700) chmodSync(directory, 0o700);
@@ -21,10 +22,31 @@ export function openDataDirectory(directory: string): void {
   }
 }
 
+/**
+ * What has to be made, outermost first. Node's own recursive `mkdir` never returns where the parent is there and making a child fails
+ * with ENOENT nevertheless, as below `/proc`.
+ */
+function missingDirectories(directory: string): readonly string[] {
+  const missing: string[] = [];
+  // The root is always there, so this ends.
+  for (let path = resolve(directory); !existsSync(path); path = dirname(path)) missing.unshift(path);
+  return missing;
+}
+
+function makeDirectory(path: string): void {
+  try {
+    mkdirSync(path, { mode: 0o700 });
+  } catch (error) {
+    // Another process may have been faster; whether it is a directory is looked at afterwards.
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+  }
+}
+
 function reason(error: unknown): string {
   const code = (error as NodeJS.ErrnoException).code;
   if (code === 'EACCES' || code === 'EROFS') return 'it is not writable';
   if (code === 'EPERM') return 'it belongs to another user';
+  if (code === 'ENOENT') return 'nothing can be made there';
   if (code === 'ENOSPC') return 'the disk is full';
   if (code === 'ENOTDIR' || code === 'EEXIST') return 'a file is in its way';
   return code ?? 'unknown error';
