@@ -22,32 +22,32 @@ export interface HubProcess {
 export async function runHub(flags: HubFlags, host: HubProcess): Promise<void> {
   const config = resolveHubConfig(flags, host.env, host.defaultDataDir);
   const sink = logSink({ ...logOptions(config, host.log.isTTY === true), destination: host.log });
-  const hub = await Hub.start(config, { sinks: [sink] });
-  if (hub.certificateNotice !== undefined) sink({ type: 'certificate-kept', problem: hub.certificateNotice });
-  let stopRequested: (() => void) | undefined;
-  const asked = new Promise<undefined>((resolve) => {
-    stopRequested = () => resolve(undefined);
+  let hub: Hub | undefined;
+  let asked = 0;
+  let stopAsked: () => void = () => undefined;
+  const stop = new Promise<undefined>((resolve) => {
+    stopAsked = () => resolve(undefined);
   });
   const onStop = () => {
-    stopRequested?.();
+    asked += 1;
+    stopAsked();
     // The second time, whoever asks has waited long enough.
-    host.on('SIGINT', onStopNow);
-    host.on('SIGTERM', onStopNow);
+    if (asked > 1) void hub?.stop(0);
   };
-  const onStopNow = () => void hub.stop(0);
-  const onReload = () => void hub.reload();
+  const onReload = () => void hub?.reload();
+  // Before the start, which takes a moment: a signal without a listener would end the process in the middle of it.
   host.on('SIGINT', onStop);
   host.on('SIGTERM', onStop);
   host.on('SIGHUP', onReload);
   try {
-    const failure = await Promise.race([asked, hub.failed]);
-    await hub.stop();
+    hub = await Hub.start(config, { sinks: [sink] });
+    if (hub.certificateNotice !== undefined) sink({ type: 'certificate-kept', problem: hub.certificateNotice });
+    const failure = await Promise.race([stop, hub.failed]);
+    await (asked > 1 ? hub.stop(0) : hub.stop());
     if (failure !== undefined) throw new CulvertError('internal', failure.message, { cause: failure });
   } finally {
     host.removeListener('SIGINT', onStop);
     host.removeListener('SIGTERM', onStop);
-    host.removeListener('SIGINT', onStopNow);
-    host.removeListener('SIGTERM', onStopNow);
     host.removeListener('SIGHUP', onReload);
   }
 }
