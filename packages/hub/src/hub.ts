@@ -15,6 +15,7 @@ import type { EventSink } from './observe/events.ts';
 import { openCertificates } from './open-certificates.ts';
 import { openStore, type Store } from './registry/open-store.ts';
 import type { PolicyRecord, RegistryListener } from './registry/registry.ts';
+import { startFailure } from './start-failure.ts';
 import { createStreaming } from './streaming.ts';
 
 /** Bytes of a REST body: a device with two 64-byte keys and a reason is below 2 KiB; agents that read and send back add some. */
@@ -49,7 +50,7 @@ export class Hub {
       return new Hub(await startParts(config, options, (step) => undo.unshift(step)));
     } catch (error) {
       for (const step of undo) await step();
-      throw error;
+      throw startFailure(error, config.dataDir);
     }
   }
 

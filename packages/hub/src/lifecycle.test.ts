@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { get } from 'node:http';
 import { connect as connectTcp } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -84,6 +84,20 @@ describe('a hub', () => {
     await hub.stop();
     const twice = parseHubConfig({ dataDir: directory, listen: '127.0.0.1:0', adminListen: '127.0.0.1:0' });
     await expect(Hub.start(twice)).rejects.toMatchObject({ code: 'config_invalid' });
+  });
+
+  it.each([
+    ['a directory in the way', (policies: string) => mkdirSync(join(policies, 'service'), { recursive: true })],
+    ['a file in the way', (policies: string) => writeFileSync(policies, '')],
+  ])('says in one line what is wrong with its files: %s', async (_what, spoil) => {
+    const directory = mkdtempSync(join(tmpdir(), 'culvert-hub-'));
+    cleanups.push(() => rmSync(directory, { recursive: true }));
+    spoil(join(directory, 'policies'));
+    const config = parseHubConfig({ dataDir: directory, listen: '127.0.0.1:0', adminListen: '127.0.0.1:0' });
+    await expect(Hub.start(config)).rejects.toMatchObject({
+      code: 'config_invalid',
+      message: expect.stringMatching(/ cannot be used \(a .* is in its way\): .*start the hub again\.$/),
+    });
   });
 
   it('is live and ready until it stops', async () => {
