@@ -154,8 +154,10 @@ describe("the agent's network goes away", () => {
     const stream = await owner.openStream('far', { name: 'echo' });
     stream.write('before');
     expect(String((await once(stream, 'data'))[0])).toBe('before');
-    const ended = once(stream.resume(), 'close').then(() => stream.errored);
-    stream.on('error', () => undefined);
+    const ended = new Promise((resolve) => {
+      stream.once('error', resolve).once('close', () => resolve(undefined));
+    });
+    stream.resume();
     network.blackHole();
     const gone = Date.now();
     await eventually(
