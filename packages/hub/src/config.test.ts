@@ -27,6 +27,7 @@ describe('the configuration', () => {
 
   it.each([
     ['an unknown key', 'lisen: 1\n', /lisen/],
+    ['a bound of no time, which would end every stream', 'limits: { stallMs: 0 }\n', /limits\.stallMs/],
     ['an unknown limit', 'limits: { offers: 1 }\n', /limits.*offers/],
     ['a wrong type', 'advertise: hub\n', /advertise/],
     ['a port out of range', 'listen: 127.0.0.1:70000\n', /listen.*HOST:PORT/],

@@ -7,7 +7,7 @@ import { z } from 'zod';
 import type { LogFormat, LogLevel } from './observe/log.ts';
 
 const count = (fallback: number) => z.number().int().min(1).max(10_000_000).default(fallback);
-const milliseconds = (fallback: number) => z.number().int().min(0).max(86_400_000).default(fallback);
+const milliseconds = (least: number, fallback: number) => z.number().int().min(least).max(86_400_000).default(fallback);
 
 /** Everything an operator may set, in one schema: for the file, the environment and the flags. Unknown keys are errors. */
 export const configSchema = z.strictObject({
@@ -39,12 +39,12 @@ export const configSchema = z.strictObject({
       heldRequests: count(10_000),
       /** Streams open at once, and guests waiting for their peer: what the process has file descriptors for. */
       streams: count(20_000),
-      /** Milliseconds without progress of a write before its stream is ended. */
-      stallMs: milliseconds(LIMITS.stallMs),
+      /** Milliseconds without progress of a write before its stream is ended; at least a second, or slow networks look stalled. */
+      stallMs: milliseconds(1_000, LIMITS.stallMs),
     })
     .prefault({}),
   /** Milliseconds running streams get to end by themselves when the hub stops. */
-  drainMs: milliseconds(10_000),
+  drainMs: milliseconds(0, 10_000),
 });
 
 /** The configuration as it is used: parsed, complete. */

@@ -64,9 +64,11 @@ export function deviceRoutes(api: Api, deps: ApiDeps, authenticate: Authenticate
     authorize(await authenticate(request), 'registry.read');
     const limit = Math.min(request.query.top, MAX_PAGE);
     const after = continuation(request);
-    const records = await deps.registry.list({ limit, ...(after === undefined ? {} : { after }) });
+    // One more than is answered tells whether there is a next page.
+    const found = await deps.registry.list({ limit: limit + 1, ...(after === undefined ? {} : { after }) });
+    const records = found.slice(0, limit);
     const last = records.at(-1);
-    if (records.length === limit && last !== undefined) {
+    if (found.length > limit && last !== undefined) {
       reply.header(CONTINUATION_HEADER, Buffer.from(last.deviceId).toString('base64url'));
     }
     return reply.send(records.map(document));

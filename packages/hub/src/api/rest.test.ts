@@ -150,6 +150,9 @@ describe('devices', () => {
       continuation = page.headers['x-ms-continuation'] as string | undefined;
     } while (continuation !== undefined);
     expect(seen).toEqual(ids);
+    // Nothing to come back for when the last page is full.
+    const whole = await call('GET', '/devices?top=25', { policy: 'registryRead' });
+    expect([JSON.parse(whole.body).length, whole.headers['x-ms-continuation']]).toEqual([25, undefined]);
     expect(JSON.parse((await call('GET', '/statistics/devices')).body)).toMatchObject({ totalDeviceCount: 25 });
     expect((await call('GET', '/devices?top=0')).status).toBe(400);
     expect((await call('GET', '/devices', { headers: { 'x-ms-continuation': '!' } })).status).toBe(400);
