@@ -1,3 +1,7 @@
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseHubConfig, resolveHubConfig } from '@culvert/hub';
 import { describe, expect, it } from 'vitest';
 import { culvert } from './culvert.fixture.ts';
 import { createProgram } from './program.ts';
@@ -35,6 +39,20 @@ describe('the command line', () => {
     for (const name of ['agent', 'connect', 'ssh']) expect(help(name)).toContain('CULVERT_CONNECTION_STRING_FILE');
     expect(help('connect')).toContain('culvert connect press-7 ssh --stdio');
     expect(help('connect')).not.toContain('--ssh-host');
+  });
+
+  it('tells of everything a hub can be configured by, with its defaults', () => {
+    const text = help('hub');
+    const source = readFileSync(new URL('../../hub/src/config.ts', import.meta.url), 'utf8');
+    const variables = new Set(source.match(/CULVERT_[A-Z_]+/g));
+    for (const variable of variables) expect(text).toContain(variable);
+    const file = join(mkdtempSync(join(tmpdir(), 'culvert-cli-')), 'hub.yaml');
+    writeFileSync(file, text.slice(text.indexOf('  listen: ":8443"')));
+    const told = resolveHubConfig({ config: file }, {}, '/d');
+    // What has no default is shown by an example.
+    const examples = { tls: told.tls, advertise: told.advertise, mqttListen: told.mqttListen };
+    expect(told).toEqual({ ...parseHubConfig({ dataDir: '/var/lib/culvert' }), log: told.log, ...examples });
+    expect(Object.values(examples)).not.toContain(undefined);
   });
 
   it.each([

@@ -26,3 +26,25 @@ Examples:
   culvert connect press-7 ssh=2222 web=127.0.0.1:8080
   culvert connect press-7 ssh --stdio
   culvert connect -- -odd-device ssh=2222`;
+
+/** What configures a hub beside its flags. The file is whole: a test reads it. */
+export const HUB_CONFIGURATION = `
+Flags come first, then the environment, then the file, then defaults. The environment:
+  CULVERT_CONFIG, CULVERT_DATA_DIR, CULVERT_LISTEN, CULVERT_ADVERTISE (names with commas between), CULVERT_MQTT_LISTEN,
+  CULVERT_ADMIN_LISTEN, CULVERT_TLS_CERT, CULVERT_TLS_KEY, CULVERT_LOG_LEVEL, CULVERT_LOG_FORMAT
+
+The file, every key optional, with its default or an example:
+  listen: ":8443"
+  advertise: [hub.example.com]
+  mqttListen: ":8883"
+  adminListen: 127.0.0.1:8444
+  dataDir: /var/lib/culvert
+  tls: { certFile: fullchain.pem, keyFile: privkey.pem }
+  log: { level: info, format: json }
+  drainMs: 10000                # for running streams to end by themselves when the hub stops
+  limits:
+    unprovenPerAddress: 512     # connections of one address that have not authenticated
+    offersPerDevice: 64         # offers a device has not answered
+    heldRequests: 10000         # requests for streams that wait for their device
+    streams: 20000              # streams at once; each takes two file descriptors
+    stallMs: 300000             # without progress of a write before its stream is ended`;

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { CONNECT_EXAMPLES, ENVIRONMENT, HELP } from './help-text.ts';
+import { CONNECT_EXAMPLES, ENVIRONMENT, HELP, HUB_CONFIGURATION } from './help-text.ts';
 
 /** Tells the exit code of a command that has one of its own. */
 export type OnExitCode = (code: number) => void;
@@ -60,6 +60,7 @@ function addHub(program: Command): void {
     .option('--tls-key <file>', 'its private key, PEM')
     .addOption(new Option('--log-level <level>').choices(['debug', 'info', 'warn', 'error']))
     .addOption(new Option('--log-format <format>', 'default text in a terminal, else json').choices(['json', 'text']))
+    .addHelpText('after', HUB_CONFIGURATION)
     .action(async (flags) => (await import('./commands/hub.ts')).hub(flags));
 }
 

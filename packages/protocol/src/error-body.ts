@@ -1,6 +1,6 @@
 import { CulvertError, ERRORS, type ErrorCode } from './errors.ts';
 
-/** The error body of the preview's REST routes: a JSON string inside JSON (§1.3 of its wire). `info` as the real hub sent it. */
+/** The error body of the preview's REST routes: a JSON string inside JSON (§1.3 of its wire). */
 export function formatErrorBody(error: CulvertError, trackingId: string, now: Date): string {
   const inner = {
     errorCode: error.row.azure[0],
