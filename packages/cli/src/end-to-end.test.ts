@@ -13,7 +13,9 @@ let service: NodeJS.ProcessEnv;
 
 beforeAll(async () => {
   hub = await startHub();
-  echo = createServer({ allowHalfOpen: true }, (socket) => socket.pipe(socket)).listen(0, '127.0.0.1');
+  echo = createServer({ allowHalfOpen: true }, (socket) =>
+    socket.on('error', () => socket.destroy()).pipe(socket),
+  ).listen(0, '127.0.0.1');
   await once(echo, 'listening');
   const CULVERT_CA_FILE = join(hub.directory, 'ca.pem');
   device = { CULVERT_CA_FILE, CULVERT_DEVICE_CONNECTION_STRING: await hub.createDevice("-d$'1") };
@@ -90,6 +92,32 @@ describe('culvert', () => {
     expect(ended.code).toBe(0);
     expect(ended.stderr).toMatch(/\[1\] echo opened to 127\.0\.0\.1:\d+ for .*service/);
     expect(ended.stderr).toMatch(/rejected a stream to 'x'/);
+  });
+
+  it('ends the stream politely when the reader of --stdio has seen enough', async () => {
+    const agent = startCulvert(['agent', '--service', offered()], device);
+    await agent.line(/attached to the hub/);
+    const connect = startCulvert(['connect', '--stdio', '--', "-d$'1", 'echo'], service);
+    connect.child.stdin.write('a');
+    await once(connect.child.stdout, 'data');
+    connect.child.stdout.destroy();
+    connect.child.stdin.write('b');
+    expect(await connect.ended).toMatchObject({ code: 0, stderr: '' });
+    expect(await agent.line(/echo (ended|failed)/)).toMatch(/ended by the other side/);
+    agent.child.kill('SIGINT');
+    await agent.ended;
+  });
+
+  it('goes on when nobody reads its messages any more', async () => {
+    const agent = startCulvert(['agent', '--service', offered()], device);
+    await agent.line(/attached to the hub/);
+    agent.child.stderr.destroy();
+    for (const text of ['one', 'two']) {
+      const typed = await culvert(['connect', '--stdio', '--', "-d$'1", 'echo'], service, text);
+      expect(typed).toEqual({ code: 0, stdout: text, stderr: '' });
+    }
+    agent.child.kill('SIGINT');
+    expect((await agent.ended).code).toBe(0);
   });
 
   it('tells events as JSON lines', async () => {

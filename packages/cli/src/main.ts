@@ -1,11 +1,11 @@
 import { CommanderError } from 'commander';
 import { tellError } from './messages.ts';
 import { createProgram } from './program.ts';
-import { ignoreBrokenPipe } from './standard-output.ts';
+import { watchOutput } from './standard-output.ts';
 
 /** Runs a command line to its end, which is the end of the process. */
 export async function main(argv: readonly string[]): Promise<void> {
-  ignoreBrokenPipe();
+  watchOutput();
   let code = 0;
   try {
     await createProgram((exitCode) => {

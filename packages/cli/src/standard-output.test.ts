@@ -1,3 +1,8 @@
+import { spawnSync } from 'node:child_process';
+import { closeSync, mkdtempSync, openSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { pairs, table } from './standard-output.ts';
 
@@ -18,5 +23,24 @@ describe('tables', () => {
         ['Long', '2\n3'],
       ]),
     ).toBe('A     1\nLong  2\\u000a3\n');
+  });
+});
+
+describe('a full disk', () => {
+  it('is told in one line', () => {
+    const main = fileURLToPath(new URL('./main.fixture.ts', import.meta.url));
+    const full = openSync('/dev/full', 'w');
+    const state = mkdtempSync(join(tmpdir(), 'culvert-state-'));
+    const { status, stderr } = spawnSync(process.execPath, ['--conditions=development', main, 'ssh-config'], {
+      env: { XDG_STATE_HOME: state },
+      stdio: ['ignore', full, 'pipe'],
+      encoding: 'utf8',
+    });
+    closeSync(full);
+    rmSync(state, { recursive: true });
+    expect({ status, stderr }).toEqual({
+      status: 1,
+      stderr: 'culvert: cannot write to standard output: the disk is full\n',
+    });
   });
 });

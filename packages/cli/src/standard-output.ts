@@ -1,12 +1,16 @@
-import { once } from 'node:events';
 import { printable } from '@culvert/protocol';
+import { tell } from './messages.ts';
 
 /** How a command shows its data. */
 export type OutputFormat = 'json' | 'table';
 
-/** Writes data to stdout, at the pace of whoever reads it. */
-export async function writeOut(text: string): Promise<void> {
-  if (!process.stdout.write(text)) await once(process.stdout, 'drain');
+/** Writes data to stdout, at the pace of whoever reads it. When it cannot be written the process ends, see {@link watchOutput}. */
+export function writeOut(text: string): Promise<void> {
+  return new Promise((resolve) => {
+    process.stdout.write(text, (error) => {
+      if (!error) resolve();
+    });
+  });
 }
 
 /** One JSON value, indented, as one line for `lines`. */
@@ -14,12 +18,25 @@ export function writeJson(value: unknown): Promise<void> {
   return writeOut(`${JSON.stringify(value, undefined, 2)}\n`);
 }
 
-/** A reader of stdout that has seen enough (`| head`) is no error. */
-export function ignoreBrokenPipe(): void {
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code === 'EPIPE') process.exit(0);
-    throw error;
-  });
+/** A reader of stdout that has seen enough (`| head`) is no error; anything else is told in one line. Both end the process. */
+function onOutputError(error: NodeJS.ErrnoException): void {
+  if (error.code === 'EPIPE') process.exit(0);
+  tell(
+    `cannot write to standard output: ${error.code === 'ENOSPC' ? 'the disk is full' : (error.code ?? error.message)}`,
+  );
+  process.exit(1);
+}
+
+/** Settles for a whole process what happens when its output cannot be written. */
+export function watchOutput(): void {
+  process.stdout.on('error', onOutputError);
+  // Messages that nobody reads any more (a log's reader was restarted) are no reason to end an agent and its streams.
+  process.stderr.on('error', () => undefined);
+}
+
+/** Leaves stdout to a stream that is carried over it: when its reader goes, what stdin said is still to be sent. */
+export function unwatchOutput(): void {
+  process.stdout.off('error', onOutputError);
 }
 
 /** Rows under their headings, columns as wide as their widest cell. Cells are made harmless for a terminal. */

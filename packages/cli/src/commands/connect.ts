@@ -11,6 +11,7 @@ import type { ConnectionFlags } from '../hub-connection.ts';
 import { tell } from '../messages.ts';
 import { SIGNAL_EXIT, stopOnSignals } from '../polite-stop.ts';
 import { parseServiceAddress } from '../service-address.ts';
+import { unwatchOutput } from '../standard-output.ts';
 import { connectSentence, type EventFormat, eventTeller } from '../stream-messages.ts';
 
 /** Flags of `culvert connect`. */
@@ -82,6 +83,7 @@ async function overStdio(openStream: OpenStreamFunction, request: ConnectRequest
   process.once('SIGHUP', () => hangUp.abort());
   const { deviceId, service } = request;
   const { stdin, stdout } = process;
+  unwatchOutput();
   try {
     await connectStdio({ openStream, deviceId, service, stdin, stdout, signal: now.signal, hangUp: hangUp.signal });
     return 0;
