@@ -130,6 +130,7 @@ function createServers({ config, pair, onEvent }: DoorsOptions, state: DoorState
   return {
     front: createFrontDoor({
       ...common,
+      idleMs: 2 * LIMITS.handshakeMs,
       onRequest: (request, response) =>
         state.behind === undefined ? response.destroy() : state.behind.onRequest(request, response),
       onControl: (request, socket, head) => state.behind?.onControl(request, socket, head) ?? turnAway(socket),

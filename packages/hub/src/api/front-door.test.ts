@@ -1,8 +1,12 @@
 import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { parseServiceConnectionString, signSasToken } from '@culvert/protocol';
-import { startHub, type TestHub } from '@culvert/testkit';
+import { systemClock } from '@culvert/stream';
+import { startHub, type TestHub, testCertificate } from '@culvert/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { UnprovenConnections } from '../auth/unproven-connections.ts';
+import { createFrontDoor, type FrontDoorOptions } from './front-door.ts';
 
 let test: TestHub;
 
@@ -77,6 +81,65 @@ describe('the one port', () => {
     const narrow = await signSasToken({ audience: '127.0.0.1/devices/narrow', key, policy, expiry });
     const head = 'GET https://x/devices/narrow HTTP/1.1\r\nhost: x\r\nconnection: close\r\n';
     expect(statuses(await exchange(`${head}authorization: ${narrow}\r\n\r\n`))).toEqual([200]);
+  });
+});
+
+describe('a connection on which nothing moves', () => {
+  async function door(over: Partial<FrontDoorOptions>): Promise<{ connect(): TLSSocket; close(): void }> {
+    const pair = await testCertificate();
+    const never = () => Promise.resolve(false);
+    const server = createFrontDoor({
+      pair,
+      unproven: new UnprovenConnections({ clock: systemClock, authenticateMs: 60_000, maxPerAddress: 8 }),
+      authenticateMs: 10_000,
+      idleMs: 50,
+      onRequest: (_request, response) => response.end(Buffer.alloc(16 * 1024 * 1024)),
+      onControl: never,
+      onGateway: never,
+      onTlsError: () => undefined,
+      ...over,
+    }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    const connect = () => connectTls({ host: '127.0.0.1', port, ca: pair.ca, servername: 'localhost' });
+    return { connect, close: () => server.close() };
+  }
+
+  it('is ended when its peer does not take the answer', async () => {
+    const gone = new Promise((resolve) => {
+      void door({
+        onRequest: (request, response) => {
+          response.end(Buffer.alloc(16 * 1024 * 1024));
+          request.socket.once('close', resolve);
+        },
+      }).then(({ connect, close }) => {
+        const socket = connect().on('error', () => undefined);
+        // Nobody listens for data: nothing is read.
+        socket.write('GET / HTTP/1.1\r\nhost: x\r\n\r\n');
+        void gone.then(() => {
+          socket.destroy();
+          close();
+        });
+      });
+    });
+    await gone;
+  });
+
+  it('may be a control channel, which minds its own time', async () => {
+    const idleMs = await new Promise<number | undefined>((resolve) => {
+      void door({
+        onControl: (_request, upgraded) => {
+          resolve(upgraded.timeout);
+          upgraded.destroy();
+          return Promise.resolve(true);
+        },
+      }).then(({ connect, close }) => {
+        const socket = connect().on('error', () => undefined);
+        socket.on('close', close);
+        socket.write('GET /$iothub/websocket HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n');
+      });
+    });
+    expect(idleMs).toBe(0);
   });
 });
 

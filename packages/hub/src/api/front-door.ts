@@ -21,6 +21,8 @@ export interface FrontDoorOptions {
   readonly unproven: UnprovenConnections;
   /** Milliseconds for the TLS handshake, and for a request's headers to arrive. */
   readonly authenticateMs: number;
+  /** Milliseconds without a byte either way after which a connection of REST is ended; longer than a request for a stream may be held. */
+  readonly idleMs: number;
   readonly onRequest: (request: IncomingMessage, response: ServerResponse) => void;
   readonly onControl: UpgradeHandler;
   readonly onGateway: UpgradeHandler;
@@ -67,6 +69,8 @@ export function createFrontDoor(options: FrontDoorOptions): Server {
     },
     options.onRequest,
   );
+  // Bounds what a peer who does not take its answer makes the hub hold.
+  server.timeout = options.idleMs;
   server.on('connection', (socket: Socket) => admit(socket, options.unproven));
   server.on('tlsClientError', (error, socket) => tlsFailed(error, socket, options));
   server.on('upgrade', (request: IncomingMessage, socket: TLSSocket, head: Buffer) => {
@@ -114,6 +118,8 @@ async function upgrade(
   options: FrontDoorOptions,
 ): Promise<void> {
   socket.on('error', () => socket.destroy());
+  // What is spoken from here on has bounds of its own.
+  socket.setTimeout(0);
   const handler = upgradeHandler(request, options);
   // Node before 24.9 upgrades every request that offers it.
   if (handler === undefined) return refuse(socket, '404 Not Found');
