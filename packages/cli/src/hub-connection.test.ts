@@ -80,7 +80,14 @@ describe('serviceConnection', () => {
       /set only one/,
     ],
     ['a file is missing', { connectionStringFile: '/nonexistent' }, {}, 'config_invalid', /there is no such file/],
-    ['the data directory is not one', { dataDir: '/nonexistent' }, {}, 'config_invalid', /there is no such file/],
+    [
+      'the data directory is not one',
+      { dataDir: '/nonexistent' },
+      {},
+      'config_invalid',
+      /no hub's data in \/nonexistent: .*--connection-string-file/,
+    ],
+    ['nor is that of the environment', {}, { CULVERT_DATA_DIR: '/nonexistent' }, 'config_invalid', /no hub's data in/],
   ])('says so when %s', (_what, flags, env, code, message) => {
     const run = (): unknown => serviceConnection(flags, 'service', around(env));
     expect(run).toThrow(expect.objectContaining({ code, message: expect.stringMatching(message) }));

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { CulvertError, parseServiceConnectionString } from '@culvert/protocol';
@@ -38,7 +38,7 @@ export function surroundings(): Surroundings {
 /**
  * The hub a service's command talks to: flags, then environment, then on the hub's own machine its data directory.
  * @param policy which shared access policy to use from a data directory
- * @throws CulvertError `usage` when nothing names a hub, `config_invalid` when a file cannot be read
+ * @throws CulvertError `usage` when nothing names a hub, `config_invalid` when a file cannot be read or the directory named holds no hub
  */
 export function serviceConnection(
   flags: ConnectionFlags,
@@ -53,17 +53,33 @@ export function serviceConnection(
   const named = flags.dataDir ?? nonEmpty(env['CULVERT_DATA_DIR']);
   const directory = named ?? defaultDataDirectory(env, around.uid, around.home);
   const file = join(directory, 'policies', policy);
-  if (named === undefined && !existsSync(file)) {
-    throw new CulvertError(
-      'usage',
-      `no hub is named: use --connection-string-file FILE or CULVERT_CONNECTION_STRING, or, on the hub's machine, --data-dir DIR (there is no hub's data in ${directory})`,
-    );
-  }
+  if (isMissing(file)) throw noHub(directory, named !== undefined);
   const connectionString = readSecretFile(file, around.warn);
   const reach = outbound(flags, env, join(directory, 'ca.pem'));
   // A proxy of the environment cannot lead to this machine itself.
   const direct = flags.proxy === undefined && isLoopback(parseServiceConnectionString(connectionString).host);
   return { connectionString, outbound: direct ? { ...reach, proxy: false } : reach };
+}
+
+function noHub(directory: string, named: boolean): CulvertError {
+  const elsewhere = '--connection-string-file FILE or CULVERT_CONNECTION_STRING';
+  if (named) {
+    const text = `there is no hub's data in ${directory}: start the hub with it first, or, for a hub on another machine, use ${elsewhere}`;
+    return new CulvertError('config_invalid', text);
+  }
+  const text = `no hub is named: use ${elsewhere}, or, on the hub's machine, --data-dir DIR (there is no hub's data in ${directory})`;
+  return new CulvertError('usage', text);
+}
+
+/** Not so a file that this user may not look at: reading it says so. */
+function isMissing(path: string): boolean {
+  try {
+    statSync(path);
+    return false;
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : undefined;
+    return code === 'ENOENT' || code === 'ENOTDIR';
+  }
 }
 
 /**

@@ -1,4 +1,4 @@
-import { CulvertError, printable } from '@culvert/protocol';
+import { CulvertError, type ErrorCode, printable } from '@culvert/protocol';
 
 /** Characters of a message that are shown; a reason from a device is at most 512 bytes, a sentence of ours shorter. */
 const MAX_MESSAGE = 1_000;
@@ -8,10 +8,26 @@ export function tell(text: string): void {
   process.stderr.write(`culvert: ${printable(text, MAX_MESSAGE)}\n`);
 }
 
+/** What to do about errors whose own text, which the hub wrote for any client, does not say it. */
+const ADVICE: Partial<Record<ErrorCode, string>> = {
+  unauthorized:
+    "Is the connection string this hub's present one? There, `culvert policy show NAME` and `culvert device show ID --keys` print them.",
+  device_not_found: '`culvert device list` shows those that are.',
+  device_disabled: '`culvert device update ID --status enabled` lets it in again.',
+  device_offline: 'Is its agent running?',
+  policy_not_found: '`culvert policy list` shows those there are.',
+};
+
+/** An error's message and what to do about it. */
+export function advised(error: CulvertError): string {
+  const advice = ADVICE[error.code];
+  return advice === undefined ? error.message : `${error.message} ${advice}`;
+}
+
 /** Says what went wrong and returns the exit code. A stack trace only with `CULVERT_DEBUG=1`. */
 export function tellError(error: unknown, env: NodeJS.ProcessEnv = process.env): number {
   const known = CulvertError.from(error, 'internal', `something went wrong inside: ${shortMessage(error)}`);
-  tell(known.message);
+  tell(advised(known));
   if (env['CULVERT_DEBUG'] === '1' && error instanceof Error) process.stderr.write(`${stack(error)}\n`);
   return known.row.exit;
 }

@@ -1,7 +1,7 @@
 import { type CulvertError, formatHostPort, printable } from '@culvert/protocol';
 import type { AgentEvent } from '@culvert/proxy/agent';
 import type { ConnectEvent } from '@culvert/proxy/connect';
-import { tell } from './messages.ts';
+import { advised, tell } from './messages.ts';
 
 /** How `agent` and `connect` tell what happens: lines for a person on stderr, or JSON lines on stdout. */
 export type EventFormat = 'text' | 'json';
@@ -57,7 +57,7 @@ export function connectSentence(event: ConnectEvent): string {
     case 'stream-ended':
       return `[${event.id}] ${event.service} ended by ${event.endedBy === 'local' ? 'the local program' : 'the device'}, ${sizes(event)}`;
     case 'stream-failed':
-      return `[${event.id}] ${event.service} failed: ${event.error.message}`;
+      return `[${event.id}] ${event.service} failed: ${advised(event.error)}`;
     case 'listener-failed':
       return `${event.service}: a connection could not be taken: ${event.error.message}`;
   }
@@ -66,7 +66,12 @@ export function connectSentence(event: ConnectEvent): string {
 function stateSentence({ state, error }: Extract<AgentEvent, { type: 'state' }>): string | undefined {
   if (state === 'attached') return 'attached to the hub';
   if (error === undefined) return undefined;
-  return state === 'closed' ? undefined : `not attached: ${error.message}; trying again`;
+  return state === 'closed' ? undefined : `not attached: ${clause(error.message)}; trying again`;
+}
+
+/** A sentence as a part of another. */
+function clause(sentence: string): string {
+  return sentence.replace(/[.]$/, '').replace(/; try again$/, '');
 }
 
 function asker(caller: string | undefined): string {
