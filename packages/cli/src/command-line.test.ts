@@ -70,7 +70,12 @@ describe('the command line', () => {
       /^$/,
       /^culvert: cannot read \/nonexistent\.yaml: there is no such file\n$/,
     ],
-    [['connect', 'd', 'ssh', '--stdio', '--data-dir', '/nonexistent'], 78, /^$/, /^culvert: there is no hub's data in .*\n$/],
+    [
+      ['connect', 'd', 'ssh', '--stdio', '--data-dir', '/nonexistent'],
+      78,
+      /^$/,
+      /^culvert: there is no hub's data in .*\n$/,
+    ],
     [['ssh', '--data-dir', '/nonexistent', 'd'], 78, /^$/, /^culvert: there is no hub's data in .*\n$/],
   ])('ends %j with %i', async (args, code, stdout, stderr) => {
     const ended = await culvert(args);
