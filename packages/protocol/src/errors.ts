@@ -1,3 +1,5 @@
+import { cutUtf8 } from './utf8.ts';
+
 /**
  * One error class, one closed list of codes, one row per code. Thrown anywhere, mapped at each edge from this table and
  * nowhere else: HTTP (and the preview's own numbers inside its error bodies), MQTT, WebSocket close codes, process exit codes.
@@ -227,14 +229,5 @@ export function errorFromClose(code: number, reason: string): CulvertError | und
 
 /** `text` cut to what a close frame carries, never in the middle of a character. */
 export function closeReason(text: string): string {
-  const encoder = new TextEncoder();
-  if (encoder.encode(text).length <= MAX_CLOSE_REASON) return text;
-  let cut = '';
-  let size = 0;
-  for (const character of text) {
-    size += encoder.encode(character).length;
-    if (size > MAX_CLOSE_REASON) break;
-    cut += character;
-  }
-  return cut;
+  return cutUtf8(text, MAX_CLOSE_REASON);
 }
