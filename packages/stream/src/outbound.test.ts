@@ -1,12 +1,12 @@
 import { once } from 'node:events';
 import { createServer as createHttpServer, type Server } from 'node:http';
 import * as https from 'node:https';
-import { connect, createServer, isIP, type Server as NetServer, type Socket } from 'node:net';
+import { connect, createServer, isIP, type Server as NetServer, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { buffer, text } from 'node:stream/consumers';
 import { inspect } from 'node:util';
 import { type TestCertificate, type TlsWebSocketServer, testCertificate, tlsWebSocketServer } from '@culvert/testkit';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { dialDuplex } from './dial.ts';
 import { type OutboundOptions, outboundAgent, proxyFor } from './outbound.ts';
 
@@ -249,6 +249,42 @@ describe('a SOCKS proxy', () => {
       });
       expect(inspect(failed, { depth: 9 })).not.toContain('secret');
     }
+  });
+
+  it('that never answers is left after ten seconds', async () => {
+    const silent = createServer();
+    closing.push(() => silent.close());
+    const proxy = `socks5h://127.0.0.1:${await listen(silent)}`;
+    const asked = once(silent, 'connection');
+    const agent = await outboundAgent(new URL('https://hub.example'), { proxy });
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    try {
+      const request = https.get('https://hub.example', { agent });
+      const failed = once(request, 'error');
+      const [client]: Socket[] = await asked;
+      client?.resume();
+      await vi.advanceTimersByTimeAsync(10_001);
+      expect(await failed).toMatchObject([{ code: 'unreachable', message: expect.stringContaining('timed out') }]);
+      if (client?.readableEnded === false) await once(client, 'end');
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  it('may be idle for long after it has opened the tunnel', async () => {
+    const { port } = await socksProxy();
+    const agent = await outboundAgent(new URL(hub.url), { proxy: `socks5h://127.0.0.1:${port}`, ca: certificate.ca });
+    // Timers of sockets cannot be faked, so this looks at what was set and not taken back.
+    const limits = vi.spyOn(Socket.prototype, 'setTimeout');
+    const request = https.get({ host: new URL(hub.url).hostname, port: new URL(hub.url).port, agent });
+    request.on('error', () => {});
+    const [socket]: Socket[] = await once(request, 'socket');
+    if (socket !== undefined) await once(socket, 'secureConnect');
+    const last = new Map(limits.mock.contexts.map((on, index) => [on, limits.mock.calls[index]?.[0]]));
+    limits.mockRestore();
+    expect([...last.values()]).not.toContain(10_000);
+    request.destroy();
+    agent.destroy();
   });
 
   it('does not make an unknown authority trusted', async () => {

@@ -103,6 +103,8 @@ class SocksTunnelAgent extends SocksProxyAgent {
 
   constructor(proxy: URL, inner: InnerTls) {
     super(proxy, { keepAlive: true });
+    // Not by the options, which would limit every request of the agent.
+    this.timeout = TUNNEL_MS;
     this.#inner = inner;
     this.#name = `The proxy ${proxy.host}`;
   }
@@ -110,6 +112,8 @@ class SocksTunnelAgent extends SocksProxyAgent {
   override async connect(request: SocksRequest, options: SocksOptions): Promise<Socket> {
     try {
       const socket = await super.connect(request, { ...options, secureEndpoint: false });
+      // The library goes on to end a tunnel that is silent for as long as it may have taken to open.
+      socket.setTimeout(0);
       return secured(socket, options.host ?? '', this.#inner);
     } catch (error) {
       throw networkError(error, this.#name);
