@@ -40,7 +40,7 @@ function importsOf(text: string): string[] {
 const sources: SourceFile[] = globSync('packages/*/src/**/*.ts', { cwd: root }).map((path) => ({
   path,
   package: path.split('/')[1] as string,
-  isTest: path.endsWith('.test.ts'),
+  isTest: /\.(test|fixture)\.ts$/.test(path),
   imports: importsOf(readFileSync(join(root, path), 'utf8')),
 }));
 

@@ -1,6 +1,6 @@
 import * as https from 'node:https';
-import type { SecureContext } from 'node:tls';
 import { CulvertError } from '@culvert/protocol';
+import type { InnerTls } from './inner-tls.ts';
 import { bypassesProxy } from './no-proxy.ts';
 import { trustedContext } from './trust.ts';
 
@@ -14,12 +14,6 @@ export interface OutboundOptions {
    */
   readonly proxy?: string | false;
   /** The name the hub's certificate must bear, when it is not the URL's. */
-  readonly servername?: string;
-}
-
-/** What a proxy agent needs to know about the TLS connection inside the tunnel. */
-export interface InnerTls {
-  readonly secureContext?: SecureContext;
   readonly servername?: string;
 }
 

@@ -7,8 +7,8 @@ import { CulvertError } from '@culvert/protocol';
 import { SocksProxyAgent } from 'socks-proxy-agent';
 import { systemClock } from './clock.ts';
 import { abortReason, deadline, linkSignals } from './deadline.ts';
+import type { InnerTls } from './inner-tls.ts';
 import { networkError } from './network-error.ts';
-import type { InnerTls } from './outbound.ts';
 
 /** Milliseconds a proxy may take to open the tunnel: most ways to give a request up do not reach into its agent. */
 const TUNNEL_MS = 10_000;
