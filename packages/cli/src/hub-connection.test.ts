@@ -69,6 +69,17 @@ describe('serviceConnection', () => {
     ]);
   });
 
+  it('warns of a proxy password in the process list, without showing it', () => {
+    const env = { CULVERT_CONNECTION_STRING: string('h') };
+    serviceConnection({ proxy: 'http://proxy:3128' }, 'service', around(env));
+    expect(warnings).toEqual([]);
+    serviceConnection({ proxy: 'http://me:hush@proxy:3128' }, 'service', around(env));
+    expect(warnings).toEqual([
+      expect.stringMatching(/^warning: --proxy shows its password in process lists; .*HTTPS_PROXY/),
+    ]);
+    expect(warnings[0]).not.toContain('hush');
+  });
+
   it.each([
     ['nothing names a hub', {}, {}, 'usage', /no hub is named/],
     ['two flags do', { connectionString: 'a', dataDir: 'b' }, {}, 'usage', /only one of/],

@@ -46,6 +46,7 @@ export function serviceConnection(
   around: Surroundings = surroundings(),
 ): HubConnection {
   const { env } = around;
+  warnOfPassword(flags, around);
   const given =
     givenString(flags, around) ??
     (flags.dataDir === undefined ? environmentString('CULVERT_CONNECTION_STRING', around) : undefined);
@@ -96,6 +97,7 @@ export function deviceConnection(
   } = {},
   around: Surroundings = surroundings(),
 ): HubConnection {
+  warnOfPassword(flags, around);
   const connectionString =
     givenString(flags, around) ??
     environmentString('CULVERT_DEVICE_CONNECTION_STRING', around) ??
@@ -130,6 +132,11 @@ function givenString(flags: ConnectionFlags, around: Surroundings): string | und
     return flags.connectionString;
   }
   return flags.connectionStringFile === undefined ? undefined : readSecretFile(flags.connectionStringFile, around.warn);
+}
+
+function warnOfPassword({ proxy }: ConnectionFlags, around: Surroundings): void {
+  if (proxy?.includes('@'))
+    around.warn('warning: --proxy shows its password in process lists; use HTTPS_PROXY in the environment');
 }
 
 function environmentString(name: string, around: Surroundings): string | undefined {

@@ -19,13 +19,14 @@ export interface QuickstartFlags {
 
 /** `culvert quickstart`: starts, proves itself, prints what runs where, and stays until it is told to stop. */
 export async function quickstart(flags: QuickstartFlags): Promise<void> {
-  const named = flags.dataDir ?? process.env['CULVERT_DATA_DIR'];
-  const dataDir = resolve(named || defaultDataDirectory(process.env, process.getuid?.(), homedir()));
+  const usual = defaultDataDirectory(process.env, process.getuid?.(), homedir());
+  const dataDir = resolve((flags.dataDir ?? process.env['CULVERT_DATA_DIR']) || usual);
   const running = await startQuickstart({ listen: flags.listen, dataDir, onProblem: tell });
   try {
     // Before anything is printed: whoever reads that Ctrl-C stops it may press it at once.
     const stopped = untilStopped(running);
-    const dataDirFlag = flags.dataDir === undefined ? '' : ` --data-dir ${word(dataDir)}`;
+    // Also when the environment named it, which another terminal does not have.
+    const dataDirFlag = dataDir === usual ? '' : ` --data-dir ${word(dataDir)}`;
     const proven = report(running, dataDir, dataDirFlag).then(writeOut);
     await Promise.race([proven.then(() => stopped), stopped]);
   } finally {

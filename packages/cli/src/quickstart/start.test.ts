@@ -52,8 +52,14 @@ describe('the quickstart', () => {
     await new Promise((resolve) => other.close(resolve));
   });
 
-  it('prints what runs where, and leaves politely at Ctrl-C', async () => {
-    const running = startCulvert(['quickstart', '--listen', '127.0.0.1:0', '--data-dir', directory]);
+  it.each([
+    ['a flag', ['--data-dir', '.'], {}],
+    // Another terminal does not have the variable.
+    ['the environment', [], { CULVERT_DATA_DIR: '.' }],
+  ])('prints what runs where, on data named by %s, and leaves politely at Ctrl-C', async (_by, flags, env) => {
+    const named = (text: string): string => text.replace(/^\.$/, directory);
+    const environment = Object.fromEntries(Object.entries(env).map(([name, value]) => [name, named(value)]));
+    const running = startCulvert(['quickstart', '--listen', '127.0.0.1:0', ...flags.map(named)], environment);
     expect(await running.line(/^It works: /)).toMatch(
       /^It works: 1 MiB went through the tunnel to the device and back in \d+ ms/,
     );
