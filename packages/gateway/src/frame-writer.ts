@@ -14,7 +14,7 @@ export interface WriterListener {
 
 /**
  * Writes whole frames to a socket: what comes within one turn of the event loop, or 64 KiB of it, goes into one write. Holds no
- * more than one turn's frames and one pong beside what the socket itself buffers.
+ * more than one turn's frames, one pong and one ping beside what the socket itself buffers.
  */
 export class FrameWriter {
   /** Whether the socket takes no more for now. */
@@ -28,6 +28,8 @@ export class FrameWriter {
   #bytes = 0;
   /** The answer to the last ping: a client that floods pings gets one answer per write (RFC 6455 §5.5.3 allows it). */
   #pong: Buffer | undefined;
+  /** A ping of our own that waits for room, and who is told when it is on its way. */
+  #ping: { readonly frame: Buffer; readonly sent: () => void } | undefined;
   #turn: NodeJS.Immediate | undefined;
   #written: (() => void) | undefined;
   /** Writes the socket has not finished, and when one was last finished or the first was begun. */
@@ -62,12 +64,19 @@ export class FrameWriter {
     if (!this.full) this.#flushAfterTurn();
   }
 
+  /** Pings the client, once the socket takes it: also in the pauses of a stream that keeps it full. */
+  ping(frame: Buffer, sent: () => void): void {
+    this.#ping = { frame, sent };
+    if (!this.full) this.#flushAfterTurn();
+  }
+
   /**
    * Sends the last frame, a close frame: nothing may follow it, not even an answer to a ping.
    * @param written called once the operating system has taken everything up to it
    */
   last(frame: Buffer, written: () => void): void {
     this.#pong = undefined;
+    this.#ping = undefined;
     this.#pieces.push(frame);
     this.#bytes += frame.length;
     this.#written = written;
@@ -78,7 +87,7 @@ export class FrameWriter {
   flush(): void {
     clearImmediate(this.#turn);
     this.#turn = undefined;
-    if (this.#pong !== undefined && !this.full) this.#flushAfterTurn();
+    if (this.#hasControl && !this.full) this.#flushAfterTurn();
     if (this.#pieces.length === 0 || this.#socket.destroyed) return;
     const bytes = this.#join();
     this.#pieces = [];
@@ -100,6 +109,7 @@ export class FrameWriter {
     this.#pieces = [];
     this.#bytes = 0;
     this.#pong = undefined;
+    this.#ping = undefined;
     this.#socket.off('drain', this.#onDrain);
   }
 
@@ -109,13 +119,25 @@ export class FrameWriter {
 
   /** Only now, between turns, does the output surely stand at a frame boundary: within one, 64 KiB may be full in mid-frame. */
   readonly #onTurn = (): void => {
-    if (this.#pong !== undefined && !this.full) {
-      this.#pieces.push(this.#pong);
-      this.#bytes += this.#pong.length;
-      this.#pong = undefined;
-    }
+    if (!this.full) this.#addControl();
     this.flush();
   };
+
+  get #hasControl(): boolean {
+    return this.#pong !== undefined || this.#ping !== undefined;
+  }
+
+  #addControl(): void {
+    const [pong, ping] = [this.#pong, this.#ping];
+    this.#pong = undefined;
+    this.#ping = undefined;
+    for (const frame of [pong, ping?.frame]) {
+      if (frame === undefined) continue;
+      this.#pieces.push(frame);
+      this.#bytes += frame.length;
+    }
+    ping?.sent();
+  }
 
   /** One buffer to write. A small frame is copied out of its large chunk: the socket may keep it for long. */
   #join(): Buffer {
@@ -136,7 +158,7 @@ export class FrameWriter {
   readonly #onDrain = (): void => {
     if (!this.full) return;
     this.full = false;
-    if (this.#pong !== undefined) this.#flushAfterTurn();
+    if (this.#hasControl) this.#flushAfterTurn();
     this.#listener.drained();
   };
 

@@ -8,8 +8,8 @@ const PING = controlFrame(OPCODE.ping, Buffer.alloc(0));
 
 /** What a heartbeat does to its connection. */
 export interface Heart {
-  /** Sends the frame, or returns false when the connection takes nothing now. */
-  ping(frame: Buffer): boolean;
+  /** Sends the frame as soon as the connection takes something, and tells when it has been given to it. */
+  ping(frame: Buffer, sent: () => void): void;
   lost(): void;
 }
 
@@ -42,6 +42,10 @@ export class Heartbeat {
     this.#timer = undefined;
   }
 
+  readonly #onSent = (): void => {
+    this.#pinged = true;
+  };
+
   readonly #beat = (): void => {
     this.#missed = this.#pinged && !this.heard && !this.deaf ? this.#missed + 1 : 0;
     if (this.#missed >= MAX_MISSED) {
@@ -49,7 +53,9 @@ export class Heartbeat {
       return;
     }
     this.heard = false;
-    this.#pinged = this.#heart.ping(PING);
+    // A client that takes nothing cannot be blamed for its silence; the limit on a stuck write is for that one.
+    this.#pinged = false;
+    this.#heart.ping(PING, this.#onSent);
     this.#timer = this.#clock.setTimer(this.#intervalMs, this.#beat);
   };
 }

@@ -79,7 +79,7 @@ export class RelayEnd {
     );
     if (options.pings && options.limits.pingMs > 0) {
       this.#heartbeat = new Heartbeat(options.clock, options.limits.pingMs, {
-        ping: (frame) => this.#ping(frame),
+        ping: (frame, sent) => this.#ping(frame, sent),
         lost: () => this.#fail(new CulvertError('stream_lost')),
       });
     }
@@ -203,10 +203,8 @@ export class RelayEnd {
     if (!this.#closeSent) this.#writer.write(frames);
   }
 
-  #ping(frame: Buffer): boolean {
-    if (this.#writer.full || this.#closeSent) return false;
-    this.#writer.write(frame);
-    return true;
+  #ping(frame: Buffer, sent: () => void): void {
+    if (!this.#closeSent) this.#writer.ping(frame, sent);
   }
 
   readonly #onData = (chunk: Buffer): void => {
