@@ -2,9 +2,11 @@ import { CommanderError } from 'commander';
 import { tellError } from './messages.ts';
 import { createProgram } from './program.ts';
 import { watchOutput } from './standard-output.ts';
+import { collectYoungGenerationSooner } from './young-generation.ts';
 
 /** Runs a command line to its end, which is the end of the process. */
 export async function main(argv: readonly string[]): Promise<void> {
+  collectYoungGenerationSooner();
   watchOutput();
   let code = 0;
   try {
