@@ -1,5 +1,4 @@
 import { connectAsync, type IClientOptions, type MqttClient } from 'mqtt';
-import { createWebSocketStream, WebSocket } from 'ws';
 import type { Cleanup } from './cleanup.ts';
 import type { HubProcess } from './hub-process.ts';
 import type { MqttCredentials } from './sas.ts';
@@ -11,8 +10,6 @@ export async function connectMqttJs(
   { deviceId, username, password }: MqttCredentials,
   options: IClientOptions = {},
 ): Promise<MqttClient> {
-  // Under vitest's resolve conditions MQTT.js gets the ES module of ws, whose class lacks the function that MQTT.js takes from it.
-  Object.assign(WebSocket, { createWebSocketStream });
   const url = `wss://${hub.hostName}/$iothub/websocket`;
   const client = await connectAsync(url, { clientId: deviceId, username, password, ca: hub.ca, ...options });
   return cleanup.defer(client, () => client.endAsync(true));
