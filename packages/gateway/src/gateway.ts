@@ -2,7 +2,7 @@ import { randomBytes, type webcrypto } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { CulvertError, STREAM_SUBPROTOCOL } from '@culvert/protocol';
+import { CulvertError, peerAddress, STREAM_SUBPROTOCOL } from '@culvert/protocol';
 import type { GrantClaims } from '@culvert/protocol/grant';
 import type { Clock } from '@culvert/stream';
 import type { GatewayEvent } from './events.ts';
@@ -92,7 +92,7 @@ export class Gateway {
     socket.on('error', () => undefined);
     this.#sockets.add(socket);
     socket.once('close', () => this.#sockets.delete(socket));
-    const remoteAddress = request.socket.remoteAddress ?? '';
+    const remoteAddress = peerAddress(request.socket);
     try {
       if (this.#draining) throw new CulvertError('draining');
       const upgrade = parseUpgrade(request);

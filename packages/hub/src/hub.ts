@@ -1,4 +1,4 @@
-import { CulvertError, formatHostPort, formatServiceConnectionString, LIMITS } from '@culvert/protocol';
+import { CulvertError, formatHostPort, formatServiceConnectionString, LIMITS, peerAddress } from '@culvert/protocol';
 import { type Clock, systemClock } from '@culvert/stream';
 import { createApi } from './api/app.ts';
 import type { Listening } from './api/listen.ts';
@@ -198,8 +198,7 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
     onRequest: api.handle,
     onControl: (request, socket, head) => acceptMqttWebSocket(request, socket, head, mqtt),
     onGateway: (request, socket, head) => streaming.gateway.handleUpgrade(request, socket, head),
-    onMqtt: (socket) =>
-      acceptMqtt(socket, { remoteAddress: socket.remoteAddress ?? 'unknown', protocol: 'mqtt' }, mqtt),
+    onMqtt: (socket) => acceptMqtt(socket, { remoteAddress: peerAddress(socket), protocol: 'mqtt' }, mqtt),
   });
   const address = formatHostPort(opened.address.host, opened.address.port);
   events.emit({ type: 'hub-started', hostName: names.authority, address });

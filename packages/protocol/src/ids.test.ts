@@ -1,4 +1,4 @@
-import { isStreamId, newStreamId, parseDeviceId, parseStreamName, printable } from '@culvert/protocol';
+import { isStreamId, newStreamId, parseDeviceId, parseStreamName, peerAddress, printable } from '@culvert/protocol';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
@@ -72,5 +72,17 @@ describe('text from outside', () => {
     );
     expect(printable('a\u001b[31mb\r\nc')).toBe('a\\u001b[31mb\\u000d\\u000ac');
     expect(printable('x'.repeat(300))).toBe(`${'x'.repeat(256)}…`);
+  });
+});
+
+describe('a peer’s address', () => {
+  it.each([
+    ['::ffff:192.0.2.1', '192.0.2.1'],
+    ['192.0.2.1', '192.0.2.1'],
+    ['2001:db8::1', '2001:db8::1'],
+    ['::ffff:0:1', '::ffff:0:1'],
+    [undefined, 'unknown'],
+  ])('%s is shown as %s', (remoteAddress, shown) => {
+    expect(peerAddress({ remoteAddress })).toBe(shown);
   });
 });

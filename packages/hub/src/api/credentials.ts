@@ -1,4 +1,4 @@
-import { CulvertError } from '@culvert/protocol';
+import { CulvertError, peerAddress } from '@culvert/protocol';
 import type { FastifyRequest } from 'fastify';
 import type { ApiDeps, Authenticate } from './api-deps.ts';
 
@@ -20,7 +20,7 @@ export function requestAuthenticator(deps: Pick<ApiDeps, 'authenticator' | 'onPr
       deps.onEvent({
         type: 'connection-refused',
         door: 'rest',
-        remoteAddress: request.ip,
+        remoteAddress: peerAddress(request.raw.socket),
         error: error.code,
         detail: error.message,
       });

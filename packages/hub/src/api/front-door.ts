@@ -8,7 +8,7 @@ import {
   type TLSSocket,
   type Server as TlsServer,
 } from 'node:tls';
-import { CONTROL_PATH } from '@culvert/protocol';
+import { CONTROL_PATH, peerAddress } from '@culvert/protocol';
 import { isGatewayPath } from '@culvert/protocol/grant';
 import type { UnprovenConnections } from '../auth/unproven-connections.ts';
 
@@ -107,7 +107,7 @@ function admit(socket: Socket, unproven: UnprovenConnections): void {
 }
 
 function tlsFailed(error: Error, socket: TLSSocket, options: Pick<FrontDoorOptions, 'onTlsError'>): void {
-  options.onTlsError(error, socket.remoteAddress ?? 'unknown');
+  options.onTlsError(error, peerAddress(socket));
   socket.destroy();
 }
 

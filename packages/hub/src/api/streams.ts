@@ -1,4 +1,11 @@
-import { CulvertError, parseDeviceId, parseHandshakeTimes, parseStreamName, STREAM_HEADERS } from '@culvert/protocol';
+import {
+  CulvertError,
+  parseDeviceId,
+  parseHandshakeTimes,
+  parseStreamName,
+  peerAddress,
+  STREAM_HEADERS,
+} from '@culvert/protocol';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { authorize } from '../auth/authorize.ts';
@@ -25,7 +32,7 @@ export function streamRoutes(api: Api, deps: ApiDeps, authenticate: Authenticate
       held++;
       const caller = callerSignal(reply);
       try {
-        const remoteAddress = request.ip;
+        const remoteAddress = peerAddress(request.raw.socket);
         const answer = await deps.requestStream({
           deviceId,
           streamName,

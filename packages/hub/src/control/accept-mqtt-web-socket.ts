@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { CulvertError } from '@culvert/protocol';
+import { CulvertError, peerAddress } from '@culvert/protocol';
 import { webSocketDuplex } from '@culvert/stream';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { acceptMqtt, type MqttDeps } from './accept-mqtt.ts';
@@ -24,7 +24,7 @@ export async function acceptMqttWebSocket(
   head: Buffer,
   deps: MqttDeps,
 ): Promise<boolean> {
-  const remoteAddress = request.socket.remoteAddress ?? 'unknown';
+  const remoteAddress = peerAddress(request.socket);
   try {
     return await upgrade(request, socket, head, deps, (connection) =>
       acceptMqtt(connection, { remoteAddress, protocol: 'mqtt-ws' }, deps),
