@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { DeviceClient, type StreamOffer } from '@culvert/device';
 import type { CulvertError } from '@culvert/protocol';
-import { startHub, type TestHub } from '@culvert/testkit';
+import { echoOffer, startHub, type TestHub } from '@culvert/testkit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 let test: TestHub;
@@ -24,12 +24,6 @@ async function attach(deviceId: string, onStream: (offer: StreamOffer) => void |
   return device;
 }
 
-const echo = async (offer: StreamOffer) => {
-  const stream = await offer.accept();
-  stream.on('error', () => stream.destroy());
-  stream.pipe(stream);
-};
-
 async function exchange(stream: NodeJS.ReadWriteStream, text: string): Promise<string> {
   stream.write(text);
   let received = '';
@@ -42,7 +36,7 @@ async function exchange(stream: NodeJS.ReadWriteStream, text: string): Promise<s
 
 describe('a hub', () => {
   it('carries bytes from a service to a device and back', async () => {
-    await attach('echo-1', echo);
+    await attach('echo-1', echoOffer);
     const stream = await test.owner.openStream('echo-1', { name: 'echo' });
     expect(await exchange(stream, 'hello, device')).toBe('hello, device');
     stream.end();
@@ -74,7 +68,7 @@ describe('a hub', () => {
   });
 
   it('ends channel and streams of a device that is disabled', async () => {
-    await attach('soon-off', echo);
+    await attach('soon-off', echoOffer);
     const stream = await test.owner.openStream('soon-off', { name: 'echo' });
     await exchange(stream, 'x');
     const failed = once(stream, 'error') as Promise<[CulvertError]>;

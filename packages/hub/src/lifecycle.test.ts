@@ -4,11 +4,11 @@ import { get } from 'node:http';
 import { connect as connectTcp } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { connect as connectTls, type TLSSocket } from 'node:tls';
+import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls';
 import { DeviceClient, type StreamOffer } from '@culvert/device';
 import { Hub, parseHubConfig } from '@culvert/hub';
 import { ServiceClient } from '@culvert/service';
-import { FakeClock, startHub, type TestHub, testCertificate } from '@culvert/testkit';
+import { echoOffer, FakeClock, startHub, type TestHub, testCertificate } from '@culvert/testkit';
 import { afterEach, describe, expect, it } from 'vitest';
 
 const cleanups: (() => unknown)[] = [];
@@ -28,12 +28,6 @@ async function attach(test: TestHub, connectionString: string, onStream: (offer:
   await device.open();
   return device;
 }
-
-const echo = async (offer: StreamOffer) => {
-  const stream = await offer.accept();
-  stream.on('error', () => stream.destroy());
-  stream.pipe(stream);
-};
 
 function status(port: number, path: string): Promise<number | undefined> {
   return new Promise((resolve, reject) => {
@@ -67,7 +61,7 @@ describe('a hub', () => {
     const again = await start({ directory: first.directory, config: { listen: `127.0.0.1:${first.port}` } });
     expect(again.ca).toBe(first.ca);
     expect(again.ownerConnectionString).toBe(first.ownerConnectionString);
-    const device = await attach(again, connectionString, echo);
+    const device = await attach(again, connectionString, echoOffer);
     expect(device.state).toBe('attached');
   });
 
@@ -112,7 +106,7 @@ describe('a hub', () => {
 
   it('tells callers and devices that it stops, and lets streams end within the grace', async () => {
     const test = await startHub();
-    const device = await attach(test, await test.createDevice('d'), echo);
+    const device = await attach(test, await test.createDevice('d'), echoOffer);
     const stream = await test.owner.openStream('d', { name: 'x' });
     stream.resume();
     const closed = once(stream, 'close');
@@ -134,7 +128,7 @@ describe('a hub', () => {
 
   it('ends a stream with "shutting down" when the grace is over', async () => {
     const test = await startHub();
-    await attach(test, await test.createDevice('d'), echo);
+    await attach(test, await test.createDevice('d'), echoOffer);
     const stream = await test.owner.openStream('d', { name: 'x' });
     const failed = once(stream, 'error');
     await test.stop();
@@ -144,7 +138,7 @@ describe('a hub', () => {
 
   it('lets a stream outlive the control channel it was offered on', async () => {
     const test = await start();
-    const device = await attach(test, await test.createDevice('d'), echo);
+    const device = await attach(test, await test.createDevice('d'), echoOffer);
     const stream = await test.owner.openStream('d', { name: 'x' });
     await device.close();
     await test.event('device-detached');
@@ -158,7 +152,7 @@ describe('a hub', () => {
     await test.createDevice('d');
     const key = /SharedAccessKey=(.*)$/.exec(await test.policy('device'))?.[1];
     const text = `HostName=127.0.0.1:${test.port};DeviceId=d;SharedAccessKeyName=device;SharedAccessKey=${key}`;
-    await attach(test, text, echo);
+    await attach(test, text, echoOffer);
     const stream = await test.owner.openStream('d', { name: 'x' });
     const failed = once(stream, 'error');
     await test.owner.policies.rotate('device');
@@ -220,6 +214,27 @@ describe('a hub', () => {
     write(second.cert, second.key);
     await hub.reload();
     expect(await presented()).not.toBe(before);
+  });
+
+  it('speaks TLS 1.3 by preference, 1.2 if it must, and nothing older, on both doors', async () => {
+    const test = await start({ config: { mqttListen: '127.0.0.1:0' } });
+    const handshake = (port: number, over: ConnectionOptions): Promise<string | null | undefined> =>
+      new Promise((resolve) => {
+        // Security level 0, or the client itself would refuse to offer the old versions.
+        const ciphers = 'DEFAULT@SECLEVEL=0';
+        const socket = connectTls({ host: '127.0.0.1', port, ca: test.ca, ciphers, ...over });
+        socket.once('secureConnect', () => {
+          resolve(socket.getProtocol());
+          socket.destroy();
+        });
+        socket.once('error', (error: NodeJS.ErrnoException) => resolve(error.code));
+      });
+    for (const port of [test.port, test.hub.mqttAddress?.port ?? 0]) {
+      expect(await handshake(port, {})).toBe('TLSv1.3');
+      expect(await handshake(port, { maxVersion: 'TLSv1.2' })).toBe('TLSv1.2');
+      const old = await handshake(port, { minVersion: 'TLSv1', maxVersion: 'TLSv1.1' });
+      expect(old).toBe('ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION');
+    }
   });
 
   it('ends connections that have not authenticated after ten seconds, on TCP, TLS and HTTP', async () => {

@@ -6,6 +6,7 @@ export {
   type DialectUnderTest,
 } from './control-channel-conformance.ts';
 export { duplexPair } from './duplex-pair.ts';
+export { echoOffer } from './echo-offer.ts';
 export { FakeClock } from './fake-clock.ts';
 export { FaultProxy, type FaultTarget } from './fault-proxy.ts';
 export { MqttDevice } from './mqtt-device.ts';
