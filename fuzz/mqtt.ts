@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { CulvertError } from '@culvert/protocol';
 import { encodePacket, type MqttPacket, type MqttVersion, PacketReader } from '@culvert/protocol/mqtt';
-import { duplexPair, FakeClock } from '@culvert/testkit';
+import { devicePrincipal, duplexPair, FakeClock } from '@culvert/testkit';
 import { acceptMqtt } from '../packages/hub/src/control/accept-mqtt.ts';
 import type { ControlChannel, Offer } from '../packages/hub/src/control/control-channel.ts';
 import type { HubEvent } from '../packages/hub/src/observe/events.ts';
@@ -127,11 +127,9 @@ async function runCase(random: Prng, corpus: readonly Buffer[], counts: FuzzCoun
     hubEnd,
     { remoteAddress: '192.0.2.1', protocol: 'mqtt' },
     {
-      authenticate: async ({ deviceId }) => {
+      authenticate: async ({ identity }) => {
         if (random.chance(0.1)) throw new CulvertError('unauthorized');
-        const key = { owner: { kind: 'device', deviceId, generationId: '1' }, keyDigest: '' } as const;
-        const expiresAt = clock.now() + random.pick([20_000, 7_200_000]);
-        return { name: `device:${deviceId}`, permissions: new Set(), deviceId, key, expiresAt };
+        return devicePrincipal(identity, { expiresAt: clock.now() + random.pick([20_000, 7_200_000]) });
       },
       registrar: { attach: (channel) => channels.push(channel), offersChanged: offer },
       clock,

@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto';
 import { CulvertError } from '@culvert/protocol';
 import { Authenticator } from '../packages/hub/src/auth/authenticate.ts';
-import type { DeviceRecord } from '../packages/hub/src/registry/registry.ts';
+import type { IdentityRecord } from '../packages/hub/src/registry/registry.ts';
 import { fuzzArguments } from './arguments.ts';
 import { Prng } from './prng.ts';
 
@@ -17,19 +17,24 @@ const ALPHABET =
 /** How a run went: how many tokens were taken, how many refused by which code. */
 export type FuzzCounts = Record<string, number>;
 
-/** A device and its secondary key; the primary is never used, so both are tried each time. */
-function newDevice(random: Prng): DeviceRecord {
-  const [primaryKey, secondaryKey] = [random.bytes(32).toString('base64'), random.bytes(32).toString('base64')];
-  const times = { statusUpdatedAt: 0, createdAt: 0, updatedAt: 0 };
+type Device = IdentityRecord & { readonly keys: { readonly primaryKey: string; readonly secondaryKey: string } };
+
+/** A device and its keys. */
+function newDevice(random: Prng): Device {
+  const keys = {
+    primaryKey: random.bytes(32).toString('base64'),
+    secondaryKey: random.bytes(32).toString('base64'),
+  };
   return {
     deviceId: 'd1',
     generationId: 'g',
     etag: 'e',
     status: 'enabled',
     statusReason: null,
-    primaryKey,
-    secondaryKey,
-    ...times,
+    ...{ statusUpdatedAt: 0, createdAt: 0, updatedAt: 0 },
+    ...{ managedBy: null, iotEdge: false },
+    authentication: { type: 'sas', ...keys },
+    keys,
   };
 }
 
@@ -38,11 +43,11 @@ function signed(sr: string, se: string, key: string): string {
 }
 
 /** A well-formed token, its audience and expiry right or nearly so, in one of the spellings clients use. */
-function wellFormed(random: Prng, device: DeviceRecord): string {
+function wellFormed(random: Prng, device: Device): string {
   const plain = random.pick([HOST, `${HOST}/devices`, `${HOST}/devices/d1`, `${HOST}/devices/d2`, `${HOST}.evil`, '']);
   const sr = random.pick([plain, encodeURIComponent(plain), encodeURIComponent(plain).toLowerCase()]);
   const se = String(NOW + random.integer(-SKEW - 60, 60));
-  const key = random.pick([device.primaryKey, device.secondaryKey, random.bytes(32).toString('base64')]);
+  const key = random.pick([device.keys.primaryKey, device.keys.secondaryKey, random.bytes(32).toString('base64')]);
   const escaped = encodeURIComponent(signed(sr, se, key));
   const sig = random.pick([escaped, escaped.replace(/%../g, (digits) => digits.toLowerCase())]);
   const fields = [`sr=${sr}`, `sig=${sig}`, `se=${se}`, ...random.pick([[], ['skn='], ['skn=service']])];
@@ -66,10 +71,10 @@ function mutated(random: Prng, text: string): string {
 }
 
 /** The rules once more, written another way: what is taken must pass here too. */
-function trulySigned(text: string, device: DeviceRecord): boolean {
+function trulySigned(text: string, device: Device): boolean {
   const field = (name: string) => new RegExp(`[ &]${name}=([^&]*)`).exec(text)?.[1] ?? '';
   const [sr, se, sig] = [field('sr'), field('se'), decodeURIComponent(field('sig'))];
-  const keys = [device.primaryKey, device.secondaryKey];
+  const keys = [device.keys.primaryKey, device.keys.secondaryKey];
   const path = decodeURIComponent(decodeURIComponent(sr)).toLowerCase().replace(/\/$/, '');
   return (
     field('skn') === '' &&
@@ -87,7 +92,8 @@ export async function fuzzSasTokens(seed: number, runs: number): Promise<FuzzCou
   const random = new Prng(seed);
   const device = newDevice(random);
   const authenticator = new Authenticator({
-    registry: { get: async (id) => (id === device.deviceId ? device : undefined) },
+    registry: { get: async ({ deviceId }) => (deviceId === device.deviceId ? device : undefined) },
+    authorities: { list: async () => [] },
     policies: { get: async () => undefined },
     audiences: [HOST],
     clock: { now: () => NOW * 1000, setTimer: () => ({ cancel() {} }) },
@@ -98,7 +104,7 @@ export async function fuzzSasTokens(seed: number, runs: number): Promise<FuzzCou
     const text = random.chance(0.3) ? clean : mutated(random, clean);
     let outcome: string;
     try {
-      await authenticator.authenticateSas(text, { path: 'devices/d1', deviceId: 'd1' });
+      await authenticator.authenticateSas(text, { path: 'devices/d1', identity: { deviceId: 'd1' } });
       outcome = 'taken';
       if (!trulySigned(text, device)) throw new Error('It was taken, but is not signed.');
     } catch (error) {

@@ -7,7 +7,7 @@ const page = readFileSync(join(resolve(import.meta.dirname, '..'), 'docs/protoco
 
 const hex = (value: number) => `0x${value.toString(16)}`;
 const tableLine = (code: string, row: ErrorRow) =>
-  `| \`${code}\` | ${row.text} | ${row.http} | ${row.azure[0]} ${row.azure[1]} | ${row.connack} | ${hex(row.mqtt5)} | ${row.close} | ${row.exit} | ${row.retryable ? 'yes' : ''} |`;
+  `| \`${code}\` | ${row.text} | ${row.http} | ${row.azure[0]} ${row.azure[1]} | ${row.connack} | ${hex(row.mqtt5)} | ${row.amqp} | ${row.close} | ${row.exit} | ${row.retryable ? 'yes' : ''} |`;
 
 describe('docs/protocol/08-errors.md', () => {
   it('has exactly the rows of the error table, in its order', () => {

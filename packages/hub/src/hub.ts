@@ -5,8 +5,9 @@ import type { Listening } from './api/listen.ts';
 import { Authenticator } from './auth/authenticate.ts';
 import { PolicyFiles } from './auth/policy-files.ts';
 import { advertisedNames, type HubConfig } from './config.ts';
-import { acceptMqtt, type MqttDeps } from './control/accept-mqtt.ts';
+import { acceptMqtt } from './control/accept-mqtt.ts';
 import { acceptMqttWebSocket } from './control/accept-mqtt-web-socket.ts';
+import type { ControlDeps } from './control/control-channel.ts';
 import { Doors } from './doors.ts';
 import { AttachCheck } from './handshake/attach-check.ts';
 import { HostNames } from './host-names.ts';
@@ -179,13 +180,10 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
   });
   undo(() => api.close());
 
-  const mqtt: MqttDeps = {
+  const control: ControlDeps = {
     ...common,
-    authenticate: ({ deviceId, password }) => {
-      if (draining.signal.aborted) return Promise.reject(draining.signal.reason);
-      if (password === undefined) return Promise.reject(new CulvertError('unauthorized'));
-      return authenticator.authenticateDevice(password, deviceId);
-    },
+    authenticate: (credential) =>
+      draining.signal.aborted ? Promise.reject(draining.signal.reason) : authenticator.authenticateDevice(credential),
     registrar: new AttachCheck({ router: streaming.router, store, revocation: streaming.revocation }),
     limits: {
       authenticateMs: LIMITS.authenticateMs,
@@ -196,9 +194,9 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
   };
   opened.leadTo({
     onRequest: api.handle,
-    onControl: (request, socket, head) => acceptMqttWebSocket(request, socket, head, mqtt),
+    onControl: (request, socket, head) => acceptMqttWebSocket(request, socket, head, control),
     onGateway: (request, socket, head) => streaming.gateway.handleUpgrade(request, socket, head),
-    onMqtt: (socket) => acceptMqtt(socket, { remoteAddress: peerAddress(socket), protocol: 'mqtt' }, mqtt),
+    onMqtt: (socket) => acceptMqtt(socket, { remoteAddress: peerAddress(socket), protocol: 'mqtt' }, control),
   });
   const address = formatHostPort(opened.address.host, opened.address.port);
   events.emit({ type: 'hub-started', hostName: names.authority, address });
@@ -256,17 +254,20 @@ async function keepPolicyFiles(
   const policyChanged = () => {
     last = last.then(rewrite);
   };
-  listeners.push({ deviceChanged: () => undefined, policyChanged });
+  listeners.push({ identityChanged: () => undefined, policyChanged, authoritiesChanged: () => undefined });
   return { settled: () => last };
 }
 
 function fanOut(listeners: readonly RegistryListener[]): RegistryListener {
   return {
-    deviceChanged: (deviceId, record) => {
-      for (const listener of listeners) listener.deviceChanged(deviceId, record);
+    identityChanged: (identity, record) => {
+      for (const listener of listeners) listener.identityChanged(identity, record);
     },
     policyChanged: (policy) => {
       for (const listener of listeners) listener.policyChanged(policy);
+    },
+    authoritiesChanged: (authorities) => {
+      for (const listener of listeners) listener.authoritiesChanged(authorities);
     },
   };
 }

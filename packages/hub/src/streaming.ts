@@ -39,9 +39,9 @@ export async function createStreaming(options: StreamingOptions): Promise<Stream
   const router = new Router(clock);
   const streams = new StreamTable({
     clock,
-    onExpired: ({ streamId, deviceId }) => {
+    onExpired: ({ streamId, identity }) => {
       const { code, message } = new CulvertError('handshake_timeout');
-      onEvent({ type: 'stream-failed', streamId, deviceId, error: code, detail: message });
+      onEvent({ type: 'stream-failed', ...identity, streamId, error: code, detail: message });
     },
   });
   const keys = await newGrantKeys();

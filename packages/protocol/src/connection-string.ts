@@ -1,5 +1,5 @@
 import { CulvertError } from './errors.ts';
-import { parseDeviceId } from './ids.ts';
+import { type Identity, parseDeviceId, parseModuleId } from './ids.ts';
 
 /** What every connection string says: where the hub is. */
 interface HubAddress {
@@ -16,15 +16,16 @@ export interface ServiceConnectionString extends HubAddress {
   readonly key: string;
 }
 
-/** A device's connection string: its id and either its key or a ready-made SAS token. */
-export interface DeviceConnectionString extends HubAddress {
-  readonly deviceId: string;
+/** A device's or a module's connection string: its id, and a key, a ready-made SAS token, or the word that a certificate proves it. */
+export interface DeviceConnectionString extends HubAddress, Identity {
   /** The device's key in base64, or a policy's where `policy` is given. */
   readonly key?: string;
   /** A SAS token made elsewhere; it cannot be renewed here. */
   readonly token?: string;
   /** The policy the key belongs to, for a gateway that speaks for any device. */
   readonly policy?: string;
+  /** `x509=true`: neither key nor token; a client certificate proves the device. */
+  readonly x509?: boolean;
 }
 
 const KEYS = [
@@ -119,20 +120,24 @@ export function parseServiceConnectionString(text: string): ServiceConnectionStr
 }
 
 /**
- * Reads `HostName=…;DeviceId=…;SharedAccessKey=…` or `…;SharedAccessSignature=…`.
+ * Reads `HostName=…;DeviceId=…[;ModuleId=…]` with `;SharedAccessKey=…`, `;SharedAccessSignature=…` or `;x509=true`.
  * @throws CulvertError `argument_invalid`, never quoting the key
  */
 export function parseDeviceConnectionString(text: string): DeviceConnectionString {
   const found = fields(text);
   if (!found.has('DeviceId'))
     throw new CulvertError('argument_invalid', "This is not a device's connection string: it has no DeviceId.");
-  if (found.has('ModuleId')) throw new CulvertError('argument_invalid', 'Module identities are not supported yet.');
-  const address = parseHostPort(required(found, 'HostName'), 443);
-  const deviceId = parseDeviceId(required(found, 'DeviceId'));
+  const moduleId = found.get('ModuleId');
+  const identity = {
+    ...parseHostPort(required(found, 'HostName'), 443),
+    deviceId: parseDeviceId(required(found, 'DeviceId')),
+    ...(moduleId === undefined ? {} : { moduleId: parseModuleId(moduleId) }),
+  };
+  if (found.get('x509')?.toLowerCase() === 'true') return { ...identity, x509: true };
   const token = found.get('SharedAccessSignature');
-  if (token !== undefined) return { ...address, deviceId, token };
+  if (token !== undefined) return { ...identity, token };
   const policy = found.get('SharedAccessKeyName');
-  return { ...address, deviceId, key: base64Key(required(found, 'SharedAccessKey')), ...(policy ? { policy } : {}) };
+  return { ...identity, key: base64Key(required(found, 'SharedAccessKey')), ...(policy ? { policy } : {}) };
 }
 
 /** Writes a service's connection string. */
@@ -140,9 +145,9 @@ export function formatServiceConnectionString(value: ServiceConnectionString): s
   return `HostName=${formatAuthority(value.host, value.port)};SharedAccessKeyName=${value.policy};SharedAccessKey=${value.key}`;
 }
 
-/** Writes a device's connection string from its key. */
-export function formatDeviceConnectionString(
-  value: HubAddress & { readonly deviceId: string; readonly key: string },
-): string {
-  return `HostName=${formatAuthority(value.host, value.port)};DeviceId=${value.deviceId};SharedAccessKey=${value.key}`;
+/** Writes a device's or module's connection string from its key; with null, that of one which proves itself by a certificate. */
+export function formatDeviceConnectionString(value: HubAddress & Identity & { readonly key: string | null }): string {
+  const module = value.moduleId === undefined ? '' : `;ModuleId=${value.moduleId}`;
+  const proof = value.key === null ? 'x509=true' : `SharedAccessKey=${value.key}`;
+  return `HostName=${formatAuthority(value.host, value.port)};DeviceId=${value.deviceId}${module};${proof}`;
 }

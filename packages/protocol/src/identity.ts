@@ -1,39 +1,94 @@
-/** A device as the identity REST API shows it: the preview's own shape (§9 of its wire), a subset for devices with keys. */
-export interface DeviceIdentity {
+/** What all identities have, as the identity REST API shows them: the preview's own shape (docs/protocol/06-identity-rest.md). */
+interface RegisteredIdentity {
   readonly deviceId: string;
-  /** Changes when a device is deleted and made again. */
+  /** Changes when an identity is deleted and made again. */
   readonly generationId: string;
   /** Without quotes here, quoted in the `ETag` header. */
   readonly etag: string;
-  readonly status: DeviceStatus;
-  /** Free text of an administrator, at most 128 characters. */
-  readonly statusReason: string | null;
-  /** ISO 8601; `0001-01-01T00:00:00` means never. */
-  readonly statusUpdatedTime: string;
   /** Whether a control channel is attached right now: asked of the router when the answer is made, never stored. */
   readonly connectionState: 'Connected' | 'Disconnected';
+  /** ISO 8601, as all times here; `0001-01-01T00:00:00` means never. */
   readonly connectionStateUpdatedTime: string;
   readonly lastActivityTime: string;
   readonly cloudToDeviceMessageCount: number;
-  readonly authentication: {
-    readonly type: 'sas';
-    readonly symmetricKey: { readonly primaryKey: string; readonly secondaryKey: string };
-  };
+  readonly authentication: AuthenticationView;
+}
+
+/** A device as the identity REST API shows it. */
+export interface DeviceIdentity extends RegisteredIdentity {
+  readonly status: DeviceStatus;
+  /** Free text of an administrator, at most 128 characters. */
+  readonly statusReason: string | null;
+  readonly statusUpdatedTime: string;
   readonly capabilities: { readonly iotEdge: boolean };
+}
+
+/** A module as the identity REST API shows it. It has no status of its own: a disabled device's modules are disabled. */
+export interface ModuleIdentity extends RegisteredIdentity {
+  readonly moduleId: string;
+  /** Free text: which program made it. */
+  readonly managedBy: string | null;
 }
 
 export type DeviceStatus = 'enabled' | 'disabled';
 
-/** What a caller may give to create or change a device. Empty or absent keys mean "make them" on create, "keep them" on update. */
+/**
+ * How an identity proves itself: by a key (`sas`), by a certificate known by its thumbprint (`selfSigned`), by a certificate of a registered
+ * authority whose common name is the device id (`certificateAuthority`), or not at all, so that it never connects (`none`).
+ */
+export const AUTHENTICATION_TYPES = ['sas', 'selfSigned', 'certificateAuthority', 'none'] as const;
+export type AuthenticationType = (typeof AUTHENTICATION_TYPES)[number];
+
+/** An identity's credentials as the REST API shows them; what its type does not have is null. */
+export interface AuthenticationView {
+  readonly type: AuthenticationType;
+  /** Base64. */
+  readonly symmetricKey: { readonly primaryKey: string | null; readonly secondaryKey: string | null };
+  /** SHA-1 or SHA-256 of the certificate, upper-case hexadecimal. */
+  readonly x509Thumbprint: { readonly primaryThumbprint: string | null; readonly secondaryThumbprint: string | null };
+}
+
+/** Credentials as a caller gives them. Empty or absent keys mean "make them" on create, "keep them" on update. */
+export interface AuthenticationInput {
+  readonly type?: AuthenticationType;
+  readonly symmetricKey?: { readonly primaryKey?: string | null; readonly secondaryKey?: string | null };
+  readonly x509Thumbprint?: {
+    readonly primaryThumbprint?: string | null;
+    readonly secondaryThumbprint?: string | null;
+  };
+}
+
+/** What a caller may give to create or change a device. */
 export interface DeviceIdentityInput {
   readonly deviceId?: string;
   readonly etag?: string;
   readonly status?: DeviceStatus;
   readonly statusReason?: string | null;
-  readonly authentication?: {
-    readonly type?: string;
-    readonly symmetricKey?: { readonly primaryKey?: string; readonly secondaryKey?: string };
-  };
+  readonly authentication?: AuthenticationInput;
+  readonly capabilities?: { readonly iotEdge?: boolean };
+}
+
+/** What a caller may give to create or change a module. */
+export interface ModuleIdentityInput {
+  readonly deviceId?: string;
+  readonly moduleId?: string;
+  readonly etag?: string;
+  readonly managedBy?: string | null;
+  readonly authentication?: AuthenticationInput;
+}
+
+/** A certificate authority whose devices are let in, as `GET /certificate-authorities/{name}` shows it. */
+export interface AuthorityView {
+  /** 1 to 64 letters, digits, `.`, `-` or `_`; an administrator's choice. */
+  readonly name: string;
+  readonly subject: string;
+  /** SHA-256, upper-case hexadecimal. */
+  readonly thumbprint: string;
+  /** ISO 8601. */
+  readonly notBefore: string;
+  readonly notAfter: string;
+  /** PEM. */
+  readonly certificate: string;
 }
 
 /** Paging header of `GET /devices`, in the request and, while there is more, in the answer. */

@@ -3,8 +3,15 @@ import { CulvertError } from './errors.ts';
 /** The two ends of a stream. */
 export type Side = 'device' | 'service';
 
-/** The preview's own grammar of device ids (its quotas page): 1 to 128 of these characters. */
-const DEVICE_ID = /^[A-Za-z0-9\-:.+%_#*?!(),=@;$']{1,128}$/;
+/** Who may hold a control channel and be asked for streams: a device, or one module of it. */
+export interface Identity {
+  readonly deviceId: string;
+  /** Absent for the device itself. */
+  readonly moduleId?: string | undefined;
+}
+
+/** The preview's own grammar of device and module ids (its quotas page): 1 to 128 of these characters. */
+const DEVICE_OR_MODULE_ID = /^[A-Za-z0-9\-:.+%_#*?!(),=@;$']{1,128}$/;
 
 /**
  * Stream names are put undecoded into an MQTT topic between `/`, `?`, `&` and `=`, and unencoded into a URL path by every
@@ -23,20 +30,42 @@ const STREAM_ID = /^[0-9a-f]{32}$/;
  * @throws CulvertError `argument_invalid`
  */
 export function parseDeviceId(text: string): string {
-  if (!DEVICE_ID.test(text)) {
+  return parseId('device', text);
+}
+
+/**
+ * Checks a module id, which follows the rules of device ids, and returns it.
+ * @throws CulvertError `argument_invalid`
+ */
+export function parseModuleId(text: string): string {
+  return parseId('module', text);
+}
+
+function parseId(what: 'device' | 'module', text: string): string {
+  if (!DEVICE_OR_MODULE_ID.test(text)) {
     throw new CulvertError(
       'argument_invalid',
-      `'${printable(text)}' is not a device id: 1 to 128 letters, digits or - : . + % _ # * ? ! ( ) , = @ ; $ '`,
+      `'${printable(text)}' is not a ${what} id: 1 to 128 letters, digits or - : . + % _ # * ? ! ( ) , = @ ; $ '`,
     );
   }
-  if (text === '.' || text === '..') throw new CulvertError('argument_invalid', `'${text}' cannot be a device id.`);
+  if (text === '.' || text === '..') throw new CulvertError('argument_invalid', `'${text}' cannot be a ${what} id.`);
   if (SPLITS_CONNECTION_STRING.test(text)) {
     throw new CulvertError(
       'argument_invalid',
-      'A device id cannot contain a part of a connection string such as ";SharedAccessKey=".',
+      `A ${what} id cannot contain a part of a connection string such as ";SharedAccessKey=".`,
     );
   }
   return text;
+}
+
+/** For people and tables: `device` or `device/module`. An id holds no `/`, so no two identities share a name. */
+export function identityName({ deviceId, moduleId }: Identity): string {
+  return moduleId === undefined ? deviceId : `${deviceId}/${moduleId}`;
+}
+
+/** Where an identity stands below a hub's name, decoded: `devices/{d}` or `devices/{d}/modules/{m}`; SAS audiences and AMQP addresses carry it. */
+export function identityPath({ deviceId, moduleId }: Identity): string {
+  return moduleId === undefined ? `devices/${deviceId}` : `devices/${deviceId}/modules/${moduleId}`;
 }
 
 /**

@@ -1,5 +1,5 @@
 import { CulvertError } from './errors.ts';
-import { parseDeviceId, parseStreamName, printable } from './ids.ts';
+import { type Identity, parseDeviceId, parseModuleId, parseStreamName, printable } from './ids.ts';
 import { LIMITS } from './limits.ts';
 
 /** The REST call that asks for a stream, and its answer: names as on the preview's wire (docs/protocol/02-stream-request.md). */
@@ -56,6 +56,8 @@ function seconds(name: string, text: string | undefined): number {
 }
 
 /** The path of the request for a stream. The stream name needs no encoding (see `parseStreamName`). */
-export function streamRequestPath(deviceId: string, streamName: string): string {
-  return `/twins/${encodeURIComponent(parseDeviceId(deviceId))}/streams/${parseStreamName(streamName)}?api-version=${API_VERSION}`;
+export function streamRequestPath({ deviceId, moduleId }: Identity, streamName: string): string {
+  const device = encodeURIComponent(parseDeviceId(deviceId));
+  const module = moduleId === undefined ? '' : `/modules/${encodeURIComponent(parseModuleId(moduleId))}`;
+  return `/twins/${device}${module}/streams/${parseStreamName(streamName)}?api-version=${API_VERSION}`;
 }

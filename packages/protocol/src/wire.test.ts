@@ -117,8 +117,8 @@ describe('errors', () => {
 });
 
 it('the path of a request escapes the device and not the name', () => {
-  expect(streamRequestPath("a#?/%'".replace('/', ''), 'web:1')).toMatch(
+  expect(streamRequestPath({ deviceId: "a#?/%'".replace('/', '') }, 'web:1')).toMatch(
     /^\/twins\/a%23%3F%25'\/streams\/web:1\?api-version=/,
   );
-  expect(() => streamRequestPath('a', 'b/c')).toThrow();
+  expect(() => streamRequestPath({ deviceId: 'a' }, 'b/c')).toThrow();
 });

@@ -29,7 +29,7 @@ async function attach(deviceId: string): Promise<MqttDevice> {
   const host = formatAuthority('127.0.0.1', hub.port);
   const password = await signSasToken({
     audience: `${host}/devices/${deviceId}`,
-    key: authentication.symmetricKey.primaryKey,
+    key: authentication.symmetricKey.primaryKey ?? '',
     expiry: Math.floor(Date.now() / 1_000) + 600,
   });
   await device.connect(deviceId, { username: `${host}/${deviceId}/`, password: Buffer.from(password) });

@@ -49,9 +49,9 @@ export class ServiceClient {
   }
 
   /**
-   * Opens a stream to a device and resolves once the hub has let this side in. The Duplex holds what the device has sent since;
+   * Opens a stream to a device, or to a module of it, and resolves once the hub has let this side in. The Duplex holds what the device has sent since;
    * it ends when the device ends it, and errors (CulvertError) when it was torn. `end()` says goodbye, `destroy()` hangs up.
-   * @throws CulvertError `device_not_found`, `device_offline`, `device_gone`, `device_silent`, `device_disabled`, `rejected`,
+   * @throws CulvertError `device_not_found`, `module_not_found`, `device_offline`, `device_gone`, `device_silent`, `device_disabled`, `rejected`,
    *   `too_many_requests`, `draining`, `unauthorized`, `unreachable`, `untrusted`; the signal's reason, else `aborted`
    */
   async openStream(deviceId: string, options: OpenStreamOptions): Promise<Duplex> {

@@ -6,6 +6,8 @@ import type { RestAnswer, RestClient } from './rest-client.ts';
 export interface OpenStreamOptions {
   /** The stream's name: to the agent, the name of the service wanted. */
   readonly name: string;
+  /** The module to open it to; default the device itself. */
+  readonly moduleId?: string;
   /** Cancels at any step. The device's offer is withdrawn. */
   readonly signal?: AbortSignal;
   /** Milliseconds to wait for an offline device, default 5,000: it may be about to reconnect. Sent in whole seconds, rounded up. */
@@ -27,7 +29,7 @@ export async function requestStream(rest: RestClient, deviceId: string, options:
   const response = wholeSeconds('responseTimeoutMs', options.responseTimeoutMs ?? 30_000);
   const answer = await rest.send({
     method: 'POST',
-    path: streamRequestPath(deviceId, options.name),
+    path: streamRequestPath({ deviceId, moduleId: options.moduleId }, options.name),
     headers: { [STREAM_HEADERS.connectTimeout]: `${connect}`, [STREAM_HEADERS.responseTimeout]: `${response}` },
     timeoutMs: (connect + response) * 1_000 + SLACK_MS,
     signal: options.signal,

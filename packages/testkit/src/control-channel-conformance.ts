@@ -1,11 +1,11 @@
-import { CulvertError, type ErrorCode } from '@culvert/protocol';
+import { CulvertError, type ErrorCode, type Identity } from '@culvert/protocol';
 import type { Grant } from '@culvert/protocol/grant';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { FakeClock } from './fake-clock.ts';
 
 /** What is tested of the hub's `ControlChannel`. */
 export interface ChannelUnderTest {
-  readonly deviceId: string;
+  readonly identity: Identity;
   readonly takesOffers: boolean;
   offer(
     offer: { streamId: string; streamName: string; grant: Grant; caller: string },

@@ -5,6 +5,7 @@ export {
   type DeviceUnderTest,
   type DialectUnderTest,
 } from './control-channel-conformance.ts';
+export { devicePrincipal } from './device-principal.ts';
 export { duplexPair } from './duplex-pair.ts';
 export { echoOffer } from './echo-offer.ts';
 export { FakeClock } from './fake-clock.ts';

@@ -1,4 +1,5 @@
-import type { DeviceRecord, Expectation, Registry, RegistryListener } from '@culvert/hub';
+import type { Expectation, IdentityRecord, Registry, RegistryListener } from '@culvert/hub';
+import { identityName } from '@culvert/protocol';
 
 /** An empty registry to be tried, and how to end it. */
 export interface RegistryUnderTest {
@@ -7,8 +8,8 @@ export interface RegistryUnderTest {
 }
 
 type Vitest = Pick<typeof import('vitest'), 'describe' | 'it' | 'expect'>;
-type NewRecord = Omit<DeviceRecord, 'etag'>;
-type Use = (registry: Registry, told: readonly [string, DeviceRecord | undefined][]) => Promise<void>;
+type NewRecord = Omit<IdentityRecord, 'etag'>;
+type Use = (registry: Registry, told: readonly [string, IdentityRecord | undefined][]) => Promise<void>;
 
 const ABSENT: Expectation = { kind: 'absent' };
 const PRESENT: Expectation = { kind: 'present' };
@@ -23,8 +24,13 @@ export function sampleDevice(deviceId: string, over: Partial<NewRecord> = {}): N
     statusUpdatedAt: 1_700_000_000_000,
     createdAt: 1_700_000_000_001,
     updatedAt: 1_700_000_000_002,
-    primaryKey: Buffer.alloc(32, 1).toString('base64'),
-    secondaryKey: Buffer.alloc(32, 2).toString('base64'),
+    authentication: {
+      type: 'sas',
+      primaryKey: Buffer.alloc(32, 1).toString('base64'),
+      secondaryKey: Buffer.alloc(32, 2).toString('base64'),
+    },
+    managedBy: null,
+    iotEdge: false,
     ...over,
   };
 }
@@ -38,10 +44,11 @@ export function registryConformance(
   make: (listener: RegistryListener) => Promise<RegistryUnderTest>,
 ): void {
   const using = (use: Use) => async () => {
-    const told: [string, DeviceRecord | undefined][] = [];
+    const told: [string, IdentityRecord | undefined][] = [];
     const { registry, close } = await make({
-      deviceChanged: (deviceId, record) => told.push([deviceId, record]),
+      identityChanged: (identity, record) => told.push([identityName(identity), record]),
       policyChanged: () => {},
+      authoritiesChanged: () => {},
     });
     try {
       await use(registry, told);
@@ -65,8 +72,8 @@ function writing({ it, expect }: Vitest, using: (use: Use) => () => Promise<void
       const given = sampleDevice("-a;b=$(c)'d", { status: 'disabled', statusReason: 'gestohlen: Müller & Söhne' });
       const stored = await registry.put(given, ABSENT);
       expect(stored).toEqual({ ...given, etag: stored.etag });
-      expect(await registry.get(given.deviceId)).toEqual(stored);
-      expect(await registry.get('-A;B=$(C)')).toBeUndefined();
+      expect(await registry.get(given)).toEqual(stored);
+      expect(await registry.get({ deviceId: '-A;B=$(C)' })).toBeUndefined();
     }),
   );
 
@@ -81,21 +88,21 @@ function writing({ it, expect }: Vitest, using: (use: Use) => () => Promise<void
       expect(second.etag).not.toBe(first.etag);
       await failing(registry.put(sampleDevice('d'), { kind: 'etag', etag: first.etag }), 'precondition_failed');
       const third = await registry.put(sampleDevice('d'), { kind: 'etag', etag: second.etag });
-      expect(await registry.get('d')).toEqual(third);
+      expect(await registry.get({ deviceId: 'd' })).toEqual(third);
     }),
   );
 
   it(
     'deletes only what the deleter expects to find',
     using(async (registry) => {
-      await failing(registry.delete('d', PRESENT), 'device_not_found');
+      await failing(registry.delete({ deviceId: 'd' }, PRESENT), 'device_not_found');
       const { etag } = await registry.put(sampleDevice('d'), ABSENT);
-      await failing(registry.delete('d', { kind: 'etag', etag: `${etag}x` }), 'precondition_failed');
-      await registry.delete('d', { kind: 'etag', etag });
-      expect(await registry.get('d')).toBeUndefined();
+      await failing(registry.delete({ deviceId: 'd' }, { kind: 'etag', etag: `${etag}x` }), 'precondition_failed');
+      await registry.delete({ deviceId: 'd' }, { kind: 'etag', etag });
+      expect(await registry.get({ deviceId: 'd' })).toBeUndefined();
       await registry.put(sampleDevice('d'), ABSENT);
-      await registry.delete('d', PRESENT);
-      expect(await registry.get('d')).toBeUndefined();
+      await registry.delete({ deviceId: 'd' }, PRESENT);
+      expect(await registry.get({ deviceId: 'd' })).toBeUndefined();
     }),
   );
 
@@ -104,8 +111,8 @@ function writing({ it, expect }: Vitest, using: (use: Use) => () => Promise<void
     using(async (registry, told) => {
       const stored = await registry.put(sampleDevice('d'), ABSENT);
       await failing(registry.put(sampleDevice('d'), ABSENT), 'device_exists');
-      await failing(registry.delete('e', PRESENT), 'device_not_found');
-      await registry.delete('d', PRESENT);
+      await failing(registry.delete({ deviceId: 'e' }, PRESENT), 'device_not_found');
+      await registry.delete({ deviceId: 'd' }, PRESENT);
       expect(told).toEqual([
         ['d', stored],
         ['d', undefined],
@@ -124,7 +131,7 @@ function racing({ it, expect }: Vitest, using: (use: Use) => () => Promise<void>
       );
       const won = (await Promise.allSettled(writes)).filter((result) => result.status === 'fulfilled');
       expect(won).toHaveLength(1);
-      expect(await registry.get('d')).toEqual(won[0]?.value);
+      expect(await registry.get({ deviceId: 'd' })).toEqual(won[0]?.value);
     }),
   );
 
@@ -143,11 +150,11 @@ function racing({ it, expect }: Vitest, using: (use: Use) => () => Promise<void>
     'answers calls in the order they were made',
     using(async (registry) => {
       const [before, stored, after, , gone] = await Promise.all([
-        registry.get('d'),
+        registry.get({ deviceId: 'd' }),
         registry.put(sampleDevice('d'), ABSENT),
-        registry.get('d'),
-        registry.delete('d', PRESENT),
-        registry.get('d'),
+        registry.get({ deviceId: 'd' }),
+        registry.delete({ deviceId: 'd' }, PRESENT),
+        registry.get({ deviceId: 'd' }),
       ]);
       expect([before, after, gone]).toEqual([undefined, stored, undefined]);
     }),
@@ -166,7 +173,7 @@ function listing({ it, expect }: Vitest, using: (use: Use) => () => Promise<void
         seen.push(...page.map(({ deviceId }) => deviceId));
         const after = seen.at(-1) ?? '';
         // The page's last device going away in between must not upset the next page.
-        await registry.delete(after, PRESENT);
+        await registry.delete({ deviceId: after }, PRESENT);
         page = await registry.list({ after, limit: 4 });
       }
       expect(seen).toEqual(wanted);
@@ -184,7 +191,7 @@ function listing({ it, expect }: Vitest, using: (use: Use) => () => Promise<void
       await registry.put(sampleDevice('a', { status: 'disabled', statusReason: 'again' }), PRESENT);
       expect(await registry.count()).toEqual({ total: 2, disabled: 2 });
       await registry.put(sampleDevice('b'), PRESENT);
-      await registry.delete('a', PRESENT);
+      await registry.delete({ deviceId: 'a' }, PRESENT);
       expect(await registry.count()).toEqual({ total: 1, disabled: 0 });
     }),
   );

@@ -60,7 +60,7 @@ export class IdleDevice {
     const headers = { authorization: await this.#authorization() };
     const call = request({
       ...{ host: '127.0.0.1', port: hub.port, ca: hub.ca, agent: false, method: 'POST', headers },
-      path: streamRequestPath(this.#deviceId, 'x'),
+      path: streamRequestPath({ deviceId: this.#deviceId }, 'x'),
     }).end();
     const [answer] = await once(call, 'response');
     answer.resume();

@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { EndpointInformation } from '@culvert/protocol';
+import type { EndpointInformation, Identity } from '@culvert/protocol';
 import type { Clock } from '@culvert/stream';
 import type { FastifyInstance, FastifyRequest, RawServerDefault } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
@@ -7,13 +7,14 @@ import type { Authenticator } from '../auth/authenticate.ts';
 import type { Principal } from '../auth/principal.ts';
 import type { StreamReply, StreamRequest } from '../handshake/request-stream.ts';
 import type { EventSink } from '../observe/events.ts';
-import type { PolicyRecord, PolicyStore, Registry } from '../registry/registry.ts';
+import type { AuthorityStore, PolicyRecord, PolicyStore, Registry } from '../registry/registry.ts';
 import type { Router } from '../routing/router.ts';
 
 /** What the REST routes stand on. */
 export interface ApiDeps {
   readonly registry: Registry;
   readonly policies: PolicyStore;
+  readonly authorities: AuthorityStore;
   readonly authenticator: Authenticator;
   readonly router: Router;
   readonly requestStream: (request: StreamRequest) => Promise<StreamReply>;
@@ -40,5 +41,5 @@ export type Api = FastifyInstance<
   ZodTypeProvider
 >;
 
-/** Finds out who makes a request. */
-export type Authenticate = (request: FastifyRequest, deviceId?: string) => Promise<Principal>;
+/** Finds out who makes a request. `identity`: whose own key will do beside the policies'. */
+export type Authenticate = (request: FastifyRequest, identity?: Identity) => Promise<Principal>;

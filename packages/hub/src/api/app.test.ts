@@ -6,19 +6,21 @@ import { systemClock } from '@culvert/stream';
 import { expect, it } from 'vitest';
 import { Authenticator } from '../auth/authenticate.ts';
 import type { HubEvent } from '../observe/events.ts';
-import type { PolicyStore, Registry } from '../registry/registry.ts';
+import type { AuthorityStore, PolicyStore, Registry } from '../registry/registry.ts';
 import { Router } from '../routing/router.ts';
 import { createApi } from './app.ts';
 
 it('says nothing of its own faults to the caller, and to the log where they are', async () => {
   const fail = () => Promise.reject(new RangeError('key secret42'));
-  const registry: Registry = { get: fail, put: fail, delete: fail, list: fail, count: fail };
+  const registry: Registry = { get: fail, put: fail, delete: fail, list: fail, modules: fail, count: fail };
+  const authorities: AuthorityStore = { get: fail, list: fail, put: fail, delete: fail };
   const policies: PolicyStore = { get: fail, list: fail, rotate: fail };
   const events: HubEvent[] = [];
   const api = await createApi({
     registry,
+    authorities,
     policies,
-    authenticator: new Authenticator({ registry, policies, audiences: ['hub'], clock: systemClock }),
+    authenticator: new Authenticator({ registry, policies, authorities, audiences: ['hub'], clock: systemClock }),
     router: new Router(systemClock),
     requestStream: fail,
     endpoints: () => ({ hostName: 'hub', streamingEndpoints: [] }),

@@ -5,11 +5,14 @@ import { fastify } from 'fastify';
 import { serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod';
 import { faultOf } from '../observe/events.ts';
 import type { Api, ApiDeps } from './api-deps.ts';
+import { authorityRoutes } from './authorities.ts';
 import { requestAuthenticator } from './credentials.ts';
 import { deviceRoutes } from './devices.ts';
 import { type ErrorDialect, fromFastify, replyWithError } from './error-replies.ts';
+import { moduleRoutes } from './modules.ts';
 import { policyRoutes } from './policies.ts';
 import { streamRoutes } from './streams.ts';
+import { unsupportedRoutes } from './unsupported.ts';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -56,7 +59,10 @@ export async function createApi(deps: ApiDeps): Promise<RestApi> {
   api.get('/', { schema: { tags: ['hub'] } }, () => Promise.resolve(deps.endpoints()));
   streamRoutes(api, deps, authenticate);
   deviceRoutes(api, deps, authenticate);
+  moduleRoutes(api, deps, authenticate);
   policyRoutes(api, deps, authenticate);
+  authorityRoutes(api, deps, authenticate);
+  unsupportedRoutes(api);
   await api.ready();
   if (handle === undefined) throw new CulvertError('internal', 'The REST API has no request listener.');
   return { handle, close: () => api.close() };

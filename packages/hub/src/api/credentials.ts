@@ -4,14 +4,14 @@ import type { ApiDeps, Authenticate } from './api-deps.ts';
 
 /**
  * Authenticates a request by its `Authorization` header. The token's audience is held against the decoded path; a token without a policy
- * is held against the keys of the device that the path names.
+ * is held against the keys of the device or module that is named.
  */
 export function requestAuthenticator(deps: Pick<ApiDeps, 'authenticator' | 'onProven' | 'onEvent'>): Authenticate {
-  return async (request, deviceId) => {
+  return async (request, identity) => {
     try {
       const token = request.headers.authorization;
       if (token === undefined) throw new CulvertError('unauthorized', 'The request has no Authorization header.');
-      const target = { path: pathBelowHost(request), ...(deviceId === undefined ? {} : { deviceId }) };
+      const target = { path: pathBelowHost(request), ...(identity === undefined ? {} : { identity }) };
       const principal = await deps.authenticator.authenticateSas(token, target);
       deps.onProven(request);
       return principal;

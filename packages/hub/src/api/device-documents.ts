@@ -1,17 +1,8 @@
-import { CulvertError, type DeviceIdentity, NEVER } from '@culvert/protocol';
+import { type DeviceIdentity, NEVER } from '@culvert/protocol';
 import { z } from 'zod';
 import type { ControlChannel } from '../control/control-channel.ts';
-import type { DeviceRecord } from '../registry/registry.ts';
-
-// Keys the preview takes: base64 of 16 to 64 bytes. Empty means "make one".
-const key = z
-  .string()
-  .regex(/^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/, 'must be base64')
-  .refine((text) => text === '' || (bytesOf(text) >= 16 && bytesOf(text) <= 64), 'must be 16 to 64 bytes long');
-
-function bytesOf(text: string): number {
-  return Buffer.from(text, 'base64').length;
-}
+import type { IdentityRecord } from '../registry/registry.ts';
+import { authenticationFrom, authenticationInput, authenticationView } from './authentication-documents.ts';
 
 /** A device as callers send it. Fields they read and send back (etag, times, state) are tolerated and ignored. */
 export const deviceInput = z.looseObject({
@@ -19,38 +10,33 @@ export const deviceInput = z.looseObject({
   etag: z.string().nullish(),
   status: z.enum(['enabled', 'disabled']).nullish(),
   statusReason: z.string().max(128).nullish(),
-  authentication: z
-    .looseObject({
-      type: z.string().nullish(),
-      symmetricKey: z.looseObject({ primaryKey: key.nullish(), secondaryKey: key.nullish() }).nullish(),
-    })
-    .nullish(),
+  authentication: authenticationInput,
+  capabilities: z.looseObject({ iotEdge: z.boolean().nullish() }).nullish(),
 });
 export type DeviceInput = z.infer<typeof deviceInput>;
 
 /** What a new record is made of; keys that are not given are made. */
-export function newRecord(
+export function newDevice(
   deviceId: string,
   input: DeviceInput,
-  make: { now: number; generationId: string; newKey: () => string },
-): Omit<DeviceRecord, 'etag'> {
-  const keys = keysOf(input);
+  { now, generationId }: { now: number; generationId: string },
+): Omit<IdentityRecord, 'etag'> {
   return {
     deviceId,
-    generationId: make.generationId,
+    generationId,
     status: input.status ?? 'enabled',
     statusReason: input.statusReason ?? null,
-    statusUpdatedAt: make.now,
-    createdAt: make.now,
-    updatedAt: make.now,
-    primaryKey: keys.primary || make.newKey(),
-    secondaryKey: keys.secondary || make.newKey(),
+    statusUpdatedAt: now,
+    createdAt: now,
+    updatedAt: now,
+    authentication: authenticationFrom(input.authentication),
+    managedBy: null,
+    iotEdge: input.capabilities?.iotEdge ?? false,
   };
 }
 
 /** A record with a caller's changes; what is not given stays. */
-export function changedRecord(record: DeviceRecord, input: DeviceInput, now: number): Omit<DeviceRecord, 'etag'> {
-  const keys = keysOf(input);
+export function changedDevice(record: IdentityRecord, input: DeviceInput, now: number): Omit<IdentityRecord, 'etag'> {
   const status = input.status ?? record.status;
   const { etag: _, ...rest } = record;
   return {
@@ -59,40 +45,35 @@ export function changedRecord(record: DeviceRecord, input: DeviceInput, now: num
     statusReason: input.statusReason === undefined ? record.statusReason : input.statusReason,
     statusUpdatedAt: status === record.status ? record.statusUpdatedAt : now,
     updatedAt: now,
-    primaryKey: keys.primary || record.primaryKey,
-    secondaryKey: keys.secondary || record.secondaryKey,
+    authentication: authenticationFrom(input.authentication, record.authentication),
+    iotEdge: input.capabilities?.iotEdge ?? record.iotEdge,
   };
 }
 
-function keysOf(input: DeviceInput): { primary: string; secondary: string } {
-  const type = input.authentication?.type ?? 'sas';
-  if (type !== 'sas')
-    throw new CulvertError(
-      'argument_invalid',
-      `Authentication of type '${type.slice(0, 32)}' is not supported; use 'sas'.`,
-    );
-  const given = input.authentication?.symmetricKey;
-  return { primary: given?.primaryKey ?? '', secondary: given?.secondaryKey ?? '' };
-}
-
 /** The device as the preview shows it. Whether it is connected is read from its live channel, never from the registry. */
-export function deviceDocument(record: DeviceRecord, channel: ControlChannel | undefined): DeviceIdentity {
-  const connectedAt = channel === undefined ? NEVER : new Date(channel.connectedAt).toISOString();
+export function deviceDocument(record: IdentityRecord, channel: ControlChannel | undefined): DeviceIdentity {
   return {
     deviceId: record.deviceId,
     generationId: record.generationId,
     etag: record.etag,
+    ...connectionFields(channel),
     status: record.status,
     statusReason: record.statusReason,
     statusUpdatedTime: new Date(record.statusUpdatedAt).toISOString(),
+    cloudToDeviceMessageCount: 0,
+    authentication: authenticationView(record.authentication),
+    capabilities: { iotEdge: record.iotEdge },
+  };
+}
+
+/** What a live channel, or its absence, says. */
+export function connectionFields(
+  channel: ControlChannel | undefined,
+): Pick<DeviceIdentity, 'connectionState' | 'connectionStateUpdatedTime' | 'lastActivityTime'> {
+  const connectedAt = channel === undefined ? NEVER : new Date(channel.connectedAt).toISOString();
+  return {
     connectionState: channel === undefined ? 'Disconnected' : 'Connected',
     connectionStateUpdatedTime: connectedAt,
     lastActivityTime: connectedAt,
-    cloudToDeviceMessageCount: 0,
-    authentication: {
-      type: 'sas',
-      symmetricKey: { primaryKey: record.primaryKey, secondaryKey: record.secondaryKey },
-    },
-    capabilities: { iotEdge: false },
   };
 }

@@ -189,7 +189,7 @@ describe('credentials', () => {
     const { authentication } = await test.owner.devices.create('self');
     const audience = `127.0.0.1:${test.port}/devices/self`;
     const expiry = Math.floor(Date.now() / 1000) + 600;
-    const authorization = await signSasToken({ audience, key: authentication.symmetricKey.primaryKey, expiry });
+    const authorization = await signSasToken({ audience, key: authentication.symmetricKey.primaryKey ?? '', expiry });
     expect((await call('GET', '/devices/self', { authorization })).status).toBe(401);
     await test.owner.devices.delete('self');
   });

@@ -1,7 +1,9 @@
 import {
   CulvertError,
+  type Identity,
   parseDeviceId,
   parseHandshakeTimes,
+  parseModuleId,
   parseStreamName,
   peerAddress,
   STREAM_HEADERS,
@@ -12,42 +14,53 @@ import { authorize } from '../auth/authorize.ts';
 import type { StreamReply } from '../handshake/request-stream.ts';
 import type { Api, ApiDeps, Authenticate } from './api-deps.ts';
 
-/** `POST /twins/{id}/streams/{name}`: the service side of the handshake, held until the device has answered. */
+const ofDevice = z.object({ deviceId: z.string(), streamName: z.string() });
+const ofModule = z.object({ ...ofDevice.shape, moduleId: z.string() });
+
+/**
+ * `POST /twins/{id}/streams/{name}` and `POST /twins/{id}/modules/{module}/streams/{name}`: the service side of the handshake, held until the
+ * device has answered.
+ */
 export function streamRoutes(api: Api, deps: ApiDeps, authenticate: Authenticate): void {
   let held = 0;
-  const params = z.object({ deviceId: z.string(), streamName: z.string() });
-  api.post(
-    '/twins/:deviceId/streams/:streamName',
-    { schema: { params, tags: ['streams'] } },
-    async (request, reply) => {
-      const principal = await authenticate(request, request.params.deviceId);
-      authorize(principal, 'stream.open');
-      const deviceId = parseDeviceId(request.params.deviceId);
-      const streamName = parseStreamName(request.params.streamName);
-      const times = parseHandshakeTimes(
-        header(request, STREAM_HEADERS.connectTimeout),
-        header(request, STREAM_HEADERS.responseTimeout),
-      );
-      if (held >= deps.limits.maxHeldRequests) throw new CulvertError('too_many_requests');
-      held++;
-      const caller = callerSignal(reply);
-      try {
-        const remoteAddress = peerAddress(request.raw.socket);
-        const answer = await deps.requestStream({
-          deviceId,
-          streamName,
-          principal,
-          remoteAddress,
-          times,
-          signal: caller.signal,
-        });
-        return await send(reply, answer);
-      } finally {
-        caller.dispose();
-        held--;
-      }
-    },
+  const open = async (request: FastifyRequest, reply: FastifyReply, params: StreamParams): Promise<FastifyReply> => {
+    const principal = await authenticate(request, params);
+    authorize(principal, 'stream.open');
+    const streamName = parseStreamName(params.streamName);
+    const times = parseHandshakeTimes(
+      header(request, STREAM_HEADERS.connectTimeout),
+      header(request, STREAM_HEADERS.responseTimeout),
+    );
+    const identity = parseIdentity(params);
+    if (held >= deps.limits.maxHeldRequests) throw new CulvertError('too_many_requests');
+    held++;
+    const caller = callerSignal(reply);
+    try {
+      const remoteAddress = peerAddress(request.raw.socket);
+      const { signal } = caller;
+      return send(reply, await deps.requestStream({ identity, streamName, principal, remoteAddress, times, signal }));
+    } finally {
+      caller.dispose();
+      held--;
+    }
+  };
+  const tags = ['streams'];
+  api.post('/twins/:deviceId/streams/:streamName', { schema: { params: ofDevice, tags } }, (request, reply) =>
+    open(request, reply, request.params),
   );
+  api.post(
+    '/twins/:deviceId/modules/:moduleId/streams/:streamName',
+    { schema: { params: ofModule, tags } },
+    (request, reply) => open(request, reply, request.params),
+  );
+}
+
+interface StreamParams extends Identity {
+  readonly streamName: string;
+}
+
+function parseIdentity({ deviceId, moduleId }: Identity): Identity {
+  return { deviceId: parseDeviceId(deviceId), moduleId: moduleId === undefined ? undefined : parseModuleId(moduleId) };
 }
 
 /** A signal that is aborted when the caller's connection goes before the answer was written. */

@@ -1,9 +1,9 @@
 import { createHmac, randomBytes } from 'node:crypto';
-import { signSasToken } from '@culvert/protocol';
+import { identityName, signSasToken } from '@culvert/protocol';
 import { FakeClock, sampleDevice } from '@culvert/testkit';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { DeviceRecord, PolicyRecord } from '../registry/registry.ts';
+import type { IdentityRecord, PolicyRecord } from '../registry/registry.ts';
 import { Authenticator } from './authenticate.ts';
 import { keyDigest } from './key-digest.ts';
 
@@ -13,12 +13,16 @@ const clock = new FakeClock(1_700_000_000_000);
 const NOW = 1_700_000_000;
 const SKEW = 300;
 
-const devices = new Map<string, DeviceRecord>();
+const devices = new Map<string, IdentityRecord>();
 const policies = new Map<string, PolicyRecord>();
-function device(deviceId: string, over: Partial<DeviceRecord> = {}): DeviceRecord {
-  const record = { ...sampleDevice(deviceId), primaryKey: key(), secondaryKey: key(), etag: 'e', ...over };
-  devices.set(deviceId, record);
-  return record;
+function device(
+  deviceId: string,
+  over: Partial<IdentityRecord> = {},
+  keys = { primaryKey: key(), secondaryKey: key() },
+) {
+  const authentication = { type: 'sas', ...keys } as const;
+  devices.set(deviceId, { ...sampleDevice(deviceId), authentication, etag: 'e', ...over });
+  return { ...sampleDevice(deviceId), ...keys };
 }
 function policy(name: string, permissions: PolicyRecord['permissions']): PolicyRecord {
   const record = { name, permissions, primaryKey: key(), secondaryKey: key() };
@@ -28,12 +32,13 @@ function policy(name: string, permissions: PolicyRecord['permissions']): PolicyR
 const d1 = device('d1');
 const odd = device("a#b%c(d);$'");
 const off = device('off', { status: 'disabled' });
-const empty = device('empty', { primaryKey: '', secondaryKey: '' });
+const empty = device('empty', {}, { primaryKey: '', secondaryKey: '' });
 const service = policy('service', ['ServiceConnect']);
 const speaker = policy('device', ['DeviceConnect']);
 
 const authenticator = new Authenticator({
-  registry: { get: async (id) => devices.get(id) },
+  registry: { get: async (identity) => devices.get(identityName(identity)) },
+  authorities: { list: async () => [] },
   policies: { get: async (name) => policies.get(name) },
   audiences: [HUB, `${HUB}:8443`, '127.0.0.1', '[::1]:8443'],
   clock,
@@ -45,7 +50,10 @@ const sign = (sr: string, se: number | string, with_: string) =>
 const token = (sr: string, with_: string, se = NOW + 60) =>
   `SharedAccessSignature sr=${sr}&sig=${sign(sr, se, with_)}&se=${se}`;
 
-const asD1 = (text: string) => authenticator.authenticateSas(text, { path: 'devices/d1', deviceId: 'd1' });
+const asD1 = (text: string) =>
+  authenticator.authenticateSas(text, { path: 'devices/d1', identity: { deviceId: 'd1' } });
+const connects = (token: string, deviceId: string) =>
+  authenticator.authenticateDevice({ identity: { deviceId }, token, certificate: undefined });
 const opens = (text: string) => asD1(text).then(({ name }) => name);
 const refused = (promise: Promise<unknown>, code: string) => expect(promise).rejects.toMatchObject({ code });
 
@@ -56,8 +64,12 @@ describe("a device's token", () => {
       expect(principal).toEqual({
         name: 'device:d1',
         permissions: new Set(['DeviceConnect']),
-        deviceId: 'd1',
-        key: { owner: { kind: 'device', deviceId: 'd1', generationId: d1.generationId }, keyDigest: keyDigest(used) },
+        identity: { deviceId: 'd1' },
+        proof: {
+          kind: 'key',
+          owner: { kind: 'identity', deviceId: 'd1', generationId: d1.generationId },
+          keyDigest: keyDigest(used),
+        },
         expiresAt: (NOW + 60 + SKEW) * 1000,
       });
     }
@@ -124,46 +136,52 @@ describe("a device's token", () => {
 
   it('is taken with an id that clients escape once more, and opens no other device', async () => {
     const id = odd.deviceId;
-    const target = { path: `devices/${id}`, deviceId: id };
+    const target = { path: `devices/${id}`, identity: { deviceId: id } };
     for (const sr of [
       encodeURIComponent(`${HUB}/devices/${id}`),
       encodeURIComponent(`${HUB}/devices/${encodeURIComponent(id)}`),
       `${HUB}/devices/${encodeURIComponent(id)}`,
     ]) {
       const principal = await authenticator.authenticateSas(token(sr, odd.primaryKey), target);
-      expect(principal.deviceId).toBe(id);
+      expect(principal.identity?.deviceId).toBe(id);
       await refused(asD1(token(sr, odd.primaryKey)), 'unauthorized');
     }
   });
 
   it('opens neither another device nor what no device may have', async () => {
     const text = token(HUB, d1.primaryKey);
-    await refused(authenticator.authenticateSas(text, { path: 'devices/off', deviceId: 'off' }), 'unauthorized');
+    await refused(
+      authenticator.authenticateSas(text, { path: 'devices/off', identity: { deviceId: 'off' } }),
+      'unauthorized',
+    );
     await refused(authenticator.authenticateSas(text, { path: 'devices' }), 'unauthorized');
     await refused(asD1(token(`${HUB}/devices/d1`, service.primaryKey)), 'unauthorized');
   });
 
   it('tells who does not hold the key nothing of the device', async () => {
-    const nobody = { path: 'devices/nobody', deviceId: 'nobody' };
+    const nobody = { path: 'devices/nobody', identity: { deviceId: 'nobody' } };
     const messages = await Promise.all([
       authenticator.authenticateSas(token(HUB, key()), nobody).catch((error: Error) => error),
       authenticator.authenticateSas(token(HUB, `${'A'.repeat(43)}=`), nobody).catch((error: Error) => error),
       asD1(token(HUB, key())).catch((error: Error) => error),
       authenticator
-        .authenticateSas(token(HUB, key()), { path: 'devices/off', deviceId: 'off' })
+        .authenticateSas(token(HUB, key()), { path: 'devices/off', identity: { deviceId: 'off' } })
         .catch((error: Error) => error),
       authenticator.authenticateSas(`${token(HUB, key())}&skn=nobody`, nobody).catch((error: Error) => error),
       authenticator.authenticateSas(`${token(HUB, key())}&skn=service`, nobody).catch((error: Error) => error),
     ]);
     expect(new Set(messages.map(String)).size).toBe(1);
     expect(messages[0]).toMatchObject({ code: 'unauthorized' });
-    const target = { path: 'devices/off', deviceId: 'off' };
+    const target = { path: 'devices/off', identity: { deviceId: 'off' } };
     await refused(authenticator.authenticateSas(token(HUB, off.primaryKey), target), 'device_disabled');
   });
 
   it('never verifies with an empty key', () =>
     refused(
-      authenticator.authenticateSas(token(HUB, empty.primaryKey), { path: 'devices/empty', deviceId: 'empty' }),
+      authenticator.authenticateSas(token(HUB, empty.primaryKey), {
+        path: 'devices/empty',
+        identity: { deviceId: 'empty' },
+      }),
       'unauthorized',
     ));
 
@@ -196,11 +214,14 @@ describe("a device's token", () => {
 describe("a policy's token", () => {
   it('proves the policy, on any path its audience covers', async () => {
     const text = `${token(HUB, service.secondaryKey)}&skn=service`;
-    const principal = await authenticator.authenticateSas(text, { path: 'twins/d1/streams/ssh', deviceId: 'nobody' });
+    const principal = await authenticator.authenticateSas(text, {
+      path: 'twins/d1/streams/ssh',
+      identity: { deviceId: 'nobody' },
+    });
     expect(principal).toMatchObject({
       name: 'policy:service',
-      deviceId: undefined,
-      key: { owner: { kind: 'policy', policy: 'service' }, keyDigest: keyDigest(service.secondaryKey) },
+      identity: undefined,
+      proof: { kind: 'key', owner: { kind: 'policy', policy: 'service' }, keyDigest: keyDigest(service.secondaryKey) },
     });
     expect([...principal.permissions]).toEqual(['ServiceConnect']);
     await refused(asD1(text.replace('skn=service', 'skn=device')), 'unauthorized');
@@ -215,12 +236,12 @@ describe("a policy's token", () => {
 
   it('may speak for a device that exists and is enabled when it has DeviceConnect', async () => {
     const text = `${token(HUB, speaker.primaryKey)}&skn=device`;
-    expect((await authenticator.authenticateDevice(text, 'd1')).name).toBe('policy:device');
-    await refused(authenticator.authenticateDevice(text, 'nobody'), 'unauthorized');
-    await refused(authenticator.authenticateDevice(text, 'off'), 'device_disabled');
+    expect((await connects(text, 'd1')).name).toBe('policy:device');
+    await refused(connects(text, 'nobody'), 'unauthorized');
+    await refused(connects(text, 'off'), 'device_disabled');
     const other = `${token(HUB, service.primaryKey)}&skn=service`;
-    await refused(authenticator.authenticateDevice(other, 'd1'), 'forbidden');
-    expect((await authenticator.authenticateDevice(token(HUB, d1.primaryKey), 'd1')).name).toBe('device:d1');
+    await refused(connects(other, 'd1'), 'forbidden');
+    expect((await connects(token(HUB, d1.primaryKey), 'd1')).name).toBe('device:d1');
   });
 });
 
@@ -232,11 +253,14 @@ describe('SAS tokens, whatever they hold', () => {
       fc.asyncProperty(printable, fc.uint8Array({ minLength: 16, maxLength: 64 }), async (deviceId, bytes) => {
         fc.pre(!deviceId.includes('/'));
         const primaryKey = Buffer.from(bytes).toString('base64');
-        devices.set(deviceId, { ...d1, deviceId, primaryKey });
+        device(deviceId, {}, { primaryKey, secondaryKey: key() });
         const text = await signSasToken({ audience: `${HUB}/devices/${deviceId}`, key: primaryKey, expiry: NOW + 60 });
-        const principal = await authenticator.authenticateSas(text, { path: `devices/${deviceId}`, deviceId });
-        expect(principal.deviceId).toBe(deviceId);
-        devices.set('d1', d1);
+        const principal = await authenticator.authenticateSas(text, {
+          path: `devices/${deviceId}`,
+          identity: { deviceId },
+        });
+        expect(principal.identity?.deviceId).toBe(deviceId);
+        device('d1', {}, d1);
       }),
     ));
 

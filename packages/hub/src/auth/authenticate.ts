@@ -1,14 +1,25 @@
-import { CulvertError, LIMITS, parseSasToken, type SasToken } from '@culvert/protocol';
+import {
+  CulvertError,
+  type Identity,
+  identityName,
+  identityPath,
+  LIMITS,
+  parseSasToken,
+  type SasToken,
+} from '@culvert/protocol';
 import type { Clock } from '@culvert/stream';
-import type { DeviceRecord, PolicyStore, Registry } from '../registry/registry.ts';
+import type { AuthorityStore, IdentityRecord, PolicyStore, Registry } from '../registry/registry.ts';
 import { authorize } from './authorize.ts';
+import { certificateProof } from './certificate-proof.ts';
+import type { ClientCertificate } from './client-certificate.ts';
 import { keyDigest } from './key-digest.ts';
-import type { Principal } from './principal.ts';
+import type { Principal, Proof, RegisteredIdentity } from './principal.ts';
 import { coversTarget, signingKey } from './sas-signature.ts';
 
 export interface AuthenticatorOptions {
   readonly registry: Pick<Registry, 'get'>;
   readonly policies: Pick<PolicyStore, 'get'>;
+  readonly authorities: Pick<AuthorityStore, 'list'>;
   /** Every name the hub goes by, with and without port, as audiences carry it: `hub.example`, `hub.example:8443`, `[::1]:8443`. */
   readonly audiences: readonly string[];
   readonly clock: Clock;
@@ -21,16 +32,25 @@ export interface SasTarget {
   /** The path below the host, decoded, such as `devices/d1`, `twins/d1/streams/ssh`, `devices`. */
   readonly path: string;
   /** Whose key a token without policy must be made with. Absent where only policies may come. */
-  readonly deviceId?: string;
+  readonly identity?: Identity;
+}
+
+/** What a device shows at a control channel's door. */
+export interface DeviceCredential {
+  readonly identity: Identity;
+  /** A SAS token; undefined when none was shown, and then the certificate counts. */
+  readonly token: string | undefined;
+  readonly certificate: ClientCertificate | undefined;
 }
 
 /** Stand in for the keys of a device or policy that does not exist, so that its tokens take as long to refuse. */
 const NOBODY = { primaryKey: `${'A'.repeat(43)}=`, secondaryKey: `${'B'.repeat(42)}A=` };
 
-/** Tells who a SAS token proves its bearer to be (docs/protocol/07-authentication.md). Every door asks it; none parses a token itself. */
+/** Tells who a SAS token or a certificate proves its bearer to be (docs/protocol/07-authentication.md). Every door asks it; none judges a credential itself. */
 export class Authenticator {
   readonly #registry: Pick<Registry, 'get'>;
   readonly #policies: Pick<PolicyStore, 'get'>;
+  readonly #authorities: Pick<AuthorityStore, 'list'>;
   readonly #audiences: readonly string[];
   readonly #clock: Clock;
   readonly #clockSkewMs: number;
@@ -38,6 +58,7 @@ export class Authenticator {
   constructor(options: AuthenticatorOptions) {
     this.#registry = options.registry;
     this.#policies = options.policies;
+    this.#authorities = options.authorities;
     this.#audiences = options.audiences;
     this.#clock = options.clock;
     this.#clockSkewMs = options.clockSkewMs ?? LIMITS.clockSkewMs;
@@ -56,24 +77,44 @@ export class Authenticator {
       throw new CulvertError('unauthorized', 'The SAS token is made for another address (sr).');
     }
     if (token.policy !== undefined) return this.#policyPrincipal(token, token.policy, expiresAt);
-    if (target.deviceId === undefined) throw new CulvertError('unauthorized');
-    return this.#devicePrincipal(token, target.deviceId, expiresAt);
+    if (target.identity === undefined) throw new CulvertError('unauthorized');
+    return this.#keyPrincipal(token, target.identity, expiresAt);
   }
 
   /**
-   * Verifies a device's credential for a control channel: its own key's, or that of a policy that may speak for devices. The
-   * device must exist and be enabled either way.
+   * Verifies a device's or module's credential for a control channel: its own key's or certificate's, or the token of a policy that may speak
+   * for devices. It must exist, and its device be enabled, either way. What its authentication is of another type proves nothing.
    * @throws CulvertError as `authenticateSas`; `forbidden` for a policy without `DeviceConnect`
    */
-  async authenticateDevice(text: string, deviceId: string): Promise<Principal> {
-    const principal = await this.authenticateSas(text, { path: `devices/${deviceId}`, deviceId });
-    authorize(principal, 'device.connect', { deviceId });
-    if (principal.deviceId === undefined) {
-      const device = await this.#registry.get(deviceId);
-      if (device === undefined) throw new CulvertError('unauthorized');
-      assertEnabled(device);
+  async authenticateDevice({ identity, token, certificate }: DeviceCredential): Promise<Principal> {
+    if (token === undefined) return this.#certified(identity, certificate);
+    const principal = await this.authenticateSas(token, { path: identityPath(identity), identity });
+    authorize(principal, 'device.connect', identity);
+    if (principal.identity === undefined) {
+      const record = await this.#registry.get(identity);
+      // A policy does not open what was closed to everybody.
+      if (record === undefined || record.authentication.type === 'none') throw new CulvertError('unauthorized');
+      await this.#assertEnabled(record);
     }
     return principal;
+  }
+
+  async #certified(identity: Identity, certificate: ClientCertificate | undefined): Promise<Principal> {
+    if (certificate === undefined)
+      throw new CulvertError('unauthorized', 'Neither a token nor a certificate was shown.');
+    const record = await this.#registry.get(identity);
+    if (record === undefined) throw new CulvertError('unauthorized');
+    const now = this.#clock.now();
+    const proof = certificateProof(certificate, record, { now, owner: ownerOf(record) });
+    // It may have been removed since TLS looked.
+    if (proof.kind === 'authority' && !(await this.#vouchesStill(proof.authority)))
+      throw new CulvertError('unauthorized');
+    await this.#assertEnabled(record);
+    return identityPrincipal(record, proof, certificate.notAfter);
+  }
+
+  async #vouchesStill(authority: string): Promise<boolean> {
+    return (await this.#authorities.list()).some(({ thumbprint }) => thumbprint === authority);
   }
 
   async #policyPrincipal(token: SasToken, name: string, expiresAt: number): Promise<Principal> {
@@ -83,28 +124,41 @@ export class Authenticator {
     return {
       name: `policy:${name}`,
       permissions: new Set(policy.permissions),
-      deviceId: undefined,
-      key: { owner: { kind: 'policy', policy: name }, keyDigest: keyDigest(key) },
+      identity: undefined,
+      proof: { kind: 'key', owner: { kind: 'policy', policy: name }, keyDigest: keyDigest(key) },
       expiresAt,
     };
   }
 
-  async #devicePrincipal(token: SasToken, deviceId: string, expiresAt: number): Promise<Principal> {
-    const device = await this.#registry.get(deviceId);
-    const key = signingKey(token, device ?? NOBODY);
-    if (device === undefined || key === undefined) throw new CulvertError('unauthorized');
-    assertEnabled(device);
-    const { generationId } = device;
-    return {
-      name: `device:${deviceId}`,
-      permissions: new Set(['DeviceConnect']),
-      deviceId,
-      key: { owner: { kind: 'device', deviceId, generationId }, keyDigest: keyDigest(key) },
-      expiresAt,
-    };
+  async #keyPrincipal(token: SasToken, identity: Identity, expiresAt: number): Promise<Principal> {
+    const record = await this.#registry.get(identity);
+    const keys = record?.authentication.type === 'sas' ? record.authentication : undefined;
+    const key = signingKey(token, keys ?? NOBODY);
+    if (record === undefined || keys === undefined || key === undefined) throw new CulvertError('unauthorized');
+    await this.#assertEnabled(record);
+    return identityPrincipal(record, { kind: 'key', owner: ownerOf(record), keyDigest: keyDigest(key) }, expiresAt);
+  }
+
+  /** A disabled device's modules are disabled with it. */
+  async #assertEnabled(record: IdentityRecord): Promise<void> {
+    const { deviceId, moduleId } = record;
+    const device = moduleId === undefined ? record : await this.#registry.get({ deviceId });
+    if (device?.status !== 'enabled') throw new CulvertError('device_disabled');
   }
 }
 
-function assertEnabled(device: DeviceRecord): void {
-  if (device.status === 'disabled') throw new CulvertError('device_disabled');
+function identityPrincipal(record: IdentityRecord, proof: Proof, expiresAt: number): Principal {
+  const { deviceId, moduleId } = record;
+  const identity = { deviceId, moduleId };
+  return {
+    name: `${moduleId === undefined ? 'device' : 'module'}:${identityName(identity)}`,
+    permissions: new Set(['DeviceConnect']),
+    identity,
+    proof,
+    expiresAt,
+  };
+}
+
+function ownerOf({ deviceId, moduleId, generationId }: IdentityRecord): RegisteredIdentity {
+  return { kind: 'identity', deviceId, moduleId, generationId };
 }

@@ -1,4 +1,4 @@
-import { CulvertError, type Permission } from '@culvert/protocol';
+import { CulvertError, type Identity, type Permission } from '@culvert/protocol';
 import type { Principal } from './principal.ts';
 
 /** What each action needs: the one table of who may do what. */
@@ -7,6 +7,8 @@ const REQUIRED = {
   'device.connect': 'DeviceConnect',
   'registry.read': 'RegistryRead',
   'registry.write': 'RegistryWrite',
+  'module.read': 'RegistryRead',
+  'module.write': 'RegistryWrite',
   'policy.manage': 'PolicyManage',
 } as const satisfies Record<string, Permission>;
 
@@ -14,14 +16,29 @@ const REQUIRED = {
 export type Action = keyof typeof REQUIRED;
 
 /**
- * Returns when the principal may do it. A device may only connect, and only as itself; a policy with `DeviceConnect` as any device.
- * @param subject the device that `device.connect` is about
+ * Returns when the principal may do it. A device or module may connect, as itself; a device may see to its own modules besides (the preview's
+ * clients do so). A policy may do what it permits, to all.
+ * @param subject whom the action is about, where it is about one
  * @throws CulvertError `forbidden`
  */
-export function authorize(principal: Principal, action: Action, subject?: { readonly deviceId: string }): void {
-  const permitted = principal.permissions.has(REQUIRED[action]);
-  const ownAffair = action === 'device.connect' && principal.deviceId === subject?.deviceId;
-  if (!permitted || (principal.deviceId !== undefined && !ownAffair)) {
-    throw new CulvertError('forbidden', `The credential lacks the permission ${REQUIRED[action]} for this.`);
+export function authorize(principal: Principal, action: Action, subject?: Identity): void {
+  const { identity } = principal;
+  const may =
+    identity === undefined
+      ? principal.permissions.has(REQUIRED[action])
+      : subject !== undefined && isOwnAffair(identity, action, subject);
+  if (!may) throw new CulvertError('forbidden', `The credential lacks the permission ${REQUIRED[action]} for this.`);
+}
+
+function isOwnAffair(self: Identity, action: Action, subject: Identity): boolean {
+  if (self.deviceId !== subject.deviceId) return false;
+  switch (action) {
+    case 'device.connect':
+      return self.moduleId === subject.moduleId;
+    case 'module.read':
+    case 'module.write':
+      return self.moduleId === undefined;
+    default:
+      return false;
   }
 }

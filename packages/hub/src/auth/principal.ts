@@ -1,22 +1,36 @@
-import type { Permission } from '@culvert/protocol';
+import type { Identity, Permission } from '@culvert/protocol';
 
-/** Which key of whom proved a credential, so that its removal can be noticed. Holds no secret. */
-export interface KeyReference {
-  readonly owner:
-    | { readonly kind: 'device'; readonly deviceId: string; readonly generationId: string }
-    | { readonly kind: 'policy'; readonly policy: string };
-  /** SHA-256 of the key, hexadecimal. */
-  readonly keyDigest: string;
+/** How a credential was proved, so that the proof's removal can be noticed. Holds no secret. */
+export type Proof =
+  /** By a key. `keyDigest`: its SHA-256, hexadecimal. */
+  | { readonly kind: 'key'; readonly owner: KeyOwner; readonly keyDigest: string }
+  /** By a certificate whose thumbprint is registered; both forms of it, upper-case hexadecimal. */
+  | {
+      readonly kind: 'thumbprint';
+      readonly owner: RegisteredIdentity;
+      readonly sha1: string;
+      readonly sha256: string;
+    }
+  /** By a certificate that a registered authority vouches for. `authority`: the SHA-256 of the authority's certificate. */
+  | { readonly kind: 'authority'; readonly owner: RegisteredIdentity; readonly authority: string };
+
+/** One life of an identity: deleted and made again, it is another. */
+export interface RegisteredIdentity extends Identity {
+  readonly kind: 'identity';
+  readonly generationId: string;
 }
+
+/** Whose key it was. */
+export type KeyOwner = RegisteredIdentity | { readonly kind: 'policy'; readonly policy: string };
 
 /** Who a verified credential proves you are. */
 export interface Principal {
-  /** For logs and offers: `device:{id}` or `policy:{name}`. */
+  /** For logs and offers: `device:{d}`, `module:{d}/{m}` or `policy:{name}`. */
   readonly name: string;
   readonly permissions: ReadonlySet<Permission>;
-  /** The one device this principal is; undefined for a policy. */
-  readonly deviceId: string | undefined;
-  readonly key: KeyReference;
+  /** The one device or module this principal is; undefined for a policy. */
+  readonly identity: Identity | undefined;
+  readonly proof: Proof;
   /** When the credential stops being taken, skew included, in milliseconds since the epoch. */
   readonly expiresAt: number;
 }

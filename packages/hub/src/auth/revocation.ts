@@ -1,36 +1,51 @@
-import type { DeviceRecord, PolicyRecord } from '../registry/registry.ts';
+import type { AuthorityRecord, IdentityRecord, PolicyRecord } from '../registry/registry.ts';
+import { matchesThumbprint } from './certificate-proof.ts';
 import { keyDigest } from './key-digest.ts';
-import type { Principal } from './principal.ts';
+import type { Principal, Proof } from './principal.ts';
 
-/** What changed in the registry. `device: undefined` means: deleted. */
+/** What changed in the registry. */
 export interface CredentialChange {
-  /** The device the principal is or speaks for, as it is now. */
-  readonly device?: DeviceRecord | undefined;
+  /** The device or module the principal is or speaks for, as it is now; undefined: deleted. */
+  readonly identity?: IdentityRecord | undefined;
   readonly policy?: PolicyRecord;
+  /** All registered authorities there are now. */
+  readonly authorities?: readonly AuthorityRecord[];
 }
 
 /**
- * Whether what a principal was let in for still holds after a change. Ask with `device` only for the device on whose channel or
- * stream the principal stands as the device: that one being deleted or disabled ends a policy's channel too.
+ * Whether what a principal was let in for still holds after a change. Ask with `identity` only for the one on whose channel or stream the
+ * principal stands as the device: that one being deleted or disabled ends a policy's channel too.
  */
 export function principalStillHolds(principal: Principal, change: CredentialChange): boolean {
-  const { owner } = principal.key;
-  if ('device' in change && !survives(principal, change.device)) return false;
-  if (change.policy !== undefined && owner.kind === 'policy' && owner.policy === change.policy.name) {
-    return holdsKey(change.policy, principal);
+  const { proof } = principal;
+  if ('identity' in change && !survives(proof, change.identity)) return false;
+  if (change.authorities !== undefined && proof.kind === 'authority') {
+    return change.authorities.some(({ thumbprint }) => thumbprint === proof.authority);
   }
-  return true;
+  const { policy } = change;
+  if (policy === undefined || proof.kind !== 'key' || proof.owner.kind !== 'policy') return true;
+  return proof.owner.policy !== policy.name || holdsKey(policy, proof.keyDigest);
 }
 
-function survives(principal: Principal, device: DeviceRecord | undefined): boolean {
-  if (device === undefined) return false;
-  const { owner } = principal.key;
-  if (owner.kind === 'policy') return device.status === 'enabled';
-  if (device.deviceId !== owner.deviceId) return true;
-  return device.status === 'enabled' && device.generationId === owner.generationId && holdsKey(device, principal);
+function survives(proof: Proof, record: IdentityRecord | undefined): boolean {
+  if (record === undefined || record.status !== 'enabled') return false;
+  const { owner } = proof;
+  if (owner.kind === 'policy') return record.authentication.type !== 'none';
+  if (record.deviceId !== owner.deviceId || record.moduleId !== owner.moduleId) return true;
+  return record.generationId === owner.generationId && proves(proof, record.authentication);
 }
 
-function holdsKey(keys: { readonly primaryKey: string; readonly secondaryKey: string }, principal: Principal): boolean {
-  const { keyDigest: digest } = principal.key;
+function proves(proof: Proof, authentication: IdentityRecord['authentication']): boolean {
+  switch (proof.kind) {
+    case 'key':
+      return authentication.type === 'sas' && holdsKey(authentication, proof.keyDigest);
+    case 'thumbprint':
+      return authentication.type === 'selfSigned' && matchesThumbprint(authentication, proof);
+    case 'authority':
+      return authentication.type === 'certificateAuthority';
+  }
+}
+
+function holdsKey(keys: { readonly primaryKey: string; readonly secondaryKey: string }, digest: string): boolean {
   return keyDigest(keys.primaryKey) === digest || keyDigest(keys.secondaryKey) === digest;
 }

@@ -3,6 +3,7 @@ import { type AddressInfo, connect } from 'node:net';
 import { CONTROL_PATH, LIMITS } from '@culvert/protocol';
 import { encodePacket, type MqttPacket, PacketReader } from '@culvert/protocol/mqtt';
 import { systemClock } from '@culvert/stream';
+import { devicePrincipal } from '@culvert/testkit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
 import type { HubEvent } from '../observe/events.ts';
@@ -34,13 +35,7 @@ beforeEach(async () => {
   server = createServer().on('upgrade', (request, socket, head) => {
     outcomes.push(
       acceptMqttWebSocket(request, socket, head, {
-        authenticate: async ({ deviceId }) => ({
-          name: `device:${deviceId}`,
-          permissions: new Set(),
-          deviceId,
-          key: { owner: { kind: 'device', deviceId, generationId: '1' }, keyDigest: '' },
-          expiresAt: Number.POSITIVE_INFINITY,
-        }),
+        authenticate: async ({ identity }) => devicePrincipal(identity),
         registrar: { attach: () => {}, offersChanged: () => {} },
         clock: systemClock,
         onEvent: (event) => events.push(event),

@@ -3,7 +3,10 @@ import type { Duplex } from 'node:stream';
 import { CulvertError, peerAddress } from '@culvert/protocol';
 import { webSocketDuplex } from '@culvert/stream';
 import { type WebSocket, WebSocketServer } from 'ws';
-import { acceptMqtt, type MqttDeps } from './accept-mqtt.ts';
+import type { ClientCertificate } from '../auth/client-certificate.ts';
+import { acceptMqtt } from './accept-mqtt.ts';
+import { reportRefusal } from './channel-events.ts';
+import type { ControlDeps, ControlOrigin } from './control-channel.ts';
 
 /** The subprotocols of MQTT in use: the standard's (MQTT 3.1.1 §6) and the C client's. */
 const SUBPROTOCOLS = ['mqtt', 'MQTT'];
@@ -22,19 +25,14 @@ export async function acceptMqttWebSocket(
   request: IncomingMessage,
   socket: Duplex,
   head: Buffer,
-  deps: MqttDeps,
+  deps: ControlDeps,
+  certificate?: ClientCertificate,
 ): Promise<boolean> {
-  const remoteAddress = peerAddress(request.socket);
+  const origin: ControlOrigin = { remoteAddress: peerAddress(request.socket), protocol: 'mqtt-ws', certificate };
   try {
-    return await upgrade(request, socket, head, deps, (connection) =>
-      acceptMqtt(connection, { remoteAddress, protocol: 'mqtt-ws' }, deps),
-    );
+    return await upgrade(request, socket, head, deps, (connection) => acceptMqtt(connection, origin, deps));
   } catch (reason) {
-    const error = CulvertError.from(reason);
-    if (error.code !== 'device_gone') {
-      const { code, message } = error;
-      deps.onEvent({ type: 'connection-refused', door: 'mqtt-ws', remoteAddress, error: code, detail: message });
-    }
+    reportRefusal(CulvertError.from(reason), origin, deps.onEvent);
     return false;
   }
 }
@@ -47,7 +45,7 @@ function upgrade(
   request: IncomingMessage,
   socket: Duplex,
   head: Buffer,
-  deps: MqttDeps,
+  deps: ControlDeps,
   speak: (connection: Duplex) => Promise<boolean>,
 ): Promise<boolean> {
   return new Promise((resolve, reject) => {
@@ -77,7 +75,7 @@ function upgrade(
   });
 }
 
-function binaryOnly(webSocket: WebSocket, deps: MqttDeps): Duplex {
+function binaryOnly(webSocket: WebSocket, deps: ControlDeps): Duplex {
   // Before the Duplex sees the message: MQTT 3.1.1 §6 wants the connection closed on a text frame.
   webSocket.on('message', (_data, isBinary) => {
     if (!isBinary) connection.destroy(new CulvertError('protocol_error', 'A text message where MQTT is spoken.'));

@@ -1,22 +1,14 @@
 import { CulvertError, LIMITS } from '@culvert/protocol';
 import type { MqttVersion } from '@culvert/protocol/mqtt';
-import { duplexPair, FakeClock, MqttDevice } from '@culvert/testkit';
+import { devicePrincipal, duplexPair, FakeClock, MqttDevice } from '@culvert/testkit';
 import { describe, expect, it } from 'vitest';
 import type { Principal } from '../auth/principal.ts';
 import type { HubEvent } from '../observe/events.ts';
-import { acceptMqtt, type MqttDeps } from './accept-mqtt.ts';
-import type { ControlChannel } from './control-channel.ts';
-
-const principal = (deviceId: string): Principal => ({
-  name: `device:${deviceId}`,
-  permissions: new Set(['DeviceConnect']),
-  deviceId,
-  key: { owner: { kind: 'device', deviceId, generationId: '1' }, keyDigest: '' },
-  expiresAt: Number.POSITIVE_INFINITY,
-});
+import { acceptMqtt } from './accept-mqtt.ts';
+import type { ControlChannel, ControlDeps } from './control-channel.ts';
 
 /** A door with one connection at it. */
-function knock(version: MqttVersion = 5, overrides: Partial<MqttDeps> = {}) {
+function knock(version: MqttVersion = 5, overrides: Partial<ControlDeps> = {}) {
   const clock = new FakeClock();
   const events: HubEvent[] = [];
   const channels: ControlChannel[] = [];
@@ -25,7 +17,7 @@ function knock(version: MqttVersion = 5, overrides: Partial<MqttDeps> = {}) {
     hubEnd,
     { remoteAddress: '192.0.2.1', protocol: 'mqtt' },
     {
-      authenticate: async ({ deviceId }) => principal(deviceId),
+      authenticate: async ({ identity }) => devicePrincipal(identity),
       registrar: { attach: (channel) => channels.push(channel), offersChanged: () => {} },
       clock,
       onEvent: (event) => events.push(event),
@@ -89,7 +81,7 @@ describe('acceptMqtt', () => {
     expect(await device.connect('d1')).toMatchObject({ returnCode: 5 });
     expect(await accepted).toBe(false);
     await device.over;
-    expect(seen).toEqual([{ host: 'hub.example', deviceId: 'd1', password: 'secret' }]);
+    expect(seen).toEqual([{ identity: { deviceId: 'd1' }, token: 'secret', certificate: undefined }]);
     expect(events).toEqual(refused('unauthorized'));
     expect(JSON.stringify(events)).not.toContain('secret');
   });
@@ -150,7 +142,7 @@ describe('acceptMqtt', () => {
     await clock.advance(0);
     device.connection.destroy();
     await new Promise((resolve) => hubEnd.once('close', resolve));
-    admit(principal('d1'));
+    admit(devicePrincipal({ deviceId: 'd1' }));
     expect(await accepted).toBe(false);
     expect([channels, events]).toEqual([[], []]);
   });

@@ -1,7 +1,10 @@
-import type { CulvertError } from '@culvert/protocol';
+import type { CulvertError, Identity } from '@culvert/protocol';
 import type { Grant } from '@culvert/protocol/grant';
+import type { Clock } from '@culvert/stream';
+import type { DeviceCredential } from '../auth/authenticate.ts';
+import type { ClientCertificate } from '../auth/client-certificate.ts';
 import type { Principal } from '../auth/principal.ts';
-import type { ControlProtocol } from '../observe/events.ts';
+import type { ControlProtocol, EventSink } from '../observe/events.ts';
 
 /** A stream request as the hub makes it to a device. */
 export interface Offer {
@@ -18,7 +21,9 @@ export type Answer = { readonly accepted: true } | { readonly accepted: false; r
 
 /** A device's live, authenticated connection to the hub, on which it is offered streams. One implementation per dialect. */
 export interface ControlChannel {
-  readonly deviceId: string;
+  /** The device, or the module of one, at the other end. */
+  readonly identity: Identity;
+  /** May be replaced by a renewed one while the channel lives, where the dialect can renew. */
   readonly principal: Principal;
   readonly protocol: ControlProtocol;
   readonly remoteAddress: string;
@@ -39,8 +44,37 @@ export interface ControlChannel {
 
 /** What a door does with a channel once its device has proved who it is. */
 export interface ChannelRegistrar {
-  /** The channel is live. An older channel of the same device is taken over. */
+  /** The channel is live. An older channel of the same identity is taken over. */
   attach(channel: ControlChannel): void;
   /** The channel's `takesOffers` changed. */
   offersChanged(channel: ControlChannel): void;
+}
+
+/** By which door a connection came, from where, and with which certificate. */
+export interface ControlOrigin {
+  readonly remoteAddress: string;
+  readonly protocol: ControlProtocol;
+  readonly certificate?: ClientCertificate | undefined;
+}
+
+/** What every control door needs of the hub. */
+export interface ControlDeps {
+  /** Verifies what a device says it is. @throws CulvertError, which the dialect tells the device */
+  authenticate(credential: DeviceCredential): Promise<Principal>;
+  readonly registrar: ChannelRegistrar;
+  readonly clock: Clock;
+  readonly onEvent: EventSink;
+  readonly limits: ControlLimits;
+}
+
+/** The bounds of one control connection. */
+export interface ControlLimits {
+  /** Milliseconds until a device must have authenticated. */
+  readonly authenticateMs: number;
+  /** Bytes of a packet, frame or message from a device. */
+  readonly maxPacketBytes: number;
+  /** Offers without an answer at once, per device. */
+  readonly maxOffers: number;
+  /** Bytes that may wait for a device that does not read; beyond, it loses its channel. */
+  readonly maxQueuedBytes: number;
 }

@@ -1,4 +1,4 @@
-import { CulvertError } from '@culvert/protocol';
+import { CulvertError, type Identity } from '@culvert/protocol';
 import { abortReason } from '@culvert/stream';
 import type { Principal } from '../auth/principal.ts';
 import type { ControlProtocol } from '../observe/events.ts';
@@ -7,7 +7,7 @@ import type { MqttLink, MqttLinkListener } from './mqtt-link.ts';
 
 /** Where and when a channel began. */
 export interface ChannelOrigin {
-  readonly deviceId: string;
+  readonly identity: Identity;
   readonly principal: Principal;
   readonly protocol: ControlProtocol;
   readonly remoteAddress: string;
@@ -16,7 +16,7 @@ export interface ChannelOrigin {
 
 /** A control channel over MQTT: promises of answers over an {@link MqttLink}'s events. */
 export class MqttChannel implements ControlChannel, MqttLinkListener {
-  readonly deviceId: string;
+  readonly identity: Identity;
   readonly principal: Principal;
   readonly protocol: ControlProtocol;
   readonly remoteAddress: string;
@@ -30,7 +30,7 @@ export class MqttChannel implements ControlChannel, MqttLinkListener {
 
   constructor(link: MqttLink, origin: ChannelOrigin, onOffersChanged: (channel: MqttChannel) => void) {
     this.#link = link;
-    this.deviceId = origin.deviceId;
+    this.identity = origin.identity;
     this.principal = origin.principal;
     this.protocol = origin.protocol;
     this.remoteAddress = origin.remoteAddress;

@@ -16,13 +16,14 @@ import {
   controlChannelConformance,
   type DeviceUnderTest,
   type DialectUnderTest,
+  devicePrincipal,
   FakeClock,
   MqttDevice,
 } from '@culvert/testkit';
 import { WebSocket } from 'ws';
-import { acceptMqtt, type MqttDeps } from './accept-mqtt.ts';
+import { acceptMqtt } from './accept-mqtt.ts';
 import { acceptMqttWebSocket } from './accept-mqtt-web-socket.ts';
-import type { ControlChannel } from './control-channel.ts';
+import type { ControlChannel, ControlDeps } from './control-channel.ts';
 
 const MAX_OFFERS = 1_000;
 
@@ -64,14 +65,8 @@ async function openDialect(variant: Variant): Promise<DialectUnderTest> {
   const clock = new FakeClock();
   const registrar = new Registrar();
   let expiresAt = Number.POSITIVE_INFINITY;
-  const deps: MqttDeps = {
-    authenticate: async ({ deviceId }) => ({
-      name: `device:${deviceId}`,
-      permissions: new Set(['DeviceConnect']),
-      deviceId,
-      key: { owner: { kind: 'device', deviceId, generationId: '1' }, keyDigest: '' },
-      expiresAt,
-    }),
+  const deps: ControlDeps = {
+    authenticate: async ({ identity }) => devicePrincipal(identity, { expiresAt }),
     registrar,
     clock,
     onEvent: () => {},
@@ -107,11 +102,11 @@ async function openDialect(variant: Variant): Promise<DialectUnderTest> {
   };
 }
 
-function tcpDoor(deps: MqttDeps): Server {
+function tcpDoor(deps: ControlDeps): Server {
   return createServer((socket) => void acceptMqtt(socket, { remoteAddress: 'test', protocol: 'mqtt' }, deps));
 }
 
-function webSocketDoor(deps: MqttDeps): Server {
+function webSocketDoor(deps: ControlDeps): Server {
   return createHttpServer().on('upgrade', (request, socket, head) => {
     void acceptMqttWebSocket(request, socket, head, deps);
   });

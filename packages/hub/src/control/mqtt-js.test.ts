@@ -3,13 +3,12 @@ import type { AddressInfo, Server } from 'node:net';
 import { createServer as createTlsServer } from 'node:tls';
 import { CONTROL_PATH, CulvertError, LIMITS, parseOfferTopic, STREAM_REQUEST_FILTER } from '@culvert/protocol';
 import { systemClock } from '@culvert/stream';
-import { type TestCertificate, testCertificate } from '@culvert/testkit';
+import { devicePrincipal, type TestCertificate, testCertificate } from '@culvert/testkit';
 import mqtt, { type IClientOptions, type MqttClient } from 'mqtt';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
-import type { Principal } from '../auth/principal.ts';
-import { acceptMqtt, type MqttDeps } from './accept-mqtt.ts';
+import { acceptMqtt } from './accept-mqtt.ts';
 import { acceptMqttWebSocket } from './accept-mqtt-web-socket.ts';
-import type { ControlChannel } from './control-channel.ts';
+import type { ControlChannel, ControlDeps } from './control-channel.ts';
 
 const OFFER = {
   streamId: '0123456789abcdef0123456789abcdef',
@@ -29,21 +28,13 @@ afterEach(async () => {
   for (const step of cleanup.splice(0).reverse()) await step();
 });
 
-const principal = (deviceId: string): Principal => ({
-  name: `device:${deviceId}`,
-  permissions: new Set(['DeviceConnect']),
-  deviceId,
-  key: { owner: { kind: 'device', deviceId, generationId: '1' }, keyDigest: '' },
-  expiresAt: Number.POSITIVE_INFINITY,
-});
-
 async function startDoor(carrier: 'mqtts' | 'wss') {
   const subscribed: ((channel: ControlChannel) => void)[] = [];
   let current: ControlChannel | undefined;
-  const deps: MqttDeps = {
-    authenticate: async ({ deviceId, password }) => {
-      if (password !== 'right') throw new CulvertError('unauthorized', 'No such key.');
-      return principal(deviceId);
+  const deps: ControlDeps = {
+    authenticate: async ({ identity, token }) => {
+      if (token !== 'right') throw new CulvertError('unauthorized', 'No such key.');
+      return devicePrincipal(identity);
     },
     registrar: {
       attach: (channel) => {

@@ -10,18 +10,7 @@ import {
 } from '@culvert/protocol/mqtt';
 import type { Clock, Timer } from '@culvert/stream';
 import type { ControlProtocol } from '../observe/events.ts';
-
-/** The bounds of one MQTT connection. */
-export interface MqttLimits {
-  /** Milliseconds until a device must have authenticated. */
-  readonly authenticateMs: number;
-  /** Bytes of a packet from a device. */
-  readonly maxPacketBytes: number;
-  /** Offers without an answer at once, per device. */
-  readonly maxOffers: number;
-  /** Bytes that may wait for a device that does not read; beyond, it loses its channel. */
-  readonly maxQueuedBytes: number;
-}
+import type { ControlLimits } from './control-channel.ts';
 
 /** Told what the device does once it is let in. */
 export interface MqttLinkListener {
@@ -49,7 +38,7 @@ export class MqttLink {
   #unflushed = 0;
   #endedWith: CulvertError | undefined;
 
-  constructor(connection: Duplex, options: { protocol: ControlProtocol; clock: Clock; limits: MqttLimits }) {
+  constructor(connection: Duplex, options: { protocol: ControlProtocol; clock: Clock; limits: ControlLimits }) {
     const { clock, limits, protocol } = options;
     this.#connection = connection;
     this.#protocol = protocol;

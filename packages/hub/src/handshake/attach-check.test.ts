@@ -4,7 +4,7 @@ import { expect, it } from 'vitest';
 import { keyDigest } from '../auth/key-digest.ts';
 import type { Principal } from '../auth/principal.ts';
 import type { ControlChannel } from '../control/control-channel.ts';
-import type { DeviceRecord } from '../registry/registry.ts';
+import type { IdentityRecord } from '../registry/registry.ts';
 import { Router } from '../routing/router.ts';
 import { AttachCheck } from './attach-check.ts';
 import { revokeOnChange } from './revoke.ts';
@@ -12,7 +12,7 @@ import { StreamTable } from './stream-table.ts';
 
 const KEY = Buffer.alloc(32, 1).toString('base64');
 
-const device: DeviceRecord = {
+const device: IdentityRecord = {
   deviceId: 'd',
   generationId: 'g',
   etag: '1',
@@ -21,15 +21,16 @@ const device: DeviceRecord = {
   statusUpdatedAt: 0,
   createdAt: 0,
   updatedAt: 0,
-  primaryKey: KEY,
-  secondaryKey: KEY,
+  authentication: { type: 'sas', primaryKey: KEY, secondaryKey: KEY },
+  managedBy: null,
+  iotEdge: false,
 };
 
 const principal = (over: Partial<Principal>): Principal => ({
   name: 'device:d',
   permissions: new Set(['DeviceConnect']),
-  deviceId: 'd',
-  key: { owner: { kind: 'device', deviceId: 'd', generationId: 'g' }, keyDigest: keyDigest(KEY) },
+  identity: { deviceId: 'd' },
+  proof: { kind: 'key', owner: { kind: 'identity', deviceId: 'd', generationId: 'g' }, keyDigest: keyDigest(KEY) },
   expiresAt: Number.MAX_SAFE_INTEGER,
   ...over,
 });
@@ -52,11 +53,15 @@ it('closes a channel whose device was disabled while it was let in, and ends wha
     streams,
     endAtGateway: (streamId, error) => ended.push([streamId, error.code]),
   });
-  const found = later<DeviceRecord | undefined>();
-  const store = { registry: { get: () => found.promise }, policies: { get: () => Promise.resolve(undefined) } };
+  const found = later<IdentityRecord | undefined>();
+  const store = {
+    registry: { get: () => found.promise },
+    policies: { get: () => Promise.resolve(undefined) },
+    authorities: { list: () => Promise.resolve([]) },
+  };
   const closed = later<CulvertError>();
   const channel: ControlChannel = {
-    deviceId: 'd',
+    identity: { deviceId: 'd' },
     principal: principal({}),
     protocol: 'mqtt',
     remoteAddress: '192.0.2.1',
@@ -67,8 +72,18 @@ it('closes a channel whose device was disabled while it was let in, and ends wha
     closed: closed.promise,
   };
   new AttachCheck({ router, store, revocation }).attach(channel);
-  const service = principal({ name: 'policy:service', key: { owner: { kind: 'policy', policy: 's' }, keyDigest: '' } });
-  const entry = { streamId: '1', deviceId: 'd', streamName: 'ssh', service, device: undefined, requestedAt: 0 };
+  const service = principal({
+    name: 'policy:service',
+    proof: { kind: 'key', owner: { kind: 'policy', policy: 's' }, keyDigest: '' },
+  });
+  const entry = {
+    streamId: '1',
+    identity: { deviceId: 'd' },
+    streamName: 'ssh',
+    service,
+    device: undefined,
+    requestedAt: 0,
+  };
   streams.add({ ...entry, onRevoked: () => undefined }, 60_000);
   streams.answered('1', channel.principal);
   found.resolve({ ...device, status: 'disabled' });

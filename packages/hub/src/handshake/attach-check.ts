@@ -1,8 +1,16 @@
-import { CulvertError } from '@culvert/protocol';
-import { principalStillHolds } from '../auth/revocation.ts';
+import { CulvertError, type Identity } from '@culvert/protocol';
+import type { Principal } from '../auth/principal.ts';
+import { type CredentialChange, principalStillHolds } from '../auth/revocation.ts';
 import type { ChannelRegistrar, ControlChannel } from '../control/control-channel.ts';
-import type { PolicyStore, Registry, RegistryListener } from '../registry/registry.ts';
+import type { AuthorityStore, IdentityRecord, PolicyStore, Registry, RegistryListener } from '../registry/registry.ts';
 import type { Router } from '../routing/router.ts';
+
+/** What of the store a credential stands on. */
+export interface CheckedStore {
+  readonly registry: Pick<Registry, 'get'>;
+  readonly policies: Pick<PolicyStore, 'get'>;
+  readonly authorities: Pick<AuthorityStore, 'list'>;
+}
 
 /**
  * Attaches channels to the router and looks at their credential once more: a device disabled while it was being let in was not yet
@@ -11,18 +19,16 @@ import type { Router } from '../routing/router.ts';
  */
 export class AttachCheck implements ChannelRegistrar {
   readonly #router: Router;
-  readonly #registry: Pick<Registry, 'get'>;
-  readonly #policies: Pick<PolicyStore, 'get'>;
+  readonly #store: CheckedStore;
   readonly #revocation: RegistryListener;
 
   constructor(options: {
     router: Router;
-    store: { registry: Pick<Registry, 'get'>; policies: Pick<PolicyStore, 'get'> };
+    store: CheckedStore;
     revocation: RegistryListener;
   }) {
     this.#router = options.router;
-    this.#registry = options.store.registry;
-    this.#policies = options.store.policies;
+    this.#store = options.store;
     this.#revocation = options.revocation;
   }
 
@@ -36,17 +42,31 @@ export class AttachCheck implements ChannelRegistrar {
   }
 
   async #verify(channel: ControlChannel): Promise<void> {
-    const { principal, deviceId } = channel;
-    const { owner } = principal.key;
+    const { principal, identity } = channel;
     try {
-      const device = await this.#registry.get(deviceId);
-      const policy = owner.kind === 'policy' ? await this.#policies.get(owner.policy) : undefined;
-      if (principalStillHolds(principal, { device, ...(policy === undefined ? {} : { policy }) })) return;
+      const device = await this.#store.registry.get({ deviceId: identity.deviceId });
+      const record = identity.moduleId === undefined ? device : await this.#store.registry.get(identity);
+      const change = { identity: record, ...(await this.#credential(principal)) };
+      if (device?.status === 'enabled' && principalStillHolds(principal, change)) return;
       channel.close(new CulvertError('revoked'));
-      this.#revocation.deviceChanged(deviceId, device);
-      if (policy !== undefined) this.#revocation.policyChanged(policy);
+      this.#tellAgain(identity, device, change);
     } catch (error) {
       channel.close(CulvertError.from(error));
     }
+  }
+
+  /** What there is now of that which proved the principal, beside its own record. */
+  async #credential({ proof }: Principal): Promise<CredentialChange> {
+    if (proof.kind === 'authority') return { authorities: await this.#store.authorities.list() };
+    if (proof.owner.kind !== 'policy') return {};
+    const policy = await this.#store.policies.get(proof.owner.policy);
+    return policy === undefined ? {} : { policy };
+  }
+
+  #tellAgain(identity: Identity, device: IdentityRecord | undefined, change: CredentialChange): void {
+    if (device?.status !== 'enabled') this.#revocation.identityChanged({ deviceId: identity.deviceId }, device);
+    else this.#revocation.identityChanged(identity, change.identity);
+    if (change.policy !== undefined) this.#revocation.policyChanged(change.policy);
+    if (change.authorities !== undefined) this.#revocation.authoritiesChanged(change.authorities);
   }
 }

@@ -5,7 +5,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import type { Principal } from '../auth/principal.ts';
 import type { Answer, ControlChannel, Offer } from '../control/control-channel.ts';
 import type { HubEvent } from '../observe/events.ts';
-import type { DeviceRecord } from '../registry/registry.ts';
+import type { IdentityRecord } from '../registry/registry.ts';
 import { Router } from '../routing/router.ts';
 import { GrantIssuer } from './grant-issuer.ts';
 import { type HandshakeDeps, requestStream, type StreamRequest } from './request-stream.ts';
@@ -15,12 +15,12 @@ import { StreamTable } from './stream-table.ts';
 const service: Principal = {
   name: 'policy:service',
   permissions: new Set(['ServiceConnect']),
-  deviceId: undefined,
-  key: { owner: { kind: 'policy', policy: 'service' }, keyDigest: '00' },
+  identity: undefined,
+  proof: { kind: 'key', owner: { kind: 'policy', policy: 'service' }, keyDigest: '00' },
   expiresAt: Number.MAX_SAFE_INTEGER,
 };
 
-const record: DeviceRecord = {
+const record: IdentityRecord = {
   deviceId: 'd',
   generationId: 'g',
   etag: '1',
@@ -29,14 +29,15 @@ const record: DeviceRecord = {
   statusUpdatedAt: 0,
   createdAt: 0,
   updatedAt: 0,
-  primaryKey: '',
-  secondaryKey: '',
+  authentication: { type: 'sas', primaryKey: '', secondaryKey: '' },
+  managedBy: null,
+  iotEdge: false,
 };
 
 /** A channel whose device answers as the test says. */
 class FakeChannel implements ControlChannel {
-  readonly deviceId = 'd';
-  readonly principal: Principal = { ...service, name: 'device:d', deviceId: 'd' };
+  readonly identity = { deviceId: 'd' };
+  readonly principal: Principal = { ...service, name: 'device:d', identity: { deviceId: 'd' } };
   readonly protocol = 'mqtt';
   readonly remoteAddress = '127.0.0.1';
   readonly connectedAt = 0;
@@ -72,7 +73,7 @@ let streams: StreamTable;
 let events: HubEvent[];
 let ended: [string, string][];
 let deps: HandshakeDeps;
-let device: DeviceRecord | undefined;
+let device: IdentityRecord | undefined;
 
 beforeEach(() => {
   clock = new FakeClock();
@@ -98,7 +99,7 @@ beforeEach(() => {
 
 function request(over: Partial<StreamRequest> = {}): StreamRequest {
   return {
-    deviceId: 'd',
+    identity: { deviceId: 'd' },
     streamName: 'ssh',
     principal: service,
     remoteAddress: '192.0.2.1',
@@ -239,7 +240,7 @@ describe('a request for a stream', () => {
     const revocation = revokeOnChange(deps);
     const outcome = codeOf(requestStream(request(), deps));
     await clock.advance(0);
-    revocation.deviceChanged('d', { ...record, status: 'disabled' });
+    revocation.identityChanged({ deviceId: 'd' }, { ...record, status: 'disabled' });
     expect(await outcome).toBe('revoked');
     expect([streams.size, clock.timers]).toEqual([0, 0]);
   });
@@ -260,8 +261,8 @@ describe('a request for a stream', () => {
     const revocation = revokeOnChange(deps);
     const channel = new FakeChannel({ accepted: true });
     router.attach(channel);
-    let look = (_found: DeviceRecord) => {};
-    const looked = new Promise<DeviceRecord>((resolve) => {
+    let look = (_found: IdentityRecord) => {};
+    const looked = new Promise<IdentityRecord>((resolve) => {
       look = resolve;
     });
     const outcome = codeOf(requestStream(request(), { ...deps, registry: { get: () => looked } }));

@@ -1,16 +1,16 @@
-import { CulvertError, type HandshakeTimes, LIMITS, newStreamId } from '@culvert/protocol';
+import { CulvertError, type HandshakeTimes, type Identity, LIMITS, newStreamId } from '@culvert/protocol';
 import type { Grant } from '@culvert/protocol/grant';
 import { type Clock, deadline, linkSignals } from '@culvert/stream';
 import type { Principal } from '../auth/principal.ts';
 import type { EventSink } from '../observe/events.ts';
-import type { DeviceRecord, Registry } from '../registry/registry.ts';
+import type { Registry } from '../registry/registry.ts';
 import type { Router } from '../routing/router.ts';
 import type { GrantIssuer } from './grant-issuer.ts';
 import type { StreamTable } from './stream-table.ts';
 
 /** A service's request for a stream, authenticated, authorised and parsed. */
 export interface StreamRequest {
-  readonly deviceId: string;
+  readonly identity: Identity;
   readonly streamName: string;
   readonly principal: Principal;
   readonly remoteAddress: string;
@@ -41,18 +41,18 @@ export interface HandshakeDeps {
  * The handshake from the service's request to its answer. Both grants die 60 s after the request, which bounds the rest:
  * the gateway tells whoever waits there by then. The device's grant is live before the device is asked, since C devices dial
  * before they answer.
- * @throws CulvertError `device_not_found`, `device_disabled`, `device_offline`, `device_gone`, `device_silent`, `too_many_requests`, `withdrawn`, `revoked`, `draining`
+ * @throws CulvertError `device_not_found`, `module_not_found`, `device_disabled`, `device_offline`, `device_gone`, `device_silent`, `too_many_requests`, `withdrawn`, `revoked`, `draining`
  */
 export async function requestStream(request: StreamRequest, deps: HandshakeDeps): Promise<StreamReply> {
-  const { deviceId, streamName, principal } = request;
+  const { identity, streamName, principal } = request;
   const { clock, onEvent } = deps;
   const streamId = newStreamId();
   const requestedAt = clock.now();
   const expiresAt = requestedAt + LIMITS.handshakeMs;
   onEvent({
     type: 'stream-requested',
+    ...identity,
     streamId,
-    deviceId,
     streamName,
     caller: principal.name,
     remoteAddress: request.remoteAddress,
@@ -65,29 +65,29 @@ export async function requestStream(request: StreamRequest, deps: HandshakeDeps)
     ended.signal.throwIfAborted();
     // Before the first wait: a key removed or a device disabled from now on finds the stream.
     const onRevoked = (error: CulvertError) => revoked.abort(error);
-    const entry = { streamId, deviceId, streamName, service: principal, device: undefined, requestedAt, onRevoked };
+    const entry = { streamId, identity, streamName, service: principal, device: undefined, requestedAt, onRevoked };
     deps.streams.add(entry, expiresAt);
-    assertUsable(await deps.registry.get(deviceId));
+    await assertUsable(identity, deps.registry);
     const deviceGrant = await deps.grants.issue(streamId, 'device', expiresAt);
     ended.signal.throwIfAborted();
     const { answer, principal: device } = await deps.router.offer(
-      deviceId,
+      identity,
       { streamId, streamName, grant: deviceGrant, caller: principal.name },
       {
         connectMs: request.times.connectMs,
         signal: ended.signal,
         onOffered: () => {
           offered = true;
-          onEvent({ type: 'stream-offered', streamId, deviceId });
+          onEvent({ type: 'stream-offered', ...identity, streamId });
         },
       },
     );
     if (!answer.accepted) {
-      onEvent({ type: 'stream-answered', streamId, deviceId, accepted: false, reason: answer.reason });
+      onEvent({ type: 'stream-answered', ...identity, streamId, accepted: false, reason: answer.reason });
       release(deps, streamId, new CulvertError('rejected'));
       return { accepted: false, streamId, reason: answer.reason };
     }
-    onEvent({ type: 'stream-answered', streamId, deviceId, accepted: true });
+    onEvent({ type: 'stream-answered', ...identity, streamId, accepted: true });
     // The answer came with the end of the grants.
     if (!deps.streams.answered(streamId, device)) throw new CulvertError('device_gone');
     const grant = await deps.grants.issue(streamId, 'service', expiresAt);
@@ -98,7 +98,7 @@ export async function requestStream(request: StreamRequest, deps: HandshakeDeps)
     // Until the device was asked, running out of time means that it was not there.
     if (error.code === 'device_silent' && !offered) error = new CulvertError('device_offline');
     release(deps, streamId, error);
-    onEvent({ type: 'stream-failed', streamId, deviceId, error: error.code, detail: error.message });
+    onEvent({ type: 'stream-failed', ...identity, streamId, error: error.code, detail: error.message });
     throw error;
   } finally {
     ended.unlink();
@@ -106,9 +106,13 @@ export async function requestStream(request: StreamRequest, deps: HandshakeDeps)
   }
 }
 
-function assertUsable(device: DeviceRecord | undefined): void {
+async function assertUsable(identity: Identity, registry: Pick<Registry, 'get'>): Promise<void> {
+  const device = await registry.get({ deviceId: identity.deviceId });
   if (device === undefined) throw new CulvertError('device_not_found');
   if (device.status === 'disabled') throw new CulvertError('device_disabled');
+  if (identity.moduleId !== undefined && (await registry.get(identity)) === undefined) {
+    throw new CulvertError('module_not_found');
+  }
 }
 
 /** A rejection frees the rendezvous now, not at the deadline: the device may already wait there. */

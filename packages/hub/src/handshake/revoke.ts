@@ -1,7 +1,8 @@
-import { CulvertError } from '@culvert/protocol';
+import { CulvertError, type Identity } from '@culvert/protocol';
 import type { Principal } from '../auth/principal.ts';
 import { type CredentialChange, principalStillHolds } from '../auth/revocation.ts';
-import type { DeviceRecord, RegistryListener } from '../registry/registry.ts';
+import type { ControlChannel } from '../control/control-channel.ts';
+import type { IdentityRecord, RegistryListener } from '../registry/registry.ts';
 import type { Router } from '../routing/router.ts';
 import type { StreamEntry, StreamTable } from './stream-table.ts';
 
@@ -12,33 +13,46 @@ export interface RevokeDeps {
 }
 
 /**
- * Ends the channels and streams whose credential a registry change took away: a device disabled, deleted or made anew, a key in use removed
- * from a device or a policy. Of a stream, both ends count.
+ * Ends the channels and streams whose credential a registry change took away: a device disabled, deleted or made anew and its modules with
+ * it, a key or thumbprint in use removed, a policy's key rotated away, an authority removed. Of a stream, both ends count.
  */
 export function revokeOnChange(deps: RevokeDeps): RegistryListener {
-  const end = (streamId: string, error: CulvertError) => {
-    deps.streams.remove(streamId);
-    deps.endAtGateway(streamId, error);
+  const endStreams = (error: CulvertError, isOver: (entry: StreamEntry) => boolean) => {
+    const end = (streamId: string, cause: CulvertError) => {
+      deps.streams.remove(streamId);
+      deps.endAtGateway(streamId, cause);
+    };
+    deps.streams.endMatching((entry) => (isOver(entry) ? error : undefined), end);
+  };
+  const endChannels = (error: CulvertError, isOver: (channel: ControlChannel) => boolean) => {
+    for (const channel of [...deps.router.channels()]) if (isOver(channel)) channel.close(error);
+  };
+  const credentialsChanged = (change: CredentialChange, error: CulvertError) => {
+    endChannels(error, ({ principal }) => !principalStillHolds(principal, change));
+    endStreams(error, ({ service, device }) => !holds(service, change) || !holds(device, change));
   };
   return {
-    deviceChanged(deviceId, record) {
-      const error = deviceError(record);
-      const channel = deps.router.channel(deviceId);
-      if (channel !== undefined && !principalStillHolds(channel.principal, { device: record })) channel.close(error);
-      deps.streams.endMatching((entry) => {
-        if (entry.deviceId !== deviceId) return undefined;
-        const gone = record === undefined || record.status === 'disabled' || !holds(entry.device, { device: record });
-        return gone ? error : undefined;
-      }, end);
-    },
-    policyChanged(policy) {
-      const error = new CulvertError('revoked', 'The key in use was removed.');
-      for (const channel of [...deps.router.channels()]) {
-        if (!principalStillHolds(channel.principal, { policy })) channel.close(error);
+    identityChanged(changed, record) {
+      const error = identityError(changed, record);
+      const gone = record === undefined || record.status === 'disabled';
+      const isOver = (identity: Identity, principal: Principal | undefined) => {
+        if (identity.deviceId !== changed.deviceId) return false;
+        if (identity.moduleId === changed.moduleId) return gone || !holds(principal, { identity: record });
+        // What ends a device ends its modules; what changes of it does not touch them.
+        return gone && changed.moduleId === undefined;
+      };
+      // Most changes are to devices that have no modules online: only an end is looked for in all of them.
+      if (gone) endChannels(error, ({ identity, principal }) => isOver(identity, principal));
+      else {
+        const channel = deps.router.channel(changed);
+        if (channel !== undefined && isOver(channel.identity, channel.principal)) channel.close(error);
       }
-      const lost = (entry: StreamEntry) => !holds(entry.service, { policy }) || !holds(entry.device, { policy });
-      deps.streams.endMatching((entry) => (lost(entry) ? error : undefined), end);
+      endStreams(error, ({ identity, device }) => isOver(identity, device));
     },
+    policyChanged: (policy) =>
+      credentialsChanged({ policy }, new CulvertError('revoked', 'The key in use was removed.')),
+    authoritiesChanged: (authorities) =>
+      credentialsChanged({ authorities }, new CulvertError('revoked', 'The certificate authority was removed.')),
   };
 }
 
@@ -46,8 +60,9 @@ function holds(principal: Principal | undefined, change: CredentialChange): bool
   return principal === undefined || principalStillHolds(principal, change);
 }
 
-function deviceError(record: DeviceRecord | undefined): CulvertError {
-  if (record === undefined) return new CulvertError('revoked', 'The device was deleted.');
-  if (record.status === 'disabled') return new CulvertError('revoked', 'The device was disabled.');
-  return new CulvertError('revoked', 'The key in use was removed.');
+function identityError({ moduleId }: Identity, record: IdentityRecord | undefined): CulvertError {
+  const what = moduleId === undefined ? 'device' : 'module';
+  if (record === undefined) return new CulvertError('revoked', `The ${what} was deleted.`);
+  if (record.status === 'disabled') return new CulvertError('revoked', `The ${what} was disabled.`);
+  return new CulvertError('revoked', 'The key or certificate in use was removed.');
 }

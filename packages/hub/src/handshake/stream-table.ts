@@ -1,12 +1,13 @@
 import type { GatewayEvent } from '@culvert/gateway';
-import type { CulvertError } from '@culvert/protocol';
+import type { CulvertError, Identity } from '@culvert/protocol';
 import type { Clock, Timer } from '@culvert/stream';
 import type { Principal } from '../auth/principal.ts';
 
 /** A stream, asked for or granted: who stands at its ends. It lives from the request to the end of the stream. */
 export interface StreamEntry {
   readonly streamId: string;
-  readonly deviceId: string;
+  /** The device or module it leads to. */
+  readonly identity: Identity;
   readonly streamName: string;
   readonly service: Principal;
   /** Known from the device's answer on. */

@@ -1,8 +1,8 @@
 import type { GatewayEvent } from '@culvert/gateway';
-import type { CulvertError, ErrorCode } from '@culvert/protocol';
+import type { CulvertError, ErrorCode, Identity } from '@culvert/protocol';
 
 /** How a control channel is carried. */
-export type ControlProtocol = 'mqtt' | 'mqtt-ws';
+export type ControlProtocol = 'mqtt' | 'mqtt-ws' | 'amqp' | 'amqp-ws';
 
 /** Everything that happens in a hub, as one union: logs, metrics, audit and live view are its subscribers, so they cannot disagree. */
 export type HubEvent =
@@ -21,55 +21,55 @@ export type HubEvent =
       readonly error: ErrorCode;
       readonly detail: string;
     }
-  | {
+  | (Identity & {
       readonly type: 'device-attached';
-      readonly deviceId: string;
       readonly principal: string;
       readonly protocol: ControlProtocol;
       readonly remoteAddress: string;
-    }
-  | {
+    })
+  | (Identity & {
       readonly type: 'device-detached';
-      readonly deviceId: string;
       readonly protocol: ControlProtocol;
       readonly error: ErrorCode;
       readonly detail: string;
       readonly connectedMs: number;
-    }
-  | {
+    })
+  | (Identity & {
       readonly type: 'stream-requested';
       readonly streamId: string;
-      readonly deviceId: string;
       readonly streamName: string;
       readonly caller: string;
       readonly remoteAddress: string;
-    }
-  | { readonly type: 'stream-offered'; readonly streamId: string; readonly deviceId: string }
-  | {
+    })
+  | (Identity & { readonly type: 'stream-offered'; readonly streamId: string })
+  | (Identity & {
       readonly type: 'stream-answered';
       readonly streamId: string;
-      readonly deviceId: string;
       readonly accepted: boolean;
       readonly reason?: string;
-    }
-  | {
+    })
+  | (Identity & {
       readonly type: 'stream-failed';
       readonly streamId: string;
-      readonly deviceId: string;
       readonly error: ErrorCode;
       readonly detail: string;
-    }
-  | {
+    })
+  | (Identity & {
       readonly type: 'registry-changed';
       readonly change: 'created' | 'updated' | 'deleted';
-      readonly deviceId: string;
+      readonly principal: string;
+    })
+  | {
+      readonly type: 'authority-changed';
+      readonly change: 'added' | 'removed';
+      readonly authority: string;
       readonly principal: string;
     }
   | { readonly type: 'policy-rotated'; readonly policy: string; readonly principal: string }
   | GatewayEvent;
 
 /** The doors a connection can come in by. */
-export type Door = 'tls' | 'rest' | 'mqtt' | 'mqtt-ws' | 'gateway' | 'admin';
+export type Door = 'tls' | 'rest' | ControlProtocol | 'gateway' | 'admin';
 
 /** Where events go. Must not throw and must not block. */
 export type EventSink = (event: HubEvent) => void;

@@ -15,10 +15,10 @@ beforeEach(() => {
 });
 
 const put = (deviceId: string, reason = ''): StoreCall => ({
-  name: 'device.put',
+  name: 'identity.put',
   input: { record: sampleDevice(deviceId, { statusReason: reason }), expected: { kind: 'absent' } },
 });
-const get = (deviceId: string): StoreCall => ({ name: 'device.get', input: deviceId });
+const get = (deviceId: string): StoreCall => ({ name: 'identity.get', input: { deviceId } });
 const outcomes = (batch: StoreCall[]) => runner.run(batch).map((result) => (result.ok ? 'ok' : result.code));
 
 describe('a batch', () => {

@@ -1,12 +1,20 @@
 import type { DatabaseSync } from 'node:sqlite';
+import { AuthorityTable } from './authority-table.ts';
 import { DeviceTable } from './device-table.ts';
+import { ModuleTable } from './module-table.ts';
 import { PolicyTable } from './policy-table.ts';
 import { runningFailure } from './sqlite-failure.ts';
 import type { StoreCall, StoreCallName, StoreCalls, StoreResult } from './store-calls.ts';
 
 type Handlers = { readonly [Name in StoreCallName]: (input: StoreCalls[Name]['input']) => StoreCalls[Name]['output'] };
 
-const WRITES: ReadonlySet<StoreCallName> = new Set(['device.put', 'device.delete', 'policy.rotate']);
+const WRITES: ReadonlySet<StoreCallName> = new Set([
+  'identity.put',
+  'identity.delete',
+  'authority.put',
+  'authority.delete',
+  'policy.rotate',
+]);
 
 /** Runs batches of calls on the database: group commit, so that many writes cost one sync of the disk. */
 export class BatchRunner {
@@ -16,16 +24,26 @@ export class BatchRunner {
   constructor(database: DatabaseSync) {
     this.#database = database;
     const devices = new DeviceTable(database);
+    const modules = new ModuleTable(database);
+    const authorities = new AuthorityTable(database);
     const policies = new PolicyTable(database);
     this.#handlers = {
-      'device.get': (deviceId) => devices.get(deviceId),
-      'device.put': ({ record, expected }) => devices.put(record, expected),
-      'device.delete': ({ deviceId, expected }) => {
-        devices.delete(deviceId, expected);
+      'identity.get': ({ deviceId, moduleId }) =>
+        moduleId === undefined ? devices.get(deviceId) : modules.get(deviceId, moduleId),
+      'identity.put': ({ record, expected }) =>
+        record.moduleId === undefined ? devices.put(record, expected) : modules.put(record.moduleId, record, expected),
+      'identity.delete': ({ identity: { deviceId, moduleId }, expected }) => {
+        if (moduleId === undefined) devices.delete(deviceId, expected);
+        else modules.delete(deviceId, moduleId, expected);
         return undefined;
       },
       'device.list': ({ after, limit }) => devices.list(after, limit),
       'device.count': () => devices.count(),
+      'module.list': (deviceId) => modules.list(deviceId),
+      'authority.get': (name) => authorities.get(name),
+      'authority.list': () => authorities.list(),
+      'authority.put': (record) => authorities.put(record),
+      'authority.delete': (name) => authorities.delete(name),
       'policy.get': (name) => policies.get(name),
       'policy.list': () => policies.list(),
       'policy.rotate': ({ name, primaryKey }) => policies.rotate(name, primaryKey),

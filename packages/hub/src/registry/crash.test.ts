@@ -9,7 +9,7 @@ import { systemClock } from '@culvert/stream';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openStore } from './open-store.ts';
 
-const listener = { deviceChanged() {}, policyChanged() {} };
+const listener = { identityChanged() {}, authoritiesChanged() {}, policyChanged() {} };
 let directory: string;
 let child: ChildProcess | undefined;
 
@@ -28,7 +28,7 @@ async function start(program: string, fileBlocks = 'unlimited'): Promise<ChildPr
     import { openStore } from ${JSON.stringify(new URL('./open-store.ts', import.meta.url).href)};
     // What the kernel sends at a file size limit; with a listener, the write fails instead.
     process.on('SIGXFSZ', () => {});
-    const listener = { deviceChanged() {}, policyChanged() {} };
+    const listener = { identityChanged() {}, authoritiesChanged() {}, policyChanged() {} };
     const store = await openStore({ directory: ${JSON.stringify(directory)}, listener,
       clock: { now: Date.now, setTimer: (ms, callback) => { const timer = setTimeout(callback, ms); return { cancel: () => clearTimeout(timer) }; } } });
     const write = (n) => store.registry.put({ deviceId: 'd' + n, generationId: 'g', status: 'enabled',
@@ -100,9 +100,9 @@ describe('a hub that dies or runs out of disk', { timeout: 60_000 }, () => {
       } catch (error) {
         console.log('!' + error.code + ' ' + error.message);
       }
-      const results = await Promise.allSettled([write(n), store.registry.get('d0'), write(n + 1)]);
+      const results = await Promise.allSettled([write(n), store.registry.get({ deviceId: 'd0' }), write(n + 1)]);
       console.log('!' + results.map(({ status }) => status).join(' '));
-      console.log('!' + (await store.registry.get('d0')).deviceId);
+      console.log('!' + (await store.registry.get({ deviceId: 'd0' })).deviceId);
       await store.close();`,
       '2000',
     );

@@ -1,7 +1,7 @@
 import { CulvertError } from '@culvert/protocol';
 import type { Clock } from '@culvert/stream';
 import { openDataDirectory } from './data-directory.ts';
-import type { PolicyRecord, PolicyStore, Registry, RegistryListener } from './registry.ts';
+import type { AuthorityStore, PolicyRecord, PolicyStore, Registry, RegistryListener } from './registry.ts';
 import { newKey as randomKey, SHARED_ACCESS_POLICIES } from './shared-access-policies.ts';
 import type { PolicyKeys } from './store-calls.ts';
 import { StoreThread } from './store-thread.ts';
@@ -19,9 +19,10 @@ export interface StoreOptions {
   readonly newKey?: () => string;
 }
 
-/** The embedded store: registry and policies in one SQLite file, worked on by a thread of its own. */
+/** The embedded store: registry, authorities and policies in one SQLite file, worked on by a thread of its own. */
 export interface Store {
   readonly registry: Registry;
+  readonly authorities: AuthorityStore;
   readonly policies: PolicyStore;
   /** Resolves if the store breaks down while the hub runs: nothing can be authenticated any more. Never rejects. */
   readonly failed: Promise<CulvertError>;
@@ -42,6 +43,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
   const thread = await StoreThread.start({ directory, policies }, clock);
   return {
     registry: sqliteRegistry(thread, listener),
+    authorities: sqliteAuthorities(thread, listener),
     policies: sqlitePolicies(thread, listener, newKey),
     failed: thread.failed,
     close: () => thread.close(),
@@ -50,22 +52,37 @@ export async function openStore(options: StoreOptions): Promise<Store> {
 
 function sqliteRegistry(thread: StoreThread, listener: RegistryListener): Registry {
   return {
-    get: (deviceId) => thread.call({ name: 'device.get', input: deviceId }),
+    get: ({ deviceId, moduleId }) => thread.call({ name: 'identity.get', input: { deviceId, moduleId } }),
     async put(record, expected) {
-      const stored = await thread.call({ name: 'device.put', input: { record, expected } });
-      listener.deviceChanged(stored.deviceId, stored);
+      const stored = await thread.call({ name: 'identity.put', input: { record, expected } });
+      listener.identityChanged(stored, stored);
       return stored;
     },
-    async delete(deviceId, expected) {
-      await thread.call({ name: 'device.delete', input: { deviceId, expected } });
-      listener.deviceChanged(deviceId, undefined);
+    async delete({ deviceId, moduleId }, expected) {
+      const identity = { deviceId, moduleId };
+      await thread.call({ name: 'identity.delete', input: { identity, expected } });
+      listener.identityChanged(identity, undefined);
     },
     async list({ after = '', limit }) {
       if (!Number.isInteger(limit) || limit < 1 || limit > MAX_PAGE)
         throw new CulvertError('argument_invalid', `A page holds 1 to ${MAX_PAGE} devices.`);
       return thread.call({ name: 'device.list', input: { after, limit } });
     },
+    modules: (deviceId) => thread.call({ name: 'module.list', input: deviceId }),
     count: () => thread.call({ name: 'device.count', input: undefined }),
+  };
+}
+
+function sqliteAuthorities(thread: StoreThread, listener: RegistryListener): AuthorityStore {
+  return {
+    get: (name) => thread.call({ name: 'authority.get', input: name }),
+    list: () => thread.call({ name: 'authority.list', input: undefined }),
+    async put(record) {
+      listener.authoritiesChanged(await thread.call({ name: 'authority.put', input: record }));
+    },
+    async delete(name) {
+      listener.authoritiesChanged(await thread.call({ name: 'authority.delete', input: name }));
+    },
   };
 }
 

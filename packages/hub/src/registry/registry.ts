@@ -1,20 +1,32 @@
-import type { DeviceStatus, Permission } from '@culvert/protocol';
+import type { DeviceStatus, Identity, Permission } from '@culvert/protocol';
 
-/** A device as the registry stores it. Says nothing of who is online. */
-export interface DeviceRecord {
-  readonly deviceId: string;
+/** How an identity proves who it is. */
+export type Authentication =
+  /** Base64. */
+  | { readonly type: 'sas'; readonly primaryKey: string; readonly secondaryKey: string }
+  /** SHA-1 or SHA-256 of a certificate, upper-case hexadecimal; empty where there is none. */
+  | { readonly type: 'selfSigned'; readonly primaryThumbprint: string; readonly secondaryThumbprint: string }
+  | { readonly type: 'certificateAuthority' }
+  /** It never connects. */
+  | { readonly type: 'none' };
+
+/** A device, or a module of one, as the registry stores it. Says nothing of who is online. */
+export interface IdentityRecord extends Identity {
   readonly generationId: string;
   /** Opaque; another after every change. */
   readonly etag: string;
+  /** A module's is always `enabled`: it is its device that can be disabled. */
   readonly status: DeviceStatus;
   readonly statusReason: string | null;
   /** Milliseconds since the epoch, as the two below. */
   readonly statusUpdatedAt: number;
   readonly createdAt: number;
   readonly updatedAt: number;
-  /** Base64. */
-  readonly primaryKey: string;
-  readonly secondaryKey: string;
+  readonly authentication: Authentication;
+  /** Of a module: free text, which program made it. */
+  readonly managedBy: string | null;
+  /** Of a device: whether it calls itself an edge device; kept for its tools, means nothing here. */
+  readonly iotEdge: boolean;
 }
 
 /** What a write expects to find: nothing, anything that exists, or exactly this version. */
@@ -23,20 +35,49 @@ export type Expectation =
   | { readonly kind: 'present' }
   | { readonly kind: 'etag'; readonly etag: string };
 
-/** The devices that exist. A promise that resolves means: on disk. */
+/** The identities that exist. A promise that resolves means: on disk. */
 export interface Registry {
-  get(deviceId: string): Promise<DeviceRecord | undefined>;
+  get(identity: Identity): Promise<IdentityRecord | undefined>;
   /**
    * Writes and returns the record with its new etag.
-   * @throws CulvertError `device_exists` (expected absent), `device_not_found`, `precondition_failed`
+   * @throws CulvertError `device_exists`, `module_exists` (expected absent), `device_not_found`, `module_not_found`, `precondition_failed`,
+   * `limit_reached` (modules of a device)
    */
-  put(record: Omit<DeviceRecord, 'etag'>, expected: Expectation): Promise<DeviceRecord>;
-  /** @throws CulvertError `device_not_found`, `precondition_failed` */
-  delete(deviceId: string, expected: Expectation): Promise<void>;
+  put(record: Omit<IdentityRecord, 'etag'>, expected: Expectation): Promise<IdentityRecord>;
+  /**
+   * A device's modules go with it.
+   * @throws CulvertError `device_not_found`, `module_not_found`, `precondition_failed`
+   */
+  delete(identity: Identity, expected: Expectation): Promise<void>;
   /** Up to `limit` devices in the order of their ids (by code unit), those after `after`. */
-  list(page: { readonly after?: string; readonly limit: number }): Promise<DeviceRecord[]>;
+  list(page: { readonly after?: string; readonly limit: number }): Promise<IdentityRecord[]>;
+  /**
+   * All modules of a device, in the order of their ids.
+   * @throws CulvertError `device_not_found`
+   */
+  modules(deviceId: string): Promise<IdentityRecord[]>;
   /** How many devices there are, and how many of them are disabled. */
   count(): Promise<{ total: number; disabled: number }>;
+}
+
+/** A certificate authority whose devices are let in. */
+export interface AuthorityRecord {
+  readonly name: string;
+  /** PEM, one certificate. */
+  readonly certificate: string;
+  /** SHA-256 of the certificate, upper-case hexadecimal. */
+  readonly thumbprint: string;
+}
+
+/** The registered certificate authorities: no other one is ever trusted for a device. */
+export interface AuthorityStore {
+  get(name: string): Promise<AuthorityRecord | undefined>;
+  /** All, in the order of their names. */
+  list(): Promise<AuthorityRecord[]>;
+  /** Adds it, or puts it in the place of the one of that name. @throws CulvertError `limit_reached` */
+  put(record: AuthorityRecord): Promise<void>;
+  /** @throws CulvertError `authority_not_found` */
+  delete(name: string): Promise<void>;
 }
 
 /** A shared access policy with its two keys (base64). */
@@ -55,8 +96,10 @@ export interface PolicyStore {
   rotate(name: string): Promise<PolicyRecord>;
 }
 
-/** Told after a change is on disk; `record` is undefined after a delete. */
+/** Told after a change is on disk; `record` is undefined after a delete. A deleted device is told once, not each of its modules. */
 export interface RegistryListener {
-  deviceChanged(deviceId: string, record: DeviceRecord | undefined): void;
+  identityChanged(identity: Identity, record: IdentityRecord | undefined): void;
   policyChanged(record: PolicyRecord): void;
+  /** One was added, replaced or removed; `authorities` are all there are now. */
+  authoritiesChanged(authorities: readonly AuthorityRecord[]): void;
 }

@@ -38,6 +38,34 @@ const STEPS: readonly string[] = [
      primary_key TEXT NOT NULL,
      secondary_key TEXT NOT NULL
    ) STRICT, WITHOUT ROWID;`,
+  // Certificates, modules and authorities.
+  `ALTER TABLE device ADD COLUMN authentication TEXT NOT NULL DEFAULT 'sas';
+   ALTER TABLE device ADD COLUMN primary_thumbprint TEXT NOT NULL DEFAULT '';
+   ALTER TABLE device ADD COLUMN secondary_thumbprint TEXT NOT NULL DEFAULT '';
+   ALTER TABLE device ADD COLUMN iot_edge INTEGER NOT NULL DEFAULT 0;
+   CREATE TABLE module (
+     device_id TEXT NOT NULL COLLATE BINARY,
+     module_id TEXT NOT NULL COLLATE BINARY,
+     managed_by TEXT,
+     generation_id TEXT NOT NULL,
+     etag TEXT NOT NULL,
+     created_at INTEGER NOT NULL,
+     updated_at INTEGER NOT NULL,
+     authentication TEXT NOT NULL,
+     primary_key TEXT NOT NULL,
+     secondary_key TEXT NOT NULL,
+     primary_thumbprint TEXT NOT NULL,
+     secondary_thumbprint TEXT NOT NULL,
+     PRIMARY KEY (device_id, module_id)
+   ) STRICT, WITHOUT ROWID;
+   CREATE TRIGGER device_deleted_with_modules AFTER DELETE ON device BEGIN
+     DELETE FROM module WHERE device_id = old.device_id;
+   END;
+   CREATE TABLE authority (
+     name TEXT PRIMARY KEY NOT NULL,
+     certificate TEXT NOT NULL,
+     thumbprint TEXT NOT NULL
+   ) STRICT, WITHOUT ROWID;`,
 ];
 
 /** The schema version this code reads and writes. */

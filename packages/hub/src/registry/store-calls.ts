@@ -1,5 +1,5 @@
-import type { ErrorCode } from '@culvert/protocol';
-import type { DeviceRecord, Expectation } from './registry.ts';
+import type { ErrorCode, Identity } from '@culvert/protocol';
+import type { AuthorityRecord, Expectation, IdentityRecord } from './registry.ts';
 
 /** The two keys of a policy as stored; what it permits is in the code. Keys are base64. */
 export interface PolicyKeys {
@@ -10,11 +10,17 @@ export interface PolicyKeys {
 
 /** What the store's thread can be asked, and what it answers. Everything here crosses a thread, so it is plain data. */
 export interface StoreCalls {
-  'device.get': { input: string; output: DeviceRecord | undefined };
-  'device.put': { input: { record: Omit<DeviceRecord, 'etag'>; expected: Expectation }; output: DeviceRecord };
-  'device.delete': { input: { deviceId: string; expected: Expectation }; output: undefined };
-  'device.list': { input: { after: string; limit: number }; output: DeviceRecord[] };
+  'identity.get': { input: Identity; output: IdentityRecord | undefined };
+  'identity.put': { input: { record: Omit<IdentityRecord, 'etag'>; expected: Expectation }; output: IdentityRecord };
+  'identity.delete': { input: { identity: Identity; expected: Expectation }; output: undefined };
+  'device.list': { input: { after: string; limit: number }; output: IdentityRecord[] };
   'device.count': { input: undefined; output: { total: number; disabled: number } };
+  'module.list': { input: string; output: IdentityRecord[] };
+  'authority.get': { input: string; output: AuthorityRecord | undefined };
+  'authority.list': { input: undefined; output: AuthorityRecord[] };
+  /** Both answer with all that there are then. */
+  'authority.put': { input: AuthorityRecord; output: AuthorityRecord[] };
+  'authority.delete': { input: string; output: AuthorityRecord[] };
   'policy.get': { input: string; output: PolicyKeys | undefined };
   'policy.list': { input: undefined; output: PolicyKeys[] };
   'policy.rotate': { input: { name: string; primaryKey: string }; output: PolicyKeys };

@@ -13,7 +13,7 @@ function worker(onMessage: string): URL {
   return new URL(`data:text/javascript,${encodeURIComponent(text)}`);
 }
 
-const get = (thread: StoreThread) => thread.call({ name: 'device.get', input: 'd' });
+const get = (thread: StoreThread) => thread.call({ name: 'identity.get', input: { deviceId: 'd' } });
 
 describe("the store's thread", () => {
   it('that dies fails what waits, tells the hub, and is not asked again', async () => {

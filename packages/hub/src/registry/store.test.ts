@@ -12,7 +12,11 @@ import { SHARED_ACCESS_POLICIES } from './shared-access-policies.ts';
 let directory: string;
 const open: Store[] = [];
 const rotated: PolicyRecord[] = [];
-const listener = { deviceChanged() {}, policyChanged: (record: PolicyRecord) => void rotated.push(record) };
+const listener = {
+  identityChanged() {},
+  authoritiesChanged() {},
+  policyChanged: (record: PolicyRecord) => void rotated.push(record),
+};
 
 async function opened(): Promise<Store> {
   const store = await openStore({ directory, listener, clock: systemClock });
@@ -47,7 +51,7 @@ describe('the store', () => {
     const policies = await first.policies.list();
     await first.close();
     const second = await opened();
-    expect(await second.registry.get('d')).toEqual(stored);
+    expect(await second.registry.get({ deviceId: 'd' })).toEqual(stored);
     expect(await second.policies.list()).toEqual(policies);
   });
 
@@ -57,17 +61,17 @@ describe('the store', () => {
       store.registry.put(sampleDevice(`d${n}`), { kind: 'absent' }),
     );
     const closed = store.close();
-    await expect(store.registry.get('d0')).rejects.toMatchObject({ code: 'draining' });
+    await expect(store.registry.get({ deviceId: 'd0' })).rejects.toMatchObject({ code: 'draining' });
     await Promise.all([...writes, closed, store.close()]);
     expect(await (await opened()).registry.count()).toEqual({ total: 2_500, disabled: 0 });
   });
 
   it('refuses more calls than it can hold, and goes on', async () => {
     const { registry } = await opened();
-    const calls = Array.from({ length: 10_001 }, () => registry.get('d'));
+    const calls = Array.from({ length: 10_001 }, () => registry.get({ deviceId: 'd' }));
     const refused = (await Promise.allSettled(calls)).filter(({ status }) => status === 'rejected');
     expect(refused).toEqual([{ status: 'rejected', reason: expect.objectContaining({ code: 'too_many_requests' }) }]);
-    expect(await registry.get('d')).toBeUndefined();
+    expect(await registry.get({ deviceId: 'd' })).toBeUndefined();
   });
 
   it('lists a hundred thousand devices in pages', async () => {
@@ -125,7 +129,7 @@ describe('a store that cannot be opened', () => {
     await refused(/^Another hub is running on the data directory/);
     await first.registry.put(sampleDevice('d'), { kind: 'absent' });
     await first.close();
-    expect((await (await opened()).registry.get('d'))?.deviceId).toBe('d');
+    expect((await (await opened()).registry.get({ deviceId: 'd' }))?.deviceId).toBe('d');
   });
 
   it('says so when the database is newer', async () => {

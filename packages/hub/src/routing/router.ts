@@ -1,4 +1,4 @@
-import { CulvertError } from '@culvert/protocol';
+import { CulvertError, type Identity, identityName } from '@culvert/protocol';
 import { type Clock, deadline, linkSignals } from '@culvert/stream';
 import type { Principal } from '../auth/principal.ts';
 import type { Answer, ChannelRegistrar, ControlChannel, Offer } from '../control/control-channel.ts';
@@ -19,6 +19,7 @@ export interface OfferTerms {
  */
 export class Router implements ChannelRegistrar {
   readonly #clock: Clock;
+  /** By identity name, as below. */
   readonly #channels = new Map<string, ControlChannel>();
   /** Those who wait for a device to take offers; as many as there are held requests, which are bounded. */
   readonly #waiting = new Map<string, Set<(channel: ControlChannel) => void>>();
@@ -28,25 +29,27 @@ export class Router implements ChannelRegistrar {
   }
 
   attach(channel: ControlChannel): void {
-    const older = this.#channels.get(channel.deviceId);
-    this.#channels.set(channel.deviceId, channel);
+    const name = identityName(channel.identity);
+    const older = this.#channels.get(name);
+    this.#channels.set(name, channel);
     older?.close(new CulvertError('taken_over'));
     void channel.closed.then(() => {
-      if (this.#channels.get(channel.deviceId) === channel) this.#channels.delete(channel.deviceId);
+      if (this.#channels.get(name) === channel) this.#channels.delete(name);
     });
     this.offersChanged(channel);
   }
 
   offersChanged(channel: ControlChannel): void {
-    if (!channel.takesOffers || this.#channels.get(channel.deviceId) !== channel) return;
-    const waiting = this.#waiting.get(channel.deviceId);
-    this.#waiting.delete(channel.deviceId);
+    const name = identityName(channel.identity);
+    if (!channel.takesOffers || this.#channels.get(name) !== channel) return;
+    const waiting = this.#waiting.get(name);
+    this.#waiting.delete(name);
     for (const wake of waiting ?? []) wake(channel);
   }
 
-  /** The device's live channel; undefined when it is offline. */
-  channel(deviceId: string): ControlChannel | undefined {
-    return this.#channels.get(deviceId);
+  /** The identity's live channel; undefined when it is offline. */
+  channel(identity: Identity): ControlChannel | undefined {
+    return this.#channels.get(identityName(identity));
   }
 
   /** Every live channel. */
@@ -55,37 +58,37 @@ export class Router implements ChannelRegistrar {
   }
 
   /**
-   * Offers a stream to a device, waiting for the device first if need be, and returns its answer and who gave it.
+   * Offers a stream to a device or module, waiting for it first if need be, and returns its answer and who gave it.
    * @throws CulvertError `device_offline`, `device_gone`, `too_many_requests`; the signal's reason
    */
-  async offer(deviceId: string, offer: Offer, terms: OfferTerms): Promise<{ answer: Answer; principal: Principal }> {
-    const channel = await this.#reachable(deviceId, terms);
+  async offer(identity: Identity, offer: Offer, terms: OfferTerms): Promise<{ answer: Answer; principal: Principal }> {
+    const channel = await this.#reachable(identityName(identity), terms);
     terms.onOffered();
     return { answer: await channel.offer(offer, terms.signal), principal: channel.principal };
   }
 
-  async #reachable(deviceId: string, terms: OfferTerms): Promise<ControlChannel> {
-    const channel = this.#channels.get(deviceId);
+  async #reachable(name: string, terms: OfferTerms): Promise<ControlChannel> {
+    const channel = this.#channels.get(name);
     if (channel?.takesOffers) return channel;
     const offline = () => new CulvertError('device_offline');
     if (terms.connectMs === 0) throw offline();
     const patience = deadline(this.#clock, terms.connectMs, offline);
     const either = linkSignals([patience.signal, terms.signal]);
     try {
-      return await this.#nextChannel(deviceId, either.signal);
+      return await this.#nextChannel(name, either.signal);
     } finally {
       either.unlink();
       patience.cancel();
     }
   }
 
-  #nextChannel(deviceId: string, signal: AbortSignal): Promise<ControlChannel> {
+  #nextChannel(name: string, signal: AbortSignal): Promise<ControlChannel> {
     return new Promise((resolve, reject) => {
-      const waiting = this.#waiting.get(deviceId) ?? new Set();
-      this.#waiting.set(deviceId, waiting);
+      const waiting = this.#waiting.get(name) ?? new Set();
+      this.#waiting.set(name, waiting);
       const giveUp = () => {
         waiting.delete(wake);
-        if (waiting.size === 0 && this.#waiting.get(deviceId) === waiting) this.#waiting.delete(deviceId);
+        if (waiting.size === 0 && this.#waiting.get(name) === waiting) this.#waiting.delete(name);
         reject(signal.reason);
       };
       const wake = (channel: ControlChannel) => {

@@ -1,5 +1,5 @@
 import { CulvertError } from '../errors.ts';
-import { parseDeviceId, printable } from '../ids.ts';
+import { type Identity, identityName, parseDeviceId, parseModuleId, printable } from '../ids.ts';
 import { LIMITS } from '../limits.ts';
 import type { IConnectPacket, MqttVersion } from './codec.ts';
 
@@ -16,8 +16,8 @@ const MAX_SILENCE_MS = 1_767_000;
 export interface Credentials {
   /** The hub's name as the device knows it. */
   readonly host: string;
-  readonly deviceId: string;
-  /** The SAS token; undefined when there is none. */
+  readonly identity: Identity;
+  /** The SAS token; undefined when there is none, as with a certificate. */
   readonly password: string | undefined;
 }
 
@@ -70,20 +70,32 @@ function parseCredentials(packet: IConnectPacket): Credentials {
   const { username, clientId } = packet;
   if (username === undefined || username === '')
     throw new CulvertError('unauthorized', 'A username {hub}/{device}/?api-version=… is needed.');
-  const [host = '', id = '', third = ''] = username.split('/');
+  const [host = '', deviceId = '', third = ''] = username.split('/');
   const isQuery = third === '' || third.startsWith('?') || /^[\w-]+=/.test(third);
-  if (!isQuery || clientId.includes('/'))
-    throw new CulvertError('argument_invalid', 'Module identities are not supported.');
-  const deviceId = parseDeviceId(id);
+  // A module whose id looks like a parameter is told from one by the client id, which has it too.
+  const isModule = third !== '' && clientId === `${deviceId}/${third}`;
+  if (!isQuery && !isModule) throw unlike(clientId);
+  const identity: Identity = {
+    deviceId: parseDeviceId(deviceId),
+    ...(isModule ? { moduleId: parseModuleId(third) } : {}),
+  };
   if (host === '' || host.length > 512)
     throw new CulvertError('argument_invalid', 'The username does not begin with the name of a hub.');
-  if (clientId !== deviceId)
-    throw new CulvertError(
-      'argument_invalid',
-      `The client id '${printable(clientId, 128)}' is not the device id of the username.`,
-    );
+  if (clientId !== identityName(identity)) throw unlike(clientId);
   const password = packet.password;
   if (password !== undefined && password.length > LIMITS.sasTokenBytes)
     throw new CulvertError('unauthorized', 'The password is too long for a SAS token.');
-  return { host, deviceId, password: password?.toString('utf8') };
+  // An empty one is no token: some clients with a certificate send it.
+  return {
+    host,
+    identity,
+    password: password === undefined || password.length === 0 ? undefined : password.toString('utf8'),
+  };
+}
+
+function unlike(clientId: string): CulvertError {
+  return new CulvertError(
+    'argument_invalid',
+    `The client id '${printable(clientId, 128)}' is not the device id of the username, nor DEVICE/MODULE of a module's.`,
+  );
 }

@@ -1,0 +1,85 @@
+import { X509Certificate } from 'node:crypto';
+import { type AuthorityView, CulvertError } from '@culvert/protocol';
+import { z } from 'zod';
+import { authorize } from '../auth/authorize.ts';
+import type { AuthorityRecord } from '../registry/registry.ts';
+import type { Api, ApiDeps, Authenticate } from './api-deps.ts';
+
+const params = z.object({
+  name: z.string().regex(/^[A-Za-z0-9._-]{1,64}$/, 'must be 1 to 64 letters, digits, . - or _'),
+});
+const body = z.strictObject({ certificate: z.string().max(16_384) });
+
+/** The certificate authorities whose devices are let in: `/certificate-authorities`. Ours alone, so errors are RFC 9457 problem documents. */
+export function authorityRoutes(api: Api, deps: ApiDeps, authenticate: Authenticate): void {
+  const { authorities, clock, onEvent } = deps;
+  const options = { config: { errors: 'problem' as const } };
+  const tags = ['certificate-authorities'];
+
+  api.get('/certificate-authorities', { ...options, schema: { tags } }, async (request) => {
+    authorize(await authenticate(request), 'registry.read');
+    return { authorities: (await authorities.list()).map(view) };
+  });
+
+  const path = '/certificate-authorities/:name';
+  api.get(path, { ...options, schema: { params, tags } }, async (request) => {
+    authorize(await authenticate(request), 'registry.read');
+    const record = await authorities.get(request.params.name);
+    if (record === undefined) throw new CulvertError('authority_not_found');
+    return view(record);
+  });
+
+  api.put(path, { ...options, schema: { params, body, tags } }, async (request) => {
+    const principal = await authenticate(request);
+    authorize(principal, 'registry.write');
+    const { name } = request.params;
+    const record = parseAuthority(name, request.body.certificate, clock.now());
+    await authorities.put(record);
+    onEvent({ type: 'authority-changed', change: 'added', authority: name, principal: principal.name });
+    return view(record);
+  });
+
+  api.delete(path, { ...options, schema: { params, tags } }, async (request, reply) => {
+    const principal = await authenticate(request);
+    authorize(principal, 'registry.write');
+    const { name } = request.params;
+    await authorities.delete(name);
+    onEvent({ type: 'authority-changed', change: 'removed', authority: name, principal: principal.name });
+    return reply.code(204).send();
+  });
+}
+
+function parseAuthority(name: string, pem: string, now: number): AuthorityRecord {
+  const certificates = pem.match(/-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g) ?? [];
+  if (certificates.length !== 1) {
+    throw new CulvertError('argument_invalid', 'One certificate in PEM form is wanted, the authority itself.');
+  }
+  const certificate = read(certificates[0] as string);
+  if (!certificate.ca) {
+    throw new CulvertError('argument_invalid', 'The certificate is not that of an authority (basic constraints).');
+  }
+  if (Date.parse(certificate.validTo) < now) {
+    throw new CulvertError('argument_invalid', `The certificate expired on ${certificate.validTo}.`);
+  }
+  return { name, certificate: certificate.toString(), thumbprint: certificate.fingerprint256.replaceAll(':', '') };
+}
+
+function read(pem: string): X509Certificate {
+  try {
+    return new X509Certificate(pem);
+  } catch (error) {
+    throw new CulvertError('argument_invalid', 'The certificate cannot be read.', { cause: error });
+  }
+}
+
+function view({ name, certificate, thumbprint }: AuthorityRecord): AuthorityView {
+  const { subject, validFrom, validTo } = new X509Certificate(certificate);
+  return {
+    name,
+    subject: subject.replaceAll('\n', ', '),
+    thumbprint,
+    notBefore: new Date(validFrom).toISOString(),
+    notAfter: new Date(validTo).toISOString(),
+    certificate,
+  };
+}

@@ -1,0 +1,65 @@
+import type { ModuleIdentity } from '@culvert/protocol';
+import { z } from 'zod';
+import type { ControlChannel } from '../control/control-channel.ts';
+import type { IdentityRecord } from '../registry/registry.ts';
+import { authenticationFrom, authenticationInput, authenticationView } from './authentication-documents.ts';
+import { connectionFields } from './device-documents.ts';
+
+/** A module as callers send it. Other fields, such as those they read and send back, are tolerated and ignored. */
+export const moduleInput = z.looseObject({
+  deviceId: z.string().optional(),
+  moduleId: z.string().optional(),
+  etag: z.string().nullish(),
+  managedBy: z.string().max(128).nullish(),
+  authentication: authenticationInput,
+});
+export type ModuleInput = z.infer<typeof moduleInput>;
+
+/** What a new record is made of; keys that are not given are made. */
+export function newModule(
+  identity: { deviceId: string; moduleId: string },
+  input: ModuleInput,
+  { now, generationId }: { now: number; generationId: string },
+): Omit<IdentityRecord, 'etag'> {
+  return {
+    ...identity,
+    generationId,
+    status: 'enabled',
+    statusReason: null,
+    statusUpdatedAt: now,
+    createdAt: now,
+    updatedAt: now,
+    authentication: authenticationFrom(input.authentication),
+    managedBy: input.managedBy ?? null,
+    iotEdge: false,
+  };
+}
+
+/** A record with a caller's changes; what is not given stays. */
+export function changedModule(record: IdentityRecord, input: ModuleInput, now: number): Omit<IdentityRecord, 'etag'> {
+  const { etag: _, ...rest } = record;
+  return {
+    ...rest,
+    updatedAt: now,
+    authentication: authenticationFrom(input.authentication, record.authentication),
+    managedBy: input.managedBy === undefined ? record.managedBy : input.managedBy,
+  };
+}
+
+/** The module as the preview shows it. */
+export function moduleDocument(
+  record: IdentityRecord,
+  moduleId: string,
+  channel: ControlChannel | undefined,
+): ModuleIdentity {
+  return {
+    deviceId: record.deviceId,
+    moduleId,
+    managedBy: record.managedBy,
+    generationId: record.generationId,
+    etag: record.etag,
+    ...connectionFields(channel),
+    cloudToDeviceMessageCount: 0,
+    authentication: authenticationView(record.authentication),
+  };
+}

@@ -1,0 +1,15 @@
+import type { Principal } from '@culvert/hub';
+import { type Identity, identityName } from '@culvert/protocol';
+
+/** A principal as an authenticator would make it for a device or module with a key, for doors that are tested without one. */
+export function devicePrincipal(identity: Identity, over: Partial<Principal> = {}): Principal {
+  const { deviceId, moduleId } = identity;
+  return {
+    name: `${moduleId === undefined ? 'device' : 'module'}:${identityName(identity)}`,
+    permissions: new Set(['DeviceConnect']),
+    identity,
+    proof: { kind: 'key', owner: { kind: 'identity', deviceId, moduleId, generationId: '1' }, keyDigest: '' },
+    expiresAt: Number.POSITIVE_INFINITY,
+    ...over,
+  };
+}
