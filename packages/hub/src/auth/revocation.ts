@@ -28,11 +28,12 @@ export function principalStillHolds(principal: Principal, change: CredentialChan
 }
 
 function survives(proof: Proof, record: IdentityRecord | undefined): boolean {
-  if (record === undefined || record.status !== 'enabled') return false;
+  if (record === undefined) return false;
   const { owner } = proof;
-  if (owner.kind === 'policy') return record.authentication.type !== 'none';
+  const enabled = record.status === 'enabled';
+  if (owner.kind === 'policy') return enabled && record.authentication.type !== 'none';
   if (record.deviceId !== owner.deviceId || record.moduleId !== owner.moduleId) return true;
-  return record.generationId === owner.generationId && proves(proof, record.authentication);
+  return enabled && record.generationId === owner.generationId && proves(proof, record.authentication);
 }
 
 function proves(proof: Proof, authentication: IdentityRecord['authentication']): boolean {

@@ -43,7 +43,7 @@ describe('acceptMqtt', () => {
     expect(await device.connect('d1')).toMatchObject({ reasonCode: 0, sessionPresent: false });
     expect(await accepted).toBe(true);
     expect(channels).toMatchObject([
-      { deviceId: 'd1', protocol: 'mqtt', connectedAt: clock.now(), takesOffers: false },
+      { identity: { deviceId: 'd1' }, protocol: 'mqtt', connectedAt: clock.now(), takesOffers: false },
     ]);
     await device.subscribe();
     expect(channels[0]?.takesOffers).toBe(true);

@@ -32,7 +32,8 @@ async function start(program: string, fileBlocks = 'unlimited'): Promise<ChildPr
     const store = await openStore({ directory: ${JSON.stringify(directory)}, listener,
       clock: { now: Date.now, setTimer: (ms, callback) => { const timer = setTimeout(callback, ms); return { cancel: () => clearTimeout(timer) }; } } });
     const write = (n) => store.registry.put({ deviceId: 'd' + n, generationId: 'g', status: 'enabled',
-      statusReason: 'x'.repeat(1000), statusUpdatedAt: 0, createdAt: 0, updatedAt: 0, primaryKey: 'k', secondaryKey: 'k' },
+      statusReason: 'x'.repeat(1000), statusUpdatedAt: 0, createdAt: 0, updatedAt: 0, managedBy: null, iotEdge: false,
+      authentication: { type: 'sas', primaryKey: 'k', secondaryKey: 'k' } },
       { kind: 'absent' });
     ${program}`;
   const file = join(directory, 'writer.mjs');

@@ -57,15 +57,42 @@ describe('CONNECT', () => {
     'hub.example/d1',
   ])('is read with the username %s', (username) => {
     expect(newSession().receive(connect(4, { username }), NOW)).toEqual([
-      { kind: 'authenticate', credentials: { host: 'hub.example', deviceId: 'd1', password: 'token' } },
+      { kind: 'authenticate', credentials: { host: 'hub.example', identity: { deviceId: 'd1' }, password: 'token' } },
     ]);
+  });
+
+  it.each([
+    ['hub.example/d1/m/?api-version=2020-09-30&DeviceClientType=x', 'm'],
+    ['hub.example/d1/m/api-version=2016-11-14', 'm'],
+    ['hub.example/d1/m', 'm'],
+    ['hub.example/d1/$edgeAgent/?api-version=2020-09-30', '$edgeAgent'],
+    // Ids that look like the parameters of a device's username.
+    ['hub.example/d1/a=b/?api-version=2020-09-30', 'a=b'],
+    ['hub.example/d1/?m/?api-version=2020-09-30', '?m'],
+  ])("is read with a module's username %s", (username, moduleId) => {
+    expect(newSession().receive(connect(4, { username, clientId: `d1/${moduleId}` }), NOW)).toEqual([
+      {
+        kind: 'authenticate',
+        credentials: { host: 'hub.example', identity: { deviceId: 'd1', moduleId }, password: 'token' },
+      },
+    ]);
+  });
+
+  it('is read without a password, for which a certificate may stand', () => {
+    const { password: _, ...without } = connect(4);
+    for (const packet of [without, connect(4, { password: Buffer.alloc(0) })]) {
+      const [effect] = newSession().receive(packet, NOW);
+      expect(effect).toMatchObject({ kind: 'authenticate', credentials: { password: undefined } });
+    }
   });
 
   it.each<[string, Partial<IConnectPacket>, number, number]>([
     ['no username', { username: '' }, 5, 0x87],
     ['another client id', { clientId: 'd2' }, 2, 0x82],
     ['an empty client id', { clientId: '' }, 2, 0x82],
-    ['a module', { clientId: 'd1/m', username: 'hub.example/d1/m/?api-version=x' }, 2, 0x82],
+    ['a module of the username only', { username: 'hub.example/d1/m/?api-version=x' }, 2, 0x82],
+    ['another module', { clientId: 'd1/n', username: 'hub.example/d1/m/?api-version=x' }, 2, 0x82],
+    ['a module id that is none', { clientId: 'd1/m m', username: 'hub.example/d1/m m/' }, 2, 0x82],
     ['a module client id only', { clientId: 'd1/m' }, 2, 0x82],
     ['a device id that is none', { clientId: 'd 1', username: 'hub.example/d 1/' }, 2, 0x82],
     ['no hub', { username: '/d1/?api-version=x' }, 2, 0x82],
