@@ -13,6 +13,7 @@ import { AttachCheck } from './handshake/attach-check.ts';
 import { HostNames } from './host-names.ts';
 import { EventBus } from './observe/event-bus.ts';
 import type { EventSink } from './observe/events.ts';
+import { LiveStreams } from './observe/live-streams.ts';
 import { openCertificates } from './open-certificates.ts';
 import { openStore, type Store } from './registry/open-store.ts';
 import type { PolicyRecord, RegistryListener } from './registry/registry.ts';
@@ -147,6 +148,10 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
   const names = new HostNames(advertisedNames(config, opened.address.port));
   const policyFiles = await keepPolicyFiles(config, names, store, listeners, events.emit);
 
+  const gatewayName = formatHostPort(names.main.host, names.main.port);
+  const live = new LiveStreams({ clock, onEvent: events.emit, gateway: () => gatewayName });
+  events.subscribe(live.observe);
+
   const common = { clock, onEvent: events.emit };
   const { registry } = store;
   const streaming = await createStreaming({
@@ -171,7 +176,7 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
     requestStream: streaming.requestStream,
     endpoints: () => ({
       hostName: names.authority,
-      streamingEndpoints: [`https://${formatHostPort(names.main.host, names.main.port)}`],
+      streamingEndpoints: [`https://${gatewayName}`],
     }),
     policyConnectionString: ({ name, primaryKey }: PolicyRecord) =>
       formatServiceConnectionString({ ...names.main, policy: name, key: primaryKey }),

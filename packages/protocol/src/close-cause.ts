@@ -1,19 +1,26 @@
 /**
- * Why a stream ended: the closed list that the hub's events, logs and audit use. Both ends learn the same from the close code
- * and text (docs/protocol/05-streaming-endpoint.md).
+ * Why a stream ended: the closed list that the hub's events, logs, audit and metrics use. Both ends learn the same from the close code and
+ * text (docs/protocol/05-streaming-endpoint.md). With what a person reads of each.
  */
-export const CLOSE_CAUSES = [
-  'ended_by_service',
-  'ended_by_device',
-  'lost_by_service',
-  'lost_by_device',
-  'protocol_error',
-  'stalled',
-  'revoked',
-  'shutting_down',
-  'handshake_timeout',
-  'withdrawn',
-  'rejected',
-] as const;
+export const CLOSE_CAUSES = {
+  ended_by_service: 'The service ended it.',
+  ended_by_device: 'The device ended it.',
+  lost_by_service: 'The connection of the service was lost.',
+  lost_by_device: 'The connection of the device was lost.',
+  protocol_error: 'A side broke the protocol.',
+  stalled: 'A side took nothing for too long.',
+  idle: 'Nothing was sent for longer than the limit.',
+  lifetime_ended: 'It had lived as long as the limit allows.',
+  quota_reached: 'It had carried as much as the limit allows.',
+  closed_by_administrator: 'An administrator closed it.',
+  revoked: 'What it stood on was taken away: a key, a certificate, a device.',
+  shutting_down: 'The hub was stopped.',
+  rejected: 'The device rejected it.',
+  withdrawn: 'The caller went away before the sides were joined.',
+  device_offline: 'The device was not there.',
+  device_silent: 'The device did not answer in time.',
+  handshake_timeout: 'A side did not come in time.',
+  refused: 'The hub refused it.',
+} as const;
 
-export type CloseCause = (typeof CLOSE_CAUSES)[number];
+export type CloseCause = keyof typeof CLOSE_CAUSES;

@@ -1,4 +1,5 @@
-import { ERRORS, type ErrorCode, type ErrorRow } from './error-table.ts';
+import type { ErrorRow } from './error-row.ts';
+import { ERRORS, type ErrorCode } from './error-table.ts';
 import { cutUtf8 } from './utf8.ts';
 
 export { ERRORS, type ErrorCode, type ErrorRow };
@@ -45,6 +46,10 @@ export function errorFromClose(code: number, reason: string): CulvertError | und
     4408: 'handshake_timeout',
     4410: 'withdrawn',
     4411: 'stalled',
+    4420: 'idle_timeout',
+    4421: 'lifetime_ended',
+    4422: 'quota_reached',
+    4423: 'closed_by_administrator',
   };
   const name = known[code] ?? 'stream_lost';
   const text = reason !== '' ? reason : code === 1006 ? 'The connection was lost.' : ERRORS[name].text;

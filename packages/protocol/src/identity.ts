@@ -107,13 +107,17 @@ export interface PolicyView {
   readonly connectionString: string;
 }
 
-/** What a credential may do. The first four are the preview's; `PolicyManage` (reading and rotating policies) is ours. */
+/**
+ * What a credential may do. The first four are the preview's; `PolicyManage` (reading and rotating policies) and `MonitorRead` (the live view,
+ * logs, audit and limits) are ours.
+ */
 export const PERMISSIONS = [
   'RegistryRead',
   'RegistryWrite',
   'ServiceConnect',
   'DeviceConnect',
   'PolicyManage',
+  'MonitorRead',
 ] as const;
 export type Permission = (typeof PERMISSIONS)[number];
 

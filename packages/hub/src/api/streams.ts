@@ -37,8 +37,9 @@ export function streamRoutes(api: Api, deps: ApiDeps, authenticate: Authenticate
     const caller = callerSignal(reply);
     try {
       const remoteAddress = peerAddress(request.raw.socket);
-      const { signal } = caller;
-      return send(reply, await deps.requestStream({ identity, streamName, principal, remoteAddress, times, signal }));
+      const traceParent = parseTraceParent(header(request, 'traceparent'));
+      const asked = { identity, streamName, principal, remoteAddress, traceParent, times, signal: caller.signal };
+      return send(reply, await deps.requestStream(asked));
     } finally {
       caller.dispose();
       held--;
@@ -61,6 +62,13 @@ interface StreamParams extends Identity {
 
 function parseIdentity({ deviceId, moduleId }: Identity): Identity {
   return { deviceId: parseDeviceId(deviceId), moduleId: moduleId === undefined ? undefined : parseModuleId(moduleId) };
+}
+
+/** A well-formed `traceparent` header (W3C Trace Context §3.2, version 00); any other is ignored, as the recommendation wants. */
+function parseTraceParent(text: string | undefined): string | undefined {
+  return text !== undefined && /^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/.test(text)
+    ? text
+    : undefined;
 }
 
 /** A signal that is aborted when the caller's connection goes before the answer was written. */

@@ -41,6 +41,8 @@ const ACTIONS: Action[] = [
   'module.read',
   'module.write',
   'policy.manage',
+  'monitor.read',
+  'stream.close',
 ];
 const allowed = (principal: Principal, subject: Identity = { deviceId: 'd' }) =>
   ACTIONS.filter((action) => {
@@ -61,7 +63,8 @@ describe('who may do what', () => {
       service: ['stream.open'],
       device: ['device.connect'],
       registryRead: ['registry.read', 'module.read'],
-      registryReadWrite: ['registry.read', 'registry.write', 'module.read', 'module.write'],
+      registryReadWrite: ['registry.read', 'registry.write', 'module.read', 'module.write', 'stream.close'],
+      monitor: ['registry.read', 'module.read', 'monitor.read'],
     });
   });
 

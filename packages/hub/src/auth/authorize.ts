@@ -10,6 +10,9 @@ const REQUIRED = {
   'module.read': 'RegistryRead',
   'module.write': 'RegistryWrite',
   'policy.manage': 'PolicyManage',
+  'monitor.read': 'MonitorRead',
+  // Who may disable a device may also close one stream of it.
+  'stream.close': 'RegistryWrite',
 } as const satisfies Record<string, Permission>;
 
 /** Everything a principal can ask for. */

@@ -4,7 +4,8 @@ import type { Clock } from '@culvert/stream';
 import type { DeviceCredential } from '../auth/authenticate.ts';
 import type { ClientCertificate } from '../auth/client-certificate.ts';
 import type { Principal } from '../auth/principal.ts';
-import type { ControlProtocol, EventSink } from '../observe/events.ts';
+import type { ControlProtocol } from '../observe/door.ts';
+import type { EventSink } from '../observe/events.ts';
 
 /** A stream request as the hub makes it to a device. */
 export interface Offer {

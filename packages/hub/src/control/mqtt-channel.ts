@@ -1,7 +1,7 @@
 import { CulvertError, type Identity } from '@culvert/protocol';
 import { abortReason } from '@culvert/stream';
 import type { Principal } from '../auth/principal.ts';
-import type { ControlProtocol } from '../observe/events.ts';
+import type { ControlProtocol } from '../observe/door.ts';
 import type { Answer, ControlChannel, Offer } from './control-channel.ts';
 import type { MqttLink, MqttLinkListener } from './mqtt-link.ts';
 

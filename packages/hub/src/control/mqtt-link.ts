@@ -9,7 +9,7 @@ import {
   PacketReader,
 } from '@culvert/protocol/mqtt';
 import type { Clock, Timer } from '@culvert/stream';
-import type { ControlProtocol } from '../observe/events.ts';
+import type { ControlProtocol } from '../observe/door.ts';
 import type { ControlLimits } from './control-channel.ts';
 
 /** Told what the device does once it is let in. */

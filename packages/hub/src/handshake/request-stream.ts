@@ -14,6 +14,8 @@ export interface StreamRequest {
   readonly streamName: string;
   readonly principal: Principal;
   readonly remoteAddress: string;
+  /** See `HubEvent`. */
+  readonly traceParent?: string | undefined;
   readonly times: HandshakeTimes;
   /** Aborted when the caller goes away. */
   readonly signal: AbortSignal;
@@ -56,6 +58,7 @@ export async function requestStream(request: StreamRequest, deps: HandshakeDeps)
     streamName,
     caller: principal.name,
     remoteAddress: request.remoteAddress,
+    traceParent: request.traceParent,
   });
   const silence = deadline(clock, request.times.answerMs, () => new CulvertError('device_silent'));
   const revoked = new AbortController();
@@ -70,7 +73,7 @@ export async function requestStream(request: StreamRequest, deps: HandshakeDeps)
     await assertUsable(identity, deps.registry);
     const deviceGrant = await deps.grants.issue(streamId, 'device', expiresAt);
     ended.signal.throwIfAborted();
-    const { answer, principal: device } = await deps.router.offer(
+    const { answer, channel } = await deps.router.offer(
       identity,
       { streamId, streamName, grant: deviceGrant, caller: principal.name },
       {
@@ -82,12 +85,20 @@ export async function requestStream(request: StreamRequest, deps: HandshakeDeps)
         },
       },
     );
+    const { protocol, remoteAddress, principal: device } = channel;
+    onEvent({
+      type: 'stream-answered',
+      ...identity,
+      streamId,
+      ...answer,
+      protocol,
+      remoteAddress,
+      principal: device.name,
+    });
     if (!answer.accepted) {
-      onEvent({ type: 'stream-answered', ...identity, streamId, accepted: false, reason: answer.reason });
       release(deps, streamId, new CulvertError('rejected'));
       return { accepted: false, streamId, reason: answer.reason };
     }
-    onEvent({ type: 'stream-answered', ...identity, streamId, accepted: true });
     // The answer came with the end of the grants.
     if (!deps.streams.answered(streamId, device)) throw new CulvertError('device_gone');
     const grant = await deps.grants.issue(streamId, 'service', expiresAt);

@@ -1,8 +1,7 @@
 import type { GatewayEvent } from '@culvert/gateway';
 import type { CulvertError, ErrorCode, Identity } from '@culvert/protocol';
-
-/** How a control channel is carried. */
-export type ControlProtocol = 'mqtt' | 'mqtt-ws' | 'amqp' | 'amqp-ws';
+import type { ControlProtocol, Door } from './door.ts';
+import type { StreamRecord } from './stream-record.ts';
 
 /** Everything that happens in a hub, as one union: logs, metrics, audit and live view are its subscribers, so they cannot disagree. */
 export type HubEvent =
@@ -40,6 +39,8 @@ export type HubEvent =
       readonly streamName: string;
       readonly caller: string;
       readonly remoteAddress: string;
+      /** The caller's `traceparent` header (W3C Trace Context), if it sent a well-formed one. */
+      readonly traceParent?: string | undefined;
     })
   | (Identity & { readonly type: 'stream-offered'; readonly streamId: string })
   | (Identity & {
@@ -47,6 +48,10 @@ export type HubEvent =
       readonly streamId: string;
       readonly accepted: boolean;
       readonly reason?: string;
+      /** Of the device's control channel. */
+      readonly protocol: ControlProtocol;
+      readonly remoteAddress: string;
+      readonly principal: string;
     })
   | (Identity & {
       readonly type: 'stream-failed';
@@ -65,11 +70,10 @@ export type HubEvent =
       readonly authority: string;
       readonly principal: string;
     }
+  /** The whole life of a stream, told once, when it is over, however it ended: what logs, audit and metrics count. */
+  | { readonly type: 'stream-ended'; readonly record: StreamRecord }
   | { readonly type: 'policy-rotated'; readonly policy: string; readonly principal: string }
   | GatewayEvent;
-
-/** The doors a connection can come in by. */
-export type Door = 'tls' | 'rest' | ControlProtocol | 'gateway' | 'admin';
 
 /** Where events go. Must not throw and must not block. */
 export type EventSink = (event: HubEvent) => void;

@@ -19,6 +19,9 @@ const answered = (reason: string): HubEvent => ({
   deviceId: 'd',
   accepted: false,
   reason,
+  protocol: 'mqtt',
+  remoteAddress: '192.0.2.1',
+  principal: 'device:d',
 });
 
 const HOSTILE = 'a\n{"msg":"hub-stopped"}\u001b[2J\u202etxt\u2028\u0085"';
@@ -27,7 +30,7 @@ it.each(['json', 'text'] as const)('in %s, nothing from outside begins a line or
   const text = written(answered(HOSTILE), format);
   expect(text.endsWith('\n')).toBe(true);
   expect(text.trimEnd()).toMatch(/^[^\p{Cc}\u202e\u2028]+$/u);
-  expect(text.length).toBeLessThan(300);
+  expect(text.length).toBeLessThan(400);
 });
 
 it('is JSON, one object a line, or text with the event first', () => {

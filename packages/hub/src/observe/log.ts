@@ -14,6 +14,8 @@ function levelOf(event: HubEvent): LogLevel {
     case 'grant-refused':
     case 'guest-arrived':
     case 'stream-offered':
+    // What it tells, those before it told.
+    case 'stream-ended':
       return 'debug';
     case 'fault':
     case 'storage-failed':

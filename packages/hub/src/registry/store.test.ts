@@ -98,12 +98,12 @@ describe('the store', () => {
 });
 
 describe('the shared access policies', () => {
-  it('are the five, each with its permissions and two keys of 32 bytes', async () => {
+  it('are the six, each with its permissions and two keys of 32 bytes', async () => {
     const list = await (await opened()).policies.list();
     const permissions = Object.fromEntries(list.map((policy) => [policy.name, policy.permissions]));
     expect(permissions).toEqual(SHARED_ACCESS_POLICIES);
     const keys = list.flatMap(({ primaryKey, secondaryKey }) => [primaryKey, secondaryKey]);
-    expect(new Set(keys).size).toBe(10);
+    expect(new Set(keys).size).toBe(12);
     for (const key of keys) expect(Buffer.from(key, 'base64')).toHaveLength(32);
   });
 

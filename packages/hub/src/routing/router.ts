@@ -1,6 +1,5 @@
 import { CulvertError, type Identity, identityName } from '@culvert/protocol';
 import { type Clock, deadline, linkSignals } from '@culvert/stream';
-import type { Principal } from '../auth/principal.ts';
 import type { Answer, ChannelRegistrar, ControlChannel, Offer } from '../control/control-channel.ts';
 
 /** How an offer is to be carried. */
@@ -58,13 +57,17 @@ export class Router implements ChannelRegistrar {
   }
 
   /**
-   * Offers a stream to a device or module, waiting for it first if need be, and returns its answer and who gave it.
+   * Offers a stream to a device or module, waiting for it first if need be, and returns its answer and the channel it came by.
    * @throws CulvertError `device_offline`, `device_gone`, `too_many_requests`; the signal's reason
    */
-  async offer(identity: Identity, offer: Offer, terms: OfferTerms): Promise<{ answer: Answer; principal: Principal }> {
+  async offer(
+    identity: Identity,
+    offer: Offer,
+    terms: OfferTerms,
+  ): Promise<{ answer: Answer; channel: ControlChannel }> {
     const channel = await this.#reachable(identityName(identity), terms);
     terms.onOffered();
-    return { answer: await channel.offer(offer, terms.signal), principal: channel.principal };
+    return { answer: await channel.offer(offer, terms.signal), channel };
   }
 
   async #reachable(name: string, terms: OfferTerms): Promise<ControlChannel> {

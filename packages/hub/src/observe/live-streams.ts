@@ -1,0 +1,115 @@
+import { causeOf } from '@culvert/gateway';
+import { CLOSE_CAUSES, type CloseCause, type ErrorCode } from '@culvert/protocol';
+import type { Clock } from '@culvert/stream';
+import type { EventSink, HubEvent } from './events.ts';
+import type { Carried, LiveStream } from './stream-record.ts';
+
+const NOTHING: Carried = { bytes: 0, messages: 0 };
+
+/**
+ * Follows every stream from its request to its end, and tells that with the whole record: the one place where a stream's story is put
+ * together. An entry lives no longer than its stream; how many there can be is bounded by held requests, grants and streams at the gateway.
+ */
+export class LiveStreams {
+  readonly #clock: Clock;
+  readonly #onEvent: EventSink;
+  readonly #gateway: () => string;
+  readonly #streams = new Map<string, LiveStream>();
+
+  /** @param options.gateway `HOST:PORT` that grants name */
+  constructor(options: { clock: Clock; onEvent: EventSink; gateway: () => string }) {
+    this.#clock = options.clock;
+    this.#onEvent = options.onEvent;
+    this.#gateway = options.gateway;
+  }
+
+  /** Every stream that is not over, oldest first. */
+  list(): LiveStream[] {
+    return [...this.#streams.values()];
+  }
+
+  get(streamId: string): LiveStream | undefined {
+    return this.#streams.get(streamId);
+  }
+
+  get size(): number {
+    return this.#streams.size;
+  }
+
+  /** A sink for the hub's events. The first event that can only be a stream's last ends it; what still comes of it is not heard. */
+  readonly observe: EventSink = (event) => {
+    switch (event.type) {
+      case 'stream-requested':
+        this.#requested(event);
+        return;
+      case 'stream-offered':
+        this.#change(event.streamId, { offeredAt: this.#clock.now() });
+        return;
+      case 'stream-answered':
+        this.#answered(event);
+        return;
+      case 'guest-arrived': {
+        const address = event.side === 'device' ? 'deviceAddress' : 'serviceAddress';
+        this.#change(event.streamId, { [address]: event.remoteAddress });
+        return;
+      }
+      case 'stream-established':
+        this.#change(event.streamId, { establishedAt: this.#clock.now() });
+        return;
+      case 'stream-failed':
+        this.#end(event.streamId, { cause: causeOf(event.error), error: event.error, detail: event.detail });
+        return;
+      case 'stream-closed': {
+        const { fromService, fromDevice } = event;
+        this.#end(event.streamId, { cause: event.cause, detail: CLOSE_CAUSES[event.cause], fromService, fromDevice });
+      }
+    }
+  };
+
+  #requested(event: Extract<HubEvent, { type: 'stream-requested' }>): void {
+    const { deviceId, moduleId, streamId, streamName, caller } = event;
+    this.#streams.set(streamId, {
+      deviceId,
+      moduleId,
+      streamId,
+      streamName,
+      caller,
+      callerAddress: event.remoteAddress,
+      traceParent: event.traceParent,
+      gateway: this.#gateway(),
+      requestedAt: this.#clock.now(),
+      offeredAt: undefined,
+      answeredAt: undefined,
+      answeredBy: undefined,
+      establishedAt: undefined,
+      serviceAddress: undefined,
+      deviceAddress: undefined,
+      fromService: NOTHING,
+      fromDevice: NOTHING,
+    });
+  }
+
+  #answered(event: Extract<HubEvent, { type: 'stream-answered' }>): void {
+    const { streamId, principal, protocol, remoteAddress, reason } = event;
+    const answeredBy = { principal, protocol, remoteAddress };
+    this.#change(streamId, { answeredAt: this.#clock.now(), answeredBy });
+    if (event.accepted) return;
+    this.#end(streamId, { cause: 'rejected', error: 'rejected', detail: reason || CLOSE_CAUSES.rejected });
+  }
+
+  #change(streamId: string, change: Partial<LiveStream>): void {
+    const stream = this.#streams.get(streamId);
+    if (stream !== undefined) this.#streams.set(streamId, { ...stream, ...change });
+  }
+
+  #end(
+    streamId: string,
+    how: { cause: CloseCause; error?: ErrorCode; detail: string; fromService?: Carried; fromDevice?: Carried },
+  ): void {
+    const stream = this.#streams.get(streamId);
+    if (stream === undefined) return;
+    this.#streams.delete(streamId);
+    const record = { ...stream, error: undefined, ...how, endedAt: this.#clock.now() };
+    this.#onEvent({ type: 'stream-ended', record });
+  }
+}
