@@ -346,6 +346,34 @@ describe('offers', () => {
     expect(session.receive({ cmd: 'puback', messageId: 2 }, NOW)).toEqual([]);
   });
 
+  it.each(['$iothub/twin/GET/?$rid=7f0c', '$iothub/twin/PATCH/properties/reported/?$rid=7f0c&$version=3'])(
+    'to %s are told that there are no twins, by those who listen',
+    (topic) => {
+      const deaf = openSession(4);
+      expect(deaf.receive(publish(topic), NOW)).toEqual([]);
+      for (const filter of ['$iothub/twin/res/#', '$iothub/+/res/+/+', '$iothub/#']) {
+        const session = openSession(4, 'none');
+        session.receive(subscribe(filter), NOW);
+        const [answer] = sent(session.receive(publish(topic, { qos: 1, messageId: 3 }), NOW)).slice(1);
+        expect(answer).toMatchObject({ cmd: 'publish', qos: 0, topic: '$iothub/twin/res/501/?$rid=7f0c' });
+        const { payload } = answer as MqttPacket & { cmd: 'publish' };
+        expect(JSON.parse(String(payload))).toMatchObject({ errorCode: 404013, message: expect.any(String) });
+      }
+    },
+  );
+
+  it.each([
+    '$iothub/twin/GET/',
+    '$iothub/twin/GET/?$rid=',
+    `$iothub/twin/GET/?$rid=${'a'.repeat(65)}`,
+    '$iothub/twin/DELETE/?$rid=1',
+  ])('to %s, which is no request, are not answered', (topic) => {
+    const session = openSession(4, 'none');
+    for (const filter of ['#', '+/twin/#', '$iothub/twin/res']) session.receive(subscribe(filter), NOW);
+    session.receive(subscribe('$iothub/twin/res/#'), NOW);
+    expect(session.receive(publish(topic), NOW)).toEqual([]);
+  });
+
   it("lose their properties or are refused where the device's Maximum Packet Size is small", () => {
     const bare = openSession(5, 0, { properties: { maximumPacketSize: 100 } });
     const [packet] = sent(bare.offer(OFFER).effects);

@@ -13,6 +13,7 @@ import { type ConnectTerms, type Credentials, parseConnect } from './connect-req
 import { announcements, farewell, type HubOffer, offerPublication, refusal, rejectReason } from './hub-packets.ts';
 import { OfferBook } from './offer-book.ts';
 import { Subscriptions } from './subscriptions.ts';
+import { twinRefusal } from './twin-refusal.ts';
 
 /** What the connection's owner is to do, in order. */
 export type HubEffect =
@@ -255,10 +256,17 @@ export class HubSession {
         answer !== undefined && state.offers.remove(answer.requestId)
           ? [{ kind: 'answer', ...answer, reason: answer.accepted ? '' : rejectReason(packet.payload) }]
           : [];
-      return [...answered, ...this.#acknowledge(packet, answer === undefined ? NO_MATCHING_SUBSCRIBERS : 0)];
+      const refused = this.#refuseTwin(state, packet.topic);
+      const code = answer === undefined ? NO_MATCHING_SUBSCRIBERS : 0;
+      return [...answered, ...this.#acknowledge(packet, code), ...refused];
     } catch (reason) {
       return this.end(CulvertError.from(reason, 'protocol_error'));
     }
+  }
+
+  #refuseTwin(state: Open, topic: string): HubEffect[] {
+    const refusal = twinRefusal(topic);
+    return refusal !== undefined && state.subscriptions.covers(refusal.topic) ? this.#send(refusal) : [];
   }
 
   #acknowledge(packet: IPublishPacket, reasonCode: number): HubEffect[] {

@@ -1,6 +1,6 @@
 import type { ISubscribePacket, MqttVersion } from './codec.ts';
 
-/** Filters one device may hold: it needs one; telemetry and twin clients ask for about ten more, to which nothing is published. */
+/** Filters one device may hold: it needs one; telemetry and twin clients ask for about ten more. */
 export const MAX_SUBSCRIPTIONS = 64;
 
 /** Characters of a topic filter: an offer's filter has at most some 160. */
@@ -30,6 +30,20 @@ export function matchesEveryOffer(filter: string): boolean {
   return levels.length === OFFER_LEVELS.length || (levels.length === OFFER_LEVELS.length + 1 && levels.at(-1) === '#');
 }
 
+/** Whether `filter` matches `topic` (MQTT 3.1.1 §4.7). */
+function matchesTopic(filter: string, topic: string): boolean {
+  const levels = filter.split('/');
+  const names = topic.split('/');
+  // §4.7.2: a leading wildcard does not match a topic that begins with `$`.
+  if (topic.startsWith('$') && /^[+#]/.test(filter)) return false;
+  for (const [index, level] of levels.entries()) {
+    if (level === '#') return true;
+    if (level !== '+' && level !== names[index]) return false;
+    if (index >= names.length) return false;
+  }
+  return levels.length === names.length;
+}
+
 /** MQTT 3.1.1 §4.7.1: not empty, `#` only as the last level, wildcards only as whole levels, no U+0000. */
 export function isTopicFilter(filter: string): boolean {
   if (filter === '' || filter.length > MAX_FILTER_LENGTH || filter.includes('\0')) return false;
@@ -39,7 +53,7 @@ export function isTopicFilter(filter: string): boolean {
   );
 }
 
-/** What one device has subscribed to. Filters that match no offer are granted and nothing ever comes. */
+/** What one device has subscribed to. Filters that match nothing the hub says are granted all the same. */
 export class Subscriptions {
   /** Filter to granted QoS. */
   readonly #granted = new Map<string, 0 | 1>();
@@ -64,6 +78,11 @@ export class Subscriptions {
   /** Takes an UNSUBSCRIBE; returns the codes of its UNSUBACK, which MQTT 3.1.1 has none of. */
   unsubscribe(filters: readonly string[]): number[] {
     return filters.map((filter) => (this.#granted.delete(filter) ? 0 : NOT_SUBSCRIBED));
+  }
+
+  /** Whether the device wants what is published to `topic`. */
+  covers(topic: string): boolean {
+    return [...this.#granted.keys()].some((filter) => matchesTopic(filter, topic));
   }
 
   /** The QoS offers are sent with: the highest of the filters that match them; undefined when none does. */
