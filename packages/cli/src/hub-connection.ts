@@ -1,7 +1,13 @@
 import { existsSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { CulvertError, parseServiceConnectionString } from '@culvert/protocol';
+import {
+  CulvertError,
+  type DeviceConnectionString,
+  parseDeviceConnectionString,
+  parseServiceConnectionString,
+  type ServiceConnectionString,
+} from '@culvert/protocol';
 import type { OutboundOptions } from '@culvert/stream';
 import { defaultDataDirectory } from './data-directory.ts';
 import { tell } from './messages.ts';
@@ -21,6 +27,11 @@ export interface HubConnection {
   readonly connectionString: string;
   readonly outbound: OutboundOptions;
 }
+
+/** The same for commands that work from either side. */
+export type EitherConnection =
+  | (HubConnection & { readonly side: 'service'; readonly address: ServiceConnectionString })
+  | (HubConnection & { readonly side: 'device'; readonly address: DeviceConnectionString });
 
 /** The process's surroundings, so that tests can give their own. */
 export interface Surroundings {
@@ -112,6 +123,30 @@ export function deviceConnection(
   const proxy = flags.proxy ?? file.proxy;
   const merged = { ...(caFile === undefined ? {} : { caFile }), ...(proxy === undefined ? {} : { proxy }) };
   return { connectionString, outbound: outbound(merged, {}) };
+}
+
+/**
+ * The hub for a command that works from either side: a device's connection string is told from a service's by what it holds; in the
+ * environment a service's comes first.
+ * @throws CulvertError as {@link serviceConnection}; `argument_invalid`
+ */
+export function eitherConnection(flags: ConnectionFlags, around: Surroundings = surroundings()): EitherConnection {
+  const { env } = around;
+  const onlyDevice =
+    nonEmpty(env['CULVERT_CONNECTION_STRING']) === undefined &&
+    nonEmpty(env['CULVERT_CONNECTION_STRING_FILE']) === undefined &&
+    (nonEmpty(env['CULVERT_DEVICE_CONNECTION_STRING']) ?? nonEmpty(env['CULVERT_DEVICE_CONNECTION_STRING_FILE'])) !==
+      undefined;
+  const named = flags.connectionString ?? flags.connectionStringFile ?? flags.dataDir;
+  const connection =
+    named === undefined && onlyDevice
+      ? deviceConnection(flags, {}, around)
+      : serviceConnection(flags, 'service', around);
+  const { connectionString } = connection;
+  if (/(?:^|;)DeviceId=/i.test(connectionString)) {
+    return { ...connection, side: 'device', address: parseDeviceConnectionString(connectionString) };
+  }
+  return { ...connection, side: 'service', address: parseServiceConnectionString(connectionString) };
 }
 
 function isLoopback(host: string): boolean {

@@ -24,6 +24,7 @@ export function createProgram(onExitCode: OnExitCode): Command {
   addAgent(program);
   addConnect(program, onExitCode);
   addSsh(program, onExitCode);
+  addDoctor(program, onExitCode);
   addQuickstart(program);
   return program;
 }
@@ -152,6 +153,19 @@ function addSsh(program: Command, onExitCode: OnExitCode): void {
   withConnection(
     program.command('ssh-config').description('print the block that makes `ssh DEVICE.culvert` work'),
   ).action(async (flags) => (await import('./commands/ssh-config.ts')).sshConfig(flags));
+}
+
+function addDoctor(program: Command, onExitCode: OnExitCode): void {
+  const doctor = program
+    .command('doctor')
+    .description('what is wrong between here and a device: name, port, TLS, clock, credential, a real stream')
+    .argument('[device]', 'from the service’s side: open a stream to this device’s echo and measure it')
+    .option('--service <name>', 'the stream name of an echo service (default: the agent’s own)')
+    .option('--module <id>', 'the module of the device')
+    .option('--attach', 'from the device’s side: attach for a moment; puts a running agent off the hub for up to 30 s');
+  withOutput(doctor).action(async (device: string | undefined, flags) =>
+    onExitCode(await (await import('./commands/doctor.ts')).doctor(device, flags)),
+  );
 }
 
 function addQuickstart(program: Command): void {

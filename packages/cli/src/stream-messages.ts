@@ -37,8 +37,9 @@ export function agentSentence(event: AgentEvent): string | undefined {
     case 'stream-rejected':
       return `rejected a stream to '${printable(event.service)}'${asker(event.caller)}: ${event.reason}`;
     case 'stream-opened': {
-      const { host, port } = event.target;
-      return `[${event.id}] ${printable(event.service)} opened to ${formatHostPort(host, port)}${asker(event.caller)}`;
+      const { target } = event;
+      const to = target === undefined ? 'this agent itself' : formatHostPort(target.host, target.port);
+      return `[${event.id}] ${printable(event.service)} opened to ${to}${asker(event.caller)}`;
     }
     case 'stream-ended':
       return `[${event.id}] ${printable(event.service)} ended by ${event.endedBy === 'local' ? 'the local service' : 'the other side'}, ${sizes(event)}`;

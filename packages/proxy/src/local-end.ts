@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import type { Readable, Writable } from 'node:stream';
+import { PassThrough, type Readable, type Writable } from 'node:stream';
 
 /** The local end of a stream: what a program on this machine sends, and where it takes what the other side sent. */
 export interface LocalEnd {
@@ -24,4 +24,10 @@ export function socketEnd(socket: Socket, lingerMs: number): LocalEnd {
     brokenPipeIsEnd: false,
     lingerMs,
   };
+}
+
+/** A local end that sends back what it is sent, in order, and ends when it is ended: an echo service without a connection. */
+export function echoEnd(): LocalEnd {
+  const echo = new PassThrough();
+  return { readable: echo, writable: echo, reset: () => echo.destroy(), brokenPipeIsEnd: false, lingerMs: 0 };
 }

@@ -17,6 +17,6 @@ export {
   dialWebSocket,
 } from './dial.ts';
 export { networkError } from './network-error.ts';
-export { type OutboundOptions, outboundAgent } from './outbound.ts';
+export { type OutboundOptions, outboundAgent, outboundProxy } from './outbound.ts';
 export { type SpliceOptions, type SpliceResult, splice } from './splice.ts';
 export { type WebSocketDuplexOptions, webSocketDuplex } from './websocket-duplex.ts';

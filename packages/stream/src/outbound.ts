@@ -38,6 +38,22 @@ export async function outboundAgent(
   return proxyAgent(proxy, inner);
 }
 
+/**
+ * The proxy that connections to `url` go through, without its credentials; undefined when they go directly.
+ * @throws CulvertError `config_invalid`
+ */
+export function outboundProxy(
+  url: URL,
+  option: OutboundOptions['proxy'],
+  env: NodeJS.ProcessEnv = process.env,
+): URL | undefined {
+  const proxy = proxyFor(url, option, env);
+  if (proxy === undefined) return undefined;
+  proxy.username = '';
+  proxy.password = '';
+  return proxy;
+}
+
 /** The proxy that applies to a connection to `url`, if any. */
 export function proxyFor(url: URL, option: string | false | undefined, env: NodeJS.ProcessEnv): URL | undefined {
   if (option === false) return undefined;

@@ -5,7 +5,7 @@ import { systemClock } from '@culvert/stream';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type Loopback, loopback } from '../loopback.fixture.ts';
 import { OpenStreams } from '../open-streams.ts';
-import { type AnswerOptions, answerOffer } from './answer-offer.ts';
+import { type AnswerOptions, answerOffer, ECHO_SERVICE } from './answer-offer.ts';
 import type { AgentEvent } from './events.ts';
 
 let echo: Loopback;
@@ -95,6 +95,23 @@ describe('answerOffer', () => {
     expect(late.reasons).toEqual(['this agent carries as many streams as it may; try again later']);
     for (const { far } of made) far.end();
     await Promise.all(done);
+  });
+
+  it('echoes by itself what is sent to its own echo, whatever else takes unknown names', async () => {
+    const made = offer(ECHO_SERVICE);
+    const done = answerOffer(made, {
+      ...options,
+      services: new Map([['dead', { host: '127.0.0.1', port: 1 }]]),
+      defaultService: 'dead',
+    });
+    const sent = Buffer.alloc(1_500_000, 7);
+    made.far.end(sent);
+    expect((await received(made.far, sent.length + 1)).equals(sent)).toBe(true);
+    await done;
+    expect(events).toMatchObject([
+      { type: 'stream-opened', service: ECHO_SERVICE, target: undefined },
+      { type: 'stream-ended', bytesSent: 1_500_000, bytesReceived: 1_500_000, endedBy: 'remote' },
+    ]);
   });
 
   it('rejects what it does not offer, and names what it does', async () => {

@@ -1,10 +1,9 @@
-import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { StreamOffer } from '@culvert/device';
 import { CulvertError, LIMITS, printable } from '@culvert/protocol';
 import type { Clock } from '@culvert/stream';
 import { carry } from '../carry.ts';
-import { socketEnd } from '../local-end.ts';
+import { echoEnd, type LocalEnd, socketEnd } from '../local-end.ts';
 import type { OpenStream, OpenStreams } from '../open-streams.ts';
 import { dialTarget } from './dial-target.ts';
 import type { AgentEvent, Target } from './events.ts';
@@ -20,19 +19,24 @@ export interface AnswerOptions {
   readonly onEvent: (event: AgentEvent) => void;
 }
 
+/** The stream name that every agent answers by itself, by sending back what it is sent: what `culvert doctor` measures. */
+export const ECHO_SERVICE = 'culvert-echo';
+
 /**
  * Answers one offer and carries its stream to the end: the local target is connected before the offer is accepted, so the one
  * who asks learns at once when nothing answers there. Never rejects: what goes wrong is told by event, and the agent goes on.
  */
 export async function answerOffer(offer: StreamOffer, options: AnswerOptions): Promise<void> {
-  const target = options.services.get(offer.name) ?? options.services.get(options.defaultService ?? '');
-  if (target === undefined) return reject(offer, unknownService(offer.name, options.services), options);
+  const { services, defaultService } = options;
+  const isEcho = offer.name === ECHO_SERVICE && !services.has(ECHO_SERVICE);
+  const target = isEcho ? undefined : (services.get(offer.name) ?? services.get(defaultService ?? ''));
+  if (target === undefined && !isEcho) return reject(offer, unknownService(offer.name, services), options);
   const place = options.streams.take();
   if (place === undefined)
     return reject(offer, 'this agent carries as many streams as it may; try again later', options);
   try {
-    const socket = await connectTarget(offer, target, place, options);
-    if (socket !== undefined) await carryOffer(offer, target, socket, place, options);
+    const local = target === undefined ? echoEnd() : await connectTarget(offer, target, place, options);
+    if (local !== undefined) await carryOffer(offer, target, local, place, options);
   } finally {
     place.release();
   }
@@ -43,9 +47,12 @@ async function connectTarget(
   target: Target,
   place: OpenStream,
   options: AnswerOptions,
-): Promise<Socket | undefined> {
+): Promise<LocalEnd | undefined> {
   try {
-    return await dialTarget(target, options.clock, place.signal);
+    const socket = await dialTarget(target, options.clock, place.signal);
+    // The target may go away while the offer is being accepted; `carry` finds it destroyed.
+    socket.on('error', () => undefined);
+    return socketEnd(socket, LIMITS.lingerMs);
   } catch (error) {
     await reject(offer, CulvertError.from(error).message, options);
     return undefined;
@@ -54,23 +61,21 @@ async function connectTarget(
 
 async function carryOffer(
   offer: StreamOffer,
-  target: Target,
-  socket: Socket,
+  target: Target | undefined,
+  local: LocalEnd,
   place: OpenStream,
   options: AnswerOptions,
 ): Promise<void> {
   const { clock, onEvent } = options;
   const told = describe(offer);
-  // The target may go away while the offer is being accepted; `carry` finds it destroyed.
-  socket.on('error', () => undefined);
   const started = clock.now();
   try {
     const stream: Duplex = await offer.accept({ signal: place.signal });
     onEvent({ type: 'stream-opened', id: place.id, target, ...told });
-    const result = await carry(socketEnd(socket, LIMITS.lingerMs), stream, { clock, signal: place.signal });
+    const result = await carry(local, stream, { clock, signal: place.signal });
     onEvent({ type: 'stream-ended', id: place.id, ...result, durationMs: clock.now() - started, ...told });
   } catch (error) {
-    socket.resetAndDestroy();
+    local.reset();
     onEvent({ type: 'stream-failed', id: place.id, error: CulvertError.from(error), ...told });
   }
 }

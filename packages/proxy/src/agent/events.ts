@@ -22,7 +22,8 @@ interface OfferedStream {
 export type AgentEvent =
   | { readonly type: 'state'; readonly state: DeviceClientState; readonly error: CulvertError | undefined }
   | ({ readonly type: 'stream-rejected'; readonly reason: string } & OfferedStream)
-  | ({ readonly type: 'stream-opened'; readonly id: number; readonly target: Target } & OfferedStream)
+  /** `target` is undefined for the agent's own echo. */
+  | ({ readonly type: 'stream-opened'; readonly id: number; readonly target: Target | undefined } & OfferedStream)
   | ({
       readonly type: 'stream-ended';
       readonly id: number;

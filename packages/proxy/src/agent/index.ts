@@ -1,2 +1,3 @@
 export { type Agent, type AgentClient, type AgentOptions, CLOSE_GRACE_MS, MAX_STREAMS, startAgent } from './agent.ts';
+export { ECHO_SERVICE } from './answer-offer.ts';
 export type { AgentEvent, Target } from './events.ts';

@@ -1,0 +1,209 @@
+import {
+  CONTROL_PATH,
+  type CulvertError,
+  type DeviceConnectionString,
+  formatHostPort,
+  type ServiceConnectionString,
+} from '@culvert/protocol';
+import { ECHO_SERVICE } from '@culvert/proxy/agent';
+import { ServiceClient } from '@culvert/service';
+import { dialWebSocket, outboundProxy } from '@culvert/stream';
+import { type Check, Examination, type Found } from '../doctor/check.ts';
+import { checkControlChannel } from '../doctor/control-channel.ts';
+import { checkDeviceToken, hasDeviceToken, isTaken } from '../doctor/device-token.ts';
+import { measureEcho } from '../doctor/echo-measure.ts';
+import { type Greeting, greet } from '../doctor/greeting.ts';
+import { certificateCheck, clockCheck, endpointCheck } from '../doctor/hub-checks.ts';
+import { type FirstHop, lookUp, reach, since } from '../doctor/network.ts';
+import { type ConnectionFlags, type EitherConnection, eitherConnection } from '../hub-connection.ts';
+import { advised, tell } from '../messages.ts';
+import { type OutputFormat, writeJson, writeOut } from '../standard-output.ts';
+
+/** Flags of `culvert doctor`. */
+export interface DoctorFlags extends ConnectionFlags {
+  readonly service?: string;
+  readonly module?: string;
+  readonly attach?: boolean;
+  readonly output: OutputFormat;
+}
+
+/** `culvert doctor`: looks at everything between this machine and a device, says what is wrong and what to do. Resolves to the exit code. */
+export async function doctor(device: string | undefined, flags: DoctorFlags): Promise<number> {
+  const connection = eitherConnection(flags);
+  const examination = new Examination((check) => (flags.output === 'json' ? undefined : writeOut(line(check))));
+  await examineNetwork(examination, connection);
+  if (connection.side === 'service') await examineService(examination, connection, device, flags);
+  else await examineDevice(examination, connection, flags);
+  const { checks, exitCode } = examination;
+  if (flags.output === 'json') await writeJson({ side: connection.side, ok: exitCode === 0, checks });
+  const failed = checks.find(({ status }) => status === 'failed');
+  if (failed !== undefined)
+    tell(`${failed.name} is where it breaks: ${failed.found}${failed.advice ? ` ${failed.advice}` : ''}`);
+  else if (flags.output === 'table')
+    tell(device === undefined && connection.side === 'service' ? ALL_WELL_SO_FAR : 'all is well');
+  return exitCode;
+}
+
+const ALL_WELL_SO_FAR = 'all is well as far as the hub; name a device to try a stream to it: culvert doctor DEVICE';
+
+async function examineNetwork(examination: Examination, { address, outbound }: EitherConnection): Promise<void> {
+  const { host, port } = address;
+  const url = new URL(`https://${formatHostPort(host, port)}`);
+  let hop: FirstHop = { host, port, isProxy: false };
+  await examination.look('proxy', [], () => {
+    const proxy = outboundProxy(url, outbound.proxy);
+    if (proxy === undefined) return Promise.resolve({ found: 'none applies: the hub is dialled directly' });
+    hop = {
+      host: proxy.hostname.replace(/^\[|\]$/g, ''),
+      port: Number(proxy.port) || defaultPort(proxy),
+      isProxy: true,
+    };
+    return Promise.resolve({ found: `${proxy.protocol}//${proxy.host} stands between`, data: { proxy: proxy.host } });
+  });
+  await examination.look(
+    'name',
+    ['proxy'],
+    () => lookUp(hop),
+    () => 'Is the HostName of the connection string right, and does this machine’s DNS know it?',
+  );
+  await examination.look(
+    'port',
+    ['name'],
+    () => reach(hop),
+    () =>
+      hop.isProxy
+        ? 'Is the proxy running, and the address right?'
+        : 'Is the hub running, the port right, and does a firewall between let it through?',
+  );
+  let greeting: Greeting | undefined;
+  const greeted = () => {
+    if (greeting === undefined) throw new Error('The greeting comes first.');
+    return greeting;
+  };
+  let receivedAt = 0;
+  await examination.look(
+    'TLS',
+    ['port'],
+    async () => {
+      greeting = await greet(host, port, outbound);
+      receivedAt = Date.now();
+      return certificateCheck(greeting, receivedAt);
+    },
+    (error) => (error.code === 'untrusted' ? UNTRUSTED : undefined),
+  );
+  await examination.look('hub', ['TLS'], async () => endpointCheck(greeted()));
+  await examination.look('clock', ['TLS'], async () => clockCheck(greeted(), receivedAt));
+}
+
+const UNTRUSTED =
+  'A hub with its own authority wants its ca.pem (--ca-file, CULVERT_CA_FILE). A signer you do not know may be a proxy that looks into TLS: trust its authority, or have it let the hub through.';
+
+async function examineService(
+  examination: Examination,
+  { connectionString, outbound }: EitherConnection & { side: 'service' },
+  device: string | undefined,
+  flags: DoctorFlags,
+): Promise<void> {
+  const client = ServiceClient.fromConnectionString(connectionString, { outbound });
+  try {
+    await examination.look('credential', ['hub'], () => serviceCredential(client), adviceOf);
+    if (device === undefined) return;
+    const names = flags.service === undefined ? [ECHO_SERVICE, 'echo'] : [flags.service];
+    await examination.look('stream', ['credential'], () => echoStream(client, device, names, flags.module), adviceOf);
+  } finally {
+    client.close();
+  }
+}
+
+/** A question that only few may ask: whoever is told that it lacks the permission has proved who it is. */
+async function serviceCredential(client: ServiceClient): Promise<Found> {
+  try {
+    await client.devices.listPage({ top: 1 });
+  } catch (error) {
+    if (!isTaken(error as CulvertError)) throw error;
+  }
+  return { found: 'the hub takes it' };
+}
+
+async function echoStream(
+  client: ServiceClient,
+  device: string,
+  names: readonly string[],
+  moduleId: string | undefined,
+): Promise<Found> {
+  const started = performance.now();
+  let rejection: unknown;
+  for (const name of names) {
+    try {
+      const socket = await client.openWebSocket(device, { name, ...(moduleId === undefined ? {} : { moduleId }) });
+      const openedMs = since(started);
+      socket.resume();
+      try {
+        const { found, data } = await measureEcho(socket);
+        return { found: `'${name}' opened in ${openedMs} ms; ${found}`, data: { openedMs, service: name, ...data } };
+      } finally {
+        socket.close(1000);
+      }
+    } catch (error) {
+      // An agent of another version, or a device by an SDK, may have an echo of another name.
+      if ((error as CulvertError).code !== 'rejected') throw error;
+      rejection = error;
+    }
+  }
+  throw rejection;
+}
+
+async function examineDevice(
+  examination: Examination,
+  { address, connectionString, outbound }: EitherConnection & { side: 'device' },
+  flags: DoctorFlags,
+): Promise<void> {
+  await examination.look('websocket', ['hub'], () => webSocketPasses(address, outbound));
+  await examination.look(
+    'credential',
+    ['hub'],
+    async () => {
+      if (!hasDeviceToken(address)) return { found: 'not tried without attaching: use --attach', warning: true };
+      await checkDeviceToken(address, outbound);
+      return { found: `the hub takes it for ${address.deviceId}` };
+    },
+    adviceOf,
+  );
+  if (flags.attach !== true) return;
+  await examination.look(
+    'control channel',
+    ['websocket'],
+    () => checkControlChannel(connectionString, outbound),
+    adviceOf,
+  );
+}
+
+/** Proxies that let HTTPS through may still break WebSockets. Nothing is said on it: it ends before anybody is named. */
+async function webSocketPasses(
+  { host, port }: DeviceConnectionString | ServiceConnectionString,
+  outbound: EitherConnection['outbound'],
+): Promise<Found> {
+  const started = performance.now();
+  const socket = await dialWebSocket(`wss://${formatHostPort(host, port)}${CONTROL_PATH}`, {
+    outbound,
+    protocols: ['mqtt'],
+  });
+  const ms = since(started);
+  socket.terminate();
+  return { found: `passes (${ms} ms)`, data: { ms } };
+}
+
+function adviceOf(error: CulvertError): string | undefined {
+  const text = advised(error).slice(error.message.length).trim();
+  return text === '' ? undefined : text;
+}
+
+function defaultPort({ protocol }: URL): number {
+  return protocol === 'http:' ? 80 : protocol === 'https:' ? 443 : 1080;
+}
+
+const MARKS = { ok: 'ok     ', warning: 'WARNING', failed: 'FAILED ', skipped: 'skipped' } as const;
+
+function line({ name, status, found, advice }: Check): string {
+  return `${MARKS[status]}  ${name.padEnd(15)}  ${found}${advice === undefined ? '' : `\n${' '.repeat(26)}${advice}`}\n`;
+}

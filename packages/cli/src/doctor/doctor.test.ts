@@ -1,0 +1,118 @@
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { startHub, type TestHub } from '@culvert/testkit';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { culvert, startCulvert } from '../culvert.fixture.ts';
+import type { Check } from './check.ts';
+
+let hub: TestHub;
+let service: NodeJS.ProcessEnv;
+let device: NodeJS.ProcessEnv;
+
+beforeAll(async () => {
+  hub = await startHub();
+  const CULVERT_CA_FILE = join(hub.directory, 'ca.pem');
+  service = { CULVERT_CA_FILE, CULVERT_CONNECTION_STRING: await hub.policy('service') };
+  device = { CULVERT_CA_FILE, CULVERT_DEVICE_CONNECTION_STRING: await hub.createDevice('press-7') };
+});
+
+afterAll(() => hub.stop());
+
+async function examine(
+  args: readonly string[],
+  env: NodeJS.ProcessEnv,
+): Promise<{ code: number | null; stderr: string; checks: Check[]; statuses: Record<string, string> }> {
+  const { code, stdout, stderr } = await culvert(['doctor', ...args, '--output', 'json'], env);
+  const { checks } = JSON.parse(stdout) as { checks: Check[] };
+  return { code, stderr, checks, statuses: Object.fromEntries(checks.map(({ name, status }) => [name, status])) };
+}
+
+const found = (checks: Check[], name: string) => checks.find((check) => check.name === name);
+
+describe('culvert doctor', () => {
+  it('measures a stream to the echo of any agent', async () => {
+    const agent = startCulvert(['agent', '--service', 'ssh=22'], device);
+    await agent.line(/attached to the hub/);
+    const { code, checks, statuses } = await examine(['press-7'], service);
+    expect(statuses).toEqual({
+      proxy: 'ok',
+      name: 'ok',
+      port: 'ok',
+      TLS: 'ok',
+      hub: 'ok',
+      clock: 'ok',
+      credential: 'ok',
+      stream: 'ok',
+    });
+    expect(found(checks, 'stream')?.data).toMatchObject({ service: 'culvert-echo', bytes: 8_388_608 });
+    expect(found(checks, 'TLS')?.data).toMatchObject({ protocol: 'TLSv1.3', chain: expect.stringContaining('<') });
+    expect(code).toBe(0);
+    const text = await culvert(['doctor', 'press-7'], service);
+    expect(text.stdout).toMatch(/^ok {7}stream {11}'culvert-echo' opened in [\d.]+ ms; round trip [\d.]+ ms/m);
+    expect(text.stderr).toBe('culvert: all is well\n');
+    agent.child.kill();
+    await agent.ended;
+  });
+
+  it('says from the device’s side what the hub thinks of it, and attaches only when told to', async () => {
+    const plain = await examine([], device);
+    expect(plain.statuses).toMatchObject({ websocket: 'ok', credential: 'ok' });
+    expect(plain.statuses).not.toHaveProperty('control channel');
+    expect(hub.events.filter(({ type }) => type === 'device-attached')).toHaveLength(1);
+    const attached = await examine(['--attach'], device);
+    expect(attached).toMatchObject({ code: 0, statuses: { 'control channel': 'ok' } });
+  });
+
+  it.each([
+    ['a wrong key', Buffer.alloc(32, 9).toString('base64'), 'credential', 4, /not accepted/],
+    ['a device that is not there', undefined, 'stream', 69, /isn't online/],
+  ] as const)('names %s as where it breaks', async (_what, key, name, exit, message) => {
+    const text = service['CULVERT_CONNECTION_STRING'] ?? '';
+    const CULVERT_CONNECTION_STRING =
+      key === undefined ? text : text.replace(/SharedAccessKey=.*/, `SharedAccessKey=${key}`);
+    await hub.owner.devices.create(`absent-${exit}`);
+    const { code, checks, stderr } = await examine([`absent-${exit}`], { ...service, CULVERT_CONNECTION_STRING });
+    expect(found(checks, name)).toMatchObject({ status: 'failed', found: expect.stringMatching(message), advice: /./ });
+    expect(code).toBe(exit);
+    expect(stderr).toMatch(new RegExp(`^culvert: ${name} is where it breaks: .*\n$`));
+  });
+
+  it('says who signed a certificate that is not trusted', async () => {
+    const { CULVERT_CA_FILE: _, ...untrusting } = service;
+    const { code, checks, statuses } = await examine([], untrusting);
+    expect(found(checks, 'TLS')).toMatchObject({
+      status: 'failed',
+      found: expect.stringMatching(/signed by '.+'/),
+      advice: expect.stringContaining('ca.pem'),
+    });
+    expect(statuses).toMatchObject({ port: 'ok', hub: 'skipped', clock: 'skipped', credential: 'skipped' });
+    expect(code).toBe(69);
+  });
+
+  it('works while the hub is not there, or is something else', async () => {
+    const other = createServer((socket) =>
+      socket.on('error', () => socket.destroy()).end('220 smtp.example ESMTP\r\n'),
+    ).listen(0, '127.0.0.1');
+    await once(other, 'listening');
+    const { port } = other.address() as AddressInfo;
+    const at = (authority: string) => ({
+      CULVERT_CONNECTION_STRING: `HostName=${authority};SharedAccessKeyName=service;SharedAccessKey=AAAA`,
+    });
+    const wrong = await examine([], at(`127.0.0.1:${port}`));
+    expect(wrong.statuses).toMatchObject({ port: 'ok', TLS: 'failed' });
+    await new Promise((resolve) => other.close(resolve));
+    const gone = await examine([], at(`127.0.0.1:${port}`));
+    expect(found(gone.checks, 'port')).toMatchObject({ status: 'failed', advice: expect.stringContaining('running') });
+    expect(gone).toMatchObject({ code: 69, statuses: { TLS: 'skipped', credential: 'skipped' } });
+    const unknown = await examine([], at('no-such-host.invalid'));
+    expect(unknown.statuses).toMatchObject({ name: 'failed', port: 'skipped' });
+  });
+
+  it('looks at the proxy where one stands between', async () => {
+    const { statuses, checks } = await examine([], { ...service, HTTPS_PROXY: 'http://user:secret@127.0.0.1:1' });
+    expect(statuses).toMatchObject({ proxy: 'ok', port: 'failed' });
+    expect(JSON.stringify(checks)).not.toContain('secret');
+  });
+});

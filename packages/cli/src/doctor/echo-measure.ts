@@ -1,0 +1,156 @@
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { performance } from 'node:perf_hooks';
+import { CulvertError } from '@culvert/protocol';
+import type { ServiceClient } from '@culvert/service';
+import type { Found } from './check.ts';
+import { since } from './network.ts';
+
+type WebSocket = Awaited<ReturnType<ServiceClient['openWebSocket']>>;
+
+/** Messages of 64 bytes there and back, one after the other. */
+const ROUND_TRIPS = 20;
+
+/** Bytes that are sent and come back for the throughput, and the milliseconds after which what has come by then must do. */
+const BULK_BYTES = 8_388_608;
+const BULK_MS = 10_000;
+
+/** Bytes of one message of those. */
+const MESSAGE_BYTES = 65_536;
+
+/** Bytes under way: enough for 1 Gbit/s at 30 ms. */
+const WINDOW_BYTES = 4_194_304;
+
+/** Milliseconds one message may take. */
+const ANSWER_MS = 10_000;
+
+/**
+ * Measures an open stream to an echo service: round trips to the gateway (which answers pings itself) and to the device, whose difference is
+ * the share of what lies behind the gateway, and the throughput of bytes that went there and came back. Every byte is compared.
+ */
+export async function measureEcho(socket: WebSocket): Promise<Found> {
+  const gateway = median(await repeat(() => ping(socket)));
+  const echo = new EchoReader(socket);
+  const whole = median(await repeat(() => echo.roundTrip(randomBytes(64))));
+  const bulk = await echo.bulk();
+  const behind = Math.max(0, round(whole - gateway));
+  const megabytes = round(bulk.bytes / 1e6 / (bulk.ms / 1000));
+  return {
+    found: `round trip ${whole} ms (to the gateway ${gateway} ms, from there to the device and its echo ${behind} ms); ${megabytes} MB/s there and back`,
+    data: {
+      roundTripMs: whole,
+      gatewayMs: gateway,
+      beyondGatewayMs: behind,
+      bytes: bulk.bytes,
+      bytesPerSecond: Math.round((bulk.bytes * 1000) / bulk.ms),
+    },
+  };
+}
+
+async function repeat(measure: () => Promise<number>): Promise<number[]> {
+  const times: number[] = [];
+  for (let n = 0; n < ROUND_TRIPS; n++) times.push(await measure());
+  return times;
+}
+
+async function ping(socket: WebSocket): Promise<number> {
+  const started = performance.now();
+  socket.ping();
+  await once(socket, 'pong', { signal: AbortSignal.timeout(ANSWER_MS) });
+  return since(started);
+}
+
+/** Reads what comes back and compares it with what was sent. */
+class EchoReader {
+  readonly #socket: WebSocket;
+  /** What was sent and has not come back, in pieces; the first of them from `#offset` on. At most the window and one message. */
+  readonly #expected: Buffer[] = [];
+  #offset = 0;
+  #bytes = 0;
+  #wake: () => void = () => undefined;
+  #failure: CulvertError | undefined;
+
+  constructor(socket: WebSocket) {
+    this.#socket = socket;
+    socket.on('message', (data: Buffer) => this.#received(data));
+    socket.once('close', (_code, reason) =>
+      this.#fail(`The stream ended: ${String(reason) || 'the connection was lost'}.`),
+    );
+  }
+
+  async roundTrip(message: Buffer): Promise<number> {
+    const started = performance.now();
+    this.#send(message);
+    await this.#until(0, started + ANSWER_MS);
+    return since(started);
+  }
+
+  async bulk(): Promise<{ bytes: number; ms: number }> {
+    const started = performance.now();
+    const message = randomBytes(MESSAGE_BYTES);
+    let sent = 0;
+    while (sent < BULK_BYTES && performance.now() < started + BULK_MS) {
+      this.#send(message);
+      sent += message.length;
+      await this.#until(WINDOW_BYTES, started + BULK_MS + ANSWER_MS);
+    }
+    await this.#until(0, started + BULK_MS + ANSWER_MS);
+    return { bytes: sent, ms: since(started) };
+  }
+
+  #send(message: Buffer): void {
+    this.#expected.push(message);
+    this.#bytes += message.length;
+    this.#socket.send(message);
+  }
+
+  /** Waits until no more than `bytes` have yet to come back. */
+  async #until(bytes: number, deadline: number): Promise<void> {
+    const timer = setTimeout(() => this.#fail('The echo stopped.'), Math.max(0, deadline - performance.now()));
+    try {
+      while (this.#bytes > bytes) {
+        if (this.#failure !== undefined) throw this.#failure;
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve;
+        });
+      }
+      if (this.#failure !== undefined) throw this.#failure;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #received(data: Buffer): void {
+    let rest = data;
+    while (rest.length > 0) {
+      const next = this.#expected[0]?.subarray(this.#offset) ?? Buffer.alloc(0);
+      const part = rest.subarray(0, next.length);
+      if (next.length === 0 || !part.equals(next.subarray(0, part.length))) {
+        this.#fail('What came back is not what was sent: is it an echo service?');
+        return;
+      }
+      this.#offset += part.length;
+      if (part.length === next.length) {
+        this.#expected.shift();
+        this.#offset = 0;
+      }
+      rest = rest.subarray(part.length);
+    }
+    this.#bytes -= data.length;
+    this.#wake();
+  }
+
+  #fail(text: string): void {
+    this.#failure ??= new CulvertError('stream_lost', text);
+    this.#wake();
+  }
+}
+
+function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.floor(sorted.length / 2)] ?? 0;
+}
+
+function round(value: number): number {
+  return Math.round(value * 10) / 10;
+}

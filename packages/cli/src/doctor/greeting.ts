@@ -1,0 +1,110 @@
+import { request } from 'node:https';
+import { isIP } from 'node:net';
+import { performance } from 'node:perf_hooks';
+import { connect, type DetailedPeerCertificate, TLSSocket } from 'node:tls';
+import { CulvertError, formatHostPort } from '@culvert/protocol';
+import { networkError, type OutboundOptions, outboundAgent } from '@culvert/stream';
+import { since } from './network.ts';
+
+/** What one request to the hub shows of it, and of what stands between. */
+export interface Greeting {
+  readonly protocol: string;
+  /** The hub's certificate first, then who signed it, as far as it is known. */
+  readonly chain: readonly DetailedPeerCertificate[];
+  /** Milliseconds from the start until the answer. */
+  readonly ms: number;
+  readonly status: number;
+  /** The `Date` header, in ms since the epoch; undefined when there is none. */
+  readonly date: number | undefined;
+  readonly body: string;
+}
+
+/** Milliseconds the whole may take. */
+const ANSWER_MS = 20_000;
+
+/** Bytes of an answer that are read: a hub's has some 200. */
+const MAX_BODY = 65_536;
+
+/**
+ * `GET /` by the way the SDKs go. It needs no credential.
+ * @throws CulvertError `untrusted`, with who signed the certificate where the connection is direct; `unreachable`
+ */
+export async function greet(host: string, port: number, outbound: OutboundOptions): Promise<Greeting> {
+  const where = formatHostPort(host, port);
+  const agent = await outboundAgent(new URL(`https://${where}`), outbound);
+  try {
+    return await ask(host, port, agent);
+  } catch (reason) {
+    const error = networkError(reason, where);
+    const signer = error.code === 'untrusted' ? await shownSigner(host, port) : undefined;
+    throw signer === undefined ? error : new CulvertError('untrusted', `${error.message} It is signed by '${signer}'.`);
+  } finally {
+    agent.destroy();
+  }
+}
+
+function ask(host: string, port: number, agent: Awaited<ReturnType<typeof outboundAgent>>): Promise<Greeting> {
+  const started = performance.now();
+  return new Promise((resolve, reject) => {
+    const signal = AbortSignal.timeout(ANSWER_MS);
+    const call = request({ host, port, agent, path: '/', method: 'GET', signal }, (response) => {
+      const ms = since(started);
+      const { socket } = response;
+      const tls = socket instanceof TLSSocket ? socket : undefined;
+      const shown = {
+        protocol: tls?.getProtocol() ?? '',
+        chain: tls === undefined ? [] : chainOf(tls.getPeerCertificate(true)),
+      };
+      const date = Date.parse(response.headers.date ?? '');
+      let body = '';
+      response.setEncoding('utf8');
+      response.on('data', (text: string) => {
+        body = (body + text).slice(0, MAX_BODY);
+      });
+      response.on('error', reject);
+      response.on('end', () =>
+        resolve({ ...shown, ms, status: response.statusCode ?? 0, date: Number.isNaN(date) ? undefined : date, body }),
+      );
+    });
+    call.on('error', (error) => {
+      const late = error.name === 'TimeoutError' || signal.aborted;
+      reject(late ? new CulvertError('unreachable', `There was no answer within ${ANSWER_MS / 1000} s.`) : error);
+    });
+    call.end();
+  });
+}
+
+/** Who signed a certificate that is not trusted: the name of a proxy that looks into TLS stands there. Nothing is sent. */
+function shownSigner(host: string, port: number): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    const socket = connect({
+      host,
+      port,
+      rejectUnauthorized: false,
+      ...(isIP(host) === 0 ? { servername: host } : {}),
+    });
+    socket.setTimeout(ANSWER_MS, () => socket.destroy());
+    socket.once('secureConnect', () => {
+      resolve(nameOf(chainOf(socket.getPeerCertificate(true)).at(-1)?.issuer));
+      socket.destroy();
+    });
+    socket.on('error', () => resolve(undefined));
+    socket.once('close', () => resolve(undefined));
+  });
+}
+
+function chainOf(leaf: DetailedPeerCertificate): DetailedPeerCertificate[] {
+  const chain: DetailedPeerCertificate[] = [];
+  let next: DetailedPeerCertificate | undefined = leaf.fingerprint256 ? leaf : undefined;
+  while (next !== undefined && !chain.includes(next) && chain.length < 16) {
+    chain.push(next);
+    next = next.issuerCertificate;
+  }
+  return chain;
+}
+
+/** The common name of a certificate's subject or issuer, or its organisation. */
+export function nameOf(name: DetailedPeerCertificate['subject'] | undefined): string {
+  const first = name?.CN ?? name?.O ?? '';
+  return Array.isArray(first) ? first.join(', ') : first;
+}

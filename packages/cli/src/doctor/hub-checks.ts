@@ -1,0 +1,64 @@
+import { CulvertError, type EndpointInformation } from '@culvert/protocol';
+import type { Found } from './check.ts';
+import { type Greeting, nameOf } from './greeting.ts';
+
+/** Days before a certificate's end from which on it is worth a warning: renewals are usually made 30 days before. */
+const SOON_DAYS = 14;
+
+/** Seconds a clock may be off before it is worth a warning; the `Date` header itself is off by up to one. */
+const SKEW_WARNING_S = 30;
+
+/** Seconds of skew that a SAS token's expiry is forgiven (`LIMITS.clockSkewMs`). */
+const SKEW_FAILS_S = 300;
+
+const DAY_MS = 86_400_000;
+
+/** What TLS showed. */
+export function certificateCheck({ chain, protocol, ms }: Greeting, now: number): Found {
+  const [leaf] = chain;
+  if (leaf === undefined) throw new CulvertError('untrusted', 'No certificate was shown.');
+  const names = chain.map(({ subject, subjectaltname }) => nameOf(subject) || subjectaltname || '?');
+  const notAfter = new Date(leaf.valid_to);
+  const days = Math.floor((notAfter.getTime() - now) / DAY_MS);
+  const signer = nameOf(chain.at(-1)?.issuer) || '?';
+  const found = `${protocol}; the certificate of ${names[0]}, signed by ${signer}, is good for ${days} more days`;
+  const data = { ms, protocol, chain: names.join(' < '), signer, notAfter: notAfter.toISOString(), days };
+  if (days >= SOON_DAYS) return { found, data };
+  return { found, data, warning: true, advice: 'Let the hub’s administrator renew its certificate.' };
+}
+
+/** Whether what answered is a hub. */
+export function endpointCheck({ status, body }: Greeting): Found {
+  const endpoints = parseEndpoints(body);
+  if (status !== 200 || endpoints === undefined) {
+    throw new CulvertError('protocol_error', `What answers there is no hub (HTTP ${status}).`);
+  }
+  const { hostName, streamingEndpoints } = endpoints;
+  return {
+    found: `a hub that calls itself ${hostName}; streams go to ${streamingEndpoints.join(', ')}`,
+    data: { hostName, streamingEndpoints: streamingEndpoints.join(' ') },
+  };
+}
+
+/** How far this machine's clock is from the hub's: tokens are made by the one and judged by the other. */
+export function clockCheck({ date, ms }: Greeting, receivedAt: number): Found {
+  if (date === undefined) return { found: 'the hub does not tell its time', warning: true };
+  // The header is cut to the second, and was written half a round trip before it arrived.
+  const seconds = Math.round((receivedAt - ms / 2 - (date + 500)) / 1000);
+  const data = { seconds };
+  if (Math.abs(seconds) < SKEW_WARNING_S) return { found: 'this clock and the hub’s agree', data };
+  const found = `this clock is ${Math.abs(seconds)} s ${seconds > 0 ? 'ahead of' : 'behind'} the hub’s`;
+  const advice = 'Set the clock (NTP): tokens are made by this one and judged by the hub’s.';
+  if (Math.abs(seconds) < SKEW_FAILS_S) return { found, data, warning: true, advice };
+  throw new CulvertError('token_expired', `${found[0]?.toUpperCase()}${found.slice(1)}: ${advice}`);
+}
+
+function parseEndpoints(body: string): EndpointInformation | undefined {
+  try {
+    const value = JSON.parse(body) as Partial<EndpointInformation> | null;
+    if (typeof value?.hostName !== 'string' || !Array.isArray(value.streamingEndpoints)) return undefined;
+    return { hostName: value.hostName, streamingEndpoints: value.streamingEndpoints.map(String) };
+  } catch {
+    return undefined;
+  }
+}

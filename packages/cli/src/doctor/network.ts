@@ -1,0 +1,57 @@
+import { lookup } from 'node:dns/promises';
+import { connect, isIP } from 'node:net';
+import { performance } from 'node:perf_hooks';
+import { CulvertError, formatHostPort } from '@culvert/protocol';
+import { networkError } from '@culvert/stream';
+import type { Found } from './check.ts';
+
+/** Milliseconds a TCP connection may take here: as long as the SDKs allow to the whole of opening. */
+const CONNECT_MS = 10_000;
+
+/** Where connections go first: the hub itself, or the proxy on the way to it. */
+export interface FirstHop {
+  readonly host: string;
+  readonly port: number;
+  readonly isProxy: boolean;
+}
+
+/** Looks a name up as connections will. */
+export async function lookUp({ host, isProxy }: FirstHop): Promise<Found> {
+  const what = isProxy ? 'the proxy' : 'the hub';
+  if (isIP(host) !== 0) return { found: `${host} is an address, there is nothing to look up` };
+  const started = performance.now();
+  try {
+    const addresses = (await lookup(host, { all: true })).map(({ address }) => address);
+    const ms = since(started);
+    return {
+      found: `${what} ${host} is ${addresses.join(', ')} (${ms} ms)`,
+      data: { ms, addresses: addresses.join(' ') },
+    };
+  } catch (error) {
+    throw networkError(error, host);
+  }
+}
+
+/** Opens a TCP connection and closes it. */
+export function reach({ host, port, isProxy }: FirstHop): Promise<Found> {
+  const where = formatHostPort(host, port);
+  const started = performance.now();
+  return new Promise((resolve, reject) => {
+    const socket = connect({ host, port });
+    socket.setTimeout(CONNECT_MS, () =>
+      socket.destroy(new CulvertError('unreachable', `${where} did not answer within ${CONNECT_MS / 1000} s.`)),
+    );
+    socket.once('connect', () => {
+      const ms = since(started);
+      const found = `${isProxy ? 'the proxy ' : ''}${where} takes connections (${ms} ms)`;
+      resolve({ found, data: { ms, address: socket.remoteAddress ?? '' } });
+      socket.destroy();
+    });
+    socket.once('error', (error) => reject(networkError(error, where)));
+  });
+}
+
+/** Whole milliseconds since `started`, of `performance.now()`, with one decimal. */
+export function since(started: number): number {
+  return Math.round((performance.now() - started) * 10) / 10;
+}
