@@ -89,7 +89,8 @@ async function examineNetwork(examination: Examination, { address, outbound }: E
       receivedAt = Date.now();
       return certificateCheck(greeting, receivedAt);
     },
-    (error) => (error.code === 'untrusted' ? UNTRUSTED : undefined),
+    (error) =>
+      error.code === 'untrusted' ? UNTRUSTED : 'Is it the port of the hub? What listens there may speak no TLS.',
   );
   await examination.look('hub', ['TLS'], async () => endpointCheck(greeted()));
   await examination.look('clock', ['TLS'], async () => clockCheck(greeted(), receivedAt));

@@ -93,7 +93,10 @@ describe('culvert doctor', () => {
 
   it('works while the hub is not there, or is something else', async () => {
     const other = createServer((socket) =>
-      socket.on('error', () => socket.destroy()).end('220 smtp.example ESMTP\r\n'),
+      socket
+        .on('error', () => socket.destroy())
+        .resume()
+        .end('220 smtp.example ESMTP\r\n'),
     ).listen(0, '127.0.0.1');
     await once(other, 'listening');
     const { port } = other.address() as AddressInfo;
