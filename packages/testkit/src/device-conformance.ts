@@ -1,0 +1,257 @@
+import type { Duplex } from 'node:stream';
+import { CulvertError, type Identity } from '@culvert/protocol';
+import { dialStream } from '@culvert/stream';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { DeviceUnderTest } from './control-channel-conformance.ts';
+import { FakeClock } from './fake-clock.ts';
+import { startHub, type TestHub, type TestHubOptions } from './test-hub.ts';
+
+/** What a device shows at the door. */
+export interface DeviceProof {
+  /** A SAS token. */
+  readonly token?: string;
+  /** A client certificate and its key, PEM. */
+  readonly certificate?: { readonly cert: string; readonly key: string };
+}
+
+/** One way for a device to come to a hub. */
+export interface DeviceTransport {
+  readonly name: string;
+  /** Comes in, proves itself and takes offers; rejects when the hub does not let it in. */
+  attach(hub: TestHub, identity: Identity, proof: DeviceProof): Promise<DeviceUnderTest>;
+}
+
+/** One kind of credential. */
+export interface DeviceCredentials {
+  readonly name: string;
+  /** Registers the identity (its device exists already) and gives what proves it until `expiresAt`, ms since the epoch. */
+  register(hub: TestHub, identity: Identity, expiresAt: number): Promise<DeviceProof>;
+}
+
+const DAY_MS = 86_400_000;
+
+/** Offers made one after the other where a transport shows that it can take many. */
+const MANY_OFFERS = 1_000;
+
+/**
+ * What a hub must do for a device, by whatever transport it comes, with whatever credential, itself or as a module: the whole way from the
+ * service's request to bytes at the gateway, on a real hub with a clock of its own.
+ * @param options of the hub: the listeners that the transport needs
+ */
+export function deviceConformance(
+  transport: DeviceTransport,
+  credentials: DeviceCredentials,
+  moduleId: string | undefined,
+  options: TestHubOptions = {},
+): void {
+  describe(`device conformance: ${moduleId === undefined ? 'device' : 'module'}, ${transport.name}, ${credentials.name}`, () => {
+    const bench = new Bench(transport, credentials, moduleId, options);
+    beforeEach(() => bench.start());
+    afterEach(() => bench.stop());
+    answers(bench);
+    comingAndGoing(bench);
+    it('takes a thousand offers', () => manyOffers(bench));
+  });
+}
+
+class Bench {
+  readonly identity: Identity;
+  clock = new FakeClock();
+  readonly #transport: DeviceTransport;
+  readonly #credentials: DeviceCredentials;
+  readonly #options: TestHubOptions;
+  #hub: TestHub | undefined;
+  readonly #devices: DeviceUnderTest[] = [];
+
+  constructor(
+    transport: DeviceTransport,
+    credentials: DeviceCredentials,
+    moduleId: string | undefined,
+    options: TestHubOptions,
+  ) {
+    this.#transport = transport;
+    this.#credentials = credentials;
+    this.identity = { deviceId: 'd1', moduleId };
+    this.#options = options;
+  }
+
+  async start(): Promise<void> {
+    // Real certificates have real dates.
+    this.clock = new FakeClock(Date.now());
+    this.#hub = await startHub({ ...this.#options, clock: this.clock });
+    // A module's device has a key of its own, whatever the module has.
+    if (this.identity.moduleId !== undefined) await this.hub.owner.devices.create(this.identity.deviceId);
+  }
+
+  async stop(): Promise<void> {
+    for (const device of this.#devices.splice(0)) device.drop();
+    await this.#hub?.stop();
+  }
+
+  get hub(): TestHub {
+    if (this.#hub === undefined) throw new Error('no hub was started');
+    return this.#hub;
+  }
+
+  register(expiresAt = this.clock.now() + DAY_MS): Promise<DeviceProof> {
+    return this.#credentials.register(this.hub, this.identity, expiresAt);
+  }
+
+  async attach(proof: DeviceProof): Promise<DeviceUnderTest> {
+    const device = await this.#transport.attach(this.hub, this.identity, proof);
+    this.#devices.push(device);
+    return device;
+  }
+
+  /** Asks for a stream as a service does. */
+  open(times: { connectTimeoutMs?: number; responseTimeoutMs?: number; signal?: AbortSignal } = {}): Promise<Duplex> {
+    const { deviceId, moduleId } = this.identity;
+    return this.hub.owner.openStream(deviceId, { name: 'ssh', ...(moduleId === undefined ? {} : { moduleId }), ...times });
+  }
+
+  dial(offer: { grant: { url: string; token: string } }): Promise<Duplex> {
+    return dialStream(offer.grant, { outbound: this.hub.outbound });
+  }
+}
+
+const codeOf = (promise: Promise<unknown>) =>
+  promise.then(
+    () => 'no error',
+    (error: CulvertError) => error.code,
+  );
+
+/** Sends through one end what must come out of the other, and back by an echo there. */
+async function echoes(service: Duplex, device: Duplex): Promise<void> {
+  device.pipe(device);
+  const sent = Buffer.alloc(300_000, 'culvert');
+  service.end(sent);
+  const chunks: Buffer[] = [];
+  for await (const chunk of service as AsyncIterable<Buffer>) chunks.push(chunk);
+  expect(Buffer.concat(chunks).equals(sent)).toBe(true);
+}
+
+function answers(bench: Bench): void {
+  it('accepts, and bytes go both ways', async () => {
+    const device = await bench.attach(await bench.register());
+    const stream = bench.open();
+    const offer = await device.nextOffer();
+    expect(offer.streamName).toBe('ssh');
+    device.answer({ requestId: offer.requestId, accepted: true });
+    await echoes(await stream, await bench.dial(offer));
+  });
+
+  it('dials before it answers', async () => {
+    const device = await bench.attach(await bench.register());
+    const stream = bench.open();
+    const offer = await device.nextOffer();
+    const end = await bench.dial(offer);
+    device.answer({ requestId: offer.requestId, accepted: true });
+    await echoes(await stream, end);
+  });
+
+  it('rejects, with the reason', async () => {
+    const device = await bench.attach(await bench.register());
+    const stream = bench.open();
+    device.answer({ requestId: (await device.nextOffer()).requestId, accepted: false, reason: 'not today' });
+    await expect(stream).rejects.toMatchObject({ code: 'rejected', message: expect.stringContaining('not today') });
+  });
+
+  it('is silent, and the caller is told; its late answer troubles nobody', async () => {
+    const device = await bench.attach(await bench.register());
+    const silent = codeOf(bench.open({ connectTimeoutMs: 0, responseTimeoutMs: 20_000 }));
+    const { requestId } = await device.nextOffer();
+    await bench.clock.advance(20_000);
+    expect(await silent).toBe('device_silent');
+    device.answer({ requestId, accepted: true });
+    const next = bench.open();
+    device.answer({ requestId: (await device.nextOffer()).requestId, accepted: false });
+    expect(await codeOf(next)).toBe('rejected');
+  });
+
+  it('is asked, and the caller goes away', async () => {
+    const device = await bench.attach(await bench.register());
+    const caller = new AbortController();
+    const withdrawn = codeOf(bench.open({ signal: caller.signal }));
+    const offer = await device.nextOffer();
+    caller.abort(new CulvertError('aborted'));
+    expect(await withdrawn).toBe('aborted');
+    await bench.hub.event('stream-failed', ({ error }) => error === 'withdrawn');
+    device.answer({ requestId: offer.requestId, accepted: true });
+    expect(await codeOf(bench.dial(offer))).not.toBe('no error');
+  });
+}
+
+function comingAndGoing(bench: Bench): void {
+  it('drops in the middle of an offer', async () => {
+    const device = await bench.attach(await bench.register());
+    const stream = codeOf(bench.open());
+    await device.nextOffer();
+    device.drop();
+    expect(await stream).toBe('device_gone');
+    await bench.hub.event('device-detached');
+  });
+
+  it('is waited for when it is gone, and comes back', async () => {
+    const proof = await bench.register();
+    (await bench.attach(proof)).drop();
+    await bench.hub.event('device-detached');
+    expect(await codeOf(bench.open({ connectTimeoutMs: 0 }))).toBe('device_offline');
+    const stream = codeOf(bench.open({ connectTimeoutMs: 30_000 }));
+    await bench.hub.event('stream-requested', ({ streamId }) => streamId !== '');
+    const device = await bench.attach(proof);
+    device.answer({ requestId: (await device.nextOffer()).requestId, accepted: false });
+    expect(await stream).toBe('rejected');
+  });
+
+  it('is taken over by a newer connection of its own', async () => {
+    const proof = await bench.register();
+    const older = await bench.attach(proof);
+    const newer = await bench.attach(proof);
+    await older.told;
+    await bench.hub.event('device-detached', ({ error }) => error === 'taken_over');
+    const stream = codeOf(bench.open());
+    newer.answer({ requestId: (await newer.nextOffer()).requestId, accepted: false });
+    expect(await stream).toBe('rejected');
+  });
+
+  it('stays until its credential expires, and no longer', async () => {
+    // Whole seconds, as tokens and certificates have them; the skew that tokens are forgiven is the authenticator's own affair.
+    const expiresAt = (Math.floor(bench.clock.now() / 1000) + 40) * 1000;
+    const device = await bench.attach(await bench.register(expiresAt));
+    await bench.clock.advance(30_000);
+    expect(bench.hub.events.some(({ type }) => type === 'device-detached')).toBe(false);
+    await bench.clock.advance(20_000 + 300_000);
+    await device.told;
+    const detached = await bench.hub.event('device-detached');
+    expect(['token_expired', 'keepalive_timeout']).toContain(detached.error);
+  });
+
+  it('loses its channel when it is deleted', async () => {
+    const device = await bench.attach(await bench.register());
+    await bench.hub.owner.devices.delete(bench.identity.deviceId);
+    await device.told;
+    expect(await bench.hub.event('device-detached')).toMatchObject({ ...bench.identity, error: 'revoked' });
+  });
+}
+
+async function manyOffers(bench: Bench): Promise<void> {
+  const device = await bench.attach(await bench.register());
+  let answered = 0;
+  const answering = (async () => {
+    for (; answered < MANY_OFFERS; answered++) {
+      const { requestId } = await device.nextOffer();
+      device.answer({ requestId, accepted: false, reason: `no ${answered}` });
+    }
+  })();
+  let left = MANY_OFFERS;
+  const caller = async () => {
+    while (left > 0) {
+      left--;
+      expect(await codeOf(bench.open())).toBe('rejected');
+    }
+  };
+  // As many at once as a hub's default lets one device have, and some to spare.
+  await Promise.all(Array.from({ length: 32 }, caller));
+  await answering;
+  expect(answered).toBe(MANY_OFFERS);
+}
