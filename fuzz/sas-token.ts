@@ -3,6 +3,7 @@ import { CulvertError } from '@culvert/protocol';
 import { Authenticator } from '../packages/hub/src/auth/authenticate.ts';
 import type { IdentityRecord } from '../packages/hub/src/registry/registry.ts';
 import { fuzzArguments } from './arguments.ts';
+import { corpus } from './corpus.ts';
 import { Prng } from './prng.ts';
 
 // Fuzzes the verification of SAS tokens: whatever comes, it is refused with an error of the table or it is truly signed.
@@ -99,6 +100,12 @@ export async function fuzzSasTokens(seed: number, runs: number): Promise<FuzzCou
     clock: { now: () => NOW * 1000, setTimer: () => ({ cancel() {} }) },
   });
   const counts: FuzzCounts = {};
+  const kept = (await corpus('sas-token', 'refused')).flatMap((file) => file.toString('utf8').trim().split('\n'));
+  for (const text of kept) {
+    const target = { path: 'devices/d1', identity: { deviceId: 'd1' } };
+    const outcome = await authenticator.authenticateSas(text, target).catch((error: CulvertError) => error.code);
+    if (outcome !== 'unauthorized') throw new Error(`kept input: ${text}`, { cause: outcome });
+  }
   for (let run = 0; run < runs; run++) {
     const clean = wellFormed(random, device);
     const text = random.chance(0.3) ? clean : mutated(random, clean);
