@@ -1,18 +1,19 @@
 import { describe, expect, it } from 'vitest';
 import type { ErrorCode } from '../errors.ts';
 import type { MqttPacket, MqttVersion } from './codec.ts';
-import { type DeviceEffect, DeviceSession } from './device-session.ts';
+import { type DeviceEffect, DeviceSession, type DeviceSessionOptions } from './device-session.ts';
 
 const NOW = Date.UTC(2026, 0, 1);
 
-function newSession(version?: MqttVersion): DeviceSession {
+function newSession(version?: MqttVersion, over: Partial<DeviceSessionOptions> = {}): DeviceSession {
   return new DeviceSession({
     hostName: 'hub.example',
-    deviceId: 'd1',
+    identity: { deviceId: 'd1' },
     password: 'token',
     keepaliveSeconds: 25,
     clientType: 'culvert/0.1 (Node)',
     ...(version === undefined ? {} : { version }),
+    ...over,
   });
 }
 
@@ -41,6 +42,16 @@ describe('DeviceSession', () => {
     const [four] = sent(newSession(4).open(NOW));
     expect(four).toMatchObject({ ...connect, protocolVersion: 4 });
     expect(four).not.toHaveProperty('properties');
+  });
+
+  it('connects as a module, and without a password where a certificate does its work', () => {
+    const identity = { deviceId: 'd1', moduleId: 'camera' };
+    const [connect] = sent(newSession(5, { identity, password: undefined }).open(NOW));
+    expect(connect).toMatchObject({
+      clientId: 'd1/camera',
+      username: 'hub.example/d1/camera/?api-version=2020-09-30&DeviceClientType=culvert%2F0.1%20(Node)',
+    });
+    expect(connect).not.toHaveProperty('password');
   });
 
   it('subscribes when let in and is attached when that is granted', () => {

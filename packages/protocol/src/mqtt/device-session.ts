@@ -1,4 +1,5 @@
 import { CulvertError } from '../errors.ts';
+import { type Identity, identityName } from '../ids.ts';
 import { LIMITS } from '../limits.ts';
 import { API_VERSION } from '../stream-request.ts';
 import {
@@ -35,9 +36,9 @@ export type DeviceEffect =
 export interface DeviceSessionOptions {
   /** The hub's name as in the connection string. */
   readonly hostName: string;
-  readonly deviceId: string;
-  /** The SAS token. */
-  readonly password: string;
+  readonly identity: Identity;
+  /** The SAS token; undefined where a certificate, shown to TLS below, proves the identity. */
+  readonly password: string | undefined;
   /** Seconds without traffic after which the device pings; 1 to 65535. The hub may lower it (MQTT 5). */
   readonly keepaliveSeconds: number;
   /** Default 5: only there do offers carry stream id and caller, and refusals their reason. */
@@ -87,17 +88,18 @@ export class DeviceSession {
     this.#state = 'connecting';
     this.#attachBy = now + LIMITS.authenticateMs;
     this.#lastHeard = now;
-    const { hostName, deviceId, password, keepaliveSeconds, clientType } = this.#options;
+    const { hostName, identity, password, keepaliveSeconds, clientType } = this.#options;
+    const name = identityName(identity);
     const type = encodeURIComponent(clientType ?? 'culvert');
     return this.#send(now, {
       cmd: 'connect',
       protocolId: 'MQTT',
       protocolVersion: this.version,
       clean: true,
-      clientId: deviceId,
+      clientId: name,
       keepalive: keepaliveSeconds,
-      username: `${hostName}/${deviceId}/?api-version=${API_VERSION}&DeviceClientType=${type}`,
-      password: Buffer.from(password),
+      username: `${hostName}/${name}/?api-version=${API_VERSION}&DeviceClientType=${type}`,
+      ...(password === undefined ? {} : { password: Buffer.from(password) }),
       ...(this.version === 5 ? { properties: { maximumPacketSize: LIMITS.mqttPacketBytes } } : {}),
     });
   }
