@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream';
 import { CulvertError, type ErrorCode, LIMITS, STREAM_SUBPROTOCOL } from '@culvert/protocol';
 import type { Grant } from '@culvert/protocol/grant';
 import { type ClientOptions, WebSocket } from 'ws';
+import type { ClientCertificate } from './client-certificate.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { abortReason, deadline, linkSignals } from './deadline.ts';
 import { networkError } from './network-error.ts';
@@ -13,6 +14,8 @@ import { type WebSocketDuplexOptions, webSocketDuplex } from './websocket-duplex
 export interface DialOptions {
   /** Authority, proxy and name; default as {@link outboundAgent}. */
   readonly outbound?: OutboundOptions;
+  /** Shown to the server when it asks for one. */
+  readonly certificate?: ClientCertificate;
   /** Gives up opening; after that it has no effect. */
   readonly signal?: AbortSignal;
   /** WebSocket subprotocols to offer; the server must choose one of them. Default none. */
@@ -27,8 +30,8 @@ export interface DialOptions {
   readonly clock?: Clock;
 }
 
-/** DialOptions of a stream: what the grant settles is not asked again. */
-export type DialStreamOptions = Omit<DialOptions, 'protocols' | 'headers'>;
+/** DialOptions of a stream: what the grant settles is not asked again, and a gateway is never shown who the device is to the hub. */
+export type DialStreamOptions = Omit<DialOptions, 'protocols' | 'headers' | 'certificate'>;
 
 const OPEN_MS = 10_000;
 
@@ -76,7 +79,9 @@ export function dialStreamWebSocket(grant: Grant, options: DialStreamOptions = {
 }
 
 function streamOptions(grant: Grant, options: DialStreamOptions): DialOptions {
-  return { ...options, protocols: [STREAM_SUBPROTOCOL], headers: { Authorization: `Bearer ${grant.token}` } };
+  // By type there is none, but a type does not keep a caller's object from having one.
+  const { certificate: _, ...allowed }: DialOptions = options;
+  return { ...allowed, protocols: [STREAM_SUBPROTOCOL], headers: { Authorization: `Bearer ${grant.token}` } };
 }
 
 /** In which form a socket is handed to the caller; taken in the turn in which it is made, so that nothing is lost. */
@@ -108,7 +113,8 @@ async function dial<T>(url: string, options: DialOptions, refused: ErrorCode, fo
   });
   const linked = linkSignals([options.signal, limit.signal]);
   try {
-    const agent = await outboundAgent(target, options.outbound);
+    const { outbound, certificate } = options;
+    const agent = await outboundAgent(target, { ...outbound, ...(certificate === undefined ? {} : { certificate }) });
     if (linked.signal.aborted) throw abortReason(linked.signal);
     const socket = new WebSocket(target, options.protocols ?? [], { ...clientOptions(options), agent });
     const taken = form.take(socket);

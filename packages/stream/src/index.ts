@@ -1,4 +1,5 @@
 export { Backoff, type BackoffOptions } from './backoff.ts';
+export type { ClientCertificate } from './client-certificate.ts';
 export { type Clock, systemClock, type Timer } from './clock.ts';
 export {
   abortReason,

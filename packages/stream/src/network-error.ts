@@ -45,6 +45,7 @@ const NETWORK_FAULTS: Readonly<Record<string, string>> = {
   EPROTO: 'TLS failed there',
   ERR_SSL_WRONG_VERSION_NUMBER: 'it does not speak TLS',
   ERR_SSL_PACKET_LENGTH_TOO_LONG: 'it does not speak TLS',
+  ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED: 'it asks for a client certificate',
   ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION: 'it and this program have no version of TLS in common',
 };
 

@@ -1,8 +1,9 @@
 import * as https from 'node:https';
 import { CulvertError } from '@culvert/protocol';
+import type { ClientCertificate } from './client-certificate.ts';
 import type { InnerTls } from './inner-tls.ts';
 import { bypassesProxy } from './no-proxy.ts';
-import { trustedContext } from './trust.ts';
+import { certifiedContext, trustedContext } from './trust.ts';
 
 /** How connections to the hub leave this machine. */
 export interface OutboundOptions {
@@ -17,25 +18,34 @@ export interface OutboundOptions {
   readonly servername?: string;
 }
 
+/** What an agent is made from. */
+export interface OutboundAgentOptions extends OutboundOptions {
+  /** Shown to the server of the URL when it asks for one, and to nobody on the way there. */
+  readonly certificate?: ClientCertificate;
+}
+
 /**
  * An agent for `https.request` and for `ws`, with keep-alive; `destroy()` it when done. The proxy libraries are loaded only when a
  * proxy applies, so that a program without one starts fast.
  * @param env the environment to read the proxy from
- * @throws CulvertError `config_invalid` for a proxy URL or CA that cannot be used; never shows the proxy's credentials
+ * @throws CulvertError `config_invalid` for a proxy URL, CA or client certificate that cannot be used; never shows the proxy's credentials
  */
 export async function outboundAgent(
   url: URL,
-  options: OutboundOptions = {},
+  options: OutboundAgentOptions = {},
   env: NodeJS.ProcessEnv = process.env,
 ): Promise<https.Agent> {
+  const { ca, certificate, servername } = options;
+  const trust = ca === undefined ? undefined : trustedContext(ca);
+  const secureContext = certificate === undefined ? trust : certifiedContext(certificate, ca);
   const inner: InnerTls = {
-    ...(options.ca === undefined ? {} : { secureContext: trustedContext(options.ca) }),
-    ...(options.servername === undefined ? {} : { servername: options.servername }),
+    ...(secureContext === undefined ? {} : { secureContext }),
+    ...(servername === undefined ? {} : { servername }),
   };
   const proxy = proxyFor(url, options.proxy, env);
   if (proxy === undefined) return new https.Agent({ keepAlive: true, ...inner });
   const { proxyAgent } = await import('./proxy-agent.ts');
-  return proxyAgent(proxy, inner);
+  return proxyAgent(proxy, { ...inner, ...(trust === undefined ? {} : { proxyContext: trust }) });
 }
 
 /**

@@ -61,8 +61,8 @@ class HttpTunnelAgent extends https.Agent {
 
   /** Without a name of its own Node would ask the proxy for the certificate of the Host header: the hub's. */
   #tlsToProxy(host: string): https.RequestOptions {
-    const { secureContext } = this.#inner;
-    return { servername: serverName(host), ...(secureContext === undefined ? {} : { secureContext }) };
+    const { proxyContext } = this.#inner;
+    return { servername: serverName(host), ...(proxyContext === undefined ? {} : { secureContext: proxyContext }) };
   }
 
   #connect(target: string, name: string, signal: AbortSignal): Promise<Socket> {
@@ -121,7 +121,7 @@ class SocksTunnelAgent extends SocksProxyAgent {
   }
 }
 
-function secured(socket: Socket, host: string, inner: InnerTls): tls.TLSSocket {
+function secured(socket: Socket, host: string, { proxyContext: _, ...inner }: InnerTls): tls.TLSSocket {
   return tls.connect({ socket, host, ALPNProtocols: ['http/1.1'], servername: serverName(host), ...inner });
 }
 

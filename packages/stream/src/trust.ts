@@ -2,6 +2,7 @@ import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import * as tls from 'node:tls';
 import { CulvertError } from '@culvert/protocol';
+import { assertUsable, type ClientCertificate } from './client-certificate.ts';
 
 /** Contexts kept: making one parses every root certificate, 15 to 30 ms, too much for each connection. A process uses one or two. */
 const MAX_CONTEXTS = 4;
@@ -21,6 +22,24 @@ export function trustedContext(ca: string): tls.SecureContext {
   if (contexts.size >= MAX_CONTEXTS && oldest !== undefined) contexts.delete(oldest);
   contexts.set(ca, context);
   return context;
+}
+
+/**
+ * As {@link trustedContext}, for a client that shows a certificate of its own. Not kept: that is a control channel, which is opened seldom,
+ * and a private key should not outlive its use.
+ * @param ca one or more PEM certificates beside the default authorities; undefined: these alone
+ * @throws CulvertError `config_invalid` when the certificate, its key or `ca` cannot be used
+ */
+export function certifiedContext(certificate: ClientCertificate, ca: string | undefined): tls.SecureContext {
+  assertUsable(certificate);
+  const authorities = ca === undefined ? {} : { ca: [...defaultAuthorities(), ...certificatesIn(ca)] };
+  try {
+    return tls.createSecureContext({ ...certificate, ...authorities });
+  } catch (error) {
+    // Such as a key of too few bits.
+    const why = error instanceof Error ? error.message : String(error);
+    throw new CulvertError('config_invalid', `TLS does not take the client certificate: ${why}.`, { cause: error });
+  }
 }
 
 /** OpenSSL passes over what it cannot read, and the connection would fail later with a riddle: so each is read here. */

@@ -5,6 +5,13 @@ export {
   type DeviceUnderTest,
   type DialectUnderTest,
 } from './control-channel-conformance.ts';
+export {
+  type DeviceCertificate,
+  deviceCertificate,
+  type TestAuthority,
+  testAuthority,
+  type Validity,
+} from './device-certificate.ts';
 export { devicePrincipal } from './device-principal.ts';
 export { duplexPair } from './duplex-pair.ts';
 export { echoOffer } from './echo-offer.ts';
@@ -21,7 +28,7 @@ export {
   upgradeRequest,
 } from './raw-web-socket.ts';
 export { type RegistryUnderTest, registryConformance, sampleDevice } from './registry-conformance.ts';
-export { ScriptedChannel, ScriptedHub, type ScriptedHubOptions } from './scripted-hub.ts';
+export { ScriptedChannel, ScriptedHub, type ScriptedHubOptions, shownCertificate } from './scripted-hub.ts';
 export { type TestCertificate, type TestCertificateOptions, testCertificate } from './test-certificate.ts';
 export { startGateway, type TestGateway, type TestGatewayOptions } from './test-gateway.ts';
 export { startHub, type TestHub, type TestHubOptions } from './test-hub.ts';

@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { TLSSocket } from 'node:tls';
 import { CONTROL_PATH, LIMITS } from '@culvert/protocol';
 import { isGatewayPath } from '@culvert/protocol/grant';
 import { encodePacket, type MqttPacket, PacketReader } from '@culvert/protocol/mqtt';
@@ -32,12 +33,15 @@ class Mailbox<T> {
 /** One device's control channel, played by the test packet by packet. */
 export class ScriptedChannel {
   readonly socket: WebSocket;
+  /** SHA-256 of the certificate the device showed, upper-case hexadecimal; undefined when it showed none. */
+  readonly certificate: string | undefined;
   readonly #packets = new Mailbox<MqttPacket>();
   /** Resolves with the WebSocket's close code. */
   readonly closed: Promise<number>;
 
-  constructor(socket: WebSocket) {
+  constructor(socket: WebSocket, certificate: string | undefined) {
     this.socket = socket;
+    this.certificate = certificate;
     const reader = new PacketReader(LIMITS.mqttPacketBytes);
     socket.on('message', (data: Buffer) => {
       for (const packet of reader.push(data)) this.#packets.put(packet);
@@ -93,6 +97,8 @@ export class ScriptedChannel {
 
 /** How a {@link ScriptedHub} answers what is not a control channel. */
 export interface ScriptedHubOptions {
+  /** Whether clients are asked for a certificate; any will do, and so will none. */
+  readonly requestCertificate?: boolean;
   /** REST; default: 404 with an empty body. */
   readonly onRequest?: (request: IncomingMessage, response: ServerResponse) => void;
   /** A side of a stream has come; default: what it sends is sent back. */
@@ -121,7 +127,9 @@ export class ScriptedHub {
   /** Listens on a free port of 127.0.0.1. */
   static async start(options: ScriptedHubOptions = {}): Promise<ScriptedHub> {
     const { ca, cert, key } = await testCertificate();
-    const server = createServer({ cert, key }, (request, response) => {
+    const { requestCertificate = false } = options;
+    const tls = { cert, key, requestCert: requestCertificate, rejectUnauthorized: false };
+    const server = createServer(tls, (request, response) => {
       if (options.onRequest !== undefined) options.onRequest(request, response);
       else response.writeHead(404).end();
     });
@@ -143,7 +151,7 @@ export class ScriptedHub {
       }
       upgrades.handleUpgrade(request, socket, head, (webSocket) => {
         webSocket.on('error', () => webSocket.terminate());
-        if (path === CONTROL_PATH) hub.#channels.put(new ScriptedChannel(webSocket));
+        if (path === CONTROL_PATH) hub.#channels.put(new ScriptedChannel(webSocket, shownCertificate(socket)));
         else if (options.onStream !== undefined) options.onStream(webSocket, request);
         else webSocket.on('message', (data) => webSocket.send(data));
       });
@@ -194,6 +202,12 @@ export class ScriptedHub {
     this.cut();
     await closed;
   }
+}
+
+/** SHA-256 of the certificate that a client showed, upper-case hexadecimal. */
+export function shownCertificate(socket: Duplex): string | undefined {
+  if (!(socket instanceof TLSSocket)) return undefined;
+  return socket.getPeerX509Certificate()?.fingerprint256.replaceAll(':', '');
 }
 
 /** Base64 of 32 bytes; nothing checks it here. */

@@ -14,6 +14,8 @@ export interface TlsWebSocketServer {
 
 export interface TlsWebSocketServerOptions {
   readonly certificate: TestCertificate;
+  /** Whether clients are asked for a certificate; any will do, and so will none. */
+  readonly requestCertificate?: boolean;
   /** Called in the turn in which a WebSocket arrives. */
   readonly onSocket: (socket: WebSocket, request: IncomingMessage) => void;
   /** Answers an upgrade in its own way when it returns true. */
@@ -23,7 +25,12 @@ export interface TlsWebSocketServerOptions {
 /** Starts it on a port of its own. A subprotocol that is offered is accepted. */
 export async function tlsWebSocketServer(options: TlsWebSocketServerOptions): Promise<TlsWebSocketServer> {
   const { cert, key } = options.certificate;
-  const server = createServer({ cert, key });
+  const server = createServer({
+    cert,
+    key,
+    requestCert: options.requestCertificate ?? false,
+    rejectUnauthorized: false,
+  });
   const webSockets = new WebSocketServer({ noServer: true, perMessageDeflate: false });
   const sockets = new Set<Duplex>();
   server.on('connection', (socket) => {
