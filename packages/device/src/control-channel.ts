@@ -20,7 +20,7 @@ export interface ChannelContext extends OfferHandling {
   readonly keepaliveSeconds: number;
 }
 
-/** The device's control channel: a connection on which it is attached, and the offers that came by it. */
+/** The control channel of a device or module: a connection on which it is attached, and the offers that came by it. */
 export class ControlChannel implements ControlConnectionListener {
   /** The offers not answered yet. */
   readonly offers: PendingOffers;
@@ -47,7 +47,7 @@ export class ControlChannel implements ControlConnectionListener {
     });
     const session = new DeviceSession({
       hostName: formatAuthority(identity.host, identity.port),
-      deviceId: identity.deviceId,
+      identity,
       password: proof.token,
       keepaliveSeconds,
     });
@@ -63,6 +63,7 @@ export class ControlChannel implements ControlConnectionListener {
     const proof = await context.credential.next();
     const duplex = await dialDuplex(`wss://${formatHostPort(identity.host, identity.port)}${CONTROL_PATH}`, {
       outbound,
+      ...(proof.certificate === undefined ? {} : { certificate: proof.certificate }),
       clock,
       signal,
       protocols: ['mqtt'],

@@ -4,7 +4,7 @@ import {
   type ErrorCode,
   parseDeviceConnectionString,
 } from '@culvert/protocol';
-import { Backoff, type Clock, type OutboundOptions, systemClock } from '@culvert/stream';
+import { Backoff, type ClientCertificate, type Clock, type OutboundOptions, systemClock } from '@culvert/stream';
 import { Attached, type AttachedListener } from './attached.ts';
 import { Attempt, type AttemptListener, type StartAttempt } from './attempt.ts';
 import { Closed, Connecting, type ConnectionState, type StateCallback, Waiting } from './connection-states.ts';
@@ -28,6 +28,8 @@ export interface DeviceClientOptions {
   readonly onStream: (offer: StreamOffer) => void | Promise<void>;
   /** The state changed; `error` is why, where something went wrong. */
   readonly onStateChange?: (state: DeviceClientState, error?: CulvertError) => void;
+  /** The device's own certificate, for a connection string with `x509=true`. Only the hub is shown it: no gateway, no proxy. */
+  readonly certificate?: ClientCertificate;
   /** Proxy and extra certificate authorities, for every connection made. */
   readonly outbound?: OutboundOptions;
   /** Default: the system's. */
@@ -57,7 +59,7 @@ const PERMANENT: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'protocol_unsupported',
 ]);
 
-/** Keeps a device reachable: holds its control channel to the hub open, for as long as it takes, and hands on the streams offered. */
+/** Keeps a device, or a module of one, reachable: holds its control channel to the hub open, for as long as it takes, and hands on the streams offered. */
 export class DeviceClient {
   readonly #onStateChange: StateCallback | undefined;
   readonly #context: ChannelContext;
@@ -69,10 +71,10 @@ export class DeviceClient {
   #opening: Opening | undefined;
 
   private constructor(identity: DeviceConnectionString, options: DeviceClientOptions) {
-    const { clock = systemClock, random = Math.random, outbound = {}, onStream } = options;
+    const { clock = systemClock, random = Math.random, outbound = {}, certificate, onStream } = options;
     const keepaliveSeconds = whole('keepaliveSeconds', options.keepaliveSeconds ?? 25, 1_800);
     const lifetimeSeconds = whole('tokenLifetimeSeconds', options.tokenLifetimeSeconds ?? 3_600, 31_536_000);
-    const credential = new Credential(identity, { lifetimeSeconds, clock, random });
+    const credential = new Credential(identity, { certificate, lifetimeSeconds, clock, random });
     this.#context = { identity, credential, keepaliveSeconds, clock, outbound, onStream };
     this.#onStateChange = options.onStateChange;
     this.#random = random;
@@ -81,9 +83,9 @@ export class DeviceClient {
 
   /**
    * Connects to nothing yet.
-   * @param text `HostName=…;DeviceId=…;SharedAccessKey=…` or `…;SharedAccessSignature=…`; the key may be a policy's
-   *   (`…;SharedAccessKeyName=…;SharedAccessKey=…`)
-   * @throws CulvertError `argument_invalid`, never quoting the key
+   * @param text `HostName=…;DeviceId=…[;ModuleId=…]` and `;SharedAccessKey=…`, `;SharedAccessSignature=…` or `;x509=true`; the key may be
+   *   a policy's (`…;SharedAccessKeyName=…;SharedAccessKey=…`)
+   * @throws CulvertError `argument_invalid`, never quoting the key; also for `x509=true` without `certificate`, or that without this
    */
   static fromConnectionString(text: string, options: DeviceClientOptions): DeviceClient {
     return new DeviceClient(parseDeviceConnectionString(text), options);
@@ -98,7 +100,7 @@ export class DeviceClient {
    * Resolves when first attached. Transient failures are retried for ever, with back-off; so is everything after the first
    * success, since whatever went wrong may be mended.
    * @throws CulvertError what the hub refused the first connection with for good (`unauthorized`, `device_disabled`, …),
-   *   `untrusted`, or `config_invalid` for a proxy or CA that cannot be used, after which the client is closed; `aborted` when
+   *   `untrusted`, or `config_invalid` for a proxy, CA or certificate that cannot be used, after which the client is closed; `aborted` when
    *   closed meanwhile
    */
   open(): Promise<void> {

@@ -1,7 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
+import { text as readAll } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
-import type { CulvertError } from '@culvert/protocol';
+import { type CulvertError, formatDeviceConnectionString } from '@culvert/protocol';
 import { startHub, type TestHub } from '@culvert/testkit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DeviceClient, type DeviceClientOptions } from './device-client.ts';
@@ -119,5 +120,37 @@ describe('against a real hub', () => {
     await expect.poll(() => older.state, SOON).toBe('waiting');
     expect(errors).toMatchObject([{ code: 'taken_over' }]);
     await roundTrip();
+  });
+});
+
+describe('a module, against a real hub', () => {
+  it('attaches beside its device and carries streams of its own', async () => {
+    const { authentication } = await hub.owner.modules.create('d1', 'camera');
+    const key = authentication.symmetricKey.primaryKey;
+    const text = formatDeviceConnectionString({
+      host: '127.0.0.1',
+      port: hub.port,
+      deviceId: 'd1',
+      moduleId: 'camera',
+      key,
+    });
+    const offers: StreamOffer[] = [];
+    const onStream = (offer: StreamOffer) => {
+      offers.push(offer);
+      return echo(offer);
+    };
+    await client({ onStream: (offer) => offer.reject('the device itself') }).open();
+    await client({ onStream }, text).open();
+    const stream = await hub.owner.openStream('d1', { moduleId: 'camera', name: 'echo' });
+    stream.end('hello');
+    expect(await readAll(stream)).toBe('hello');
+    expect(offers).toHaveLength(1);
+    await expect(hub.owner.openStream('d1', { name: 'echo' })).rejects.toMatchObject({ code: 'rejected' });
+  });
+
+  it('is let in by no key but its own', async () => {
+    await hub.owner.modules.create('d1', 'camera');
+    const text = connectionString.replace(';SharedAccessKey', ';ModuleId=camera;SharedAccessKey');
+    await expect(client({}, text).open()).rejects.toMatchObject({ code: 'unauthorized' });
   });
 });
