@@ -1,4 +1,12 @@
-import { isStreamId, newStreamId, parseDeviceId, parseStreamName, peerAddress, printable } from '@culvert/protocol';
+import {
+  isStreamId,
+  newStreamId,
+  parseAuthorityName,
+  parseDeviceId,
+  parseStreamName,
+  peerAddress,
+  printable,
+} from '@culvert/protocol';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
@@ -35,6 +43,15 @@ describe('device ids', () => {
         expect(decodeURIComponent(url.pathname)).toBe(`/devices/${text}`);
       }),
     );
+  });
+});
+
+describe('names of certificate authorities', () => {
+  it('are one segment of a path', () => {
+    for (const name of ['a', 'Plant-7_2026.pem', '...', 'x'.repeat(64)]) expect(parseAuthorityName(name)).toBe(name);
+    for (const name of ['', '.', '..', 'a b', 'a/b', 'ä', 'x'.repeat(65)]) {
+      expect(() => parseAuthorityName(name)).toThrow(expect.objectContaining({ code: 'argument_invalid' }));
+    }
   });
 });
 

@@ -23,6 +23,9 @@ const STREAM_NAME = /^[A-Za-z0-9\-_.~:@!$'()*,;]{1,128}$/;
 const SPLITS_CONNECTION_STRING =
   /;(HostName|DeviceId|ModuleId|SharedAccessKeyName|SharedAccessKey|SharedAccessSignature|GatewayHostName|CredentialType|x509)=/i;
 
+/** Part of a path of the REST API, and of nothing else. */
+const AUTHORITY_NAME = /^[A-Za-z0-9._-]{1,64}$/;
+
 const STREAM_ID = /^[0-9a-f]{32}$/;
 
 /**
@@ -66,6 +69,20 @@ export function identityName({ deviceId, moduleId }: Identity): string {
 /** Where an identity stands below a hub's name, decoded: `devices/{d}` or `devices/{d}/modules/{m}`; SAS audiences and AMQP addresses carry it. */
 export function identityPath({ deviceId, moduleId }: Identity): string {
   return moduleId === undefined ? `devices/${deviceId}` : `devices/${deviceId}/modules/${moduleId}`;
+}
+
+/**
+ * Checks the name of a certificate authority and returns it. `.` and `..` are refused: they vanish from URL paths.
+ * @throws CulvertError `argument_invalid`
+ */
+export function parseAuthorityName(text: string): string {
+  if (!AUTHORITY_NAME.test(text) || text === '.' || text === '..') {
+    throw new CulvertError(
+      'argument_invalid',
+      `'${printable(text)}' is not a name for a certificate authority: 1 to 64 letters, digits or - . _`,
+    );
+  }
+  return text;
 }
 
 /**

@@ -6,14 +6,9 @@ import {
   type DeviceIdentityInput,
   parseDeviceId,
 } from '@culvert/protocol';
+import { type EtagOptions, ifMatch } from './if-match.ts';
 import { jsonObject, jsonObjects } from './json-answer.ts';
 import type { RestClient } from './rest-client.ts';
-
-/** Which version of a device a change is meant for. */
-export interface EtagOptions {
-  /** The device's `etag` as last read, without quotes: fail if it has changed since. Default: whatever is there. */
-  readonly etag?: string;
-}
 
 /** Where in the list of all devices to read. */
 export interface ListPageOptions {
@@ -40,7 +35,7 @@ export class DeviceRegistry {
   }
 
   /**
-   * Registers a device; keys not given are made.
+   * Registers a device, with two keys unless another type of authentication is given; keys not given are made.
    * @throws CulvertError `device_exists`
    */
   async create(deviceId: string, input: DeviceIdentityInput = {}): Promise<DeviceIdentity> {
@@ -68,7 +63,7 @@ export class DeviceRegistry {
   }
 
   /**
-   * Removes a device; its control channel and its streams end within a second.
+   * Removes a device and its modules; their control channels and streams end within a second.
    * @throws CulvertError `device_not_found`, `precondition_failed`
    */
   async delete(deviceId: string, options: EtagOptions = {}): Promise<void> {
@@ -107,8 +102,4 @@ function path(deviceId: string): string {
 
 function identity(body: string): DeviceIdentity {
   return jsonObject<DeviceIdentity>(body, 'deviceId', 'etag', 'status');
-}
-
-function ifMatch({ etag }: EtagOptions): string {
-  return etag === undefined || etag === '*' ? '*' : `"${etag}"`;
 }

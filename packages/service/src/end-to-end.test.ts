@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { CONTROL_PATH, formatAnswerTopic, formatAuthority, parseOfferTopic, signSasToken } from '@culvert/protocol';
 import { dialDuplex, dialStream } from '@culvert/stream';
-import { MqttDevice, startHub, type TestHub } from '@culvert/testkit';
+import { MqttDevice, startHub, type TestHub, testAuthority } from '@culvert/testkit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ServiceClient } from './service-client.ts';
 
@@ -126,6 +126,57 @@ describe('administration', () => {
     const all: string[] = [];
     for await (const { deviceId } of service.devices.list()) all.push(deviceId);
     expect(all).toEqual(ids);
+  });
+
+  it('creates devices of every type of authentication, and changes it', async () => {
+    const { devices } = service;
+    const thumbprint = 'ab'.repeat(32);
+    const pinned = await devices.create('pinned', {
+      authentication: { x509Thumbprint: { primaryThumbprint: thumbprint } },
+    });
+    expect(pinned.authentication).toEqual({
+      type: 'selfSigned',
+      symmetricKey: { primaryKey: null, secondaryKey: null },
+      x509Thumbprint: { primaryThumbprint: thumbprint.toUpperCase(), secondaryThumbprint: null },
+    });
+    const issued = await devices.create('issued', { authentication: { type: 'certificateAuthority' } });
+    expect(issued.authentication.type).toBe('certificateAuthority');
+    const keyed = await devices.update({ deviceId: 'issued', authentication: { type: 'sas' } });
+    expect(keyed.authentication.symmetricKey.primaryKey).toHaveLength(44);
+    const shut = await devices.update({ deviceId: 'issued', authentication: { type: 'none' } });
+    expect(shut.authentication.symmetricKey.primaryKey).toBeNull();
+  });
+
+  it('creates, changes, lists and deletes modules', async () => {
+    const { devices, modules } = service;
+    await expect(modules.create('d', 'm')).rejects.toMatchObject({ code: 'device_not_found' });
+    await devices.create('d');
+    await expect(modules.get('d', 'm')).rejects.toMatchObject({ code: 'module_not_found' });
+    const made = await modules.create('d', 'm', { managedBy: 'me' });
+    expect(made).toMatchObject({ deviceId: 'd', moduleId: 'm', managedBy: 'me', connectionState: 'Disconnected' });
+    await expect(modules.create('d', 'm')).rejects.toMatchObject({ code: 'module_exists' });
+    const changed = await modules.update({ deviceId: 'd', moduleId: 'm', managedBy: null }, { etag: made.etag });
+    expect(changed).toMatchObject({ managedBy: null, authentication: made.authentication });
+    const stale = modules.update({ deviceId: 'd', moduleId: 'm' }, { etag: made.etag });
+    await expect(stale).rejects.toMatchObject({ code: 'precondition_failed' });
+    await modules.create('d', 'a', { authentication: { type: 'none' } });
+    expect((await modules.list('d')).map(({ moduleId }) => moduleId)).toEqual(['a', 'm']);
+    await modules.delete('d', 'a');
+    await expect(modules.delete('d', 'a')).rejects.toMatchObject({ code: 'module_not_found' });
+    await devices.delete('d');
+    await expect(modules.list('d')).rejects.toMatchObject({ code: 'device_not_found' });
+  });
+
+  it('adds, shows, lists and removes certificate authorities', async () => {
+    const { authorities } = service;
+    const { certificate } = await testAuthority('Plant 7');
+    const added = await authorities.add('plant-7', certificate);
+    expect(added).toMatchObject({ name: 'plant-7', subject: 'CN=Plant 7' });
+    expect(await authorities.get('plant-7')).toEqual(added);
+    expect(await authorities.list()).toEqual([added]);
+    await expect(authorities.add('x', 'x')).rejects.toMatchObject({ code: 'argument_invalid' });
+    await authorities.remove('plant-7');
+    await expect(authorities.get('plant-7')).rejects.toMatchObject({ code: 'authority_not_found' });
   });
 
   it('shows and rotates policies, for the owner alone', async () => {

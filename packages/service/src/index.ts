@@ -1,13 +1,23 @@
 export {
+  type AuthenticationInput,
+  type AuthenticationType,
+  type AuthenticationView,
+  type AuthorityView,
   CulvertError,
   type DeviceIdentity,
   type DeviceIdentityInput,
+  type DeviceStatus,
   type EndpointInformation,
   type ErrorCode,
+  type ModuleIdentity,
+  type ModuleIdentityInput,
   type PolicyView,
 } from '@culvert/protocol';
 export type { OutboundOptions } from '@culvert/stream';
-export type { DevicePage, DeviceRegistry, EtagOptions, ListPageOptions } from './device-registry.ts';
+export type { Authorities } from './authorities.ts';
+export type { DevicePage, DeviceRegistry, ListPageOptions } from './device-registry.ts';
+export type { EtagOptions } from './if-match.ts';
+export type { ModuleRegistry } from './module-registry.ts';
 export type { Policies } from './policies.ts';
 export { ServiceClient, type ServiceClientOptions } from './service-client.ts';
 export type { OpenStreamOptions } from './stream-request.ts';

@@ -104,6 +104,74 @@ describe('the registry', () => {
   });
 });
 
+describe('modules', () => {
+  const MODULE = { deviceId: 'd1', moduleId: 'm1', etag: 'e1' };
+
+  it('are created without, and updated and deleted with, a condition', async () => {
+    const { modules } = service;
+    answer = (_request, response) => response.end(JSON.stringify(MODULE));
+    expect(await modules.create('d1', 'm1', { managedBy: 'me', authentication: { type: 'none' } })).toEqual(MODULE);
+    await modules.update({ deviceId: 'd1', moduleId: 'm1', managedBy: null });
+    await modules.update({ deviceId: 'd1', moduleId: 'm1' }, { etag: 'e1' });
+    await modules.get("$(d');1", '#m');
+    answer = (_request, response) => response.writeHead(204).end();
+    await modules.delete('d1', 'm1', { etag: 'e2' });
+    await modules.delete('d1', 'm1');
+    expect(seen.map(({ method, headers }) => [method, headers['if-match']])).toEqual([
+      ['PUT', undefined],
+      ['PUT', '*'],
+      ['PUT', '"e1"'],
+      ['GET', undefined],
+      ['DELETE', '"e2"'],
+      ['DELETE', '*'],
+    ]);
+    expect(JSON.parse(seen[0]?.body ?? '')).toEqual({
+      deviceId: 'd1',
+      moduleId: 'm1',
+      managedBy: 'me',
+      authentication: { type: 'none' },
+    });
+    expect(seen[3]?.url).toMatch(/^\/devices\/%24\(d'\)%3B1\/modules\/%23m\?/);
+  });
+
+  it('are listed, and nothing else is taken for one', async () => {
+    answer = (_request, response) => response.end(JSON.stringify([MODULE]));
+    expect(await service.modules.list('d1')).toEqual([MODULE]);
+    expect(seen[0]?.url).toMatch(/^\/devices\/d1\/modules\?/);
+    answer = (_request, response) => response.end(JSON.stringify(DEVICE));
+    await expect(service.modules.get('d1', 'm1')).rejects.toMatchObject({ code: 'protocol_error' });
+    await expect(service.modules.get('d1', 'a/b')).rejects.toMatchObject({ code: 'argument_invalid' });
+  });
+});
+
+describe('certificate authorities', () => {
+  const AUTHORITY = { name: 'plant-7', thumbprint: 'AB', certificate: 'PEM' };
+
+  it('are added, shown, listed and removed', async () => {
+    const { authorities } = service;
+    answer = ({ method, url }, response) => {
+      if (method === 'DELETE') response.writeHead(204).end();
+      else response.end(JSON.stringify(url?.endsWith('s') ? { authorities: [AUTHORITY] } : AUTHORITY));
+    };
+    expect(await authorities.add('plant-7', 'PEM')).toEqual(AUTHORITY);
+    expect(await authorities.get('plant-7')).toEqual(AUTHORITY);
+    expect(await authorities.list()).toEqual([AUTHORITY]);
+    await authorities.remove('plant-7');
+    expect(seen.map(({ method, url }) => `${method} ${url}`)).toEqual([
+      'PUT /certificate-authorities/plant-7',
+      'GET /certificate-authorities/plant-7',
+      'GET /certificate-authorities',
+      'DELETE /certificate-authorities/plant-7',
+    ]);
+    expect(JSON.parse(seen[0]?.body ?? '')).toEqual({ certificate: 'PEM' });
+  });
+
+  it.each(['', '..', 'a/b', 'x'.repeat(65)])('are not called %j', async (name) => {
+    await expect(service.authorities.remove(name)).rejects.toMatchObject({ code: 'argument_invalid' });
+    expect(seen).toEqual([]);
+  });
+});
+
 describe('policies and endpoints', () => {
   const POLICY = { name: 'service', permissions: [], primaryKey: 'a', secondaryKey: 'b', connectionString: 'c' };
 

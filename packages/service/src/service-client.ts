@@ -7,8 +7,10 @@ import {
 } from '@culvert/protocol';
 import { type Clock, dialStream, dialStreamWebSocket, type OutboundOptions, systemClock } from '@culvert/stream';
 import type { WebSocket } from 'ws';
+import { Authorities } from './authorities.ts';
 import { DeviceRegistry } from './device-registry.ts';
 import { jsonObject } from './json-answer.ts';
+import { ModuleRegistry } from './module-registry.ts';
 import { Policies } from './policies.ts';
 import { RestClient } from './rest-client.ts';
 import { type OpenStreamOptions, requestStream } from './stream-request.ts';
@@ -25,6 +27,10 @@ export interface ServiceClientOptions {
 export class ServiceClient {
   /** The devices registered with the hub. */
   readonly devices: DeviceRegistry;
+  /** The modules of those devices. */
+  readonly modules: ModuleRegistry;
+  /** The certificate authorities whose devices are let in. */
+  readonly authorities: Authorities;
   /** The hub's shared access policies. */
   readonly policies: Policies;
   readonly #rest: RestClient;
@@ -36,6 +42,8 @@ export class ServiceClient {
     this.#clock = options.clock ?? systemClock;
     this.#rest = new RestClient(address, this.#outbound, this.#clock);
     this.devices = new DeviceRegistry(this.#rest);
+    this.modules = new ModuleRegistry(this.#rest);
+    this.authorities = new Authorities(this.#rest);
     this.policies = new Policies(this.#rest);
   }
 
