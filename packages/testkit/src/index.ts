@@ -28,6 +28,7 @@ export {
   upgradeRequest,
 } from './raw-web-socket.ts';
 export { type RegistryUnderTest, registryConformance, sampleDevice } from './registry-conformance.ts';
+export { azureError, type RestCall, RestCaller, type RestReply } from './rest-caller.ts';
 export { ScriptedChannel, ScriptedHub, type ScriptedHubOptions, shownCertificate } from './scripted-hub.ts';
 export { type TestCertificate, type TestCertificateOptions, testCertificate } from './test-certificate.ts';
 export { startGateway, type TestGateway, type TestGatewayOptions } from './test-gateway.ts';

@@ -1,66 +1,19 @@
-import { request as httpsRequest } from 'node:https';
 import { DeviceClient } from '@culvert/device';
-import { parseServiceConnectionString, signSasToken } from '@culvert/protocol';
-import { startHub, type TestHub } from '@culvert/testkit';
+import { azureError, type RestCall, RestCaller, type RestReply, startHub, type TestHub } from '@culvert/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 let test: TestHub;
+let rest: RestCaller;
 
 beforeAll(async () => {
   test = await startHub();
+  rest = new RestCaller(test);
 });
 afterAll(() => test.stop());
 
-interface Answer {
-  readonly status: number;
-  readonly headers: NodeJS.Dict<string | string[]>;
-  readonly body: string;
-}
-
-/** A token as a policy makes it; `audience` is put into it as it stands. */
-async function token(policy: string, over: { audience?: string; expiry?: number } = {}): Promise<string> {
-  const { key } = parseServiceConnectionString(await test.policy(policy));
-  const expiry = over.expiry ?? Math.floor(Date.now() / 1000) + 600;
-  return signSasToken({ audience: over.audience ?? `127.0.0.1:${test.port}`, key, policy, expiry });
-}
-
-async function call(
-  method: string,
-  path: string,
-  options: {
-    headers?: Record<string, string>;
-    body?: string;
-    policy?: string;
-    authorization?: string;
-    signal?: AbortSignal;
-  } = {},
-): Promise<Answer> {
-  const authorization = options.authorization ?? (await token(options.policy ?? 'iothubowner'));
-  return new Promise((resolve, reject) => {
-    const request = httpsRequest(
-      {
-        host: '127.0.0.1',
-        port: test.port,
-        ca: test.ca,
-        method,
-        path,
-        headers: { authorization, ...options.headers },
-        ...(options.signal ? { signal: options.signal } : {}),
-      },
-      (response) => {
-        let body = '';
-        response.setEncoding('utf8').on('data', (text: string) => {
-          body += text;
-        });
-        response.on('end', () => resolve({ status: response.statusCode ?? 0, headers: response.headers, body }));
-      },
-    );
-    request.on('error', reject);
-    request.end(options.body);
-  });
-}
-
-const azureCode = (answer: Answer) => JSON.parse(JSON.parse(answer.body).Message).errorCode as number;
+const call = (method: string, path: string, options?: RestCall) => rest.call(method, path, options);
+const token = (...args: Parameters<RestCaller['token']>) => rest.token(...args);
+const azureCode = (answer: RestReply) => azureError(answer)[1];
 
 describe('GET /', () => {
   it('says where the streaming endpoint is, to anybody', async () => {
@@ -187,9 +140,7 @@ describe('credentials', () => {
 
   it('of a device open nothing here', async () => {
     const { authentication } = await test.owner.devices.create('self');
-    const audience = `127.0.0.1:${test.port}/devices/self`;
-    const expiry = Math.floor(Date.now() / 1000) + 600;
-    const authorization = await signSasToken({ audience, key: authentication.symmetricKey.primaryKey ?? '', expiry });
+    const authorization = await rest.ownToken({ deviceId: 'self' }, authentication.symmetricKey.primaryKey ?? '');
     expect((await call('GET', '/devices/self', { authorization })).status).toBe(401);
     await test.owner.devices.delete('self');
   });
