@@ -1,23 +1,54 @@
-import { CulvertError, peerAddress } from '@culvert/protocol';
+import { CulvertError, type Identity, peerAddress } from '@culvert/protocol';
 import type { FastifyRequest } from 'fastify';
-import type { ApiDeps, Authenticate } from './api-deps.ts';
+import { type Action, authorize } from '../auth/authorize.ts';
+import type { Principal } from '../auth/principal.ts';
+import type { ApiDeps } from './api-deps.ts';
 
-/**
- * Authenticates a request by its `Authorization` header. The token's audience is held against the decoded path; a token without a policy
- * is held against the keys of the device or module that is named.
- */
-export function requestAuthenticator(deps: Pick<ApiDeps, 'authenticator' | 'onProven' | 'onEvent'>): Authenticate {
-  return async (request, identity) => {
+/** Lets requests in, or not, by their `Authorization` header, before their body is read: the hub holds nothing of a stranger's. */
+export class Admission {
+  readonly #deps: Pick<ApiDeps, 'authenticator' | 'onProven' | 'onEvent'>;
+  readonly #principals = new WeakMap<FastifyRequest, Principal>();
+
+  constructor(deps: Pick<ApiDeps, 'authenticator' | 'onProven' | 'onEvent'>) {
+    this.#deps = deps;
+  }
+
+  /**
+   * Options of a route that is there for those who may do this. Where the path names a device, that device's own key will do beside the
+   * policies', as far as the action is its own affair.
+   */
+  to(action: Action): { onRequest(request: FastifyRequest): Promise<void> } {
+    return {
+      onRequest: async (request) => {
+        const { deviceId } = request.params as { readonly deviceId?: string };
+        const subject = deviceId === undefined ? undefined : { deviceId };
+        const principal = await this.#authenticate(request, subject);
+        authorize(principal, action, subject);
+        this.#principals.set(request, principal);
+      },
+    };
+  }
+
+  /** Who makes a request that was let in. */
+  principal(request: FastifyRequest): Principal {
+    const principal = this.#principals.get(request);
+    if (principal === undefined) throw new CulvertError('internal', 'A route is open to everybody.');
+    return principal;
+  }
+
+  /** The token's audience is held against the decoded path; a token without a policy against the keys of `identity`. */
+  async #authenticate(request: FastifyRequest, identity: Identity | undefined): Promise<Principal> {
+    const { authenticator, onProven, onEvent } = this.#deps;
     try {
       const token = request.headers.authorization;
       if (token === undefined) throw new CulvertError('unauthorized', 'The request has no Authorization header.');
       const target = { path: pathBelowHost(request), ...(identity === undefined ? {} : { identity }) };
-      const principal = await deps.authenticator.authenticateSas(token, target);
-      deps.onProven(request);
+      const principal = await authenticator.authenticateSas(token, target);
+      onProven(request);
       return principal;
     } catch (reason) {
       const error = CulvertError.from(reason);
-      deps.onEvent({
+      onEvent({
         type: 'connection-refused',
         door: 'rest',
         remoteAddress: peerAddress(request.raw.socket),
@@ -26,7 +57,7 @@ export function requestAuthenticator(deps: Pick<ApiDeps, 'authenticator' | 'onPr
       });
       throw error;
     }
-  };
+  }
 }
 
 function pathBelowHost(request: FastifyRequest): string {

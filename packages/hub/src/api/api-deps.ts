@@ -1,10 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { EndpointInformation, Identity } from '@culvert/protocol';
+import type { EndpointInformation } from '@culvert/protocol';
 import type { Clock } from '@culvert/stream';
 import type { FastifyInstance, FastifyRequest, RawServerDefault } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { Authenticator } from '../auth/authenticate.ts';
-import type { Principal } from '../auth/principal.ts';
 import type { StreamReply, StreamRequest } from '../handshake/request-stream.ts';
 import type { EventSink } from '../observe/events.ts';
 import type { AuthorityStore, PolicyRecord, PolicyStore, Registry } from '../registry/registry.ts';
@@ -40,6 +39,3 @@ export type Api = FastifyInstance<
   FastifyInstance['log'],
   ZodTypeProvider
 >;
-
-/** Finds out who makes a request. `identity`: whose own key will do beside the policies'. */
-export type Authenticate = (request: FastifyRequest, identity?: Identity) => Promise<Principal>;

@@ -4,13 +4,15 @@ import { CulvertError } from '@culvert/protocol';
 import { fastify } from 'fastify';
 import { serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod';
 import { faultOf } from '../observe/events.ts';
+import { Admission } from './admission.ts';
 import type { Api, ApiDeps } from './api-deps.ts';
 import { authorityRoutes } from './authorities.ts';
-import { requestAuthenticator } from './credentials.ts';
+import { bulkRoutes } from './bulk.ts';
 import { deviceRoutes } from './devices.ts';
 import { type ErrorDialect, fromFastify, replyWithError } from './error-replies.ts';
 import { moduleRoutes } from './modules.ts';
 import { policyRoutes } from './policies.ts';
+import { statisticsRoutes } from './statistics.ts';
 import { streamRoutes } from './streams.ts';
 import { unsupportedRoutes } from './unsupported.ts';
 
@@ -55,13 +57,15 @@ export async function createApi(deps: ApiDeps): Promise<RestApi> {
   });
   api.setNotFoundHandler((_request, reply) => replyWithError(reply, new CulvertError('route_not_found'), 'preview'));
 
-  const authenticate = requestAuthenticator(deps);
+  const admission = new Admission(deps);
   api.get('/', { schema: { tags: ['hub'] } }, () => Promise.resolve(deps.endpoints()));
-  streamRoutes(api, deps, authenticate);
-  deviceRoutes(api, deps, authenticate);
-  moduleRoutes(api, deps, authenticate);
-  policyRoutes(api, deps, authenticate);
-  authorityRoutes(api, deps, authenticate);
+  streamRoutes(api, deps, admission);
+  deviceRoutes(api, deps, admission);
+  bulkRoutes(api, deps, admission);
+  statisticsRoutes(api, deps, admission);
+  moduleRoutes(api, deps, admission);
+  policyRoutes(api, deps, admission);
+  authorityRoutes(api, deps, admission);
   unsupportedRoutes(api);
   await api.ready();
   if (handle === undefined) throw new CulvertError('internal', 'The REST API has no request listener.');

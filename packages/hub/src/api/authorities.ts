@@ -1,50 +1,54 @@
 import { X509Certificate } from 'node:crypto';
-import { type AuthorityView, CulvertError } from '@culvert/protocol';
+import { type AuthorityView, CulvertError, parseAuthorityName } from '@culvert/protocol';
 import { z } from 'zod';
-import { authorize } from '../auth/authorize.ts';
 import type { AuthorityRecord } from '../registry/registry.ts';
-import type { Api, ApiDeps, Authenticate } from './api-deps.ts';
+import type { Admission } from './admission.ts';
+import type { Api, ApiDeps } from './api-deps.ts';
 
-const params = z.object({
-  name: z.string().regex(/^[A-Za-z0-9._-]{1,64}$/, 'must be 1 to 64 letters, digits, . - or _'),
-});
+const params = z.object({ name: z.string() });
 const body = z.strictObject({ certificate: z.string().max(16_384) });
 
 /** The certificate authorities whose devices are let in: `/certificate-authorities`. Ours alone, so errors are RFC 9457 problem documents. */
-export function authorityRoutes(api: Api, deps: ApiDeps, authenticate: Authenticate): void {
+export function authorityRoutes(api: Api, deps: ApiDeps, admission: Admission): void {
   const { authorities, clock, onEvent } = deps;
-  const options = { config: { errors: 'problem' as const } };
+  const config = { errors: 'problem' as const };
+  const read = { config, ...admission.to('registry.read') };
+  const write = { config, ...admission.to('registry.write') };
   const tags = ['certificate-authorities'];
 
-  api.get('/certificate-authorities', { ...options, schema: { tags } }, async (request) => {
-    authorize(await authenticate(request), 'registry.read');
+  api.get('/certificate-authorities', { ...read, schema: { tags } }, async () => {
     return { authorities: (await authorities.list()).map(view) };
   });
 
   const path = '/certificate-authorities/:name';
-  api.get(path, { ...options, schema: { params, tags } }, async (request) => {
-    authorize(await authenticate(request), 'registry.read');
-    const record = await authorities.get(request.params.name);
+  api.get(path, { ...read, schema: { params, tags } }, async (request) => {
+    const record = await authorities.get(parseAuthorityName(request.params.name));
     if (record === undefined) throw new CulvertError('authority_not_found');
     return view(record);
   });
 
-  api.put(path, { ...options, schema: { params, body, tags } }, async (request) => {
-    const principal = await authenticate(request);
-    authorize(principal, 'registry.write');
-    const { name } = request.params;
+  api.put(path, { ...write, schema: { params, body, tags } }, async (request) => {
+    const name = parseAuthorityName(request.params.name);
     const record = parseAuthority(name, request.body.certificate, clock.now());
     await authorities.put(record);
-    onEvent({ type: 'authority-changed', change: 'added', authority: name, principal: principal.name });
+    onEvent({
+      type: 'authority-changed',
+      change: 'added',
+      authority: name,
+      principal: admission.principal(request).name,
+    });
     return view(record);
   });
 
-  api.delete(path, { ...options, schema: { params, tags } }, async (request, reply) => {
-    const principal = await authenticate(request);
-    authorize(principal, 'registry.write');
-    const { name } = request.params;
+  api.delete(path, { ...write, schema: { params, tags } }, async (request, reply) => {
+    const name = parseAuthorityName(request.params.name);
     await authorities.delete(name);
-    onEvent({ type: 'authority-changed', change: 'removed', authority: name, principal: principal.name });
+    onEvent({
+      type: 'authority-changed',
+      change: 'removed',
+      authority: name,
+      principal: admission.principal(request).name,
+    });
     return reply.code(204).send();
   });
 }

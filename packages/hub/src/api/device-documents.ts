@@ -3,10 +3,11 @@ import { z } from 'zod';
 import type { ControlChannel } from '../control/control-channel.ts';
 import type { IdentityRecord } from '../registry/registry.ts';
 import { authenticationFrom, authenticationInput, authenticationView } from './authentication-documents.ts';
+import type { Birth, NewRecord } from './identity-writes.ts';
 
 /** A device as callers send it. Fields they read and send back (etag, times, state) are tolerated and ignored. */
 export const deviceInput = z.looseObject({
-  deviceId: z.string().optional(),
+  deviceId: z.string().nullish(),
   etag: z.string().nullish(),
   status: z.enum(['enabled', 'disabled']).nullish(),
   statusReason: z.string().max(128).nullish(),
@@ -16,11 +17,7 @@ export const deviceInput = z.looseObject({
 export type DeviceInput = z.infer<typeof deviceInput>;
 
 /** What a new record is made of; keys that are not given are made. */
-export function newDevice(
-  deviceId: string,
-  input: DeviceInput,
-  { now, generationId }: { now: number; generationId: string },
-): Omit<IdentityRecord, 'etag'> {
+export function newDevice(deviceId: string, input: DeviceInput, { now, generationId }: Birth): NewRecord {
   return {
     deviceId,
     generationId,
@@ -36,7 +33,7 @@ export function newDevice(
 }
 
 /** A record with a caller's changes; what is not given stays. */
-export function changedDevice(record: IdentityRecord, input: DeviceInput, now: number): Omit<IdentityRecord, 'etag'> {
+export function changedDevice(record: IdentityRecord, input: DeviceInput, now: number): NewRecord {
   const status = input.status ?? record.status;
   const { etag: _, ...rest } = record;
   return {

@@ -1,12 +1,11 @@
-import { randomUUID } from 'node:crypto';
 import { CONTINUATION_HEADER, CulvertError, parseDeviceId } from '@culvert/protocol';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
-import { authorize } from '../auth/authorize.ts';
 import type { IdentityRecord } from '../registry/registry.ts';
-import type { Api, ApiDeps, Authenticate } from './api-deps.ts';
+import type { Admission } from './admission.ts';
+import type { Api, ApiDeps } from './api-deps.ts';
 import { changedDevice, deviceDocument, deviceInput, newDevice } from './device-documents.ts';
-import { assertSameId, existing, expectation, isUpdate, update } from './identity-writes.ts';
+import { assertSameId, existing, expectation, IdentityWrites, isUpdate } from './identity-writes.ts';
 
 /** The most devices in one page. */
 const MAX_PAGE = 1000;
@@ -15,69 +14,53 @@ const params = z.object({ deviceId: z.string() });
 const page = z.looseObject({ top: z.coerce.number().int().min(1).default(MAX_PAGE) });
 
 /** The identity registry by REST: `/devices`, in the preview's shape (docs/protocol/06-identity-rest.md). */
-export function deviceRoutes(api: Api, deps: ApiDeps, authenticate: Authenticate): void {
-  const { registry, router, clock } = deps;
+export function deviceRoutes(api: Api, deps: ApiDeps, admission: Admission): void {
+  const { registry, router } = deps;
+  const writes = new IdentityWrites(deps);
+  const read = admission.to('registry.read');
+  const write = admission.to('registry.write');
   const document = (record: IdentityRecord) => deviceDocument(record, router.channel({ deviceId: record.deviceId }));
   const answer = (reply: FastifyReply, record: IdentityRecord) =>
     reply.header('etag', `"${record.etag}"`).send(document(record));
 
-  api.get('/devices/:deviceId', { schema: { params, tags: ['devices'] } }, async (request, reply) => {
-    authorize(await authenticate(request, request.params), 'registry.read');
+  api.get('/devices/:deviceId', { ...read, schema: { params, tags: ['devices'] } }, async (request, reply) => {
     return answer(reply, await existing(registry, { deviceId: parseDeviceId(request.params.deviceId) }));
   });
 
   api.put(
     '/devices/:deviceId',
-    { schema: { params, body: deviceInput, tags: ['devices'] } },
+    { ...write, schema: { params, body: deviceInput, tags: ['devices'] } },
     async (request, reply) => {
-      const principal = await authenticate(request, request.params);
-      authorize(principal, 'registry.write');
+      const principal = admission.principal(request);
       const deviceId = parseDeviceId(request.params.deviceId);
       assertSameId('deviceId', request.body.deviceId, deviceId);
-      const now = clock.now();
-      const updates = isUpdate(request);
-      const record = updates
-        ? await update(registry, { deviceId }, expectation(request), (old) => changedDevice(old, request.body, now))
-        : await registry.put(newDevice(deviceId, request.body, { now, generationId: randomUUID() }), {
-            kind: 'absent',
-          });
-      deps.onEvent({
-        type: 'registry-changed',
-        change: updates ? 'updated' : 'created',
-        deviceId,
-        principal: principal.name,
-      });
+      const { body } = request;
+      const record = isUpdate(request)
+        ? await writes.update(principal, { deviceId }, expectation(request), (old, now) =>
+            changedDevice(old, body, now),
+          )
+        : await writes.create(principal, (birth) => newDevice(deviceId, body, birth));
       return answer(reply, record);
     },
   );
 
-  api.delete('/devices/:deviceId', { schema: { params, tags: ['devices'] } }, async (request, reply) => {
-    const principal = await authenticate(request, request.params);
-    authorize(principal, 'registry.write');
-    const deviceId = parseDeviceId(request.params.deviceId);
-    await registry.delete({ deviceId }, expectation(request));
-    deps.onEvent({ type: 'registry-changed', change: 'deleted', deviceId, principal: principal.name });
+  api.delete('/devices/:deviceId', { ...write, schema: { params, tags: ['devices'] } }, async (request, reply) => {
+    const principal = admission.principal(request);
+    await writes.delete(principal, { deviceId: parseDeviceId(request.params.deviceId) }, expectation(request));
     return reply.code(204).send();
   });
 
-  api.get('/devices', { schema: { querystring: page, tags: ['devices'] } }, async (request, reply) => {
-    authorize(await authenticate(request), 'registry.read');
+  api.get('/devices', { ...read, schema: { querystring: page, tags: ['devices'] } }, async (request, reply) => {
     const limit = Math.min(request.query.top, MAX_PAGE);
     const after = continuation(request);
     // One more than is answered tells whether there is a next page.
-    const found = await deps.registry.list({ limit: limit + 1, ...(after === undefined ? {} : { after }) });
+    const found = await registry.list({ limit: limit + 1, ...(after === undefined ? {} : { after }) });
     const records = found.slice(0, limit);
     const last = records.at(-1);
     if (found.length > limit && last !== undefined) {
       reply.header(CONTINUATION_HEADER, Buffer.from(last.deviceId).toString('base64url'));
     }
     return reply.send(records.map(document));
-  });
-
-  api.get('/statistics/devices', { schema: { tags: ['devices'] } }, async (request) => {
-    authorize(await authenticate(request), 'registry.read');
-    const { total, disabled } = await deps.registry.count();
-    return { totalDeviceCount: total, enabledDeviceCount: total - disabled, disabledDeviceCount: disabled };
   });
 }
 

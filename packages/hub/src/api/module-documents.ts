@@ -4,11 +4,12 @@ import type { ControlChannel } from '../control/control-channel.ts';
 import type { IdentityRecord } from '../registry/registry.ts';
 import { authenticationFrom, authenticationInput, authenticationView } from './authentication-documents.ts';
 import { connectionFields } from './device-documents.ts';
+import type { Birth, NewRecord } from './identity-writes.ts';
 
 /** A module as callers send it. Other fields, such as those they read and send back, are tolerated and ignored. */
 export const moduleInput = z.looseObject({
-  deviceId: z.string().optional(),
-  moduleId: z.string().optional(),
+  deviceId: z.string().nullish(),
+  moduleId: z.string().nullish(),
   etag: z.string().nullish(),
   managedBy: z.string().max(128).nullish(),
   authentication: authenticationInput,
@@ -19,8 +20,8 @@ export type ModuleInput = z.infer<typeof moduleInput>;
 export function newModule(
   identity: { deviceId: string; moduleId: string },
   input: ModuleInput,
-  { now, generationId }: { now: number; generationId: string },
-): Omit<IdentityRecord, 'etag'> {
+  { now, generationId }: Birth,
+): NewRecord {
   return {
     ...identity,
     generationId,
@@ -36,7 +37,7 @@ export function newModule(
 }
 
 /** A record with a caller's changes; what is not given stays. */
-export function changedModule(record: IdentityRecord, input: ModuleInput, now: number): Omit<IdentityRecord, 'etag'> {
+export function changedModule(record: IdentityRecord, input: ModuleInput, now: number): NewRecord {
   const { etag: _, ...rest } = record;
   return {
     ...rest,

@@ -1,14 +1,14 @@
 import { CulvertError, type PolicyView } from '@culvert/protocol';
 import { z } from 'zod';
-import { authorize } from '../auth/authorize.ts';
 import type { PolicyRecord } from '../registry/registry.ts';
-import type { Api, ApiDeps, Authenticate } from './api-deps.ts';
+import type { Admission } from './admission.ts';
+import type { Api, ApiDeps } from './api-deps.ts';
 
 const params = z.object({ name: z.string().max(64) });
 
 /** The shared access policies by REST: `/policies`. Ours alone, so errors are RFC 9457 problem documents. */
-export function policyRoutes(api: Api, deps: ApiDeps, authenticate: Authenticate): void {
-  const options = { config: { errors: 'problem' as const } };
+export function policyRoutes(api: Api, deps: ApiDeps, admission: Admission): void {
+  const options = { config: { errors: 'problem' as const }, ...admission.to('policy.manage') };
   const view = (policy: PolicyRecord): PolicyView => ({
     name: policy.name,
     permissions: policy.permissions,
@@ -17,23 +17,19 @@ export function policyRoutes(api: Api, deps: ApiDeps, authenticate: Authenticate
     connectionString: deps.policyConnectionString(policy),
   });
 
-  api.get('/policies', { ...options, schema: { tags: ['policies'] } }, async (request) => {
-    authorize(await authenticate(request), 'policy.manage');
+  api.get('/policies', { ...options, schema: { tags: ['policies'] } }, async () => {
     return { policies: (await deps.policies.list()).map(view) };
   });
 
   api.get('/policies/:name', { ...options, schema: { params, tags: ['policies'] } }, async (request) => {
-    authorize(await authenticate(request), 'policy.manage');
     const policy = await deps.policies.get(request.params.name);
     if (policy === undefined) throw new CulvertError('policy_not_found');
     return view(policy);
   });
 
   api.post('/policies/:name/rotate', { ...options, schema: { params, tags: ['policies'] } }, async (request) => {
-    const principal = await authenticate(request);
-    authorize(principal, 'policy.manage');
     const policy = await deps.policies.rotate(request.params.name);
-    deps.onEvent({ type: 'policy-rotated', policy: policy.name, principal: principal.name });
+    deps.onEvent({ type: 'policy-rotated', policy: policy.name, principal: admission.principal(request).name });
     return view(policy);
   });
 }

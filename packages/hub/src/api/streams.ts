@@ -10,9 +10,9 @@ import {
 } from '@culvert/protocol';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
-import { authorize } from '../auth/authorize.ts';
 import type { StreamReply } from '../handshake/request-stream.ts';
-import type { Api, ApiDeps, Authenticate } from './api-deps.ts';
+import type { Admission } from './admission.ts';
+import type { Api, ApiDeps } from './api-deps.ts';
 
 const ofDevice = z.object({ deviceId: z.string(), streamName: z.string() });
 const ofModule = z.object({ ...ofDevice.shape, moduleId: z.string() });
@@ -21,11 +21,10 @@ const ofModule = z.object({ ...ofDevice.shape, moduleId: z.string() });
  * `POST /twins/{id}/streams/{name}` and `POST /twins/{id}/modules/{module}/streams/{name}`: the service side of the handshake, held until the
  * device has answered.
  */
-export function streamRoutes(api: Api, deps: ApiDeps, authenticate: Authenticate): void {
+export function streamRoutes(api: Api, deps: ApiDeps, admission: Admission): void {
   let held = 0;
   const open = async (request: FastifyRequest, reply: FastifyReply, params: StreamParams): Promise<FastifyReply> => {
-    const principal = await authenticate(request, params);
-    authorize(principal, 'stream.open');
+    const principal = admission.principal(request);
     const streamName = parseStreamName(params.streamName);
     const times = parseHandshakeTimes(
       header(request, STREAM_HEADERS.connectTimeout),
@@ -45,13 +44,16 @@ export function streamRoutes(api: Api, deps: ApiDeps, authenticate: Authenticate
       held--;
     }
   };
+  const options = admission.to('stream.open');
   const tags = ['streams'];
-  api.post('/twins/:deviceId/streams/:streamName', { schema: { params: ofDevice, tags } }, (request, reply) =>
-    open(request, reply, request.params),
+  api.post(
+    '/twins/:deviceId/streams/:streamName',
+    { ...options, schema: { params: ofDevice, tags } },
+    (request, reply) => open(request, reply, request.params),
   );
   api.post(
     '/twins/:deviceId/modules/:moduleId/streams/:streamName',
-    { schema: { params: ofModule, tags } },
+    { ...options, schema: { params: ofModule, tags } },
     (request, reply) => open(request, reply, request.params),
   );
 }

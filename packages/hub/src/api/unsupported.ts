@@ -19,20 +19,19 @@ const ROUTES: readonly (readonly [url: string, ...methods: ('GET' | 'PUT' | 'POS
   ['/devices/:deviceId/modules/:moduleId/messages/*', 'GET', 'POST', 'DELETE'],
   ['/devices/:deviceId/applyConfigurationContent', 'POST'],
   ['/digitaltwins/*', 'GET', 'PATCH', 'POST'],
-  ['/jobs/*', 'GET', 'PUT', 'POST'],
+  ['/jobs', 'GET'],
+  ['/jobs/*', 'GET', 'PUT', 'POST', 'DELETE'],
   ['/configurations', 'GET', 'POST'],
   ['/configurations/*', 'GET', 'PUT', 'POST', 'DELETE'],
   ['/messages/*', 'GET', 'POST', 'DELETE'],
 ];
 
-/** Answers them all, without looking at the credential: the answer is the same for everybody. */
+/**
+ * Answers them all, without looking at the credential, for the answer is the same for everybody, nor at the body, which need not be JSON.
+ */
 export function unsupportedRoutes(api: Api): void {
+  const refuse = () => Promise.reject(new CulvertError('not_supported'));
   for (const [url, ...method] of ROUTES) {
-    api.route({
-      method,
-      url,
-      schema: { hide: true },
-      handler: () => Promise.reject(new CulvertError('not_supported')),
-    });
+    api.route({ method, url, schema: { hide: true }, onRequest: refuse, handler: refuse });
   }
 }

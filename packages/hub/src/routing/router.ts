@@ -51,6 +51,13 @@ export class Router implements ChannelRegistrar {
     return this.#channels.get(identityName(identity));
   }
 
+  /** How many devices hold a live channel; their modules do not count. */
+  get connectedDevices(): number {
+    let count = 0;
+    for (const { identity } of this.#channels.values()) if (identity.moduleId === undefined) count++;
+    return count;
+  }
+
   /** Every live channel. */
   channels(): IterableIterator<ControlChannel> {
     return this.#channels.values();
