@@ -1,7 +1,8 @@
 import type { Duplex } from 'node:stream';
-import { CulvertError, type Identity } from '@culvert/protocol';
+import type { HubEvent } from '@culvert/hub';
+import { CulvertError, type Identity, identityName } from '@culvert/protocol';
 import { dialStream } from '@culvert/stream';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { DeviceUnderTest } from './control-channel-conformance.ts';
 import { FakeClock } from './fake-clock.ts';
 import { startHub, type TestHub, type TestHubOptions } from './test-hub.ts';
@@ -46,21 +47,26 @@ export function deviceConformance(
 ): void {
   describe(`device conformance: ${moduleId === undefined ? 'device' : 'module'}, ${transport.name}, ${credentials.name}`, () => {
     const bench = new Bench(transport, credentials, moduleId, options);
-    beforeEach(() => bench.start());
-    afterEach(() => bench.stop());
+    beforeAll(() => bench.start());
+    afterAll(() => bench.stop());
+    beforeEach(() => bench.nextIdentity());
+    afterEach(() => bench.dropDevices());
     answers(bench);
     comingAndGoing(bench);
     it('takes a thousand offers', () => manyOffers(bench));
   });
 }
 
+/** One hub for a whole suite, with an identity of its own for each test. */
 class Bench {
-  readonly identity: Identity;
-  clock = new FakeClock();
+  /** Real certificates have real dates. */
+  readonly clock = new FakeClock(Date.now());
   readonly #transport: DeviceTransport;
   readonly #credentials: DeviceCredentials;
+  readonly #moduleId: string | undefined;
   readonly #options: TestHubOptions;
   #hub: TestHub | undefined;
+  #tests = 0;
   readonly #devices: DeviceUnderTest[] = [];
 
   constructor(
@@ -71,26 +77,50 @@ class Bench {
   ) {
     this.#transport = transport;
     this.#credentials = credentials;
-    this.identity = { deviceId: 'd1', moduleId };
+    this.#moduleId = moduleId;
     this.#options = options;
   }
 
   async start(): Promise<void> {
-    // Real certificates have real dates.
-    this.clock = new FakeClock(Date.now());
     this.#hub = await startHub({ ...this.#options, clock: this.clock });
-    // A module's device has a key of its own, whatever the module has.
-    if (this.identity.moduleId !== undefined) await this.hub.owner.devices.create(this.identity.deviceId);
   }
 
   async stop(): Promise<void> {
-    for (const device of this.#devices.splice(0)) device.drop();
     await this.#hub?.stop();
+  }
+
+  async nextIdentity(): Promise<void> {
+    this.#tests++;
+    // A module's device has a key of its own, whatever the module has.
+    if (this.#moduleId !== undefined) await this.hub.owner.devices.create(this.identity.deviceId);
+  }
+
+  dropDevices(): void {
+    for (const device of this.#devices.splice(0)) device.drop();
+  }
+
+  get identity(): Identity {
+    const deviceId = `d${this.#tests}`;
+    return this.#moduleId === undefined ? { deviceId } : { deviceId, moduleId: this.#moduleId };
+  }
+
+  /** The first event of the identity that matches. */
+  event<Type extends 'device-detached' | 'stream-failed' | 'stream-requested'>(
+    type: Type,
+    matches: (event: Extract<HubEvent, { type: Type }>) => boolean = () => true,
+  ) {
+    const name = identityName(this.identity);
+    return this.hub.event(type, (event) => identityName(event) === name && matches(event));
   }
 
   get hub(): TestHub {
     if (this.#hub === undefined) throw new Error('no hub was started');
     return this.#hub;
+  }
+
+  get detached(): boolean {
+    const name = identityName(this.identity);
+    return this.hub.events.some((event) => event.type === 'device-detached' && identityName(event) === name);
   }
 
   register(expiresAt = this.clock.now() + DAY_MS): Promise<DeviceProof> {
@@ -106,7 +136,11 @@ class Bench {
   /** Asks for a stream as a service does. */
   open(times: { connectTimeoutMs?: number; responseTimeoutMs?: number; signal?: AbortSignal } = {}): Promise<Duplex> {
     const { deviceId, moduleId } = this.identity;
-    return this.hub.owner.openStream(deviceId, { name: 'ssh', ...(moduleId === undefined ? {} : { moduleId }), ...times });
+    return this.hub.owner.openStream(deviceId, {
+      name: 'ssh',
+      ...(moduleId === undefined ? {} : { moduleId }),
+      ...times,
+    });
   }
 
   dial(offer: { grant: { url: string; token: string } }): Promise<Duplex> {
@@ -175,7 +209,7 @@ function answers(bench: Bench): void {
     const offer = await device.nextOffer();
     caller.abort(new CulvertError('aborted'));
     expect(await withdrawn).toBe('aborted');
-    await bench.hub.event('stream-failed', ({ error }) => error === 'withdrawn');
+    await bench.event('stream-failed', ({ error }) => error === 'withdrawn');
     device.answer({ requestId: offer.requestId, accepted: true });
     expect(await codeOf(bench.dial(offer))).not.toBe('no error');
   });
@@ -188,16 +222,17 @@ function comingAndGoing(bench: Bench): void {
     await device.nextOffer();
     device.drop();
     expect(await stream).toBe('device_gone');
-    await bench.hub.event('device-detached');
+    await bench.event('device-detached');
   });
 
   it('is waited for when it is gone, and comes back', async () => {
     const proof = await bench.register();
     (await bench.attach(proof)).drop();
-    await bench.hub.event('device-detached');
+    await bench.event('device-detached');
     expect(await codeOf(bench.open({ connectTimeoutMs: 0 }))).toBe('device_offline');
+    const first = await bench.event('stream-requested');
     const stream = codeOf(bench.open({ connectTimeoutMs: 30_000 }));
-    await bench.hub.event('stream-requested', ({ streamId }) => streamId !== '');
+    await bench.event('stream-requested', ({ streamId }) => streamId !== first.streamId);
     const device = await bench.attach(proof);
     device.answer({ requestId: (await device.nextOffer()).requestId, accepted: false });
     expect(await stream).toBe('rejected');
@@ -208,7 +243,7 @@ function comingAndGoing(bench: Bench): void {
     const older = await bench.attach(proof);
     const newer = await bench.attach(proof);
     await older.told;
-    await bench.hub.event('device-detached', ({ error }) => error === 'taken_over');
+    await bench.event('device-detached', ({ error }) => error === 'taken_over');
     const stream = codeOf(bench.open());
     newer.answer({ requestId: (await newer.nextOffer()).requestId, accepted: false });
     expect(await stream).toBe('rejected');
@@ -219,10 +254,10 @@ function comingAndGoing(bench: Bench): void {
     const expiresAt = (Math.floor(bench.clock.now() / 1000) + 40) * 1000;
     const device = await bench.attach(await bench.register(expiresAt));
     await bench.clock.advance(30_000);
-    expect(bench.hub.events.some(({ type }) => type === 'device-detached')).toBe(false);
+    expect(bench.detached).toBe(false);
     await bench.clock.advance(20_000 + 300_000);
     await device.told;
-    const detached = await bench.hub.event('device-detached');
+    const detached = await bench.event('device-detached');
     expect(['token_expired', 'keepalive_timeout']).toContain(detached.error);
   });
 
@@ -230,7 +265,7 @@ function comingAndGoing(bench: Bench): void {
     const device = await bench.attach(await bench.register());
     await bench.hub.owner.devices.delete(bench.identity.deviceId);
     await device.told;
-    expect(await bench.hub.event('device-detached')).toMatchObject({ ...bench.identity, error: 'revoked' });
+    expect(await bench.event('device-detached')).toMatchObject({ error: 'revoked' });
   });
 }
 

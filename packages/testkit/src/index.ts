@@ -12,12 +12,20 @@ export {
   testAuthority,
   type Validity,
 } from './device-certificate.ts';
+export {
+  type DeviceCredentials,
+  type DeviceProof,
+  type DeviceTransport,
+  deviceConformance,
+} from './device-conformance.ts';
+export { sasCredentials } from './device-credentials.ts';
 export { devicePrincipal } from './device-principal.ts';
 export { duplexPair } from './duplex-pair.ts';
 export { echoOffer } from './echo-offer.ts';
 export { FakeClock } from './fake-clock.ts';
 export { FaultProxy, type FaultTarget } from './fault-proxy.ts';
 export { MqttDevice } from './mqtt-device.ts';
+export { mqttTransport } from './mqtt-transport.ts';
 export {
   type RawFrame,
   type RawFrameOptions,
