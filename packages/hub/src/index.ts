@@ -5,6 +5,7 @@ export type { EventSink, HubEvent } from './observe/events.ts';
 export type {
   Authentication,
   AuthorityRecord,
+  AuthorityStore,
   Expectation,
   IdentityRecord,
   PolicyRecord,

@@ -1,3 +1,4 @@
+export { type AuthoritiesUnderTest, authorityConformance } from './authority-conformance.ts';
 export { ConnectProxy } from './connect-proxy.ts';
 export {
   type ChannelUnderTest,
@@ -35,8 +36,9 @@ export {
   rawFrame,
   upgradeRequest,
 } from './raw-web-socket.ts';
-export { type RegistryUnderTest, registryConformance, sampleDevice } from './registry-conformance.ts';
+export { type RegistryUnderTest, registryConformance } from './registry-conformance.ts';
 export { azureError, type RestCall, RestCaller, type RestReply } from './rest-caller.ts';
+export { sampleDevice, sampleModule } from './sample-records.ts';
 export { ScriptedChannel, ScriptedHub, type ScriptedHubOptions, shownCertificate } from './scripted-hub.ts';
 export { type TestCertificate, type TestCertificateOptions, testCertificate } from './test-certificate.ts';
 export { startGateway, type TestGateway, type TestGatewayOptions } from './test-gateway.ts';

@@ -1,5 +1,7 @@
 import type { Expectation, IdentityRecord, Registry, RegistryListener } from '@culvert/hub';
 import { identityName } from '@culvert/protocol';
+import { moduleConformance, type UseRegistry } from './module-conformance.ts';
+import { sampleDevice } from './sample-records.ts';
 
 /** An empty registry to be tried, and how to end it. */
 export interface RegistryUnderTest {
@@ -8,32 +10,9 @@ export interface RegistryUnderTest {
 }
 
 type Vitest = Pick<typeof import('vitest'), 'describe' | 'it' | 'expect'>;
-type NewRecord = Omit<IdentityRecord, 'etag'>;
-type Use = (registry: Registry, told: readonly [string, IdentityRecord | undefined][]) => Promise<void>;
 
 const ABSENT: Expectation = { kind: 'absent' };
 const PRESENT: Expectation = { kind: 'present' };
-
-/** A record that differs from another one's in everything but times and keys. */
-export function sampleDevice(deviceId: string, over: Partial<NewRecord> = {}): NewRecord {
-  return {
-    deviceId,
-    generationId: `generation of ${deviceId}`,
-    status: 'enabled',
-    statusReason: null,
-    statusUpdatedAt: 1_700_000_000_000,
-    createdAt: 1_700_000_000_001,
-    updatedAt: 1_700_000_000_002,
-    authentication: {
-      type: 'sas',
-      primaryKey: Buffer.alloc(32, 1).toString('base64'),
-      secondaryKey: Buffer.alloc(32, 2).toString('base64'),
-    },
-    managedBy: null,
-    iotEdge: false,
-    ...over,
-  };
-}
 
 /**
  * What every registry must do, whatever it stores in. Called at the top of a test file.
@@ -43,7 +22,7 @@ export function registryConformance(
   vitest: Vitest,
   make: (listener: RegistryListener) => Promise<RegistryUnderTest>,
 ): void {
-  const using = (use: Use) => async () => {
+  const using: UseRegistry = (use) => async () => {
     const told: [string, IdentityRecord | undefined][] = [];
     const { registry, close } = await make({
       identityChanged: (identity, record) => told.push([identityName(identity), record]),
@@ -60,10 +39,11 @@ export function registryConformance(
     writing(vitest, using);
     racing(vitest, using);
     listing(vitest, using);
+    moduleConformance(vitest, using);
   });
 }
 
-function writing({ it, expect }: Vitest, using: (use: Use) => () => Promise<void>): void {
+function writing({ it, expect }: Vitest, using: UseRegistry): void {
   const failing = (promise: Promise<unknown>, code: string) => expect(promise).rejects.toMatchObject({ code });
 
   it(
@@ -121,7 +101,7 @@ function writing({ it, expect }: Vitest, using: (use: Use) => () => Promise<void
   );
 }
 
-function racing({ it, expect }: Vitest, using: (use: Use) => () => Promise<void>): void {
+function racing({ it, expect }: Vitest, using: UseRegistry): void {
   it(
     'lets one of many writers of the same version win',
     using(async (registry) => {
@@ -161,7 +141,7 @@ function racing({ it, expect }: Vitest, using: (use: Use) => () => Promise<void>
   );
 }
 
-function listing({ it, expect }: Vitest, using: (use: Use) => () => Promise<void>): void {
+function listing({ it, expect }: Vitest, using: UseRegistry): void {
   it(
     'lists in the order of code units, page by page, each device once',
     using(async (registry) => {
