@@ -20,6 +20,8 @@ describe('the agent’s configuration file', () => {
   it('is read with paths beside it', () => {
     const path = written(`
 connectionStringFile: device.txt
+certFile: device.pem
+keyFile: keys/device.key
 caFile: /etc/culvert/ca.pem
 proxy: http://proxy:3128
 defaultService: ssh
@@ -29,6 +31,8 @@ services:
 `);
     expect(readAgentConfig(path)).toEqual({
       connectionStringFile: join(directory, 'device.txt'),
+      certFile: join(directory, 'device.pem'),
+      keyFile: join(directory, 'keys/device.key'),
       caFile: '/etc/culvert/ca.pem',
       proxy: 'http://proxy:3128',
       defaultService: 'ssh',

@@ -2,6 +2,7 @@ import { dirname, resolve } from 'node:path';
 import { CulvertError, printable } from '@culvert/protocol';
 import { parse } from 'yaml';
 import { z } from 'zod';
+import type { DeviceConnectionFile } from './hub-connection.ts';
 import { readSmallFile } from './secret-file.ts';
 import { parseAddress, parseServiceAddress } from './service-address.ts';
 
@@ -9,6 +10,9 @@ import { parseAddress, parseServiceAddress } from './service-address.ts';
 export const agentConfigSchema = z.strictObject({
   /** File with the device's connection string. */
   connectionStringFile: z.string().min(1).optional(),
+  /** The device's own certificate and its private key, PEM files, for a connection string with `x509=true`. */
+  certFile: z.string().min(1).optional(),
+  keyFile: z.string().min(1).optional(),
   /** The hub's CA, a PEM file. */
   caFile: z.string().min(1).optional(),
   /** Outbound proxy, `http://…` or `socks5://…`. */
@@ -20,10 +24,7 @@ export const agentConfigSchema = z.strictObject({
 });
 
 /** The file as it is used: paths absolute, addresses read. */
-export interface AgentConfig {
-  readonly connectionStringFile?: string;
-  readonly caFile?: string;
-  readonly proxy?: string;
+export interface AgentConfig extends DeviceConnectionFile {
   readonly defaultService?: string;
   readonly services: ReadonlyMap<string, { readonly host: string; readonly port: number }>;
 }
@@ -43,11 +44,13 @@ export function readAgentConfig(path: string): AgentConfig {
   }
   const parsed = agentConfigSchema.safeParse(value ?? {});
   if (!parsed.success) throw fail(firstIssue(parsed.error));
-  const { connectionStringFile, caFile, proxy, defaultService } = parsed.data;
+  const { connectionStringFile, certFile, keyFile, caFile, proxy, defaultService } = parsed.data;
   const inPlace = (name: string): string => resolve(dirname(path), name);
   return {
     services: addresses(parsed.data.services, fail),
     ...(connectionStringFile === undefined ? {} : { connectionStringFile: inPlace(connectionStringFile) }),
+    ...(certFile === undefined ? {} : { certFile: inPlace(certFile) }),
+    ...(keyFile === undefined ? {} : { keyFile: inPlace(keyFile) }),
     ...(caFile === undefined ? {} : { caFile: inPlace(caFile) }),
     ...(proxy === undefined ? {} : { proxy }),
     ...(defaultService === undefined ? {} : { defaultService }),

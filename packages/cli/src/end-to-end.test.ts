@@ -1,8 +1,10 @@
 import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createServer, connect as dial, type Server } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
-import { startHub, type TestHub } from '@culvert/testkit';
+import { deviceCertificate, ScriptedHub, startHub, type TestHub, testAuthority } from '@culvert/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { culvert, startCulvert } from './culvert.fixture.ts';
 
@@ -10,6 +12,7 @@ let hub: TestHub;
 let echo: Server;
 let device: NodeJS.ProcessEnv;
 let service: NodeJS.ProcessEnv;
+const directories: string[] = [];
 
 beforeAll(async () => {
   hub = await startHub();
@@ -25,7 +28,21 @@ beforeAll(async () => {
 afterAll(async () => {
   await new Promise((resolve) => echo.close(resolve));
   await hub.stop();
+  for (const directory of directories) await rm(directory, { recursive: true });
 });
+
+/** A device's certificate, its key and the authority's certificate in files, removed at the end. */
+async function certificateFiles(commonName: string) {
+  const directory = await mkdtemp(join(tmpdir(), 'culvert-cli-'));
+  directories.push(directory);
+  const authority = await testAuthority('Plant 7');
+  const { cert, key, sha256 } = await deviceCertificate(commonName, { authority });
+  const files = { cert: join(directory, 'cert.pem'), key: join(directory, 'key.pem'), ca: join(directory, 'ca.pem') };
+  await writeFile(files.cert, cert);
+  await writeFile(files.key, key, { mode: 0o600 });
+  await writeFile(files.ca, authority.certificate);
+  return { directory, sha256, ...files };
+}
 
 const offered = (): string => `echo=${(echo.address() as AddressInfo).port}`;
 
@@ -53,6 +70,119 @@ describe('culvert', () => {
     expect(gone).toMatchObject({ code: 3, stderr: expect.stringMatching(/^culvert: .*not registered.*\n$/) });
     const refused = await culvert(['device', 'list'], service);
     expect(refused.code).toBe(4);
+  });
+
+  it('administers devices with certificates, and the authorities of others', async () => {
+    const flags = ['--data-dir', hub.directory];
+    const json = ['--output', 'json'];
+    const files = await certificateFiles('pinned');
+    const created = await culvert(['device', 'create', 'pinned', '--cert-file', files.cert, ...flags]);
+    expect(created).toMatchObject({ code: 0, stderr: '' });
+    expect(created.stdout).toContain('Authentication     self-signed\n');
+    expect(created.stdout).toContain(`Thumbprint         ${files.sha256}\n`);
+    expect(created.stdout).toContain(`HostName=127.0.0.1:${hub.port};DeviceId=pinned;x509=true\n`);
+    // No secret, so shown without being asked for.
+    expect((await culvert(['device', 'show', 'pinned', ...flags])).stdout).toBe(created.stdout);
+    const rotated = await culvert(['device', 'update', 'pinned', '--rotate-key', ...flags]);
+    expect(rotated).toMatchObject({ code: 2, stderr: expect.stringContaining('its authentication is self-signed') });
+    const both = ['--thumbprint', files.sha256, '--thumbprint', 'AB'.repeat(32)];
+    const updated = await culvert(['device', 'update', 'pinned', ...both, ...flags, ...json]);
+    expect(JSON.parse(updated.stdout).authentication.x509Thumbprint).toEqual({
+      primaryThumbprint: files.sha256,
+      secondaryThumbprint: 'AB'.repeat(32),
+    });
+    const keyed = await culvert(['device', 'update', 'pinned', '--auth', 'sas', ...flags]);
+    expect(keyed.stdout).toMatch(/DeviceId=pinned;SharedAccessKey=.{44}\n/);
+
+    const added = await culvert(['ca', 'add', 'plant-7', '--file', files.ca, ...flags]);
+    expect(added.stdout).toMatch(/^Name +plant-7\nSubject +CN=Plant 7\nThumbprint +[0-9A-F]{64}\nValid from/);
+    const listed = await culvert(['ca', 'list', ...flags]);
+    expect(listed.stdout).toMatch(/^NAME +VALID UNTIL +SUBJECT\nplant-7 +\S+Z +CN=Plant 7\n$/);
+    const shown = JSON.parse((await culvert(['ca', 'show', 'plant-7', ...flags, ...json])).stdout);
+    expect(shown).toMatchObject({ name: 'plant-7', certificate: expect.stringContaining('BEGIN CERTIFICATE') });
+    expect((await culvert(['ca', 'remove', 'plant-7', ...flags])).code).toBe(0);
+    const gone = await culvert(['ca', 'show', 'plant-7', ...flags]);
+    expect(gone).toMatchObject({ code: 3, stderr: expect.stringMatching(/`culvert ca list` shows.*\n$/) });
+    const key = await culvert(['ca', 'add', 'x', '--file', files.key, ...flags]);
+    expect(key).toMatchObject({ code: 78, stderr: expect.stringContaining('holds no certificate') });
+  });
+
+  it('administers modules', async () => {
+    const flags = ['--data-dir', hub.directory];
+    const json = ['--output', 'json'];
+    await hub.owner.devices.create('press-8');
+    const created = await culvert(['module', 'create', 'press-8', 'camera', '--managed-by', 'vision', ...flags]);
+    expect(created.code).toBe(0);
+    expect(created.stdout).toMatch(/^Device +press-8\nModule +camera\nManaged by +vision\nConnection +Disconnected\n/);
+    expect(created.stdout).toMatch(/DeviceId=press-8;ModuleId=camera;SharedAccessKey=.{44}\n/);
+    const shown = await culvert(['module', 'show', 'press-8', 'camera', ...flags]);
+    expect(shown.stdout).not.toContain('SharedAccessKey');
+    await culvert(['module', 'create', 'press-8', 'arm', '--auth', 'none', ...flags]);
+    const arm = JSON.parse((await culvert(['module', 'show', 'press-8', 'arm', ...flags, ...json])).stdout);
+    expect(arm).toMatchObject({ moduleId: 'arm', authentication: { type: 'none' } });
+    expect(arm).not.toHaveProperty('connectionString');
+    const updated = await culvert(['module', 'update', 'press-8', 'camera', '--rotate-key', ...flags]);
+    expect(updated).toMatchObject({ code: 0, stderr: expect.stringContaining('press-8/camera has a new key') });
+    expect(updated.stdout).toContain('SharedAccessKey=');
+    const list = await culvert(['module', 'list', 'press-8', ...flags]);
+    expect(list.stdout).toMatch(
+      /^MODULE +CONNECTION +AUTHENTICATION +MANAGED BY\narm +\S+ +none\ncamera +\S+ +sas +vision\n$/,
+    );
+    const plain = JSON.parse((await culvert(['module', 'list', 'press-8', ...flags, ...json])).stdout);
+    expect(plain[1].authentication).toEqual({ type: 'sas' });
+    expect((await culvert(['module', 'delete', 'press-8', 'camera', ...flags])).code).toBe(0);
+    const gone = await culvert(['module', 'show', 'press-8', 'camera', ...flags]);
+    expect(gone).toMatchObject({ code: 3, stderr: expect.stringMatching(/no such module.*`culvert module list.*\n$/) });
+  });
+
+  it('carries bytes to a module', async () => {
+    const flags = ['--data-dir', hub.directory];
+    await hub.owner.devices.create('press-9');
+    const created = await culvert(['module', 'create', 'press-9', 'camera', ...flags, '--output', 'json']);
+    const { connectionString } = JSON.parse(created.stdout);
+    const env = { ...device, CULVERT_DEVICE_CONNECTION_STRING: connectionString };
+    const agent = startCulvert(['agent', '--service', offered()], env);
+    await agent.line(/attached to the hub/);
+    const typed = await culvert(['connect', '--stdio', '--module', 'camera', 'press-9', 'echo'], service, 'typed');
+    expect(typed).toEqual({ code: 0, stdout: 'typed', stderr: '' });
+    const unknown = await culvert(['connect', '--stdio', '--module', 'arm', 'press-9', 'echo'], service);
+    expect(unknown.code).toBe(3);
+    agent.child.kill('SIGINT');
+    expect((await agent.ended).code).toBe(0);
+  });
+
+  it('attaches an agent by its certificate', async () => {
+    const asking = await ScriptedHub.start({ requestCertificate: true });
+    const files = await certificateFiles('d1');
+    const ca = join(files.directory, 'hub.pem');
+    const text = join(files.directory, 'device.txt');
+    await writeFile(ca, asking.ca);
+    await writeFile(text, `${asking.deviceConnectionString('d1', 'x509=true')}\n`, { mode: 0o600 });
+    const config = join(files.directory, 'agent.yaml');
+    await writeFile(
+      config,
+      'connectionStringFile: device.txt\ncertFile: cert.pem\nkeyFile: key.pem\ncaFile: hub.pem\n',
+    );
+    const agent = startCulvert(['agent', '--config', config, '--service', offered()]);
+    const channel = await asking.channel();
+    const connect = await channel.welcome();
+    expect([channel.certificate, connect.password]).toEqual([files.sha256, undefined]);
+    await agent.line(/attached to the hub/);
+    agent.child.kill('SIGINT');
+    expect(await agent.ended).toMatchObject({ code: 0, stderr: expect.not.stringContaining('warning') });
+    const flags = [
+      '--connection-string-file',
+      text,
+      '--ca-file',
+      ca,
+      '--cert-file',
+      files.cert,
+      '--key-file',
+      files.ca,
+    ];
+    const wrong = await culvert(['agent', '--service', offered(), ...flags]);
+    expect(wrong).toMatchObject({ code: 78, stderr: expect.stringContaining('holds no private key in PEM form') });
+    await asking.stop();
   });
 
   it('shows policies and endpoints', async () => {

@@ -17,6 +17,7 @@ Flags come first, then the environment, then files, then defaults:
   CULVERT_CONNECTION_STRING, CULVERT_CONNECTION_STRING_FILE                  a service's connection string
   CULVERT_DEVICE_CONNECTION_STRING, CULVERT_DEVICE_CONNECTION_STRING_FILE    the agent's
   CULVERT_DATA_DIR      on the hub's machine; default /var/lib/culvert for root, else ~/.local/share/culvert
+  CULVERT_DEVICE_CERT_FILE, CULVERT_DEVICE_KEY_FILE                          the agent's own certificate and its key
   CULVERT_CA_FILE       the hub's CA, PEM
   HTTPS_PROXY, ALL_PROXY, NO_PROXY                                           outbound proxies`;
 

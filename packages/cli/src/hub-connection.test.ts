@@ -2,10 +2,11 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { deviceConnection, type Surroundings, serviceConnection } from './hub-connection.ts';
+import { deviceConnection, eitherConnection, type Surroundings, serviceConnection } from './hub-connection.ts';
 
 const string = (host: string): string => `HostName=${host};SharedAccessKeyName=service;SharedAccessKey=c2VjcmV0`;
 const PEM = '-----BEGIN CERTIFICATE-----\nxx\n-----END CERTIFICATE-----\n';
+const KEY = '-----BEGIN EC PRIVATE KEY-----\nxx\n-----END EC PRIVATE KEY-----\n';
 
 let directory: string;
 let warnings: string[];
@@ -122,5 +123,43 @@ describe('deviceConnection', () => {
     expect(deviceConnection({}, own, around(env)).connectionString).toBe('from environment');
     expect(deviceConnection({ connectionString: 'flag' }, own, around(env)).connectionString).toBe('flag');
     expect(() => deviceConnection({}, {}, around())).toThrow(/connection string is missing/);
+  });
+
+  it('reads the device’s own certificate and its key, by the same order', () => {
+    const env = { CULVERT_DEVICE_CONNECTION_STRING: 'x', CULVERT_DEVICE_CERT_FILE: file('env.pem', `env ${PEM}`) };
+    const own = { certFile: file('own.pem', `own ${PEM}`), keyFile: file('own.key', KEY) };
+    expect(deviceConnection({}, own, around(env)).certificate).toEqual({ cert: `env ${PEM}`, key: KEY });
+    const flags = { certFile: file('flag.pem', PEM), keyFile: file('flag.key', `flag ${KEY}`) };
+    expect(deviceConnection(flags, own, around(env)).certificate).toEqual({ cert: PEM, key: `flag ${KEY}` });
+    const without = deviceConnection({}, {}, around({ CULVERT_DEVICE_CONNECTION_STRING: 'x' }));
+    expect(without.certificate).toBeUndefined();
+    expect(warnings).toEqual([]);
+  });
+
+  it('reads them for a command that works from either side, where it turns out to be a device’s', () => {
+    const own = { certFile: file('own.pem', PEM), keyFile: file('own.key', KEY) };
+    const text = 'HostName=h;DeviceId=d;x509=true';
+    for (const [flags, env] of [
+      [{ connectionStringFile: file('device', text) }, {}],
+      [{}, { CULVERT_DEVICE_CONNECTION_STRING: text }],
+    ] as const) {
+      const either = eitherConnection({ ...flags, ...own }, around(env));
+      expect(either).toMatchObject({ side: 'device', certificate: { cert: PEM, key: KEY } });
+    }
+    const asService = eitherConnection(own, around({ CULVERT_CONNECTION_STRING: string('h') }));
+    expect(asService.side).toBe('service');
+  });
+
+  it('refuses half a certificate, and files that hold something else; warns of a key that others may read', () => {
+    const env = { CULVERT_DEVICE_CONNECTION_STRING: 'x' };
+    const certFile = file('cert.pem', PEM);
+    const keyFile = file('key.pem', KEY, 0o640);
+    expect(() => deviceConnection({ certFile }, {}, around(env))).toThrow(/belong together/);
+    expect(() => deviceConnection({ keyFile }, {}, around(env))).toThrow(/belong together/);
+    const swapped = { certFile: keyFile, keyFile: certFile };
+    expect(() => deviceConnection(swapped, {}, around(env))).toThrow(/key\.pem holds no certificate in PEM form$/);
+    expect(() => deviceConnection({ certFile, keyFile: certFile }, {}, around(env))).toThrow(/holds no private key/);
+    deviceConnection({ certFile, keyFile }, {}, around(env));
+    expect(warnings).toEqual([expect.stringMatching(/^warning: others may read .*key\.pem, which holds a key/)]);
   });
 });

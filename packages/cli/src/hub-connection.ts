@@ -8,10 +8,10 @@ import {
   parseServiceConnectionString,
   type ServiceConnectionString,
 } from '@culvert/protocol';
-import type { OutboundOptions } from '@culvert/stream';
+import type { ClientCertificate, OutboundOptions } from '@culvert/stream';
 import { defaultDataDirectory } from './data-directory.ts';
 import { tell } from './messages.ts';
-import { readSecretFile, readSmallFile } from './secret-file.ts';
+import { readCertificateFile, readKeyFile, readSecretFile } from './secret-file.ts';
 
 /** How a command reaches a hub: its flags. */
 export interface ConnectionFlags {
@@ -22,16 +22,36 @@ export interface ConnectionFlags {
   readonly proxy?: string;
 }
 
+/** How an agent reaches a hub, and with which certificate of its own: its flags. */
+export interface DeviceConnectionFlags extends ConnectionFlags {
+  readonly certFile?: string;
+  readonly keyFile?: string;
+}
+
 /** A hub to reach, and as whom. */
 export interface HubConnection {
   readonly connectionString: string;
   readonly outbound: OutboundOptions;
 }
 
-/** The same for commands that work from either side. */
+/** The same for a device, which may prove itself by a certificate. */
+export interface DeviceConnection extends HubConnection {
+  readonly certificate?: ClientCertificate;
+}
+
+/** What an agent's configuration file says of its connection; paths absolute. */
+export interface DeviceConnectionFile {
+  readonly connectionStringFile?: string;
+  readonly certFile?: string;
+  readonly keyFile?: string;
+  readonly caFile?: string;
+  readonly proxy?: string;
+}
+
+/** The one or the other, for commands that work from either side. */
 export type EitherConnection =
   | (HubConnection & { readonly side: 'service'; readonly address: ServiceConnectionString })
-  | (HubConnection & { readonly side: 'device'; readonly address: DeviceConnectionString });
+  | (DeviceConnection & { readonly side: 'device'; readonly address: DeviceConnectionString });
 
 /** The process's surroundings, so that tests can give their own. */
 export interface Surroundings {
@@ -97,17 +117,14 @@ function isMissing(path: string): boolean {
 /**
  * The hub an agent attaches to: flags, then environment, then its configuration file.
  * @param file what the agent's own configuration file says
- * @throws CulvertError `usage` when nothing names a hub, `config_invalid` when a file cannot be read
+ * @throws CulvertError `usage` when nothing names a hub, or only one of certificate and key is given; `config_invalid` when a file cannot
+ *   be read
  */
 export function deviceConnection(
-  flags: ConnectionFlags,
-  file: {
-    readonly connectionStringFile?: string | undefined;
-    readonly caFile?: string | undefined;
-    readonly proxy?: string | undefined;
-  } = {},
+  flags: DeviceConnectionFlags,
+  file: DeviceConnectionFile = {},
   around: Surroundings = surroundings(),
-): HubConnection {
+): DeviceConnection {
   warnOfPassword(flags, around);
   const connectionString =
     givenString(flags, around) ??
@@ -122,7 +139,21 @@ export function deviceConnection(
   const caFile = flags.caFile ?? nonEmpty(around.env['CULVERT_CA_FILE']) ?? file.caFile;
   const proxy = flags.proxy ?? file.proxy;
   const merged = { ...(caFile === undefined ? {} : { caFile }), ...(proxy === undefined ? {} : { proxy }) };
-  return { connectionString, outbound: outbound(merged, {}) };
+  const certificate = ownCertificate(flags, file, around);
+  return { connectionString, outbound: outbound(merged, {}), ...(certificate === undefined ? {} : { certificate }) };
+}
+
+function ownCertificate(
+  flags: DeviceConnectionFlags,
+  file: DeviceConnectionFile,
+  around: Surroundings,
+): ClientCertificate | undefined {
+  const certFile = flags.certFile ?? nonEmpty(around.env['CULVERT_DEVICE_CERT_FILE']) ?? file.certFile;
+  const keyFile = flags.keyFile ?? nonEmpty(around.env['CULVERT_DEVICE_KEY_FILE']) ?? file.keyFile;
+  if (certFile === undefined && keyFile === undefined) return undefined;
+  if (certFile === undefined || keyFile === undefined)
+    throw new CulvertError('usage', "--cert-file and --key-file belong together: the device's certificate and its key");
+  return { cert: readCertificateFile(certFile), key: readKeyFile(keyFile, around.warn) };
 }
 
 /**
@@ -130,7 +161,10 @@ export function deviceConnection(
  * environment a service's comes first.
  * @throws CulvertError as {@link serviceConnection}; `argument_invalid`
  */
-export function eitherConnection(flags: ConnectionFlags, around: Surroundings = surroundings()): EitherConnection {
+export function eitherConnection(
+  flags: DeviceConnectionFlags,
+  around: Surroundings = surroundings(),
+): EitherConnection {
   const { env } = around;
   const onlyDevice =
     nonEmpty(env['CULVERT_CONNECTION_STRING']) === undefined &&
@@ -144,7 +178,9 @@ export function eitherConnection(flags: ConnectionFlags, around: Surroundings = 
       : serviceConnection(flags, 'service', around);
   const { connectionString } = connection;
   if (/(?:^|;)DeviceId=/i.test(connectionString)) {
-    return { ...connection, side: 'device', address: parseDeviceConnectionString(connectionString) };
+    const certificate = ownCertificate(flags, {}, around);
+    const address = parseDeviceConnectionString(connectionString);
+    return { ...connection, ...(certificate === undefined ? {} : { certificate }), side: 'device', address };
   }
   return { ...connection, side: 'service', address: parseServiceConnectionString(connectionString) };
 }
@@ -189,17 +225,9 @@ function outbound(flags: ConnectionFlags, env: NodeJS.ProcessEnv, dataCa?: strin
     nonEmpty(env['CULVERT_CA_FILE']) ??
     (dataCa !== undefined && existsSync(dataCa) ? dataCa : undefined);
   return {
-    ...(file === undefined ? {} : { ca: certificates(file) }),
+    ...(file === undefined ? {} : { ca: readCertificateFile(file) }),
     ...(flags.proxy === undefined ? {} : { proxy: flags.proxy }),
   };
-}
-
-function certificates(file: string): string {
-  const text = readSmallFile(file);
-  if (!text.includes('-----BEGIN CERTIFICATE-----')) {
-    throw new CulvertError('config_invalid', `${file} holds no certificate in PEM form`);
-  }
-  return text;
 }
 
 /** An empty variable counts as unset, as shells make it easy to leave one behind. */

@@ -13,6 +13,8 @@ const ADVICE: Partial<Record<ErrorCode, string>> = {
   unauthorized:
     "Is the connection string this hub's present one? There, `culvert policy show NAME` and `culvert device show ID --keys` print them.",
   device_not_found: '`culvert device list` shows those that are.',
+  module_not_found: '`culvert module list DEVICE` shows those that are.',
+  authority_not_found: '`culvert ca list` shows those there are.',
   device_disabled: '`culvert device update ID --status enabled` lets it in again.',
   device_offline: 'Is its agent running?',
   policy_not_found: '`culvert policy list` shows those there are.',

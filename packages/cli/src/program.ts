@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs';
-import { Command, InvalidArgumentError, Option } from 'commander';
-import { CONNECT_EXAMPLES, ENVIRONMENT, HELP, HUB_CONFIGURATION } from './help-text.ts';
+import { Command, Option } from 'commander';
+import { addAdministration } from './administration.ts';
+import { CONNECT_EXAMPLES, HELP, HUB_CONFIGURATION } from './help-text.ts';
+import { collect, withConnection, withFiles, withOutput, withOwnCertificate } from './options.ts';
 
 /** Tells the exit code of a command that has one of its own. */
 export type OnExitCode = (code: number) => void;
@@ -18,9 +20,7 @@ export function createProgram(onExitCode: OnExitCode): Command {
     .configureOutput({ outputError: (text, write) => write(oneLine(text)) })
     .addHelpText('after', HELP);
   addHub(program);
-  addPolicy(program);
-  addDevice(program);
-  addDeviceStream(program);
+  addAdministration(program);
   addAgent(program);
   addConnect(program, onExitCode);
   addSsh(program, onExitCode);
@@ -65,53 +65,6 @@ function addHub(program: Command): void {
     .action(async (flags) => (await import('./commands/hub.ts')).hub(flags));
 }
 
-function addPolicy(program: Command): void {
-  const policy = program
-    .command('policy')
-    .description('shared access policies: what a service’s connection string may do');
-  withOutput(policy.command('list').description('names and permissions')).action(async (flags) =>
-    (await import('./commands/policy.ts')).listPolicies(flags),
-  );
-  withOutput(policy.command('show <name>').description('with its connection string')).action(
-    async (name: string, flags) => (await import('./commands/policy.ts')).showPolicy(name, flags),
-  );
-  withOutput(
-    policy.command('rotate <name>').description('a new primary key; the old one becomes the secondary'),
-  ).action(async (name: string, flags) => (await import('./commands/policy.ts')).rotatePolicy(name, flags));
-}
-
-function addDevice(program: Command): void {
-  const device = program.command('device').description('the devices the hub knows');
-  const status = (): Option =>
-    new Option('--status <status>', 'a disabled device is let in nowhere').choices(['enabled', 'disabled']);
-  const reason = ['--status-reason <text>', 'why, for people'] as const;
-  withOutput(device.command('create <id>').description('register a device; shows its connection string'))
-    .addOption(status())
-    .option(...reason)
-    .action(async (id: string, flags) => (await import('./commands/device.ts')).createDevice(id, flags));
-  withOutput(device.command('list').description('all devices')).action(async (flags) =>
-    (await import('./commands/device.ts')).listDevices(flags),
-  );
-  withOutput(device.command('show <id>').description('one device; JSON holds its keys and connection string'))
-    .option('--keys', 'show the connection string in a table too')
-    .action(async (id: string, flags) => (await import('./commands/device.ts')).showDevice(id, flags));
-  withOutput(device.command('update <id>').description('change a device'))
-    .addOption(status())
-    .option(...reason)
-    .option('--rotate-key', 'a new primary key; the old one becomes the secondary')
-    .action(async (id: string, flags) => (await import('./commands/device.ts')).updateDevice(id, flags));
-  withConnection(device.command('delete <id>').description('forget a device; its streams end')).action(
-    async (id: string, flags) => (await import('./commands/device.ts')).deleteDevice(id, flags),
-  );
-}
-
-function addDeviceStream(program: Command): void {
-  const devicestream = program.command('devicestream').description('where device streams go');
-  withConnection(devicestream.command('show').description('the hub’s host name and streaming endpoints'))
-    .addOption(new Option('--output <format>').choices(['json', 'table']).default('json'))
-    .action(async (flags) => (await import('./commands/devicestream.ts')).showDeviceStream(flags));
-}
-
 function addAgent(program: Command): void {
   const agent = program
     .command('agent')
@@ -119,7 +72,7 @@ function addAgent(program: Command): void {
     .option('--service <name=host:port>', 'a service to offer; repeatable; NAME=PORT means 127.0.0.1', collect)
     .option('--default-service <name>', 'the service that takes names which are not offered')
     .option('--config <file>', 'the same in YAML');
-  withFiles(agent, 'the device’s connection string')
+  withOwnCertificate(withFiles(agent, 'the device’s, or a module’s, connection string'))
     .addOption(eventOutput())
     .action(async (flags) => (await import('./commands/agent.ts')).agent(flags));
 }
@@ -130,6 +83,7 @@ function addConnect(program: Command, onExitCode: OnExitCode): void {
     .description('service-local proxy: a device’s services on local ports')
     .argument('[device]', 'the device’s id; write -- before one that begins with -')
     .argument('[service...]', 'SERVICE=[HOST:]PORT, port 0 for a free one; with --stdio just SERVICE')
+    .option('--module <id>', 'of a module of the device instead')
     .option('--stdio', 'one service over standard input and output, for ssh’s ProxyCommand')
     .addOption(new Option('--ssh-host <host>', 'as ssh-config writes it').hideHelp())
     .addOption(eventOutput())
@@ -146,6 +100,7 @@ function addSsh(program: Command, onExitCode: OnExitCode): void {
     .argument('<[user@]device>', 'the first @ ends the user; for a device id with @ write @DEVICE or use -l')
     .argument('[ssh-arguments...]', 'passed to ssh as they are')
     .option('-l, --login <user>', 'user on the device')
+    .option('--module <id>', 'to a module of the device instead')
     .passThroughOptions();
   withConnection(ssh).action(async (destination: string, args: string[], flags) =>
     onExitCode(await (await import('./commands/ssh.ts')).ssh(destination, args, flags)),
@@ -163,7 +118,7 @@ function addDoctor(program: Command, onExitCode: OnExitCode): void {
     .option('--service <name>', 'the stream name of an echo service (default: the agent’s own)')
     .option('--module <id>', 'the module of the device')
     .option('--attach', 'from the device’s side: attach for a moment; puts a running agent off the hub for up to 30 s');
-  withOutput(doctor).action(async (device: string | undefined, flags) =>
+  withOwnCertificate(withOutput(doctor)).action(async (device: string | undefined, flags) =>
     onExitCode(await (await import('./commands/doctor.ts')).doctor(device, flags)),
   );
 }
@@ -177,36 +132,8 @@ function addQuickstart(program: Command): void {
     .action(async (flags) => (await import('./commands/quickstart.ts')).quickstart(flags));
 }
 
-function withFiles(command: Command, what: string): Command {
-  return command
-    .option('--connection-string-file <file>', `file with ${what}`)
-    .option(
-      '--connection-string <string>',
-      'the string itself; process lists show it, so prefer a file or the environment',
-    )
-    .option('--ca-file <file>', 'the hub’s CA, PEM, beside the system’s')
-    .option('--proxy <url>', 'outbound proxy: http://host:port or socks5://host:port')
-    .addHelpText('after', ENVIRONMENT);
-}
-
-function withConnection(command: Command): Command {
-  return withFiles(command, 'a service’s connection string').option(
-    '--data-dir <dir>',
-    'on the hub’s machine: its data directory (default: the hub’s own default)',
-  );
-}
-
-function withOutput(command: Command): Command {
-  return withConnection(command).addOption(new Option('--output <format>').choices(['json', 'table']).default('table'));
-}
-
 function eventOutput(): Option {
   return new Option('--output <format>', 'how events are told: lines on stderr, or JSON lines on stdout')
     .choices(['text', 'json'])
     .default('text');
-}
-
-function collect(value: string, previous: readonly string[] | undefined): readonly string[] {
-  if (value === '') throw new InvalidArgumentError('It is empty.');
-  return [...(previous ?? []), value];
 }

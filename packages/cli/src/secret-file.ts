@@ -10,13 +10,40 @@ const MAX_BYTES = 1_048_576;
  * @throws CulvertError `config_invalid` when it cannot be read or is empty
  */
 export function readSecretFile(path: string, warn: (text: string) => void = tell): string {
-  const text = readSmallFile(path);
-  if ((statSync(path).mode & 0o077) !== 0)
-    warn(`warning: others may read ${path}, which holds a key; run: chmod 600 ${path}`);
+  const text = readPrivateFile(path, warn);
   const line = text.split('\n').find((candidate) => candidate.trim() !== '');
   if (line === undefined)
     throw new CulvertError('config_invalid', `${path} is empty; it should hold a connection string`);
   return line.trim();
+}
+
+/**
+ * A file that holds a private key in PEM form. Warns when others may read it.
+ * @throws CulvertError `config_invalid` when it cannot be read or holds none
+ */
+export function readKeyFile(path: string, warn: (text: string) => void = tell): string {
+  const text = readPrivateFile(path, warn);
+  if (!/-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(text))
+    throw new CulvertError('config_invalid', `${path} holds no private key in PEM form`);
+  return text;
+}
+
+function readPrivateFile(path: string, warn: (text: string) => void): string {
+  const text = readSmallFile(path);
+  if ((statSync(path).mode & 0o077) !== 0)
+    warn(`warning: others may read ${path}, which holds a key; run: chmod 600 ${path}`);
+  return text;
+}
+
+/**
+ * A file that holds a certificate, or several, in PEM form.
+ * @throws CulvertError `config_invalid` when it cannot be read or holds none
+ */
+export function readCertificateFile(path: string): string {
+  const text = readSmallFile(path);
+  if (!text.includes('-----BEGIN CERTIFICATE-----'))
+    throw new CulvertError('config_invalid', `${path} holds no certificate in PEM form`);
+  return text;
 }
 
 /**

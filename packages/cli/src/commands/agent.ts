@@ -1,14 +1,14 @@
-import { CulvertError } from '@culvert/protocol';
+import { CulvertError, parseDeviceConnectionString } from '@culvert/protocol';
 import { CLOSE_GRACE_MS, startAgent, type Target } from '@culvert/proxy/agent';
 import { type AgentConfig, readAgentConfig } from '../agent-config.ts';
-import { type ConnectionFlags, deviceConnection } from '../hub-connection.ts';
+import { type DeviceConnection, type DeviceConnectionFlags, deviceConnection } from '../hub-connection.ts';
 import { tell } from '../messages.ts';
 import { stopOnSignals } from '../polite-stop.ts';
 import { parseServiceAddress } from '../service-address.ts';
 import { agentSentence, type EventFormat, eventTeller } from '../stream-messages.ts';
 
 /** Flags of `culvert agent`. */
-export interface AgentFlags extends ConnectionFlags {
+export interface AgentFlags extends DeviceConnectionFlags {
   readonly config?: string;
   readonly service?: readonly string[];
   readonly defaultService?: string;
@@ -26,8 +26,10 @@ export async function agent(flags: AgentFlags): Promise<void> {
     );
   }
   const defaultService = flags.defaultService ?? config.defaultService;
+  const connection = deviceConnection(flags, config);
+  assertProof(connection);
   const running = startAgent({
-    ...deviceConnection(flags, config),
+    ...connection,
     services,
     ...(defaultService === undefined ? {} : { defaultService }),
     onEvent: eventTeller(flags.output, agentSentence),
@@ -43,6 +45,18 @@ export async function agent(flags: AgentFlags): Promise<void> {
   } finally {
     release();
   }
+}
+
+/** Says in flags what the client would say in options. */
+function assertProof({ connectionString, certificate }: DeviceConnection): void {
+  const byCertificate = parseDeviceConnectionString(connectionString).x509 === true;
+  if (byCertificate && certificate === undefined)
+    throw new CulvertError('usage', 'the connection string says x509=true: give --cert-file and --key-file');
+  if (!byCertificate && certificate !== undefined)
+    throw new CulvertError(
+      'usage',
+      '--cert-file and --key-file go with a connection string that says x509=true; this one has a key or token',
+    );
 }
 
 /** The file's services, and over them those of the command line. */

@@ -1,4 +1,4 @@
-import { CulvertError, parseDeviceId, parseStreamName } from '@culvert/protocol';
+import { CulvertError, type Identity, parseDeviceId, parseModuleId, parseStreamName } from '@culvert/protocol';
 import {
   CLOSE_GRACE_MS,
   connectStdio,
@@ -16,16 +16,18 @@ import { connectSentence, type EventFormat, eventTeller } from '../stream-messag
 
 /** Flags of `culvert connect`. */
 export interface ConnectFlags extends ConnectionFlags {
+  /** The module of the device whose services are wanted; default the device's own. */
+  readonly module?: string;
   readonly stdio?: boolean;
-  /** `DEVICE.culvert` as ssh's ProxyCommand gives it: standard input and output to the device's `ssh`. */
+  /** `DEVICE.culvert`, or a module's name of that kind, as ssh's ProxyCommand gives it: standard input and output to its `ssh`. */
   readonly sshHost?: string;
   readonly output: EventFormat;
 }
 
 /** What a command line of `connect` asks for. */
 export type ConnectRequest =
-  | { readonly mode: 'stdio'; readonly deviceId: string; readonly service: string }
-  | { readonly mode: 'listen'; readonly deviceId: string; readonly services: readonly LocalService[] };
+  | { readonly mode: 'stdio'; readonly identity: Identity; readonly service: string }
+  | { readonly mode: 'listen'; readonly identity: Identity; readonly services: readonly LocalService[] };
 
 /** `culvert connect`: resolves to the exit code. */
 export async function connect(
@@ -35,7 +37,10 @@ export async function connect(
 ): Promise<number> {
   const request = await connectRequest(device, services, flags);
   return withClient(flags, 'service', (client) => {
-    const openStream: OpenStreamFunction = (deviceId, options) => client.openStream(deviceId, options);
+    const { moduleId } = request.identity;
+    const module = moduleId === undefined ? {} : { moduleId };
+    const openStream: OpenStreamFunction = (deviceId, options) =>
+      client.openStream(deviceId, { ...options, ...module });
     return request.mode === 'stdio' ? overStdio(openStream, request) : overListeners(openStream, request, flags);
   });
 }
@@ -47,15 +52,19 @@ export async function connect(
 export async function connectRequest(
   device: string | undefined,
   services: readonly string[],
-  flags: Pick<ConnectFlags, 'stdio' | 'sshHost'>,
+  flags: Pick<ConnectFlags, 'stdio' | 'sshHost' | 'module'>,
 ): Promise<ConnectRequest> {
   if (flags.sshHost !== undefined) {
-    if (device !== undefined) throw new CulvertError('usage', '--ssh-host takes the place of the arguments');
-    const { deviceOfHost } = await import('../ssh/host-name.ts');
-    return { mode: 'stdio', deviceId: deviceOfHost(flags.sshHost), service: 'ssh' };
+    if (device !== undefined || flags.module !== undefined)
+      throw new CulvertError('usage', '--ssh-host takes the place of the arguments');
+    const { identityOfHost } = await import('../ssh/host-name.ts');
+    return { mode: 'stdio', identity: identityOfHost(flags.sshHost), service: 'ssh' };
   }
   if (device === undefined) throw new CulvertError('usage', 'which device? culvert connect DEVICE SERVICE=[HOST:]PORT');
-  const deviceId = parseDeviceId(device);
+  const identity: Identity = {
+    deviceId: parseDeviceId(device),
+    ...(flags.module === undefined ? {} : { moduleId: parseModuleId(flags.module) }),
+  };
   const [service] = services;
   if (service === undefined) {
     throw new CulvertError(
@@ -64,10 +73,10 @@ export async function connectRequest(
     );
   }
   if (flags.stdio !== true) {
-    return { mode: 'listen', deviceId, services: services.map((text) => parseServiceAddress(text, 0)) };
+    return { mode: 'listen', identity, services: services.map((text) => parseServiceAddress(text, 0)) };
   }
   if (services.length > 1) throw new CulvertError('usage', '--stdio carries one service');
-  return { mode: 'stdio', deviceId, service: parseStreamName(service) };
+  return { mode: 'stdio', identity, service: parseStreamName(service) };
 }
 
 async function overStdio(openStream: OpenStreamFunction, request: ConnectRequest & { mode: 'stdio' }): Promise<number> {
@@ -81,7 +90,8 @@ async function overStdio(openStream: OpenStreamFunction, request: ConnectRequest
   process.once('SIGINT', interrupt);
   process.once('SIGTERM', interrupt);
   process.once('SIGHUP', () => hangUp.abort());
-  const { deviceId, service } = request;
+  const { service } = request;
+  const { deviceId } = request.identity;
   const { stdin, stdout } = process;
   unwatchOutput();
   try {
@@ -95,11 +105,11 @@ async function overStdio(openStream: OpenStreamFunction, request: ConnectRequest
 
 async function overListeners(
   openStream: OpenStreamFunction,
-  { deviceId, services }: ConnectRequest & { mode: 'listen' },
+  { identity, services }: ConnectRequest & { mode: 'listen' },
   flags: ConnectFlags,
 ): Promise<number> {
   const onEvent = eventTeller(flags.output, connectSentence);
-  const proxy = await startConnect({ openStream, deviceId, services, onEvent });
+  const proxy = await startConnect({ openStream, deviceId: identity.deviceId, services, onEvent });
   await new Promise<void>((resolve) => {
     const release = stopOnSignals({
       stop: () => {

@@ -1,23 +1,18 @@
-import { randomBytes } from 'node:crypto';
-import {
-  CulvertError,
-  type DeviceIdentity,
-  type DeviceIdentityInput,
-  type DeviceStatus,
-  formatDeviceConnectionString,
-  parseServiceConnectionString,
-} from '@culvert/protocol';
+import { CulvertError, type DeviceIdentityInput, type DeviceStatus } from '@culvert/protocol';
 import type { ServiceClient } from '@culvert/service';
+import { type AuthenticationFlags, authenticationInput } from '../authentication-flags.ts';
 import { withClient } from '../client.ts';
 import type { ConnectionFlags } from '../hub-connection.ts';
+import { writeIdentity } from '../identity-output.ts';
 import { tell } from '../messages.ts';
-import { type OutputFormat, pairs, table, writeJson, writeOut } from '../standard-output.ts';
+import { rotatedKey } from '../rotated-key.ts';
+import { type OutputFormat, table, writeOut } from '../standard-output.ts';
 
 /** Flags of every `device` command. */
 export type DeviceFlags = ConnectionFlags & { readonly output: OutputFormat };
 
 /** What `create` and `update` may set. */
-export interface DeviceSettings {
+export interface DeviceSettings extends AuthenticationFlags {
   readonly status?: DeviceStatus;
   readonly statusReason?: string;
 }
@@ -27,9 +22,10 @@ const TABLE_ROWS = 1_000;
 
 /** `culvert device create ID`: the one time the connection string is shown without asking. */
 export function createDevice(deviceId: string, flags: DeviceFlags & DeviceSettings): Promise<void> {
+  const input = settings(flags);
   return withClient(flags, 'iothubowner', async (client, hub) => {
-    const device = await client.devices.create(deviceId, settings(flags));
-    await writeDevice(device, hub, { ...flags, keys: true });
+    const device = await client.devices.create(deviceId, input);
+    await writeIdentity(device, hub, { ...flags, keys: true });
   });
 }
 
@@ -37,7 +33,7 @@ export function createDevice(deviceId: string, flags: DeviceFlags & DeviceSettin
 export function showDevice(deviceId: string, flags: DeviceFlags & { readonly keys?: boolean }): Promise<void> {
   return withClient(flags, 'iothubowner', async (client, hub) => {
     const device = await client.devices.get(deviceId);
-    await writeDevice(device, hub, { ...flags, keys: flags.keys === true || flags.output === 'json' });
+    await writeIdentity(device, hub, { ...flags, keys: flags.keys === true || flags.output === 'json' });
   });
 }
 
@@ -46,15 +42,20 @@ export function updateDevice(
   deviceId: string,
   flags: DeviceFlags & DeviceSettings & { readonly rotateKey?: boolean },
 ): Promise<void> {
+  const input = settings(flags);
+  const rotate = flags.rotateKey === true;
+  if (!rotate && Object.keys(input).length === 0) {
+    throw new CulvertError('usage', 'nothing to change: give --status, --status-reason, --rotate-key or --auth');
+  }
+  if (rotate && input.authentication !== undefined) {
+    throw new CulvertError('usage', '--rotate-key keeps the authentication as it is: leave out --auth');
+  }
   return withClient(flags, 'iothubowner', async (client, hub) => {
-    const rotate = flags.rotateKey === true;
-    if (!rotate && flags.status === undefined && flags.statusReason === undefined) {
-      throw new CulvertError('usage', 'nothing to change: give --status, --status-reason or --rotate-key');
-    }
-    const current = await client.devices.get(deviceId);
-    const device = await client.devices.update(changed(current, flags, rotate), { etag: current.etag });
+    const { authentication, etag } = await client.devices.get(deviceId);
+    const rotated = rotate ? { authentication: rotatedKey(deviceId, authentication) } : {};
+    const device = await client.devices.update({ deviceId, ...input, ...rotated }, { etag });
     if (rotate) tell(`${deviceId} has a new key; the one before works until it is rotated again`);
-    await writeDevice(device, hub, { ...flags, keys: rotate });
+    await writeIdentity(device, hub, { ...flags, keys: rotate || input.authentication !== undefined });
   });
 }
 
@@ -94,47 +95,12 @@ async function listTable(client: ServiceClient): Promise<void> {
   if (rows.length > 0 || shown === 0) await writeOut(table(headings, rows));
 }
 
-function settings({ status, statusReason }: DeviceSettings): DeviceIdentityInput {
-  return { ...(status === undefined ? {} : { status }), ...(statusReason === undefined ? {} : { statusReason }) };
-}
-
-function changed(
-  current: DeviceIdentity,
-  flags: DeviceSettings,
-  rotate: boolean,
-): DeviceIdentityInput & { deviceId: string } {
-  const { deviceId, status, statusReason } = current;
-  const secondaryKey = current.authentication.symmetricKey.primaryKey;
-  // 32 bytes, as the hub makes them.
-  const symmetricKey = { primaryKey: randomBytes(32).toString('base64'), secondaryKey };
+function settings(flags: DeviceSettings): DeviceIdentityInput {
+  const { status, statusReason } = flags;
+  const authentication = authenticationInput(flags);
   return {
-    deviceId,
-    status,
-    statusReason,
-    ...settings(flags),
-    ...(rotate ? { authentication: { type: 'sas', symmetricKey } } : {}),
+    ...(status === undefined ? {} : { status }),
+    ...(statusReason === undefined ? {} : { statusReason }),
+    ...(authentication === undefined ? {} : { authentication }),
   };
-}
-
-function writeDevice(
-  device: DeviceIdentity,
-  hub: string,
-  flags: { readonly output: OutputFormat; readonly keys: boolean },
-): Promise<void> {
-  const { symmetricKey, type } = device.authentication;
-  const { host, port } = parseServiceConnectionString(hub);
-  const { deviceId } = device;
-  const connectionString = formatDeviceConnectionString({ host, port, deviceId, key: symmetricKey.primaryKey });
-  if (flags.output === 'json') {
-    return writeJson(flags.keys ? { ...device, connectionString } : { ...device, authentication: { type } });
-  }
-  return writeOut(
-    pairs([
-      ['Device', deviceId],
-      ['Status', device.status],
-      ...(device.statusReason === null ? [] : [['Reason', device.statusReason] as const]),
-      ['Connection', device.connectionState],
-      ...(flags.keys ? [['Connection string', connectionString] as const] : []),
-    ]),
-  );
 }

@@ -15,12 +15,12 @@ import { measureEcho } from '../doctor/echo-measure.ts';
 import { type Greeting, greet } from '../doctor/greeting.ts';
 import { certificateCheck, clockCheck, endpointCheck } from '../doctor/hub-checks.ts';
 import { type FirstHop, lookUp, reach, since } from '../doctor/network.ts';
-import { type ConnectionFlags, type EitherConnection, eitherConnection } from '../hub-connection.ts';
+import { type DeviceConnectionFlags, type EitherConnection, eitherConnection } from '../hub-connection.ts';
 import { advised, tell } from '../messages.ts';
 import { type OutputFormat, writeJson, writeOut } from '../standard-output.ts';
 
 /** Flags of `culvert doctor`. */
-export interface DoctorFlags extends ConnectionFlags {
+export interface DoctorFlags extends DeviceConnectionFlags {
   readonly service?: string;
   readonly module?: string;
   readonly attach?: boolean;
@@ -156,9 +156,10 @@ async function echoStream(
 
 async function examineDevice(
   examination: Examination,
-  { address, connectionString, outbound }: EitherConnection & { side: 'device' },
+  connection: EitherConnection & { side: 'device' },
   flags: DoctorFlags,
 ): Promise<void> {
+  const { address, connectionString, outbound, certificate } = connection;
   await examination.look('websocket', ['hub'], () => webSocketPasses(address, outbound));
   await examination.look(
     'credential',
@@ -174,7 +175,7 @@ async function examineDevice(
   await examination.look(
     'control channel',
     ['websocket'],
-    () => checkControlChannel(connectionString, outbound),
+    () => checkControlChannel({ connectionString, outbound, ...(certificate === undefined ? {} : { certificate }) }),
     adviceOf,
   );
 }

@@ -17,7 +17,7 @@ export function sshConfig(flags: ConnectionFlags): Promise<void> {
  */
 export function sshConfigBlock(command: string, knownHosts: string): string {
   return `# ssh DEVICE${HOST_SUFFIX}, scp, rsync, sftp, git: through Culvert. Characters of a device id other than a-z A-Z 0-9 - _ .
-# are written ~ and two hexadecimal digits, as in ~24 for $.
+# are written ~ and two hexadecimal digits, as in ~24 for $. A module of a device is DEVICE~2fMODULE${HOST_SUFFIX}.
 Host *${HOST_SUFFIX} "!*'*"
   ProxyCommand ${command}
   UserKnownHostsFile ${sshPath(knownHosts)}

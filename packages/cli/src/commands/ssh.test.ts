@@ -41,6 +41,14 @@ describe('culvert ssh', () => {
     ]);
   });
 
+  it('goes to a module by a name of its own, under which its host key is kept', () => {
+    const args = sshArguments('root@press-7', [], { module: 'Cam' }, '/k');
+    expect(args[1]).toMatch(/'--ssh-host=press-7~2f~43am\.culvert'$/);
+    expect(args.at(-1)).toBe('press-7~2f~43am.culvert');
+    expect(args).toContain('HostKeyAlias=press-7~2f~43am.culvert');
+    expect(() => sshArguments('d', [], { module: 'a/b' }, '/k')).toThrow(/is not a module id/);
+  });
+
   it('never puts a connection string on a command line', () => {
     const args = sshArguments('d', [], { connectionString: 'HostName=h;SharedAccessKey=c2VjcmV0' }, '/k');
     expect(args.join(' ')).not.toContain('c2VjcmV0');

@@ -7,6 +7,8 @@ import { runSsh } from '../ssh/run-ssh.ts';
 
 /** Flags of `culvert ssh`, all before the destination; what follows it is ssh's. */
 export interface SshFlags extends ConnectionFlags {
+  /** The module of the device to log in to. */
+  readonly module?: string;
   readonly login?: string;
 }
 
@@ -24,7 +26,7 @@ export function ssh(destination: string, args: readonly string[], flags: SshFlag
   });
 }
 
-/** The whole argument list of ssh. The host is a name of {@link hostName}, so nothing the device id holds is special anywhere. */
+/** The whole argument list of ssh. The host is a name of {@link hostName}, so nothing the ids hold is special anywhere. */
 export function sshArguments(
   destination: string,
   args: readonly string[],
@@ -32,7 +34,7 @@ export function sshArguments(
   knownHosts: string,
 ): readonly string[] {
   const { user, deviceId } = parseDestination(destination, flags.login);
-  const host = hostName(deviceId);
+  const host = hostName({ deviceId, moduleId: flags.module });
   const options = [
     `ProxyCommand=${proxyCommand(host, flags)}`,
     `HostKeyAlias=${host}`,

@@ -1,4 +1,4 @@
-import { CulvertError, parseDeviceId, printable } from '@culvert/protocol';
+import { CulvertError, type Identity, identityName, parseDeviceId, parseModuleId, printable } from '@culvert/protocol';
 
 /** What `ssh DEVICE.culvert` and the host keys of `culvert ssh` have in common. */
 export const HOST_SUFFIX = '.culvert';
@@ -7,12 +7,15 @@ export const HOST_SUFFIX = '.culvert';
 const ESCAPE = '~';
 
 /**
- * A device's name as an ssh host. Lower-case letters, digits and `-`, `.`, `_` stand for themselves, except a leading `-` or `.`;
- * every other character is `~` and its two hexadecimal digits. So it is one word of any shell, no option of ssh, and still one
- * name per device after ssh has made it lower-case: `-Pi;$1` is `~2d~50i~3b~241.culvert`.
+ * A device's or module's name as an ssh host. Lower-case letters, digits and `-`, `.`, `_` stand for themselves, except a leading `-` or
+ * `.`; every other character is `~` and its two hexadecimal digits, also the `/` between device and module. So it is one word of any
+ * shell, no option of ssh, and still one name per identity after ssh has made it lower-case: `-Pi;$1` is `~2d~50i~3b~241.culvert`.
  */
-export function hostName(deviceId: string): string {
-  const encoded = parseDeviceId(deviceId).replace(/^[-.]|[^a-z0-9\-._]/g, (character) => escaped(character));
+export function hostName(identity: Identity): string {
+  const { deviceId, moduleId } = identity;
+  parseDeviceId(deviceId);
+  if (moduleId !== undefined) parseModuleId(moduleId);
+  const encoded = identityName(identity).replace(/^[-.]|[^a-z0-9\-._]/g, (character) => escaped(character));
   return `${encoded}${HOST_SUFFIX}`;
 }
 
@@ -21,11 +24,11 @@ function escaped(character: string): string {
 }
 
 /**
- * The device an ssh host stands for: {@link hostName} backwards, and as typed by hand (`ssh Pi-7.culvert`), where characters that
- * need no escape may stand for themselves.
+ * The device or module an ssh host stands for: {@link hostName} backwards, and as typed by hand (`ssh Pi-7.culvert`), where characters
+ * that need no escape may stand for themselves.
  * @throws CulvertError `usage`
  */
-export function deviceOfHost(host: string): string {
+export function identityOfHost(host: string): Identity {
   if (!host.toLowerCase().endsWith(HOST_SUFFIX)) {
     throw new CulvertError('usage', `'${printable(host)}' is not DEVICE${HOST_SUFFIX}`);
   }
@@ -33,11 +36,12 @@ export function deviceOfHost(host: string): string {
   if (/~(?![0-9a-f]{2})/i.test(encoded)) {
     throw new CulvertError('usage', `'${printable(host)}' has a ~ without two hexadecimal digits`);
   }
-  const deviceId = encoded.replace(/~([0-9a-f]{2})/gi, (_, digits: string) =>
-    String.fromCharCode(parseInt(digits, 16)),
-  );
+  const name = encoded.replace(/~([0-9a-f]{2})/gi, (_, digits: string) => String.fromCharCode(parseInt(digits, 16)));
+  // No id holds a slash.
+  const at = name.indexOf('/');
   try {
-    return parseDeviceId(deviceId);
+    if (at < 0) return { deviceId: parseDeviceId(name) };
+    return { deviceId: parseDeviceId(name.slice(0, at)), moduleId: parseModuleId(name.slice(at + 1)) };
   } catch (error) {
     throw new CulvertError('usage', CulvertError.from(error).message, { cause: error });
   }

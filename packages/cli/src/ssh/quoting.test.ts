@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { deviceIds } from './device-id.fixture.ts';
-import { deviceOfHost, hostName } from './host-name.ts';
+import { hostName, identityOfHost } from './host-name.ts';
 import { proxyCommand } from './proxy-command.ts';
 import { shellQuote } from './shell-quote.ts';
 
@@ -23,14 +23,19 @@ describe('quoting', () => {
     const flags = { caFile: "/a b/100%/it's $HOME.pem" };
     const program = ["/opt/no de/bin/node's", '/100%n/culvert.js'];
     for (const id of ids) {
-      const command = sshExpands(proxyCommand(hostName(id), flags, program), 'typed');
+      const command = sshExpands(proxyCommand(hostName({ deviceId: id }), flags, program), 'typed');
       expect(command).not.toMatch(/<.>/);
     }
-    const commands = ids.map((id) => sshExpands(proxyCommand(hostName(id), flags, program), 'typed'));
+    const commands = ids.map((id) => sshExpands(proxyCommand(hostName({ deviceId: id }), flags, program), 'typed'));
     const script = commands.map((command) => `printf '%s\\n' ${command}`).join('\n');
     const lines = execFileSync('/bin/sh', ['-c', script], { encoding: 'utf8' }).split('\n').slice(0, -1);
     expect(lines).toEqual(
-      ids.flatMap((id) => [...program, 'connect', `--ca-file=${flags.caFile}`, `--ssh-host=${hostName(id)}`]),
+      ids.flatMap((id) => [
+        ...program,
+        'connect',
+        `--ca-file=${flags.caFile}`,
+        `--ssh-host=${hostName({ deviceId: id })}`,
+      ]),
     );
   });
 
@@ -44,18 +49,22 @@ describe('hostName', () => {
   it('is one harmless lower-case word, and reversible', () => {
     fc.assert(
       fc.property(deviceIds, (id) => {
-        const host = hostName(id);
+        const host = hostName({ deviceId: id });
         expect(host).toMatch(/^[a-z0-9_~][a-z0-9._~-]*\.culvert$/);
-        expect(deviceOfHost(host)).toBe(id);
+        expect(identityOfHost(host)).toEqual({ deviceId: id });
       }),
     );
   });
 
   it('accepts what people type', () => {
-    expect(hostName('press-7')).toBe('press-7.culvert');
-    expect(hostName('-Pi;$1')).toBe('~2d~50i~3b~241.culvert');
-    expect(deviceOfHost('Press-7.culvert')).toBe('Press-7');
-    expect(deviceOfHost('a.b.CULVERT')).toBe('a.b');
+    expect(hostName({ deviceId: 'press-7' })).toBe('press-7.culvert');
+    expect(hostName({ deviceId: '-Pi;$1' })).toBe('~2d~50i~3b~241.culvert');
+    expect(identityOfHost('Press-7.culvert')).toEqual({ deviceId: 'Press-7' });
+    expect(identityOfHost('a.b.CULVERT')).toEqual({ deviceId: 'a.b' });
+    const camera = { deviceId: 'Pi;1', moduleId: '-Cam.2' };
+    expect(hostName(camera)).toBe('~50i~3b1~2f-~43am.2.culvert');
+    expect(identityOfHost(hostName(camera))).toEqual(camera);
+    expect(identityOfHost('d~2Fm.culvert')).toEqual({ deviceId: 'd', moduleId: 'm' });
     for (const wrong of [
       'press-7',
       '.culvert',
@@ -65,7 +74,7 @@ describe('hostName', () => {
       '..culvert',
       '~2f.culvert',
     ]) {
-      expect(() => deviceOfHost(wrong), wrong).toThrow(expect.objectContaining({ code: 'usage' }));
+      expect(() => identityOfHost(wrong), wrong).toThrow(expect.objectContaining({ code: 'usage' }));
     }
   });
 });

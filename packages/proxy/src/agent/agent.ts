@@ -1,6 +1,6 @@
 import { DeviceClient, type DeviceClientOptions, type DeviceClientState } from '@culvert/device';
 import { CulvertError } from '@culvert/protocol';
-import { type Clock, type OutboundOptions, systemClock } from '@culvert/stream';
+import { type ClientCertificate, type Clock, type OutboundOptions, systemClock } from '@culvert/stream';
 import { deferred } from '../deferred.ts';
 import { OpenStreams } from '../open-streams.ts';
 import { answerOffer } from './answer-offer.ts';
@@ -13,8 +13,10 @@ export const MAX_STREAMS = 1000;
 export const CLOSE_GRACE_MS = 10_000;
 
 export interface AgentOptions {
-  /** The device's connection string. */
+  /** The connection string of the device, or of a module of it. */
   readonly connectionString: string;
+  /** For a connection string with `x509=true`. */
+  readonly certificate?: ClientCertificate;
   /** What the agent offers, by stream name; it connects to nothing else. */
   readonly services: ReadonlyMap<string, Target>;
   /** The service that takes names the list does not hold (the preview's clients send `TestStream`). Must be in the list. */
@@ -72,6 +74,7 @@ export function startAgent(
     },
     clock,
     ...(options.outbound === undefined ? {} : { outbound: options.outbound }),
+    ...(options.certificate === undefined ? {} : { certificate: options.certificate }),
   });
   const attached = client.open();
   attached.catch((error: unknown) => {

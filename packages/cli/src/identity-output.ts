@@ -1,0 +1,63 @@
+import {
+  type DeviceIdentity,
+  formatDeviceConnectionString,
+  type ModuleIdentity,
+  parseServiceConnectionString,
+} from '@culvert/protocol';
+import { authenticationName } from './authentication-flags.ts';
+import { type OutputFormat, pairs, writeJson, writeOut } from './standard-output.ts';
+
+/** How a device or module is shown. */
+export interface IdentityOutput {
+  readonly output: OutputFormat;
+  /** Whether its keys, and a connection string with one, are shown. What a certificate proves is no secret. */
+  readonly keys: boolean;
+}
+
+/** Shows one device or module. `hub`: the service's connection string, which names the hub as this machine reaches it. */
+export function writeIdentity(
+  identity: DeviceIdentity | ModuleIdentity,
+  hub: string,
+  { output, keys }: IdentityOutput,
+): Promise<void> {
+  const { type } = identity.authentication;
+  const shown = keys || type !== 'sas';
+  const connectionString = shown ? connectionStringOf(identity, hub) : undefined;
+  if (output === 'json') {
+    const authentication = shown ? identity.authentication : { type };
+    return writeJson({ ...identity, authentication, ...(connectionString === undefined ? {} : { connectionString }) });
+  }
+  return writeOut(
+    pairs([
+      ['Device', identity.deviceId],
+      ...('moduleId' in identity ? moduleRows(identity) : deviceRows(identity)),
+      ['Connection', identity.connectionState],
+      ['Authentication', authenticationName(type)],
+      ...thumbprints(identity).map((thumbprint) => ['Thumbprint', thumbprint] as const),
+      ...(connectionString === undefined ? [] : [['Connection string', connectionString] as const]),
+    ]),
+  );
+}
+
+function deviceRows({ status, statusReason }: DeviceIdentity): readonly (readonly [string, string])[] {
+  return [['Status', status], ...(statusReason === null ? [] : [['Reason', statusReason] as const])];
+}
+
+function moduleRows({ moduleId, managedBy }: ModuleIdentity): readonly (readonly [string, string])[] {
+  return [['Module', moduleId], ...(managedBy === null ? [] : [['Managed by', managedBy] as const])];
+}
+
+function thumbprints({ authentication }: DeviceIdentity | ModuleIdentity): readonly string[] {
+  const { primaryThumbprint, secondaryThumbprint } = authentication.x509Thumbprint;
+  return [primaryThumbprint, secondaryThumbprint].filter((thumbprint) => thumbprint !== null);
+}
+
+/** Undefined where nothing would be let in by it. */
+function connectionStringOf(identity: DeviceIdentity | ModuleIdentity, hub: string): string | undefined {
+  const { type, symmetricKey } = identity.authentication;
+  if (type === 'none') return undefined;
+  const { host, port } = parseServiceConnectionString(hub);
+  const { deviceId } = identity;
+  const module = 'moduleId' in identity ? { moduleId: identity.moduleId } : {};
+  return formatDeviceConnectionString({ host, port, deviceId, ...module, key: symmetricKey.primaryKey });
+}

@@ -1,0 +1,41 @@
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { ENVIRONMENT } from './help-text.ts';
+
+/** Options by which a command finds its hub in files and flags. */
+export function withFiles(command: Command, what: string): Command {
+  return command
+    .option('--connection-string-file <file>', `file with ${what}`)
+    .option(
+      '--connection-string <string>',
+      'the string itself; process lists show it, so prefer a file or the environment',
+    )
+    .option('--ca-file <file>', 'the hub’s CA, PEM, beside the system’s')
+    .option('--proxy <url>', 'outbound proxy: http://host:port or socks5://host:port')
+    .addHelpText('after', ENVIRONMENT);
+}
+
+/** Options by which a device shows a certificate of its own. */
+export function withOwnCertificate(command: Command): Command {
+  return command
+    .option('--cert-file <file>', 'the device’s own certificate, PEM, for a connection string with x509=true')
+    .option('--key-file <file>', 'the private key to it, PEM, not encrypted');
+}
+
+/** Options of a service's command, which finds a hub on its own machine besides. */
+export function withConnection(command: Command): Command {
+  return withFiles(command, 'a service’s connection string').option(
+    '--data-dir <dir>',
+    'on the hub’s machine: its data directory (default: the hub’s own default)',
+  );
+}
+
+/** The same for a command that shows data. */
+export function withOutput(command: Command): Command {
+  return withConnection(command).addOption(new Option('--output <format>').choices(['json', 'table']).default('table'));
+}
+
+/** For options that may be given several times. */
+export function collect(value: string, previous: readonly string[] | undefined): readonly string[] {
+  if (value === '') throw new InvalidArgumentError('It is empty.');
+  return [...(previous ?? []), value];
+}
