@@ -1,5 +1,19 @@
 import type { CloseCause, ErrorCode, Side } from '@culvert/protocol';
 
+/** What one direction of a stream carried. */
+export interface DirectionCounters {
+  /** Payload bytes. */
+  readonly bytes: number;
+  /** Whole WebSocket messages. */
+  readonly messages: number;
+}
+
+/** What a stream carried, by the side it came from. */
+export interface StreamCounters {
+  readonly fromService: DirectionCounters;
+  readonly fromDevice: DirectionCounters;
+}
+
 /** What a gateway tells: the part of the hub's event union that happens here. */
 export type GatewayEvent =
   | { readonly type: 'guest-arrived'; readonly streamId: string; readonly side: Side; readonly remoteAddress: string }
@@ -15,14 +29,14 @@ export type GatewayEvent =
       readonly deviceAddress: string;
       readonly serviceAddress: string;
     }
-  | {
+  | ({
       readonly type: 'stream-closed';
       readonly streamId: string;
       readonly cause: CloseCause;
+      /** The error that ended it from here, and its sentence; absent when a side did. */
+      readonly error?: ErrorCode | undefined;
+      readonly detail?: string | undefined;
       /** Whether the two sides ever met. */
       readonly established: boolean;
       readonly durationMs: number;
-      /** Payload bytes and whole messages each way. */
-      readonly fromService: { readonly bytes: number; readonly messages: number };
-      readonly fromDevice: { readonly bytes: number; readonly messages: number };
-    };
+    } & StreamCounters);

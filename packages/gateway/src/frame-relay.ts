@@ -24,6 +24,7 @@ export class FrameRelay {
   readonly #options: FrameRelayOptions;
   /** Why it ends: the first thing that happened. */
   #cause: CloseCause | undefined;
+  #endedWith: CulvertError | undefined;
   #linger: Timer | undefined;
   #over = false;
 
@@ -43,8 +44,14 @@ export class FrameRelay {
     this.#endEarly(service, device);
   }
 
+  /** What {@link end} ended it with; undefined when a side ended it first. */
+  get endedWith(): CulvertError | undefined {
+    return this.#endedWith;
+  }
+
   /** Ends both sides now, with the error's close code and message. */
   end(error: CulvertError): void {
+    if (this.#cause === undefined) this.#endedWith = error;
     this.#cause ??= causeOf(error.code);
     this.#finish();
     this.device.finishWith(error, 'now');
@@ -96,7 +103,7 @@ export class FrameRelay {
     this.#finish();
     if (error.code === 'protocol_error') from.finishWith(error, 'now');
     else from.destroy();
-    to.finishWith(error.code === 'stalled' ? error : new CulvertError('stream_lost'), 'flushed');
+    to.finishWith(otherSidesError(error), 'flushed');
   }
 
   /** The side that closed first has left for good: nothing can be delivered to it any more. */
@@ -115,6 +122,13 @@ export class FrameRelay {
     this.#over = true;
     this.#linger?.cancel();
   }
+}
+
+/** What the side that did nothing wrong is told: of a broken protocol that it was the other one, so that the text says what the log says. */
+function otherSidesError(error: CulvertError): CulvertError {
+  if (error.code === 'stalled') return error;
+  if (error.code === 'protocol_error') return new CulvertError('stream_lost', 'The other side broke the protocol.');
+  return new CulvertError('stream_lost');
 }
 
 function lossOf(code: ErrorCode, side: RelayEnd): CloseCause {

@@ -320,7 +320,7 @@ describe('the end of a stream', () => {
     const { streamId, device, service } = await meet();
     device.send(bytes);
     expect((await device.close())?.code).toBe(1002);
-    expect(await service.close()).toEqual({ code: 1011, reason: 'WS disconnected' });
+    expect(await service.close()).toEqual({ code: 1011, reason: 'The other side broke the protocol.' });
     expect(await bench.event('stream-closed', streamId)).toMatchObject({ cause: 'protocol_error' });
   });
 

@@ -5,7 +5,7 @@ import type { Duplex } from 'node:stream';
 import { CulvertError, peerAddress, STREAM_SUBPROTOCOL } from '@culvert/protocol';
 import type { GrantClaims } from '@culvert/protocol/grant';
 import type { Clock } from '@culvert/stream';
-import type { GatewayEvent } from './events.ts';
+import type { GatewayEvent, StreamCounters } from './events.ts';
 import { FrameRelay } from './frame-relay.ts';
 import { GATEWAY_LIMITS, type GatewayLimits } from './limits.ts';
 import { lingeringClose } from './lingering-close.ts';
@@ -80,6 +80,12 @@ export class Gateway {
     let sum = this.#rendezvous.bufferedBytes;
     for (const { device, service } of this.#relays.values()) sum += device.bufferedBytes + service.bufferedBytes;
     return sum;
+  }
+
+  /** What a joined stream has carried so far; undefined for one that is not joined here. Costs nothing but the reading. */
+  counters(streamId: string): StreamCounters | undefined {
+    const relay = this.#relays.get(streamId);
+    return relay === undefined ? undefined : carried(relay);
   }
 
   /**
@@ -192,15 +198,16 @@ export class Gateway {
         type: 'stream-closed',
         streamId,
         cause,
+        error: relay.endedWith?.code,
+        detail: relay.endedWith?.message,
         established: true,
         durationMs: this.#clock.now() - since,
-        fromService: { bytes: service.bytes, messages: service.messages },
-        fromDevice: { bytes: device.bytes, messages: device.messages },
+        ...carried(relay),
       });
     });
   }
 
-  #onDeparture({ streamId, guest, cause, waitedMs }: Departure): void {
+  #onDeparture({ streamId, guest, cause, error, waitedMs }: Departure): void {
     // Its grant is used up, so the two can never meet: the other side is told when it comes, rather than left to wait.
     this.#usedGrants.bar(streamId, new CulvertError('withdrawn', 'The other side left before the stream was joined.'));
     const said = { bytes: guest.bytes, messages: guest.messages };
@@ -209,6 +216,8 @@ export class Gateway {
       type: 'stream-closed',
       streamId,
       cause,
+      error: error?.code,
+      detail: error?.message,
       established: false,
       durationMs: waitedMs,
       fromService: guest.side === 'service' ? said : nothing,
@@ -227,4 +236,11 @@ export class Gateway {
     for (const socket of this.#sockets) await new Promise((resolve) => socket.once('close', resolve));
     for (const relay of this.#relays.values()) await relay.closed;
   }
+}
+
+function carried({ service, device }: FrameRelay): StreamCounters {
+  return {
+    fromService: { bytes: service.bytes, messages: service.messages },
+    fromDevice: { bytes: device.bytes, messages: device.messages },
+  };
 }

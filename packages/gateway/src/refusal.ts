@@ -1,5 +1,5 @@
 import { STATUS_CODES } from 'node:http';
-import type { CulvertError } from '@culvert/protocol';
+import { type CulvertError, REFUSAL_HEADER } from '@culvert/protocol';
 
 /** The plain HTTP answer that refuses an upgrade, with the error's text as its body. */
 export function refusal(error: CulvertError): string {
@@ -14,6 +14,8 @@ export function refusal(error: CulvertError): string {
   if (status === 401) lines.push('WWW-Authenticate: Bearer');
   // RFC 6455 §4.4.
   if (status === 426) lines.push('Upgrade: websocket', 'Sec-WebSocket-Version: 13');
+  // Ours, so that an end learns the exact error and its sentence, as it would from a close frame.
+  lines.push(`${REFUSAL_HEADER}: ${error.code} ${encodeURIComponent(error.message)}`);
   if (error.row.retryable) lines.push('Retry-After: 1');
   return `${lines.join('\r\n')}\r\n\r\n${body}`;
 }

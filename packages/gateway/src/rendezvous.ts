@@ -8,6 +8,8 @@ export interface Departure {
   readonly streamId: string;
   readonly guest: RelayEnd;
   readonly cause: CloseCause;
+  /** With what it was sent away; undefined when it left. */
+  readonly error: CulvertError | undefined;
   readonly waitedMs: number;
 }
 
@@ -86,7 +88,7 @@ export class Rendezvous {
   sendAway(streamId: string, error: CulvertError): boolean {
     const waiting = this.#waiting.get(streamId);
     if (waiting === undefined) return false;
-    this.#depart(streamId, waiting, causeOf(error.code));
+    this.#depart(streamId, waiting, causeOf(error.code), error);
     waiting.guest.finishWith(error, 'now');
     return true;
   }
@@ -111,8 +113,9 @@ export class Rendezvous {
     return waiting.guest;
   }
 
-  #depart(streamId: string, waiting: Waiting, cause: CloseCause): void {
+  #depart(streamId: string, waiting: Waiting, cause: CloseCause, error?: CulvertError): void {
     this.take(streamId);
-    this.#onDeparture({ streamId, guest: waiting.guest, cause, waitedMs: this.#clock.now() - waiting.since });
+    const { guest, since } = waiting;
+    this.#onDeparture({ streamId, guest, cause, error, waitedMs: this.#clock.now() - since });
   }
 }

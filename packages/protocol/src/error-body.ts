@@ -1,4 +1,5 @@
 import { CulvertError, ERRORS, type ErrorCode } from './errors.ts';
+import { printable } from './ids.ts';
 
 /** The error body of the preview's REST routes: a JSON string inside JSON (§1.3 of its wire). */
 export function formatErrorBody(error: CulvertError, trackingId: string, now: Date): string {
@@ -26,6 +27,17 @@ export function parseErrorBody(status: number, body: string): CulvertError {
   if (typeof named === 'string' && Object.hasOwn(ERRORS, named)) return new CulvertError(named as ErrorCode, message);
   const byNumber = (Object.keys(ERRORS) as ErrorCode[]).find((code) => ERRORS[code].azure[0] === inner?.['errorCode']);
   return new CulvertError(byNumber ?? byStatus(status), message);
+}
+
+/** The error a refused upgrade names in its header `culvert-error`; undefined when whoever refused did not say it in our way. */
+export function parseRefusal(header: string | string[] | undefined): CulvertError | undefined {
+  const [code = '', text = ''] = typeof header === 'string' ? header.split(' ', 2) : [];
+  if (!Object.hasOwn(ERRORS, code)) return undefined;
+  try {
+    return new CulvertError(code as ErrorCode, printable(decodeURIComponent(text), 512));
+  } catch {
+    return new CulvertError(code as ErrorCode);
+  }
 }
 
 function parseObject(text: unknown): Record<string, unknown> | undefined {

@@ -5,6 +5,7 @@ export * from './errors.ts';
 export * from './identity.ts';
 export * from './ids.ts';
 export * from './limits.ts';
+export * from './live-view.ts';
 export * from './peer-address.ts';
 export * from './sas-token.ts';
 export * from './stream-request.ts';

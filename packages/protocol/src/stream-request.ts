@@ -23,6 +23,9 @@ export const STREAM_HEADERS = {
 /** The subprotocol by which an end of ours tells the gateway that it copes with WebSocket pings (C clients of the preview do not). */
 export const STREAM_SUBPROTOCOL = 'culvert.stream.v1';
 
+/** Answer to a refused upgrade, ours: the error's code, a space, and its sentence, percent-encoded UTF-8. */
+export const REFUSAL_HEADER = 'culvert-error';
+
 /** The api-version our own ends send; the hub takes any. */
 export const API_VERSION = '2020-09-30';
 

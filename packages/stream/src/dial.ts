@@ -1,6 +1,13 @@
 import type { ClientRequest, IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { CulvertError, type ErrorCode, LIMITS, STREAM_SUBPROTOCOL } from '@culvert/protocol';
+import {
+  CulvertError,
+  type ErrorCode,
+  LIMITS,
+  parseRefusal,
+  REFUSAL_HEADER,
+  STREAM_SUBPROTOCOL,
+} from '@culvert/protocol';
 import type { Grant } from '@culvert/protocol/grant';
 import { type ClientOptions, WebSocket } from 'ws';
 import type { ClientCertificate } from './client-certificate.ts';
@@ -179,7 +186,7 @@ function opened(socket: WebSocket, { signal, where, refused }: Opening): Promise
     const onError = (error: Error): void => fail(networkError(error, where));
     const onResponse = (_request: ClientRequest, response: IncomingMessage): void => {
       response.resume();
-      fail(refusal(response.statusCode ?? 0, where, refused));
+      fail(parseRefusal(response.headers[REFUSAL_HEADER]) ?? refusal(response.statusCode ?? 0, where, refused));
     };
     signal.addEventListener('abort', onAbort);
     socket.on('open', onOpen).on('error', onError).on('unexpected-response', onResponse);
