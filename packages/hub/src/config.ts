@@ -5,6 +5,7 @@ import { CulvertError, LIMITS, parseHostPort } from '@culvert/protocol';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import type { LogFormat, LogLevel } from './observe/log.ts';
+import { streamLimits } from './stream-limits-config.ts';
 
 const count = (fallback: number) => z.number().int().min(1).max(10_000_000).default(fallback);
 const milliseconds = (least: number, fallback: number) => z.number().int().min(least).max(86_400_000).default(fallback);
@@ -39,6 +40,7 @@ export const configSchema = z.strictObject({
       heldRequests: count(10_000),
       /** Streams open at once, and guests waiting for their peer: what the process has file descriptors for. */
       streams: count(20_000),
+      ...streamLimits,
       /** Milliseconds without progress of a write before its stream is ended; at least a second, or slow networks look stalled. */
       stallMs: milliseconds(1_000, LIMITS.stallMs),
     })

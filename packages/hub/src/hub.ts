@@ -1,6 +1,7 @@
 import { CulvertError, formatHostPort, formatServiceConnectionString, LIMITS, peerAddress } from '@culvert/protocol';
 import { type Clock, systemClock } from '@culvert/stream';
 import { createApi } from './api/app.ts';
+import { Followers } from './api/followers.ts';
 import type { Listening } from './api/listen.ts';
 import { Authenticator } from './auth/authenticate.ts';
 import { PolicyFiles } from './auth/policy-files.ts';
@@ -13,6 +14,7 @@ import { AttachCheck } from './handshake/attach-check.ts';
 import { HostNames } from './host-names.ts';
 import { EventBus } from './observe/event-bus.ts';
 import type { EventSink } from './observe/events.ts';
+import { RecentDisconnects } from './observe/last-disconnect.ts';
 import { LiveStreams } from './observe/live-streams.ts';
 import { openCertificates } from './open-certificates.ts';
 import { openStore, type Store } from './registry/open-store.ts';
@@ -149,23 +151,29 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
   const policyFiles = await keepPolicyFiles(config, names, store, listeners, events.emit);
 
   const gatewayName = formatHostPort(names.main.host, names.main.port);
+  const lastDisconnects = new RecentDisconnects(clock);
+  events.subscribe(lastDisconnects.observe);
   const live = new LiveStreams({ clock, onEvent: events.emit, gateway: () => gatewayName });
   events.subscribe(live.observe);
 
   const common = { clock, onEvent: events.emit };
   const { registry } = store;
   const streaming = await createStreaming({
-    ...common,
+    clock,
+    events,
+    live,
     registry,
+    usage: store.usage,
     names,
     limits: config.limits,
     draining: draining.signal,
   });
   undo(() => {
     streaming.gateway.destroy();
-    streaming.clear();
+    return streaming.clear();
   });
-  listeners.push(streaming.revocation);
+  const followers = new Followers(clock);
+  listeners.push(streaming.revocation, followers.revocation);
 
   const authenticator = new Authenticator({ ...store, audiences: names.audiences, clock });
   const api = await createApi({
@@ -174,6 +182,16 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
     authenticator,
     router: streaming.router,
     requestStream: streaming.requestStream,
+    hold: () => streaming.limits.admission.hold(),
+    limitViews: () => streaming.limits.view(),
+    live: {
+      streams: live,
+      counters: (streamId) => streaming.gateway.counters(streamId),
+      endStream: (streamId, error) => streaming.endStream(streamId, error),
+      lastDisconnect: lastDisconnects.of,
+      followers,
+      subscribe: (sink) => events.subscribe(sink),
+    },
     endpoints: () => ({
       hostName: names.authority,
       streamingEndpoints: [`https://${gatewayName}`],
@@ -181,7 +199,7 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
     policyConnectionString: ({ name, primaryKey }: PolicyRecord) =>
       formatServiceConnectionString({ ...names.main, policy: name, key: primaryKey }),
     onProven: (request) => opened.unproven.proven(request.raw.socket),
-    limits: { maxHeldRequests: config.limits.heldRequests, maxBodyBytes: MAX_BODY_BYTES },
+    limits: { maxBodyBytes: MAX_BODY_BYTES },
   });
   undo(() => api.close());
 
@@ -189,7 +207,10 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
     ...common,
     authenticate: (credential) =>
       draining.signal.aborted ? Promise.reject(draining.signal.reason) : authenticator.authenticateDevice(credential),
-    registrar: new AttachCheck({ router: streaming.router, store, revocation: streaming.revocation }),
+    registrar: new AttachCheck({
+      ...{ router: streaming.router, store, revocation: streaming.revocation },
+      onEvent: events.emit,
+    }),
     limits: {
       authenticateMs: LIMITS.authenticateMs,
       maxPacketBytes: LIMITS.mqttPacketBytes,
@@ -206,7 +227,19 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
   const address = formatHostPort(opened.address.host, opened.address.port);
   events.emit({ type: 'hub-started', hostName: names.authority, address });
   const { drainMs } = config;
-  return { names, doors: opened, certificates, draining, store, policyFiles, streaming, api, events, drainMs };
+  return {
+    names,
+    doors: opened,
+    certificates,
+    draining,
+    store,
+    policyFiles,
+    streaming,
+    followers,
+    api,
+    events,
+    drainMs,
+  };
 }
 
 /** The reverse of the start, each step with its reason. */
@@ -223,7 +256,9 @@ async function stopParts(parts: Parts, graceMs: number): Promise<void> {
   const channels = [...streaming.router.channels()];
   for (const channel of channels) channel.close(new CulvertError('draining'));
   await Promise.all(channels.map((channel) => channel.closed));
-  streaming.clear();
+  await streaming.clear();
+  // Those who follow have seen the last stream end.
+  await parts.followers.close(new CulvertError('draining'));
   await parts.api.close();
   doors.destroyConnections();
   await closed;

@@ -1,5 +1,5 @@
 import { Gateway, type GatewayEvent } from '@culvert/gateway';
-import { CulvertError } from '@culvert/protocol';
+import type { CulvertError } from '@culvert/protocol';
 import { newGrantKeys } from '@culvert/protocol/grant';
 import type { Clock } from '@culvert/stream';
 import type { HubConfig } from './config.ts';
@@ -8,18 +8,23 @@ import { type HandshakeDeps, requestStream, type StreamReply, type StreamRequest
 import { revokeOnChange } from './handshake/revoke.ts';
 import { StreamTable } from './handshake/stream-table.ts';
 import type { HostNames } from './host-names.ts';
-import type { EventSink } from './observe/events.ts';
-import type { Registry, RegistryListener } from './registry/registry.ts';
+import type { EventBus } from './observe/event-bus.ts';
+import type { LiveStreams } from './observe/live-streams.ts';
+import type { Registry, RegistryListener, UsageStore } from './registry/registry.ts';
 import { Router } from './routing/router.ts';
+import { createStreamLimits, type StreamLimits } from './stream-limits.ts';
 
 export interface StreamingOptions {
   readonly registry: Registry;
+  readonly usage: UsageStore;
+  /** Subscribed before what is made here. */
+  readonly live: LiveStreams;
   readonly names: HostNames;
   readonly limits: HubConfig['limits'];
   /** Aborted when the hub stops. */
   readonly draining: AbortSignal;
   readonly clock: Clock;
-  readonly onEvent: EventSink;
+  readonly events: EventBus;
 }
 
 /** Router, gateway and handshake, tied together: what makes streams and ends them. */
@@ -29,20 +34,22 @@ export interface Streaming {
   readonly requestStream: (request: StreamRequest) => Promise<StreamReply>;
   /** Ends what a change in the registry takes away. */
   readonly revocation: RegistryListener;
-  /** Drops every timer; the streams themselves are the gateway's. */
-  clear(): void;
+  readonly limits: StreamLimits;
+  /** Ends a stream wherever it stands. False when there is none of this id. */
+  endStream(streamId: string, error: CulvertError): boolean;
+  /** Drops every timer and writes what is not written yet; the streams themselves are the gateway's. */
+  clear(): Promise<void>;
 }
 
 /** The gateway's key pair is as old as the gateway: it holds the public half, the handshake the private one. */
 export async function createStreaming(options: StreamingOptions): Promise<Streaming> {
-  const { clock, onEvent, limits, names, registry, draining } = options;
+  const { clock, limits, names, registry, draining, events, live, usage } = options;
+  const onEvent = events.emit;
   const router = new Router(clock);
   const streams = new StreamTable({
     clock,
-    onExpired: ({ streamId, identity }) => {
-      const { code, message } = new CulvertError('handshake_timeout');
-      onEvent({ type: 'stream-failed', ...identity, streamId, error: code, detail: message });
-    },
+    onUnmet: ({ streamId, identity }, { code, message }) =>
+      onEvent({ type: 'stream-failed', ...identity, streamId, error: code, detail: message }),
   });
   const keys = await newGrantKeys();
   const gateway = new Gateway({
@@ -54,10 +61,13 @@ export async function createStreaming(options: StreamingOptions): Promise<Stream
     },
     limits: { stallMs: limits.stallMs, maxStreams: limits.streams, maxGuests: limits.streams },
   });
-  const endAtGateway = (streamId: string, error: CulvertError) => void gateway.end(streamId, error);
+  const endAtGateway = (streamId: string, error: CulvertError) => gateway.end(streamId, error);
+  const endStream = (streamId: string, error: CulvertError) => streams.end(streamId, error, endAtGateway);
+  const streamLimits = await createStreamLimits({ limits, usage, streams, gateway, endStream, live, clock, events });
   const handshake: HandshakeDeps = {
     registry,
     router,
+    admitTo: (identity) => streamLimits.admission.admitTo(identity),
     streams,
     endAtGateway,
     draining,
@@ -70,6 +80,11 @@ export async function createStreaming(options: StreamingOptions): Promise<Stream
     gateway,
     requestStream: (request) => requestStream(request, handshake),
     revocation: revokeOnChange({ router, streams, endAtGateway }),
-    clear: () => streams.clear(),
+    limits: streamLimits,
+    endStream,
+    clear() {
+      streams.clear();
+      return streamLimits.close();
+    },
   };
 }

@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { EndpointInformation } from '@culvert/protocol';
+import type { EndpointInformation, LimitView } from '@culvert/protocol';
 import type { Clock } from '@culvert/stream';
 import type { FastifyInstance, FastifyRequest, RawServerDefault } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
@@ -8,6 +8,7 @@ import type { StreamReply, StreamRequest } from '../handshake/request-stream.ts'
 import type { EventSink } from '../observe/events.ts';
 import type { AuthorityStore, PolicyRecord, PolicyStore, Registry } from '../registry/registry.ts';
 import type { Router } from '../routing/router.ts';
+import type { LiveView } from './live-view.ts';
 
 /** What the REST routes stand on. */
 export interface ApiDeps {
@@ -17,6 +18,13 @@ export interface ApiDeps {
   readonly authenticator: Authenticator;
   readonly router: Router;
   readonly requestStream: (request: StreamRequest) => Promise<StreamReply>;
+  /**
+   * Takes a place among the requests for streams that are held, and returns the way to give it back.
+   * @throws CulvertError `too_many_requests`
+   */
+  readonly hold: () => () => void;
+  readonly live: LiveView;
+  readonly limitViews: () => LimitView[];
   readonly endpoints: () => EndpointInformation;
   readonly policyConnectionString: (policy: PolicyRecord) => string;
   /** The request's connection has proved who it is. */
@@ -24,8 +32,6 @@ export interface ApiDeps {
   readonly clock: Clock;
   readonly onEvent: EventSink;
   readonly limits: {
-    /** Requests for a stream that may be held at once, in all. */
-    readonly maxHeldRequests: number;
     /** Bytes of a request's body. */
     readonly maxBodyBytes: number;
   };

@@ -6,9 +6,11 @@ import { systemClock } from '@culvert/stream';
 import { expect, it } from 'vitest';
 import { Authenticator } from '../auth/authenticate.ts';
 import type { HubEvent } from '../observe/events.ts';
+import { LiveStreams } from '../observe/live-streams.ts';
 import type { AuthorityStore, PolicyStore, Registry } from '../registry/registry.ts';
 import { Router } from '../routing/router.ts';
 import { createApi } from './app.ts';
+import { Followers } from './followers.ts';
 
 it('says nothing of its own faults to the caller, and to the log where they are', async () => {
   const fail = () => Promise.reject(new RangeError('key secret42'));
@@ -23,12 +25,22 @@ it('says nothing of its own faults to the caller, and to the log where they are'
     authenticator: new Authenticator({ registry, policies, authorities, audiences: ['hub'], clock: systemClock }),
     router: new Router(systemClock),
     requestStream: fail,
+    hold: () => () => undefined,
+    live: {
+      streams: new LiveStreams({ clock: systemClock, onEvent: () => undefined, gateway: () => 'hub:443' }),
+      counters: () => undefined,
+      endStream: () => false,
+      lastDisconnect: () => Promise.resolve(undefined),
+      followers: new Followers(systemClock),
+      subscribe: () => () => undefined,
+    },
+    limitViews: () => [],
     endpoints: () => ({ hostName: 'hub', streamingEndpoints: [] }),
     policyConnectionString: () => '',
     onProven: () => undefined,
     clock: systemClock,
     onEvent: (event) => events.push(event),
-    limits: { maxHeldRequests: 1, maxBodyBytes: 1_024 },
+    limits: { maxBodyBytes: 1_024 },
   });
   const server = createServer(api.handle).listen(0, '127.0.0.1');
   await once(server, 'listening');

@@ -4,14 +4,18 @@ import { CulvertError } from '@culvert/protocol';
 import { fastify } from 'fastify';
 import { serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod';
 import { faultOf } from '../observe/events.ts';
+import { eventStreamConstraint } from './accept-constraint.ts';
 import { Admission } from './admission.ts';
 import type { Api, ApiDeps } from './api-deps.ts';
 import { authorityRoutes } from './authorities.ts';
 import { bulkRoutes } from './bulk.ts';
 import { deviceRoutes } from './devices.ts';
 import { type ErrorDialect, fromFastify, replyWithError } from './error-replies.ts';
+import { limitRoutes } from './limits.ts';
+import { liveStreamRoutes } from './live-streams.ts';
 import { moduleRoutes } from './modules.ts';
 import { policyRoutes } from './policies.ts';
+import { presenceRoutes } from './presence.ts';
 import { statisticsRoutes } from './statistics.ts';
 import { streamRoutes } from './streams.ts';
 import { unsupportedRoutes } from './unsupported.ts';
@@ -46,6 +50,7 @@ export async function createApi(deps: ApiDeps): Promise<RestApi> {
     // What is wrong before any route is found: a broken percent escape.
     frameworkErrors: (error, _request, reply) => void replyWithError(reply, fromFastify(error), 'preview'),
   }).withTypeProvider();
+  api.addConstraintStrategy(eventStreamConstraint);
   api.setValidatorCompiler(validatorCompiler);
   api.setSerializerCompiler(serializerCompiler);
   acceptEmptyBodies(api);
@@ -66,6 +71,9 @@ export async function createApi(deps: ApiDeps): Promise<RestApi> {
   moduleRoutes(api, deps, admission);
   policyRoutes(api, deps, admission);
   authorityRoutes(api, deps, admission);
+  liveStreamRoutes(api, deps, admission);
+  presenceRoutes(api, deps, admission);
+  limitRoutes(api, deps, admission);
   unsupportedRoutes(api);
   await api.ready();
   if (handle === undefined) throw new CulvertError('internal', 'The REST API has no request listener.');

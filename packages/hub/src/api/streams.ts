@@ -22,7 +22,6 @@ const ofModule = z.object({ ...ofDevice.shape, moduleId: z.string() });
  * device has answered.
  */
 export function streamRoutes(api: Api, deps: ApiDeps, admission: Admission): void {
-  let held = 0;
   const open = async (request: FastifyRequest, reply: FastifyReply, params: StreamParams): Promise<FastifyReply> => {
     const principal = admission.principal(request);
     const streamName = parseStreamName(params.streamName);
@@ -31,8 +30,7 @@ export function streamRoutes(api: Api, deps: ApiDeps, admission: Admission): voi
       header(request, STREAM_HEADERS.responseTimeout),
     );
     const identity = parseIdentity(params);
-    if (held >= deps.limits.maxHeldRequests) throw new CulvertError('too_many_requests');
-    held++;
+    const release = deps.hold();
     const caller = callerSignal(reply);
     try {
       const remoteAddress = peerAddress(request.raw.socket);
@@ -41,7 +39,7 @@ export function streamRoutes(api: Api, deps: ApiDeps, admission: Admission): voi
       return send(reply, await deps.requestStream(asked));
     } finally {
       caller.dispose();
-      held--;
+      release();
     }
   };
   const options = admission.to('stream.open');

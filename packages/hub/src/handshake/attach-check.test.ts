@@ -46,7 +46,7 @@ function later<T>(): { promise: Promise<T>; resolve: (value: T) => void } {
 it('closes a channel whose device was disabled while it was let in, and ends what it had already accepted', async () => {
   const clock = new FakeClock();
   const router = new Router(clock);
-  const streams = new StreamTable({ clock, onExpired: () => undefined });
+  const streams = new StreamTable({ clock, onUnmet: () => undefined });
   const ended: [string, string][] = [];
   const revocation = revokeOnChange({
     router,
@@ -71,7 +71,7 @@ it('closes a channel whose device was disabled while it was let in, and ends wha
     close: (error) => closed.resolve(error),
     closed: closed.promise,
   };
-  new AttachCheck({ router, store, revocation }).attach(channel);
+  new AttachCheck({ router, store, revocation, onEvent: () => undefined }).attach(channel);
   const service = principal({
     name: 'policy:service',
     proof: { kind: 'key', owner: { kind: 'policy', policy: 's' }, keyDigest: '' },
@@ -84,7 +84,7 @@ it('closes a channel whose device was disabled while it was let in, and ends wha
     device: undefined,
     requestedAt: 0,
   };
-  streams.add({ ...entry, onRevoked: () => undefined }, 60_000);
+  streams.add({ ...entry, endHandshake: () => false }, 60_000);
   streams.answered('1', channel.principal);
   found.resolve({ ...device, status: 'disabled' });
   expect((await closed.promise).code).toBe('revoked');

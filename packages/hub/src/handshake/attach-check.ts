@@ -2,6 +2,7 @@ import { CulvertError, type Identity } from '@culvert/protocol';
 import type { Principal } from '../auth/principal.ts';
 import { type CredentialChange, principalStillHolds } from '../auth/revocation.ts';
 import type { ChannelRegistrar, ControlChannel } from '../control/control-channel.ts';
+import type { EventSink } from '../observe/events.ts';
 import type { AuthorityStore, IdentityRecord, PolicyStore, Registry, RegistryListener } from '../registry/registry.ts';
 import type { Router } from '../routing/router.ts';
 
@@ -21,15 +22,18 @@ export class AttachCheck implements ChannelRegistrar {
   readonly #router: Router;
   readonly #store: CheckedStore;
   readonly #revocation: RegistryListener;
+  readonly #onEvent: EventSink;
 
   constructor(options: {
     router: Router;
     store: CheckedStore;
     revocation: RegistryListener;
+    onEvent: EventSink;
   }) {
     this.#router = options.router;
     this.#store = options.store;
     this.#revocation = options.revocation;
+    this.#onEvent = options.onEvent;
   }
 
   attach(channel: ControlChannel): void {
@@ -39,6 +43,8 @@ export class AttachCheck implements ChannelRegistrar {
 
   offersChanged(channel: ControlChannel): void {
     this.#router.offersChanged(channel);
+    const { identity, takesOffers } = channel;
+    this.#onEvent({ type: 'device-offers-changed', ...identity, takesOffers });
   }
 
   async #verify(channel: ControlChannel): Promise<void> {

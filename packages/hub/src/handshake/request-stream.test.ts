@@ -81,10 +81,11 @@ beforeEach(() => {
   events = [];
   ended = [];
   device = record;
-  streams = new StreamTable({ clock, onExpired: () => undefined });
+  streams = new StreamTable({ clock, onUnmet: () => undefined });
   deps = {
     registry: { get: () => Promise.resolve(device) },
     router,
+    admitTo: () => undefined,
     // Signing takes real time, which a fake clock does not wait for; the first test signs.
     grants: {
       issue: (streamId, side) => Promise.resolve({ url: `wss://hub.example:443/${streamId}/${side}`, token: 't' }),

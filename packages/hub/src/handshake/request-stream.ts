@@ -6,7 +6,7 @@ import type { EventSink } from '../observe/events.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { Router } from '../routing/router.ts';
 import type { GrantIssuer } from './grant-issuer.ts';
-import type { StreamTable } from './stream-table.ts';
+import type { EndAtGateway, StreamTable } from './stream-table.ts';
 
 /** A service's request for a stream, authenticated, authorised and parsed. */
 export interface StreamRequest {
@@ -29,10 +29,12 @@ export type StreamReply =
 export interface HandshakeDeps {
   readonly registry: Pick<Registry, 'get'>;
   readonly router: Router;
+  /** Looks at the limits of the device. @throws CulvertError `too_many_requests`, `quota_reached` */
+  readonly admitTo: (identity: Identity) => void;
   readonly grants: Pick<GrantIssuer, 'issue'>;
   readonly streams: StreamTable;
   /** Frees the rendezvous at the gateway and bars the stream's grants. */
-  readonly endAtGateway: (streamId: string, error: CulvertError) => void;
+  readonly endAtGateway: EndAtGateway;
   /** Aborted when the hub stops; its reason is what callers are told. */
   readonly draining: AbortSignal;
   readonly clock: Clock;
@@ -43,7 +45,8 @@ export interface HandshakeDeps {
  * The handshake from the service's request to its answer. Both grants die 60 s after the request, which bounds the rest:
  * the gateway tells whoever waits there by then. The device's grant is live before the device is asked, since C devices dial
  * before they answer.
- * @throws CulvertError `device_not_found`, `module_not_found`, `device_disabled`, `device_offline`, `device_gone`, `device_silent`, `too_many_requests`, `withdrawn`, `revoked`, `draining`
+ * @throws CulvertError `device_not_found`, `module_not_found`, `device_disabled`, `device_offline`, `device_gone`, `device_silent`, `too_many_requests`, `quota_reached`,
+ * `withdrawn`, `revoked`, `closed_by_administrator`, `draining`
  */
 export async function requestStream(request: StreamRequest, deps: HandshakeDeps): Promise<StreamReply> {
   const { identity, streamName, principal } = request;
@@ -61,15 +64,22 @@ export async function requestStream(request: StreamRequest, deps: HandshakeDeps)
     traceParent: request.traceParent,
   });
   const silence = deadline(clock, request.times.answerMs, () => new CulvertError('device_silent'));
-  const revoked = new AbortController();
-  const ended = linkSignals([deps.draining, silence.signal, request.signal, revoked.signal]);
+  const endedOutside = new AbortController();
+  let over = false;
+  const ended = linkSignals([deps.draining, silence.signal, request.signal, endedOutside.signal]);
+  let added = false;
   let offered = false;
   try {
     ended.signal.throwIfAborted();
+    deps.admitTo(identity);
     // Before the first wait: a key removed or a device disabled from now on finds the stream.
-    const onRevoked = (error: CulvertError) => revoked.abort(error);
-    const entry = { streamId, identity, streamName, service: principal, device: undefined, requestedAt, onRevoked };
+    const endHandshake = (error: CulvertError) => {
+      if (!over) endedOutside.abort(error);
+      return !over;
+    };
+    const entry = { streamId, identity, streamName, service: principal, device: undefined, requestedAt, endHandshake };
     deps.streams.add(entry, expiresAt);
+    added = true;
     await assertUsable(identity, deps.registry);
     const deviceGrant = await deps.grants.issue(streamId, 'device', expiresAt);
     ended.signal.throwIfAborted();
@@ -108,10 +118,12 @@ export async function requestStream(request: StreamRequest, deps: HandshakeDeps)
     let error = CulvertError.from(reason);
     // Until the device was asked, running out of time means that it was not there.
     if (error.code === 'device_silent' && !offered) error = new CulvertError('device_offline');
-    release(deps, streamId, error);
+    // One that was refused at once has nothing to free, and a flood of them must leave nothing behind.
+    if (added) release(deps, streamId, error);
     onEvent({ type: 'stream-failed', ...identity, streamId, error: error.code, detail: error.message });
     throw error;
   } finally {
+    over = true;
     ended.unlink();
     silence.cancel();
   }

@@ -4,12 +4,12 @@ import { type CredentialChange, principalStillHolds } from '../auth/revocation.t
 import type { ControlChannel } from '../control/control-channel.ts';
 import type { IdentityRecord, RegistryListener } from '../registry/registry.ts';
 import type { Router } from '../routing/router.ts';
-import type { StreamEntry, StreamTable } from './stream-table.ts';
+import type { EndAtGateway, StreamEntry, StreamTable } from './stream-table.ts';
 
 export interface RevokeDeps {
   readonly router: Router;
   readonly streams: StreamTable;
-  readonly endAtGateway: (streamId: string, error: CulvertError) => void;
+  readonly endAtGateway: EndAtGateway;
 }
 
 /**
@@ -18,11 +18,7 @@ export interface RevokeDeps {
  */
 export function revokeOnChange(deps: RevokeDeps): RegistryListener {
   const endStreams = (error: CulvertError, isOver: (entry: StreamEntry) => boolean) => {
-    const end = (streamId: string, cause: CulvertError) => {
-      deps.streams.remove(streamId);
-      deps.endAtGateway(streamId, cause);
-    };
-    deps.streams.endMatching((entry) => (isOver(entry) ? error : undefined), end);
+    deps.streams.endMatching((entry) => (isOver(entry) ? error : undefined), deps.endAtGateway);
   };
   const endChannels = (error: CulvertError, isOver: (channel: ControlChannel) => boolean) => {
     for (const channel of [...deps.router.channels()]) if (isOver(channel)) channel.close(error);

@@ -1,5 +1,5 @@
 import type { GatewayEvent } from '@culvert/gateway';
-import type { CulvertError, Identity } from '@culvert/protocol';
+import { CulvertError, type Identity } from '@culvert/protocol';
 import type { Clock, Timer } from '@culvert/stream';
 import type { Principal } from '../auth/principal.ts';
 
@@ -14,9 +14,12 @@ export interface StreamEntry {
   readonly device: Principal | undefined;
   /** Milliseconds since the epoch. */
   readonly requestedAt: number;
-  /** Tells the handshake, while it lasts, that what the stream stands on was taken away. */
-  readonly onRevoked: (error: CulvertError) => void;
+  /** Ends the handshake, which then tells why; false when it is over. */
+  readonly endHandshake: (error: CulvertError) => boolean;
 }
+
+/** Ends a stream, or a guest who waits for it, at the gateway; exactly true when there was one. */
+export type EndAtGateway = (streamId: string, error: CulvertError) => unknown;
 
 interface Held {
   entry: StreamEntry;
@@ -30,21 +33,27 @@ interface Held {
  */
 export class StreamTable {
   readonly #clock: Clock;
-  readonly #onExpired: (entry: StreamEntry) => void;
+  readonly #onUnmet: (entry: StreamEntry, error: CulvertError) => void;
   readonly #streams = new Map<string, Held>();
+  /** How many of them there are by device id; only devices that have some. */
+  readonly #perDevice = new Map<string, number>();
 
-  /** @param options.onExpired told when the sides of a stream have not met before its grants expired */
-  constructor(options: { clock: Clock; onExpired: (entry: StreamEntry) => void }) {
+  /**
+   * @param options.onUnmet told of a stream that is over, of which neither the handshake nor the gateway tells: its grants expired, or it was
+   * ended between the answer and the sides' coming
+   */
+  constructor(options: { clock: Clock; onUnmet: (entry: StreamEntry, error: CulvertError) => void }) {
     this.#clock = options.clock;
-    this.#onExpired = options.onExpired;
+    this.#onUnmet = options.onUnmet;
   }
 
   /** @param expiresAt when the grants die, milliseconds since the epoch */
   add(entry: StreamEntry, expiresAt: number): void {
     const expiry = this.#clock.setTimer(Math.max(0, expiresAt - this.#clock.now()), () => {
-      if (this.remove(entry.streamId)) this.#onExpired(entry);
+      if (this.remove(entry.streamId)) this.#onUnmet(entry, new CulvertError('handshake_timeout'));
     });
     this.#streams.set(entry.streamId, { entry, expiry });
+    this.#count(entry.identity, 1);
   }
 
   /** The device's answer names the principal that stands for the device's end. False when the stream has gone meanwhile. */
@@ -56,8 +65,17 @@ export class StreamTable {
   }
 
   remove(streamId: string): boolean {
-    this.#streams.get(streamId)?.expiry?.cancel();
+    const held = this.#streams.get(streamId);
+    if (held === undefined) return false;
+    held.expiry?.cancel();
+    this.#count(held.entry.identity, -1);
     return this.#streams.delete(streamId);
+  }
+
+  #count({ deviceId }: Identity, change: 1 | -1): void {
+    const count = this.ofDevice(deviceId) + change;
+    if (count === 0) this.#perDevice.delete(deviceId);
+    else this.#perDevice.set(deviceId, count);
   }
 
   /** Follows the gateway. */
@@ -71,25 +89,46 @@ export class StreamTable {
     }
   }
 
-  /** Streams that `error` now applies to, by a predicate over their entries. */
-  endMatching(
-    matches: (entry: StreamEntry) => CulvertError | undefined,
-    end: (streamId: string, error: CulvertError) => void,
-  ): void {
+  /** Ends a stream wherever it stands: in its handshake, before its sides have come, or joined. False when there is none of this id. */
+  end(streamId: string, error: CulvertError, endAtGateway: EndAtGateway): boolean {
+    const entry = this.#streams.get(streamId)?.entry;
+    if (entry === undefined) return false;
+    this.remove(streamId);
+    const atGateway = endAtGateway(streamId, error) === true;
+    const inHandshake = entry.endHandshake(error);
+    if (!atGateway && !inHandshake) this.#onUnmet(entry, error);
+    return true;
+  }
+
+  /** {@link end} for every stream that the predicate gives an error for. */
+  endMatching(matches: (entry: StreamEntry) => CulvertError | undefined, endAtGateway: EndAtGateway): void {
     for (const { entry } of [...this.#streams.values()]) {
       const error = matches(entry);
-      if (error === undefined) continue;
-      end(entry.streamId, error);
-      entry.onRevoked(error);
+      if (error !== undefined) this.end(entry.streamId, error, endAtGateway);
     }
+  }
+
+  /** Streams to a device and its modules, from the request on. */
+  ofDevice(deviceId: string): number {
+    return this.#perDevice.get(deviceId) ?? 0;
   }
 
   get size(): number {
     return this.#streams.size;
   }
 
-  /** Cancels every timer; for the hub's own end. */
+  /** The most streams one device has. */
+  get mostOfOneDevice(): number {
+    let most = 0;
+    for (const count of this.#perDevice.values()) if (count > most) most = count;
+    return most;
+  }
+
+  /** For the hub's own end: nobody will come any more. */
   clear(): void {
-    for (const streamId of [...this.#streams.keys()]) this.remove(streamId);
+    for (const { entry } of [...this.#streams.values()]) {
+      this.remove(entry.streamId);
+      this.#onUnmet(entry, new CulvertError('draining'));
+    }
   }
 }

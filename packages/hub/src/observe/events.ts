@@ -1,5 +1,5 @@
 import type { GatewayEvent } from '@culvert/gateway';
-import type { CulvertError, ErrorCode, Identity } from '@culvert/protocol';
+import type { CulvertError, ErrorCode, Identity, LimitName } from '@culvert/protocol';
 import type { ControlProtocol, Door } from './door.ts';
 import type { StreamRecord } from './stream-record.ts';
 
@@ -33,6 +33,10 @@ export type HubEvent =
       readonly detail: string;
       readonly connectedMs: number;
     })
+  /** A device began to take offers, or stopped. */
+  | (Identity & { readonly type: 'device-offers-changed'; readonly takesOffers: boolean })
+  /** A limit an administrator set was reached: a request was refused, or a stream ended. `identity`: of whom it was, where it was of one. */
+  | { readonly type: 'limit-reached'; readonly limit: LimitName; readonly identity: Identity | undefined }
   | (Identity & {
       readonly type: 'stream-requested';
       readonly streamId: string;
@@ -58,6 +62,14 @@ export type HubEvent =
       readonly streamId: string;
       readonly error: ErrorCode;
       readonly detail: string;
+    })
+  /** A principal asked by REST for a stream's end. */
+  | (Identity & {
+      readonly type: 'stream-close-requested';
+      readonly streamId: string;
+      readonly principal: string;
+      readonly remoteAddress: string;
+      readonly reason: string | undefined;
     })
   | (Identity & {
       readonly type: 'registry-changed';

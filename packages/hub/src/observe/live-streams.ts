@@ -1,5 +1,5 @@
 import { causeOf } from '@culvert/gateway';
-import { CLOSE_CAUSES, type CloseCause, type ErrorCode } from '@culvert/protocol';
+import { CLOSE_CAUSES, type CloseCause, type ErrorCode, type Identity, identityName } from '@culvert/protocol';
 import type { Clock } from '@culvert/stream';
 import type { EventSink, HubEvent } from './events.ts';
 import type { Carried, LiveStream } from './stream-record.ts';
@@ -15,6 +15,8 @@ export class LiveStreams {
   readonly #onEvent: EventSink;
   readonly #gateway: () => string;
   readonly #streams = new Map<string, LiveStream>();
+  /** How many of them there are by identity name; only identities that have some. */
+  readonly #perIdentity = new Map<string, number>();
 
   /** @param options.gateway `HOST:PORT` that grants name */
   constructor(options: { clock: Clock; onEvent: EventSink; gateway: () => string }) {
@@ -34,6 +36,11 @@ export class LiveStreams {
 
   get size(): number {
     return this.#streams.size;
+  }
+
+  /** Streams to a device itself, or to one module. */
+  of(identity: Identity): number {
+    return this.#perIdentity.get(identityName(identity)) ?? 0;
   }
 
   /** A sink for the hub's events. The first event that can only be a stream's last ends it; what still comes of it is not heard. */
@@ -60,14 +67,16 @@ export class LiveStreams {
         this.#end(event.streamId, { cause: causeOf(event.error), error: event.error, detail: event.detail });
         return;
       case 'stream-closed': {
-        const { fromService, fromDevice } = event;
-        this.#end(event.streamId, { cause: event.cause, detail: CLOSE_CAUSES[event.cause], fromService, fromDevice });
+        const { cause, error, fromService, fromDevice } = event;
+        const detail = event.detail ?? CLOSE_CAUSES[cause];
+        this.#end(event.streamId, { cause, error, detail, fromService, fromDevice });
       }
     }
   };
 
   #requested(event: Extract<HubEvent, { type: 'stream-requested' }>): void {
     const { deviceId, moduleId, streamId, streamName, caller } = event;
+    this.#count(event, 1);
     this.#streams.set(streamId, {
       deviceId,
       moduleId,
@@ -97,6 +106,12 @@ export class LiveStreams {
     this.#end(streamId, { cause: 'rejected', error: 'rejected', detail: reason || CLOSE_CAUSES.rejected });
   }
 
+  #count(identity: Identity, change: 1 | -1): void {
+    const count = this.of(identity) + change;
+    if (count === 0) this.#perIdentity.delete(identityName(identity));
+    else this.#perIdentity.set(identityName(identity), count);
+  }
+
   #change(streamId: string, change: Partial<LiveStream>): void {
     const stream = this.#streams.get(streamId);
     if (stream !== undefined) this.#streams.set(streamId, { ...stream, ...change });
@@ -104,11 +119,18 @@ export class LiveStreams {
 
   #end(
     streamId: string,
-    how: { cause: CloseCause; error?: ErrorCode; detail: string; fromService?: Carried; fromDevice?: Carried },
+    how: {
+      cause: CloseCause;
+      error?: ErrorCode | undefined;
+      detail: string;
+      fromService?: Carried;
+      fromDevice?: Carried;
+    },
   ): void {
     const stream = this.#streams.get(streamId);
     if (stream === undefined) return;
     this.#streams.delete(streamId);
+    this.#count(stream, -1);
     const record = { ...stream, error: undefined, ...how, endedAt: this.#clock.now() };
     this.#onEvent({ type: 'stream-ended', record });
   }

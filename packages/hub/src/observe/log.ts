@@ -14,6 +14,9 @@ function levelOf(event: HubEvent): LogLevel {
     case 'grant-refused':
     case 'guest-arrived':
     case 'stream-offered':
+    case 'device-offers-changed':
+    // Under a flood there are as many as there are requests; `culvert limits` shows how many.
+    case 'limit-reached':
     // What it tells, those before it told.
     case 'stream-ended':
       return 'debug';

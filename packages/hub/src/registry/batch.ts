@@ -5,6 +5,7 @@ import { ModuleTable } from './module-table.ts';
 import { PolicyTable } from './policy-table.ts';
 import { runningFailure } from './sqlite-failure.ts';
 import type { StoreCall, StoreCallName, StoreCalls, StoreResult } from './store-calls.ts';
+import { UsageTable } from './usage-table.ts';
 
 type Handlers = { readonly [Name in StoreCallName]: (input: StoreCalls[Name]['input']) => StoreCalls[Name]['output'] };
 
@@ -14,6 +15,7 @@ const WRITES: ReadonlySet<StoreCallName> = new Set([
   'authority.put',
   'authority.delete',
   'policy.rotate',
+  'usage.save',
 ]);
 
 /** Runs batches of calls on the database: group commit, so that many writes cost one sync of the disk. */
@@ -27,6 +29,7 @@ export class BatchRunner {
     const modules = new ModuleTable(database);
     const authorities = new AuthorityTable(database);
     const policies = new PolicyTable(database);
+    const usage = new UsageTable(database);
     this.#handlers = {
       'identity.get': ({ deviceId, moduleId }) =>
         moduleId === undefined ? devices.get(deviceId) : modules.get(deviceId, moduleId),
@@ -44,6 +47,11 @@ export class BatchRunner {
       'authority.list': () => authorities.list(),
       'authority.put': (record) => authorities.put(record),
       'authority.delete': (name) => authorities.delete(name),
+      'usage.load': (day) => usage.load(day),
+      'usage.save': ({ day, totals }) => {
+        usage.save(day, totals);
+        return undefined;
+      },
       'policy.get': (name) => policies.get(name),
       'policy.list': () => policies.list(),
       'policy.rotate': ({ name, primaryKey }) => policies.rotate(name, primaryKey),

@@ -1,7 +1,7 @@
 import { CulvertError } from '@culvert/protocol';
 import type { Clock } from '@culvert/stream';
 import { openDataDirectory } from './data-directory.ts';
-import type { AuthorityStore, PolicyRecord, PolicyStore, Registry, RegistryListener } from './registry.ts';
+import type { AuthorityStore, PolicyRecord, PolicyStore, Registry, RegistryListener, UsageStore } from './registry.ts';
 import { newKey as randomKey, SHARED_ACCESS_POLICIES } from './shared-access-policies.ts';
 import type { PolicyKeys } from './store-calls.ts';
 import { StoreThread } from './store-thread.ts';
@@ -24,6 +24,7 @@ export interface Store {
   readonly registry: Registry;
   readonly authorities: AuthorityStore;
   readonly policies: PolicyStore;
+  readonly usage: UsageStore;
   /** Resolves if the store breaks down while the hub runs: nothing can be authenticated any more. Never rejects. */
   readonly failed: Promise<CulvertError>;
   /** Finishes what waits, then closes the database and frees the data directory. */
@@ -45,6 +46,12 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     registry: sqliteRegistry(thread, listener),
     authorities: sqliteAuthorities(thread, listener),
     policies: sqlitePolicies(thread, listener, newKey),
+    usage: {
+      load: (day) => thread.call({ name: 'usage.load', input: day }),
+      async save(day, totals) {
+        await thread.call({ name: 'usage.save', input: { day, totals } });
+      },
+    },
     failed: thread.failed,
     close: () => thread.close(),
   };

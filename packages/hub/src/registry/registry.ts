@@ -103,3 +103,16 @@ export interface RegistryListener {
   /** One was added, replaced or removed; `authorities` are all there are now. */
   authoritiesChanged(authorities: readonly AuthorityRecord[]): void;
 }
+
+/** What a device has carried on a day, its modules with it. */
+export interface DeviceUsage {
+  readonly deviceId: string;
+  readonly bytes: number;
+}
+
+/** Keeps what devices have carried today over a restart. A day is one of UTC, `YYYY-MM-DD`. */
+export interface UsageStore {
+  load(day: string): Promise<DeviceUsage[]>;
+  /** Replaces the totals of the devices named, and forgets other days. */
+  save(day: string, totals: readonly DeviceUsage[]): Promise<void>;
+}

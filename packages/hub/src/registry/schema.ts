@@ -66,6 +66,12 @@ const STEPS: readonly string[] = [
      certificate TEXT NOT NULL,
      thumbprint TEXT NOT NULL
    ) STRICT, WITHOUT ROWID;`,
+  // What devices carried today, for the limit on it.
+  `CREATE TABLE daily_usage (
+     device_id TEXT PRIMARY KEY NOT NULL COLLATE BINARY,
+     day TEXT NOT NULL,
+     bytes INTEGER NOT NULL
+   ) STRICT, WITHOUT ROWID;`,
 ];
 
 /** The schema version this code reads and writes. */

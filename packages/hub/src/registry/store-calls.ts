@@ -1,5 +1,5 @@
 import type { ErrorCode, Identity } from '@culvert/protocol';
-import type { AuthorityRecord, Expectation, IdentityRecord } from './registry.ts';
+import type { AuthorityRecord, DeviceUsage, Expectation, IdentityRecord } from './registry.ts';
 
 /** The two keys of a policy as stored; what it permits is in the code. Keys are base64. */
 export interface PolicyKeys {
@@ -21,6 +21,10 @@ export interface StoreCalls {
   /** Both answer with all that there are then. */
   'authority.put': { input: AuthorityRecord; output: AuthorityRecord[] };
   'authority.delete': { input: string; output: AuthorityRecord[] };
+  /** Bytes each device has carried on a day (UTC, `YYYY-MM-DD`). */
+  'usage.load': { input: string; output: DeviceUsage[] };
+  /** Replaces the totals named, and forgets other days. */
+  'usage.save': { input: { day: string; totals: readonly DeviceUsage[] }; output: undefined };
   'policy.get': { input: string; output: PolicyKeys | undefined };
   'policy.list': { input: undefined; output: PolicyKeys[] };
   'policy.rotate': { input: { name: string; primaryKey: string }; output: PolicyKeys };

@@ -1,0 +1,29 @@
+import type { Identity, LastDisconnectView, PresenceView } from '@culvert/protocol';
+import type { ControlChannel } from '../control/control-channel.ts';
+import type { LastDisconnect } from '../observe/last-disconnect.ts';
+import { isoTime } from './stream-views.ts';
+
+/** Whether an identity is there, as its live channel says, and what is known of its last going. */
+export function presenceView(
+  identity: Identity,
+  channel: ControlChannel | undefined,
+  known: { readonly streams: number; readonly last: LastDisconnect | undefined },
+): PresenceView {
+  const last = known.last === undefined ? null : lastView(known.last);
+  return {
+    deviceId: identity.deviceId,
+    moduleId: identity.moduleId ?? null,
+    online: channel !== undefined,
+    since: channel === undefined ? (last?.at ?? null) : isoTime(channel.connectedAt),
+    protocol: channel?.protocol ?? null,
+    address: channel?.remoteAddress ?? null,
+    principal: channel?.principal.name ?? null,
+    takesOffers: channel?.takesOffers ?? false,
+    streams: known.streams,
+    last,
+  };
+}
+
+function lastView({ at, error, detail, protocol }: LastDisconnect): LastDisconnectView {
+  return { at: isoTime(at), error, detail, protocol };
+}

@@ -1,0 +1,99 @@
+import { CulvertError, type Identity, type LimitName } from '@culvert/protocol';
+import type { Clock } from '@culvert/stream';
+import type { EventSink } from '../observe/events.ts';
+import { TokenBucket, TokenBuckets } from './token-bucket.ts';
+
+/** How many streams may be asked for and held; see the configuration. */
+export interface AdmissionLimits {
+  readonly heldRequests: number;
+  readonly streams: number;
+  readonly streamsPerDevice: number;
+  readonly newStreamsPerSecond: number;
+  readonly newStreamsPerSecondPerDevice: number;
+}
+
+export interface AdmissionOptions {
+  readonly limits: AdmissionLimits;
+  /** Streams at the gateway now, and guests who wait there. */
+  readonly atGateway: () => number;
+  /** Streams of a device now, from the request on. */
+  readonly ofDevice: (deviceId: string) => number;
+  /** Bytes the device may still carry today. */
+  readonly leftToday: (deviceId: string) => number;
+  readonly clock: Clock;
+  readonly onEvent: EventSink;
+}
+
+/** Says whether one more stream may be asked for. Each refusal is told as `limit-reached`. */
+export class Admission {
+  readonly #options: AdmissionOptions;
+  readonly #rate: TokenBucket;
+  readonly #deviceRates: TokenBuckets;
+  #held = 0;
+
+  constructor(options: AdmissionOptions) {
+    this.#options = options;
+    this.#rate = new TokenBucket(options.limits.newStreamsPerSecond);
+    this.#deviceRates = new TokenBuckets(options.limits.newStreamsPerSecondPerDevice);
+  }
+
+  /** Requests that wait for their device. */
+  get held(): number {
+    return this.#held;
+  }
+
+  /**
+   * Takes a place among the held requests, and returns the way to give it back. What holds for the hub as a whole is looked at here, before
+   * anything is known or kept of the stream: a flood is refused at the cost of a few comparisons.
+   * @throws CulvertError `too_many_requests`
+   */
+  hold(): () => void {
+    const { limits, atGateway, clock } = this.#options;
+    if (this.#held >= limits.heldRequests) throw this.#refusal('heldRequests', undefined);
+    if (atGateway() >= limits.streams) {
+      throw this.#refusal('streams', undefined, 'The hub carries as many streams as it may.');
+    }
+    if (!this.#rate.take(clock.now())) {
+      throw this.#refusal('newStreamsPerSecond', undefined, 'The hub takes no more new streams in this second.');
+    }
+    this.#held++;
+    return () => {
+      this.#held--;
+    };
+  }
+
+  /** @throws CulvertError `too_many_requests`, `quota_reached` */
+  admitTo(identity: Identity): void {
+    const { limits, ofDevice, leftToday, clock } = this.#options;
+    const { deviceId } = identity;
+    if (ofDevice(deviceId) >= limits.streamsPerDevice) {
+      throw this.#refusal('streamsPerDevice', identity, 'The device has as many streams as it may.');
+    }
+    if (!this.#deviceRates.take(deviceId, clock.now())) {
+      const text = 'The device takes no more new streams in this second.';
+      throw this.#refusal('newStreamsPerSecondPerDevice', identity, text);
+    }
+    if (leftToday(deviceId) <= 0) {
+      this.#options.onEvent({ type: 'limit-reached', limit: 'bytesPerDevicePerDay', identity });
+      throw new CulvertError(
+        'quota_reached',
+        'The device has carried as much today as it may; the day ends at 00:00 UTC.',
+      );
+    }
+  }
+
+  /** New streams of the last second. */
+  get newStreams(): number {
+    return this.#rate.used(this.#options.clock.now());
+  }
+
+  /** New streams of the last second, of the device that has the most. */
+  get mostNewStreamsOfOneDevice(): number {
+    return this.#deviceRates.mostUsed(this.#options.clock.now());
+  }
+
+  #refusal(limit: LimitName, identity: Identity | undefined, text?: string): CulvertError {
+    this.#options.onEvent({ type: 'limit-reached', limit, identity });
+    return new CulvertError('too_many_requests', text);
+  }
+}

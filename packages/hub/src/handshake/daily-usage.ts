@@ -1,0 +1,105 @@
+import type { Clock, Timer } from '@culvert/stream';
+import type { DeviceUsage, UsageStore } from '../registry/registry.ts';
+
+/** Milliseconds between two writes to the store: what a crash may lose of the counting. */
+const SAVE_MS = 10_000;
+
+/** Totals in one call of the store, which others wait behind: about a millisecond. */
+const MAX_TOTALS = 500;
+
+export interface DailyUsageOptions {
+  readonly store: UsageStore;
+  readonly clock: Clock;
+  /** Told when the store refused: counting goes on in memory, and the next write tries again. */
+  readonly onFailed: (error: unknown) => void;
+}
+
+/**
+ * Bytes that devices have carried today (UTC), kept over a restart. In memory there is one entry, of about 100 bytes, for each device that
+ * carried something today, so no more than there are devices.
+ */
+export class DailyUsage {
+  readonly #options: DailyUsageOptions;
+  readonly #totals = new Map<string, number>();
+  readonly #unsaved = new Set<string>();
+  #day: string;
+  #timer: Timer | undefined;
+  #saving = Promise.resolve();
+
+  private constructor(options: DailyUsageOptions, day: string) {
+    this.#options = options;
+    this.#day = day;
+  }
+
+  /** With what the store knows of today. */
+  static async open(options: DailyUsageOptions): Promise<DailyUsage> {
+    const day = dayOf(options.clock.now());
+    const usage = new DailyUsage(options, day);
+    for (const { deviceId, bytes } of await options.store.load(day)) usage.#totals.set(deviceId, bytes);
+    return usage;
+  }
+
+  /** Bytes of this device today. */
+  of(deviceId: string): number {
+    this.#turnDay();
+    return this.#totals.get(deviceId) ?? 0;
+  }
+
+  /** Bytes of the device that carried the most today. */
+  get most(): number {
+    this.#turnDay();
+    let most = 0;
+    for (const bytes of this.#totals.values()) if (bytes > most) most = bytes;
+    return most;
+  }
+
+  add(deviceId: string, bytes: number): void {
+    if (bytes <= 0) return;
+    this.#totals.set(deviceId, this.of(deviceId) + bytes);
+    this.#unsaved.add(deviceId);
+    this.#timer ??= this.#options.clock.setTimer(SAVE_MS, () => {
+      this.#timer = undefined;
+      void this.save();
+    });
+  }
+
+  /** Writes what is not written yet; resolves when it is on disk or was refused. */
+  save(): Promise<void> {
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    this.#saving = this.#saving.then(() => this.#write());
+    return this.#saving;
+  }
+
+  async #write(): Promise<void> {
+    const day = this.#day;
+    const totals = [...this.#unsaved].map((deviceId) => ({ deviceId, bytes: this.#totals.get(deviceId) ?? 0 }));
+    this.#unsaved.clear();
+    try {
+      for (let at = 0; at < totals.length; at += MAX_TOTALS) {
+        await this.#options.store.save(day, totals.slice(at, at + MAX_TOTALS));
+      }
+    } catch (error) {
+      this.#keepUnsaved(day, totals);
+      this.#options.onFailed(error);
+    }
+  }
+
+  /** Tried again with the next write; of yesterday nobody asks any more. */
+  #keepUnsaved(day: string, totals: readonly DeviceUsage[]): void {
+    if (day !== this.#day) return;
+    for (const { deviceId } of totals) this.#unsaved.add(deviceId);
+  }
+
+  #turnDay(): void {
+    const day = dayOf(this.#options.clock.now());
+    if (day === this.#day) return;
+    this.#day = day;
+    this.#totals.clear();
+    this.#unsaved.clear();
+  }
+}
+
+function dayOf(now: number): string {
+  return new Date(now).toISOString().slice(0, 10);
+}

@@ -1,0 +1,151 @@
+import type { StreamCounters } from '@culvert/gateway';
+import { CulvertError, type ErrorCode, type Identity, type LimitName } from '@culvert/protocol';
+import type { Clock, Timer } from '@culvert/stream';
+import type { EventSink } from '../observe/events.ts';
+import type { DailyUsage } from './daily-usage.ts';
+
+/** What a joined stream may do; 0 means that there is no limit. */
+export interface WatchLimits {
+  readonly idleMs: number;
+  readonly lifetimeMs: number;
+  readonly bytesPerStream: number;
+  readonly bytesPerDevicePerDay: number;
+}
+
+export interface StreamWatchOptions {
+  readonly limits: WatchLimits;
+  /** What a joined stream has carried so far. */
+  readonly counters: (streamId: string) => StreamCounters | undefined;
+  /** To whom a stream leads. */
+  readonly identityOf: (streamId: string) => Identity | undefined;
+  /** Ends a stream, telling both ends. */
+  readonly end: (streamId: string, error: CulvertError) => void;
+  /** Absent where nothing limits it. */
+  readonly usage: DailyUsage | undefined;
+  readonly clock: Clock;
+  readonly onEvent: EventSink;
+}
+
+/**
+ * Milliseconds between two looks at all joined streams. No byte waits for a look, so a stream may go over its limit by what it carries in
+ * this time, and by what is on its way to a slow reader.
+ */
+const SAMPLE_MS = 1_000;
+
+interface Watched {
+  readonly identity: Identity;
+  readonly since: number;
+  bytes: number;
+  messages: number;
+  /** When the counters last changed. */
+  movedAt: number;
+  ending: boolean;
+}
+
+/** Ends joined streams that reach a limit. One timer for all of them, and none while there is nothing to limit. */
+export class StreamWatch {
+  readonly #options: StreamWatchOptions;
+  readonly #watches: boolean;
+  readonly #streams = new Map<string, Watched>();
+  #timer: Timer | undefined;
+
+  constructor(options: StreamWatchOptions) {
+    this.#options = options;
+    this.#watches = Object.values(options.limits).some((limit) => limit > 0);
+  }
+
+  /** A sink for the hub's events. */
+  readonly observe: EventSink = (event) => {
+    if (!this.#watches) return;
+    if (event.type === 'stream-established') this.#begin(event.streamId);
+    else if (event.type === 'stream-ended') {
+      const { streamId, deviceId, fromService, fromDevice } = event.record;
+      const known = this.#streams.get(streamId)?.bytes ?? 0;
+      this.#options.usage?.add(deviceId, fromService.bytes + fromDevice.bytes - known);
+      this.#streams.delete(streamId);
+      if (this.#streams.size === 0) this.#rest();
+    }
+  };
+
+  /** Of each limit, how far the stream that is nearest to it has come; undefined where nothing is measured. */
+  get nearest(): { readonly [Name in keyof WatchLimits]: number | undefined } {
+    const { clock, limits, usage } = this.#options;
+    const now = clock.now();
+    const most = (of: (stream: Watched) => number) => Math.max(0, ...[...this.#streams.values()].map(of));
+    return {
+      idleMs: limits.idleMs === 0 ? undefined : most(({ movedAt }) => now - movedAt),
+      lifetimeMs: limits.lifetimeMs === 0 ? undefined : most(({ since }) => now - since),
+      bytesPerStream: limits.bytesPerStream === 0 ? undefined : most(({ bytes }) => bytes),
+      bytesPerDevicePerDay: usage?.most,
+    };
+  }
+
+  /** Drops the timer. */
+  stop(): void {
+    this.#streams.clear();
+    this.#rest();
+  }
+
+  #begin(streamId: string): void {
+    const known = this.#options.identityOf(streamId);
+    if (known === undefined) return;
+    const identity = { deviceId: known.deviceId, moduleId: known.moduleId };
+    const now = this.#options.clock.now();
+    this.#streams.set(streamId, { identity, since: now, bytes: 0, messages: 0, movedAt: now, ending: false });
+    this.#timer ??= this.#options.clock.setTimer(SAMPLE_MS, this.#look);
+  }
+
+  #rest(): void {
+    this.#timer?.cancel();
+    this.#timer = undefined;
+  }
+
+  readonly #look = (): void => {
+    this.#timer = this.#options.clock.setTimer(SAMPLE_MS, this.#look);
+    const now = this.#options.clock.now();
+    // All first: a device's streams share its day.
+    for (const [streamId, stream] of this.#streams) this.#sample(streamId, stream, now);
+    for (const [streamId, stream] of this.#streams) {
+      if (stream.ending) continue;
+      const reached = this.#reached(stream, now);
+      if (reached === undefined) continue;
+      stream.ending = true;
+      this.#options.onEvent({ type: 'limit-reached', limit: reached.limit, identity: stream.identity });
+      this.#options.end(streamId, reached.error);
+    }
+  };
+
+  #sample(streamId: string, stream: Watched, now: number): void {
+    const counters = this.#options.counters(streamId);
+    if (counters === undefined) return;
+    const bytes = counters.fromService.bytes + counters.fromDevice.bytes;
+    const messages = counters.fromService.messages + counters.fromDevice.messages;
+    if (bytes === stream.bytes && messages === stream.messages) return;
+    this.#options.usage?.add(stream.identity.deviceId, bytes - stream.bytes);
+    stream.bytes = bytes;
+    stream.messages = messages;
+    stream.movedAt = now;
+  }
+
+  #reached(stream: Watched, now: number): { limit: LimitName; error: CulvertError } | undefined {
+    const { limits, usage } = this.#options;
+    const over = (limit: keyof WatchLimits, value: number) => limits[limit] > 0 && value >= limits[limit];
+    const reached = (limit: LimitName, code: ErrorCode, text: string) => ({
+      limit,
+      error: new CulvertError(code, text),
+    });
+    if (over('bytesPerStream', stream.bytes)) {
+      return reached('bytesPerStream', 'quota_reached', 'The stream has carried as much as it may.');
+    }
+    if (over('bytesPerDevicePerDay', usage?.of(stream.identity.deviceId) ?? 0)) {
+      return reached('bytesPerDevicePerDay', 'quota_reached', 'The device has carried as much today as it may.');
+    }
+    if (over('lifetimeMs', now - stream.since)) {
+      return reached('lifetimeMs', 'lifetime_ended', 'The stream had lived as long as it may.');
+    }
+    if (over('idleMs', now - stream.movedAt)) {
+      return reached('idleMs', 'idle_timeout', 'Nothing was sent for as long as a stream may be idle.');
+    }
+    return undefined;
+  }
+}
