@@ -1,10 +1,10 @@
 import { ServiceClient } from '@culvert/service';
-import { type ConnectionFlags, serviceConnection } from './hub-connection.ts';
+import { type ConnectionFlags, type PolicyName, serviceConnection } from './hub-connection.ts';
 
 /** A client of the hub the flags name, for as long as `use` takes. */
 export async function withClient<T>(
   flags: ConnectionFlags,
-  policy: 'iothubowner' | 'service',
+  policy: PolicyName,
   use: (client: ServiceClient, connectionString: string) => Promise<T>,
 ): Promise<T> {
   const { connectionString, outbound } = serviceConnection(flags, policy);

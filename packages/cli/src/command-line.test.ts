@@ -25,6 +25,8 @@ describe('the command line', () => {
       'module',
       'ca',
       'devicestream',
+      'streams',
+      'limits',
       'agent',
       'connect',
       'ssh',

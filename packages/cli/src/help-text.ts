@@ -48,4 +48,11 @@ The file, every key optional, with its default or an example:
     offersPerDevice: 64         # offers a device has not answered
     heldRequests: 10000         # requests for streams that wait for their device
     streams: 20000              # streams at once; each takes two file descriptors
+    streamsPerDevice: 1000      # of them to one device and its modules
+    newStreamsPerSecond: 2000   # asked for over the whole hub
+    newStreamsPerSecondPerDevice: 200
+    idleMs: 0                   # without a byte before a stream is ended; 0, also below: no limit
+    lifetimeMs: 0               # before a stream is ended however busy
+    bytesPerStream: 0           # both ways together
+    bytesPerDevicePerDay: 0     # both ways together, on a day of UTC
     stallMs: 300000             # without progress of a write before its stream is ended`;

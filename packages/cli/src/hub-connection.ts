@@ -28,6 +28,9 @@ export interface DeviceConnectionFlags extends ConnectionFlags {
   readonly keyFile?: string;
 }
 
+/** The policies whose connection string is taken from a data directory: the least that a command needs. */
+export type PolicyName = 'iothubowner' | 'service' | 'monitor';
+
 /** A hub to reach, and as whom. */
 export interface HubConnection {
   readonly connectionString: string;
@@ -73,7 +76,7 @@ export function surroundings(): Surroundings {
  */
 export function serviceConnection(
   flags: ConnectionFlags,
-  policy: 'iothubowner' | 'service',
+  policy: PolicyName,
   around: Surroundings = surroundings(),
 ): HubConnection {
   const { env } = around;

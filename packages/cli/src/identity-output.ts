@@ -2,6 +2,7 @@ import {
   type DeviceIdentity,
   formatDeviceConnectionString,
   type ModuleIdentity,
+  type PresenceView,
   parseServiceConnectionString,
 } from '@culvert/protocol';
 import { authenticationName } from './authentication-flags.ts';
@@ -12,26 +13,31 @@ export interface IdentityOutput {
   readonly output: OutputFormat;
   /** Whether its keys, and a connection string with one, are shown. What a certificate proves is no secret. */
   readonly keys: boolean;
+  /** Since when it is there, or why it went, where that is known. */
+  readonly presence?: PresenceView | undefined;
 }
 
 /** Shows one device or module. `hub`: the service's connection string, which names the hub as this machine reaches it. */
 export function writeIdentity(
   identity: DeviceIdentity | ModuleIdentity,
   hub: string,
-  { output, keys }: IdentityOutput,
+  { output, keys, presence }: IdentityOutput,
 ): Promise<void> {
   const { type } = identity.authentication;
   const shown = keys || type !== 'sas';
   const connectionString = shown ? connectionStringOf(identity, hub) : undefined;
   if (output === 'json') {
     const authentication = shown ? identity.authentication : { type };
-    return writeJson({ ...identity, authentication, ...(connectionString === undefined ? {} : { connectionString }) });
+    const told = presence === undefined ? {} : { presence };
+    const string = connectionString === undefined ? {} : { connectionString };
+    return writeJson({ ...identity, ...told, authentication, ...string });
   }
   return writeOut(
     pairs([
       ['Device', identity.deviceId],
       ...('moduleId' in identity ? moduleRows(identity) : deviceRows(identity)),
       ['Connection', identity.connectionState],
+      ...(presence === undefined ? [] : presenceRows(presence)),
       ['Authentication', authenticationName(type)],
       ...thumbprints(identity).map((thumbprint) => ['Thumbprint', thumbprint] as const),
       ...(connectionString === undefined ? [] : [['Connection string', connectionString] as const]),
@@ -45,6 +51,17 @@ function deviceRows({ status, statusReason }: DeviceIdentity): readonly (readonl
 
 function moduleRows({ moduleId, managedBy }: ModuleIdentity): readonly (readonly [string, string])[] {
   return [['Module', moduleId], ...(managedBy === null ? [] : [['Managed by', managedBy] as const])];
+}
+
+function presenceRows({ online, since, protocol, address, streams, last }: PresenceView): [string, string][] {
+  const now: [string, string][] = online
+    ? [
+        ['Online since', since ?? '-'],
+        ['By', `${protocol} from ${address}`],
+        ['Streams', `${streams}`],
+      ]
+    : [];
+  return last === null ? now : [...now, ['Last went', `${last.at}, ${last.error}: ${last.detail}`]];
 }
 
 function thumbprints({ authentication }: DeviceIdentity | ModuleIdentity): readonly string[] {

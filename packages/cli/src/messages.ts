@@ -17,6 +17,7 @@ const ADVICE: Partial<Record<ErrorCode, string>> = {
   authority_not_found: '`culvert ca list` shows those there are.',
   device_disabled: '`culvert device update ID --status enabled` lets it in again.',
   device_offline: 'Is its agent running?',
+  too_many_requests: '`culvert limits` shows which limit was reached.',
   policy_not_found: '`culvert policy list` shows those there are.',
 };
 

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
 import { addAdministration } from './administration.ts';
 import { CONNECT_EXAMPLES, HELP, HUB_CONFIGURATION } from './help-text.ts';
+import { addMonitoring } from './monitoring.ts';
 import { collect, withConnection, withFiles, withOutput, withOwnCertificate } from './options.ts';
 
 /** Tells the exit code of a command that has one of its own. */
@@ -21,6 +22,7 @@ export function createProgram(onExitCode: OnExitCode): Command {
     .addHelpText('after', HELP);
   addHub(program);
   addAdministration(program);
+  addMonitoring(program);
   addAgent(program);
   addConnect(program, onExitCode);
   addSsh(program, onExitCode);

@@ -4,7 +4,11 @@ import {
   CulvertError,
   type DeviceIdentity,
   type DeviceIdentityInput,
+  type DeviceNotice,
+  type Identity,
+  type PresenceView,
   parseDeviceId,
+  parseModuleId,
 } from '@culvert/protocol';
 import { type EtagOptions, ifMatch } from './if-match.ts';
 import { jsonObject, jsonObjects } from './json-answer.ts';
@@ -70,6 +74,27 @@ export class DeviceRegistry {
     await this.#rest.send({ method: 'DELETE', path: path(deviceId), headers: { 'if-match': ifMatch(options) } });
   }
 
+  /**
+   * Whether a device, or a module of it, is there; since when; and when and why it last went. Needs the permission `MonitorRead`.
+   * @throws CulvertError `device_not_found`, `module_not_found`
+   */
+  async presence(deviceId: string, moduleId?: string): Promise<PresenceView> {
+    const answer = await this.#rest.send({ method: 'GET', path: `/${encodedPath({ deviceId, moduleId })}/presence` });
+    return jsonObject<PresenceView>(answer.body, 'deviceId');
+  }
+
+  /**
+   * Tells who is online, then `ready`, then who comes and goes, until the caller stops reading; see `LiveStreams.follow`.
+   * @param deviceId of the one device that alone is meant; default all
+   */
+  followPresence(
+    deviceId?: string,
+    signal?: AbortSignal,
+  ): AsyncGenerator<Exclude<DeviceNotice, { event: 'cut' }>, void, undefined> {
+    const query = deviceId === undefined ? '' : `?${new URLSearchParams({ device: deviceId })}`;
+    return this.#rest.follow<DeviceNotice>(`/devices/events${query}`, signal);
+  }
+
   /** One page of all devices. */
   async listPage(options: ListPageOptions = {}): Promise<DevicePage> {
     const { top, continuation } = options;
@@ -98,6 +123,11 @@ export class DeviceRegistry {
 
 function path(deviceId: string): string {
   return `/devices/${encodeURIComponent(parseDeviceId(deviceId))}?api-version=${API_VERSION}`;
+}
+
+function encodedPath({ deviceId, moduleId }: Identity): string {
+  const module = moduleId === undefined ? '' : `/modules/${encodeURIComponent(parseModuleId(moduleId))}`;
+  return `devices/${encodeURIComponent(parseDeviceId(deviceId))}${module}`;
 }
 
 function identity(body: string): DeviceIdentity {

@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { type RequestOptions, request as startRequest } from 'node:https';
-import { CulvertError, formatHostPort } from '@culvert/protocol';
+import { CulvertError, formatHostPort, parseErrorBody } from '@culvert/protocol';
 import { abortReason, networkError } from '@culvert/stream';
 
 /** Bytes of an answer's body: a page of 1,000 devices comes to 1.3 MB when all their ids and reasons have full length. */
@@ -48,6 +48,31 @@ export function exchange(
       else reject(asCulvertError(error, where));
     });
     request.end(body);
+  });
+}
+
+/**
+ * One HTTPS request whose answer goes on: resolves with the answer as soon as it begins, if its status is 200.
+ * @throws CulvertError as {@link exchange}, and what the hub answered instead
+ */
+export function openExchange(options: RequestOptions, signal: AbortSignal): Promise<IncomingMessage> {
+  const where = formatHostPort(String(options.host), Number(options.port));
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) throw abortReason(signal);
+    const abort = () => request.destroy(abortReason(signal));
+    const request = startRequest(options, (response) => {
+      signal.removeEventListener('abort', abort);
+      if (response.statusCode === 200) resolve(response);
+      else
+        collect(response).then(
+          (body) => reject(parseErrorBody(response.statusCode ?? 0, body)),
+          (error: unknown) => reject(asCulvertError(error, where)),
+        );
+    });
+    signal.addEventListener('abort', abort);
+    request.once('close', () => signal.removeEventListener('abort', abort));
+    request.on('error', (error) => reject(asCulvertError(error, where)));
+    request.end();
   });
 }
 

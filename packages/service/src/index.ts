@@ -6,17 +6,23 @@ export {
   CulvertError,
   type DeviceIdentity,
   type DeviceIdentityInput,
+  type DeviceNotice,
   type DeviceStatus,
   type EndpointInformation,
   type ErrorCode,
+  type LimitView,
   type ModuleIdentity,
   type ModuleIdentityInput,
   type PolicyView,
+  type PresenceView,
+  type StreamNotice,
+  type StreamView,
 } from '@culvert/protocol';
 export type { OutboundOptions } from '@culvert/stream';
 export type { Authorities } from './authorities.ts';
 export type { DevicePage, DeviceRegistry, ListPageOptions } from './device-registry.ts';
 export type { EtagOptions } from './if-match.ts';
+export type { FollowedStream, LiveStreams, StreamFilter } from './live-streams.ts';
 export type { ModuleRegistry } from './module-registry.ts';
 export type { Policies } from './policies.ts';
 export { ServiceClient, type ServiceClientOptions } from './service-client.ts';

@@ -2,7 +2,8 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { Agent } from 'node:https';
 import { CulvertError, formatHostPort, parseErrorBody, type ServiceConnectionString } from '@culvert/protocol';
 import { type Clock, deadline, linkSignals, type OutboundOptions, outboundAgent } from '@culvert/stream';
-import { exchange } from './exchange.ts';
+import { readEvents } from './event-stream.ts';
+import { exchange, openExchange } from './exchange.ts';
 import { TokenSource } from './token-source.ts';
 
 /** Milliseconds a request may take unless it says otherwise: the longest list page over a slow line. */
@@ -38,6 +39,8 @@ export class RestClient {
   readonly #clock: Clock;
   readonly #tokens: TokenSource;
   #agent: Promise<Agent> | undefined;
+  /** Aborted when the client is closed: ends what would go on for ever. */
+  readonly #closing = new AbortController();
   #pending = 0;
   #closed = false;
 
@@ -72,6 +75,42 @@ export class RestClient {
     }
   }
 
+  /**
+   * Follows server-sent events until the caller stops reading; begins anew when the token has expired.
+   * @throws CulvertError as {@link send}, and why the hub tells no more
+   */
+  async *follow<N extends { readonly event: string; readonly data: unknown }>(
+    path: string,
+    signal?: AbortSignal,
+  ): AsyncGenerator<Exclude<N, { event: 'cut' }>, void, undefined> {
+    if (this.#closed) throw new CulvertError('aborted', 'The client has been closed.');
+    const linked = linkSignals([signal, this.#closing.signal]);
+    this.#pending++;
+    try {
+      for (let expired = true; expired; ) {
+        expired = false;
+        try {
+          const response = await openExchange(await this.#followRequest(path), linked.signal);
+          yield* readEvents<N>(response, { clock: this.#clock, signal: linked.signal });
+        } catch (error) {
+          expired = error instanceof CulvertError && error.code === 'token_expired';
+          if (!expired) throw error;
+        }
+      }
+    } finally {
+      linked.unlink();
+      this.#pending--;
+      if (this.#closed) this.#release();
+    }
+  }
+
+  async #followRequest(path: string) {
+    const { host, port } = this.#address;
+    this.#agent ??= outboundAgent(new URL(`https://${formatHostPort(host, port)}`), this.#outbound);
+    const headers = { authorization: await this.#tokens.token(), accept: 'text/event-stream' };
+    return { agent: await this.#agent, host, port, method: 'GET', path, headers };
+  }
+
   async #exchange(call: RestRequest, signal: AbortSignal): Promise<RestAnswer> {
     const { host, port } = this.#address;
     const origin = new URL(`https://${formatHostPort(host, port)}`);
@@ -93,6 +132,7 @@ export class RestClient {
   /** Takes no more calls; the connections go as soon as the calls under way have ended. Idempotent. */
   close(): void {
     this.#closed = true;
+    this.#closing.abort(new CulvertError('aborted', 'The client has been closed.'));
     this.#release();
   }
 

@@ -10,6 +10,7 @@ import type { WebSocket } from 'ws';
 import { Authorities } from './authorities.ts';
 import { DeviceRegistry } from './device-registry.ts';
 import { jsonObject } from './json-answer.ts';
+import { LiveStreams } from './live-streams.ts';
 import { ModuleRegistry } from './module-registry.ts';
 import { Policies } from './policies.ts';
 import { RestClient } from './rest-client.ts';
@@ -33,6 +34,8 @@ export class ServiceClient {
   readonly authorities: Authorities;
   /** The hub's shared access policies. */
   readonly policies: Policies;
+  /** The streams there are now. */
+  readonly streams: LiveStreams;
   readonly #rest: RestClient;
   readonly #outbound: OutboundOptions;
   readonly #clock: Clock;
@@ -45,6 +48,7 @@ export class ServiceClient {
     this.modules = new ModuleRegistry(this.#rest);
     this.authorities = new Authorities(this.#rest);
     this.policies = new Policies(this.#rest);
+    this.streams = new LiveStreams(this.#rest);
   }
 
   /**

@@ -1,4 +1,4 @@
-import { CulvertError, type DeviceIdentityInput, type DeviceStatus } from '@culvert/protocol';
+import { CulvertError, type DeviceIdentityInput, type DeviceStatus, type PresenceView } from '@culvert/protocol';
 import type { ServiceClient } from '@culvert/service';
 import { type AuthenticationFlags, authenticationInput } from '../authentication-flags.ts';
 import { withClient } from '../client.ts';
@@ -32,8 +32,9 @@ export function createDevice(deviceId: string, flags: DeviceFlags & DeviceSettin
 /** `culvert device show ID`: keys in JSON, in a table only with `--keys`. */
 export function showDevice(deviceId: string, flags: DeviceFlags & { readonly keys?: boolean }): Promise<void> {
   return withClient(flags, 'iothubowner', async (client, hub) => {
-    const device = await client.devices.get(deviceId);
-    await writeIdentity(device, hub, { ...flags, keys: flags.keys === true || flags.output === 'json' });
+    const [device, presence] = await Promise.all([client.devices.get(deviceId), presenceOf(client, deviceId)]);
+    const keys = flags.keys === true || flags.output === 'json';
+    await writeIdentity(device, hub, { output: flags.output, keys, presence });
   });
 }
 
@@ -103,4 +104,14 @@ function settings(flags: DeviceSettings): DeviceIdentityInput {
     ...(statusReason === undefined ? {} : { statusReason }),
     ...(authentication === undefined ? {} : { authentication }),
   };
+}
+
+/** Who may read devices may not have the permission to look on; then it is left out. */
+async function presenceOf(client: ServiceClient, deviceId: string): Promise<PresenceView | undefined> {
+  try {
+    return await client.devices.presence(deviceId);
+  } catch (error) {
+    if (error instanceof CulvertError && error.code === 'forbidden') return undefined;
+    throw error;
+  }
 }

@@ -1,0 +1,111 @@
+import { identityName, type StreamView } from '@culvert/protocol';
+import type { FollowedStream, StreamFilter } from '@culvert/service';
+import { withClient } from '../client.ts';
+import type { ConnectionFlags } from '../hub-connection.ts';
+import { tell } from '../messages.ts';
+import { type OutputFormat, pairs, table, writeJson, writeOut } from '../standard-output.ts';
+
+/** Flags of the `streams` commands. */
+export type StreamsFlags = ConnectionFlags & { readonly output: OutputFormat };
+
+/** Which streams `list` is about. */
+export interface StreamsFilter {
+  readonly device?: string;
+  readonly module?: string;
+  readonly caller?: string;
+}
+
+const HEADINGS = ['STREAM', 'DEVICE', 'NAME', 'STATE', 'CALLER', 'SINCE', 'IN', 'OUT'];
+
+/** `culvert streams list`: those there are; with `--follow` also what happens to them, a line each, until interrupted. */
+export function listStreams(flags: StreamsFlags & StreamsFilter & { readonly follow?: boolean }): Promise<void> {
+  const filter = { deviceId: flags.device, moduleId: flags.module, caller: flags.caller };
+  return withClient(flags, 'monitor', async ({ streams }) => {
+    if (flags.follow === true) return followStreams(streams.follow(filter), flags.output);
+    const found: StreamView[] = [];
+    for await (const stream of streams.list(filter satisfies StreamFilter)) found.push(stream);
+    return flags.output === 'json' ? writeJson(found) : writeOut(table(HEADINGS, found.map(row)));
+  });
+}
+
+/** `culvert streams show ID`. */
+export function showStream(streamId: string, flags: StreamsFlags): Promise<void> {
+  return withClient(flags, 'monitor', async ({ streams }) => {
+    const stream = await streams.get(streamId);
+    return flags.output === 'json' ? writeJson(stream) : writeOut(pairs(details(stream)));
+  });
+}
+
+/** `culvert streams close ID`: both ends are told why. */
+export function closeStream(streamId: string, flags: ConnectionFlags & { readonly reason?: string }): Promise<void> {
+  return withClient(flags, 'iothubowner', async ({ streams }) => {
+    await streams.close(streamId, flags.reason);
+    tell(`${streamId} was closed`);
+  });
+}
+
+async function followStreams(notices: AsyncIterable<FollowedStream>, output: OutputFormat): Promise<void> {
+  for await (const notice of notices) {
+    if (output === 'json') await writeOut(`${JSON.stringify(notice)}\n`);
+    else for (const line of sentences(notice)) await writeOut(`${line}\n`);
+  }
+}
+
+/** What a notice says, a line for each stream. */
+function sentences(notice: FollowedStream): string[] {
+  switch (notice.event) {
+    case 'stream':
+      return [line(notice.data, `${notice.data.state} for ${notice.data.caller}`)];
+    case 'ended':
+      return [line(notice.data, `${notice.data.cause}: ${notice.data.detail} ${sizes(notice.data)}`)];
+    case 'counters':
+      return notice.data.map((counters) => `${counters.streamId}  ${sizes(counters)}`);
+    case 'ready':
+      return [];
+  }
+}
+
+function line(stream: StreamView, text: string): string {
+  return table([stream.streamId, identityName(identity(stream)), stream.streamName, text], []).trimEnd();
+}
+
+function sizes({ fromService, fromDevice }: Pick<StreamView, 'fromService' | 'fromDevice'>): string {
+  return `${fromService.bytes} bytes to the device, ${fromDevice.bytes} from it`;
+}
+
+function row(stream: StreamView): string[] {
+  return [
+    stream.streamId,
+    identityName(identity(stream)),
+    stream.streamName,
+    stream.state,
+    stream.caller,
+    stream.requestedAt.slice(0, 19),
+    `${stream.fromService.bytes}`,
+    `${stream.fromDevice.bytes}`,
+  ];
+}
+
+function details(stream: StreamView): [string, string][] {
+  const { fromService, fromDevice } = stream;
+  return [
+    ['Stream', stream.streamId],
+    ['Name', stream.streamName],
+    ['Device', identityName(identity(stream))],
+    ['State', stream.state],
+    ['Caller', `${stream.caller}, ${stream.callerAddress}`],
+    ['Requested', stream.requestedAt],
+    ['Offered', stream.offeredAt ?? '-'],
+    ['Answered', stream.answeredAt === null ? '-' : `${stream.answeredAt}, by ${stream.protocol}`],
+    ['Established', stream.establishedAt ?? '-'],
+    ['Gateway', stream.gateway],
+    ['Service at', stream.serviceAddress ?? '-'],
+    ['Device at', stream.deviceAddress ?? '-'],
+    ['To the device', `${fromService.bytes} bytes, ${fromService.messages} messages`],
+    ['From the device', `${fromDevice.bytes} bytes, ${fromDevice.messages} messages`],
+  ];
+}
+
+function identity({ deviceId, moduleId }: StreamView): { deviceId: string; moduleId: string | undefined } {
+  return { deviceId, moduleId: moduleId ?? undefined };
+}

@@ -1,0 +1,86 @@
+import { join } from 'node:path';
+import { DeviceClient } from '@culvert/device';
+import { echoOffer, startHub, type TestHub } from '@culvert/testkit';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { culvert, startCulvert } from './culvert.fixture.ts';
+
+let hub: TestHub;
+let device: DeviceClient;
+let owner: NodeJS.ProcessEnv;
+let monitor: NodeJS.ProcessEnv;
+
+beforeAll(async () => {
+  hub = await startHub();
+  const CULVERT_CA_FILE = join(hub.directory, 'ca.pem');
+  owner = { CULVERT_CA_FILE, CULVERT_CONNECTION_STRING: hub.ownerConnectionString };
+  monitor = { CULVERT_CA_FILE, CULVERT_CONNECTION_STRING: await hub.policy('monitor') };
+  const { outbound } = hub;
+  device = DeviceClient.fromConnectionString(await hub.createDevice('press-7'), { onStream: echoOffer, outbound });
+  await device.open();
+});
+afterAll(async () => {
+  await device.close();
+  await hub.stop();
+});
+
+describe('culvert', () => {
+  it('lists, shows, follows and closes streams; who carries one is told why in one line', async () => {
+    const follow = startCulvert(['streams', 'list', '--follow'], monitor);
+    const connect = startCulvert(['connect', 'press-7', 'echo', '--stdio'], {
+      CULVERT_CA_FILE: join(hub.directory, 'ca.pem'),
+      CULVERT_CONNECTION_STRING: await hub.policy('service'),
+    });
+    connect.child.stdin.write('hello\n');
+    await connect.line(/^hello$/);
+    await follow.line(/press-7 +echo +established for policy:service/);
+
+    const listed = await culvert(['streams', 'list', '--output', 'json'], monitor);
+    const [{ streamId }] = JSON.parse(listed.stdout);
+    const table = await culvert(['streams', 'list', '--device', 'press-7'], monitor);
+    expect(table.stdout).toMatch(/^STREAM +DEVICE +NAME +STATE/);
+    expect(table.stdout).toContain(streamId);
+    expect(Math.max(...table.stdout.split('\n').map((line) => line.length))).toBeLessThan(121);
+    const shown = await culvert(['streams', 'show', streamId], monitor);
+    expect(shown.stdout).toMatch(/To the device +6 bytes, 1 messages/);
+    expect((await culvert(['streams', 'show', '0'.repeat(32)], monitor)).code).toBe(3);
+    expect((await culvert(['streams', 'close', streamId], monitor)).code).toBe(4);
+
+    const closed = await culvert(['streams', 'close', streamId, '--reason', 'lunch'], owner);
+    expect(closed).toEqual({ code: 0, stdout: '', stderr: `culvert: ${streamId} was closed\n` });
+    expect(await connect.ended).toEqual({
+      code: 4,
+      stdout: 'hello\n',
+      stderr: 'culvert: An administrator closed the stream: lunch\n',
+    });
+    await follow.line(
+      /closed_by_administrator: An administrator closed the stream: lunch 6 bytes to the device, 6 from/,
+    );
+    follow.child.kill('SIGTERM');
+    await follow.ended;
+  });
+
+  it('shows how near the limits are', async () => {
+    const { stdout } = await culvert(['limits'], monitor);
+    expect(stdout).toMatch(/^LIMIT +UNIT +SET TO +USED +REACHED\nstreams +streams +20000 +\d+ +0\n/);
+    expect(stdout).toMatch(/\nidleMs +ms +none +- +0\n/);
+    const json = await culvert(['limits', '--output', 'json'], monitor);
+    expect(JSON.parse(json.stdout)).toContainEqual({
+      ...{ name: 'streamsPerDevice', unit: 'streams', limit: 1_000 },
+      ...{ used: expect.any(Number), reached: 0 },
+    });
+  });
+
+  it('shows with a device since when it is there and why it last went, to who may look on', async () => {
+    const there = await culvert(['device', 'show', 'press-7'], owner);
+    expect(there.stdout).toMatch(/\nOnline since +\d{4}-.*Z\nBy +mqtt-ws from 127\.0\.0\.1\nStreams +0\n/);
+    await device.close();
+    await hub.event('device-detached');
+    const gone = await culvert(['device', 'show', 'press-7'], owner);
+    expect(gone.stdout).toMatch(/\nConnection +Disconnected\nLast went +\d{4}-.*Z, device_gone: /);
+    const json = await culvert(['device', 'show', 'press-7', '--output', 'json'], owner);
+    expect(JSON.parse(json.stdout).presence).toMatchObject({ online: false, last: { error: 'device_gone' } });
+    const reader = { ...owner, CULVERT_CONNECTION_STRING: await hub.policy('registryRead') };
+    const plain = await culvert(['device', 'show', 'press-7'], reader);
+    expect(plain.stdout).toMatch(/\nConnection +Disconnected\n$/);
+  });
+});

@@ -1,0 +1,26 @@
+import type { Command } from 'commander';
+import { withConnection, withOutput } from './options.ts';
+
+/** Adds the commands that show, through the hub's REST API, who reaches what. */
+export function addMonitoring(program: Command): void {
+  addStreams(program);
+}
+
+function addStreams(program: Command): void {
+  const streams = program.command('streams').description('the streams there are now');
+  withOutput(streams.command('list').description('who reaches what'))
+    .option('--device <id>', 'only to this device')
+    .option('--module <id>', 'only to modules of this id')
+    .option('--caller <principal>', 'only asked for by this one, such as policy:service')
+    .option('--follow', 'go on with what happens to them, a line each')
+    .action(async (flags) => (await import('./commands/streams.ts')).listStreams(flags));
+  withOutput(streams.command('show <id>').description('one stream')).action(async (id: string, flags) =>
+    (await import('./commands/streams.ts')).showStream(id, flags),
+  );
+  withConnection(streams.command('close <id>').description('end a stream; both ends are told why'))
+    .option('--reason <text>', 'what they are told, at most 80 characters')
+    .action(async (id: string, flags) => (await import('./commands/streams.ts')).closeStream(id, flags));
+  withOutput(program.command('limits').description('limits on streams, and how near they are')).action(async (flags) =>
+    (await import('./commands/limits.ts')).limits(flags),
+  );
+}

@@ -1,0 +1,94 @@
+import {
+  CulvertError,
+  isStreamId,
+  type LimitView,
+  type StreamNotice,
+  type StreamPage,
+  type StreamView,
+} from '@culvert/protocol';
+import { jsonObject, objectsOf } from './json-answer.ts';
+import type { RestClient } from './rest-client.ts';
+
+/** Which streams are meant; all that are given must hold. */
+export interface StreamFilter {
+  readonly deviceId?: string | undefined;
+  readonly moduleId?: string | undefined;
+  /** The principal who asked, such as `policy:service`. */
+  readonly caller?: string | undefined;
+}
+
+/** What a follower of streams is told: those there are, `ready`, then what changes. */
+export type FollowedStream = Exclude<StreamNotice, { event: 'cut' }>;
+
+/** The streams there are now. Needs the permission `MonitorRead`; closing one needs `RegistryWrite`. Every method rejects with a CulvertError. */
+export class LiveStreams {
+  readonly #rest: RestClient;
+
+  /** @internal */
+  constructor(rest: RestClient) {
+    this.#rest = rest;
+  }
+
+  /** All streams that are not over, in the order of their requests; a page is read only when the one before is used up. */
+  async *list(filter: StreamFilter = {}): AsyncGenerator<StreamView, void, undefined> {
+    let continuation: string | null = null;
+    do {
+      const query = filterQuery(filter);
+      query.set('top', '1000');
+      if (continuation !== null) query.set('continuation', continuation);
+      const page = await this.#page(query);
+      yield* page.streams;
+      continuation = page.continuation;
+    } while (continuation !== null);
+  }
+
+  /** @throws CulvertError `stream_not_found` */
+  async get(streamId: string): Promise<StreamView> {
+    const { body } = await this.#rest.send({ method: 'GET', path: path(streamId) });
+    return jsonObject<StreamView>(body, 'streamId', 'deviceId', 'state');
+  }
+
+  /**
+   * Ends a stream, also one that is still being asked for. Both ends are told within a second.
+   * @param reason what they are told, at most 80 characters
+   * @throws CulvertError `stream_not_found`
+   */
+  async close(streamId: string, reason?: string): Promise<void> {
+    const query = reason === undefined ? '' : `?${new URLSearchParams({ reason })}`;
+    await this.#rest.send({ method: 'DELETE', path: `${path(streamId)}${query}` });
+  }
+
+  /**
+   * Tells of every stream there is, then `ready`, then of every change as it happens, until the caller stops reading. When the token has
+   * expired it begins anew, so what there is may be told again.
+   * @throws CulvertError `stalled` when changes are not read fast enough, `unreachable`, `revoked`, `draining`, `too_many_requests`; the signal's reason
+   */
+  follow(filter: StreamFilter = {}, signal?: AbortSignal): AsyncGenerator<FollowedStream, void, undefined> {
+    return this.#rest.follow<StreamNotice>(`/streams/events?${filterQuery(filter)}`, signal);
+  }
+
+  /** The limits on streams: what they are, how much of each is used, how often each was reached. */
+  async limits(): Promise<LimitView[]> {
+    const { body } = await this.#rest.send({ method: 'GET', path: '/limits' });
+    return objectsOf<LimitView>(jsonObject<{ limits: unknown }>(body).limits, 'name', 'unit');
+  }
+
+  async #page(query: URLSearchParams): Promise<StreamPage> {
+    const { body } = await this.#rest.send({ method: 'GET', path: `/streams?${query}` });
+    const { streams, continuation } = jsonObject<StreamPage>(body);
+    return { streams: objectsOf<StreamView>(streams, 'streamId', 'deviceId', 'state'), continuation };
+  }
+}
+
+function filterQuery({ deviceId, moduleId, caller }: StreamFilter): URLSearchParams {
+  const query = new URLSearchParams();
+  if (deviceId !== undefined) query.set('device', deviceId);
+  if (moduleId !== undefined) query.set('module', moduleId);
+  if (caller !== undefined) query.set('caller', caller);
+  return query;
+}
+
+function path(streamId: string): string {
+  if (!isStreamId(streamId)) throw new CulvertError('argument_invalid', 'A stream id has 32 hexadecimal digits.');
+  return `/streams/${streamId}`;
+}
