@@ -33,8 +33,9 @@ export type GatewayEvent =
       readonly type: 'stream-closed';
       readonly streamId: string;
       readonly cause: CloseCause;
-      /** The error that ended it from here, and its sentence; absent when a side did. */
+      /** The error that ended it; absent when a side did, by its close frame. */
       readonly error?: ErrorCode | undefined;
+      /** A sentence, where there is more to say than what the cause means. */
       readonly detail?: string | undefined;
       /** Whether the two sides ever met. */
       readonly established: boolean;

@@ -1,4 +1,4 @@
-import { type CloseCause, CulvertError, type ErrorCode } from '@culvert/protocol';
+import { CLOSE_CAUSES, type CloseCause, CulvertError, type ErrorCode } from '@culvert/protocol';
 import type { Clock, Timer } from '@culvert/stream';
 import type { CloseStatus } from './close-frame.ts';
 import type { RelayEnd } from './relay-end.ts';
@@ -44,7 +44,7 @@ export class FrameRelay {
     this.#endEarly(service, device);
   }
 
-  /** What {@link end} ended it with; undefined when a side ended it first. */
+  /** The error that ended it; undefined when a side did, by its close frame. */
   get endedWith(): CulvertError | undefined {
     return this.#endedWith;
   }
@@ -99,7 +99,11 @@ export class FrameRelay {
   }
 
   #failed(from: RelayEnd, to: RelayEnd, error: CulvertError): void {
-    this.#cause ??= lossOf(error.code, from);
+    if (this.#cause === undefined) {
+      this.#cause = lossOf(error.code, from);
+      this.#endedWith =
+        error.code === 'stream_lost' ? new CulvertError('stream_lost', CLOSE_CAUSES[this.#cause]) : error;
+    }
     this.#finish();
     if (error.code === 'protocol_error') from.finishWith(error, 'now');
     else from.destroy();

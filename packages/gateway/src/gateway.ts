@@ -2,7 +2,14 @@ import { randomBytes, type webcrypto } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { CulvertError, peerAddress, STREAM_SUBPROTOCOL } from '@culvert/protocol';
+import {
+  CLOSE_CAUSES,
+  type CloseCause,
+  CulvertError,
+  peerAddress,
+  printable,
+  STREAM_SUBPROTOCOL,
+} from '@culvert/protocol';
 import type { GrantClaims } from '@culvert/protocol/grant';
 import type { Clock } from '@culvert/stream';
 import type { GatewayEvent, StreamCounters } from './events.ts';
@@ -199,7 +206,7 @@ export class Gateway {
         streamId,
         cause,
         error: relay.endedWith?.code,
-        detail: relay.endedWith?.message,
+        detail: relay.endedWith?.message ?? closeWords(relay, cause),
         established: true,
         durationMs: this.#clock.now() - since,
         ...carried(relay),
@@ -236,6 +243,13 @@ export class Gateway {
     for (const socket of this.#sockets) await new Promise((resolve) => socket.once('close', resolve));
     for (const relay of this.#relays.values()) await relay.closed;
   }
+}
+
+/** What a side said that ended the stream other than cleanly. */
+function closeWords({ device, service }: FrameRelay, cause: CloseCause): string | undefined {
+  const status = cause === 'ended_by_device' ? device.ended : cause === 'ended_by_service' ? service.ended : undefined;
+  if (status === undefined || status.code === 1000) return undefined;
+  return printable(`${CLOSE_CAUSES[cause]} It said ${status.code} ${status.reason}`.trimEnd());
 }
 
 function carried({ service, device }: FrameRelay): StreamCounters {
