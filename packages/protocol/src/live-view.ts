@@ -1,7 +1,7 @@
 import type { CloseCause } from './close-cause.ts';
 import type { ErrorCode } from './errors.ts';
 
-// What the live view shows by REST (docs/protocol/09-live-view.md). Times are ISO 8601; what is not known yet is null.
+// What the live view shows by REST (docs/operating/live-view.md). Times are ISO 8601; what is not known yet is null.
 
 /** How far a stream has come. */
 export type StreamState = 'requested' | 'offered' | 'accepted' | 'established';

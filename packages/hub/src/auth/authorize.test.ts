@@ -64,7 +64,7 @@ describe('who may do what', () => {
       device: ['device.connect'],
       registryRead: ['registry.read', 'module.read'],
       registryReadWrite: ['registry.read', 'registry.write', 'module.read', 'module.write', 'stream.close'],
-      monitor: ['registry.read', 'module.read', 'monitor.read'],
+      monitor: ['monitor.read'],
     });
   });
 

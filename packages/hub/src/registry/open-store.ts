@@ -32,7 +32,7 @@ export interface Store {
 }
 
 /**
- * Opens the store and makes it, with the five shared access policies, on first start. Holds the data directory's lock until closed.
+ * Opens the store and makes it, with the shared access policies, on first start. Holds the data directory's lock until closed.
  * @throws CulvertError `config_invalid`: directory not usable, another hub on it, database damaged or of a newer version
  */
 export async function openStore(options: StoreOptions): Promise<Store> {

@@ -8,7 +8,8 @@ export const SHARED_ACCESS_POLICIES: Readonly<Record<string, readonly Permission
   device: ['DeviceConnect'],
   registryRead: ['RegistryRead'],
   registryReadWrite: ['RegistryRead', 'RegistryWrite'],
-  monitor: ['MonitorRead', 'RegistryRead'],
+  // Not RegistryRead: it shows the devices' keys, and who looks on must not become a device.
+  monitor: ['MonitorRead'],
 };
 
 /** A new key: 32 random bytes in base64. */
