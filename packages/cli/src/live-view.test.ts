@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { type AddressInfo, createServer, connect as dial } from 'node:net';
 import { join } from 'node:path';
 import { DeviceClient } from '@culvert/device';
 import { echoOffer, startHub, type TestHub } from '@culvert/testkit';
@@ -57,6 +59,30 @@ describe('culvert', () => {
     );
     follow.child.kill('SIGTERM');
     await follow.ended;
+  });
+
+  it('has agent and connect tell in a line why a stream was closed', async () => {
+    const echo = createServer((socket) => socket.on('error', () => undefined).pipe(socket)).listen(0, '127.0.0.1');
+    await once(echo, 'listening');
+    const CULVERT_CA_FILE = join(hub.directory, 'ca.pem');
+    const device = { CULVERT_CA_FILE, CULVERT_DEVICE_CONNECTION_STRING: await hub.createDevice('press-8') };
+    const agent = startCulvert(['agent', '--service', `echo=${(echo.address() as AddressInfo).port}`], device);
+    await agent.line(/attached to the hub/);
+    const connect = startCulvert(['connect', 'press-8', 'echo=0'], owner);
+    const port = Number((await connect.line(/echo is at/)).split(':').at(-1));
+    const socket = dial(port, '127.0.0.1').on('error', () => undefined);
+    await agent.line(/echo opened/);
+    const [stream] = JSON.parse((await culvert(['streams', 'list', '--output', 'json'], monitor)).stdout);
+    expect(stream).toMatchObject({ deviceId: 'press-8', state: 'established' });
+    await culvert(['streams', 'close', stream.streamId, '--reason', 'dinner'], owner);
+    const why = /\[1\] echo failed: An administrator closed the stream: dinner$/;
+    await Promise.all([agent.line(why), connect.line(why)]);
+    socket.destroy();
+    for (const { child, ended } of [agent, connect]) {
+      child.kill('SIGTERM');
+      await ended;
+    }
+    await new Promise((resolve) => echo.close(resolve));
   });
 
   it('shows how near the limits are', async () => {

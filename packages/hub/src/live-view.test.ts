@@ -3,7 +3,8 @@ import type { Duplex } from 'node:stream';
 import { DeviceClient, type StreamOffer } from '@culvert/device';
 import { CulvertError, type DeviceNotice, formatDeviceConnectionString, type StreamNotice } from '@culvert/protocol';
 import { ServiceClient } from '@culvert/service';
-import { echoOffer, startHub, type TestHub } from '@culvert/testkit';
+import { systemClock } from '@culvert/stream';
+import { echoOffer, FakeClock, startHub, type TestHub } from '@culvert/testkit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 let test: TestHub;
@@ -197,6 +198,24 @@ describe('who follows streams', () => {
     const stopped = test.hub.stop(0);
     await expect(drained.next()).rejects.toMatchObject({ code: 'draining' });
     await stopped;
+  });
+
+  it('goes on when its token expires', async () => {
+    const clock = new FakeClock(Date.now());
+    const hub = await startHub({ clock });
+    cleanups.push(() => hub.stop());
+    let shift = 0;
+    const service = ServiceClient.fromConnectionString(hub.ownerConnectionString, {
+      outbound: hub.outbound,
+      clock: { now: () => Date.now() + shift, setTimer: systemClock.setTimer },
+    });
+    cleanups.push(() => service.close());
+    const notices = service.streams.follow();
+    expect(await notices.next()).toMatchObject({ value: { event: 'ready' } });
+    // An hour, and five minutes for clocks that differ.
+    shift = 3_900_000;
+    await clock.advance(shift + 1_000);
+    expect(await notices.next()).toMatchObject({ value: { event: 'ready' } });
   });
 
   it('ends with its client, and with its signal', async () => {

@@ -87,14 +87,13 @@ export class RestClient {
     const linked = linkSignals([signal, this.#closing.signal]);
     this.#pending++;
     try {
-      for (let expired = true; expired; ) {
-        expired = false;
+      for (;;) {
+        const response = await openExchange(await this.#followRequest(path), linked.signal);
         try {
-          const response = await openExchange(await this.#followRequest(path), linked.signal);
           yield* readEvents<N>(response, { clock: this.#clock, signal: linked.signal });
+          return;
         } catch (error) {
-          expired = error instanceof CulvertError && error.code === 'token_expired';
-          if (!expired) throw error;
+          if (!(error instanceof CulvertError) || error.code !== 'token_expired') throw error;
         }
       }
     } finally {

@@ -55,7 +55,7 @@ export class DeviceFollowing {
 
   async #wentAway(identity: Identity): Promise<void> {
     // The router forgets the channel in the turn in which its end is told, after it was told.
-    const last = await this.#live.lastDisconnect(identity).catch(() => undefined);
+    const last = await this.#live.lastDisconnect(identity);
     // One that was taken over, or has come back since, is there by its newer channel.
     if (this.#tellOnline(identity)) return;
     const known = { streams: this.#live.streams.of(identity), last };

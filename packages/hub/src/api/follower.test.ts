@@ -11,6 +11,7 @@ import { Followers } from './followers.ts';
 let clock: FakeClock;
 let followers: Followers;
 let gone: number;
+let lastResponse: ServerResponse;
 const cleanups: (() => unknown)[] = [];
 
 beforeEach(() => {
@@ -41,6 +42,7 @@ async function follow(expiresAt?: number): Promise<{ follower: Follower; answer:
   await once(server, 'listening');
   const request = get({ host: '127.0.0.1', port: (server.address() as AddressInfo).port, agent: false });
   const [, response] = (await once(server, 'request')) as [IncomingMessage, ServerResponse];
+  lastResponse = response;
   const follower = followers.add(response, principal(expiresAt), () => gone++);
   const [answer] = (await once(request, 'response')) as [IncomingMessage];
   answer.on('error', () => undefined);
@@ -109,6 +111,17 @@ describe('a follower', () => {
     const sent = follower.sendAll(notices).then(() => follower.cut(new CulvertError('draining')));
     expect((await rest(answer)).match(/event: stream/g)).toHaveLength(2_500);
     await sent;
+  });
+
+  it('that left before it could follow leaves nothing behind', async () => {
+    const { follower, answer } = await follow();
+    answer.destroy();
+    await expect.poll(() => gone).toBe(1);
+    followers.tell(follower, { event: 'stream', data: {} });
+    follower.cut(new CulvertError('draining'));
+    const late = followers.add(lastResponse, principal(), () => gone++);
+    expect(late.following).toBe(false);
+    await expect.poll(() => gone).toBe(2);
   });
 
   it('is cut when its token expires', async () => {

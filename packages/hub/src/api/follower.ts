@@ -41,12 +41,19 @@ export class Follower {
     this.#response = response;
     this.#clock = clock;
     response.on('error', () => response.destroy());
-    response.once('close', () => {
+    const onClose = (): void => {
       this.#release();
       this.#farewell?.cancel();
       this.#state = 'gone';
       options.onGone();
-    });
+    };
+    // It may have left while it was being authenticated; whoever adds it must know it first.
+    if (response.destroyed) {
+      this.#state = 'gone';
+      queueMicrotask(onClose);
+      return;
+    }
+    response.once('close', onClose);
     response.writeHead(200, {
       'content-type': 'text/event-stream; charset=utf-8',
       'cache-control': 'no-store',

@@ -18,14 +18,19 @@ export type LastDisconnectOf = (identity: Identity) => Promise<LastDisconnect | 
 /** Identities remembered: those that went last; an entry takes about 300 bytes. */
 const MAX_REMEMBERED = 10_000;
 
-/** The last disconnects since the hub started, of the identities that went last. */
+const UNKNOWN: LastDisconnectOf = () => Promise.resolve(undefined);
+
+/** The last disconnects since the hub started, of the identities that went last; of others, what an older memory knows. */
 export class RecentDisconnects {
   readonly #clock: Clock;
+  readonly #older: LastDisconnectOf;
   /** By identity name, the one that went longest ago first. */
   readonly #last = new Map<string, LastDisconnect>();
 
-  constructor(clock: Clock) {
+  /** @param older asked where this one knows nothing; what it cannot say is not known */
+  constructor(clock: Clock, older: LastDisconnectOf = UNKNOWN) {
     this.#clock = clock;
+    this.#older = older;
   }
 
   /** A sink for the hub's events. */
@@ -40,11 +45,9 @@ export class RecentDisconnects {
     if (oldest !== undefined) this.#last.delete(oldest);
   };
 
-  /** {@link LastDisconnectOf} from memory alone. */
-  readonly of: LastDisconnectOf = (identity) => Promise.resolve(this.#last.get(identityName(identity)));
-
-  /** The same at once, for what is told in the turn in which it happened. */
-  now(identity: Identity): LastDisconnect | undefined {
-    return this.#last.get(identityName(identity));
-  }
+  readonly of: LastDisconnectOf = async (identity) => {
+    const recent = this.#last.get(identityName(identity));
+    // Presence does not fail with the log: that it cannot be read is told elsewhere.
+    return recent ?? this.#older(identity).catch(() => undefined);
+  };
 }
