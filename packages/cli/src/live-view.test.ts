@@ -107,6 +107,6 @@ describe('culvert', () => {
     expect(JSON.parse(json.stdout).presence).toMatchObject({ online: false, last: { error: 'device_gone' } });
     const reader = { ...owner, CULVERT_CONNECTION_STRING: await hub.policy('registryRead') };
     const plain = await culvert(['device', 'show', 'press-7'], reader);
-    expect(plain.stdout).toMatch(/\nConnection +Disconnected\n$/);
+    expect(plain.stdout).toMatch(/\nConnection +Disconnected\nAuthentication +sas\n$/);
   });
 });

@@ -1,6 +1,8 @@
 import { deviceConformance, mqttTransport, sasCredentials } from '@culvert/testkit';
 
-const options = { config: { mqttListen: '127.0.0.1:0' } };
+// The clock stands still, and with it what a second allows.
+const limits = { newStreamsPerSecond: 10_000, newStreamsPerSecondPerDevice: 10_000 };
+const options = { config: { mqttListen: '127.0.0.1:0', limits } };
 
 for (const transport of [mqttTransport('TLS', 4), mqttTransport('WebSocket', 4)]) {
   for (const credentials of [sasCredentials]) {

@@ -72,6 +72,7 @@ let router: Router;
 let streams: StreamTable;
 let events: HubEvent[];
 let ended: [string, string][];
+let unmet: [string, string][];
 let deps: HandshakeDeps;
 let device: IdentityRecord | undefined;
 
@@ -80,8 +81,9 @@ beforeEach(() => {
   router = new Router(clock);
   events = [];
   ended = [];
+  unmet = [];
   device = record;
-  streams = new StreamTable({ clock, onUnmet: () => undefined });
+  streams = new StreamTable({ clock, onUnmet: ({ streamId }, { code }) => unmet.push([streamId, code]) });
   deps = {
     registry: { get: () => Promise.resolve(device) },
     router,
@@ -235,6 +237,35 @@ describe('a request for a stream', () => {
     expect(streams.answered(first.streamId, service)).toBe(false);
     expect(streams.answered(second.streamId, service)).toBe(true);
     expect(clock.timers).toBe(0);
+  });
+
+  it('that is ended between the answer and the sides’ coming is told of, since neither handshake nor gateway does', async () => {
+    router.attach(new FakeChannel({ accepted: true }));
+    const [one, two, three] = [
+      await requestStream(request(), deps),
+      await requestStream(request(), deps),
+      await requestStream(request(), deps),
+    ];
+    expect(streams.ofDevice('d')).toBe(3);
+    const error = new CulvertError('closed_by_administrator');
+    expect(streams.end(one.streamId, error, () => false)).toBe(true);
+    // Here one waited at the gateway, which tells.
+    expect(streams.end(two.streamId, error, () => true)).toBe(true);
+    expect(streams.end(two.streamId, error, () => true)).toBe(false);
+    expect(unmet).toEqual([[one.streamId, 'closed_by_administrator']]);
+    streams.clear();
+    expect(unmet.slice(1)).toEqual([[three.streamId, 'draining']]);
+    expect([streams.ofDevice('d'), streams.mostOfOneDevice, clock.timers]).toEqual([0, 0, 0]);
+  });
+
+  it('that is refused for a limit of its device leaves nothing behind', async () => {
+    const full = new CulvertError('too_many_requests');
+    const admitTo = () => {
+      throw full;
+    };
+    expect(await codeOf(requestStream(request(), { ...deps, admitTo }))).toBe('too_many_requests');
+    expect([ended, unmet, streams.size, clock.timers]).toEqual([[], [], 0, 0]);
+    expect(events.map(({ type }) => type)).toEqual(['stream-requested', 'stream-failed']);
   });
 
   it('is told at once that the device was disabled while it waited for it', async () => {
