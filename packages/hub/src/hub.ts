@@ -11,6 +11,7 @@ import type { ControlDeps } from './control/control-channel.ts';
 import { Doors } from './doors.ts';
 import { AttachCheck } from './handshake/attach-check.ts';
 import { HostNames } from './host-names.ts';
+import { createLogging } from './logging.ts';
 import { EventBus } from './observe/event-bus.ts';
 import type { EventSink } from './observe/events.ts';
 import { LiveStreams } from './observe/live-streams.ts';
@@ -152,6 +153,9 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
   const live = new LiveStreams({ clock, onEvent: events.emit, gateway: () => gatewayName });
   events.subscribe(live.observe);
 
+  const logging = await createLogging({ ...config, hostName: names.main.host, clock, events, streams: live });
+  undo(() => logging.close());
+
   const common = { clock, onEvent: events.emit };
   const { registry } = store;
   const streaming = await createStreaming({
@@ -174,6 +178,7 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
     authenticator,
     router: streaming.router,
     requestStream: streaming.requestStream,
+    logs: logging.reader,
     endpoints: () => ({
       hostName: names.authority,
       streamingEndpoints: [`https://${gatewayName}`],
@@ -206,7 +211,7 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
   const address = formatHostPort(opened.address.host, opened.address.port);
   events.emit({ type: 'hub-started', hostName: names.authority, address });
   const { drainMs } = config;
-  return { names, doors: opened, certificates, draining, store, policyFiles, streaming, api, events, drainMs };
+  return { names, doors: opened, certificates, draining, store, policyFiles, streaming, logging, api, events, drainMs };
 }
 
 /** The reverse of the start, each step with its reason. */
@@ -224,6 +229,8 @@ async function stopParts(parts: Parts, graceMs: number): Promise<void> {
   for (const channel of channels) channel.close(new CulvertError('draining'));
   await Promise.all(channels.map((channel) => channel.closed));
   streaming.clear();
+  // After the last stream and the last device: their ends are in it, and whoever follows has been told.
+  await parts.logging.close();
   await parts.api.close();
   doors.destroyConnections();
   await closed;

@@ -7,6 +7,7 @@ import type { Authenticator } from '../auth/authenticate.ts';
 import type { Principal } from '../auth/principal.ts';
 import type { StreamReply, StreamRequest } from '../handshake/request-stream.ts';
 import type { EventSink } from '../observe/events.ts';
+import type { LogReader } from '../observe/log-store/log-store.ts';
 import type { AuthorityStore, PolicyRecord, PolicyStore, Registry } from '../registry/registry.ts';
 import type { Router } from '../routing/router.ts';
 
@@ -18,6 +19,7 @@ export interface ApiDeps {
   readonly authenticator: Authenticator;
   readonly router: Router;
   readonly requestStream: (request: StreamRequest) => Promise<StreamReply>;
+  readonly logs: LogReader;
   readonly endpoints: () => EndpointInformation;
   readonly policyConnectionString: (policy: PolicyRecord) => string;
   /** The request's connection has proved who it is. */

@@ -23,6 +23,7 @@ it('says nothing of its own faults to the caller, and to the log where they are'
     authenticator: new Authenticator({ registry, policies, authorities, audiences: ['hub'], clock: systemClock }),
     router: new Router(systemClock),
     requestStream: fail,
+    logs: { list: fail, follow: () => ({ position: undefined, close() {}, async *[Symbol.asyncIterator]() {} }) },
     endpoints: () => ({ hostName: 'hub', streamingEndpoints: [] }),
     policyConnectionString: () => '',
     onProven: () => undefined,

@@ -9,6 +9,7 @@ import { authorityRoutes } from './authorities.ts';
 import { requestAuthenticator } from './credentials.ts';
 import { deviceRoutes } from './devices.ts';
 import { type ErrorDialect, fromFastify, replyWithError } from './error-replies.ts';
+import { logRoutes } from './logs.ts';
 import { moduleRoutes } from './modules.ts';
 import { policyRoutes } from './policies.ts';
 import { streamRoutes } from './streams.ts';
@@ -62,6 +63,7 @@ export async function createApi(deps: ApiDeps): Promise<RestApi> {
   moduleRoutes(api, deps, authenticate);
   policyRoutes(api, deps, authenticate);
   authorityRoutes(api, deps, authenticate);
+  logRoutes(api, deps, authenticate);
   unsupportedRoutes(api);
   await api.ready();
   if (handle === undefined) throw new CulvertError('internal', 'The REST API has no request listener.');
