@@ -17,26 +17,37 @@ interface HttpAnswer {
  * @param repeatable whether to make it once more when the hub had closed the kept connection it was written to
  * @throws CulvertError `unreachable`, `untrusted`, `too_large` for an answer beyond 4 MiB, or the signal's reason
  */
-export function exchange(
+export async function exchange(
   options: RequestOptions,
   body: Buffer | undefined,
   signal: AbortSignal,
   repeatable: boolean,
 ): Promise<HttpAnswer> {
-  const where = formatHostPort(String(options.host), Number(options.port));
-  return new Promise<HttpAnswer>((resolve, reject) => {
+  const response = await openResponse(options, body, signal, repeatable);
+  try {
+    return { status: response.statusCode ?? 0, headers: response.headers, body: await collect(response) };
+  } catch (error) {
+    response.destroy();
+    throw signal.aborted ? abortReason(signal) : asCulvertError(error, whereOf(options));
+  }
+}
+
+/**
+ * One HTTPS request and the beginning of its answer, of any status; the rest is the caller's to read. `signal` ends it even then.
+ * @throws CulvertError as {@link exchange}
+ */
+export function openResponse(
+  options: RequestOptions,
+  body: Buffer | undefined,
+  signal: AbortSignal,
+  repeatable: boolean,
+): Promise<IncomingMessage> {
+  return new Promise<IncomingMessage>((resolve, reject) => {
     if (signal.aborted) throw abortReason(signal);
     let answered = false;
     const request = startRequest(options, (response) => {
       answered = true;
-      collect(response).then(
-        (text) => resolve({ status: response.statusCode ?? 0, headers: response.headers, body: text }),
-        (error: unknown) => {
-          const reason = signal.aborted ? abortReason(signal) : asCulvertError(error, where);
-          request.destroy();
-          reject(reason);
-        },
-      );
+      resolve(response);
     });
     // Destroying the request closes its connection, by which the hub learns that an offer is to be withdrawn.
     const abort = () => request.destroy(abortReason(signal));
@@ -44,18 +55,24 @@ export function exchange(
     request.once('close', () => signal.removeEventListener('abort', abort));
     request.on('error', (error: NodeJS.ErrnoException) => {
       const stale = request.reusedSocket && !answered && (error.code === 'ECONNRESET' || error.code === 'EPIPE');
-      if (stale && repeatable) resolve(exchange(options, body, signal, false));
-      else reject(asCulvertError(error, where));
+      if (stale && repeatable) resolve(openResponse(options, body, signal, false));
+      else reject(asCulvertError(error, whereOf(options)));
     });
     request.end(body);
   });
 }
 
-function asCulvertError(error: unknown, where: string): CulvertError {
+function whereOf(options: RequestOptions): string {
+  return formatHostPort(String(options.host), Number(options.port));
+}
+
+/** What the network said, in words. */
+export function asCulvertError(error: unknown, where: string): CulvertError {
   return error instanceof CulvertError ? error : networkError(error, where);
 }
 
-async function collect(response: IncomingMessage): Promise<string> {
+/** An answer's whole body. @throws CulvertError `too_large` beyond 4 MiB */
+export async function collect(response: IncomingMessage): Promise<string> {
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of response as AsyncIterable<Buffer>) {

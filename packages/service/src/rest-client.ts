@@ -1,8 +1,8 @@
-import type { IncomingHttpHeaders } from 'node:http';
-import type { Agent } from 'node:https';
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
+import type { Agent, RequestOptions } from 'node:https';
 import { CulvertError, formatHostPort, parseErrorBody, type ServiceConnectionString } from '@culvert/protocol';
-import { type Clock, deadline, linkSignals, type OutboundOptions, outboundAgent } from '@culvert/stream';
-import { exchange } from './exchange.ts';
+import { type Clock, type Deadline, deadline, linkSignals, type OutboundOptions, outboundAgent } from '@culvert/stream';
+import { collect, exchange, openResponse } from './exchange.ts';
 import { TokenSource } from './token-source.ts';
 
 /** Milliseconds a request may take unless it says otherwise: the longest list page over a slow line. */
@@ -55,11 +55,7 @@ export class RestClient {
   async send(call: RestRequest): Promise<RestAnswer> {
     if (this.#closed) throw new CulvertError('aborted', 'The client has been closed.');
     const { timeoutMs = REQUEST_MS } = call;
-    const limit = deadline(
-      this.#clock,
-      timeoutMs,
-      () => new CulvertError('unreachable', `The hub did not answer within ${Math.ceil(timeoutMs / 1_000)} seconds.`),
-    );
+    const limit = answerLimit(this.#clock, timeoutMs);
     const linked = linkSignals([call.signal, limit.signal]);
     this.#pending++;
     try {
@@ -72,7 +68,45 @@ export class RestClient {
     }
   }
 
+  /**
+   * Makes a call whose answer goes on and on, and resolves with the beginning of one of status 200 to 299. Whoever reads it destroys it in the end;
+   * the call's signal ends it too.
+   * @throws CulvertError as {@link send}
+   */
+  async open(call: RestRequest): Promise<IncomingMessage> {
+    if (this.#closed) throw new CulvertError('aborted', 'The client has been closed.');
+    const { timeoutMs = REQUEST_MS } = call;
+    const limit = answerLimit(this.#clock, timeoutMs);
+    const linked = linkSignals([call.signal, limit.signal]);
+    this.#pending++;
+    const over = (): void => {
+      linked.unlink();
+      this.#pending--;
+      if (this.#closed) this.#release();
+    };
+    try {
+      const { options, body } = await this.#request(call);
+      const response = await openResponse(options, body, linked.signal, call.repeatable ?? call.method === 'GET');
+      const { statusCode = 0 } = response;
+      if (statusCode < 200 || statusCode > 299) throw parseErrorBody(statusCode, await collect(response));
+      response.once('close', over);
+      return response;
+    } catch (error) {
+      over();
+      throw error;
+    } finally {
+      limit.cancel();
+    }
+  }
+
   async #exchange(call: RestRequest, signal: AbortSignal): Promise<RestAnswer> {
+    const { options, body } = await this.#request(call);
+    const { status, ...answer } = await exchange(options, body, signal, call.repeatable ?? call.method === 'GET');
+    if (status < 200 || status > 299) throw parseErrorBody(status, answer.body);
+    return answer;
+  }
+
+  async #request(call: RestRequest): Promise<{ options: RequestOptions; body: Buffer | undefined }> {
     const { host, port } = this.#address;
     const origin = new URL(`https://${formatHostPort(host, port)}`);
     this.#agent ??= outboundAgent(origin, this.#outbound);
@@ -84,10 +118,7 @@ export class RestClient {
       ...(call.method === 'GET' ? {} : { 'content-length': `${body?.length ?? 0}` }),
       ...call.headers,
     };
-    const options = { agent, host, port, method: call.method, path: call.path, headers };
-    const { status, ...answer } = await exchange(options, body, signal, call.repeatable ?? call.method === 'GET');
-    if (status < 200 || status > 299) throw parseErrorBody(status, answer.body);
-    return answer;
+    return { options: { agent, host, port, method: call.method, path: call.path, headers }, body };
   }
 
   /** Takes no more calls; the connections go as soon as the calls under way have ended. Idempotent. */
@@ -106,4 +137,9 @@ export class RestClient {
       () => undefined,
     );
   }
+}
+
+function answerLimit(clock: Clock, ms: number): Deadline {
+  const text = `The hub did not answer within ${Math.ceil(ms / 1_000)} seconds.`;
+  return deadline(clock, ms, () => new CulvertError('unreachable', text));
 }

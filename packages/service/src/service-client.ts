@@ -9,6 +9,7 @@ import { type Clock, dialStream, dialStreamWebSocket, type OutboundOptions, syst
 import type { WebSocket } from 'ws';
 import { DeviceRegistry } from './device-registry.ts';
 import { jsonObject } from './json-answer.ts';
+import { Logs } from './logs.ts';
 import { Policies } from './policies.ts';
 import { RestClient } from './rest-client.ts';
 import { type OpenStreamOptions, requestStream } from './stream-request.ts';
@@ -27,6 +28,8 @@ export class ServiceClient {
   readonly devices: DeviceRegistry;
   /** The hub's shared access policies. */
   readonly policies: Policies;
+  /** The hub's resource log. */
+  readonly logs: Logs;
   readonly #rest: RestClient;
   readonly #outbound: OutboundOptions;
   readonly #clock: Clock;
@@ -37,6 +40,7 @@ export class ServiceClient {
     this.#rest = new RestClient(address, this.#outbound, this.#clock);
     this.devices = new DeviceRegistry(this.#rest);
     this.policies = new Policies(this.#rest);
+    this.logs = new Logs(this.#rest, this.#clock);
   }
 
   /**
