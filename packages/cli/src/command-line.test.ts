@@ -23,6 +23,7 @@ describe('the command line', () => {
       'policy',
       'device',
       'devicestream',
+      'logs',
       'agent',
       'connect',
       'ssh',

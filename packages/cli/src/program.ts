@@ -21,6 +21,7 @@ export function createProgram(onExitCode: OnExitCode): Command {
   addPolicy(program);
   addDevice(program);
   addDeviceStream(program);
+  addLogs(program);
   addAgent(program);
   addConnect(program, onExitCode);
   addSsh(program, onExitCode);
@@ -109,6 +110,20 @@ function addDeviceStream(program: Command): void {
   withConnection(devicestream.command('show').description('the hub’s host name and streaming endpoints'))
     .addOption(new Option('--output <format>').choices(['json', 'table']).default('json'))
     .action(async (flags) => (await import('./commands/devicestream.ts')).showDeviceStream(flags));
+}
+
+function addLogs(program: Command): void {
+  withOutput(program.command('logs').description('who reached what, when, how much, and why it ended'))
+    .option('--device <id>', 'only of this device')
+    .option('--module <id>', 'only of this module of it')
+    .option('--stream <id>', 'only of this stream')
+    .option('--category <name>', 'DeviceStreams or Connections')
+    .option('--result <result>', 'ok, failed, a code such as 404103, or an error such as device_offline')
+    .option('--since <time>', 'all since: 1h ago (s, m, h, d, w), or 2026-01-31T12:00Z')
+    .option('--until <time>', 'nothing from then on')
+    .option('--limit <n>', 'the newest so many (default 100, without --since)')
+    .option('--follow', 'what comes, and with --since what came since; goes on over restarts of the hub')
+    .action(async (flags) => (await import('./commands/logs.ts')).logs(flags));
 }
 
 function addAgent(program: Command): void {

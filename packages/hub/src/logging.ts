@@ -3,9 +3,9 @@ import type { Clock } from '@culvert/stream';
 import { type Diagnostics, openDiagnostics } from './diagnostics.ts';
 import type { DiagnosticSetting, LogsConfig } from './logs-config.ts';
 import type { EventBus } from './observe/event-bus.ts';
-import { type LastDisconnectOf, lastDisconnectIn } from './observe/last-disconnect.ts';
 import type { LiveStreams } from './observe/live-streams.ts';
 import { type LogReader, LogStore } from './observe/log-store/log-store.ts';
+import { type LoggedDisconnectOf, loggedDisconnects } from './observe/log-store/logged-disconnect.ts';
 import { LogRecorder } from './observe/resource-log/recorder.ts';
 
 export interface LoggingOptions {
@@ -24,7 +24,7 @@ export interface LoggingOptions {
 export interface Logging {
   readonly reader: LogReader;
   /** When and why a device or module last went; asked of the log. */
-  readonly lastDisconnect: LastDisconnectOf;
+  readonly lastDisconnect: LoggedDisconnectOf;
   /** Records that did not arrive since the start, by sink: `store` and the names of diagnostic settings. */
   readonly lost: () => ReadonlyMap<string, number>;
   /** Ends whoever follows and brings away what waits, within five seconds. */
@@ -51,7 +51,7 @@ export async function createLogging(options: LoggingOptions): Promise<Logging> {
   const unsubscribe = events.subscribe(recorder.observe);
   return {
     reader: store,
-    lastDisconnect: lastDisconnectIn(store),
+    lastDisconnect: loggedDisconnects(store),
     lost: () =>
       new Map([['store', store.lost], ...diagnostics.deliveries.map(({ name, lost }) => [name, lost] as const)]),
     async close() {

@@ -1,7 +1,7 @@
 import { CONTINUATION_HEADER, CulvertError, type LogCategory, type ResourceLogRecord } from '@culvert/protocol';
 import { Backoff, type Clock, delay } from '@culvert/stream';
-import { serverSentEvents } from './event-stream.ts';
 import { jsonObject, objectsOf } from './json-answer.ts';
+import { logEvents } from './log-events.ts';
 import type { RestClient } from './rest-client.ts';
 
 /** Which records are wanted. */
@@ -98,15 +98,10 @@ export class Logs {
       let lost: CulvertError;
       try {
         const headers = { accept: 'text/event-stream', ...(lastId === '' ? {} : { 'last-event-id': lastId }) };
-        const response = await this.#rest.open({
-          method: 'GET',
-          path: path(options, { follow: 'true' }),
-          headers,
-          signal,
-        });
+        const response = await this.#rest.open(path(options, { follow: 'true' }), headers, signal);
         if (connected) onBack?.();
         connected = true;
-        for await (const { id, type, data } of serverSentEvents(response, this.#clock)) {
+        for await (const { id, type, data } of logEvents(response, this.#clock, signal)) {
           backoff.reset();
           lastId = id;
           if (type === 'dropped') onDropped?.(jsonObject<{ count: number }>(data).count);

@@ -1,8 +1,8 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
-import type { Agent, RequestOptions } from 'node:https';
+import type { Agent } from 'node:https';
 import { CulvertError, formatHostPort, parseErrorBody, type ServiceConnectionString } from '@culvert/protocol';
 import { type Clock, type Deadline, deadline, linkSignals, type OutboundOptions, outboundAgent } from '@culvert/stream';
-import { collect, exchange, openResponse } from './exchange.ts';
+import { exchange, openExchange } from './exchange.ts';
 import { TokenSource } from './token-source.ts';
 
 /** Milliseconds a request may take unless it says otherwise: the longest list page over a slow line. */
@@ -54,8 +54,7 @@ export class RestClient {
    */
   async send(call: RestRequest): Promise<RestAnswer> {
     if (this.#closed) throw new CulvertError('aborted', 'The client has been closed.');
-    const { timeoutMs = REQUEST_MS } = call;
-    const limit = answerLimit(this.#clock, timeoutMs);
+    const limit = answerLimit(this.#clock, call.timeoutMs ?? REQUEST_MS);
     const linked = linkSignals([call.signal, limit.signal]);
     this.#pending++;
     try {
@@ -68,45 +67,7 @@ export class RestClient {
     }
   }
 
-  /**
-   * Makes a call whose answer goes on and on, and resolves with the beginning of one of status 200 to 299. Whoever reads it destroys it in the end;
-   * the call's signal ends it too.
-   * @throws CulvertError as {@link send}
-   */
-  async open(call: RestRequest): Promise<IncomingMessage> {
-    if (this.#closed) throw new CulvertError('aborted', 'The client has been closed.');
-    const { timeoutMs = REQUEST_MS } = call;
-    const limit = answerLimit(this.#clock, timeoutMs);
-    const linked = linkSignals([call.signal, limit.signal]);
-    this.#pending++;
-    const over = (): void => {
-      linked.unlink();
-      this.#pending--;
-      if (this.#closed) this.#release();
-    };
-    try {
-      const { options, body } = await this.#request(call);
-      const response = await openResponse(options, body, linked.signal, call.repeatable ?? call.method === 'GET');
-      const { statusCode = 0 } = response;
-      if (statusCode < 200 || statusCode > 299) throw parseErrorBody(statusCode, await collect(response));
-      response.once('close', over);
-      return response;
-    } catch (error) {
-      over();
-      throw error;
-    } finally {
-      limit.cancel();
-    }
-  }
-
   async #exchange(call: RestRequest, signal: AbortSignal): Promise<RestAnswer> {
-    const { options, body } = await this.#request(call);
-    const { status, ...answer } = await exchange(options, body, signal, call.repeatable ?? call.method === 'GET');
-    if (status < 200 || status > 299) throw parseErrorBody(status, answer.body);
-    return answer;
-  }
-
-  async #request(call: RestRequest): Promise<{ options: RequestOptions; body: Buffer | undefined }> {
     const { host, port } = this.#address;
     const origin = new URL(`https://${formatHostPort(host, port)}`);
     this.#agent ??= outboundAgent(origin, this.#outbound);
@@ -118,7 +79,44 @@ export class RestClient {
       ...(call.method === 'GET' ? {} : { 'content-length': `${body?.length ?? 0}` }),
       ...call.headers,
     };
-    return { options: { agent, host, port, method: call.method, path: call.path, headers }, body };
+    const options = { agent, host, port, method: call.method, path: call.path, headers };
+    const { status, ...answer } = await exchange(options, body, signal, call.repeatable ?? call.method === 'GET');
+    if (status < 200 || status > 299) throw parseErrorBody(status, answer.body);
+    return answer;
+  }
+
+  /**
+   * Makes a GET whose answer goes on and on, and resolves with its beginning. Whoever reads it destroys it in the end, also when `signal` aborts.
+   * @throws CulvertError as {@link send}
+   */
+  async open(
+    path: string,
+    wanted: Readonly<Record<string, string>>,
+    signal: AbortSignal | undefined,
+  ): Promise<IncomingMessage> {
+    if (this.#closed) throw new CulvertError('aborted', 'The client has been closed.');
+    const { host, port } = this.#address;
+    const limit = answerLimit(this.#clock, REQUEST_MS);
+    const linked = linkSignals([signal, limit.signal]);
+    this.#pending++;
+    const over = (): void => {
+      this.#pending--;
+      if (this.#closed) this.#release();
+    };
+    try {
+      this.#agent ??= outboundAgent(new URL(`https://${formatHostPort(host, port)}`), this.#outbound);
+      const headers = { authorization: await this.#tokens.token(), ...wanted };
+      const options = { agent: await this.#agent, host, port, method: 'GET', path, headers };
+      const response = await openExchange(options, linked.signal);
+      response.once('close', over);
+      return response;
+    } catch (error) {
+      over();
+      throw error;
+    } finally {
+      linked.unlink();
+      limit.cancel();
+    }
   }
 
   /** Takes no more calls; the connections go as soon as the calls under way have ended. Idempotent. */

@@ -12,10 +12,12 @@ import {
 import type { FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { authorize } from '../auth/authorize.ts';
+import type { Principal } from '../auth/principal.ts';
+import { principalStillHolds } from '../auth/revocation.ts';
 import type { LogCursor, LogFilter, WantedResult } from '../observe/log-store/log-query.ts';
 import { parseRecordId } from '../observe/resource-log/log-entry.ts';
 import type { Api, ApiDeps, Authenticate } from './api-deps.ts';
-import { replyWithFollowing } from './follow-reply.ts';
+import { replyWithFollowing } from './follow-log.ts';
 
 const question = z.strictObject({
   device: z.string().optional(),
@@ -44,7 +46,9 @@ export function logRoutes(api: Api, deps: ApiDeps, authenticate: Authenticate): 
     const filter = parseFilter(query);
     if (query.follow === 'true' || (query.follow === undefined && wantsEvents(request))) {
       const following = deps.logs.follow(filter, lastEventId(request));
-      return replyWithFollowing(reply, following, { clock: deps.clock, expiresAt: principal.expiresAt });
+      const stillHolds = () => holds(principal, deps);
+      const { expiresAt } = principal;
+      return replyWithFollowing(reply, following, { clock: deps.clock, expiresAt, stillHolds });
     }
     const { top, order } = query;
     const { records, next } = await deps.logs.list({ ...filter, top, order, after: continuation(request) });
@@ -56,6 +60,19 @@ export function logRoutes(api: Api, deps: ApiDeps, authenticate: Authenticate): 
       .type('application/json; charset=utf-8')
       .send(`{"records":[${records.map(({ json }) => json).join(',')}]}`);
   });
+}
+
+/** Whether the key a follower came with is still one of its policy's. */
+async function holds(principal: Principal, { policies }: Pick<ApiDeps, 'policies'>): Promise<boolean> {
+  const { owner } = principal.proof;
+  if (owner.kind !== 'policy') return true;
+  try {
+    const policy = await policies.get(owner.policy);
+    return policy !== undefined && principalStillHolds(principal, { policy });
+  } catch {
+    // A registry that does not answer now will be asked again.
+    return true;
+  }
 }
 
 function parseFilter(query: z.infer<typeof question>): LogFilter {

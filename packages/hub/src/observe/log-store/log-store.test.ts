@@ -5,7 +5,7 @@ import { FakeClock } from '@culvert/testkit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { HubEvent } from '../events.ts';
 import { sampleRecord } from '../resource-log/log-entry.fixture.ts';
-import type { Followed } from './followers.ts';
+import type { Followed } from './log-followers.ts';
 import { type LogFollowing, LogStore } from './log-store.ts';
 import { LogThread } from './log-thread.ts';
 

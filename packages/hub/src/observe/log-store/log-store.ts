@@ -2,8 +2,8 @@ import { Backoff, type Clock, type Timer } from '@culvert/stream';
 import type { EventSink } from '../events.ts';
 import { LogDelivery } from '../resource-log/log-delivery.ts';
 import type { LogRecord } from '../resource-log/log-entry.ts';
-import { type Followed, Followers } from './followers.ts';
 import type { LogThreadStart } from './log-calls.ts';
+import { type Followed, LogFollowers } from './log-followers.ts';
 import type { LogFilter, LogPage, LogQuery } from './log-query.ts';
 import { LogThread } from './log-thread.ts';
 
@@ -47,7 +47,7 @@ export interface LogReader {
 export class LogStore implements LogReader {
   readonly #thread: LogThread;
   readonly #delivery: LogDelivery;
-  readonly #followers = new Followers();
+  readonly #followers = new LogFollowers();
   readonly #clock: Clock;
   #tidying: Timer;
 

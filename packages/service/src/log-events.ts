@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { CulvertError } from '@culvert/protocol';
-import { type Clock, deadline } from '@culvert/stream';
+import { abortReason, type Clock, deadline } from '@culvert/stream';
 
 /** Milliseconds of silence after which an event stream counts as lost: the hub says something every 25 s. */
 const SILENCE_MS = 60_000;
@@ -9,7 +9,7 @@ const SILENCE_MS = 60_000;
 const MAX_LINE = 1_048_576;
 
 /** One server-sent event (HTML standard §9.2). */
-export interface ServerSentEvent {
+export interface LogEvent {
   /** The last id so far; empty when there was none. */
   readonly id: string;
   /** `message` unless the hub named another. */
@@ -20,12 +20,19 @@ export interface ServerSentEvent {
 
 /**
  * The events of an answer, until the hub ends it politely. Destroys the answer in the end.
- * @throws CulvertError `unreachable` when it was cut off or is silent for a minute, `protocol_error` for an endless line
+ * @throws CulvertError the signal's reason; `unreachable` when it was cut off or is silent for a minute, `protocol_error` for an endless line
  */
-export async function* serverSentEvents(response: IncomingMessage, clock: Clock): AsyncGenerator<ServerSentEvent> {
+export async function* logEvents(
+  response: IncomingMessage,
+  clock: Clock,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<LogEvent> {
   let fields = { id: '', type: '', data: '' };
   let touched = false;
+  const abort = (): void => void response.destroy(signal === undefined ? undefined : abortReason(signal));
+  signal?.addEventListener('abort', abort);
   try {
+    if (signal?.aborted) throw abortReason(signal);
     for await (const line of lines(response, clock)) {
       if (line === '') {
         if (touched) yield { ...fields, type: fields.type || 'message' };
@@ -41,6 +48,7 @@ export async function* serverSentEvents(response: IncomingMessage, clock: Clock)
       touched = true;
     }
   } finally {
+    signal?.removeEventListener('abort', abort);
     response.destroy();
   }
 }

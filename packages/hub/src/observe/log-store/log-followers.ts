@@ -14,8 +14,8 @@ export type Followed =
   | { readonly kind: 'dropped'; readonly count: number };
 
 /** Everybody who follows the log right now. */
-export class Followers {
-  readonly #followers = new Set<Follower>();
+export class LogFollowers {
+  readonly #followers = new Set<LogFollower>();
   #sequence = 0;
 
   /** Hands a record to those who want it. Never waits. */
@@ -28,11 +28,11 @@ export class Followers {
   }
 
   /** @throws CulvertError `too_many_requests` */
-  add(filter: LogFilter): Follower {
+  add(filter: LogFilter): LogFollower {
     if (this.#followers.size >= MAX_FOLLOWERS) {
       throw new CulvertError('too_many_requests', `${MAX_FOLLOWERS} follow the log already.`);
     }
-    const follower = new Follower(filter, this.#sequence, (gone) => this.#followers.delete(gone));
+    const follower = new LogFollower(filter, this.#sequence, (gone) => this.#followers.delete(gone));
     this.#followers.add(follower);
     return follower;
   }
@@ -48,17 +48,17 @@ export class Followers {
 }
 
 /** One who follows the log. */
-export class Follower {
+export class LogFollower {
   readonly filter: LogFilter;
   /** The last record before it began to follow. */
   readonly after: number;
-  readonly #onGone: (self: Follower) => void;
+  readonly #onGone: (self: LogFollower) => void;
   readonly #queue: LogRecord[] = [];
   #dropped = 0;
   #closed = false;
   #wake: () => void = () => undefined;
 
-  constructor(filter: LogFilter, after: number, onGone: (self: Follower) => void) {
+  constructor(filter: LogFilter, after: number, onGone: (self: LogFollower) => void) {
     this.filter = filter;
     this.after = after;
     this.#onGone = onGone;

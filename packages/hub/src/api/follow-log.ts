@@ -2,20 +2,25 @@ import { once } from 'node:events';
 import { LIMITS } from '@culvert/protocol';
 import type { Clock } from '@culvert/stream';
 import type { FastifyReply } from 'fastify';
-import type { Followed } from '../observe/log-store/followers.ts';
+import type { Followed } from '../observe/log-store/log-followers.ts';
 import type { LogFollowing } from '../observe/log-store/log-store.ts';
 import { recordId } from '../observe/resource-log/log-entry.ts';
 
 /**
- * Answers with server-sent events until the caller leaves, the hub stops or the credential expires: then the caller has to come again, with a
+ * Answers with server-sent events until the caller leaves, the hub stops, or the credential expires or is taken away: then the caller has to come again, with a
  * new one and the last id. A record is `id:` and `data:`; `event: dropped` says how many were left out because the caller did not take them.
  */
 export function replyWithFollowing(
   reply: FastifyReply,
   following: LogFollowing,
-  options: { readonly clock: Clock; readonly expiresAt: number },
+  options: {
+    readonly clock: Clock;
+    readonly expiresAt: number;
+    /** Whether the caller's credential would still be taken; asked every 25 s. Must not reject. */
+    readonly stillHolds: () => Promise<boolean>;
+  },
 ): FastifyReply {
-  const { clock, expiresAt } = options;
+  const { clock, expiresAt, stillHolds } = options;
   const { raw } = reply.hijack();
   raw.writeHead(200, {
     'content-type': 'text/event-stream; charset=utf-8',
@@ -30,6 +35,9 @@ export function replyWithFollowing(
   // The door ends connections that are silent for long, and so does what stands before it.
   const beat = (): void => {
     if (raw.writableLength === 0) raw.write(':\n\n');
+    void stillHolds().then((holds) => {
+      if (!holds) raw.destroy();
+    });
     heart = clock.setTimer(LIMITS.pingMs, beat);
   };
   let heart = clock.setTimer(LIMITS.pingMs, beat);
