@@ -7,7 +7,7 @@ import { FileTarget } from './observe/diagnostics/file-target.ts';
 import { HttpPost } from './observe/diagnostics/http-post.ts';
 import { HttpTarget } from './observe/diagnostics/http-target.ts';
 import { OtlpTarget } from './observe/diagnostics/otlp-target.ts';
-import { stdoutTarget } from './observe/diagnostics/stream-target.ts';
+import { StreamTarget } from './observe/diagnostics/stream-target.ts';
 import type { EventSink } from './observe/events.ts';
 import { LogDelivery, type LogTarget } from './observe/resource-log/log-delivery.ts';
 import type { LogRecord, LogResource } from './observe/resource-log/log-entry.ts';
@@ -64,7 +64,7 @@ async function openTarget({ name, to }: DiagnosticSetting, clock: Clock, resourc
     if (to.file !== undefined) return await FileTarget.open({ ...to.file, path: resolve(to.file.path) });
     if (to.http !== undefined) return new HttpTarget(httpPost(to.http, clock));
     if (to.otlp !== undefined) return new OtlpTarget(httpPost(to.otlp, clock, '/v1/logs'), resource);
-    return stdoutTarget();
+    return new StreamTarget(process.stdout);
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     throw new CulvertError('config_invalid', `diagnostics: '${name}' cannot be used: ${why}`, { cause: error });
