@@ -7,8 +7,11 @@ import { join } from 'node:path';
 import { DeviceClient } from '@culvert/device';
 import { type HubConfigInput, parseHubConfig } from '@culvert/hub';
 import type { ResourceLogRecord } from '@culvert/protocol';
-import { echoOffer, startHub, type TestHub } from '@culvert/testkit';
+import { echoOffer, FakeClock, startHub, type TestHub } from '@culvert/testkit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { createLogging } from './logging.ts';
+import { EventBus } from './observe/event-bus.ts';
+import { LiveStreams } from './observe/live-streams.ts';
 
 let directory: string;
 const cleanups: (() => unknown)[] = [];
@@ -121,6 +124,33 @@ describe('diagnostic settings', () => {
   });
 });
 
+it('what no queue had room for is counted for each sink', async () => {
+  const events = new EventBus();
+  const clock = new FakeClock();
+  const streams = new LiveStreams({ clock, onEvent: events.emit, gateway: () => '' });
+  const { logs, diagnostics } = parseHubConfig({
+    dataDir: directory,
+    diagnostics: [
+      { name: 'streams', categories: ['DeviceStreams'], to: { http: { url: 'http://127.0.0.1:9' } } },
+      { name: 'all', to: { http: { url: 'http://127.0.0.1:9' } } },
+    ],
+  });
+  const logging = await createLogging({
+    ...{ dataDir: directory, logs, diagnostics, hostName: 'h', clock, events, streams },
+  });
+  for (let n = 0; n < 10_050; n++) {
+    events.emit({
+      ...{ type: 'device-attached', deviceId: 'd', principal: 'device:d', protocol: 'amqp', remoteAddress: '' },
+    });
+  }
+  expect(Object.fromEntries(logging.lost())).toEqual({ store: 50, streams: 0, all: 50 });
+  const closed = logging.close();
+  await clock.advance(5_000);
+  await closed;
+  expect(Object.fromEntries(logging.lost())).toMatchObject({ streams: 0, all: 10_050 });
+  expect(clock.timers).toBe(0);
+});
+
 describe('a wrong diagnostic setting', () => {
   const config = (diagnostics: unknown) => parseHubConfig({ dataDir: directory, diagnostics });
   const file = { file: { path: '/tmp/x' } };
@@ -171,6 +201,7 @@ describe('a wrong diagnostic setting', () => {
       '/dev/null holds no certificate in PEM form.',
     ],
     ['no directory', { file: { path: '/none/x' } }, 'ENOENT'],
+    ['a directory for a file', { file: { path: '/tmp' } }, '/tmp is not a file.'],
   ])('with %s keeps the hub from starting, with one line that names it', async (_what, to, message) => {
     const started = startHub({ directory, config: { diagnostics: [{ name: 'mine', to }] } });
     const error = await started.catch((reason: unknown) => reason as Error & { code: string });

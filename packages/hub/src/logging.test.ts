@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { DeviceClient } from '@culvert/device';
 import type { ResourceLogRecord } from '@culvert/protocol';
 import { ServiceClient } from '@culvert/service';
-import { echoOffer, startHub, type TestHub } from '@culvert/testkit';
+import { echoOffer, FakeClock, startHub, type TestHub } from '@culvert/testkit';
 import { afterEach, describe, expect, it } from 'vitest';
 
 const cleanups: (() => unknown)[] = [];
@@ -155,36 +155,58 @@ describe('the resource log', () => {
     const device = await attach(first, 'a');
     const stopped = new AbortController();
     const lost: string[] = [];
-    let back: () => void = () => undefined;
+    let onBack: () => void = () => undefined;
     const returned = new Promise<void>((resolve) => {
-      back = resolve;
+      onBack = resolve;
     });
     const service = ServiceClient.fromConnectionString(first.ownerConnectionString, { outbound: first.outbound });
     const following = service.logs.follow({
-      ...{ device: 'a', signal: stopped.signal },
+      ...{ device: 'a', signal: stopped.signal, since: new Date(Date.now() - 60_000) },
       onLost: ({ code }) => lost.push(code),
-      onBack: () => back(),
+      onBack: () => onBack(),
     });
     const next = following.next();
     await exchange(first, 'a', 'x');
-    const seen = [(await next).value, (await following.next()).value];
-    const third = following.next();
+    const seen = [(await next).value, (await following.next()).value, (await following.next()).value];
+    const gone = following.next();
     await first.stop({ keep: true });
-    seen.push((await third).value);
-    const fourth = following.next();
+    seen.push((await gone).value);
+    const back = following.next();
     const { port } = first;
     const again = await start({ directory: first.directory, config: { listen: `127.0.0.1:${port}` } });
     await again.event('device-attached');
-    seen.push((await fourth).value);
+    seen.push((await back).value);
     await returned;
     expect(seen.map((record) => record?.operationName)).toEqual([
-      ...['invoke', 'streamClose', 'deviceDisconnect', 'deviceConnect'],
+      ...['deviceConnect', 'invoke', 'streamClose', 'deviceDisconnect', 'deviceConnect'],
     ]);
     expect(lost.length).toBeGreaterThan(0);
     const over = following.next();
     stopped.abort();
     await expect(over).rejects.toMatchObject({ code: 'aborted' });
     service.close();
+    await device.close();
+  });
+
+  it('is followed no longer than the key is good', async () => {
+    const clock = new FakeClock(Date.now());
+    const test = await start({ clock });
+    const text = await test.policy('monitor');
+    const service = ServiceClient.fromConnectionString(text, { outbound: test.outbound });
+    cleanups.push(() => service.close());
+    const lost: string[] = [];
+    const since = new Date(clock.now() - 1_000);
+    const following = service.logs.follow({ since, onLost: ({ code }) => lost.push(code) });
+    const next = following.next();
+    // Its record shows that it follows by now.
+    const device = await attach(test, 'a');
+    expect((await next).value?.operationName).toBe('deviceConnect');
+    const over = expect(following.next()).rejects.toMatchObject({ code: 'unauthorized' });
+    // Twice, or the key would still be the secondary one.
+    for (let n = 0; n < 2; n++) await test.owner.policies.rotate('monitor');
+    await clock.advance(25_000);
+    await over;
+    expect(lost).toEqual(['unreachable']);
     await device.close();
   });
 

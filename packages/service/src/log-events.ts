@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { CulvertError } from '@culvert/protocol';
-import { abortReason, type Clock, deadline } from '@culvert/stream';
+import { abortReason, type Clock } from '@culvert/stream';
 
 /** Milliseconds of silence after which an event stream counts as lost: the hub says something every 25 s. */
 const SILENCE_MS = 60_000;
@@ -54,21 +54,25 @@ export async function* logEvents(
 }
 
 async function* lines(response: IncomingMessage, clock: Clock): AsyncGenerator<string> {
-  const lost = () => new CulvertError('unreachable', 'The hub said nothing for a minute.');
-  let silence = deadline(clock, SILENCE_MS, lost);
-  const watch = () => silence.signal.addEventListener('abort', () => response.destroy(silence.signal.reason));
-  watch();
+  const chunks = (response.setEncoding('utf8') as AsyncIterable<string>)[Symbol.asyncIterator]();
   let rest = '';
+  for (;;) {
+    const chunk = await within(SILENCE_MS, clock, response, chunks.next());
+    if (chunk.done === true) return;
+    const parts = (rest + chunk.value).split(/\r\n|\n|\r/);
+    rest = parts.pop() ?? '';
+    if (rest.length > MAX_LINE) throw new CulvertError('protocol_error', 'The hub sent a line without end.');
+    yield* parts;
+  }
+}
+
+/** Only while somebody waits: a reader that takes its time is no silence of the hub. */
+async function within<T>(ms: number, clock: Clock, response: IncomingMessage, chunk: Promise<T>): Promise<T> {
+  const silence = clock.setTimer(ms, () =>
+    response.destroy(new CulvertError('unreachable', 'The hub said nothing for a minute.')),
+  );
   try {
-    for await (const chunk of response.setEncoding('utf8') as AsyncIterable<string>) {
-      silence.cancel();
-      silence = deadline(clock, SILENCE_MS, lost);
-      watch();
-      const parts = (rest + chunk).split(/\r\n|\n|\r/);
-      rest = parts.pop() ?? '';
-      if (rest.length > MAX_LINE) throw new CulvertError('protocol_error', 'The hub sent a line without end.');
-      yield* parts;
-    }
+    return await chunk;
   } catch (error) {
     throw CulvertError.from(error, 'unreachable', 'The connection to the hub was lost.');
   } finally {

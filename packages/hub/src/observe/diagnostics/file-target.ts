@@ -1,3 +1,4 @@
+import type { Stats } from 'node:fs';
 import { type FileHandle, open, rename, rm, stat } from 'node:fs/promises';
 import type { LogTarget } from '../resource-log/log-delivery.ts';
 import type { LogRecord } from '../resource-log/log-entry.ts';
@@ -10,7 +11,7 @@ export interface FileTargetOptions {
   readonly keep: number;
 }
 
-/** Records in a file of JSON lines (0600), put aside by size. A batch is in it whole or not at all, also when the disk is full. */
+/** Records in a file of JSON lines, put aside by size. A batch is in it whole or not at all, also when the disk is full. */
 export class FileTarget implements LogTarget {
   readonly #options: FileTargetOptions;
   #file: FileHandle | undefined;
@@ -22,8 +23,11 @@ export class FileTarget implements LogTarget {
     this.#options = options;
   }
 
-  /** Opens the file, or makes it. @throws what the file system says */
+  /** Opens the file, or makes it (0600). @throws what the file system says; an error when something else than a file is there */
   static async open(options: FileTargetOptions): Promise<FileTarget> {
+    const there = await statIfThere(options.path);
+    // A pipe would be waited for, a device put aside.
+    if (there !== undefined && !there.isFile()) throw new Error(`${options.path} is not a file.`);
     const target = new FileTarget(options);
     await target.#open();
     return target;
@@ -52,10 +56,7 @@ export class FileTarget implements LogTarget {
 
   /** The open file, unless it was moved or removed meanwhile. */
   async #current(): Promise<FileHandle> {
-    const there = await stat(this.#options.path).catch((error: NodeJS.ErrnoException) => {
-      if (error.code === 'ENOENT') return undefined;
-      throw error;
-    });
+    const there = await statIfThere(this.#options.path);
     if (this.#file !== undefined && there?.ino === this.#inode) return this.#file;
     await this.close();
     return this.#open();
@@ -64,7 +65,6 @@ export class FileTarget implements LogTarget {
   async #open(): Promise<FileHandle> {
     const file = await open(this.#options.path, 'a+', 0o600);
     this.#file = file;
-    await file.chmod(0o600);
     const { size, ino } = await file.stat();
     this.#size = size;
     this.#inode = ino;
@@ -87,5 +87,14 @@ export class FileTarget implements LogTarget {
       });
     }
     return this.#open();
+  }
+}
+
+async function statIfThere(path: string): Promise<Stats | undefined> {
+  try {
+    return await stat(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
   }
 }

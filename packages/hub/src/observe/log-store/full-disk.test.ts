@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -143,5 +143,34 @@ describe('a full disk', { timeout: 60_000 }, () => {
     const [, streams, closes] = await program.line(/^streams (\d+) closes (\d+)$/);
     expect(closes).toBe(streams);
     if (child?.exitCode === null) await once(child, 'exit');
+  });
+
+  it('leaves no half record in a file, and every record in it once when there is room again', async () => {
+    const program = start(`
+      const { FileTarget } = await ours('hub/src/observe/diagnostics/file-target.ts');
+      const { sampleRecord } = await ours('hub/src/observe/resource-log/log-entry.fixture.ts');
+      const target = await FileTarget.open({ path: directory + '/records', maxBytes: 2 ** 30, keep: 0 });
+      const batches = Array.from({ length: 100 }, (_, batch) => Array.from({ length: 99 }, (_, n) => sampleRecord(batch * 99 + n)));
+      let told = false;
+      for (const batch of batches) {
+        for (let taken = false; !taken; ) {
+          try {
+            await target.deliver(batch);
+            taken = true;
+          } catch (error) {
+            if (!told) console.log('full ' + error.code);
+            told = true;
+            await new Promise((resolve) => setTimeout(resolve, 10));
+          }
+        }
+      }
+      await target.close();
+      console.log('over');`);
+    expect((await program.line(/^full (\w+)$/))[1]).toMatch(/^(EFBIG|ENOSPC)$/);
+    program.makeRoom();
+    await program.line(/^over$/);
+    const lines = readFileSync(join(directory, 'records'), 'utf8').trimEnd().split('\n');
+    const names = lines.map((line) => JSON.parse(JSON.parse(line).properties).requestName);
+    expect(names).toEqual(Array.from({ length: 9_900 }, (_, n) => `stream-${n}`));
   });
 });
