@@ -26,6 +26,13 @@ export interface Endpoint {
 /** What an endpoint said to a batch: taken, with its answer, or refused for good. */
 export type Posted = { readonly taken: true; readonly answer: string } | { readonly taken: false };
 
+interface Answer {
+  readonly status: number;
+  /** The header's text; empty: none. */
+  readonly retryAfter: string;
+  readonly answer: string;
+}
+
 /** Posts JSON to one endpoint over a kept connection, through the outbound proxy if the environment names one. */
 export class HttpPost {
   readonly #endpoint: Endpoint;
@@ -47,7 +54,7 @@ export class HttpPost {
     );
     const linked = linkSignals([signal, limit.signal]);
     try {
-      const { status, retryAfter, answer } = await this.#exchange(body, linked.signal);
+      const { status, retryAfter, answer } = await this.#exchange(body, linked.signal, true);
       if (status >= 200 && status <= 299) return { taken: true, answer };
       if (REFUSED_FOR_GOOD.has(status)) return { taken: false };
       const problem = `${host} answered with status ${status}`;
@@ -64,7 +71,8 @@ export class HttpPost {
     agent?.destroy();
   }
 
-  async #exchange(body: string, signal: AbortSignal): Promise<{ status: number; retryAfter: string; answer: string }> {
+  /** @param again whether to try once more when the endpoint had closed the kept connection, which is no outage */
+  async #exchange(body: string, signal: AbortSignal, again: boolean): Promise<Answer> {
     const { url, headers, ca } = this.#endpoint;
     const secure = url.protocol === 'https:';
     this.#agent ??= secure
@@ -93,7 +101,11 @@ export class HttpPost {
       };
       signal.addEventListener('abort', abort, { once: true });
       request.once('close', () => signal.removeEventListener('abort', abort));
-      request.on('error', fail);
+      request.on('error', (error: NodeJS.ErrnoException) => {
+        const stale = request.reusedSocket && (error.code === 'ECONNRESET' || error.code === 'EPIPE');
+        if (stale && again) resolve(this.#exchange(body, signal, false));
+        else fail(error);
+      });
       request.end(data);
     });
   }

@@ -112,6 +112,16 @@ describe('an HTTP endpoint', () => {
     expect(await target.deliver([sampleRecord(1), sampleRecord(2)], never)).toBe(2);
   });
 
+  it('that closes kept connections is not away', async () => {
+    const port = await serve();
+    const target = new HttpTarget(post(`http://127.0.0.1:${port}/`));
+    await target.deliver([sampleRecord(1)], never);
+    // In the same turn in which the next batch is written.
+    servers[0]?.closeIdleConnections();
+    expect(await target.deliver([sampleRecord(2)], never)).toBe(0);
+    expect(received.length).toBe(2);
+  });
+
   it('that hangs is given up after half a minute', async () => {
     const clock = new FakeClock();
     const server = createServer(() => undefined).listen(0, '127.0.0.1');

@@ -66,6 +66,8 @@ export class LogThread implements LogTarget {
     if (worker === undefined) return;
     const exited = new Promise((resolve) => worker.once('exit', resolve));
     this.#post({ close: true });
+    // One that hangs is not waited for by the process either.
+    worker.unref();
     await exited;
   }
 

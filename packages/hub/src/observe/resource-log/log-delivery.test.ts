@@ -115,6 +115,36 @@ describe('a delivery', () => {
     expect(delivered).toEqual([[1]]);
   });
 
+  it('is settled when what was pushed before is there, whatever is pushed meanwhile', async () => {
+    const far = delivery({ maxBatch: 1 });
+    let sequence = 1;
+    far.push(sampleRecord(sequence));
+    const settled = far.settled();
+    // There is always one more.
+    answer = async () => {
+      if (sequence < 1_000) far.push(sampleRecord(++sequence));
+      return 0;
+    };
+    await settled;
+    expect(delivered.length).toBeLessThan(5);
+    await far.close(1_000);
+  });
+
+  it('does not wait for a target that hangs, neither to take nor to close', async () => {
+    const hanging: LogTarget = {
+      deliver: () => new Promise(() => undefined),
+      close: () => new Promise(() => undefined),
+    };
+    const far = new LogDelivery({ name: 'far', target: hanging, clock, onEvent: (event) => events.push(event) });
+    far.push(sampleRecord(1));
+    await clock.advance(0);
+    const closed = far.close(5_000);
+    await clock.advance(5_000);
+    await clock.advance(1_000);
+    await closed;
+    expect([far.lost, clock.timers]).toEqual([1, 0]);
+  });
+
   it('brings away what waits when it is closed, but not for ever', async () => {
     const good = delivery();
     good.push(sampleRecord(1));

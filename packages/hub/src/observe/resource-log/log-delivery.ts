@@ -1,7 +1,10 @@
 import { CulvertError } from '@culvert/protocol';
-import { Backoff, type Clock, delay } from '@culvert/stream';
+import { abortReason, Backoff, type Clock, delay } from '@culvert/stream';
 import type { EventSink } from '../events.ts';
 import type { LogRecord } from './log-entry.ts';
+
+/** Milliseconds a target may take to close. */
+const CLOSE_MS = 1_000;
 
 /** Where records go in batches: the store, a file, an endpoint. */
 export interface LogTarget {
@@ -56,7 +59,10 @@ export class LogDelivery {
   /** Since the outage began; undefined: there is none. */
   #lostInOutage: number | undefined;
   #lost = 0;
-  #drained: (() => void)[] = [];
+  /** Records taken into the queue, and those that have left it, since the start. */
+  #taken = 0;
+  #left = 0;
+  #waiting: { readonly until: number; readonly resolve: () => void }[] = [];
 
   constructor(options: LogDeliveryOptions) {
     this.name = options.name;
@@ -85,13 +91,15 @@ export class LogDelivery {
       return;
     }
     this.#queue.push(record);
+    this.#taken++;
     this.#running ??= this.#run();
   }
 
   /** Resolves when what was pushed so far is delivered or lost; at once while there is an outage. */
   settled(): Promise<void> {
-    if (this.#running === undefined || this.#lostInOutage !== undefined) return Promise.resolve();
-    return new Promise((resolve) => this.#drained.push(resolve));
+    const until = this.#taken;
+    if (this.#left >= until || this.#lostInOutage !== undefined) return Promise.resolve();
+    return new Promise((resolve) => this.#waiting.push({ until, resolve }));
   }
 
   /** Takes no more records, and gives the target `graceMs` for those that wait. Idempotent. */
@@ -104,12 +112,27 @@ export class LogDelivery {
     const timer = this.#clock.setTimer(graceMs, () => this.#abort.abort(new CulvertError('draining')));
     await this.#running;
     timer.cancel();
-    await this.#target.close();
     const left = this.#queue.length;
-    if (left === 0) return;
-    this.#queue.length = 0;
-    this.#lost += left;
-    this.#onEvent({ type: 'log-failed', sink: this.name, problem: `The hub stopped before it took ${left} records.` });
+    if (left > 0) {
+      this.#queue.length = 0;
+      this.#lost += left;
+      const problem = `The hub stopped before it took ${left} records.`;
+      this.#onEvent({ type: 'log-failed', sink: this.name, problem });
+    }
+    this.#release(this.#taken);
+    await this.#closeTarget();
+  }
+
+  /** Not longer than a second: a disk or a server that hangs is not to keep the hub. */
+  #closeTarget(): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = this.#clock.setTimer(CLOSE_MS, resolve);
+      const closed = (): void => {
+        timer.cancel();
+        resolve();
+      };
+      this.#target.close().then(closed, closed);
+    });
   }
 
   async #run(): Promise<void> {
@@ -119,8 +142,10 @@ export class LogDelivery {
     while (this.#queue.length > 0 && !signal.aborted) {
       const batch = this.#queue.slice(0, this.#maxBatch);
       try {
-        const refused = await this.#target.deliver(batch, signal);
+        const refused = await this.#attempt(batch, signal);
         this.#queue.splice(0, batch.length);
+        this.#left += batch.length;
+        this.#release(this.#left);
         this.#backoff.reset();
         if (refused > 0) this.#lose(refused, 'it refused records for good');
         else this.#resumed();
@@ -133,7 +158,18 @@ export class LogDelivery {
       }
     }
     this.#running = undefined;
-    this.#release();
+  }
+
+  /** The target's answer, or the signal's reason as soon as it aborts, whatever the target does. */
+  #attempt(batch: readonly LogRecord[], signal: AbortSignal): Promise<number> {
+    return new Promise((resolve, reject) => {
+      const onAbort = (): void => reject(abortReason(signal));
+      signal.addEventListener('abort', onAbort);
+      this.#target
+        .deliver(batch, signal)
+        .then(resolve, reject)
+        .finally(() => signal.removeEventListener('abort', onAbort));
+    });
   }
 
   #lose(count: number, problem: string): void {
@@ -143,7 +179,7 @@ export class LogDelivery {
   }
 
   #failed(problem: string): void {
-    this.#release();
+    this.#release(this.#taken);
     if (this.#lostInOutage !== undefined) return;
     this.#lostInOutage = 0;
     this.#onEvent({ type: 'log-failed', sink: this.name, problem });
@@ -157,8 +193,11 @@ export class LogDelivery {
     this.#onEvent({ type: 'log-resumed', sink: this.name, lost });
   }
 
-  #release(): void {
-    for (const resolve of this.#drained.splice(0)) resolve();
+  /** Nobody waits for the first `left` records any more. */
+  #release(left: number): void {
+    const ready = this.#waiting.filter(({ until }) => until <= left);
+    this.#waiting = this.#waiting.filter(({ until }) => until > left);
+    for (const { resolve } of ready) resolve();
   }
 }
 
