@@ -1,4 +1,8 @@
 import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import type { IncomingMessage } from 'node:http';
+import { get } from 'node:https';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DeviceClient } from '@culvert/device';
 import { echoOffer, startHub, type TestHub } from '@culvert/testkit';
@@ -137,5 +141,48 @@ describe('culvert logs', () => {
       ...['deviceConnect', 'invoke', 'streamClose', 'invoke', 'streamClose'],
       ...['deviceDisconnect', 'deviceConnect', 'invoke'],
     ]);
+  });
+});
+
+describe('culvert hub', () => {
+  let directory: string;
+  beforeAll(() => {
+    directory = mkdtempSync(join(tmpdir(), 'culvert-cli-'));
+  });
+  afterAll(() => rmSync(directory, { recursive: true }));
+
+  it('writes records to standard output where it is told to, and lives on when nobody reads them any more', async () => {
+    const config = join(directory, 'hub.yaml');
+    const setting = { name: 'console', to: { stdout: true } };
+    const listen = { listen: '127.0.0.1:0', adminListen: '127.0.0.1:0' };
+    writeFileSync(config, JSON.stringify({ dataDir: join(directory, 'data'), ...listen, diagnostics: [setting] }));
+    const hub = startCulvert(['hub', '--config', config, '--log-format', 'json'], {});
+    const started = JSON.parse(await hub.line(/"hub-started"/)) as { address: string };
+    const ca = readFileSync(join(directory, 'data', 'ca.pem'));
+    const knock = async () => {
+      const [response] = (await once(get(`https://${started.address}/logs`, { ca }), 'response')) as [IncomingMessage];
+      response.resume();
+      return response.statusCode;
+    };
+    expect(await knock()).toBe(401);
+    const record = JSON.parse(await hub.line(/^\{"time":.*connectionRefused/)) as { category: string };
+    expect(record.category).toBe('Connections');
+    hub.child.stdout.destroy();
+    expect(await knock()).toBe(401);
+    await hub.line(/"log-failed".*/);
+    expect(await knock()).toBe(401);
+    hub.child.kill('SIGTERM');
+    expect((await hub.ended).code).toBe(0);
+  });
+
+  it('says what is wrong with a diagnostic setting in one line', async () => {
+    const config = join(directory, 'wrong.yaml');
+    const setting = { name: 'far', to: { http: { url: 'ftp://h' } } };
+    const listen = { listen: '127.0.0.1:0', adminListen: '127.0.0.1:0' };
+    writeFileSync(config, JSON.stringify({ dataDir: join(directory, 'wrong'), ...listen, diagnostics: [setting] }));
+    expect(await culvert(['hub', '--config', config, '--log-level', 'error'])).toEqual({
+      ...{ code: 78, stdout: '' },
+      stderr: "culvert: diagnostics: 'far' cannot be used: its url must begin with https:// or http://.\n",
+    });
   });
 });
