@@ -81,3 +81,14 @@ describe('the packages’ READMEs', () => {
     });
   });
 });
+
+describe('docs/operating/logs.md', () => {
+  it('has a service that lists what failed', async () => {
+    await test.createDevice('press-7');
+    const refused = test.owner.openStream('press-7', { name: 'ssh', connectTimeoutMs: 0 });
+    await expect(refused).rejects.toMatchObject({ code: 'device_offline' });
+    const [service = ''] = blocks('docs/operating/logs.md');
+    const printed = await output(run(service, { CULVERT_CONNECTION_STRING: await test.policy('monitor') }));
+    expect(printed).toMatch(/^invoke press-7: .*\n$/);
+  });
+});

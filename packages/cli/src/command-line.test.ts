@@ -27,6 +27,7 @@ describe('the command line', () => {
       'devicestream',
       'streams',
       'limits',
+      'logs',
       'agent',
       'connect',
       'ssh',

@@ -6,6 +6,7 @@ Examples:
   culvert agent --service ssh=22 --service web=127.0.0.1:80   on the device
   culvert ssh root@press-7                                    from anywhere
   culvert connect press-7 web=8080 ssh=2222                   its services on local ports
+  culvert logs --device press-7 --since 1h                    who reached it, and why it ended
 
 Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 not authorised, 5 timed out, 6 rejected by the device,
 69 unreachable, 78 bad configuration, 130 and 143 when interrupted. CULVERT_DEBUG=1 shows where an error comes from.
@@ -42,6 +43,10 @@ The file, every key optional, with its default or an example:
   dataDir: /var/lib/culvert
   tls: { certFile: fullchain.pem, keyFile: privkey.pem }
   log: { level: info, format: json }
+  logs:                         # the resource log: culvert logs
+    retentionDays: 30
+    maxBytes: 1073741824        # the oldest go beyond
+  diagnostics: []               # where records are sent besides: docs/operating/logs.md
   drainMs: 10000                # for running streams to end by themselves when the hub stops
   limits:
     unprovenPerAddress: 512     # connections of one address that have not authenticated

@@ -4,6 +4,7 @@ import { withConnection, withOutput } from './options.ts';
 /** Adds the commands that show, through the hub's REST API, who reaches what. */
 export function addMonitoring(program: Command): void {
   addStreams(program);
+  addLogs(program);
 }
 
 function addStreams(program: Command): void {
@@ -23,4 +24,18 @@ function addStreams(program: Command): void {
   withOutput(program.command('limits').description('limits on streams, and how near they are')).action(async (flags) =>
     (await import('./commands/limits.ts')).limits(flags),
   );
+}
+
+function addLogs(program: Command): void {
+  withOutput(program.command('logs').description('who reached what, when, how much, and why it ended'))
+    .option('--device <id>', 'only of this device')
+    .option('--module <id>', 'only of this module of it')
+    .option('--stream <id>', 'only of this stream')
+    .option('--category <name>', 'DeviceStreams or Connections')
+    .option('--result <result>', 'ok, failed, a code such as 404103, or an error such as device_offline')
+    .option('--since <time>', 'all since: 1h ago (s, m, h, d, w), or 2026-01-31T12:00Z')
+    .option('--until <time>', 'nothing from then on')
+    .option('--limit <n>', 'the newest so many (default 100, without --since)')
+    .option('--follow', 'what comes, and with --since what came since; goes on over restarts of the hub')
+    .action(async (flags) => (await import('./commands/logs.ts')).logs(flags));
 }

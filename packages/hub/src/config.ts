@@ -4,6 +4,7 @@ import { resolve } from 'node:path';
 import { CulvertError, LIMITS, parseHostPort } from '@culvert/protocol';
 import { parse } from 'yaml';
 import { z } from 'zod';
+import { diagnosticsConfigSchema, logsConfigSchema } from './logs-config.ts';
 import type { LogFormat, LogLevel } from './observe/log.ts';
 import { streamLimits } from './stream-limits-config.ts';
 
@@ -45,6 +46,8 @@ export const configSchema = z.strictObject({
       stallMs: milliseconds(1_000, LIMITS.stallMs),
     })
     .prefault({}),
+  logs: logsConfigSchema,
+  diagnostics: diagnosticsConfigSchema,
   /** Milliseconds running streams get to end by themselves when the hub stops. */
   drainMs: milliseconds(0, 10_000),
 });

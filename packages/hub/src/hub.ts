@@ -12,6 +12,7 @@ import type { ControlDeps } from './control/control-channel.ts';
 import { Doors } from './doors.ts';
 import { AttachCheck } from './handshake/attach-check.ts';
 import { HostNames } from './host-names.ts';
+import { createLogging } from './logging.ts';
 import { EventBus } from './observe/event-bus.ts';
 import type { EventSink } from './observe/events.ts';
 import { RecentDisconnects } from './observe/last-disconnect.ts';
@@ -151,10 +152,13 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
   const policyFiles = await keepPolicyFiles(config, names, store, listeners, events.emit);
 
   const gatewayName = formatHostPort(names.main.host, names.main.port);
-  const lastDisconnects = new RecentDisconnects(clock);
-  events.subscribe(lastDisconnects.observe);
   const live = new LiveStreams({ clock, onEvent: events.emit, gateway: () => gatewayName });
   events.subscribe(live.observe);
+
+  const logging = await createLogging({ ...config, hostName: names.main.host, clock, events, streams: live });
+  undo(() => logging.close());
+  const lastDisconnects = new RecentDisconnects(clock, logging.lastDisconnect);
+  events.subscribe(lastDisconnects.observe);
 
   const common = { clock, onEvent: events.emit };
   const { registry } = store;
@@ -192,6 +196,7 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
       followers,
       subscribe: (sink) => events.subscribe(sink),
     },
+    logs: logging.reader,
     endpoints: () => ({
       hostName: names.authority,
       streamingEndpoints: [`https://${gatewayName}`],
@@ -236,6 +241,7 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
     policyFiles,
     streaming,
     followers,
+    logging,
     api,
     events,
     drainMs,
@@ -259,6 +265,8 @@ async function stopParts(parts: Parts, graceMs: number): Promise<void> {
   await streaming.clear();
   // Those who follow have seen the last stream end.
   await parts.followers.close(new CulvertError('draining'));
+  // After the last stream and the last device: their ends are in it, and whoever follows has been told.
+  await parts.logging.close();
   await parts.api.close();
   doors.destroyConnections();
   await closed;

@@ -7,6 +7,7 @@ export * from './ids.ts';
 export * from './limits.ts';
 export * from './live-view.ts';
 export * from './peer-address.ts';
+export * from './resource-log.ts';
 export * from './sas-token.ts';
 export * from './stream-request.ts';
 export * from './topics.ts';

@@ -11,10 +11,14 @@ export {
   type EndpointInformation,
   type ErrorCode,
   type LimitView,
+  type LogCategory,
+  type LogOperation,
+  type LogRecordLevel,
   type ModuleIdentity,
   type ModuleIdentityInput,
   type PolicyView,
   type PresenceView,
+  type ResourceLogRecord,
   type StreamNotice,
   type StreamView,
 } from '@culvert/protocol';
@@ -23,6 +27,7 @@ export type { Authorities } from './authorities.ts';
 export type { DevicePage, DeviceRegistry, ListPageOptions } from './device-registry.ts';
 export type { EtagOptions } from './if-match.ts';
 export type { FollowedStream, LiveStreams, StreamFilter } from './live-streams.ts';
+export type { FollowLogOptions, ListLogOptions, LogFilterOptions, LogPage, Logs } from './logs.ts';
 export type { ModuleRegistry } from './module-registry.ts';
 export type { Policies } from './policies.ts';
 export { ServiceClient, type ServiceClientOptions } from './service-client.ts';

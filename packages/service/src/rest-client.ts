@@ -1,7 +1,7 @@
-import type { IncomingHttpHeaders } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Agent } from 'node:https';
 import { CulvertError, formatHostPort, parseErrorBody, type ServiceConnectionString } from '@culvert/protocol';
-import { type Clock, deadline, linkSignals, type OutboundOptions, outboundAgent } from '@culvert/stream';
+import { type Clock, type Deadline, deadline, linkSignals, type OutboundOptions, outboundAgent } from '@culvert/stream';
 import { readEvents } from './event-stream.ts';
 import { exchange, openExchange } from './exchange.ts';
 import { TokenSource } from './token-source.ts';
@@ -57,12 +57,7 @@ export class RestClient {
    */
   async send(call: RestRequest): Promise<RestAnswer> {
     if (this.#closed) throw new CulvertError('aborted', 'The client has been closed.');
-    const { timeoutMs = REQUEST_MS } = call;
-    const limit = deadline(
-      this.#clock,
-      timeoutMs,
-      () => new CulvertError('unreachable', `The hub did not answer within ${Math.ceil(timeoutMs / 1_000)} seconds.`),
-    );
+    const limit = answerLimit(this.#clock, call.timeoutMs ?? REQUEST_MS);
     const linked = linkSignals([call.signal, limit.signal]);
     this.#pending++;
     try {
@@ -128,6 +123,40 @@ export class RestClient {
     return answer;
   }
 
+  /**
+   * Makes a GET whose answer goes on and on, and resolves with its beginning. Whoever reads it destroys it in the end, also when `signal` aborts.
+   * @throws CulvertError as {@link send}
+   */
+  async open(
+    path: string,
+    wanted: Readonly<Record<string, string>>,
+    signal: AbortSignal | undefined,
+  ): Promise<IncomingMessage> {
+    if (this.#closed) throw new CulvertError('aborted', 'The client has been closed.');
+    const { host, port } = this.#address;
+    const limit = answerLimit(this.#clock, REQUEST_MS);
+    const linked = linkSignals([signal, limit.signal]);
+    this.#pending++;
+    const over = (): void => {
+      this.#pending--;
+      if (this.#closed) this.#release();
+    };
+    try {
+      this.#agent ??= outboundAgent(new URL(`https://${formatHostPort(host, port)}`), this.#outbound);
+      const headers = { authorization: await this.#tokens.token(), ...wanted };
+      const options = { agent: await this.#agent, host, port, method: 'GET', path, headers };
+      const response = await openExchange(options, linked.signal);
+      response.once('close', over);
+      return response;
+    } catch (error) {
+      over();
+      throw error;
+    } finally {
+      linked.unlink();
+      limit.cancel();
+    }
+  }
+
   /** Takes no more calls; the connections go as soon as the calls under way have ended. Idempotent. */
   close(): void {
     this.#closed = true;
@@ -145,4 +174,9 @@ export class RestClient {
       () => undefined,
     );
   }
+}
+
+function answerLimit(clock: Clock, ms: number): Deadline {
+  const text = `The hub did not answer within ${Math.ceil(ms / 1_000)} seconds.`;
+  return deadline(clock, ms, () => new CulvertError('unreachable', text));
 }

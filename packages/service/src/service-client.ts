@@ -11,6 +11,7 @@ import { Authorities } from './authorities.ts';
 import { DeviceRegistry } from './device-registry.ts';
 import { jsonObject } from './json-answer.ts';
 import { LiveStreams } from './live-streams.ts';
+import { Logs } from './logs.ts';
 import { ModuleRegistry } from './module-registry.ts';
 import { Policies } from './policies.ts';
 import { RestClient } from './rest-client.ts';
@@ -36,6 +37,8 @@ export class ServiceClient {
   readonly policies: Policies;
   /** The streams there are now. */
   readonly streams: LiveStreams;
+  /** The hub's resource log. */
+  readonly logs: Logs;
   readonly #rest: RestClient;
   readonly #outbound: OutboundOptions;
   readonly #clock: Clock;
@@ -49,6 +52,7 @@ export class ServiceClient {
     this.authorities = new Authorities(this.#rest);
     this.policies = new Policies(this.#rest);
     this.streams = new LiveStreams(this.#rest);
+    this.logs = new Logs(this.#rest, this.#clock);
   }
 
   /**

@@ -6,6 +6,7 @@ import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { Authenticator } from '../auth/authenticate.ts';
 import type { StreamReply, StreamRequest } from '../handshake/request-stream.ts';
 import type { EventSink } from '../observe/events.ts';
+import type { LogReader } from '../observe/log-store/log-store.ts';
 import type { AuthorityStore, PolicyRecord, PolicyStore, Registry } from '../registry/registry.ts';
 import type { Router } from '../routing/router.ts';
 import type { LiveView } from './live-view.ts';
@@ -25,6 +26,7 @@ export interface ApiDeps {
   readonly hold: () => () => void;
   readonly live: LiveView;
   readonly limitViews: () => LimitView[];
+  readonly logs: LogReader;
   readonly endpoints: () => EndpointInformation;
   readonly policyConnectionString: (policy: PolicyRecord) => string;
   /** The request's connection has proved who it is. */

@@ -35,6 +35,7 @@ it('says nothing of its own faults to the caller, and to the log where they are'
       subscribe: () => () => undefined,
     },
     limitViews: () => [],
+    logs: { list: fail, follow: () => ({ position: undefined, close() {}, async *[Symbol.asyncIterator]() {} }) },
     endpoints: () => ({ hostName: 'hub', streamingEndpoints: [] }),
     policyConnectionString: () => '',
     onProven: () => undefined,

@@ -13,6 +13,7 @@ import { deviceRoutes } from './devices.ts';
 import { type ErrorDialect, fromFastify, replyWithError } from './error-replies.ts';
 import { limitRoutes } from './limits.ts';
 import { liveStreamRoutes } from './live-streams.ts';
+import { logRoutes } from './logs.ts';
 import { moduleRoutes } from './modules.ts';
 import { policyRoutes } from './policies.ts';
 import { presenceRoutes } from './presence.ts';
@@ -74,6 +75,7 @@ export async function createApi(deps: ApiDeps): Promise<RestApi> {
   liveStreamRoutes(api, deps, admission);
   presenceRoutes(api, deps, admission);
   limitRoutes(api, deps, admission);
+  logRoutes(api, deps, admission);
   unsupportedRoutes(api);
   await api.ready();
   if (handle === undefined) throw new CulvertError('internal', 'The REST API has no request listener.');

@@ -51,18 +51,18 @@ describe('acceptMqtt', () => {
     device.send({ cmd: 'disconnect', reasonCode: 0 });
     expect(await channels[0]?.closed).toMatchObject({ code: 'device_gone', message: 'The device disconnected.' });
     await device.over;
+    const who = {
+      deviceId: 'd1',
+      principal: 'device:d1',
+      authentication: 'sas',
+      protocol: 'mqtt',
+      remoteAddress: '192.0.2.1',
+    };
     expect(events).toEqual([
-      {
-        type: 'device-attached',
-        deviceId: 'd1',
-        principal: 'device:d1',
-        protocol: 'mqtt',
-        remoteAddress: '192.0.2.1',
-      },
+      { type: 'device-attached', ...who },
       {
         type: 'device-detached',
-        deviceId: 'd1',
-        protocol: 'mqtt',
+        ...who,
         error: 'device_gone',
         detail: 'The device disconnected.',
         connectedMs: 5_000,

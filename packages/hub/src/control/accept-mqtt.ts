@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream';
 import { CulvertError, type Identity } from '@culvert/protocol';
+import type { Credentials } from '@culvert/protocol/mqtt';
 import type { Principal } from '../auth/principal.ts';
 import { faultOf } from '../observe/events.ts';
 import { reportChannel, reportRefusal } from './channel-events.ts';
@@ -14,9 +15,10 @@ import { MqttLink } from './mqtt-link.ts';
 export async function acceptMqtt(connection: Duplex, origin: ControlOrigin, deps: ControlDeps): Promise<boolean> {
   const { protocol, remoteAddress } = origin;
   const link = new MqttLink(connection, { protocol, clock: deps.clock, limits: deps.limits });
-  const proven = await authenticate(link, origin, deps);
+  const credentials = await link.credentials();
+  const proven = credentials === undefined ? undefined : await authenticate(link, credentials, origin, deps);
   if (proven === undefined || link.endedWith !== undefined) {
-    reportRefusal(link.endedWith, origin, deps.onEvent);
+    reportRefusal(link.endedWith, origin, deps.onEvent, credentials?.identity);
     return false;
   }
   const connectedAt = deps.clock.now();
@@ -32,12 +34,10 @@ export async function acceptMqtt(connection: Duplex, origin: ControlOrigin, deps
 
 async function authenticate(
   link: MqttLink,
+  { identity, password: token }: Credentials,
   { protocol, certificate }: ControlOrigin,
   deps: ControlDeps,
 ): Promise<{ identity: Identity; principal: Principal } | undefined> {
-  const credentials = await link.credentials();
-  if (credentials === undefined) return undefined;
-  const { identity, password: token } = credentials;
   try {
     return { identity, principal: await deps.authenticate({ identity, token, certificate }) };
   } catch (reason) {

@@ -1,23 +1,42 @@
-import type { CulvertError } from '@culvert/protocol';
+import type { AuthenticationType, CulvertError, Identity } from '@culvert/protocol';
+import type { Proof } from '../auth/principal.ts';
 import type { EventSink } from '../observe/events.ts';
 import type { ControlChannel, ControlDeps, ControlOrigin } from './control-channel.ts';
+
+/** How an identity that proved itself so is registered. */
+const AUTHENTICATION: Readonly<Record<Proof['kind'], AuthenticationType>> = {
+  key: 'sas',
+  thumbprint: 'selfSigned',
+  authority: 'certificateAuthority',
+};
 
 /** Tells that a device is attached by `channel`, and, when that ends, why. */
 export function reportChannel(
   channel: ControlChannel,
   { clock, onEvent }: Pick<ControlDeps, 'clock' | 'onEvent'>,
 ): void {
-  const { identity, principal, protocol, remoteAddress, connectedAt } = channel;
+  const { identity, protocol, remoteAddress, connectedAt } = channel;
+  const authentication = AUTHENTICATION[channel.principal.proof.kind];
+  const origin = { protocol, remoteAddress, principal: channel.principal.name, authentication };
   void channel.closed.then(({ code, message }) => {
     const connectedMs = clock.now() - connectedAt;
-    onEvent({ type: 'device-detached', ...identity, protocol, error: code, detail: message, connectedMs });
+    onEvent({ type: 'device-detached', ...identity, ...origin, error: code, detail: message, connectedMs });
   });
-  onEvent({ type: 'device-attached', ...identity, principal: principal.name, protocol, remoteAddress });
+  onEvent({ type: 'device-attached', ...identity, ...origin });
 }
 
-/** Tells that a connection was refused. A peer that left by itself was not: load balancers' probes do so all day. */
-export function reportRefusal(error: CulvertError | undefined, origin: ControlOrigin, onEvent: EventSink): void {
+/**
+ * Tells that a connection was refused. A peer that left by itself was not: load balancers' probes do so all day.
+ * @param claimed who the peer said it is, where it came to say so
+ */
+export function reportRefusal(
+  error: CulvertError | undefined,
+  { protocol, remoteAddress }: ControlOrigin,
+  onEvent: EventSink,
+  claimed?: Identity,
+): void {
   if (error === undefined || error.code === 'device_gone') return;
-  const { protocol, remoteAddress } = origin;
-  onEvent({ type: 'connection-refused', door: protocol, remoteAddress, error: error.code, detail: error.message });
+  const { code, message } = error;
+  const who = claimed === undefined ? {} : { claimed };
+  onEvent({ type: 'connection-refused', door: protocol, remoteAddress, error: code, detail: message, ...who });
 }

@@ -1,5 +1,5 @@
 import type { GatewayEvent } from '@culvert/gateway';
-import type { CulvertError, ErrorCode, Identity, LimitName } from '@culvert/protocol';
+import type { AuthenticationType, CulvertError, ErrorCode, Identity, LimitName } from '@culvert/protocol';
 import type { ControlProtocol, Door } from './door.ts';
 import type { StreamRecord } from './stream-record.ts';
 
@@ -11,6 +11,10 @@ export type HubEvent =
   | { readonly type: 'certificate-loaded'; readonly notAfter: string; readonly from: string }
   | { readonly type: 'certificate-kept'; readonly problem: string }
   | { readonly type: 'storage-failed'; readonly problem: string }
+  /** A sink of the resource log (`store`, or a diagnostic setting's name) takes no records: told once, until it does again. */
+  | { readonly type: 'log-failed'; readonly sink: string; readonly problem: string }
+  /** It takes them again. `lost`: how many records it never got. */
+  | { readonly type: 'log-resumed'; readonly sink: string; readonly lost: number }
   /** Something of ours went wrong where it was not foreseen: whoever asked got `internal`. `where`: the route or door. */
   | { readonly type: 'fault'; readonly where: string; readonly problem: string }
   | {
@@ -19,16 +23,23 @@ export type HubEvent =
       readonly remoteAddress: string;
       readonly error: ErrorCode;
       readonly detail: string;
+      /** Who the peer said it is, where it came to say so. Not proven. */
+      readonly claimed?: Identity | undefined;
     }
   | (Identity & {
       readonly type: 'device-attached';
       readonly principal: string;
       readonly protocol: ControlProtocol;
       readonly remoteAddress: string;
+      /** How it proved who it is. */
+      readonly authentication?: AuthenticationType | undefined;
     })
   | (Identity & {
       readonly type: 'device-detached';
       readonly protocol: ControlProtocol;
+      readonly principal?: string | undefined;
+      readonly remoteAddress?: string | undefined;
+      readonly authentication?: AuthenticationType | undefined;
       readonly error: ErrorCode;
       readonly detail: string;
       readonly connectedMs: number;

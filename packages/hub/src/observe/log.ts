@@ -22,8 +22,10 @@ function levelOf(event: HubEvent): LogLevel {
       return 'debug';
     case 'fault':
     case 'storage-failed':
+    case 'log-failed':
       return 'error';
     case 'certificate-kept':
+    case 'log-resumed':
     case 'stream-failed':
       return 'warn';
     default:

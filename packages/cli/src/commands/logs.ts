@@ -1,0 +1,131 @@
+import { CulvertError, LOG_CATEGORIES, type LogCategory, MAX_LOG_PAGE } from '@culvert/protocol';
+import type { LogFilterOptions, ResourceLogRecord, ServiceClient } from '@culvert/service';
+import { withClient } from '../client.ts';
+import type { ConnectionFlags } from '../hub-connection.ts';
+import { LOG_HEADINGS, logLine } from '../log-lines.ts';
+import { parseLogTime } from '../log-time.ts';
+import { tell } from '../messages.ts';
+import { type OutputFormat, writeOut } from '../standard-output.ts';
+
+/** Flags of `culvert logs`. */
+export interface LogFlags extends ConnectionFlags {
+  readonly device?: string;
+  readonly module?: string;
+  readonly stream?: string;
+  readonly category?: string;
+  readonly result?: string;
+  readonly since?: string;
+  readonly until?: string;
+  readonly limit?: string;
+  readonly follow?: boolean;
+  readonly output: OutputFormat;
+}
+
+/** Records shown when neither a time nor a number is given: some screens full. */
+const DEFAULT_LIMIT = 100;
+
+/** The most that `--limit` takes: they are held in memory, about a kilobyte each, to be shown in their order. */
+const MAX_LIMIT = 100_000;
+
+/**
+ * `culvert logs`: the newest records, or with `--since` all since then, the oldest first; with `--follow` what comes after them, over restarts
+ * of the hub. `--output json` is one record a line.
+ */
+export function logs(flags: LogFlags): Promise<void> {
+  const filter = parseFilter(flags, Date.now());
+  const limit = parseLimit(flags);
+  const write = writer(flags.output);
+  return withClient(flags, 'iothubowner', async (client) => {
+    if (flags.follow === true) return follow(client, filter, write);
+    if (filter.since !== undefined && flags.limit === undefined) {
+      for await (const record of client.logs.list({ ...filter, order: 'oldest' })) await write(record);
+      return write.end();
+    }
+    const { records, more } = await newest(client, filter, limit);
+    for (const record of records) await write(record);
+    await write.end();
+    if (more) tell(`these are the newest ${limit}; --limit or --since shows more`);
+  });
+}
+
+async function follow(client: ServiceClient, filter: LogFilterOptions, write: Write): Promise<void> {
+  let away = false;
+  const following = client.logs.follow({
+    ...filter,
+    onLost: ({ message }) => {
+      if (!away) tell(`the hub does not answer any more, trying until it does: ${message}`);
+      away = true;
+    },
+    onBack: () => {
+      if (away) tell('the hub answers again; what it recorded meanwhile follows');
+      away = false;
+    },
+    onDropped: (count) => tell(`${count} records came faster than they could be shown; culvert logs --since has them`),
+  });
+  await write.begin();
+  for await (const record of following) await write(record);
+}
+
+/** The newest records, the oldest of them first. */
+async function newest(
+  client: ServiceClient,
+  filter: LogFilterOptions,
+  limit: number,
+): Promise<{ records: ResourceLogRecord[]; more: boolean }> {
+  const records: ResourceLogRecord[] = [];
+  for await (const record of client.logs.list({ ...filter, top: Math.min(limit + 1, MAX_LOG_PAGE) })) {
+    if (records.length === limit) return { records: records.reverse(), more: true };
+    records.push(record);
+  }
+  return { records: records.reverse(), more: false };
+}
+
+/** Writes records, after the headings of a table. */
+interface Write {
+  (record: ResourceLogRecord): Promise<void>;
+  /** The headings now, before there is a record. */
+  begin(): Promise<void>;
+  /** There is nothing more: a table without rows still has headings. */
+  end(): Promise<void>;
+}
+
+function writer(output: OutputFormat): Write {
+  let begun = output === 'json';
+  const begin = async (): Promise<void> => {
+    if (!begun) await writeOut(LOG_HEADINGS);
+    begun = true;
+  };
+  const write = async (record: ResourceLogRecord): Promise<void> => {
+    await begin();
+    await writeOut(output === 'json' ? `${JSON.stringify(record)}\n` : logLine(record));
+  };
+  return Object.assign(write, { begin, end: begin });
+}
+
+function parseFilter(flags: LogFlags, now: number): LogFilterOptions {
+  const { device, module, stream, category, result, since, until, follow } = flags;
+  if (module !== undefined && device === undefined) throw new CulvertError('usage', '--module needs --device');
+  if (follow === true && until !== undefined)
+    throw new CulvertError('usage', '--follow and --until exclude each other');
+  return {
+    ...{ device, module, stream, result },
+    category: category === undefined ? undefined : parseCategory(category),
+    since: since === undefined ? undefined : parseLogTime('--since', since, now),
+    until: until === undefined ? undefined : parseLogTime('--until', until, now),
+  };
+}
+
+function parseCategory(text: string): LogCategory {
+  const found = LOG_CATEGORIES.find((category) => category.toLowerCase() === text.toLowerCase());
+  if (found === undefined)
+    throw new CulvertError('usage', `--category: '${text}' is none of ${LOG_CATEGORIES.join(', ')}`);
+  return found;
+}
+
+function parseLimit({ limit, follow }: LogFlags): number {
+  if (limit === undefined) return DEFAULT_LIMIT;
+  if (follow === true) throw new CulvertError('usage', '--follow and --limit exclude each other');
+  const count = Number(limit);
+  if (/^\d+$/.test(limit) && count >= 1 && count <= MAX_LIMIT) return count;
+  throw new CulvertError('usage', `--limit: '${limit}' is not a number from 1 to ${MAX_LIMIT}`);
+}

@@ -1,0 +1,49 @@
+import { printable } from '@culvert/protocol';
+import type { ResourceLogRecord } from '@culvert/service';
+
+/** Widths of all columns but the last: 73 characters, so that a terminal of 120 shows most of the sentence. */
+const WIDTHS = [20, 17, 14, 16];
+
+/** The headings of {@link logLine}. */
+export const LOG_HEADINGS = row(['TIME', 'OPERATION', 'DEVICE', 'RESULT', 'DETAIL']);
+
+/** A record for people, on one line. Columns have fixed widths, since what comes next is not known; only an id may be wider. */
+export function logLine(record: ResourceLogRecord): string {
+  const told = propertiesOf(record);
+  const text = (key: string): string => (typeof told[key] === 'string' ? told[key] : '');
+  const device = text('moduleId') === '' ? text('deviceId') : `${text('deviceId')}/${text('moduleId')}`;
+  const result = text('error') || text('cause') || 'ok';
+  return row([record.time.replace(/\.\d+Z$/, 'Z'), record.operationName, device || '-', result, detail(record, text)]);
+}
+
+function detail(record: ResourceLogRecord, text: (key: string) => string): string {
+  const lasted = `${record.durationMs} ms`;
+  switch (record.operationName) {
+    case 'invoke': {
+      const asked = `${text('requestName')} for ${text('caller')}`;
+      return record.level === 'Information' ? `${asked}, in ${lasted}` : `${asked}: ${text('detail')}`;
+    }
+    case 'streamClose':
+      return `${text('requestName')}, ${text('requestSize')} B there, ${text('responseSize')} B back, ${lasted}`;
+    case 'deviceDisconnect':
+      return `${text('detail')} After ${lasted}.`;
+    case 'deviceConnect':
+      return `${text('protocol')} from ${text('remoteAddress')}`;
+    default:
+      return `${text('protocol')} from ${text('remoteAddress')}: ${text('detail')}`;
+  }
+}
+
+function propertiesOf({ properties }: ResourceLogRecord): Readonly<Record<string, unknown>> {
+  try {
+    const value: unknown = JSON.parse(properties);
+    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
+  } catch {
+    return {};
+  }
+}
+
+function row(cells: readonly string[]): string {
+  const line = cells.map((cell, column) => printable(cell, 1_024).padEnd(WIDTHS[column] ?? 0)).join('  ');
+  return `${line.trimEnd()}\n`;
+}

@@ -1,0 +1,90 @@
+import { resolve } from 'node:path';
+import { CulvertError } from '@culvert/protocol';
+import type { Clock } from '@culvert/stream';
+import type { DiagnosticSetting, EndpointConfig } from './logs-config.ts';
+import { readCaFile, readHeadersFile } from './observe/diagnostics/endpoint-files.ts';
+import { FileTarget } from './observe/diagnostics/file-target.ts';
+import { HttpPost } from './observe/diagnostics/http-post.ts';
+import { HttpTarget } from './observe/diagnostics/http-target.ts';
+import { OtlpTarget } from './observe/diagnostics/otlp-target.ts';
+import { StreamTarget } from './observe/diagnostics/stream-target.ts';
+import type { EventSink } from './observe/events.ts';
+import { LogDelivery, type LogTarget } from './observe/resource-log/log-delivery.ts';
+import type { LogRecord, LogResource } from './observe/resource-log/log-entry.ts';
+
+/** Milliseconds each target has, when the hub stops, for what waits; all at the same time. */
+const CLOSE_MS = 5_000;
+
+/** Records of one batch: at the longest 400 KB, so that a batch fits into the smallest file and any endpoint's bound. */
+const MAX_BATCH = 100;
+
+/** Where records are sent, each with a queue of its own. */
+export interface Diagnostics {
+  push(record: LogRecord): void;
+  readonly deliveries: readonly LogDelivery[];
+  close(): Promise<void>;
+}
+
+/**
+ * Opens every target, so that a wrong setting keeps the hub from starting and not its records from coming.
+ * @throws CulvertError `config_invalid`, one line that names the setting; nothing stays open then
+ */
+export async function openDiagnostics(
+  settings: readonly DiagnosticSetting[],
+  options: { readonly clock: Clock; readonly onEvent: EventSink; readonly resource: LogResource },
+): Promise<Diagnostics> {
+  const { clock, onEvent, resource } = options;
+  const open: { setting: DiagnosticSetting; delivery: LogDelivery }[] = [];
+  const close = async () => {
+    await Promise.all(open.map(({ delivery }) => delivery.close(CLOSE_MS)));
+  };
+  try {
+    for (const setting of settings) {
+      const target = await openTarget(setting, clock, resource);
+      const delivery = new LogDelivery({ name: setting.name, target, clock, onEvent, maxBatch: MAX_BATCH });
+      open.push({ setting, delivery });
+    }
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  return {
+    push(record) {
+      for (const { setting, delivery } of open) {
+        if (setting.categories.includes(record.category)) delivery.push(record);
+      }
+    },
+    deliveries: open.map(({ delivery }) => delivery),
+    close,
+  };
+}
+
+async function openTarget({ name, to }: DiagnosticSetting, clock: Clock, resource: LogResource): Promise<LogTarget> {
+  try {
+    if (to.file !== undefined) return await FileTarget.open({ ...to.file, path: resolve(to.file.path) });
+    if (to.http !== undefined) return new HttpTarget(httpPost(to.http, clock));
+    if (to.otlp !== undefined) return new OtlpTarget(httpPost(to.otlp, clock, '/v1/logs'), resource);
+    return new StreamTarget(process.stdout);
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new CulvertError('config_invalid', `diagnostics: '${name}' cannot be used: ${why}`, { cause: error });
+  }
+}
+
+/** @param path taken where the URL has none of its own */
+function httpPost({ url: text, headersFile, caFile }: EndpointConfig, clock: Clock, path = '/'): HttpPost {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url === undefined || (url.protocol !== 'https:' && url.protocol !== 'http:')) {
+    throw new CulvertError('config_invalid', 'its url must begin with https:// or http://.');
+  }
+  if (url.username !== '' || url.password !== '') {
+    throw new CulvertError('config_invalid', 'its url must hold no password: put a header into a headersFile.');
+  }
+  const plain = url.protocol === 'http:' && !/^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(url.hostname);
+  if (plain && headersFile !== undefined) {
+    throw new CulvertError('config_invalid', 'secret headers go over https:// only, or to this machine.');
+  }
+  if (url.pathname === '/') url.pathname = path;
+  const headers = headersFile === undefined ? {} : readHeadersFile(headersFile);
+  return new HttpPost({ url, headers, ca: caFile === undefined ? undefined : readCaFile(caFile) }, clock);
+}

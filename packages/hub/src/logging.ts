@@ -1,0 +1,63 @@
+import { join } from 'node:path';
+import type { Clock } from '@culvert/stream';
+import { type Diagnostics, openDiagnostics } from './diagnostics.ts';
+import type { DiagnosticSetting, LogsConfig } from './logs-config.ts';
+import type { EventBus } from './observe/event-bus.ts';
+import type { LastDisconnectOf } from './observe/last-disconnect.ts';
+import type { LiveStreams } from './observe/live-streams.ts';
+import { type LogReader, LogStore } from './observe/log-store/log-store.ts';
+import { loggedDisconnects } from './observe/log-store/logged-disconnect.ts';
+import { LogRecorder } from './observe/resource-log/recorder.ts';
+
+export interface LoggingOptions {
+  readonly dataDir: string;
+  readonly logs: LogsConfig;
+  readonly diagnostics: readonly DiagnosticSetting[];
+  /** What `resourceId` and `location` say when nothing is configured. */
+  readonly hostName: string;
+  readonly clock: Clock;
+  readonly events: EventBus;
+  /** Must have subscribed before. */
+  readonly streams: LiveStreams;
+}
+
+/** The resource log and where it is sent: one recorder, many readers. */
+export interface Logging {
+  readonly reader: LogReader;
+  /** When and why a device or module last went; asked of the log. */
+  readonly lastDisconnect: LastDisconnectOf;
+  /** Records that did not arrive since the start, by sink: `store` and the names of diagnostic settings. */
+  readonly lost: () => ReadonlyMap<string, number>;
+  /** Ends whoever follows and brings away what waits, within five seconds. */
+  close(): Promise<void>;
+}
+
+/** @throws CulvertError `config_invalid` for a diagnostic setting that cannot be used */
+export async function createLogging(options: LoggingOptions): Promise<Logging> {
+  const { dataDir, logs, clock, events, hostName } = options;
+  const resource = { resourceId: logs.resourceId ?? hostName, location: logs.location ?? hostName };
+  const common = { clock, onEvent: events.emit };
+  const diagnostics: Diagnostics = await openDiagnostics(options.diagnostics, { ...common, resource });
+  const retention = { days: logs.retentionDays, maxBytes: logs.maxBytes };
+  const store = new LogStore({ directory: join(dataDir, 'logs'), retention, ...common });
+  const recorder = new LogRecorder({
+    clock,
+    resource,
+    streams: options.streams,
+    onRecord: (record) => {
+      store.push(record);
+      diagnostics.push(record);
+    },
+  });
+  const unsubscribe = events.subscribe(recorder.observe);
+  return {
+    reader: store,
+    lastDisconnect: loggedDisconnects(store),
+    lost: () =>
+      new Map([['store', store.lost], ...diagnostics.deliveries.map(({ name, lost }) => [name, lost] as const)]),
+    async close() {
+      unsubscribe();
+      await Promise.all([store.close(), diagnostics.close()]);
+    },
+  };
+}

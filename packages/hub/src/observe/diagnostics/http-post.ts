@@ -1,0 +1,124 @@
+import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http';
+import { type Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+import { CulvertError, formatHostPort } from '@culvert/protocol';
+import { abortReason, type Clock, deadline, linkSignals, networkError, outboundAgent } from '@culvert/stream';
+import { RetryLater } from '../resource-log/log-delivery.ts';
+
+/** Milliseconds one request may take. */
+const REQUEST_MS = 30_000;
+
+/** Bytes of an answer that are read; what endpoints say fits. */
+const MAX_ANSWER_BYTES = 65_536;
+
+/** Statuses that say the same to the same batch every time; all others may be different later, when somebody has seen to the endpoint. */
+const REFUSED_FOR_GOOD: ReadonlySet<number> = new Set([400, 413, 415, 422]);
+
+/** Where batches are posted. */
+export interface Endpoint {
+  /** `https:`, or `http:`. */
+  readonly url: URL;
+  /** Secret: never shown. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** PEM certificates of authorities to trust beside the system's. */
+  readonly ca?: string | undefined;
+}
+
+/** What an endpoint said to a batch: taken, with its answer, or refused for good. */
+export type Posted = { readonly taken: true; readonly answer: string } | { readonly taken: false };
+
+interface Answer {
+  readonly status: number;
+  /** The header's text; empty: none. */
+  readonly retryAfter: string;
+  readonly answer: string;
+}
+
+/** Posts JSON to one endpoint over a kept connection, through the outbound proxy if the environment names one. */
+export class HttpPost {
+  readonly #endpoint: Endpoint;
+  readonly #clock: Clock;
+  #agent: Promise<HttpAgent | HttpsAgent> | undefined;
+
+  constructor(endpoint: Endpoint, clock: Clock) {
+    this.#endpoint = endpoint;
+    this.#clock = clock;
+  }
+
+  /** @throws CulvertError `unreachable`, `untrusted`; {@link RetryLater}; an error with the status when it may be different later */
+  async post(body: string, signal: AbortSignal): Promise<Posted> {
+    const host = this.#endpoint.url.host;
+    const limit = deadline(
+      this.#clock,
+      REQUEST_MS,
+      () => new CulvertError('unreachable', `${host} did not answer within ${REQUEST_MS / 1_000} seconds.`),
+    );
+    const linked = linkSignals([signal, limit.signal]);
+    try {
+      const { status, retryAfter, answer } = await this.#exchange(body, linked.signal, true);
+      if (status >= 200 && status <= 299) return { taken: true, answer };
+      if (REFUSED_FOR_GOOD.has(status)) return { taken: false };
+      const problem = `${host} answered with status ${status}`;
+      if (/^\d{1,6}$/.test(retryAfter)) throw new RetryLater(problem, Number(retryAfter) * 1_000);
+      throw new Error(problem);
+    } finally {
+      linked.unlink();
+      limit.cancel();
+    }
+  }
+
+  async close(): Promise<void> {
+    const agent = await this.#agent?.catch(() => undefined);
+    agent?.destroy();
+  }
+
+  /** @param again whether to try once more when the endpoint had closed the kept connection, which is no outage */
+  async #exchange(body: string, signal: AbortSignal, again: boolean): Promise<Answer> {
+    const { url, headers, ca } = this.#endpoint;
+    const secure = url.protocol === 'https:';
+    this.#agent ??= secure
+      ? outboundAgent(url, ca === undefined ? {} : { ca })
+      : Promise.resolve(new HttpAgent({ keepAlive: true }));
+    const agent = await this.#agent;
+    const data = Buffer.from(body);
+    return new Promise((resolve, reject) => {
+      if (signal.aborted) throw abortReason(signal);
+      const options = {
+        ...{ agent, method: 'POST' },
+        headers: { 'content-type': 'application/json', 'content-length': data.length, ...headers },
+      };
+      const onResponse = (response: IncomingMessage): void => {
+        const { statusCode = 0, headers: received } = response;
+        read(response).then(
+          (answer) => resolve({ status: statusCode, retryAfter: received['retry-after'] ?? '', answer }),
+          fail,
+        );
+      };
+      const request = secure ? httpsRequest(url, options, onResponse) : httpRequest(url, options, onResponse);
+      const abort = () => request.destroy(abortReason(signal));
+      const where = formatHostPort(url.hostname, Number(url.port || (secure ? 443 : 80)));
+      const fail = (error: unknown): void => {
+        reject(error instanceof CulvertError ? error : networkError(error, where));
+      };
+      signal.addEventListener('abort', abort, { once: true });
+      request.once('close', () => signal.removeEventListener('abort', abort));
+      request.on('error', (error: NodeJS.ErrnoException) => {
+        const stale = request.reusedSocket && (error.code === 'ECONNRESET' || error.code === 'EPIPE');
+        if (stale && again) resolve(this.#exchange(body, signal, false));
+        else fail(error);
+      });
+      request.end(data);
+    });
+  }
+}
+
+/** The beginning of an answer; the rest is taken and dropped, so that the connection can be kept. */
+async function read(response: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of response as AsyncIterable<Buffer>) {
+    if (size < MAX_ANSWER_BYTES) chunks.push(chunk);
+    size += chunk.length;
+    if (size > 16 * MAX_ANSWER_BYTES) throw new CulvertError('too_large', 'The answer has no end.');
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}

@@ -1,0 +1,26 @@
+import type { LogTarget } from '../resource-log/log-delivery.ts';
+import type { LogRecord } from '../resource-log/log-entry.ts';
+import type { HttpPost } from './http-post.ts';
+
+/** Records to an HTTP endpoint, in the preview's body: `{"records":[…]}`. */
+export class HttpTarget implements LogTarget {
+  readonly #post: HttpPost;
+
+  constructor(post: HttpPost) {
+    this.#post = post;
+  }
+
+  async deliver(batch: readonly LogRecord[], signal: AbortSignal): Promise<number> {
+    const posted = await this.#post.post(recordsBody(batch), signal);
+    return posted.taken ? 0 : batch.length;
+  }
+
+  close(): Promise<void> {
+    return this.#post.close();
+  }
+}
+
+/** The preview's body of many records. */
+export function recordsBody(batch: readonly { readonly json: string }[]): string {
+  return `{"records":[${batch.map(({ json }) => json).join(',')}]}`;
+}

@@ -1,0 +1,40 @@
+import type { Writable } from 'node:stream';
+import type { LogTarget } from '../resource-log/log-delivery.ts';
+import type { LogRecord } from '../resource-log/log-entry.ts';
+
+/**
+ * Records as JSON lines to a stream that is somebody else's, such as standard output. A reader that does not take them holds up nothing but
+ * its own queue: Node writes to a pipe or a socket without waiting, also where it is the standard output.
+ */
+export class StreamTarget implements LogTarget {
+  readonly #output: Writable;
+  #broken: Error | undefined;
+
+  constructor(output: Writable) {
+    this.#output = output;
+    output.on('error', this.#onError);
+  }
+
+  deliver(batch: readonly LogRecord[], signal: AbortSignal): Promise<number> {
+    if (this.#broken !== undefined) return Promise.reject(this.#broken);
+    return new Promise((resolve, reject) => {
+      // A write cannot be taken back; that nobody waits for it any more is all there is to do.
+      const onAbort = () => reject(signal.reason);
+      signal.addEventListener('abort', onAbort, { once: true });
+      this.#output.write(batch.map(({ json }) => `${json}\n`).join(''), (error) => {
+        signal.removeEventListener('abort', onAbort);
+        if (error) reject(error);
+        else resolve(0);
+      });
+    });
+  }
+
+  close(): Promise<void> {
+    this.#output.off('error', this.#onError);
+    return Promise.resolve();
+  }
+
+  readonly #onError = (error: Error): void => {
+    this.#broken = error;
+  };
+}

@@ -1,0 +1,82 @@
+import type { LogCursor, LogQuery } from './log-query.ts';
+
+/** The schema of a part. A part of another version is left alone by the writer. */
+export const PART_VERSION = 1;
+
+/**
+ * One part: the columns that are searched beside the record itself. Each index ends with the time, and SQLite adds the row's number, so that
+ * a page is read off an index in its order. The partial indexes hold only what they are asked for.
+ */
+export const PART_SCHEMA = `
+  CREATE TABLE record (
+    id INTEGER PRIMARY KEY,
+    time INTEGER NOT NULL,
+    sequence INTEGER NOT NULL,
+    category TEXT NOT NULL,
+    operation TEXT NOT NULL,
+    device TEXT,
+    module TEXT,
+    stream TEXT,
+    result TEXT NOT NULL,
+    error TEXT NOT NULL,
+    json TEXT NOT NULL
+  ) STRICT;
+  CREATE INDEX by_time ON record (time);
+  CREATE INDEX by_device ON record (device, time) WHERE device IS NOT NULL;
+  CREATE INDEX by_stream ON record (stream, time) WHERE stream IS NOT NULL;
+  CREATE INDEX by_category ON record (category, time);
+  CREATE INDEX by_result ON record (result, time);
+  CREATE INDEX by_failure ON record (time) WHERE result <> '';
+  CREATE INDEX by_disconnect ON record (device, time) WHERE operation = 'deviceDisconnect' AND device IS NOT NULL;
+  PRAGMA user_version = ${PART_VERSION};`;
+
+export const INSERT = `INSERT INTO record (time, sequence, category, operation, device, module, stream, result, error, json)
+  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
+
+/** SQL and its parameters, for one part. */
+export interface LogStatement {
+  readonly sql: string;
+  readonly parameters: readonly (string | number)[];
+}
+
+/**
+ * Asks one part. The index is named, not left to SQLite, which without statistics would as soon walk a whole category as one device.
+ * @param after where to go on, when the page before ended in this part
+ */
+export function logStatement(query: LogQuery, limit: number, after: LogCursor | undefined): LogStatement {
+  const conditions: string[] = [];
+  const parameters: (string | number)[] = [];
+  const add = (condition: string, ...values: (string | number)[]): void => {
+    conditions.push(condition);
+    parameters.push(...values);
+  };
+  const { deviceId, moduleId, streamId, category, operation, result, since, until } = query;
+  if (streamId !== undefined) add('stream = ?', streamId);
+  if (deviceId !== undefined) add('device = ?', deviceId);
+  if (moduleId === null) add('module IS NULL');
+  else if (moduleId !== undefined) add('module = ?', moduleId);
+  if (category !== undefined) add('category = ?', category);
+  // As a literal, or SQLite cannot know that the partial index will do; it is one of a closed list.
+  if (operation !== undefined) add(`operation = '${operation}'`);
+  if (result?.kind === 'ok') add("result = ''");
+  if (result?.kind === 'failed') add("result <> ''");
+  if (result?.kind === 'number' || result?.kind === 'code') add('result = ?', result.number);
+  if (result?.kind === 'code') add('error = ?', result.code);
+  if (since !== undefined) add('time >= ?', since);
+  if (until !== undefined) add('time < ?', until);
+  const [before, direction] = query.order === 'newest' ? ['<', 'DESC'] : ['>', 'ASC'];
+  if (after !== undefined) add(`(time, id) ${before} (?, ?)`, after.time, after.row);
+  const where = conditions.length === 0 ? '' : ` WHERE ${conditions.join(' AND ')}`;
+  const sql = `SELECT id, time, sequence, json FROM record INDEXED BY ${indexFor(query)}${where} ORDER BY time ${direction}, id ${direction} LIMIT ?`;
+  return { sql, parameters: [...parameters, limit] };
+}
+
+/** The narrowest one first: a stream has three records, a device thousands, a category half of all. */
+function indexFor({ streamId, deviceId, operation, result, category }: LogQuery): string {
+  if (streamId !== undefined) return 'by_stream';
+  if (deviceId !== undefined) return operation === 'deviceDisconnect' ? 'by_disconnect' : 'by_device';
+  if (result?.kind === 'failed') return 'by_failure';
+  if (result !== undefined && result.kind !== 'ok') return 'by_result';
+  if (category !== undefined) return 'by_category';
+  return result === undefined ? 'by_time' : 'by_result';
+}

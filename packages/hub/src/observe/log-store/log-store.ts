@@ -1,0 +1,128 @@
+import { Backoff, type Clock, type Timer } from '@culvert/stream';
+import type { EventSink } from '../events.ts';
+import { LogDelivery } from '../resource-log/log-delivery.ts';
+import type { LogRecord } from '../resource-log/log-entry.ts';
+import type { LogThreadStart } from './log-calls.ts';
+import { type Followed, LogFollowers } from './log-followers.ts';
+import type { LogFilter, LogPage, LogQuery } from './log-query.ts';
+import { LogThread } from './log-thread.ts';
+
+/** Records of one commit. */
+const MAX_BATCH = 1_000;
+
+/** Records read at once for a follower who wants what was before. */
+const REPLAY_PAGE = 500;
+
+/** Milliseconds between two looks for parts that have grown too old, when no new part makes them go. */
+const TIDY_MS = 3_600_000;
+
+/** Milliseconds the last records have to reach the disk when the hub stops. */
+const CLOSE_MS = 5_000;
+
+/** Where a follower goes on: after the record of this id. */
+export interface LogPosition {
+  readonly time: number;
+  readonly sequence: number;
+}
+
+/** Someone follows the log: records, until `close()` or the end of the hub. */
+export interface LogFollowing extends AsyncIterable<Followed> {
+  /** After which record it begins; undefined when something comes first that was before. */
+  readonly position: LogPosition | undefined;
+  close(): void;
+}
+
+/** The log as the REST API reads it. */
+export interface LogReader {
+  /** One page. @throws CulvertError `too_many_requests`, `internal` */
+  list(query: LogQuery): Promise<LogPage>;
+  /**
+   * What comes, preceded by what came after `after` or, without it, since the filter's `since`; neither: only what comes.
+   * @throws CulvertError `too_many_requests`
+   */
+  follow(filter: LogFilter, after?: LogPosition): LogFollowing;
+}
+
+/** The resource log's own store: kept on disk, asked by REST, followed. */
+export class LogStore implements LogReader {
+  readonly #thread: LogThread;
+  readonly #delivery: LogDelivery;
+  readonly #followers = new LogFollowers();
+  readonly #clock: Clock;
+  #tidying: Timer;
+
+  constructor(options: LogThreadStart & { readonly clock: Clock; readonly onEvent: EventSink }) {
+    const { directory, retention, clock, onEvent } = options;
+    this.#clock = clock;
+    this.#thread = new LogThread({ directory, retention }, () => clock.now());
+    this.#delivery = new LogDelivery({
+      ...{ name: 'store', target: this.#thread, clock, onEvent, maxBatch: MAX_BATCH },
+      // A disk that has room again is to be used soon: the queue holds a minute of a busy hub.
+      backoff: new Backoff({ minMs: 1_000, maxMs: 5_000 }),
+    });
+    this.#tidying = this.#tidyLater();
+  }
+
+  /** Takes a record. Never throws, never waits. */
+  push(record: LogRecord): void {
+    this.#delivery.push(record);
+    this.#followers.push(record);
+  }
+
+  /** Records that never reached the disk. */
+  get lost(): number {
+    return this.#delivery.lost;
+  }
+
+  async list(query: LogQuery): Promise<LogPage> {
+    // What has happened is to be found, also a moment later.
+    await this.#delivery.settled();
+    return this.#thread.query(query);
+  }
+
+  follow(filter: LogFilter, after?: LogPosition): LogFollowing {
+    const follower = this.#followers.add(filter);
+    const begun = this.#clock.now();
+    const since = after?.time ?? filter.since;
+    const list = (query: LogQuery) => this.list(query);
+    async function* records(): AsyncGenerator<Followed> {
+      try {
+        let page: LogPage | undefined;
+        while (since !== undefined && !follower.closed && (page === undefined || page.next !== undefined)) {
+          page = await list({ ...filter, since, order: 'oldest', top: REPLAY_PAGE, after: page?.next });
+          for (const record of page.records) {
+            const { time, sequence } = record;
+            const seen = after !== undefined && time === after.time && sequence <= after.sequence;
+            // It is in the follower's queue too.
+            const comes = time >= begun && sequence > follower.after;
+            if (!seen && !comes) yield { kind: 'record', record };
+          }
+        }
+        for (let next = await follower.next(); next !== undefined; next = await follower.next()) yield next;
+      } finally {
+        follower.close();
+      }
+    }
+    const position = since === undefined ? { time: begun, sequence: follower.after } : undefined;
+    return { position, [Symbol.asyncIterator]: records, close: () => follower.close() };
+  }
+
+  /** Ends whoever follows. */
+  endFollowing(): void {
+    this.#followers.close();
+  }
+
+  /** Writes what waits, within five seconds. Idempotent. */
+  close(): Promise<void> {
+    this.#tidying.cancel();
+    this.endFollowing();
+    return this.#delivery.close(CLOSE_MS);
+  }
+
+  #tidyLater(): Timer {
+    return this.#clock.setTimer(TIDY_MS, () => {
+      this.#thread.tidy();
+      this.#tidying = this.#tidyLater();
+    });
+  }
+}

@@ -1,0 +1,89 @@
+import { ERRORS, type ErrorCode } from '@culvert/protocol';
+import type { HubEvent } from '../events.ts';
+import type { LogEntry, LogProperties } from './log-entry.ts';
+
+type Event<Type extends HubEvent['type']> = Extract<HubEvent, { type: Type }>;
+
+/** `deviceConnect`: a control channel is attached. */
+export function attachedEntry(event: Event<'device-attached'>, now: number): LogEntry {
+  return {
+    ...ofIdentity(event),
+    ...{ time: now, operation: 'deviceConnect', level: 'Information', error: undefined, durationMs: undefined },
+    properties: {
+      ...previewProperties(event, event, undefined),
+      ...{ principal: event.principal, remoteAddress: event.remoteAddress },
+    },
+  };
+}
+
+/** `deviceDisconnect`: it is gone, after `connectedMs`. */
+export function detachedEntry(event: Event<'device-detached'>, now: number): LogEntry {
+  const { error, detail, connectedMs } = event;
+  return {
+    ...ofIdentity(event),
+    ...{ time: now, operation: 'deviceDisconnect', error, durationMs: connectedMs },
+    // The hub's own going is nothing that went wrong with the device.
+    level: error === 'draining' ? 'Information' : 'Warning',
+    properties: {
+      ...previewProperties(event, event, error),
+      ...{ principal: event.principal, remoteAddress: event.remoteAddress, error, detail },
+    },
+  };
+}
+
+/**
+ * `connectionRefused`: somebody was not let in, at whatever door.
+ * @param unrecorded how many before it were not recorded, because there were too many
+ */
+export function refusedEntry(
+  event: Event<'connection-refused'> | Event<'grant-refused'>,
+  now: number,
+  unrecorded: number,
+): LogEntry {
+  const { remoteAddress, error, detail } = event;
+  const protocol = event.type === 'grant-refused' ? 'gateway' : event.door;
+  const claimed = event.type === 'connection-refused' ? event.claimed : undefined;
+  return {
+    ...{ category: 'Connections', deviceId: claimed?.deviceId, moduleId: claimed?.moduleId },
+    ...{ streamId: undefined, traceParent: undefined, durationMs: undefined },
+    ...{ time: now, operation: 'connectionRefused', level: 'Error', error },
+    properties: {
+      ...previewProperties(claimed ?? {}, { protocol, remoteAddress }, error),
+      ...{ remoteAddress, error, detail, unrecorded: unrecorded === 0 ? undefined : unrecorded },
+    },
+  };
+}
+
+function ofIdentity({ deviceId, moduleId }: { deviceId: string; moduleId?: string | undefined }) {
+  return { category: 'Connections', deviceId, moduleId, streamId: undefined, traceParent: undefined } as const;
+}
+
+/** The preview's own keys, in its order. `authType` is a JSON string inside the JSON string, as there. */
+function previewProperties(
+  { deviceId, moduleId }: { deviceId?: string; moduleId?: string | undefined },
+  connection: { protocol: string; remoteAddress?: string | undefined; authentication?: string | undefined },
+  error: ErrorCode | undefined,
+): LogProperties {
+  const { protocol, remoteAddress, authentication } = connection;
+  const scope = moduleId === undefined ? 'device' : 'module';
+  return {
+    deviceId: deviceId ?? null,
+    moduleId: moduleId ?? null,
+    sdkVersion: null,
+    protocol,
+    authType:
+      authentication === undefined
+        ? null
+        : JSON.stringify({ scope, type: authentication, issuer: 'iothub', acceptingIpFilterRule: null }),
+    maskedIpAddress: remoteAddress === undefined ? null : maskedAddress(remoteAddress),
+    statusCode: error === undefined ? null : String(ERRORS[error].azure[0]),
+  };
+}
+
+/** An address without the part that names one machine: of IPv4 the last number, of IPv6 what follows the first 48 bits. */
+export function maskedAddress(address: string): string {
+  if (/^\d+\.\d+\.\d+\.\d+$/.test(address)) return address.replace(/\d+$/, 'XXX');
+  if (!address.includes(':')) return address;
+  const groups = address.split('::', 1)[0] ?? '';
+  return `${groups.split(':').slice(0, 3).join(':')}::XXX`;
+}

@@ -1,0 +1,206 @@
+import { CulvertError } from '@culvert/protocol';
+import { abortReason, Backoff, type Clock, delay } from '@culvert/stream';
+import type { EventSink } from '../events.ts';
+import type { LogRecord } from './log-entry.ts';
+
+/** Milliseconds a target may take to close. */
+const CLOSE_MS = 1_000;
+
+/** Where records go in batches: the store, a file, an endpoint. */
+export interface LogTarget {
+  /**
+   * Takes a batch whole, or throws, and is then given the same batch again later.
+   * @returns how many of it the target refused for good: they are not offered again
+   */
+  deliver(batch: readonly LogRecord[], signal: AbortSignal): Promise<number>;
+  close(): Promise<void>;
+}
+
+/** A target asks for time: no attempt before `afterMs` milliseconds, five minutes at most. */
+export class RetryLater extends Error {
+  readonly afterMs: number;
+
+  constructor(message: string, afterMs: number) {
+    super(message);
+    this.afterMs = Math.min(afterMs, 300_000);
+  }
+}
+
+export interface LogDeliveryOptions {
+  /** Named in events. */
+  readonly name: string;
+  readonly target: LogTarget;
+  readonly clock: Clock;
+  readonly onEvent: EventSink;
+  /** Records that wait; each is about a kilobyte, four at most. Default 10,000. */
+  readonly maxQueued?: number;
+  /** Records of one batch. Default 500. */
+  readonly maxBatch?: number;
+  /** Between two attempts. Default: from one second to a minute. */
+  readonly backoff?: Backoff;
+}
+
+/**
+ * Brings records to one target and never holds anybody up: what comes waits in a bounded queue, one batch is under way at a time, a failed one
+ * is tried again over any outage, and what finds the queue full is counted as lost. An outage is told once, when it begins and when it is over.
+ */
+export class LogDelivery {
+  readonly name: string;
+  readonly #target: LogTarget;
+  readonly #clock: Clock;
+  readonly #onEvent: EventSink;
+  readonly #maxQueued: number;
+  readonly #maxBatch: number;
+  readonly #backoff: Backoff;
+  readonly #abort = new AbortController();
+  readonly #queue: LogRecord[] = [];
+  #running: Promise<void> | undefined;
+  #closed: Promise<void> | undefined;
+  /** Since the outage began; undefined: there is none. */
+  #lostInOutage: number | undefined;
+  #lost = 0;
+  /** Records taken into the queue, and those that have left it, since the start. */
+  #taken = 0;
+  #left = 0;
+  #waiting: { readonly until: number; readonly resolve: () => void }[] = [];
+
+  constructor(options: LogDeliveryOptions) {
+    this.name = options.name;
+    this.#target = options.target;
+    this.#clock = options.clock;
+    this.#onEvent = options.onEvent;
+    this.#maxQueued = options.maxQueued ?? 10_000;
+    this.#maxBatch = options.maxBatch ?? 500;
+    this.#backoff = options.backoff ?? new Backoff({ minMs: 1_000, maxMs: 60_000 });
+  }
+
+  /** Records the target never got, since the start. */
+  get lost(): number {
+    return this.#lost;
+  }
+
+  /** Records that wait. */
+  get queued(): number {
+    return this.#queue.length;
+  }
+
+  /** Takes a record, or counts it as lost. Never throws, never waits. */
+  push(record: LogRecord): void {
+    if (this.#closed !== undefined || this.#queue.length >= this.#maxQueued) {
+      this.#lose(1, 'it does not take records as fast as they come');
+      return;
+    }
+    this.#queue.push(record);
+    this.#taken++;
+    this.#running ??= this.#run();
+  }
+
+  /** Resolves when what was pushed so far is delivered or lost; at once while there is an outage. */
+  settled(): Promise<void> {
+    const until = this.#taken;
+    if (this.#left >= until || this.#lostInOutage !== undefined) return Promise.resolve();
+    return new Promise((resolve) => this.#waiting.push({ until, resolve }));
+  }
+
+  /** Takes no more records, and gives the target `graceMs` for those that wait. Idempotent. */
+  close(graceMs: number): Promise<void> {
+    this.#closed ??= this.#end(graceMs);
+    return this.#closed;
+  }
+
+  async #end(graceMs: number): Promise<void> {
+    const timer = this.#clock.setTimer(graceMs, () => this.#abort.abort(new CulvertError('draining')));
+    await this.#running;
+    timer.cancel();
+    const left = this.#queue.length;
+    if (left > 0) {
+      this.#queue.length = 0;
+      this.#lost += left;
+      const problem = `The hub stopped before it took ${left} records.`;
+      this.#onEvent({ type: 'log-failed', sink: this.name, problem });
+    }
+    this.#release(this.#taken);
+    await this.#closeTarget();
+  }
+
+  /** Not longer than a second: a disk or a server that hangs is not to keep the hub. */
+  #closeTarget(): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = this.#clock.setTimer(CLOSE_MS, resolve);
+      const closed = (): void => {
+        timer.cancel();
+        resolve();
+      };
+      this.#target.close().then(closed, closed);
+    });
+  }
+
+  async #run(): Promise<void> {
+    // A whole turn's records share the first batch.
+    await new Promise((resolve) => setImmediate(resolve));
+    const { signal } = this.#abort;
+    while (this.#queue.length > 0 && !signal.aborted) {
+      const batch = this.#queue.slice(0, this.#maxBatch);
+      try {
+        const refused = await this.#attempt(batch, signal);
+        this.#queue.splice(0, batch.length);
+        this.#left += batch.length;
+        this.#release(this.#left);
+        this.#backoff.reset();
+        if (refused > 0) this.#lose(refused, 'it refused records for good');
+        else this.#resumed();
+      } catch (error) {
+        if (signal.aborted) break;
+        this.#failed(sentence(error));
+        const least = error instanceof RetryLater ? error.afterMs : 0;
+        // Ends early when the hub stops.
+        await delay(this.#clock, Math.max(least, this.#backoff.next()), signal).catch(() => undefined);
+      }
+    }
+    this.#running = undefined;
+  }
+
+  /** The target's answer, or the signal's reason as soon as it aborts, whatever the target does. */
+  #attempt(batch: readonly LogRecord[], signal: AbortSignal): Promise<number> {
+    return new Promise((resolve, reject) => {
+      const onAbort = (): void => reject(abortReason(signal));
+      signal.addEventListener('abort', onAbort);
+      this.#target
+        .deliver(batch, signal)
+        .then(resolve, reject)
+        .finally(() => signal.removeEventListener('abort', onAbort));
+    });
+  }
+
+  #lose(count: number, problem: string): void {
+    this.#lost += count;
+    this.#failed(problem);
+    this.#lostInOutage = (this.#lostInOutage ?? 0) + count;
+  }
+
+  #failed(problem: string): void {
+    this.#release(this.#taken);
+    if (this.#lostInOutage !== undefined) return;
+    this.#lostInOutage = 0;
+    this.#onEvent({ type: 'log-failed', sink: this.name, problem });
+  }
+
+  /** Half the queue is free before an outage counts as over, or one that hovers at the bound would be told without end. */
+  #resumed(): void {
+    const lost = this.#lostInOutage;
+    if (lost === undefined || this.#queue.length > this.#maxQueued / 2) return;
+    this.#lostInOutage = undefined;
+    this.#onEvent({ type: 'log-resumed', sink: this.name, lost });
+  }
+
+  /** Nobody waits for the first `left` records any more. */
+  #release(left: number): void {
+    const ready = this.#waiting.filter(({ until }) => until <= left);
+    this.#waiting = this.#waiting.filter(({ until }) => until > left);
+    for (const { resolve } of ready) resolve();
+  }
+}
+
+function sentence(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

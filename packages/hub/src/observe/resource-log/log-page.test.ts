@@ -1,0 +1,68 @@
+import { readFileSync } from 'node:fs';
+import { parseHubConfig } from '@culvert/hub';
+import { LOG_OPERATIONS } from '@culvert/protocol';
+import { describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
+import type { StreamRecord } from '../stream-record.ts';
+import { attachedEntry, detachedEntry, refusedEntry } from './connection-entries.ts';
+import { sampleRecord } from './log-entry.fixture.ts';
+import { endedEntry } from './stream-entries.ts';
+
+const page = readFileSync(new URL('../../../../../docs/operating/logs.md', import.meta.url), 'utf8');
+
+/** The first column of the table after `heading`, one name after the other. */
+function firstColumn(heading: string | RegExp): string[] {
+  const [, section = ''] = page.split(heading);
+  const [table = ''] = section.trimStart().split('\n\n', 1);
+  const rows = table.split('\n').filter((line) => line.startsWith('| `'));
+  return rows.flatMap((line) =>
+    [...(line.split('|')[1] ?? '').matchAll(/`([A-Za-z]+)`/g)].map((match) => match[1] ?? ''),
+  );
+}
+
+const record: StreamRecord = {
+  ...{ deviceId: 'd', moduleId: 'm', streamId: '1', streamName: 's', caller: 'policy:service' },
+  ...{ callerAddress: '192.0.2.1', traceParent: `00-${'1'.repeat(32)}-${'2'.repeat(16)}-01`, gateway: 'h:443' },
+  ...{ requestedAt: 1, offeredAt: 2, answeredAt: 3, establishedAt: 4, endedAt: 5 },
+  answeredBy: { principal: 'device:d', protocol: 'mqtt', remoteAddress: '192.0.2.2' },
+  ...{ serviceAddress: '192.0.2.1', deviceAddress: '192.0.2.2', cause: 'stalled', error: 'stalled', detail: 'why' },
+  ...{ fromService: { bytes: 1, messages: 1 }, fromDevice: { bytes: 1, messages: 1 } },
+};
+const device = { deviceId: 'd', moduleId: 'm', protocol: 'mqtt', remoteAddress: '192.0.2.1' } as const;
+const proven = { ...device, principal: 'device:d', authentication: 'sas' } as const;
+
+describe('docs/operating/logs.md', () => {
+  it('has every field of a record', () => {
+    expect(firstColumn('## Fields\n')).toEqual(Object.keys(JSON.parse(sampleRecord(1).json)));
+  });
+
+  it('has every operation', () => {
+    expect(firstColumn(/(?<=\n\n)(?=\| operation )/)).toEqual([...LOG_OPERATIONS]);
+  });
+
+  it('has every property of a stream’s record, in its order', () => {
+    const documented = firstColumn("the first eight are the preview's:");
+    expect(new Set(documented)).toEqual(new Set(Object.keys(endedEntry(record).properties)));
+    expect(documented.slice(0, 8)).toEqual(Object.keys(endedEntry(record).properties).slice(0, 8));
+  });
+
+  it('has every property of a connection’s record', () => {
+    const refused = { error: 'unauthorized', detail: 'why' } as const;
+    const entries = [
+      attachedEntry({ type: 'device-attached', ...proven }, 1),
+      detachedEntry({ type: 'device-detached', ...proven, error: 'device_gone', detail: 'why', connectedMs: 1 }, 1),
+      refusedEntry({ type: 'connection-refused', door: 'mqtt', remoteAddress: '192.0.2.1', ...refused }, 1, 1),
+    ];
+    const documented = firstColumn("the first seven are the preview's:");
+    expect(new Set(documented)).toEqual(new Set(entries.flatMap(({ properties }) => Object.keys(properties))));
+    expect(documented.slice(0, 7)).toEqual(Object.keys(entries[0]?.properties ?? {}).slice(0, 7));
+  });
+
+  it('has examples of configuration that a hub takes', () => {
+    const blocks = [...page.matchAll(/```yaml\n([\s\S]*?)```/g)].map((match) => parse(match[1] ?? '') as object);
+    expect(blocks.length).toBe(2);
+    const config = parseHubConfig(Object.assign({ dataDir: '/d' }, ...blocks));
+    expect(config.logs).toMatchObject({ retentionDays: 30, maxBytes: 2 ** 30 });
+    expect(config.diagnostics.map(({ to }) => Object.keys(to)[0])).toEqual(['file', 'stdout', 'http', 'otlp']);
+  });
+});

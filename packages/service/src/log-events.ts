@@ -1,0 +1,81 @@
+import type { IncomingMessage } from 'node:http';
+import { CulvertError } from '@culvert/protocol';
+import { abortReason, type Clock } from '@culvert/stream';
+
+/** Milliseconds of silence after which an event stream counts as lost: the hub says something every 25 s. */
+const SILENCE_MS = 60_000;
+
+/** Characters of one line; the longest record is a few thousand. */
+const MAX_LINE = 1_048_576;
+
+/** One server-sent event (HTML standard §9.2). */
+export interface LogEvent {
+  /** The last id so far; empty when there was none. */
+  readonly id: string;
+  /** `message` unless the hub named another. */
+  readonly type: string;
+  /** Empty for an event that only gives an id. */
+  readonly data: string;
+}
+
+/**
+ * The events of an answer, until the hub ends it politely. Destroys the answer in the end.
+ * @throws CulvertError the signal's reason; `unreachable` when it was cut off or is silent for a minute, `protocol_error` for an endless line
+ */
+export async function* logEvents(
+  response: IncomingMessage,
+  clock: Clock,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<LogEvent> {
+  let fields = { id: '', type: '', data: '' };
+  let touched = false;
+  const abort = (): void => void response.destroy(signal === undefined ? undefined : abortReason(signal));
+  signal?.addEventListener('abort', abort);
+  try {
+    if (signal?.aborted) throw abortReason(signal);
+    for await (const line of lines(response, clock)) {
+      if (line === '') {
+        if (touched) yield { ...fields, type: fields.type || 'message' };
+        fields = { id: fields.id, type: '', data: '' };
+        touched = false;
+        continue;
+      }
+      const [, name = '', value = ''] = /^([^:]*)(?:: ?(.*))?$/.exec(line) ?? [];
+      if (name === 'id') fields.id = value;
+      else if (name === 'event') fields.type = value;
+      else if (name === 'data') fields.data += fields.data === '' ? value : `\n${value}`;
+      else continue;
+      touched = true;
+    }
+  } finally {
+    signal?.removeEventListener('abort', abort);
+    response.destroy();
+  }
+}
+
+async function* lines(response: IncomingMessage, clock: Clock): AsyncGenerator<string> {
+  const chunks = (response.setEncoding('utf8') as AsyncIterable<string>)[Symbol.asyncIterator]();
+  let rest = '';
+  for (;;) {
+    const chunk = await within(SILENCE_MS, clock, response, chunks.next());
+    if (chunk.done === true) return;
+    const parts = (rest + chunk.value).split(/\r\n|\n|\r/);
+    rest = parts.pop() ?? '';
+    if (rest.length > MAX_LINE) throw new CulvertError('protocol_error', 'The hub sent a line without end.');
+    yield* parts;
+  }
+}
+
+/** Only while somebody waits: a reader that takes its time is no silence of the hub. */
+async function within<T>(ms: number, clock: Clock, response: IncomingMessage, chunk: Promise<T>): Promise<T> {
+  const silence = clock.setTimer(ms, () =>
+    response.destroy(new CulvertError('unreachable', 'The hub said nothing for a minute.')),
+  );
+  try {
+    return await chunk;
+  } catch (error) {
+    throw CulvertError.from(error, 'unreachable', 'The connection to the hub was lost.');
+  } finally {
+    silence.cancel();
+  }
+}

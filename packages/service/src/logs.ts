@@ -1,0 +1,128 @@
+import { CONTINUATION_HEADER, CulvertError, type LogCategory, type ResourceLogRecord } from '@culvert/protocol';
+import { Backoff, type Clock, delay } from '@culvert/stream';
+import { jsonObject, objectsOf } from './json-answer.ts';
+import { logEvents } from './log-events.ts';
+import type { RestClient } from './rest-client.ts';
+
+/** Which records are wanted. */
+export interface LogFilterOptions {
+  readonly device?: string | undefined;
+  /** A module of that device; without it, the device and all its modules. */
+  readonly module?: string | undefined;
+  /** The id of one stream. */
+  readonly stream?: string | undefined;
+  readonly category?: LogCategory | undefined;
+  /** `ok`, `failed`, a six-digit code such as `404103`, or a code of the error table such as `device_offline`. */
+  readonly result?: string | undefined;
+  /** Inclusive. */
+  readonly since?: Date | undefined;
+  /** Exclusive. */
+  readonly until?: Date | undefined;
+}
+
+/** How to read what is there. */
+export interface ListLogOptions extends LogFilterOptions {
+  /** Default: newest first. */
+  readonly order?: 'newest' | 'oldest' | undefined;
+  /** Records per page, 1 to 1,000; default 1,000. */
+  readonly top?: number | undefined;
+  /** What the page before gave; absent for the first. */
+  readonly continuation?: string | undefined;
+}
+
+/** A page of records. */
+export interface LogPage {
+  readonly records: ResourceLogRecord[];
+  /** Gives the next page; absent on the last. */
+  readonly continuation?: string | undefined;
+}
+
+/** How to follow what comes. */
+export interface FollowLogOptions extends Omit<LogFilterOptions, 'until'> {
+  /** Ends it. */
+  readonly signal?: AbortSignal | undefined;
+  /** The connection was lost and is tried again in `waitMs` milliseconds. */
+  readonly onLost?: ((error: CulvertError, waitMs: number) => void) | undefined;
+  /** It is there again. */
+  readonly onBack?: (() => void) | undefined;
+  /** The hub left out `count` records, because they were not taken in time. `list` has them. */
+  readonly onDropped?: ((count: number) => void) | undefined;
+}
+
+/** The hub's resource log: who reached what, when, how much, and why it ended. Needs the permission `MonitorRead`. */
+export class Logs {
+  readonly #rest: RestClient;
+  readonly #clock: Clock;
+
+  /** @internal */
+  constructor(rest: RestClient, clock: Clock) {
+    this.#rest = rest;
+    this.#clock = clock;
+  }
+
+  /** One page of the records that are wanted. */
+  async listPage(options: ListLogOptions = {}): Promise<LogPage> {
+    const { continuation, order, top = 1_000 } = options;
+    const answer = await this.#rest.send({
+      method: 'GET',
+      path: path(options, { order, top: String(top) }),
+      ...(continuation === undefined ? {} : { headers: { [CONTINUATION_HEADER]: continuation } }),
+    });
+    const { records } = jsonObject<{ records: unknown }>(answer.body);
+    const next = answer.headers[CONTINUATION_HEADER];
+    const page = objectsOf<ResourceLogRecord>(records, 'time', 'operationName', 'category', 'properties');
+    return { records: page, ...(typeof next === 'string' ? { continuation: next } : {}) };
+  }
+
+  /** All records that are wanted, read page by page as they are taken. */
+  async *list(options: ListLogOptions = {}): AsyncGenerator<ResourceLogRecord> {
+    let { continuation } = options;
+    do {
+      const page: LogPage = await this.listPage({ ...options, continuation });
+      yield* page.records;
+      continuation = page.continuation;
+    } while (continuation !== undefined);
+  }
+
+  /**
+   * What comes, as it comes, preceded by what has come since `since`. A lost connection is made again for as long as it takes, and what was
+   * missed meanwhile comes first: nothing is left out, unless `onDropped` says so.
+   * @throws CulvertError when the first connection fails; later `unauthorized`, `forbidden` or `argument_invalid`; the signal's reason, else `aborted`
+   */
+  async *follow(options: FollowLogOptions = {}): AsyncGenerator<ResourceLogRecord> {
+    const { signal, onLost, onBack, onDropped } = options;
+    const backoff = new Backoff();
+    let lastId = '';
+    let connected = false;
+    for (;;) {
+      let lost: CulvertError;
+      try {
+        const headers = { accept: 'text/event-stream', ...(lastId === '' ? {} : { 'last-event-id': lastId }) };
+        const response = await this.#rest.open(path(options, { follow: 'true' }), headers, signal);
+        if (connected) onBack?.();
+        connected = true;
+        for await (const { id, type, data } of logEvents(response, this.#clock, signal)) {
+          backoff.reset();
+          lastId = id;
+          if (type === 'dropped') onDropped?.(jsonObject<{ count: number }>(data).count);
+          else if (data !== '') yield jsonObject<ResourceLogRecord>(data, 'time', 'operationName', 'properties');
+        }
+        lost = new CulvertError('draining', 'The hub ended the connection.');
+      } catch (error) {
+        lost = CulvertError.from(signal?.aborted ? signal.reason : error, 'aborted');
+        if (!connected || signal?.aborted || !(lost.row.retryable || lost.code === 'untrusted')) throw lost;
+      }
+      const waitMs = backoff.next();
+      onLost?.(lost, waitMs);
+      await delay(this.#clock, waitMs, signal);
+    }
+  }
+}
+
+function path(filter: LogFilterOptions, more: Readonly<Record<string, string | undefined>>): string {
+  const { device, module, stream, category, result, since, until } = filter;
+  const times = { since: since?.toISOString(), until: until?.toISOString() };
+  const given = Object.entries({ device, module, stream, category, result, ...times, ...more });
+  const query = given.flatMap(([name, value]) => (value === undefined ? [] : [`${name}=${encodeURIComponent(value)}`]));
+  return `/logs?${query.join('&')}`;
+}
