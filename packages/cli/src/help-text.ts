@@ -41,6 +41,12 @@ The file, every key optional, with its default or an example:
   dataDir: /var/lib/culvert
   tls: { certFile: fullchain.pem, keyFile: privkey.pem }
   log: { level: info, format: json }
+  audit:                        # who reached what, in dataDir/audit: docs/operating/audit.md
+    enabled: true
+    checkpointRecords: 1000     # signed after so many records,
+    checkpointMs: 600000        # or so much time
+    segmentBytes: 67108864      # of one file; each day begins one too
+    checkpoints: { file: /mnt/elsewhere/culvert.jsonl, http: "https://audit.example.com/culvert" }
   drainMs: 10000                # for running streams to end by themselves when the hub stops
   limits:
     unprovenPerAddress: 512     # connections of one address that have not authenticated

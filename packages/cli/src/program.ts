@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { AUDIT_TYPES } from '@culvert/protocol';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { CONNECT_EXAMPLES, ENVIRONMENT, HELP, HUB_CONFIGURATION } from './help-text.ts';
 
@@ -21,6 +22,7 @@ export function createProgram(onExitCode: OnExitCode): Command {
   addPolicy(program);
   addDevice(program);
   addDeviceStream(program);
+  addAudit(program, onExitCode);
   addAgent(program);
   addConnect(program, onExitCode);
   addSsh(program, onExitCode);
@@ -109,6 +111,30 @@ function addDeviceStream(program: Command): void {
   withConnection(devicestream.command('show').description('the hub’s host name and streaming endpoints'))
     .addOption(new Option('--output <format>').choices(['json', 'table']).default('json'))
     .action(async (flags) => (await import('./commands/devicestream.ts')).showDeviceStream(flags));
+}
+
+function addAudit(program: Command, onExitCode: OnExitCode): void {
+  const audit = program.command('audit').description('the record of who reached what, chained and signed');
+  withOutput(audit.command('list').description('records, oldest first; JSON is one a line'))
+    .option('--device <id>', 'of one device and its modules')
+    .option('--since <time>', 'an age such as 15m, 1h or 7d, or a date or time')
+    .option('--until <time>', 'the same')
+    .addOption(new Option('--type <type>', 'of one type').choices(AUDIT_TYPES))
+    .option('--limit <count>', 'at most so many')
+    .action(async (flags) => (await import('./commands/audit.ts')).listAudit(flags));
+  audit
+    .command('verify [path...]')
+    .description(
+      'look for changed, missing, moved and cut-off records, without a hub (default: the hub’s data directory)',
+    )
+    .option('--public-key <file>', 'the hub’s audit/public.pem, best from a copy kept elsewhere')
+    .option('--checkpoints <file>', 'checkpoints that were sent off the machine; repeatable', collect)
+    .option('--from <seq>', 'the first record that is expected, when older files were put away')
+    .option('--data-dir <dir>', 'on the hub’s machine: its data directory (default: the hub’s own default)')
+    .addOption(new Option('--output <format>').choices(['text', 'json']).default('text'))
+    .action(async (paths: string[], flags) =>
+      onExitCode(await (await import('./commands/audit-verify.ts')).verifyAuditFiles(paths, flags)),
+    );
 }
 
 function addAgent(program: Command): void {

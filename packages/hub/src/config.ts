@@ -4,6 +4,7 @@ import { resolve } from 'node:path';
 import { CulvertError, LIMITS, parseHostPort } from '@culvert/protocol';
 import { parse } from 'yaml';
 import { z } from 'zod';
+import { auditConfig } from './audit-config.ts';
 import type { LogFormat, LogLevel } from './observe/log.ts';
 
 const count = (fallback: number) => z.number().int().min(1).max(10_000_000).default(fallback);
@@ -29,6 +30,8 @@ export const configSchema = z.strictObject({
       format: z.enum(['json', 'text']).optional(),
     })
     .prefault({}),
+  /** The record of who reached what: docs/operating/audit.md. */
+  audit: auditConfig.prefault({}),
   limits: z
     .strictObject({
       /** Connections of one address that have not yet authenticated: many devices may share a NAT's address after an outage. */

@@ -2,6 +2,7 @@ import { CulvertError, formatHostPort, formatServiceConnectionString, LIMITS, pe
 import { type Clock, systemClock } from '@culvert/stream';
 import { createApi } from './api/app.ts';
 import type { Listening } from './api/listen.ts';
+import { openAudit } from './audit.ts';
 import { Authenticator } from './auth/authenticate.ts';
 import { PolicyFiles } from './auth/policy-files.ts';
 import { advertisedNames, type HubConfig } from './config.ts';
@@ -96,6 +97,11 @@ export class Hub {
     return this.#parts.store.failed;
   }
 
+  /** Resolves when what happened so far is in the audit record on disk. */
+  settled(): Promise<void> {
+    return this.#parts.audit.settled();
+  }
+
   /** Looks for a new certificate now (SIGHUP). */
   reload(): Promise<void> {
     return this.#parts.certificates.source.reload();
@@ -153,6 +159,11 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
   events.subscribe(live.observe);
 
   const common = { clock, onEvent: events.emit };
+  // Behind the store, whose lock it needs too; before anything that it is to record.
+  const audit = await openAudit(config.audit, config.dataDir, common);
+  undo(() => audit.close());
+  events.subscribe(audit.observe);
+
   const { registry } = store;
   const streaming = await createStreaming({
     ...common,
@@ -173,6 +184,7 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
     ...store,
     authenticator,
     router: streaming.router,
+    audit,
     requestStream: streaming.requestStream,
     endpoints: () => ({
       hostName: names.authority,
@@ -206,7 +218,7 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
   const address = formatHostPort(opened.address.host, opened.address.port);
   events.emit({ type: 'hub-started', hostName: names.authority, address });
   const { drainMs } = config;
-  return { names, doors: opened, certificates, draining, store, policyFiles, streaming, api, events, drainMs };
+  return { names, doors: opened, certificates, draining, store, policyFiles, streaming, api, audit, events, drainMs };
 }
 
 /** The reverse of the start, each step with its reason. */
@@ -230,6 +242,8 @@ async function stopParts(parts: Parts, graceMs: number): Promise<void> {
   parts.certificates.source.close();
   // A rotation just answered may still be on its way into its file; the next hub here must not be written over.
   await parts.policyFiles.settled();
+  // Nothing more can happen that it would record.
+  await parts.audit.close();
   // The store at the very end: everything above may still write.
   await parts.store.close();
   // Until here probes were told that the hub lives and is not ready: who asks them would otherwise kill it while it drains.

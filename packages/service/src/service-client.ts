@@ -7,6 +7,7 @@ import {
 } from '@culvert/protocol';
 import { type Clock, dialStream, dialStreamWebSocket, type OutboundOptions, systemClock } from '@culvert/stream';
 import type { WebSocket } from 'ws';
+import { Audit } from './audit.ts';
 import { DeviceRegistry } from './device-registry.ts';
 import { jsonObject } from './json-answer.ts';
 import { Policies } from './policies.ts';
@@ -27,6 +28,8 @@ export class ServiceClient {
   readonly devices: DeviceRegistry;
   /** The hub's shared access policies. */
   readonly policies: Policies;
+  /** The record of who reached what. */
+  readonly audit: Audit;
   readonly #rest: RestClient;
   readonly #outbound: OutboundOptions;
   readonly #clock: Clock;
@@ -37,6 +40,7 @@ export class ServiceClient {
     this.#rest = new RestClient(address, this.#outbound, this.#clock);
     this.devices = new DeviceRegistry(this.#rest);
     this.policies = new Policies(this.#rest);
+    this.audit = new Audit(this.#rest);
   }
 
   /**

@@ -6,6 +6,7 @@ import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { Authenticator } from '../auth/authenticate.ts';
 import type { Principal } from '../auth/principal.ts';
 import type { StreamReply, StreamRequest } from '../handshake/request-stream.ts';
+import type { AuditPage, AuditQuery } from '../observe/audit/read-audit.ts';
 import type { EventSink } from '../observe/events.ts';
 import type { AuthorityStore, PolicyRecord, PolicyStore, Registry } from '../registry/registry.ts';
 import type { Router } from '../routing/router.ts';
@@ -17,6 +18,7 @@ export interface ApiDeps {
   readonly authorities: AuthorityStore;
   readonly authenticator: Authenticator;
   readonly router: Router;
+  readonly audit: { readonly read: (query: AuditQuery) => Promise<AuditPage> };
   readonly requestStream: (request: StreamRequest) => Promise<StreamReply>;
   readonly endpoints: () => EndpointInformation;
   readonly policyConnectionString: (policy: PolicyRecord) => string;

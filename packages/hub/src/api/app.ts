@@ -5,6 +5,7 @@ import { fastify } from 'fastify';
 import { serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod';
 import { faultOf } from '../observe/events.ts';
 import type { Api, ApiDeps } from './api-deps.ts';
+import { auditRoutes } from './audit.ts';
 import { authorityRoutes } from './authorities.ts';
 import { requestAuthenticator } from './credentials.ts';
 import { deviceRoutes } from './devices.ts';
@@ -62,6 +63,7 @@ export async function createApi(deps: ApiDeps): Promise<RestApi> {
   moduleRoutes(api, deps, authenticate);
   policyRoutes(api, deps, authenticate);
   authorityRoutes(api, deps, authenticate);
+  auditRoutes(api, deps, authenticate);
   unsupportedRoutes(api);
   await api.ready();
   if (handle === undefined) throw new CulvertError('internal', 'The REST API has no request listener.');

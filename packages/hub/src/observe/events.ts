@@ -11,6 +11,10 @@ export type HubEvent =
   | { readonly type: 'certificate-loaded'; readonly notAfter: string; readonly from: string }
   | { readonly type: 'certificate-kept'; readonly problem: string }
   | { readonly type: 'storage-failed'; readonly problem: string }
+  /** The audit record takes nothing, or was found cut off: told once, until it is written again. */
+  | { readonly type: 'audit-failed'; readonly problem: string }
+  /** `lost`: records that were not kept, since the hub started. */
+  | { readonly type: 'audit-resumed'; readonly lost: number }
   /** Something of ours went wrong where it was not foreseen: whoever asked got `internal`. `where`: the route or door. */
   | { readonly type: 'fault'; readonly where: string; readonly problem: string }
   | {

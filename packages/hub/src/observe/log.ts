@@ -19,8 +19,10 @@ function levelOf(event: HubEvent): LogLevel {
       return 'debug';
     case 'fault':
     case 'storage-failed':
+    case 'audit-failed':
       return 'error';
     case 'certificate-kept':
+    case 'audit-resumed':
     case 'stream-failed':
       return 'warn';
     default:
