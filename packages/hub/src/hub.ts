@@ -15,11 +15,14 @@ import { HostNames } from './host-names.ts';
 import { EventBus } from './observe/event-bus.ts';
 import type { EventSink } from './observe/events.ts';
 import { LiveStreams } from './observe/live-streams.ts';
+import { HubMetrics } from './observe/metrics/hub-metrics.ts';
 import { openCertificates } from './open-certificates.ts';
+import { Readiness } from './readiness.ts';
 import { openStore, type Store } from './registry/open-store.ts';
 import type { PolicyRecord, RegistryListener } from './registry/registry.ts';
 import { startFailure } from './start-failure.ts';
 import { createStreaming } from './streaming.ts';
+import { hubVersion } from './version.ts';
 
 /** Bytes of a REST body: a device with two 64-byte keys and a reason is below 2 KiB; agents that read and send back add some. */
 const MAX_BODY_BYTES = 65_536;
@@ -125,10 +128,22 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
   const events = new EventBus();
   for (const sink of options.sinks ?? []) events.subscribe(sink);
   const draining = new AbortController();
+  const readiness = new Readiness(clock);
+  let gatewayName = '';
+  const live = new LiveStreams({ clock, onEvent: events.emit, gateway: () => gatewayName });
+  events.subscribe(live.observe);
+  const metrics = new HubMetrics({ live, version: hubVersion() });
+  events.subscribe(metrics.observe);
+  undo(() => metrics.stop());
 
   // The store first: it locks the data directory, so that nothing below is done by two hubs at once.
   const listeners: RegistryListener[] = [];
-  const store = await openStore({ directory: config.dataDir, clock, listener: fanOut(listeners) });
+  const store = await openStore({
+    directory: config.dataDir,
+    clock,
+    listener: fanOut(listeners),
+    onCall: metrics.registryCall,
+  });
   undo(() => store.close());
 
   // Certificates before doors: they need the names alone, not the port.
@@ -144,7 +159,9 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
   undo(() => certificates.source.close());
 
   // Doors before what stands behind them: grants and connection strings need the port.
-  const opened = await Doors.open({ config, pair: certificates.source.current, clock, onEvent: events.emit });
+  const admin = { readiness: readiness.check, metrics };
+  const pair = certificates.source.current;
+  const opened = await Doors.open({ config, pair, admin, clock, onEvent: events.emit });
   doors = opened;
   undo(() => {
     const closed = [opened.close(), opened.closeProbes()];
@@ -154,9 +171,7 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
   const names = new HostNames(advertisedNames(config, opened.address.port));
   const policyFiles = await keepPolicyFiles(config, names, store, listeners, events.emit);
 
-  const gatewayName = formatHostPort(names.main.host, names.main.port);
-  const live = new LiveStreams({ clock, onEvent: events.emit, gateway: () => gatewayName });
-  events.subscribe(live.observe);
+  gatewayName = formatHostPort(names.main.host, names.main.port);
 
   const common = { clock, onEvent: events.emit };
   // Behind the store, whose lock it needs too; before anything that it is to record.
@@ -215,16 +230,38 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
     onGateway: (request, socket, head) => streaming.gateway.handleUpgrade(request, socket, head),
     onMqtt: (socket) => acceptMqtt(socket, { remoteAddress: peerAddress(socket), protocol: 'mqtt' }, control),
   });
+  metrics.report({
+    certificateNotAfter: () => certificates.source.current.notAfter.getTime(),
+    isReady: () => readiness.isUp,
+    auditRecords: () => audit.counts().written,
+    checkpointFailures: () => audit.counts().sendFailures,
+    dropped: { audit: () => audit.counts().lost },
+  });
+  readiness.up(store);
   const address = formatHostPort(opened.address.host, opened.address.port);
   events.emit({ type: 'hub-started', hostName: names.authority, address });
   const { drainMs } = config;
-  return { names, doors: opened, certificates, draining, store, policyFiles, streaming, api, audit, events, drainMs };
+  const observers = { readiness, metrics, audit };
+  return {
+    names,
+    doors: opened,
+    certificates,
+    draining,
+    store,
+    policyFiles,
+    streaming,
+    api,
+    events,
+    drainMs,
+    ...observers,
+  };
 }
 
 /** The reverse of the start, each step with its reason. */
 async function stopParts(parts: Parts, graceMs: number): Promise<void> {
   const { doors, streaming, events } = parts;
   // Not ready, no new handshakes, and those under way are told: load balancers and callers go elsewhere.
+  parts.readiness.drain();
   parts.draining.abort(new CulvertError('draining'));
   events.emit({ type: 'hub-draining' });
   // No new connections before those that are there are ended, or they would come straight back.
@@ -248,6 +285,7 @@ async function stopParts(parts: Parts, graceMs: number): Promise<void> {
   await parts.store.close();
   // Until here probes were told that the hub lives and is not ready: who asks them would otherwise kill it while it drains.
   await doors.closeProbes();
+  parts.metrics.stop();
   events.emit({ type: 'hub-stopped' });
 }
 
