@@ -106,7 +106,7 @@ describe('the metrics', () => {
     expect(await sample(`culvert_build_info{version="1.2.3",node="${process.versions.node}"}`)).toBe(1);
     expect(await sample('process_cpu_seconds_total')).toBeGreaterThan(0);
     expect(await sample('process_open_fds')).toBeGreaterThan(3);
-    expect(await sample('culvert_event_loop_delay_seconds{quantile="0.99"}')).toBeGreaterThanOrEqual(0);
+    expect(await sample('culvert_event_loop_delay_seconds{percentile="99"}')).toBeGreaterThanOrEqual(0);
   });
 
   it('name nobody, and take every label’s value from a closed list', async () => {
@@ -124,7 +124,7 @@ describe('the metrics', () => {
       state: ['open', 'opening'],
       stage: ['offer', 'answer', 'meeting', 'total'],
       from: ['service', 'device'],
-      quantile: ['0.5', '0.99', '1'],
+      percentile: ['50', '99', '100'],
       version: ['1.2.3'],
       node: [process.versions.node],
     };

@@ -156,14 +156,14 @@ export class HubMetrics {
     const delay = this.#delay;
     new Gauge({
       name: 'culvert_event_loop_delay_seconds',
-      help: 'How late the event loop ran what was due, by quantile of the window since the last scrape; 1 is the latest.',
-      labelNames: ['quantile'] as const,
+      help: 'How late the event loop ran what was due, by percentile of the window since the last scrape.',
+      labelNames: ['percentile'] as const,
       registers: [this.#registry],
       collect() {
         const { p50, p99, max } = delay.read();
-        this.set({ quantile: '0.5' }, p50);
-        this.set({ quantile: '0.99' }, p99);
-        this.set({ quantile: '1' }, max);
+        this.set({ percentile: '50' }, p50);
+        this.set({ percentile: '99' }, p99);
+        this.set({ percentile: '100' }, max);
       },
     });
     new Gauge({
