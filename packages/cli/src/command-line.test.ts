@@ -50,7 +50,7 @@ describe('the command line', () => {
     writeFileSync(file, text.slice(text.indexOf('  listen: ":8443"')));
     const told = resolveHubConfig({ config: file }, {}, '/d');
     // What has no default is shown by an example.
-    const examples = { tls: told.tls, advertise: told.advertise, mqttListen: told.mqttListen };
+    const examples = { tls: told.tls, advertise: told.advertise, mqttListen: told.mqttListen, tracing: told.tracing };
     const { checkpoints } = told.audit;
     const defaults = parseHubConfig({ dataDir: '/var/lib/culvert' });
     const audit = { ...defaults.audit, checkpoints };

@@ -47,6 +47,7 @@ The file, every key optional, with its default or an example:
     checkpointMs: 600000        # or so much time
     segmentBytes: 67108864      # of one file; each day begins one too
     checkpoints: { file: /mnt/elsewhere/culvert.jsonl, http: "https://audit.example.com/culvert" }
+  tracing: { endpoint: "http://127.0.0.1:4318", sampleRatio: 1 }
   drainMs: 10000                # for running streams to end by themselves when the hub stops
   limits:
     unprovenPerAddress: 512     # connections of one address that have not authenticated

@@ -6,6 +6,7 @@ import { parse } from 'yaml';
 import { z } from 'zod';
 import { auditConfig } from './audit-config.ts';
 import type { LogFormat, LogLevel } from './observe/log.ts';
+import { tracingConfig } from './tracing-config.ts';
 
 const count = (fallback: number) => z.number().int().min(1).max(10_000_000).default(fallback);
 const milliseconds = (least: number, fallback: number) => z.number().int().min(least).max(86_400_000).default(fallback);
@@ -32,6 +33,8 @@ export const configSchema = z.strictObject({
     .prefault({}),
   /** The record of who reached what: docs/operating/audit.md. */
   audit: auditConfig.prefault({}),
+  /** Absent: no traces. docs/operating/tracing.md. */
+  tracing: tracingConfig.optional(),
   limits: z
     .strictObject({
       /** Connections of one address that have not yet authenticated: many devices may share a NAT's address after an outage. */

@@ -22,6 +22,7 @@ import { openStore, type Store } from './registry/open-store.ts';
 import type { PolicyRecord, RegistryListener } from './registry/registry.ts';
 import { startFailure } from './start-failure.ts';
 import { createStreaming } from './streaming.ts';
+import { openTracing } from './tracing.ts';
 import { hubVersion } from './version.ts';
 
 /** Bytes of a REST body: a device with two 64-byte keys and a reason is below 2 KiB; agents that read and send back add some. */
@@ -172,6 +173,9 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
   const policyFiles = await keepPolicyFiles(config, names, store, listeners, events.emit);
 
   gatewayName = formatHostPort(names.main.host, names.main.port);
+  const tracing = openTracing(config.tracing, { live, version: hubVersion(), instance: gatewayName, clock });
+  undo(() => tracing.close());
+  events.subscribe(tracing.observe);
 
   const common = { clock, onEvent: events.emit };
   // Behind the store, whose lock it needs too; before anything that it is to record.
@@ -235,13 +239,13 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
     isReady: () => readiness.isUp,
     auditRecords: () => audit.counts().written,
     checkpointFailures: () => audit.counts().sendFailures,
-    dropped: { audit: () => audit.counts().lost },
+    dropped: { audit: () => audit.counts().lost, traces: tracing.dropped },
   });
   readiness.up(store);
   const address = formatHostPort(opened.address.host, opened.address.port);
   events.emit({ type: 'hub-started', hostName: names.authority, address });
   const { drainMs } = config;
-  const observers = { readiness, metrics, audit };
+  const observers = { readiness, metrics, audit, tracing };
   return {
     names,
     doors: opened,
@@ -280,7 +284,7 @@ async function stopParts(parts: Parts, graceMs: number): Promise<void> {
   // A rotation just answered may still be on its way into its file; the next hub here must not be written over.
   await parts.policyFiles.settled();
   // Nothing more can happen that it would record.
-  await parts.audit.close();
+  await Promise.all([parts.audit.close(), parts.tracing.close()]);
   // The store at the very end: everything above may still write.
   await parts.store.close();
   // Until here probes were told that the hub lives and is not ready: who asks them would otherwise kill it while it drains.
