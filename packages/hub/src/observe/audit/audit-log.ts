@@ -108,9 +108,10 @@ export class AuditLog {
     return this.#head.seq;
   }
 
-  /** Resolves when what was told so far is on disk, or was found not to go there. */
+  /** Resolves when all that was told is on disk. */
   async settled(): Promise<void> {
-    await this.#running;
+    // What was told after the last look of one run is another run's.
+    while (this.#running !== undefined) await this.#running;
   }
 
   /** Writes what waits, with one last try, and the last checkpoint. Idempotent. */
