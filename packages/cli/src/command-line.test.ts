@@ -55,9 +55,12 @@ describe('the command line', () => {
     writeFileSync(file, text.slice(text.indexOf('  listen: ":8443"')));
     const told = resolveHubConfig({ config: file }, {}, '/d');
     // What has no default is shown by an example.
-    const examples = { tls: told.tls, advertise: told.advertise, mqttListen: told.mqttListen };
-    expect(told).toEqual({ ...parseHubConfig({ dataDir: '/var/lib/culvert' }), log: told.log, ...examples });
-    expect(Object.values(examples)).not.toContain(undefined);
+    const examples = { tls: told.tls, advertise: told.advertise, mqttListen: told.mqttListen, tracing: told.tracing };
+    const { checkpoints } = told.audit;
+    const defaults = parseHubConfig({ dataDir: '/var/lib/culvert' });
+    const audit = { ...defaults.audit, checkpoints };
+    expect(told).toEqual({ ...defaults, log: told.log, audit, ...examples });
+    expect(Object.values({ ...examples, ...checkpoints })).not.toContain(undefined);
   });
 
   it.each([

@@ -47,6 +47,13 @@ The file, every key optional, with its default or an example:
     retentionDays: 30
     maxBytes: 1073741824        # the oldest go beyond
   diagnostics: []               # where records are sent besides: docs/operating/logs.md
+  audit:                        # who reached what, in dataDir/audit: docs/operating/audit.md
+    enabled: true
+    checkpointRecords: 1000     # signed after so many records,
+    checkpointMs: 600000        # or so much time
+    segmentBytes: 67108864      # of one file; each day begins one too
+    checkpoints: { file: /mnt/elsewhere/culvert.jsonl, http: "https://audit.example.com/culvert" }
+  tracing: { endpoint: "http://127.0.0.1:4318", sampleRatio: 1 }
   drainMs: 10000                # for running streams to end by themselves when the hub stops
   limits:
     unprovenPerAddress: 512     # connections of one address that have not authenticated

@@ -1,10 +1,12 @@
-import type { Command } from 'commander';
-import { withConnection, withOutput } from './options.ts';
+import { AUDIT_TYPES } from '@culvert/protocol';
+import { type Command, Option } from 'commander';
+import { collect, type OnExitCode, withConnection, withOutput } from './options.ts';
 
 /** Adds the commands that show, through the hub's REST API, who reaches what. */
-export function addMonitoring(program: Command): void {
+export function addMonitoring(program: Command, onExitCode: OnExitCode): void {
   addStreams(program);
   addLogs(program);
+  addAudit(program, onExitCode);
 }
 
 function addStreams(program: Command): void {
@@ -38,4 +40,28 @@ function addLogs(program: Command): void {
     .option('--limit <n>', 'the newest so many (default 100, without --since)')
     .option('--follow', 'what comes, and with --since what came since; goes on over restarts of the hub')
     .action(async (flags) => (await import('./commands/logs.ts')).logs(flags));
+}
+
+function addAudit(program: Command, onExitCode: OnExitCode): void {
+  const audit = program.command('audit').description('the record of who reached what, chained and signed');
+  withOutput(audit.command('list').description('records, oldest first; JSON is one a line'))
+    .option('--device <id>', 'of one device and its modules')
+    .option('--since <time>', 'an age such as 15m, 1h or 7d, or a date or time')
+    .option('--until <time>', 'the same')
+    .addOption(new Option('--type <type>', 'of one type').choices(AUDIT_TYPES))
+    .option('--limit <count>', 'at most so many')
+    .action(async (flags) => (await import('./commands/audit.ts')).listAudit(flags));
+  audit
+    .command('verify [path...]')
+    .description(
+      'look for changed, missing, moved and cut-off records, without a hub (default: the hub’s data directory)',
+    )
+    .option('--public-key <file>', 'the hub’s audit/public.pem, best from a copy kept elsewhere')
+    .option('--checkpoints <file>', 'checkpoints that were sent off the machine; repeatable', collect)
+    .option('--from <seq>', 'the first record that is expected, when older files were put away')
+    .option('--data-dir <dir>', 'on the hub’s machine: its data directory (default: the hub’s own default)')
+    .addOption(new Option('--output <format>').choices(['text', 'json']).default('text'))
+    .action(async (paths: string[], flags) =>
+      onExitCode(await (await import('./commands/audit-verify.ts')).verifyAuditFiles(paths, flags)),
+    );
 }

@@ -1,6 +1,9 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { ENVIRONMENT } from './help-text.ts';
 
+/** Tells the exit code of a command that has one of its own. */
+export type OnExitCode = (code: number) => void;
+
 /** Options by which a command finds its hub in files and flags. */
 export function withFiles(command: Command, what: string): Command {
   return command

@@ -3,10 +3,7 @@ import { Command, Option } from 'commander';
 import { addAdministration } from './administration.ts';
 import { CONNECT_EXAMPLES, HELP, HUB_CONFIGURATION } from './help-text.ts';
 import { addMonitoring } from './monitoring.ts';
-import { collect, withConnection, withFiles, withOutput, withOwnCertificate } from './options.ts';
-
-/** Tells the exit code of a command that has one of its own. */
-export type OnExitCode = (code: number) => void;
+import { collect, type OnExitCode, withConnection, withFiles, withOutput, withOwnCertificate } from './options.ts';
 
 /**
  * The command line. Only what a command needs is loaded when it runs: `culvert connect` is in the way of every ssh connection and
@@ -22,7 +19,7 @@ export function createProgram(onExitCode: OnExitCode): Command {
     .addHelpText('after', HELP);
   addHub(program);
   addAdministration(program);
-  addMonitoring(program);
+  addMonitoring(program, onExitCode);
   addAgent(program);
   addConnect(program, onExitCode);
   addSsh(program, onExitCode);

@@ -4,9 +4,11 @@ import { resolve } from 'node:path';
 import { CulvertError, LIMITS, parseHostPort } from '@culvert/protocol';
 import { parse } from 'yaml';
 import { z } from 'zod';
+import { auditConfig } from './audit-config.ts';
 import { diagnosticsConfigSchema, logsConfigSchema } from './logs-config.ts';
 import type { LogFormat, LogLevel } from './observe/log.ts';
 import { streamLimits } from './stream-limits-config.ts';
+import { tracingConfig } from './tracing-config.ts';
 
 const count = (fallback: number) => z.number().int().min(1).max(10_000_000).default(fallback);
 const milliseconds = (least: number, fallback: number) => z.number().int().min(least).max(86_400_000).default(fallback);
@@ -31,6 +33,10 @@ export const configSchema = z.strictObject({
       format: z.enum(['json', 'text']).optional(),
     })
     .prefault({}),
+  /** The record of who reached what: docs/operating/audit.md. */
+  audit: auditConfig.prefault({}),
+  /** Absent: no traces. docs/operating/tracing.md. */
+  tracing: tracingConfig.optional(),
   limits: z
     .strictObject({
       /** Connections of one address that have not yet authenticated: many devices may share a NAT's address after an outage. */

@@ -1,7 +1,7 @@
 import type { TLSSocket } from 'node:tls';
 import { CulvertError, LIMITS } from '@culvert/protocol';
 import type { Clock } from '@culvert/stream';
-import { createAdminListener } from './api/admin-listener.ts';
+import { type AdminDeps, createAdminListener } from './api/admin-listener.ts';
 import type { RestApi } from './api/app.ts';
 import { createFrontDoor, createMqttDoor, type UpgradeHandler } from './api/front-door.ts';
 import { closeServer, type Listening, listen } from './api/listen.ts';
@@ -21,6 +21,7 @@ export interface BehindTheDoors {
 export interface DoorsOptions {
   readonly config: HubConfig;
   readonly pair: KeyPair;
+  readonly admin: AdminDeps;
   readonly clock: Clock;
   readonly onEvent: EventSink;
 }
@@ -57,7 +58,7 @@ export class Doors {
       authenticateMs: LIMITS.authenticateMs,
       maxPerAddress: config.limits.unprovenPerAddress,
     });
-    const state: DoorState = { unproven, behind: undefined, ready: false };
+    const state: DoorState = { unproven, behind: undefined };
     const servers = createServers(options, state);
     const admin = parseListen('adminListen', config.adminListen);
     try {
@@ -75,10 +76,9 @@ export class Doors {
     }
   }
 
-  /** From now on connections are taken, and the hub is ready. */
+  /** From now on connections are taken. */
   leadTo(behind: BehindTheDoors): void {
     this.#state.behind = behind;
-    this.#state.ready = true;
   }
 
   /** New connections are greeted with this certificate. */
@@ -87,9 +87,8 @@ export class Doors {
     this.#servers.mqtt?.setSecureContext(pair);
   }
 
-  /** Not ready any more, and no new connections; resolves when the last one has ended. Probes are still answered. */
+  /** No new connections; resolves when the last one has ended. Probes are still answered. */
   close(): Promise<void> {
-    this.#state.ready = false;
     const { front, mqtt } = this.#servers;
     return Promise.all([front, mqtt].map((server) => server && closeServer(server))).then(() => undefined);
   }
@@ -112,10 +111,9 @@ export class Doors {
 interface DoorState {
   readonly unproven: UnprovenConnections;
   behind: BehindTheDoors | undefined;
-  ready: boolean;
 }
 
-function createServers({ config, pair, onEvent }: DoorsOptions, state: DoorState) {
+function createServers({ config, pair, admin, onEvent }: DoorsOptions, state: DoorState) {
   const common = {
     pair,
     unproven: state.unproven,
@@ -140,6 +138,6 @@ function createServers({ config, pair, onEvent }: DoorsOptions, state: DoorState
       config.mqttListen === undefined
         ? undefined
         : createMqttDoor({ ...common, onConnection: (socket) => state.behind?.onMqtt(socket) ?? turnAway(socket) }),
-    admin: createAdminListener(() => state.ready),
+    admin: createAdminListener(admin),
   };
 }

@@ -3,6 +3,7 @@ import { type Clock, systemClock } from '@culvert/stream';
 import { createApi } from './api/app.ts';
 import { Followers } from './api/followers.ts';
 import type { Listening } from './api/listen.ts';
+import { openAudit } from './audit.ts';
 import { Authenticator } from './auth/authenticate.ts';
 import { PolicyFiles } from './auth/policy-files.ts';
 import { advertisedNames, type HubConfig } from './config.ts';
@@ -17,11 +18,15 @@ import { EventBus } from './observe/event-bus.ts';
 import type { EventSink } from './observe/events.ts';
 import { RecentDisconnects } from './observe/last-disconnect.ts';
 import { LiveStreams } from './observe/live-streams.ts';
+import { HubMetrics } from './observe/metrics/hub-metrics.ts';
 import { openCertificates } from './open-certificates.ts';
+import { Readiness } from './readiness.ts';
 import { openStore, type Store } from './registry/open-store.ts';
 import type { PolicyRecord, RegistryListener } from './registry/registry.ts';
 import { startFailure } from './start-failure.ts';
 import { createStreaming } from './streaming.ts';
+import { openTracing } from './tracing.ts';
+import { hubVersion } from './version.ts';
 
 /** Bytes of a REST body: a device with two 64-byte keys and a reason is below 2 KiB; agents that read and send back add some. */
 const MAX_BODY_BYTES = 65_536;
@@ -99,6 +104,11 @@ export class Hub {
     return this.#parts.store.failed;
   }
 
+  /** Resolves when what happened so far is in the audit record on disk. */
+  settled(): Promise<void> {
+    return this.#parts.audit.settled();
+  }
+
   /** Looks for a new certificate now (SIGHUP). */
   reload(): Promise<void> {
     return this.#parts.certificates.source.reload();
@@ -122,10 +132,22 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
   const events = new EventBus();
   for (const sink of options.sinks ?? []) events.subscribe(sink);
   const draining = new AbortController();
+  const readiness = new Readiness(clock);
+  let gatewayName = '';
+  const live = new LiveStreams({ clock, onEvent: events.emit, gateway: () => gatewayName });
+  events.subscribe(live.observe);
+  const metrics = new HubMetrics({ live, version: hubVersion() });
+  events.subscribe(metrics.observe);
+  undo(() => metrics.stop());
 
   // The store first: it locks the data directory, so that nothing below is done by two hubs at once.
   const listeners: RegistryListener[] = [];
-  const store = await openStore({ directory: config.dataDir, clock, listener: fanOut(listeners) });
+  const store = await openStore({
+    directory: config.dataDir,
+    clock,
+    listener: fanOut(listeners),
+    onCall: metrics.registryCall,
+  });
   undo(() => store.close());
 
   // Certificates before doors: they need the names alone, not the port.
@@ -141,7 +163,9 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
   undo(() => certificates.source.close());
 
   // Doors before what stands behind them: grants and connection strings need the port.
-  const opened = await Doors.open({ config, pair: certificates.source.current, clock, onEvent: events.emit });
+  const admin = { readiness: readiness.check, metrics };
+  const pair = certificates.source.current;
+  const opened = await Doors.open({ config, pair, admin, clock, onEvent: events.emit });
   doors = opened;
   undo(() => {
     const closed = [opened.close(), opened.closeProbes()];
@@ -151,9 +175,10 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
   const names = new HostNames(advertisedNames(config, opened.address.port));
   const policyFiles = await keepPolicyFiles(config, names, store, listeners, events.emit);
 
-  const gatewayName = formatHostPort(names.main.host, names.main.port);
-  const live = new LiveStreams({ clock, onEvent: events.emit, gateway: () => gatewayName });
-  events.subscribe(live.observe);
+  gatewayName = formatHostPort(names.main.host, names.main.port);
+  const tracing = openTracing(config.tracing, { live, version: hubVersion(), instance: gatewayName, clock });
+  undo(() => tracing.close());
+  events.subscribe(tracing.observe);
 
   const logging = await createLogging({ ...config, hostName: names.main.host, clock, events, streams: live });
   undo(() => logging.close());
@@ -161,6 +186,11 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
   events.subscribe(lastDisconnects.observe);
 
   const common = { clock, onEvent: events.emit };
+  // Behind the store, whose lock it needs too; before anything that it is to record.
+  const audit = await openAudit(config.audit, config.dataDir, common);
+  undo(() => audit.close());
+  events.subscribe(audit.observe);
+
   const { registry } = store;
   const streaming = await createStreaming({
     clock,
@@ -185,6 +215,7 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
     ...store,
     authenticator,
     router: streaming.router,
+    audit,
     requestStream: streaming.requestStream,
     hold: () => streaming.limits.admission.hold(),
     limitViews: () => streaming.limits.view(),
@@ -229,9 +260,18 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
     onGateway: (request, socket, head) => streaming.gateway.handleUpgrade(request, socket, head),
     onMqtt: (socket) => acceptMqtt(socket, { remoteAddress: peerAddress(socket), protocol: 'mqtt' }, control),
   });
+  metrics.report({
+    certificateNotAfter: () => certificates.source.current.notAfter.getTime(),
+    isReady: () => readiness.isUp,
+    auditRecords: () => audit.counts().written,
+    checkpointFailures: () => audit.counts().sendFailures,
+    dropped: { audit: () => audit.counts().lost, traces: tracing.dropped },
+  });
+  readiness.up(store);
   const address = formatHostPort(opened.address.host, opened.address.port);
   events.emit({ type: 'hub-started', hostName: names.authority, address });
   const { drainMs } = config;
+  const observers = { readiness, metrics, audit, tracing };
   return {
     names,
     doors: opened,
@@ -245,6 +285,7 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
     api,
     events,
     drainMs,
+    ...observers,
   };
 }
 
@@ -252,6 +293,7 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
 async function stopParts(parts: Parts, graceMs: number): Promise<void> {
   const { doors, streaming, events } = parts;
   // Not ready, no new handshakes, and those under way are told: load balancers and callers go elsewhere.
+  parts.readiness.drain();
   parts.draining.abort(new CulvertError('draining'));
   events.emit({ type: 'hub-draining' });
   // No new connections before those that are there are ended, or they would come straight back.
@@ -273,10 +315,13 @@ async function stopParts(parts: Parts, graceMs: number): Promise<void> {
   parts.certificates.source.close();
   // A rotation just answered may still be on its way into its file; the next hub here must not be written over.
   await parts.policyFiles.settled();
+  // Nothing more can happen that it would record.
+  await Promise.all([parts.audit.close(), parts.tracing.close()]);
   // The store at the very end: everything above may still write.
   await parts.store.close();
   // Until here probes were told that the hub lives and is not ready: who asks them would otherwise kill it while it drains.
   await doors.closeProbes();
+  parts.metrics.stop();
   events.emit({ type: 'hub-stopped' });
 }
 

@@ -1,3 +1,4 @@
+export * from './audit-record.ts';
 export * from './close-cause.ts';
 export * from './connection-string.ts';
 export * from './error-body.ts';

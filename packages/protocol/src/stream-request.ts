@@ -20,6 +20,11 @@ export const STREAM_HEADERS = {
   rejectReason: 'culvert-reject-reason',
 } as const;
 
+/** Whether `text` is a `traceparent` header of version 00 (W3C Trace Context §3.2): a trace, a span in it, flags. */
+export function isTraceParent(text: string): boolean {
+  return /^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/.test(text);
+}
+
 /** The subprotocol by which an end of ours tells the gateway that it copes with WebSocket pings (C clients of the preview do not). */
 export const STREAM_SUBPROTOCOL = 'culvert.stream.v1';
 

@@ -1,4 +1,7 @@
 export {
+  type AuditFilter,
+  type AuditRecord,
+  type AuditType,
   type AuthenticationInput,
   type AuthenticationType,
   type AuthenticationView,
@@ -23,6 +26,7 @@ export {
   type StreamView,
 } from '@culvert/protocol';
 export type { OutboundOptions } from '@culvert/stream';
+export type { Audit } from './audit.ts';
 export type { Authorities } from './authorities.ts';
 export type { DevicePage, DeviceRegistry, ListPageOptions } from './device-registry.ts';
 export type { EtagOptions } from './if-match.ts';

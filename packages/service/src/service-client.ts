@@ -7,6 +7,7 @@ import {
 } from '@culvert/protocol';
 import { type Clock, dialStream, dialStreamWebSocket, type OutboundOptions, systemClock } from '@culvert/stream';
 import type { WebSocket } from 'ws';
+import { Audit } from './audit.ts';
 import { Authorities } from './authorities.ts';
 import { DeviceRegistry } from './device-registry.ts';
 import { jsonObject } from './json-answer.ts';
@@ -39,6 +40,8 @@ export class ServiceClient {
   readonly streams: LiveStreams;
   /** The hub's resource log. */
   readonly logs: Logs;
+  /** The record of who reached what. */
+  readonly audit: Audit;
   readonly #rest: RestClient;
   readonly #outbound: OutboundOptions;
   readonly #clock: Clock;
@@ -53,6 +56,7 @@ export class ServiceClient {
     this.policies = new Policies(this.#rest);
     this.streams = new LiveStreams(this.#rest);
     this.logs = new Logs(this.#rest, this.#clock);
+    this.audit = new Audit(this.#rest);
   }
 
   /**

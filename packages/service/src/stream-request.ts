@@ -1,4 +1,4 @@
-import { CulvertError, printable, STREAM_HEADERS, streamRequestPath } from '@culvert/protocol';
+import { CulvertError, isTraceParent, printable, STREAM_HEADERS, streamRequestPath } from '@culvert/protocol';
 import type { Grant } from '@culvert/protocol/grant';
 import type { RestAnswer, RestClient } from './rest-client.ts';
 
@@ -8,6 +8,8 @@ export interface OpenStreamOptions {
   readonly name: string;
   /** The module to open it to; default the device itself. */
   readonly moduleId?: string;
+  /** The caller's active span as a `traceparent` header (W3C Trace Context), which the hub's trace of the handshake joins. */
+  readonly traceParent?: string;
   /** Cancels at any step. The device's offer is withdrawn. */
   readonly signal?: AbortSignal;
   /** Milliseconds to wait for an offline device, default 5,000: it may be about to reconnect. Sent in whole seconds, rounded up. */
@@ -30,7 +32,11 @@ export async function requestStream(rest: RestClient, deviceId: string, options:
   const answer = await rest.send({
     method: 'POST',
     path: streamRequestPath({ deviceId, moduleId: options.moduleId }, options.name),
-    headers: { [STREAM_HEADERS.connectTimeout]: `${connect}`, [STREAM_HEADERS.responseTimeout]: `${response}` },
+    headers: {
+      [STREAM_HEADERS.connectTimeout]: `${connect}`,
+      [STREAM_HEADERS.responseTimeout]: `${response}`,
+      ...(options.traceParent === undefined ? {} : { traceparent: wellFormed(options.traceParent) }),
+    },
     timeoutMs: (connect + response) * 1_000 + SLACK_MS,
     signal: options.signal,
     // A request that met a dead connection reached no device; one that reached it and was cut off has been withdrawn.
@@ -62,6 +68,15 @@ function decodeReason(text: string | undefined): string | undefined {
   } catch {
     return printable(text, 512);
   }
+}
+
+/** The hub would ignore any other, and the caller wonder where its spans are. */
+function wellFormed(traceParent: string): string {
+  if (isTraceParent(traceParent)) return traceParent;
+  throw new CulvertError(
+    'argument_invalid',
+    'traceParent must be a traceparent header: 00-TRACE-SPAN-FLAGS, in hexadecimal.',
+  );
 }
 
 function wholeSeconds(name: string, ms: number): number {

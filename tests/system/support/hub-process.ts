@@ -28,6 +28,8 @@ export class HubProcess {
   readonly port: number;
   /** Port of MQTT over TLS. */
   readonly mqttPort: number | undefined;
+  /** Port of probes and metrics. */
+  readonly adminPort: number;
   readonly dataDir: string;
   readonly caFile: string;
   /** A home directory for the commands of this test. */
@@ -40,6 +42,7 @@ export class HubProcess {
     this.home = home;
     this.port = ports.main;
     this.mqttPort = ports.mqtt;
+    this.adminPort = ports.admin;
     this.dataDir = join(home, 'hub');
     this.caFile = join(this.dataDir, 'ca.pem');
     this.#env = cleanEnvironment({ HOME: home, ...(options.inspect ? { NODE_OPTIONS: '--inspect=127.0.0.1:0' } : {}) });

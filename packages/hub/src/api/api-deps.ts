@@ -5,6 +5,7 @@ import type { FastifyInstance, FastifyRequest, RawServerDefault } from 'fastify'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { Authenticator } from '../auth/authenticate.ts';
 import type { StreamReply, StreamRequest } from '../handshake/request-stream.ts';
+import type { AuditPage, AuditQuery } from '../observe/audit/read-audit.ts';
 import type { EventSink } from '../observe/events.ts';
 import type { LogReader } from '../observe/log-store/log-store.ts';
 import type { AuthorityStore, PolicyRecord, PolicyStore, Registry } from '../registry/registry.ts';
@@ -18,6 +19,7 @@ export interface ApiDeps {
   readonly authorities: AuthorityStore;
   readonly authenticator: Authenticator;
   readonly router: Router;
+  readonly audit: { readonly read: (query: AuditQuery) => Promise<AuditPage> };
   readonly requestStream: (request: StreamRequest) => Promise<StreamReply>;
   /**
    * Takes a place among the requests for streams that are held, and returns the way to give it back.

@@ -24,6 +24,7 @@ it('says nothing of its own faults to the caller, and to the log where they are'
     policies,
     authenticator: new Authenticator({ registry, policies, authorities, audiences: ['hub'], clock: systemClock }),
     router: new Router(systemClock),
+    audit: { read: fail },
     requestStream: fail,
     hold: () => () => undefined,
     live: {

@@ -7,6 +7,7 @@ import { faultOf } from '../observe/events.ts';
 import { eventStreamConstraint } from './accept-constraint.ts';
 import { Admission } from './admission.ts';
 import type { Api, ApiDeps } from './api-deps.ts';
+import { auditRoutes } from './audit.ts';
 import { authorityRoutes } from './authorities.ts';
 import { bulkRoutes } from './bulk.ts';
 import { deviceRoutes } from './devices.ts';
@@ -76,6 +77,7 @@ export async function createApi(deps: ApiDeps): Promise<RestApi> {
   presenceRoutes(api, deps, admission);
   limitRoutes(api, deps, admission);
   logRoutes(api, deps, admission);
+  auditRoutes(api, deps, admission);
   unsupportedRoutes(api);
   await api.ready();
   if (handle === undefined) throw new CulvertError('internal', 'The REST API has no request listener.');

@@ -1,6 +1,7 @@
 import {
   CulvertError,
   type Identity,
+  isTraceParent,
   parseDeviceId,
   parseHandshakeTimes,
   parseModuleId,
@@ -64,11 +65,9 @@ function parseIdentity({ deviceId, moduleId }: Identity): Identity {
   return { deviceId: parseDeviceId(deviceId), moduleId: moduleId === undefined ? undefined : parseModuleId(moduleId) };
 }
 
-/** A well-formed `traceparent` header (W3C Trace Context §3.2, version 00); any other is ignored, as the recommendation wants. */
+/** One that is not well-formed is ignored, as the recommendation wants. */
 function parseTraceParent(text: string | undefined): string | undefined {
-  return text !== undefined && /^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/.test(text)
-    ? text
-    : undefined;
+  return text !== undefined && isTraceParent(text) ? text : undefined;
 }
 
 /** A signal that is aborted when the caller's connection goes before the answer was written. */

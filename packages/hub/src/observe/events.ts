@@ -15,6 +15,10 @@ export type HubEvent =
   | { readonly type: 'log-failed'; readonly sink: string; readonly problem: string }
   /** It takes them again. `lost`: how many records it never got. */
   | { readonly type: 'log-resumed'; readonly sink: string; readonly lost: number }
+  /** The audit record takes nothing, or was found cut off: told once, until it is written again. */
+  | { readonly type: 'audit-failed'; readonly problem: string }
+  /** `lost`: records that were not kept, since the hub started. */
+  | { readonly type: 'audit-resumed'; readonly lost: number }
   /** Something of ours went wrong where it was not foreseen: whoever asked got `internal`. `where`: the route or door. */
   | { readonly type: 'fault'; readonly where: string; readonly problem: string }
   | {

@@ -23,9 +23,11 @@ function levelOf(event: HubEvent): LogLevel {
     case 'fault':
     case 'storage-failed':
     case 'log-failed':
+    case 'audit-failed':
       return 'error';
     case 'certificate-kept':
     case 'log-resumed':
+    case 'audit-resumed':
     case 'stream-failed':
       return 'warn';
     default:

@@ -15,6 +15,8 @@ export interface StoreOptions {
   /** Told of each change after it is on disk and before the promise of its writer resolves. Must not throw. */
   readonly listener: RegistryListener;
   readonly clock: Clock;
+  /** Told how many seconds each call took, its wait for the thread included. */
+  readonly onCall?: (seconds: number) => void;
   /** Makes a policy's key, base64; default 32 random bytes. */
   readonly newKey?: () => string;
 }
@@ -36,20 +38,21 @@ export interface Store {
  * @throws CulvertError `config_invalid`: directory not usable, another hub on it, database damaged or of a newer version
  */
 export async function openStore(options: StoreOptions): Promise<Store> {
-  const { directory, listener, clock, newKey = randomKey } = options;
+  const { directory, listener, clock, onCall, newKey = randomKey } = options;
   openDataDirectory(directory);
   const policies = Object.keys(SHARED_ACCESS_POLICIES).map(
     (name): PolicyKeys => ({ name, primaryKey: newKey(), secondaryKey: newKey() }),
   );
   const thread = await StoreThread.start({ directory, policies }, clock);
+  const calls = onCall === undefined ? thread : timed(thread, onCall);
   return {
-    registry: sqliteRegistry(thread, listener),
-    authorities: sqliteAuthorities(thread, listener),
-    policies: sqlitePolicies(thread, listener, newKey),
+    registry: sqliteRegistry(calls, listener),
+    authorities: sqliteAuthorities(calls, listener),
+    policies: sqlitePolicies(calls, listener, newKey),
     usage: {
-      load: (day) => thread.call({ name: 'usage.load', input: day }),
+      load: (day) => calls.call({ name: 'usage.load', input: day }),
       async save(day, totals) {
-        await thread.call({ name: 'usage.save', input: { day, totals } });
+        await calls.call({ name: 'usage.save', input: { day, totals } });
       },
     },
     failed: thread.failed,
@@ -57,7 +60,22 @@ export async function openStore(options: StoreOptions): Promise<Store> {
   };
 }
 
-function sqliteRegistry(thread: StoreThread, listener: RegistryListener): Registry {
+type Calls = Pick<StoreThread, 'call'>;
+
+function timed(thread: Calls, onCall: (seconds: number) => void): Calls {
+  return {
+    async call(call) {
+      const began = performance.now();
+      try {
+        return await thread.call(call);
+      } finally {
+        onCall((performance.now() - began) / 1e3);
+      }
+    },
+  };
+}
+
+function sqliteRegistry(thread: Calls, listener: RegistryListener): Registry {
   return {
     get: ({ deviceId, moduleId }) => thread.call({ name: 'identity.get', input: { deviceId, moduleId } }),
     async put(record, expected) {
@@ -80,7 +98,7 @@ function sqliteRegistry(thread: StoreThread, listener: RegistryListener): Regist
   };
 }
 
-function sqliteAuthorities(thread: StoreThread, listener: RegistryListener): AuthorityStore {
+function sqliteAuthorities(thread: Calls, listener: RegistryListener): AuthorityStore {
   return {
     get: (name) => thread.call({ name: 'authority.get', input: name }),
     list: () => thread.call({ name: 'authority.list', input: undefined }),
@@ -93,7 +111,7 @@ function sqliteAuthorities(thread: StoreThread, listener: RegistryListener): Aut
   };
 }
 
-function sqlitePolicies(thread: StoreThread, listener: RegistryListener, newKey: () => string): PolicyStore {
+function sqlitePolicies(thread: Calls, listener: RegistryListener, newKey: () => string): PolicyStore {
   return {
     async get(name) {
       const keys = await thread.call({ name: 'policy.get', input: name });

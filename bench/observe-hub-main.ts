@@ -1,0 +1,27 @@
+import { createWriteStream } from 'node:fs';
+import { join } from 'node:path';
+import { Hub, parseHubConfig } from '@culvert/hub';
+import { EventBus } from '../packages/hub/src/observe/event-bus.ts';
+import { logSink } from '../packages/hub/src/observe/log.ts';
+
+// A hub for `observe.ts`: `VARIANT DIRECTORY`. It says `listening PORT` and ends with its standard input.
+
+const [variant = '', directory = ''] = process.argv.slice(2);
+
+// No subscriber at all is a state that only a bench is interested in, so the product has no switch for it.
+if (variant === 'nothing') EventBus.prototype.subscribe = () => () => undefined;
+const log = logSink({
+  level: 'info',
+  format: 'json',
+  destination: createWriteStream(join(directory, 'hub.log')),
+});
+const config = parseHubConfig({
+  dataDir: join(directory, 'data'),
+  listen: '127.0.0.1:0',
+  adminListen: '127.0.0.1:0',
+  drainMs: 0,
+  audit: { enabled: variant === 'all' },
+});
+const hub = await Hub.start(config, { sinks: variant === 'metrics' ? [] : [log] });
+process.stdout.write(`listening ${hub.address.port}\n`);
+process.stdin.resume().once('end', () => void hub.stop(0).then(() => process.exit(0)));

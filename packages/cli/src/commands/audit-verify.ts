@@ -1,0 +1,84 @@
+import { createPublicKey, type KeyObject } from 'node:crypto';
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { type AuditVerdict, listSegments, MAX_FINDINGS, verifyAudit } from '@culvert/hub/audit';
+import { CulvertError } from '@culvert/protocol';
+import { defaultDataDirectory } from '../data-directory.ts';
+import { tell } from '../messages.ts';
+import { writeJson, writeOut } from '../standard-output.ts';
+
+/** Flags of `culvert audit verify`. */
+export interface AuditVerifyFlags {
+  readonly publicKey?: string;
+  readonly checkpoints?: readonly string[];
+  readonly from?: string;
+  readonly dataDir?: string;
+  readonly output: 'json' | 'text';
+}
+
+/**
+ * `culvert audit verify [DIR|FILE…]`: without a hub. Every finding is a line of stdout.
+ * @returns 0 when the record is whole, 1 when it is not
+ * @throws CulvertError `config_invalid` for what cannot be read, `usage`
+ */
+export async function verifyAuditFiles(paths: readonly string[], flags: AuditVerifyFlags): Promise<number> {
+  const fromSeq = flags.from === undefined ? 1 : Number(flags.from);
+  if (!Number.isSafeInteger(fromSeq) || fromSeq < 1) {
+    throw new CulvertError('usage', `--from '${flags.from}' is not the number of a record`);
+  }
+  const env = process.env;
+  const directory =
+    flags.dataDir ?? env['CULVERT_DATA_DIR'] ?? defaultDataDirectory(env, process.getuid?.(), homedir());
+  try {
+    const audit = await lookedAt(paths.length === 0 ? [join(directory, 'audit')] : paths, flags);
+    const verdict = await verifyAudit({ ...audit, fromSeq });
+    await (flags.output === 'json' ? writeJson(verdict) : writeVerdict(verdict));
+    return verdict.findings.length === 0 ? 0 : 1;
+  } catch (error) {
+    if (error instanceof CulvertError || !(error instanceof Error)) throw error;
+    throw new CulvertError('config_invalid', `the audit record cannot be read: ${error.message}`, { cause: error });
+  }
+}
+
+/** A directory stands for the files in it, with its own checkpoints and key where no others are named. */
+async function lookedAt(paths: readonly string[], flags: AuditVerifyFlags) {
+  const directories = paths.filter((path) => statSync(path).isDirectory());
+  const files: string[] = [];
+  for (const path of paths) {
+    if (directories.includes(path)) files.push(...(await listSegments(path)).map((segment) => segment.path));
+    else files.push(path);
+  }
+  if (files.length === 0) throw new CulvertError('config_invalid', `there is no audit record in ${paths.join(', ')}`);
+  const own = directories.map((path) => join(path, 'checkpoints.jsonl')).filter((path) => existsSync(path));
+  const checkpointFiles = [...own, ...(flags.checkpoints ?? [])];
+  const keyFile = flags.publicKey ?? join(directories[0] ?? dirname(files[0] as string), 'public.pem');
+  return { files, checkpointFiles, publicKey: readKey(keyFile) };
+}
+
+function readKey(path: string): KeyObject {
+  if (!existsSync(path)) {
+    throw new CulvertError('usage', `there is no ${path}: give --public-key FILE, the hub's audit/public.pem`);
+  }
+  try {
+    const key = createPublicKey(readFileSync(path));
+    if (key.asymmetricKeyType === 'ed25519') return key;
+  } catch {
+    // The sentence below says it.
+  }
+  throw new CulvertError('config_invalid', `${path} is not an Ed25519 public key in PEM`);
+}
+
+async function writeVerdict({ findings, records, lastSeq, vouchedSeq }: AuditVerdict): Promise<void> {
+  const lines = findings.map(({ file, line, problem }) => `${file}${line === undefined ? '' : `:${line}`}: ${problem}`);
+  await writeOut(lines.map((line) => `${line}\n`).join(''));
+  if (findings.length >= MAX_FINDINGS) tell(`only the first ${MAX_FINDINGS} findings are shown`);
+  if (findings.length > 0) {
+    tell(`${records} records, ${findings.length} findings: the audit record is not what it was`);
+    return;
+  }
+  const behind = lastSeq - vouchedSeq;
+  const vouched = vouchedSeq === 0 ? 'no checkpoint vouches for it' : `signed up to record ${vouchedSeq}`;
+  const loose = behind === 0 || vouchedSeq === 0 ? '' : `; the last ${behind} could be missing others behind them`;
+  await writeOut(`${records} records up to ${lastSeq}, unbroken; ${vouched}${loose}\n`);
+}

@@ -1,0 +1,109 @@
+import { once } from 'node:events';
+import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { ServiceClient } from '@culvert/service';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { culvert, startCulvert } from '../culvert.fixture.ts';
+import { pointInTime } from '../points-in-time.ts';
+
+const directory = mkdtempSync(join(tmpdir(), 'culvert-audit-'));
+const auditFile = () =>
+  join(directory, 'audit', readdirSync(join(directory, 'audit')).find((name) => name.startsWith('0')) as string);
+
+/** A hub in a process of its own, on a directory that outlives it. */
+async function startHub() {
+  const listen = ['--listen', '127.0.0.1:0', '--admin-listen', '127.0.0.1:0', '--data-dir', directory];
+  const hub = startCulvert(['hub', ...listen]);
+  await hub.line(/hub-started/);
+  const connection = readFileSync(join(directory, 'policies', 'iothubowner'), 'utf8').trim();
+  const ca = readFileSync(join(directory, 'ca.pem'), 'utf8');
+  const client = ServiceClient.fromConnectionString(connection, { outbound: { ca, proxy: false } });
+  return { hub, client };
+}
+
+beforeAll(async () => {
+  const { hub, client } = await startHub();
+  await client.devices.create('press-7');
+  // Killed in the middle of many: whatever is half-written then is what a crash leaves.
+  const open = () => client.openStream('press-7', { name: 'ssh', connectTimeoutMs: 0 });
+  const many = Array.from({ length: 200 }, () => open().catch(() => undefined));
+  await Promise.all(many.slice(0, 20));
+  hub.child.kill('SIGKILL');
+  await once(hub.child, 'exit');
+  await Promise.all(many);
+  client.close();
+});
+
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+describe('culvert audit', () => {
+  it('list shows what happened, as a table and as one JSON record a line', async () => {
+    const { hub, client } = await startHub();
+    await expect(client.openStream('press-7', { name: 'web', connectTimeoutMs: 0 })).rejects.toThrow();
+    client.close();
+    const flags = ['audit', 'list', '--data-dir', directory];
+    const table = await culvert([...flags, '--device', 'press-7']);
+    expect(table.stdout).toMatch(/^SEQ +TIME +WHAT +DEVICE +BY +SECONDS +SENT +BACK +WHY\n/);
+    expect(table.stdout).toMatch(/ registry-changed created +press-7 +policy:iothubowner\n/);
+    expect(table.stdout).toMatch(/ web +press-7 +policy:iothubowner +[\d.]+ +0 +0 +device_offline\n/);
+    expect(Math.max(...table.stdout.split('\n').map((line) => line.length))).toBeLessThanOrEqual(120);
+    const json = await culvert([...flags, '--since', '1h', '--type', 'log-opened', '--output', 'json']);
+    const opened = json.stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { before: string });
+    expect(opened.map(({ before }) => before)).toEqual(['nothing', 'interrupted']);
+    expect((await culvert([...flags, '--since', 'soon'])).code).toBe(2);
+    hub.child.kill('SIGTERM');
+    await hub.ended;
+  });
+
+  it('verify finds nothing after a kill and a stop', async () => {
+    const { code, stdout, stderr } = await culvert(['audit', 'verify', '--data-dir', directory]);
+    expect(stderr).toBe('');
+    expect(stdout).toMatch(/^\d+ records up to (\d+), unbroken; signed up to record \1\n$/);
+    expect(code).toBe(0);
+  });
+
+  it('verify says which line was changed, and takes key and checkpoints from elsewhere', async () => {
+    const file = auditFile();
+    const elsewhere = mkdtempSync(join(tmpdir(), 'culvert-elsewhere-'));
+    for (const name of ['public.pem', 'checkpoints.jsonl'])
+      copyFileSync(join(directory, 'audit', name), join(elsewhere, name));
+    const whole = readFileSync(file, 'utf8');
+    writeFileSync(file, whole.replace('policy:iothubowner', 'policy:service'));
+    const changed = await culvert(['audit', 'verify', file]);
+    expect(changed.code).toBe(1);
+    expect(changed.stdout).toBe(`${file}:2: Record 2 was changed: its hash is not that of its content.\n`);
+    // Cut off together with the hub's own checkpoints: those kept elsewhere tell.
+    writeFileSync(file, `${whole.split('\n').slice(0, 4).join('\n')}\n`);
+    const kept = ['--public-key', join(elsewhere, 'public.pem'), '--checkpoints', join(elsewhere, 'checkpoints.jsonl')];
+    expect((await culvert(['audit', 'verify', file])).code).toBe(0);
+    const cut = await culvert(['audit', 'verify', file, ...kept, '--output', 'json']);
+    expect(cut.code).toBe(1);
+    expect(JSON.parse(cut.stdout)).toMatchObject({
+      findings: [{ problem: expect.stringContaining('cut off') }],
+      records: 4,
+    });
+    writeFileSync(file, whole);
+    rmSync(elsewhere, { recursive: true });
+    const none = await culvert(['audit', 'verify', '/nonexistent']);
+    expect(none).toMatchObject({ code: 78, stdout: '', stderr: expect.stringContaining('cannot be read') });
+  });
+});
+
+describe('a point in time', () => {
+  const now = Date.UTC(2026, 5, 1);
+  it.each([
+    ['90s', '2026-05-31T23:58:30.000Z'],
+    ['1h', '2026-05-31T23:00:00.000Z'],
+    ['7d', '2026-05-25T00:00:00.000Z'],
+    ['2026-01-02', '2026-01-02T00:00:00.000Z'],
+    ['2026-01-02T03:04:05+01:00', '2026-01-02T02:04:05.000Z'],
+  ])('%s is %s', (text, at) => expect(pointInTime('--since', text, now)).toBe(at));
+
+  it.each(['', '1', 'h', '1w', '-1h', '2026-13-01', '1e3s', '999999999d'])('%s is none', (text) => {
+    expect(() => pointInTime('--since', text, now)).toThrow(expect.objectContaining({ code: 'usage' }));
+  });
+});

@@ -1,0 +1,80 @@
+import { type AuditRecord, type AuditType, type AuditValue, CulvertError } from '@culvert/protocol';
+import { withClient } from '../client.ts';
+import type { ConnectionFlags } from '../hub-connection.ts';
+import { pointInTime } from '../points-in-time.ts';
+import { type OutputFormat, table, writeOut } from '../standard-output.ts';
+
+/** Flags of `culvert audit list`. */
+export type AuditListFlags = ConnectionFlags & {
+  readonly output: OutputFormat;
+  readonly device?: string;
+  readonly since?: string;
+  readonly until?: string;
+  readonly type?: AuditType;
+  readonly limit?: string;
+};
+
+/** Records shown under one heading, so that a list of any length needs no more memory than this many. */
+const TABLE_ROWS = 1_000;
+
+/** Bytes sent to the device, and what came back. */
+const HEADINGS = ['SEQ', 'TIME', 'WHAT', 'DEVICE', 'BY', 'SECONDS', 'SENT', 'BACK', 'WHY'];
+
+/** `culvert audit list`: oldest first; JSON is one record a line, as it stands in the audit record. */
+export function listAudit(flags: AuditListFlags): Promise<void> {
+  const limit = flags.limit === undefined ? Number.POSITIVE_INFINITY : Number(flags.limit);
+  if (!(limit >= 1)) throw new CulvertError('usage', `--limit '${flags.limit}' is not a number of records`);
+  const now = Date.now();
+  const filter = {
+    ...(flags.device === undefined ? {} : { device: flags.device }),
+    ...(flags.type === undefined ? {} : { type: flags.type }),
+    ...(flags.since === undefined ? {} : { since: pointInTime('--since', flags.since, now) }),
+    ...(flags.until === undefined ? {} : { until: pointInTime('--until', flags.until, now) }),
+  };
+  return withClient(flags, 'iothubowner', async (client) => {
+    let rows: string[][] = [];
+    let shown = 0;
+    for await (const record of client.audit.list(filter)) {
+      if (flags.output === 'json') await writeOut(`${JSON.stringify(record)}\n`);
+      else rows.push(row(record));
+      if (rows.length === TABLE_ROWS) {
+        await writeOut(table(HEADINGS, rows));
+        rows = [];
+      }
+      if (++shown >= limit) break;
+    }
+    if (rows.length > 0 || (shown === 0 && flags.output === 'table')) await writeOut(table(HEADINGS, rows));
+  });
+}
+
+function row(record: AuditRecord): string[] {
+  const stream = fields(record['stream']);
+  const time = record.at.slice(0, 19).replace('T', ' ');
+  if (stream === undefined) {
+    const what = [record.type, word(record['change'])].filter((part) => part !== '').join(' ');
+    const subject = record['policy'] ?? record['authority'] ?? name(record);
+    const why = record.type === 'records-lost' ? `${word(record['count'])} records` : word(record['before']);
+    return [`${record.seq}`, time, what, word(subject), word(record['principal']), '', '', '', why];
+  }
+  const seconds = (Date.parse(word(stream['endedAt'])) - Date.parse(word(stream['requestedAt']))) / 1_000;
+  const toDevice = word(fields(stream['fromService'])?.['bytes']);
+  const fromDevice = word(fields(stream['fromDevice'])?.['bytes']);
+  const what = word(stream['streamName']);
+  const subject = name(stream);
+  const by = word(stream['caller']);
+  return [`${record.seq}`, time, what, subject, by, `${seconds}`, toDevice, fromDevice, word(stream['cause'])];
+}
+
+function name(subject: { readonly [key: string]: AuditValue | undefined }): string {
+  const [device, module] = [word(subject['deviceId']), word(subject['moduleId'])];
+  return module === '' ? device : `${device}/${module}`;
+}
+
+function word(value: AuditValue | undefined): string {
+  return typeof value === 'string' || typeof value === 'number' ? `${value}` : '';
+}
+
+function fields(value: AuditValue | undefined): { readonly [key: string]: AuditValue | undefined } | undefined {
+  const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
+  return isObject ? (value as { readonly [key: string]: AuditValue | undefined }) : undefined;
+}

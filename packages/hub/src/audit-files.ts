@@ -1,0 +1,9 @@
+/** What reads an audit record without a hub: `@culvert/hub/audit`. */
+export { listSegments, type SegmentFile } from './observe/audit/segment-files.ts';
+export {
+  type AuditFinding,
+  type AuditToVerify,
+  type AuditVerdict,
+  MAX_FINDINGS,
+  verifyAudit,
+} from './observe/audit/verify-audit.ts';

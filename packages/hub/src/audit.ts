@@ -1,0 +1,107 @@
+import { join } from 'node:path';
+import { CulvertError } from '@culvert/protocol';
+import type { Clock } from '@culvert/stream';
+import type { AuditConfig } from './audit-config.ts';
+import { openAuditKeys } from './auth/audit-key.ts';
+import { AuditLog } from './observe/audit/audit-log.ts';
+import { checkpointLine } from './observe/audit/checkpoint.ts';
+import { appendCheckpoint } from './observe/audit/checkpoint-file.ts';
+import { CheckpointOutbox, type SendCheckpoint } from './observe/audit/checkpoint-outbox.ts';
+import { type AuditPage, type AuditQuery, readAudit } from './observe/audit/read-audit.ts';
+import type { EventSink } from './observe/events.ts';
+import { postJson } from './observe/post-json.ts';
+import { openDataDirectory } from './registry/data-directory.ts';
+
+/** The hub's audit record with what belongs to it. */
+export interface Audit {
+  readonly observe: EventSink;
+  /** Counts for the metrics. */
+  readonly counts: () => AuditCounts;
+  /** @throws CulvertError `too_many_requests` when two others read already */
+  readonly read: (query: AuditQuery) => Promise<AuditPage>;
+  /** Resolves when what was told so far is on disk. */
+  settled(): Promise<void>;
+  /** Writes what waits, signs it, and sends the checkpoint away. */
+  close(): Promise<void>;
+}
+
+/** Since the start of the hub. */
+export interface AuditCounts {
+  readonly written: number;
+  readonly lost: number;
+  readonly waiting: number;
+  /** Tries to send a checkpoint away that failed. */
+  readonly sendFailures: number;
+}
+
+/** Pages read at once: each reads files for up to half a second. */
+const MAX_READERS = 2;
+
+/** The name of its directory below the data directory. */
+export const AUDIT_DIRECTORY = 'audit';
+
+/**
+ * Opens the audit record in the data directory, which the caller holds locked.
+ * @throws CulvertError `config_invalid`; what the file system says
+ */
+export async function openAudit(
+  config: AuditConfig,
+  dataDir: string,
+  { clock, onEvent }: { clock: Clock; onEvent: EventSink },
+): Promise<Audit> {
+  if (!config.enabled) return NO_AUDIT;
+  const directory = join(dataDir, AUDIT_DIRECTORY);
+  openDataDirectory(directory);
+  const keys = await openAuditKeys(directory);
+  const outboxes = senders(config, clock).map((send) => new CheckpointOutbox({ send, clock }));
+  const { checkpointRecords, checkpointMs, segmentBytes } = config;
+  const log = await AuditLog.open({
+    ...{ directory, keys, clock, onEvent, checkpointRecords, checkpointMs, segmentBytes },
+    onCheckpoint: (checkpoint) => {
+      for (const outbox of outboxes) outbox.add(checkpoint);
+    },
+  });
+  let readers = 0;
+  return {
+    observe: log.observe,
+    counts: () => ({
+      written: log.written,
+      lost: log.lost,
+      waiting: log.waiting,
+      sendFailures: outboxes.reduce((sum, { failures }) => sum + failures, 0),
+    }),
+    async read(query) {
+      if (readers >= MAX_READERS) throw new CulvertError('too_many_requests', 'The audit record is being read.');
+      readers++;
+      try {
+        return await readAudit(directory, query, log.lastSeq);
+      } finally {
+        readers--;
+      }
+    },
+    settled: () => log.settled(),
+    async close() {
+      await log.close();
+      await Promise.all(outboxes.map((outbox) => outbox.close()));
+    },
+  };
+}
+
+const NO_AUDIT: Audit = {
+  observe: () => undefined,
+  counts: () => ({ written: 0, lost: 0, waiting: 0, sendFailures: 0 }),
+  read: () => Promise.resolve({ records: [], next: undefined }),
+  settled: () => Promise.resolve(),
+  close: () => Promise.resolve(),
+};
+
+function senders({ checkpoints: { file, http } }: AuditConfig, clock: Clock): SendCheckpoint[] {
+  const toFile: SendCheckpoint[] = file === undefined ? [] : [(checkpoint) => appendCheckpoint(file, checkpoint)];
+  if (http === undefined) return toFile;
+  const url = new URL(http);
+  const toUrl: SendCheckpoint = async (checkpoint, signal) => {
+    const { status } = await postJson(url, checkpointLine(checkpoint), { clock, signal });
+    if (status < 200 || status > 299) throw new CulvertError('unreachable', `The receiver answered ${status}.`);
+  };
+  return [...toFile, toUrl];
+}

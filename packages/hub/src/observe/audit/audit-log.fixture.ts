@@ -1,0 +1,89 @@
+import { generateKeyPairSync } from 'node:crypto';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { AuditRecord } from '@culvert/protocol';
+import { FakeClock } from '@culvert/testkit';
+import type { HubEvent } from '../events.ts';
+import { AuditLog, type AuditLogOptions } from './audit-log.ts';
+import type { Checkpoint } from './checkpoint.ts';
+import { listSegments } from './segment-files.ts';
+import { type AuditVerdict, verifyAudit } from './verify-audit.ts';
+
+/** A directory with an audit record in it, its key, and what was told. */
+export class AuditBench {
+  readonly directory = mkdtempSync(join(tmpdir(), 'culvert-audit-'));
+  readonly keys = generateKeyPairSync('ed25519');
+  readonly clock = new FakeClock(Date.UTC(2026, 0, 1, 12));
+  readonly told: HubEvent[] = [];
+  readonly checkpoints: Checkpoint[] = [];
+
+  open(options: Partial<AuditLogOptions> = {}): Promise<AuditLog> {
+    return AuditLog.open({
+      directory: this.directory,
+      keys: this.keys,
+      clock: this.clock,
+      onEvent: (event) => this.told.push(event),
+      onCheckpoint: (checkpoint) => this.checkpoints.push(checkpoint),
+      checkpointRecords: 1_000,
+      checkpointMs: 600_000,
+      segmentBytes: 1_048_576,
+      ...options,
+    });
+  }
+
+  async files(): Promise<string[]> {
+    return (await listSegments(this.directory)).map(({ path }) => path);
+  }
+
+  /** Every whole line of the record. */
+  async records(): Promise<AuditRecord[]> {
+    const texts = (await this.files()).map((path) => readFileSync(path, 'utf8'));
+    return texts.flatMap((text) => text.split('\n').slice(0, -1)).map((line) => JSON.parse(line) as AuditRecord);
+  }
+
+  async verify(): Promise<AuditVerdict> {
+    const own = readdirSync(this.directory).includes('checkpoints.jsonl');
+    return verifyAudit({
+      files: await this.files(),
+      checkpointFiles: own ? [join(this.directory, 'checkpoints.jsonl')] : [],
+      publicKey: this.keys.publicKey,
+    });
+  }
+
+  remove(): void {
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+}
+
+/** A stream that was rejected: the shortest way to a record. */
+export function ended(streamId: string, over: Partial<StreamEnded['record']> = {}): StreamEnded {
+  return {
+    type: 'stream-ended',
+    record: {
+      deviceId: 'press-7',
+      streamId,
+      streamName: 'ssh',
+      caller: 'policy:service',
+      callerAddress: '192.0.2.1',
+      traceParent: undefined,
+      gateway: 'hub.example:443',
+      requestedAt: 1_000,
+      offeredAt: 2_000,
+      answeredAt: 3_000,
+      answeredBy: { principal: 'device:press-7', protocol: 'mqtt', remoteAddress: '198.51.100.1' },
+      establishedAt: undefined,
+      serviceAddress: undefined,
+      deviceAddress: undefined,
+      endedAt: 3_000,
+      cause: 'rejected',
+      error: 'rejected',
+      detail: 'only ssh here',
+      fromService: { bytes: 0, messages: 0 },
+      fromDevice: { bytes: 0, messages: 0 },
+      ...over,
+    },
+  };
+}
+
+type StreamEnded = Extract<HubEvent, { type: 'stream-ended' }>;

@@ -1,0 +1,249 @@
+import {
+  appendFileSync,
+  chmodSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { AuditBench, ended } from './audit-log.fixture.ts';
+import { MAX_WAITING_RECORDS } from './audit-log.ts';
+
+let bench: AuditBench;
+
+beforeEach(() => {
+  bench = new AuditBench();
+});
+
+afterEach(() => bench.remove());
+
+const types = async () => (await bench.records()).map(({ type }) => type);
+
+describe('the audit record', () => {
+  it('keeps streams and changes of who may do what, each chained to the one before', async () => {
+    const log = await bench.open();
+    log.observe(ended('1', { moduleId: 'camera', detail: 'a\nb\u202e' }));
+    log.observe({ type: 'registry-changed', change: 'created', deviceId: 'd', principal: 'policy:iothubowner' });
+    log.observe({ type: 'policy-rotated', policy: 'service', principal: 'policy:iothubowner' });
+    log.observe({ type: 'authority-changed', change: 'added', authority: 'factory', principal: 'policy:iothubowner' });
+    // What strangers can cause at will is not kept.
+    const refused = { door: 'rest', remoteAddress: '192.0.2.9', error: 'unauthorized', detail: '' } as const;
+    log.observe({ type: 'connection-refused', ...refused });
+    await log.close();
+    const records = await bench.records();
+    expect(records.map(({ type }) => type)).toEqual([
+      'log-opened',
+      'stream-ended',
+      'registry-changed',
+      'policy-rotated',
+      'authority-changed',
+      'log-closed',
+    ]);
+    expect(records.map(({ seq }) => seq)).toEqual([1, 2, 3, 4, 5, 6]);
+    expect(records.slice(1).map(({ prev }) => prev)).toEqual(records.slice(0, -1).map(({ hash }) => hash));
+    expect(records[1]).toMatchObject({
+      at: '2026-01-01T12:00:00.000Z',
+      stream: {
+        ...{ streamId: '1', deviceId: 'press-7', moduleId: 'camera', caller: 'policy:service', cause: 'rejected' },
+        ...{ detail: 'a\\u000ab\\u202e', requestedAt: '1970-01-01T00:00:01.000Z', fromDevice: { bytes: 0 } },
+        answeredBy: { principal: 'device:press-7', protocol: 'mqtt', remoteAddress: '198.51.100.1' },
+      },
+    });
+    expect(await bench.verify()).toEqual({ findings: [], records: 6, lastSeq: 6, checkpoints: 1, vouchedSeq: 6 });
+  });
+
+  it('is nobody else’s to read', async () => {
+    await (await bench.open()).close();
+    for (const name of readdirSync(bench.directory)) {
+      expect(statSync(join(bench.directory, name)).mode & 0o777).toBe(0o600);
+    }
+  });
+
+  it('begins another file each day and beyond a size, and goes on in the same chain', async () => {
+    const log = await bench.open({ segmentBytes: 2_000 });
+    for (let stream = 0; stream < 5; stream++) {
+      log.observe(ended(`${stream}`));
+      await log.settled();
+    }
+    await bench.clock.advance(86_400_000);
+    log.observe(ended('next day'));
+    await log.close();
+    const names = readdirSync(bench.directory).filter((name) => name.startsWith('0'));
+    expect(names).toEqual([
+      '000000000001-2026-01-01.jsonl',
+      '000000000005-2026-01-01.jsonl',
+      '000000000007-2026-01-02.jsonl',
+    ]);
+    expect((await bench.verify()).findings).toEqual([]);
+  });
+
+  it('is signed after so many records, after so much time, and at the end', async () => {
+    const log = await bench.open({ checkpointRecords: 3, checkpointMs: 60_000 });
+    log.observe(ended('1'));
+    log.observe(ended('2'));
+    await log.settled();
+    expect(bench.checkpoints.map(({ seq }) => seq)).toEqual([3]);
+    log.observe(ended('3'));
+    await log.settled();
+    await bench.clock.advance(60_000);
+    await log.settled();
+    expect(bench.checkpoints.map(({ seq }) => seq)).toEqual([3, 4]);
+    // Nothing new, nothing to sign.
+    await bench.clock.advance(600_000);
+    await log.close();
+    expect(bench.checkpoints.map(({ seq }) => seq)).toEqual([3, 4, 5]);
+    expect(await bench.verify()).toMatchObject({ findings: [], checkpoints: 3, vouchedSeq: 5 });
+    expect(bench.clock.timers).toBe(0);
+  });
+});
+
+describe('after a crash', () => {
+  it('the record goes on, and says that it was interrupted', async () => {
+    const first = await bench.open();
+    first.observe(ended('1'));
+    await first.settled();
+    const second = await bench.open();
+    await second.close();
+    const records = await bench.records();
+    expect(records.map(({ type }) => type)).toEqual(['log-opened', 'stream-ended', 'log-opened', 'log-closed']);
+    expect(records.map(({ before }) => before)).toEqual(['nothing', undefined, 'interrupted', undefined]);
+    await (await bench.open()).close();
+    expect((await bench.records())[4]).toMatchObject({ type: 'log-opened', before: 'closed' });
+    expect((await bench.verify()).findings).toEqual([]);
+    await first.close();
+  });
+
+  it('a torn last line is cut off, wherever it was torn, and recorded', async () => {
+    const log = await bench.open();
+    log.observe(ended('1'));
+    await log.close();
+    const [file = ''] = await bench.files();
+    const whole = readFileSync(file);
+    const signed = join(bench.directory, 'checkpoints.jsonl');
+    const checkpoints = readFileSync(signed);
+    const lastLine = whole.subarray(whole.lastIndexOf(0x0a, -2) + 1);
+    for (let length = 1; length < lastLine.length; length += 13) {
+      writeFileSync(file, whole);
+      appendFileSync(file, lastLine.subarray(0, length));
+      expect((await bench.verify()).findings).not.toEqual([]);
+      const again = await bench.open();
+      await again.settled();
+      const records = await bench.records();
+      expect(records[3]).toMatchObject({ type: 'log-opened', torn: { bytes: length } });
+      expect((await bench.verify()).findings).toEqual([]);
+      await again.close();
+      writeFileSync(signed, checkpoints);
+    }
+  });
+
+  it('a file that was begun and not written to, or torn in its first line, holds nothing up', async () => {
+    await (await bench.open()).close();
+    for (const text of ['', '{"at":"2026']) {
+      writeFileSync(join(bench.directory, '000000000003-2026-01-02.jsonl'), text);
+      const log = await bench.open();
+      await log.close();
+      const verdict = await bench.verify();
+      expect(verdict.findings).toEqual([]);
+      rmSync(join(bench.directory, '000000000003-2026-01-02.jsonl'));
+    }
+  });
+
+  it('but a last line that is whole and no record was no crash: the hub does not start', async () => {
+    await (await bench.open()).close();
+    const [file = ''] = await bench.files();
+    writeFileSync(file, readFileSync(file, 'utf8').replace('log-closed', 'log-opened'));
+    await expect(bench.open()).rejects.toMatchObject({
+      code: 'config_invalid',
+      message: expect.stringContaining('was changed'),
+    });
+  });
+
+  it('and a record that ends before what was signed is told at the start', async () => {
+    await (await bench.open()).close();
+    const [file = ''] = await bench.files();
+    truncateSync(file, readFileSync(file).indexOf(0x0a) + 1);
+    const log = await bench.open();
+    await log.close();
+    expect(bench.told).toMatchObject([{ type: 'audit-failed', problem: expect.stringContaining('were cut off') }]);
+    expect((await bench.verify()).findings).toMatchObject([{ problem: expect.stringContaining('was rewritten') }]);
+  });
+});
+
+describe('a disk that takes nothing', () => {
+  /** Makes every write fail: the next file of the record cannot be made where a directory is. */
+  const fail = async () => {
+    mkdirSync(join(bench.directory, '000000000002-2026-01-02.jsonl'));
+    await bench.clock.advance(86_400_000);
+  };
+  const mend = () => rmSync(join(bench.directory, '000000000002-2026-01-02.jsonl'), { recursive: true });
+
+  it('is told once, and what waits is written when it works again', async () => {
+    const log = await bench.open();
+    await log.settled();
+    await fail();
+    log.observe(ended('1'));
+    await until(() => bench.told.length > 0);
+    log.observe(ended('2'));
+    await bench.clock.advance(30_000);
+    expect(bench.told).toMatchObject([{ type: 'audit-failed' }]);
+    expect(log.waiting).toBe(2);
+    mend();
+    while (log.waiting > 0) await bench.clock.advance(1_000);
+    await log.close();
+    expect(bench.told.slice(1)).toEqual([{ type: 'audit-resumed', lost: 0 }]);
+    expect(await types()).toEqual(['log-opened', 'stream-ended', 'stream-ended', 'log-closed']);
+    expect((await bench.verify()).findings).toEqual([]);
+  });
+
+  it('costs no more memory than so many records; the others are counted, and the count is recorded', async () => {
+    const log = await bench.open();
+    await log.settled();
+    await fail();
+    for (let stream = 0; stream < MAX_WAITING_RECORDS + 5; stream++) log.observe(ended(`${stream}`));
+    expect(log.waiting).toBeLessThanOrEqual(MAX_WAITING_RECORDS);
+    expect(log.lost).toBe(6);
+    await until(() => bench.told.length > 0);
+    mend();
+    while (log.waiting > 0) await bench.clock.advance(1_000);
+    await log.settled();
+    const last = (await bench.records()).at(-1);
+    expect(last).toMatchObject({ type: 'records-lost', count: 6, from: '2026-01-02T12:00:00.000Z' });
+    await log.close();
+    expect((await bench.verify()).findings).toEqual([]);
+  });
+
+  it('does not keep the hub from stopping: one last try, and the loss is told', async () => {
+    const log = await bench.open();
+    await log.settled();
+    await fail();
+    log.observe(ended('1'));
+    await log.close();
+    expect(bench.told.at(-1)).toMatchObject({ problem: expect.stringContaining('2 records are lost') });
+    expect(bench.clock.timers).toBe(0);
+    mend();
+  });
+
+  it('leaves nothing half-written behind that is read as good', async () => {
+    const log = await bench.open();
+    await log.settled();
+    const [file = ''] = await bench.files();
+    // What a write that failed in the middle leaves.
+    appendFileSync(file, '{"at":');
+    chmodSync(file, 0o600);
+    const { size } = statSync(file);
+    log.observe(ended('1'));
+    await log.close();
+    expect(statSync(file).size).toBeGreaterThan(size);
+    expect((await bench.verify()).findings).toEqual([]);
+  });
+});
+
+/** Lets what was begun with the file system come to where `reached` says. */
+async function until(reached: () => boolean): Promise<void> {
+  while (!reached()) await new Promise((resolve) => setImmediate(resolve));
+}

@@ -1,0 +1,36 @@
+import type { KeyObject } from 'node:crypto';
+import { constants, open } from 'node:fs/promises';
+import { type Checkpoint, checkpointLine, readCheckpoint } from './checkpoint.ts';
+import { linesOf } from './lines.ts';
+
+/** Bytes of a checkpoint are below 1 KiB: in these at the end of a file stands the last whole one's newline. */
+const TAIL_BYTES = 4_096;
+
+/**
+ * Appends a checkpoint to a file, synced; makes the file (0600) if need be. A line that a crash left unfinished is cut off first.
+ * @throws what the file system says
+ */
+export async function appendCheckpoint(path: string, checkpoint: Checkpoint): Promise<void> {
+  await using file = await open(path, constants.O_RDWR | constants.O_CREAT, 0o600);
+  const { size } = await file.stat();
+  const start = Math.max(0, size - TAIL_BYTES);
+  const { buffer, bytesRead } = await file.read(Buffer.alloc(size - start), 0, size - start, start);
+  const good = start + buffer.subarray(0, bytesRead).lastIndexOf(0x0a) + 1;
+  await file.truncate(good);
+  await file.write(`${checkpointLine(checkpoint)}\n`, good);
+  await file.datasync();
+}
+
+/** The last checkpoint in a file that this key signed; undefined when there is none. */
+export async function lastCheckpoint(path: string, publicKey: KeyObject): Promise<Checkpoint | undefined> {
+  let last: Checkpoint | undefined;
+  try {
+    for await (const { text } of linesOf(path)) {
+      const read = text === undefined ? undefined : readCheckpoint(text, publicKey);
+      if (read !== undefined && !('problem' in read)) last = read;
+    }
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+  }
+  return last;
+}

@@ -1,0 +1,71 @@
+import { open } from 'node:fs/promises';
+import { type AuditRecord, CulvertError, printable } from '@culvert/protocol';
+import { CHAIN_START, type ChainHead, readRecord } from './audit-record.ts';
+import { listSegments, type SegmentFile } from './segment-files.ts';
+import type { SegmentEnd } from './segment-writer.ts';
+
+/** Bytes at the end of a file that are looked at: more than two of the longest records. */
+const TAIL_BYTES = 131_072;
+
+/** Characters of a torn line that are kept, so that one can see what it was about. */
+const MAX_TORN_TEXT = 2_048;
+
+/** How the log was found at start. */
+export interface RecoveredEnd {
+  readonly head: ChainHead;
+  readonly end: SegmentEnd | undefined;
+  /** The last record; undefined: there is none yet. */
+  readonly last: AuditRecord | undefined;
+  /** What a crash left of a line it did not finish; it was cut off. */
+  readonly torn: { readonly bytes: number; readonly text: string } | undefined;
+}
+
+/**
+ * Finds where the record ends, and cuts off a line that was not finished: of an append that was interrupted there is a part and no newline.
+ * @throws CulvertError `config_invalid` when the last whole line is not a record: that was no crash
+ */
+export async function recoverEnd(directory: string): Promise<RecoveredEnd> {
+  let torn: RecoveredEnd['torn'];
+  for (const file of (await listSegments(directory)).reverse()) {
+    const { size, lastLine, rest } = await readTail(file);
+    // Of an earlier file nothing is torn: a file is begun only behind a whole line.
+    if (rest.length > 0) torn = { bytes: rest.length, text: printable(rest.toString('utf8'), MAX_TORN_TEXT) };
+    // A file begun and not written to.
+    if (lastLine === undefined) continue;
+    const read = readRecord(lastLine);
+    if ('problem' in read) {
+      throw new CulvertError(
+        'config_invalid',
+        `The audit record is damaged: the last line of ${file.path} ${read.problem}. Keep the directory as evidence, move it away, and start the hub again to begin a new one.`,
+      );
+    }
+    const { seq, hash } = read.record;
+    return { head: { seq, hash }, end: { file, size }, last: read.record, torn };
+  }
+  return { head: CHAIN_START, end: undefined, last: undefined, torn };
+}
+
+/** Reads the last whole line, and cuts the file behind it. */
+async function readTail(file: SegmentFile): Promise<{ size: number; lastLine: string | undefined; rest: Buffer }> {
+  await using handle = await open(file.path, 'r+');
+  const { size } = await handle.stat();
+  const start = Math.max(0, size - TAIL_BYTES);
+  const { buffer, bytesRead } = await handle.read(Buffer.alloc(size - start), 0, size - start, start);
+  const tail = buffer.subarray(0, bytesRead);
+  const end = tail.lastIndexOf(0x0a);
+  if (end < 0 && start > 0) {
+    throw new CulvertError('config_invalid', `The audit record is damaged: ${file.path} ends in what is no record.`);
+  }
+  const rest = tail.subarray(end + 1);
+  if (rest.length > 0) {
+    await handle.truncate(size - rest.length);
+    await handle.sync();
+  }
+  // lastIndexOf takes a negative offset from the end, so a line that begins the file is looked after by itself.
+  const begin = end <= 0 ? 0 : tail.lastIndexOf(0x0a, end - 1) + 1;
+  return {
+    size: size - rest.length,
+    lastLine: end < 0 ? undefined : tail.subarray(begin, end).toString('utf8'),
+    rest: Buffer.from(rest),
+  };
+}

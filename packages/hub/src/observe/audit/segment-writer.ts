@@ -1,0 +1,84 @@
+import { type FileHandle, open } from 'node:fs/promises';
+import { dayOf, type SegmentFile, segmentFile } from './segment-files.ts';
+
+/** Where the log goes on: the file, and how many bytes of it are good. */
+export interface SegmentEnd {
+  readonly file: SegmentFile;
+  readonly size: number;
+}
+
+/**
+ * Appends to the newest file of the record and begins another one each day and beyond a size. A write that failed leaves nothing behind
+ * that is read as good: the next one begins by cutting the file to what was synced.
+ */
+export class SegmentWriter {
+  readonly #directory: string;
+  readonly #maxBytes: number;
+  #end: SegmentEnd | undefined;
+  #handle: FileHandle | undefined;
+
+  /** @param options.end where to go on; undefined: with the first file */
+  constructor(options: { directory: string; maxBytes: number; end: SegmentEnd | undefined }) {
+    this.#directory = options.directory;
+    this.#maxBytes = options.maxBytes;
+    this.#end = options.end;
+  }
+
+  /**
+   * Puts whole lines on disk; resolves when they are synced.
+   * @param firstSeq the number of the first record in `text`
+   * @param at when that was told, milliseconds since the epoch
+   * @throws what the file system says
+   */
+  async append(text: string, firstSeq: number, at: number): Promise<void> {
+    const bytes = Buffer.from(text);
+    try {
+      const { handle, end } = await this.#open(firstSeq, at);
+      await writeFully(handle, bytes, end.size);
+      await handle.datasync();
+      this.#end = { file: end.file, size: end.size + bytes.length };
+    } catch (error) {
+      // Whatever is wrong with the file, it is opened anew, and what this write left is cut off then.
+      await this.close();
+      throw error;
+    }
+  }
+
+  async close(): Promise<void> {
+    const handle = this.#handle;
+    this.#handle = undefined;
+    // What was to be kept is synced; a handle that cannot be closed is gone all the same.
+    await handle?.close().catch(() => undefined);
+  }
+
+  async #open(firstSeq: number, at: number): Promise<{ handle: FileHandle; end: SegmentEnd }> {
+    const end = this.#end;
+    const isFull = end === undefined || end.size >= this.#maxBytes || end.file.day !== dayOf(at);
+    if (isFull) return this.#begin(segmentFile(this.#directory, firstSeq, at));
+    if (this.#handle === undefined) {
+      this.#handle = await open(end.file.path, 'r+');
+      await this.#handle.truncate(end.size);
+    }
+    return { handle: this.#handle, end };
+  }
+
+  async #begin(file: SegmentFile): Promise<{ handle: FileHandle; end: SegmentEnd }> {
+    await this.close();
+    // Nothing good can stand there: it would hold records behind the chain's end.
+    const handle = await open(file.path, 'w', 0o600);
+    this.#handle = handle;
+    const directory = await open(this.#directory, 'r');
+    await directory.sync().finally(() => directory.close());
+    const end = { file, size: 0 };
+    this.#end = end;
+    return { handle, end };
+  }
+}
+
+/** A full disk may take a part of a write and say so only at the next. */
+async function writeFully(handle: FileHandle, bytes: Buffer, position: number): Promise<void> {
+  for (let done = 0; done < bytes.length; ) {
+    const { bytesWritten } = await handle.write(bytes, done, bytes.length - done, position + done);
+    done += bytesWritten;
+  }
+}

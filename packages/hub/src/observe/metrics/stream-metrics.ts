@@ -1,0 +1,124 @@
+import { CLOSE_CAUSES, type CloseCause } from '@culvert/protocol';
+import { Counter, Gauge, Histogram, type Registry } from '@prometheus-io/client';
+import type { EventSink } from '../events.ts';
+import type { LiveStreams } from '../live-streams.ts';
+import type { LiveStream, StreamRecord } from '../stream-record.ts';
+
+/** Seconds; a handshake may take 60. */
+const HANDSHAKE_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
+
+/** Seconds, from a request's worth to a day. */
+const DURATION_BUCKETS = [1, 10, 60, 600, 3_600, 21_600, 86_400];
+
+/** The parts of a handshake: reaching the device, its answer, the meeting at the gateway, and the whole. */
+const STAGES = ['offer', 'answer', 'meeting', 'total'] as const;
+
+/** What streams are counted by. No label names a device, so there are as many series however large the fleet. */
+export function streamMetrics(registry: Registry, live: Pick<LiveStreams, 'get' | 'list'>): EventSink {
+  const registers = [registry];
+  const handshakes = new Counter({
+    name: 'culvert_handshakes_total',
+    help: 'Streams asked for, by how the handshake ended (established, rejected, failed) and, unless established, why.',
+    labelNames: ['outcome', 'cause'] as const,
+    registers,
+  });
+  const stages = new Histogram({
+    name: 'culvert_handshake_duration_seconds',
+    help: 'Handshakes that were established, by stage: offer (until the device was asked), answer, meeting (at the gateway), total.',
+    labelNames: ['stage'] as const,
+    buckets: HANDSHAKE_BUCKETS,
+    registers,
+  });
+  const ended = new Counter({
+    name: 'culvert_streams_ended_total',
+    help: 'Streams that had been established, by why they ended.',
+    labelNames: ['cause'] as const,
+    registers,
+  });
+  const durations = new Histogram({
+    name: 'culvert_stream_duration_seconds',
+    help: 'How long streams lasted, from when both sides had met.',
+    buckets: DURATION_BUCKETS,
+    registers,
+  });
+  const carried = (name: string, help: string) => new Counter({ name, help, labelNames: ['from'] as const, registers });
+  const bytes = carried(
+    'culvert_stream_bytes_total',
+    'Payload bytes of streams that are over, by the side they came from.',
+  );
+  const messages = carried('culvert_stream_messages_total', 'WebSocket messages of streams that are over, by side.');
+  const offers = new Counter({ name: 'culvert_offers_total', help: 'Offers made to devices.', registers });
+  addNow(registry, live);
+
+  // From the start, so that the first of a kind is an increase and not a new series.
+  handshakes.inc({ outcome: 'established', cause: '' }, 0);
+  for (const cause of Object.keys(CLOSE_CAUSES) as CloseCause[]) {
+    handshakes.inc({ outcome: outcomeOf(cause), cause }, 0);
+    ended.inc({ cause }, 0);
+  }
+  for (const from of ['service', 'device']) {
+    bytes.inc({ from }, 0);
+    messages.inc({ from }, 0);
+  }
+  for (const stage of STAGES) stages.zero({ stage });
+
+  const count = (record: StreamRecord) => {
+    bytes.inc({ from: 'service' }, record.fromService.bytes);
+    bytes.inc({ from: 'device' }, record.fromDevice.bytes);
+    messages.inc({ from: 'service' }, record.fromService.messages);
+    messages.inc({ from: 'device' }, record.fromDevice.messages);
+    const { cause, establishedAt } = record;
+    if (establishedAt === undefined) {
+      handshakes.inc({ outcome: outcomeOf(cause), cause });
+      return;
+    }
+    ended.inc({ cause });
+    durations.observe((record.endedAt - establishedAt) / 1e3);
+  };
+
+  return (event) => {
+    switch (event.type) {
+      case 'stream-offered':
+        offers.inc();
+        return;
+      case 'stream-established':
+        handshakes.inc({ outcome: 'established', cause: '' });
+        for (const [stage, seconds] of stagesOf(live.get(event.streamId))) stages.observe({ stage }, seconds);
+        return;
+      case 'stream-ended':
+        count(event.record);
+    }
+  };
+}
+
+function addNow(registry: Registry, live: Pick<LiveStreams, 'list'>): void {
+  new Gauge({
+    name: 'culvert_streams',
+    help: 'Streams now: asked for and not yet established (opening), or established (open).',
+    labelNames: ['state'] as const,
+    registers: [registry],
+    collect() {
+      const streams = live.list();
+      const open = streams.filter(({ establishedAt }) => establishedAt !== undefined).length;
+      this.set({ state: 'open' }, open);
+      this.set({ state: 'opening' }, streams.length - open);
+    },
+  });
+}
+
+/** A device's no is its right; everything else that kept the sides apart is a failure. */
+function outcomeOf(cause: CloseCause): 'rejected' | 'failed' {
+  return cause === 'rejected' ? 'rejected' : 'failed';
+}
+
+function stagesOf(stream: LiveStream | undefined): [(typeof STAGES)[number], number][] {
+  if (stream?.offeredAt === undefined || stream.answeredAt === undefined || stream.establishedAt === undefined)
+    return [];
+  const { requestedAt, offeredAt, answeredAt, establishedAt } = stream;
+  return [
+    ['offer', (offeredAt - requestedAt) / 1e3],
+    ['answer', (answeredAt - offeredAt) / 1e3],
+    ['meeting', (establishedAt - answeredAt) / 1e3],
+    ['total', (establishedAt - requestedAt) / 1e3],
+  ];
+}

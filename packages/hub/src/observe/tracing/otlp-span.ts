@@ -1,0 +1,52 @@
+/** An attribute in OTLP's JSON; 64-bit numbers are strings there. */
+export interface OtlpAttribute {
+  readonly key: string;
+  readonly value: { readonly stringValue: string } | { readonly intValue: string };
+}
+
+/** A span in OTLP's JSON (opentelemetry-proto, trace/v1; ids in hexadecimal, times in nanoseconds as strings). */
+export interface OtlpSpan {
+  readonly traceId: string;
+  readonly spanId: string;
+  readonly parentSpanId?: string;
+  readonly name: string;
+  readonly kind: number;
+  readonly startTimeUnixNano: string;
+  readonly endTimeUnixNano: string;
+  readonly attributes: readonly OtlpAttribute[];
+  readonly events: readonly { readonly timeUnixNano: string; readonly name: string }[];
+  readonly status: { readonly code?: number; readonly message?: string };
+}
+
+/** SPAN_KIND_SERVER: the hub answers a request. */
+export const SERVER_SPAN = 2;
+
+/** STATUS_CODE_ERROR. */
+export const ERROR_STATUS = 2;
+
+/** Milliseconds since the epoch as OTLP wants them. */
+export function nanoseconds(ms: number): string {
+  return `${Math.round(ms)}000000`;
+}
+
+/** Attributes from names and values; those that are undefined are left out. */
+export function attributes(values: Readonly<Record<string, string | number | undefined>>): OtlpAttribute[] {
+  return Object.entries(values).flatMap(([key, value]) => {
+    if (value === undefined) return [];
+    return [{ key, value: typeof value === 'number' ? { intValue: `${value}` } : { stringValue: value } }];
+  });
+}
+
+/** The body of a request to `/v1/traces`. */
+export function tracesRequest(spans: readonly OtlpSpan[], version: string, instance: string): string {
+  const resource = {
+    attributes: attributes({
+      'service.name': 'culvert-hub',
+      'service.version': version,
+      'service.instance.id': instance,
+    }),
+  };
+  return JSON.stringify({
+    resourceSpans: [{ resource, scopeSpans: [{ scope: { name: 'culvert', version }, spans }] }],
+  });
+}

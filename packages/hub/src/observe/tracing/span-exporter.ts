@@ -1,0 +1,104 @@
+import { type Clock, delay } from '@culvert/stream';
+import { postJson } from '../post-json.ts';
+import { type OtlpSpan, tracesRequest } from './otlp-span.ts';
+
+/** Spans that may wait, about 2 MB: OpenTelemetry's own default. Beyond, they are dropped and counted. */
+const MAX_WAITING = 2_048;
+
+/** Spans in one request; OpenTelemetry's own default. */
+const MAX_BATCH = 512;
+
+/** Milliseconds the first of a batch waits for company. */
+const GATHER_MS = 5_000;
+
+/** Milliseconds before another try: doubled each time, at most the second. */
+const RETRY_MS = { first: 1_000, longest: 30_000 };
+
+/** Milliseconds that what waits gets when the hub stops. */
+const CLOSE_MS = 5_000;
+
+/** What a collector says when it is worth another try (OTLP/HTTP, "Retryable Response Codes"). */
+const RETRYABLE = new Set([429, 502, 503, 504]);
+
+/** Sends spans to a collector by OTLP/HTTP with JSON, in batches. Never blocks; what the collector does not take is dropped and counted. */
+export class SpanExporter {
+  readonly #url: URL;
+  readonly #resource: { readonly version: string; readonly instance: string };
+  readonly #clock: Clock;
+  #waiting: OtlpSpan[] = [];
+  #dropped = 0;
+  readonly #closing = new AbortController();
+  readonly #cut = new AbortController();
+  #running: Promise<void> | undefined;
+
+  /** @param options.endpoint the collector's base; `/v1/traces` is added */
+  constructor(options: { endpoint: string; version: string; instance: string; clock: Clock }) {
+    this.#url = new URL(`${options.endpoint.replace(/\/+$/, '')}/v1/traces`);
+    this.#resource = options;
+    this.#clock = options.clock;
+  }
+
+  /** Spans that were left out since the start. */
+  get dropped(): number {
+    return this.#dropped;
+  }
+
+  add(span: OtlpSpan): void {
+    if (this.#waiting.length >= MAX_WAITING) {
+      this.#dropped++;
+      return;
+    }
+    this.#waiting.push(span);
+    this.#running ??= this.#send().finally(() => {
+      this.#running = undefined;
+    });
+  }
+
+  /** Sends what waits, five seconds at most. */
+  async close(): Promise<void> {
+    this.#closing.abort();
+    const timer = this.#clock.setTimer(CLOSE_MS, () => this.#cut.abort());
+    await this.#running;
+    timer.cancel();
+    this.#dropped += this.#waiting.length;
+    this.#waiting = [];
+  }
+
+  async #send(): Promise<void> {
+    await this.#wait(GATHER_MS);
+    let retry = RETRY_MS.first;
+    while (this.#waiting.length > 0) {
+      const batch = this.#waiting.slice(0, MAX_BATCH);
+      const last = this.#closing.signal.aborted;
+      const { outcome, retryAfterMs } = await this.#post(batch);
+      if (outcome === 'later') {
+        if (last) return;
+        await this.#wait(Math.max(retryAfterMs ?? 0, retry));
+        retry = Math.min(2 * retry, RETRY_MS.longest);
+        continue;
+      }
+      if (outcome === 'refused') this.#dropped += batch.length;
+      this.#waiting.splice(0, batch.length);
+      retry = RETRY_MS.first;
+    }
+  }
+
+  async #post(batch: readonly OtlpSpan[]) {
+    const body = tracesRequest(batch, this.#resource.version, this.#resource.instance);
+    try {
+      const { status, retryAfterMs } = await postJson(this.#url, body, {
+        clock: this.#clock,
+        signal: this.#cut.signal,
+      });
+      const outcome = status < 300 ? 'taken' : RETRYABLE.has(status) ? 'later' : 'refused';
+      return { outcome, retryAfterMs } as const;
+    } catch {
+      return { outcome: 'later', retryAfterMs: undefined } as const;
+    }
+  }
+
+  /** Ends sooner when the hub stops. */
+  #wait(ms: number): Promise<void> {
+    return delay(this.#clock, ms, this.#closing.signal).catch(() => undefined);
+  }
+}

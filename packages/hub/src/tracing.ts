@@ -1,0 +1,48 @@
+import type { Clock } from '@culvert/stream';
+import type { EventSink } from './observe/events.ts';
+import type { LiveStreams } from './observe/live-streams.ts';
+import type { LiveStream, StreamRecord } from './observe/stream-record.ts';
+import { handshakeSpan } from './observe/tracing/handshake-span.ts';
+import { SpanExporter } from './observe/tracing/span-exporter.ts';
+import { traceContext } from './observe/tracing/trace-context.ts';
+import type { TracingConfig } from './tracing-config.ts';
+
+/** What tells a collector of handshakes. */
+export interface Tracing {
+  /** Subscribed behind the live streams, which it asks. */
+  readonly observe: EventSink;
+  /** Spans that were left out. */
+  readonly dropped: () => number;
+  close(): Promise<void>;
+}
+
+export interface TracingOptions {
+  readonly live: Pick<LiveStreams, 'get'>;
+  readonly version: string;
+  /** Names this hub among others: its name and port. */
+  readonly instance: string;
+  readonly clock: Clock;
+}
+
+/** One span for each handshake, when it has come to its end; undefined configuration: none. */
+export function openTracing(config: TracingConfig | undefined, options: TracingOptions): Tracing {
+  if (config === undefined) {
+    return { observe: () => undefined, dropped: () => 0, close: () => Promise.resolve() };
+  }
+  const { live, ...resource } = options;
+  const exporter = new SpanExporter({ ...resource, endpoint: config.endpoint });
+  const trace = (stream: LiveStream | StreamRecord) => {
+    const context = traceContext(stream.traceParent, config.sampleRatio);
+    if (context.sampled) exporter.add(handshakeSpan(stream, context));
+  };
+  return {
+    observe: (event) => {
+      if (event.type === 'stream-established') {
+        const stream = live.get(event.streamId);
+        if (stream !== undefined) trace(stream);
+      } else if (event.type === 'stream-ended' && event.record.establishedAt === undefined) trace(event.record);
+    },
+    dropped: () => exporter.dropped,
+    close: () => exporter.close(),
+  };
+}
