@@ -20,8 +20,8 @@ const config = parseHubConfig({
   listen: '127.0.0.1:0',
   adminListen: '127.0.0.1:0',
   drainMs: 0,
-  audit: { enabled: variant === 'all' },
+  audit: { enabled: variant === 'audit' || variant === 'all' },
 });
-const hub = await Hub.start(config, { sinks: variant === 'metrics' ? [] : [log] });
+const hub = await Hub.start(config, { sinks: variant === 'all' ? [log] : [] });
 process.stdout.write(`listening ${hub.address.port}\n`);
 process.stdin.resume().once('end', () => void hub.stop(0).then(() => process.exit(0)));

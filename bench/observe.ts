@@ -11,11 +11,11 @@ import { Child } from './processes/child.ts';
 import { ownUsage, watchOthers } from './processes/usage.ts';
 import { median, pairedRatio } from './statistics.ts';
 
-// What it costs that every stream is observed: `node --conditions=development bench/observe.ts`. Three hubs in one run, each in a process of its own:
-// one whose events nobody hears, one with metrics, one with metrics, audit record (synced to disk) and log. In each round each is measured once,
+// What it costs that every stream is observed: `node --conditions=development bench/observe.ts`. Four hubs in one run, each in a process of its own:
+// one whose events nobody hears, one with metrics, one with the audit record too (synced to disk), one with the log too. In each round each is measured once,
 // beginning with another; told are processor seconds by the operating system's account, and the medians of the rounds' ratios to the first.
 
-const VARIANTS = ['nothing', 'metrics', 'all'] as const;
+const VARIANTS = ['nothing', 'metrics', 'audit', 'all'] as const;
 type Variant = (typeof VARIANTS)[number];
 
 const { values } = parseArgs({
