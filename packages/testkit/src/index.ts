@@ -7,8 +7,12 @@ export {
   type DialectUnderTest,
 } from './control-channel-conformance.ts';
 export {
+  type CertificateOptions,
+  CLIENT_AUTHENTICATION,
   type DeviceCertificate,
   deviceCertificate,
+  deviceCertificateOf,
+  SERVER_AUTHENTICATION,
   type TestAuthority,
   testAuthority,
   type Validity,
