@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import {
   CulvertError,
   type Identity,
@@ -104,17 +105,17 @@ export class Authenticator {
       throw new CulvertError('unauthorized', 'Neither a token nor a certificate was shown.');
     const record = await this.#registry.get(identity);
     if (record === undefined) throw new CulvertError('unauthorized');
-    const now = this.#clock.now();
-    const proof = certificateProof(certificate, record, { now, owner: ownerOf(record) });
-    // It may have been removed since TLS looked.
-    if (proof.kind === 'authority' && !(await this.#vouchesStill(proof.authority)))
-      throw new CulvertError('unauthorized');
+    const { proof, expiresAt } = certificateProof(certificate, record, {
+      now: this.#clock.now(),
+      owner: ownerOf(record),
+      authorities: record.authentication.type === 'certificateAuthority' ? await this.#trusted() : [],
+    });
     await this.#assertEnabled(record);
-    return identityPrincipal(record, proof, certificate.notAfter);
+    return identityPrincipal(record, proof, expiresAt);
   }
 
-  async #vouchesStill(authority: string): Promise<boolean> {
-    return (await this.#authorities.list()).some(({ thumbprint }) => thumbprint === authority);
+  async #trusted(): Promise<X509Certificate[]> {
+    return (await this.#authorities.list()).map(({ certificate }) => new X509Certificate(certificate));
   }
 
   async #policyPrincipal(token: SasToken, name: string, expiresAt: number): Promise<Principal> {
