@@ -4,6 +4,7 @@ import { createApi } from './api/app.ts';
 import { Followers } from './api/followers.ts';
 import type { Listening } from './api/listen.ts';
 import { Authenticator } from './auth/authenticate.ts';
+import { clientCertificate } from './auth/client-certificate.ts';
 import { PolicyFiles } from './auth/policy-files.ts';
 import { advertisedNames, type HubConfig } from './config.ts';
 import { acceptMqtt } from './control/accept-mqtt.ts';
@@ -225,9 +226,15 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
   };
   opened.leadTo({
     onRequest: api.handle,
-    onControl: (request, socket, head) => acceptMqttWebSocket(request, socket, head, control),
+    onControl: (request, socket, head) =>
+      acceptMqttWebSocket(request, socket, head, control, clientCertificate(socket)),
     onGateway: (request, socket, head) => streaming.gateway.handleUpgrade(request, socket, head),
-    onMqtt: (socket) => acceptMqtt(socket, { remoteAddress: peerAddress(socket), protocol: 'mqtt' }, control),
+    onMqtt: (socket) =>
+      acceptMqtt(
+        socket,
+        { remoteAddress: peerAddress(socket), protocol: 'mqtt', certificate: clientCertificate(socket) },
+        control,
+      ),
   });
   const address = formatHostPort(opened.address.host, opened.address.port);
   events.emit({ type: 'hub-started', hostName: names.authority, address });

@@ -1,4 +1,5 @@
 export { type AuthoritiesUnderTest, authorityConformance } from './authority-conformance.ts';
+export { clientHello, inRecords } from './client-hello.ts';
 export { ConnectProxy } from './connect-proxy.ts';
 export {
   type ChannelUnderTest,
