@@ -24,7 +24,12 @@ export {
   type DeviceTransport,
   deviceConformance,
 } from './device-conformance.ts';
-export { sasCredentials } from './device-credentials.ts';
+export {
+  authorityCredentials,
+  CERTIFICATE_HOST,
+  sasCredentials,
+  thumbprintCredentials,
+} from './device-credentials.ts';
 export { devicePrincipal } from './device-principal.ts';
 export { duplexPair } from './duplex-pair.ts';
 export { echoOffer } from './echo-offer.ts';
