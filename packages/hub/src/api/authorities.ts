@@ -1,6 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import { type AuthorityView, CulvertError, parseAuthorityName } from '@culvert/protocol';
 import { z } from 'zod';
+import { readCertificate } from '../auth/certificate-encoding.ts';
 import { authorityFault } from '../auth/certificate-rules.ts';
 import { thumbprint } from '../auth/client-certificate.ts';
 import type { AuthorityRecord } from '../registry/registry.ts';
@@ -61,13 +62,14 @@ function parseAuthority(name: string, pem: string, now: number): AuthorityRecord
     throw new CulvertError('argument_invalid', 'One certificate in PEM form is wanted, the authority itself.');
   }
   const certificate = read(certificates[0] as string);
-  const { validToDate, fingerprint256 } = certificate;
   const fault = authorityFault(certificate);
   if (fault !== undefined) throw new CulvertError('argument_invalid', `The certificate ${fault}.`);
-  if (validToDate.getTime() < now) {
-    throw new CulvertError('argument_invalid', `The certificate expired on ${validToDate.toISOString()}.`);
+  // One that is not valid yet may be waiting for its turn.
+  const { notAfter } = readCertificate(certificate.raw);
+  if (notAfter < now) {
+    throw new CulvertError('argument_invalid', `The certificate expired on ${new Date(notAfter).toISOString()}.`);
   }
-  return { name, certificate: certificate.toString(), thumbprint: thumbprint(fingerprint256) };
+  return { name, certificate: certificate.toString(), thumbprint: thumbprint(certificate.fingerprint256) };
 }
 
 function read(pem: string): X509Certificate {
@@ -79,14 +81,15 @@ function read(pem: string): X509Certificate {
 }
 
 function view({ name, certificate, thumbprint }: AuthorityRecord): AuthorityView {
-  const { subject, validFromDate, validToDate } = new X509Certificate(certificate);
+  const { subject, raw } = new X509Certificate(certificate);
+  const { notBefore, notAfter } = readCertificate(raw);
   return {
     name,
     // Undefined for an empty one.
     subject: (subject ?? '').replaceAll('\n', ', '),
     thumbprint,
-    notBefore: validFromDate.toISOString(),
-    notAfter: validToDate.toISOString(),
+    notBefore: new Date(notBefore).toISOString(),
+    notAfter: new Date(notAfter).toISOString(),
     certificate,
   };
 }

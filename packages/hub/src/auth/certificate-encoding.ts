@@ -3,6 +3,9 @@
 
 /** Of a certificate's body and signature, as its DER holds them. */
 export interface CertificateEncoding {
+  /** Milliseconds since the epoch; both ends count (§4.1.2.5). */
+  readonly notBefore: number;
+  readonly notAfter: number;
   /** Object identifier of the algorithm it is signed with, hexadecimal without tag and length. */
   readonly signatureAlgorithm: string;
   /** By object identifier, hexadecimal as above. */
@@ -22,8 +25,11 @@ const INTEGER = 0x02;
 const BIT_STRING = 0x03;
 const OCTET_STRING = 0x04;
 const OBJECT_IDENTIFIER = 0x06;
+const UTC_TIME = 0x17;
+const GENERALIZED_TIME = 0x18;
 const SEQUENCE = 0x30;
-/** `[3] EXPLICIT Extensions` of a TBSCertificate. */
+/** `[0] EXPLICIT Version` of a TBSCertificate, and its `[3] EXPLICIT Extensions`. */
+const VERSION = 0xa0;
 const EXTENSIONS = 0xa3;
 
 interface Element {
@@ -38,15 +44,40 @@ interface Element {
 export function readCertificate(der: Buffer): CertificateEncoding {
   const [certificate] = elements(der);
   const [body, algorithm] = elements(contentOf(certificate, SEQUENCE));
-  const extensions = new Map<string, Extension>();
-  const holder = elements(contentOf(body, SEQUENCE)).find(({ tag }) => tag === EXTENSIONS);
+  const fields = elements(contentOf(body, SEQUENCE));
+  // Behind the version, if there is one: serial number, algorithm, issuer, validity.
+  const validity = fields[fields[0]?.tag === VERSION ? 4 : 3];
+  const [notBefore, notAfter] = elements(contentOf(validity, SEQUENCE));
+  const [oid] = elements(contentOf(algorithm, SEQUENCE));
+  return {
+    notBefore: readTime(notBefore),
+    notAfter: readTime(notAfter),
+    signatureAlgorithm: contentOf(oid, OBJECT_IDENTIFIER).toString('hex'),
+    extensions: readExtensions(fields.find(({ tag }) => tag === EXTENSIONS)),
+  };
+}
+
+/** The two forms that §4.1.2.5 allows, and no others: OpenSSL's own reading of dates for people takes more, and its guesses are no dates. */
+function readTime(element: Element | undefined): number {
+  const text = element?.content.toString('latin1') ?? '';
+  const short = element?.tag === UTC_TIME && /^\d{12}Z$/.test(text);
+  if (!short && !(element?.tag === GENERALIZED_TIME && /^\d{14}Z$/.test(text))) throw new RangeError('No date.');
+  const digits = short ? `${text < '50' ? '20' : '19'}${text}` : text;
+  const iso = digits.replace(/^(....)(..)(..)(..)(..)(..)Z$/, '$1-$2-$3T$4:$5:$6.000Z');
+  const date = new Date(iso);
+  // A 30th of February reads as a day in March.
+  if (Number.isNaN(date.getTime()) || date.toISOString() !== iso) throw new RangeError('No date.');
+  return date.getTime();
+}
+
+function readExtensions(holder: Element | undefined): Map<string, Extension> {
+  const found = new Map<string, Extension>();
   for (const element of holder === undefined ? [] : elements(contentOf(elements(holder.content)[0], SEQUENCE))) {
     const [oid, extension] = readExtension(element);
-    if (extensions.has(oid)) throw new RangeError('An extension comes twice.');
-    extensions.set(oid, extension);
+    if (found.has(oid)) throw new RangeError('An extension comes twice.');
+    found.set(oid, extension);
   }
-  const [oid] = elements(contentOf(algorithm, SEQUENCE));
-  return { signatureAlgorithm: contentOf(oid, OBJECT_IDENTIFIER).toString('hex'), extensions };
+  return found;
 }
 
 /** `SEQUENCE { OBJECT IDENTIFIER, BOOLEAN DEFAULT FALSE, OCTET STRING }` */

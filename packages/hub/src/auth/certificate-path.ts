@@ -1,5 +1,5 @@
 import type { X509Certificate } from 'node:crypto';
-import { authoritiesBelow, authorityFault, intermediateFault, lifeFault } from './certificate-rules.ts';
+import { authoritiesBelow, authorityFault, intermediateFault, lifeEnd, lifeFault } from './certificate-rules.ts';
 
 /** A registered authority that vouches for a certificate. */
 export interface Voucher {
@@ -33,7 +33,7 @@ export function findVouchers(
   const found = new Map<X509Certificate, Voucher>();
   const unused = new Set(sent);
   // Breadth first, each once: it is reached by the shortest way, on which a path length is least in the way.
-  const steps: Step[] = [{ certificate: client, below: 0, until: client.validToDate.getTime() }];
+  const steps: Step[] = [{ certificate: client, below: 0, until: lifeEnd(client) }];
   for (const step of steps) {
     for (const authority of authorities) {
       if (found.has(authority) || !hasIssued(authority, step, { now, fault: authorityFault })) continue;
@@ -71,6 +71,6 @@ function hasIssued(
   }
 }
 
-function earlier(until: number, { validToDate }: X509Certificate): number {
-  return Math.min(until, validToDate.getTime());
+function earlier(until: number, certificate: X509Certificate): number {
+  return Math.min(until, lifeEnd(certificate));
 }

@@ -2,7 +2,7 @@ import type { X509Certificate } from 'node:crypto';
 import { CulvertError, identityName } from '@culvert/protocol';
 import type { IdentityRecord } from '../registry/registry.ts';
 import { findVouchers } from './certificate-path.ts';
-import { clientFault, clientUseFault, lifeFault } from './certificate-rules.ts';
+import { clientFault, clientUseFault, lifeEnd, lifeFault } from './certificate-rules.ts';
 import { type ClientCertificate, thumbprint } from './client-certificate.ts';
 import type { Proof, RegisteredIdentity } from './principal.ts';
 
@@ -32,7 +32,7 @@ export function certificateProof(
       // The thumbprint pins this very certificate, so a use that it does not name is not asked for; uses that exclude this one are heard.
       if (certificate.keyUsage !== undefined) refuseIf(clientUseFault(certificate));
       if (!matchesThumbprint(record.authentication, shown)) throw new CulvertError('unauthorized');
-      return { proof: { kind: 'thumbprint', owner, sha1, sha256 }, expiresAt: certificate.validToDate.getTime() };
+      return { proof: { kind: 'thumbprint', owner, sha1, sha256 }, expiresAt: lifeEnd(certificate) };
     }
     case 'certificateAuthority':
       return authorityProof(shown, record, terms);

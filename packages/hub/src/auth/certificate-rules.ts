@@ -33,11 +33,21 @@ const UNDERSTOOD = [BASIC_CONSTRAINTS, KEY_USAGE, EXTENDED_KEY_USAGE, '551d11', 
 /** Bits of `keyUsage` with which a TLS client proves that it holds its key: `digitalSignature`, `keyAgreement`. */
 const CLIENT_KEY_USAGE = (1 << 0) | (1 << 4);
 
-/** When a certificate counts: both ends do (RFC 5280 §4.1.2.5). Undefined when it does at `now`, else what is wrong, to end a sentence. */
-export function lifeFault({ validFromDate, validToDate }: X509Certificate, now: number): string | undefined {
-  if (now < validFromDate.getTime()) return 'is not valid yet';
-  // A date that cannot be read compares with nothing.
-  return now <= validToDate.getTime() ? undefined : 'has expired';
+/** Whether a certificate counts at `now`: undefined when it does, else what is wrong, to end a sentence. */
+export function lifeFault(certificate: X509Certificate, now: number): string | undefined {
+  return orUnreadable(() => {
+    const { notBefore, notAfter } = readCertificate(certificate.raw);
+    if (now < notBefore) return 'is not valid yet';
+    return now > notAfter ? 'has expired' : undefined;
+  });
+}
+
+/**
+ * Milliseconds since the epoch up to which a certificate counts.
+ * @throws RangeError when it is malformed
+ */
+export function lifeEnd(certificate: X509Certificate): number {
+  return readCertificate(certificate.raw).notAfter;
 }
 
 /** Whether it is made for client authentication. Undefined when it is, else what is wrong. */
@@ -72,8 +82,7 @@ export function intermediateFault(certificate: X509Certificate): string | undefi
 export function authorityFault(certificate: X509Certificate): string | undefined {
   return orUnreadable(() => {
     if (!certificate.ca) return 'is not that of an authority (basic constraints)';
-    const { keyUsage: usages, validFromDate, validToDate } = certificate;
-    if (Number.isNaN(validFromDate.getTime() + validToDate.getTime())) return 'has dates that cannot be read';
+    const { keyUsage: usages } = certificate;
     if (usages !== undefined && !usages.includes(CLIENT_AUTHENTICATION))
       return 'is that of an authority for other uses than client authentication (extended key usage)';
     return keyFault(certificate) ?? extensionFault(certificate);
