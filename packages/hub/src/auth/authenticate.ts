@@ -104,18 +104,16 @@ export class Authenticator {
     if (certificate === undefined)
       throw new CulvertError('unauthorized', 'Neither a token nor a certificate was shown.');
     const record = await this.#registry.get(identity);
-    if (record === undefined) throw new CulvertError('unauthorized');
-    const { proof, expiresAt } = certificateProof(certificate, record, {
+    const { proof, expiresAt } = certificateProof(certificate, {
+      identity,
+      authentication: record?.authentication,
+      authorities: (await this.#authorities.list()).map((authority) => new X509Certificate(authority.certificate)),
       now: this.#clock.now(),
-      owner: ownerOf(record),
-      authorities: record.authentication.type === 'certificateAuthority' ? await this.#trusted() : [],
     });
+    // There is no proof of what does not exist.
+    if (record === undefined) throw new CulvertError('unauthorized');
     await this.#assertEnabled(record);
-    return identityPrincipal(record, proof, expiresAt);
-  }
-
-  async #trusted(): Promise<X509Certificate[]> {
-    return (await this.#authorities.list()).map(({ certificate }) => new X509Certificate(certificate));
+    return identityPrincipal(record, { ...proof, owner: ownerOf(record) }, expiresAt);
   }
 
   async #policyPrincipal(token: SasToken, name: string, expiresAt: number): Promise<Principal> {

@@ -19,7 +19,7 @@ interface Step {
 /**
  * Finds the registered authorities that vouch for a client's certificate, directly or through those it sent along: path validation by RFC
  * 5280 §6.1, with the registered authorities, roots or not, as the trust anchors, and no others. What is heeded less than there (name
- * constraints, unknown critical extensions) is refused. Whether the certificate itself can be a client's is the caller's to ask.
+ * constraints, unknown critical extensions) is refused (docs/adr/0010). Whether the certificate itself can be a client's is the caller's to ask.
  * @param sent what the client sent along, in any order; few, for the signatures of all of them may have to be verified
  */
 export function findVouchers(

@@ -8,13 +8,12 @@ import {
   deviceCertificate,
   deviceCertificateOf,
   SERVER_AUTHENTICATION,
-  sampleDevice,
   type TestAuthority,
   testAuthority,
 } from '@culvert/testkit';
 import * as x509 from '@peculiar/x509';
 import { beforeAll, describe, expect, it } from 'vitest';
-import type { Authentication, IdentityRecord } from '../registry/registry.ts';
+import type { Authentication } from '../registry/registry.ts';
 import { certificateProof } from './certificate-proof.ts';
 import type { ClientCertificate } from './client-certificate.ts';
 
@@ -44,18 +43,18 @@ function shown({ cert, sha1, sha256 }: DeviceCertificate): ClientCertificate {
 function prove(
   device: DeviceCertificate,
   options: {
-    authentication?: Authentication;
+    authentication?: Authentication | 'nobody';
     authorities?: TestAuthority[];
     moduleId?: string;
     now?: number;
   } = {},
 ) {
   const { authentication = { type: 'certificateAuthority' }, authorities = [root], moduleId } = options;
-  const record: IdentityRecord = { ...sampleDevice('d1', { authentication }), etag: 'e', moduleId };
-  return certificateProof(shown(device), record, {
-    now: options.now ?? now,
-    owner: { kind: 'identity', deviceId: 'd1', generationId: 'g' },
+  return certificateProof(shown(device), {
+    identity: { deviceId: 'd1', moduleId },
+    authentication: authentication === 'nobody' ? undefined : authentication,
     authorities: authorities.map(({ certificate }) => new X509Certificate(certificate)),
+    now: options.now ?? now,
   });
 }
 
@@ -69,7 +68,7 @@ const refusal = (prove: () => unknown): string => {
   }
   return 'taken';
 };
-const NOBODY_VOUCHES = 'No registered certificate authority vouches for the certificate.';
+const NOBODY_VOUCHES = 'The certificate is not registered, and no registered certificate authority vouches for it.';
 
 describe('a certificate known by its thumbprint', () => {
   const known = (primaryThumbprint: string, secondaryThumbprint = ''): Authentication => ({
@@ -88,18 +87,11 @@ describe('a certificate known by its thumbprint', () => {
       known(other, device.sha256),
     ]) {
       expect(prove(device, { authentication })).toEqual({
-        proof: {
-          kind: 'thumbprint',
-          owner: { kind: 'identity', deviceId: 'd1', generationId: 'g' },
-          sha1: device.sha1,
-          sha256: device.sha256,
-        },
+        proof: { kind: 'thumbprint', sha1: device.sha1, sha256: device.sha256 },
         expiresAt: at(HOUR).getTime(),
       });
     }
-    expect(refusal(() => prove(device, { authentication: known(other, 'B'.repeat(40)) }))).toBe(
-      'The credential was not accepted.',
-    );
+    expect(refusal(() => prove(device, { authentication: known(other, 'B'.repeat(40)) }))).toBe(NOBODY_VOUCHES);
   });
 
   it('may be one of an authority, or one that says nothing of its use; not one for other uses', async () => {
@@ -122,13 +114,42 @@ describe('a certificate known by its thumbprint', () => {
       'The certificate has expired.',
     ]);
   });
+});
 
-  it('proves nothing of a device that is known by other things', async () => {
-    const device = await deviceCertificate('d1');
-    const keys = { primaryKey: Buffer.alloc(32).toString('base64'), secondaryKey: '' };
-    for (const authentication of [{ type: 'sas', ...keys }, { type: 'none' }] as const)
-      expect(refusal(() => prove(device, { authentication }))).toBe('The credential was not accepted.');
-    expect(refusal(() => prove(device))).toBe(NOBODY_VOUCHES);
+describe('whoever is refused', () => {
+  const keys = { primaryKey: Buffer.alloc(32).toString('base64'), secondaryKey: '' };
+  const registered: (Authentication | 'nobody')[] = [
+    'nobody',
+    { type: 'none' },
+    { type: 'sas', ...keys },
+    { type: 'selfSigned', primaryThumbprint: 'A'.repeat(40), secondaryThumbprint: '' },
+    { type: 'certificateAuthority' },
+  ];
+
+  it.each<[string, () => Promise<DeviceCertificate>, string]>([
+    ['no authority', () => deviceCertificate('d1'), NOBODY_VOUCHES],
+    ['no time left', () => deviceCertificate('d1', { notAfter: at(-SECOND) }), 'The certificate has expired.'],
+    [
+      'another use',
+      () => deviceCertificate('d1', { authority: root, usages: [SERVER_AUTHENTICATION] }),
+      'The certificate is not made for client authentication (extended key usage).',
+    ],
+    [
+      'another name',
+      () => deviceCertificate('d2', { authority: root }),
+      'The certificate is not for this name: its common name is not the device id.',
+    ],
+  ])('with %s learns nothing of what is registered', async (_what, make, message) => {
+    const device = await make();
+    for (const authentication of registered) expect(refusal(() => prove(device, { authentication }))).toBe(message);
+  });
+
+  it('has a right certificate for what is known by other things, or not at all', async () => {
+    const device = await deviceCertificate('d1', { authority: root });
+    expect(registered.map((authentication) => refusal(() => prove(device, { authentication })))).toEqual([
+      ...Array(4).fill('The credential was not accepted.'),
+      'taken',
+    ]);
   });
 });
 
@@ -137,8 +158,7 @@ describe('a certificate of an authority', () => {
   const verdict = (device: DeviceCertificate, authorities = [root]) => refusal(() => prove(device, { authorities }));
 
   it('is taken, directly and through those it sends along, until the first of the chain expires', async () => {
-    const owner = { kind: 'identity', deviceId: 'd1', generationId: 'g' };
-    const proof = { kind: 'authority', owner, authorities: [sha256(root)] };
+    const proof = { kind: 'authority', authorities: [sha256(root)] };
     expect(prove(await direct({ notAfter: at(2 * HOUR) }))).toEqual({ proof, expiresAt: at(2 * HOUR).getTime() });
     const short = await testAuthority('Short', { issuer: issuing, notAfter: at(HOUR) });
     expect(prove(await deviceCertificate('d1', { authority: short }))).toEqual({
@@ -171,7 +191,7 @@ describe('a certificate of an authority', () => {
   });
 
   it('is refused when its common name is not the device id, exactly', async () => {
-    const wrong = "The certificate's common name is not the device id.";
+    const wrong = 'The certificate is not for this name: its common name is not the device id.';
     for (const name of ['d2', 'D1', 'd1 ', 'd1/m1', 'd1\0', '']) {
       const device = await deviceCertificateOf([{ CN: [name] }], { authority: root });
       expect(verdict(device), JSON.stringify(name)).toBe(wrong);
@@ -186,7 +206,7 @@ describe('a certificate of an authority', () => {
       const device = await deviceCertificate(name, { authority: root });
       return refusal(() => prove(device, { moduleId: 'm1' }));
     };
-    const wrong = "The certificate's common name is not DEVICE/MODULE.";
+    const wrong = 'The certificate is not for this name: its common name is not DEVICE/MODULE.';
     expect([await named('d1/m1'), await named('d1'), await named('m1'), await named('d1/m2')]).toEqual([
       'taken',
       wrong,
