@@ -2,7 +2,7 @@ import { mkdtempSync, writeFileSync } from 'node:fs';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { advertisedNames, parseHubConfig, parseListen, resolveHubConfig } from './config.ts';
+import { advertisedNames, certificateDoors, parseHubConfig, parseListen, resolveHubConfig } from './config.ts';
 
 function file(text: string): string {
   const name = join(mkdtempSync(join(tmpdir(), 'culvert-config-')), 'hub.yaml');
@@ -61,5 +61,48 @@ describe('the configuration', () => {
       { host: 'hub.example', port: 443 },
       { host: 'other.example', port: 8443 },
     ]);
+  });
+
+  describe('of where clients are asked for a certificate', () => {
+    const doors = (clientCertificates: string[], over: object = {}) =>
+      certificateDoors(
+        parseHubConfig({
+          dataDir: '/d',
+          advertise: ['hub.example', 'Müller.example:443'],
+          clientCertificates,
+          ...over,
+        }),
+      );
+
+    it('is nowhere unless it says so', () => {
+      expect(certificateDoors(parseHubConfig({ dataDir: '/d' }))).toEqual({ listeners: new Set(), hosts: new Set() });
+    });
+
+    it('takes listeners and advertised names, as clients write them', () => {
+      const { listeners, hosts } = doors(['mqttListen', 'HUB.example', 'müller.example'], { mqttListen: ':8883' });
+      expect([[...listeners], [...hosts]]).toEqual([['mqttListen'], ['hub.example', 'xn--mller-kva.example']]);
+      expect([...doors(['listen']).listeners]).toEqual(['listen']);
+    });
+
+    it.each([
+      ['a listener there is not', ['mqttListen'], /^clientCertificates: there is no listener 'mqttListen'\.$/],
+      ['a name nobody is told', ['other.example'], /'other\.example' is neither .* nor an advertised host name/],
+      ['the listener of probes', ['adminListen'], /'adminListen' is neither/],
+      ['an address', ['192.0.2.1'], /'192\.0\.2\.1' is an address.*'listen'/],
+      ['nothing', [''], /neither/],
+    ])('refuses %s', (_what, entries, message) => {
+      expect(() => doors(entries)).toThrow(message);
+      expect(() => doors(entries)).toThrow(expect.objectContaining({ code: 'config_invalid' }));
+    });
+
+    it('comes by flag or environment', () => {
+      const config = file('advertise: [hub.example]\nclientCertificates: [listen]\n');
+      const env = { CULVERT_CLIENT_CERTIFICATES: 'listen, hub.example,' };
+      const asked = (flags: object, env: NodeJS.ProcessEnv) =>
+        resolveHubConfig({ config, ...flags }, env, '/d').clientCertificates;
+      expect(asked({}, {})).toEqual(['listen']);
+      expect(asked({}, env)).toEqual(['listen', 'hub.example']);
+      expect(asked({ clientCertificates: ['hub.example'] }, env)).toEqual(['hub.example']);
+    });
   });
 });

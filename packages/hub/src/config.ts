@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs';
+import { isIP } from 'node:net';
 import { hostname } from 'node:os';
 import { resolve } from 'node:path';
+import { domainToASCII } from 'node:url';
 import { CulvertError, LIMITS, parseHostPort } from '@culvert/protocol';
 import { parse } from 'yaml';
 import { z } from 'zod';
@@ -23,6 +25,11 @@ export const configSchema = z.strictObject({
   advertise: z.array(z.string()).max(32).default([]),
   /** `HOST:PORT` of MQTT over TLS, usually 8883. Absent: no such listener. */
   mqttListen: z.string().optional(),
+  /**
+   * Where clients are asked for a certificate, for devices that have one: keys of listeners (`listen`, `mqttListen`), or advertised host names,
+   * which count on the main port. Empty: nowhere. A browser that is asked shows its user a dialog.
+   */
+  clientCertificates: z.array(z.string()).max(32).default([]),
   /** `HOST:PORT` of `/livez` and `/readyz` in plain HTTP. Without host, 127.0.0.1. */
   adminListen: z.string().default('127.0.0.1:8444'),
   /** Own certificate chain and key, PEM files. Absent: the data directory's own authority signs one. */
@@ -70,6 +77,7 @@ export interface HubFlags {
   readonly listen?: string;
   readonly advertise?: string[];
   readonly mqttListen?: string;
+  readonly clientCertificates?: string[];
   readonly adminListen?: string;
   readonly tlsCert?: string;
   readonly tlsKey?: string;
@@ -86,7 +94,12 @@ export function resolveHubConfig(flags: HubFlags, env: NodeJS.ProcessEnv, defaul
   const fileName = flags.config ?? env['CULVERT_CONFIG'];
   const file = fileName === undefined ? {} : readConfigFile(fileName);
   const pick = (flag: string | undefined, variable: string) => flag ?? env[variable];
-  const advertise = flags.advertise ?? env['CULVERT_ADVERTISE']?.split(',').map((name) => name.trim());
+  const pickList = (flag: string[] | undefined, variable: string) =>
+    flag ??
+    env[variable]
+      ?.split(',')
+      .map((name) => name.trim())
+      .filter((name) => name !== '');
   const cert = pick(flags.tlsCert, 'CULVERT_TLS_CERT');
   const key = pick(flags.tlsKey, 'CULVERT_TLS_KEY');
   if ((cert === undefined) !== (key === undefined)) {
@@ -95,8 +108,9 @@ export function resolveHubConfig(flags: HubFlags, env: NodeJS.ProcessEnv, defaul
   const over = defined({
     dataDir: pick(flags.dataDir, 'CULVERT_DATA_DIR'),
     listen: pick(flags.listen, 'CULVERT_LISTEN'),
-    advertise,
+    advertise: pickList(flags.advertise, 'CULVERT_ADVERTISE'),
     mqttListen: pick(flags.mqttListen, 'CULVERT_MQTT_LISTEN'),
+    clientCertificates: pickList(flags.clientCertificates, 'CULVERT_CLIENT_CERTIFICATES'),
     adminListen: pick(flags.adminListen, 'CULVERT_ADMIN_LISTEN'),
     tls: cert === undefined ? undefined : { certFile: cert, keyFile: key },
   });
@@ -128,7 +142,7 @@ export function parseHubConfig(input: unknown): HubConfig {
   })) {
     if (value !== undefined) parseListen(name, value);
   }
-  advertisedNames(config, 0);
+  certificateDoors(config);
   return config;
 }
 
@@ -188,6 +202,40 @@ export function advertisedNames(
   const { host } = parseListen('listen', config.listen);
   const wildcard = host === undefined || host === '0.0.0.0' || host === '::';
   return [{ host: wildcard ? hostname() : host, port: boundPort }];
+}
+
+/** Listeners that may ask for a certificate. */
+const CERTIFICATE_LISTENERS = ['listen', 'mqttListen'] as const;
+
+/** Where clients are asked for a certificate. */
+export interface CertificateDoors {
+  readonly listeners: ReadonlySet<(typeof CERTIFICATE_LISTENERS)[number]>;
+  /** On the main port, by TLS server name, as clients write it. */
+  readonly hosts: ReadonlySet<string>;
+}
+
+/** @throws CulvertError `config_invalid` for a listener there is not, and for what is no advertised host name */
+export function certificateDoors(config: Omit<HubConfig, 'log' | 'limits'>): CertificateDoors {
+  const listeners = new Set<(typeof CERTIFICATE_LISTENERS)[number]>();
+  const hosts = new Set<string>();
+  const advertised = advertisedNames(config, 0).map(({ host }) => domainToASCII(host));
+  const refused = (what: string) => new CulvertError('config_invalid', `clientCertificates: ${what}.`);
+  for (const entry of config.clientCertificates) {
+    const listener = CERTIFICATE_LISTENERS.find((key) => key === entry);
+    // As TLS clients say it: lower case, international letters as punycode. Empty when it is no host name.
+    const host = domainToASCII(entry);
+    if (listener !== undefined) {
+      if (config[listener] === undefined) throw refused(`there is no listener '${entry}'`);
+      listeners.add(listener);
+    } else if (isIP(entry) !== 0) {
+      throw refused(
+        `'${entry}' is an address, and TLS clients name hosts: give a host name, or 'listen' for the whole port`,
+      );
+    } else if (host === '' || !advertised.includes(host)) {
+      throw refused(`'${entry}' is neither ${CERTIFICATE_LISTENERS.join(' nor ')} nor an advertised host name`);
+    } else hosts.add(host);
+  }
+  return { listeners, hosts };
 }
 
 /** The log's form when none is configured: readable in a terminal, JSON elsewhere. */

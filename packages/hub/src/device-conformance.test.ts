@@ -1,11 +1,29 @@
-import { deviceConformance, mqttTransport, sasCredentials } from '@culvert/testkit';
+import {
+  authorityCredentials,
+  CERTIFICATE_HOST,
+  deviceConformance,
+  mqttTransport,
+  sasCredentials,
+  thumbprintCredentials,
+} from '@culvert/testkit';
 
 // The clock stands still, and with it what a second allows.
 const limits = { newStreamsPerSecond: 10_000, newStreamsPerSecondPerDevice: 10_000 };
-const options = { config: { mqttListen: '127.0.0.1:0', limits } };
+const options = {
+  config: {
+    mqttListen: '127.0.0.1:0',
+    advertise: ['127.0.0.1', CERTIFICATE_HOST],
+    clientCertificates: ['mqttListen', CERTIFICATE_HOST],
+    limits,
+  },
+};
 
 for (const transport of [mqttTransport('TLS', 4), mqttTransport('WebSocket', 4)]) {
-  for (const credentials of [sasCredentials]) {
+  for (const credentials of [
+    sasCredentials,
+    thumbprintCredentials('sha256', 'secondaryThumbprint'),
+    authorityCredentials('through another'),
+  ]) {
     for (const moduleId of [undefined, 'm1']) deviceConformance(transport, credentials, moduleId, options);
   }
 }

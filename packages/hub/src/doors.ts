@@ -3,11 +3,12 @@ import { CulvertError, LIMITS } from '@culvert/protocol';
 import type { Clock } from '@culvert/stream';
 import { type AdminDeps, createAdminListener } from './api/admin-listener.ts';
 import type { RestApi } from './api/app.ts';
-import { createFrontDoor, createMqttDoor, type UpgradeHandler } from './api/front-door.ts';
+import { createCertificateTls, createFrontDoor, createMqttDoor, type UpgradeHandler } from './api/front-door.ts';
 import { closeServer, type Listening, listen } from './api/listen.ts';
+import { secureContext } from './api/secure-context.ts';
 import type { KeyPair } from './auth/key-pair.ts';
 import { UnprovenConnections } from './auth/unproven-connections.ts';
-import { type HubConfig, parseListen } from './config.ts';
+import { type CertificateDoors, certificateDoors, type HubConfig, parseListen } from './config.ts';
 import type { EventSink } from './observe/events.ts';
 
 /** What the doors lead to. */
@@ -58,7 +59,8 @@ export class Doors {
       authenticateMs: LIMITS.authenticateMs,
       maxPerAddress: config.limits.unprovenPerAddress,
     });
-    const state: DoorState = { unproven, behind: undefined };
+    const certificates = certificateDoors(config);
+    const state: DoorState = { unproven, certificates, behind: undefined };
     const servers = createServers(options, state);
     const admin = parseListen('adminListen', config.adminListen);
     try {
@@ -83,8 +85,11 @@ export class Doors {
 
   /** New connections are greeted with this certificate. */
   present(pair: KeyPair): void {
-    this.#servers.front.setSecureContext(pair);
-    this.#servers.mqtt?.setSecureContext(pair);
+    const { front, mqtt, named } = this.#servers;
+    const { listeners } = this.#state.certificates;
+    front.setSecureContext(secureContext(pair, listeners.has('listen')));
+    mqtt?.setSecureContext(secureContext(pair, listeners.has('mqttListen')));
+    named?.setSecureContext(secureContext(pair, true));
   }
 
   /** No new connections; resolves when the last one has ended. Probes are still answered. */
@@ -110,6 +115,7 @@ export class Doors {
 
 interface DoorState {
   readonly unproven: UnprovenConnections;
+  readonly certificates: CertificateDoors;
   behind: BehindTheDoors | undefined;
 }
 
@@ -125,9 +131,14 @@ function createServers({ config, pair, admin, onEvent }: DoorsOptions, state: Do
     socket.destroy();
     return Promise.resolve(false);
   };
+  const { listeners, hosts } = state.certificates;
+  const named = hosts.size === 0 ? undefined : createCertificateTls(common);
   return {
+    named,
     front: createFrontDoor({
       ...common,
+      asksForCertificate: listeners.has('listen'),
+      namedHosts: named && { names: hosts, server: named },
       idleMs: 2 * LIMITS.handshakeMs,
       onRequest: (request, response) =>
         state.behind === undefined ? response.destroy() : state.behind.onRequest(request, response),
@@ -137,7 +148,11 @@ function createServers({ config, pair, admin, onEvent }: DoorsOptions, state: Do
     mqtt:
       config.mqttListen === undefined
         ? undefined
-        : createMqttDoor({ ...common, onConnection: (socket) => state.behind?.onMqtt(socket) ?? turnAway(socket) }),
+        : createMqttDoor({
+            ...common,
+            asksForCertificate: listeners.has('mqttListen'),
+            onConnection: (socket) => state.behind?.onMqtt(socket) ?? turnAway(socket),
+          }),
     admin: createAdminListener(admin),
   };
 }

@@ -5,6 +5,7 @@ import { Followers } from './api/followers.ts';
 import type { Listening } from './api/listen.ts';
 import { openAudit } from './audit.ts';
 import { Authenticator } from './auth/authenticate.ts';
+import { clientCertificate } from './auth/client-certificate.ts';
 import { PolicyFiles } from './auth/policy-files.ts';
 import { advertisedNames, type HubConfig } from './config.ts';
 import { acceptMqtt } from './control/accept-mqtt.ts';
@@ -256,9 +257,15 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
   };
   opened.leadTo({
     onRequest: api.handle,
-    onControl: (request, socket, head) => acceptMqttWebSocket(request, socket, head, control),
+    onControl: (request, socket, head) =>
+      acceptMqttWebSocket(request, socket, head, control, clientCertificate(socket)),
     onGateway: (request, socket, head) => streaming.gateway.handleUpgrade(request, socket, head),
-    onMqtt: (socket) => acceptMqtt(socket, { remoteAddress: peerAddress(socket), protocol: 'mqtt' }, control),
+    onMqtt: (socket) =>
+      acceptMqtt(
+        socket,
+        { remoteAddress: peerAddress(socket), protocol: 'mqtt', certificate: clientCertificate(socket) },
+        control,
+      ),
   });
   metrics.report({
     certificateNotAfter: () => certificates.source.current.notAfter.getTime(),

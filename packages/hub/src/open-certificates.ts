@@ -1,8 +1,11 @@
+import { X509Certificate } from 'node:crypto';
+import { CulvertError } from '@culvert/protocol';
 import type { Clock } from '@culvert/stream';
 import { CertificateFiles } from './auth/certificate-files.ts';
 import type { CertificateListener, CertificateSource } from './auth/certificate-source.ts';
+import type { KeyPair } from './auth/key-pair.ts';
 import { OwnCertificate } from './auth/own-certificate.ts';
-import type { HubConfig } from './config.ts';
+import { certificateDoors, type HubConfig } from './config.ts';
 
 /** Where the certificate comes from, and what clients need to know of it. */
 export interface Certificates {
@@ -17,15 +20,30 @@ export interface Certificates {
  * @throws CulvertError `config_invalid`
  */
 export async function openCertificates(
-  config: Pick<HubConfig, 'tls' | 'dataDir'>,
+  config: HubConfig,
   names: readonly string[],
   clock: Clock,
   listener: CertificateListener,
 ): Promise<Certificates> {
   if (config.tls !== undefined) {
     const source = await CertificateFiles.open({ ...config.tls, clock, listener });
+    try {
+      assertSpeaksFor(source.current, certificateDoors(config).hosts);
+    } catch (error) {
+      source.close();
+      throw error;
+    }
     return { source, caFile: undefined, notice: undefined };
   }
   const source = await OwnCertificate.open({ directory: config.dataDir, names, clock, listener });
   return { source, caFile: source.caFile, notice: source.notice };
+}
+
+/** Who names a host to show its certificate there must be able to trust it: a mistake that would show only on devices. */
+function assertSpeaksFor({ cert, from }: KeyPair, hosts: ReadonlySet<string>): void {
+  const certificate = new X509Certificate(cert);
+  for (const host of hosts) {
+    if (certificate.checkHost(host) === undefined)
+      throw new CulvertError('config_invalid', `The certificate in ${from} is not for '${host}' (clientCertificates).`);
+  }
 }

@@ -9,10 +9,13 @@ export interface TestAuthority {
   readonly certificate: string;
   readonly subject: string;
   readonly signingKey: webcrypto.CryptoKey;
+  /** What those it issues to are to send along, PEM: itself and those above it up to a root, which is not; empty for a root. */
+  readonly chain: string;
 }
 
 /** What a device shows, as PEM, and by what the hub would know it. */
 export interface DeviceCertificate {
+  /** The certificate; below it those that lead to its authority. */
   readonly cert: string;
   /** PKCS#8. */
   readonly key: string;
@@ -27,58 +30,101 @@ export interface Validity {
   readonly notAfter?: Date;
 }
 
+/** What a certificate may have wrong, or more than usual. */
+export interface CertificateOptions extends Validity {
+  /** Whether basic constraints call it an authority; default that of what is made. */
+  readonly ca?: boolean;
+  /** How many authorities may stand below it. */
+  readonly pathLength?: number;
+  /** Object identifiers of its extended key usage; empty: it has none. */
+  readonly usages?: readonly string[];
+  readonly keyUsages?: x509.KeyUsageFlags;
+  /** Of the signature; ECDSA on P-256 if not said otherwise. */
+  readonly hash?: 'SHA-1' | 'SHA-256';
+  /** Key of another kind than that. */
+  readonly keys?: webcrypto.CryptoKeyPair;
+  /** Added as they are. */
+  readonly extensions?: readonly x509.Extension[];
+}
+
 const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
 const HOUR_MS = 3_600_000;
 
-/** A fresh authority for devices. */
-export async function testAuthority(name = 'Plant 7', when: Validity = {}): Promise<TestAuthority> {
-  const keys = await newKeys();
-  const certificate = await x509.X509CertificateGenerator.createSelfSigned(
-    {
-      name: `CN=${name}`,
-      keys,
-      signingAlgorithm: ALGORITHM,
-      ...validity(when),
-      extensions: [
-        new x509.BasicConstraintsExtension(true, undefined, true),
-        new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign, true),
-      ],
-    },
-    webcrypto,
-  );
-  return { certificate: certificate.toString('pem'), subject: certificate.subject, signingKey: keys.privateKey };
+/** `id-kp-clientAuth`, `id-kp-serverAuth` (RFC 5280 §4.2.1.12). */
+export const CLIENT_AUTHENTICATION = x509.ExtendedKeyUsage.clientAuth;
+export const SERVER_AUTHENTICATION = x509.ExtendedKeyUsage.serverAuth;
+
+/** A fresh authority for devices: a root, or one that `issuer` vouches for. */
+export async function testAuthority(
+  name = 'Plant 7',
+  { issuer, ...options }: CertificateOptions & { readonly issuer?: TestAuthority } = {},
+): Promise<TestAuthority> {
+  const { certificate, keys } = await issue(`CN=${name}`, issuer, {
+    ca: true,
+    keyUsages: x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign,
+    ...options,
+  });
+  const pem = `${certificate.toString('pem')}\n`;
+  return {
+    certificate: pem,
+    subject: certificate.subject,
+    signingKey: keys.privateKey,
+    chain: issuer === undefined ? '' : pem + issuer.chain,
+  };
 }
 
 /** A device's certificate for client authentication: signed by the authority, else by itself. */
 export async function deviceCertificate(
   commonName: string,
-  { authority, ...when }: Validity & { readonly authority?: TestAuthority } = {},
+  { authority, ...options }: CertificateOptions & { readonly authority?: TestAuthority } = {},
 ): Promise<DeviceCertificate> {
-  const keys = await newKeys();
-  const subject = `CN=${commonName}`;
+  return deviceCertificateOf([{ CN: [commonName] }], { ...options, ...(authority && { authority }) });
+}
+
+/** {@link deviceCertificate} of any subject, such as one without a common name. */
+export async function deviceCertificateOf(
+  subject: x509.JsonName,
+  { authority, ...options }: CertificateOptions & { readonly authority?: TestAuthority } = {},
+): Promise<DeviceCertificate> {
+  const { certificate, keys } = await issue(subject, authority, {
+    ca: false,
+    usages: [CLIENT_AUTHENTICATION],
+    ...options,
+  });
+  const cert = certificate.toString('pem');
+  const key = x509.PemConverter.encode(await webcrypto.subtle.exportKey('pkcs8', keys.privateKey), 'PRIVATE KEY');
+  const { fingerprint, fingerprint256 } = new X509Certificate(cert);
+  return {
+    cert: `${cert}\n${authority?.chain ?? ''}`,
+    key,
+    sha1: fingerprint.replaceAll(':', ''),
+    sha256: fingerprint256.replaceAll(':', ''),
+  };
+}
+
+async function issue(subject: x509.JsonName | string, issuer: TestAuthority | undefined, options: CertificateOptions) {
+  const { usages = [], hash = 'SHA-256', keyUsages, ca, pathLength } = options;
+  const keys = options.keys ?? (await webcrypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify']));
+  const name = new x509.Name(subject).toString();
+  const signingKey = issuer?.signingKey ?? keys.privateKey;
   const certificate = await x509.X509CertificateGenerator.create(
     {
-      subject,
-      issuer: authority?.subject ?? subject,
+      subject: name,
+      issuer: issuer?.subject ?? name,
       publicKey: keys.publicKey,
-      signingKey: authority?.signingKey ?? keys.privateKey,
-      signingAlgorithm: ALGORITHM,
-      ...validity(when),
+      signingKey,
+      signingAlgorithm: { ...signingKey.algorithm, hash },
+      ...validity(options),
       extensions: [
-        new x509.BasicConstraintsExtension(false, undefined, true),
-        new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.clientAuth]),
+        new x509.BasicConstraintsExtension(ca === true, pathLength, true),
+        ...(keyUsages === undefined ? [] : [new x509.KeyUsagesExtension(keyUsages, true)]),
+        ...(usages.length === 0 ? [] : [new x509.ExtendedKeyUsageExtension([...usages])]),
+        ...(options.extensions ?? []),
       ],
     },
     webcrypto,
   );
-  const cert = certificate.toString('pem');
-  const key = x509.PemConverter.encode(await webcrypto.subtle.exportKey('pkcs8', keys.privateKey), 'PRIVATE KEY');
-  const { fingerprint, fingerprint256 } = new X509Certificate(cert);
-  return { cert, key, sha1: fingerprint.replaceAll(':', ''), sha256: fingerprint256.replaceAll(':', '') };
-}
-
-function newKeys(): Promise<webcrypto.CryptoKeyPair> {
-  return webcrypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify']);
+  return { certificate, keys };
 }
 
 function validity({ notBefore, notAfter }: Validity): { notBefore: Date; notAfter: Date } {

@@ -11,8 +11,8 @@ import { startHub, type TestHub, type TestHubOptions } from './test-hub.ts';
 export interface DeviceProof {
   /** A SAS token. */
   readonly token?: string;
-  /** A client certificate and its key, PEM. */
-  readonly certificate?: { readonly cert: string; readonly key: string };
+  /** A client certificate and its key, PEM, and the host it is shown to: the TLS server name; absent where an address is dialled. */
+  readonly certificate?: { readonly cert: string; readonly key: string; readonly servername?: string };
 }
 
 /** One way for a device to come to a hub. */

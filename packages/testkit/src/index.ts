@@ -1,4 +1,5 @@
 export { type AuthoritiesUnderTest, authorityConformance } from './authority-conformance.ts';
+export { clientHello, inRecords } from './client-hello.ts';
 export { ConnectProxy } from './connect-proxy.ts';
 export {
   type ChannelUnderTest,
@@ -7,8 +8,12 @@ export {
   type DialectUnderTest,
 } from './control-channel-conformance.ts';
 export {
+  type CertificateOptions,
+  CLIENT_AUTHENTICATION,
   type DeviceCertificate,
   deviceCertificate,
+  deviceCertificateOf,
+  SERVER_AUTHENTICATION,
   type TestAuthority,
   testAuthority,
   type Validity,
@@ -19,7 +24,12 @@ export {
   type DeviceTransport,
   deviceConformance,
 } from './device-conformance.ts';
-export { sasCredentials } from './device-credentials.ts';
+export {
+  authorityCredentials,
+  CERTIFICATE_HOST,
+  sasCredentials,
+  thumbprintCredentials,
+} from './device-credentials.ts';
 export { devicePrincipal } from './device-principal.ts';
 export { duplexPair } from './duplex-pair.ts';
 export { echoOffer } from './echo-offer.ts';

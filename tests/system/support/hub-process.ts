@@ -19,6 +19,8 @@ export interface HubProcessOptions {
   readonly mqtt?: boolean;
   /** Whether {@link HubProcess.heapBytes} is to be had. */
   readonly inspect?: boolean;
+  /** What else is in its environment. */
+  readonly env?: NodeJS.ProcessEnv;
   /** What its configuration file holds. */
   readonly config?: Readonly<Record<string, unknown>>;
 }
@@ -45,7 +47,8 @@ export class HubProcess {
     this.adminPort = ports.admin;
     this.dataDir = join(home, 'hub');
     this.caFile = join(this.dataDir, 'ca.pem');
-    this.#env = cleanEnvironment({ HOME: home, ...(options.inspect ? { NODE_OPTIONS: '--inspect=127.0.0.1:0' } : {}) });
+    const inspect = options.inspect ? { NODE_OPTIONS: '--inspect=127.0.0.1:0' } : {};
+    this.#env = cleanEnvironment({ HOME: home, ...options.env, ...inspect });
     this.#args = [
       ...['hub', '--data-dir', this.dataDir, '--listen', `${HOST}:${ports.main}`],
       ...['--admin-listen', `127.0.0.1:${ports.admin}`],

@@ -2,8 +2,10 @@ import { X509Certificate } from 'node:crypto';
 import { DeviceClient } from '@culvert/device';
 import {
   deviceCertificate,
+  deviceCertificateOf,
   RestCaller,
   type RestReply,
+  SERVER_AUTHENTICATION,
   startHub,
   type TestAuthority,
   type TestHub,
@@ -102,6 +104,11 @@ describe('certificate authorities', () => {
       /not that of an authority/,
     ],
     [
+      'one for servers',
+      async () => ({ certificate: (await testAuthority('s', { usages: [SERVER_AUTHENTICATION] })).certificate }),
+      /for other uses than client authentication/,
+    ],
+    [
       'one that has expired',
       async () => ({ certificate: (await testAuthority('old', pastYear())).certificate }),
       /^The certificate expired on /,
@@ -119,6 +126,12 @@ describe('certificate authorities', () => {
     const certificate = `Plant 7, see the intranet\n${plant.certificate}\nnot for sale`;
     const { body } = await put('x', { certificate });
     expect(JSON.parse(body).certificate.replaceAll('\n', '')).toBe(plant.certificate.replaceAll('\n', ''));
+  });
+
+  it('may be without a name', async () => {
+    const nameless = await deviceCertificateOf([], { ca: true });
+    const { status, body } = await put('x', { certificate: nameless.cert });
+    expect([status, JSON.parse(body).subject]).toEqual([200, '']);
   });
 
   it.each([

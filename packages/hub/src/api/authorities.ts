@@ -1,6 +1,9 @@
 import { X509Certificate } from 'node:crypto';
 import { type AuthorityView, CulvertError, parseAuthorityName } from '@culvert/protocol';
 import { z } from 'zod';
+import { readCertificate } from '../auth/certificate-encoding.ts';
+import { authorityFault } from '../auth/certificate-rules.ts';
+import { thumbprint } from '../auth/client-certificate.ts';
 import type { AuthorityRecord } from '../registry/registry.ts';
 import type { Admission } from './admission.ts';
 import type { Api, ApiDeps } from './api-deps.ts';
@@ -59,13 +62,14 @@ function parseAuthority(name: string, pem: string, now: number): AuthorityRecord
     throw new CulvertError('argument_invalid', 'One certificate in PEM form is wanted, the authority itself.');
   }
   const certificate = read(certificates[0] as string);
-  if (!certificate.ca) {
-    throw new CulvertError('argument_invalid', 'The certificate is not that of an authority (basic constraints).');
+  const fault = authorityFault(certificate);
+  if (fault !== undefined) throw new CulvertError('argument_invalid', `The certificate ${fault}.`);
+  // One that is not valid yet may be waiting for its turn.
+  const { notAfter } = readCertificate(certificate.raw);
+  if (notAfter < now) {
+    throw new CulvertError('argument_invalid', `The certificate expired on ${new Date(notAfter).toISOString()}.`);
   }
-  if (Date.parse(certificate.validTo) < now) {
-    throw new CulvertError('argument_invalid', `The certificate expired on ${certificate.validTo}.`);
-  }
-  return { name, certificate: certificate.toString(), thumbprint: certificate.fingerprint256.replaceAll(':', '') };
+  return { name, certificate: certificate.toString(), thumbprint: thumbprint(certificate.fingerprint256) };
 }
 
 function read(pem: string): X509Certificate {
@@ -77,13 +81,15 @@ function read(pem: string): X509Certificate {
 }
 
 function view({ name, certificate, thumbprint }: AuthorityRecord): AuthorityView {
-  const { subject, validFrom, validTo } = new X509Certificate(certificate);
+  const { subject, raw } = new X509Certificate(certificate);
+  const { notBefore, notAfter } = readCertificate(raw);
   return {
     name,
-    subject: subject.replaceAll('\n', ', '),
+    // Undefined for an empty one.
+    subject: (subject ?? '').replaceAll('\n', ', '),
     thumbprint,
-    notBefore: new Date(validFrom).toISOString(),
-    notAfter: new Date(validTo).toISOString(),
+    notBefore: new Date(notBefore).toISOString(),
+    notAfter: new Date(notAfter).toISOString(),
     certificate,
   };
 }

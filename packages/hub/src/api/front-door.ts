@@ -2,22 +2,22 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import {
-  createServer as createTlsServer,
-  type SecureContextOptions,
-  type TLSSocket,
-  type Server as TlsServer,
-} from 'node:tls';
+import { createServer as createTlsServer, type TLSSocket, type Server as TlsServer } from 'node:tls';
 import { CONTROL_PATH, peerAddress } from '@culvert/protocol';
 import { isGatewayPath } from '@culvert/protocol/grant';
 import type { UnprovenConnections } from '../auth/unproven-connections.ts';
+import { leadByHostName, type NamedHostTls } from './named-host-tls.ts';
+import { certificateRequest, type ServerPair, secureContext } from './secure-context.ts';
 
 /** Takes an upgraded connection; true once its peer has proved who it is. Never rejects. */
 export type UpgradeHandler = (request: IncomingMessage, socket: TLSSocket, head: Buffer) => Promise<boolean>;
 
 export interface FrontDoorOptions {
-  /** Certificate and key, PEM. */
-  readonly pair: SecureContextOptions;
+  readonly pair: ServerPair;
+  /** Whether every client is asked for a certificate; default false. */
+  readonly asksForCertificate?: boolean;
+  /** Other TLS for those who name one of these hosts. */
+  readonly namedHosts?: NamedHostTls | undefined;
   readonly unproven: UnprovenConnections;
   /** Milliseconds for the TLS handshake, and for a request's headers to arrive. */
   readonly authenticateMs: number;
@@ -45,11 +45,15 @@ const BROKEN_REQUESTS: Readonly<Record<string, string>> = {
 /** ALPN names that MQTT clients offer: the registered one, and AWS's, which some libraries always offer. */
 const MQTT_ALPN = ['mqtt', 'x-amzn-mqtt-ca'];
 
-const tlsOptions = (options: Pick<FrontDoorOptions, 'pair' | 'authenticateMs'>) => ({
-  ...options.pair,
-  minVersion: 'TLSv1.2' as const,
-  handshakeTimeout: options.authenticateMs,
-  ALPNProtocols: ['http/1.1'],
+const HTTP_ALPN = ['http/1.1'];
+
+type TlsTerms = Pick<FrontDoorOptions, 'pair' | 'asksForCertificate' | 'authenticateMs'>;
+
+const tlsOptions = ({ pair, asksForCertificate = false, authenticateMs }: TlsTerms) => ({
+  ...secureContext(pair, asksForCertificate),
+  ...certificateRequest(asksForCertificate),
+  handshakeTimeout: authenticateMs,
+  ALPNProtocols: HTTP_ALPN,
 });
 
 /** The one TLS port for everything: REST requests, control channels and stream upgrades, told apart by their path. */
@@ -69,6 +73,7 @@ export function createFrontDoor(options: FrontDoorOptions): Server {
     },
     options.onRequest,
   );
+  if (options.namedHosts !== undefined) leadByHostName(server, options.namedHosts);
   // Bounds what a peer who does not take its answer makes the hub hold.
   server.timeout = options.idleMs;
   server.on('connection', (socket: Socket) => admit(socket, options.unproven));
@@ -83,11 +88,17 @@ export function createFrontDoor(options: FrontDoorOptions): Server {
   return server;
 }
 
+/** TLS that asks for a certificate, for a front door's {@link NamedHostTls}. */
+export function createCertificateTls(options: Pick<FrontDoorOptions, 'pair' | 'authenticateMs'>): TlsServer {
+  return createTlsServer(tlsOptions({ ...options, asksForCertificate: true }));
+}
+
 /** A door of its own for MQTT over TLS, for devices that speak no WebSocket. */
 export function createMqttDoor(
-  options: Pick<FrontDoorOptions, 'pair' | 'unproven' | 'authenticateMs' | 'onTlsError'> & {
-    onConnection: (socket: TLSSocket) => Promise<boolean>;
-  },
+  options: TlsTerms &
+    Pick<FrontDoorOptions, 'unproven' | 'onTlsError'> & {
+      onConnection: (socket: TLSSocket) => Promise<boolean>;
+    },
 ): TlsServer {
   const server = createTlsServer({ ...tlsOptions(options), ALPNProtocols: MQTT_ALPN });
   server.on('connection', (socket: Socket) => admit(socket, options.unproven));

@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import {
   CulvertError,
   type Identity,
@@ -103,18 +104,16 @@ export class Authenticator {
     if (certificate === undefined)
       throw new CulvertError('unauthorized', 'Neither a token nor a certificate was shown.');
     const record = await this.#registry.get(identity);
+    const { proof, expiresAt } = certificateProof(certificate, {
+      identity,
+      authentication: record?.authentication,
+      authorities: (await this.#authorities.list()).map((authority) => new X509Certificate(authority.certificate)),
+      now: this.#clock.now(),
+    });
+    // There is no proof of what does not exist.
     if (record === undefined) throw new CulvertError('unauthorized');
-    const now = this.#clock.now();
-    const proof = certificateProof(certificate, record, { now, owner: ownerOf(record) });
-    // It may have been removed since TLS looked.
-    if (proof.kind === 'authority' && !(await this.#vouchesStill(proof.authority)))
-      throw new CulvertError('unauthorized');
     await this.#assertEnabled(record);
-    return identityPrincipal(record, proof, certificate.notAfter);
-  }
-
-  async #vouchesStill(authority: string): Promise<boolean> {
-    return (await this.#authorities.list()).some(({ thumbprint }) => thumbprint === authority);
+    return identityPrincipal(record, { ...proof, owner: ownerOf(record) }, expiresAt);
   }
 
   async #policyPrincipal(token: SasToken, name: string, expiresAt: number): Promise<Principal> {

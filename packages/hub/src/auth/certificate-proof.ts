@@ -1,40 +1,54 @@
-import { CulvertError } from '@culvert/protocol';
-import type { IdentityRecord } from '../registry/registry.ts';
-import type { ClientCertificate } from './client-certificate.ts';
-import type { Proof, RegisteredIdentity } from './principal.ts';
+import type { X509Certificate } from 'node:crypto';
+import { CulvertError, type Identity, identityName } from '@culvert/protocol';
+import type { Authentication } from '../registry/registry.ts';
+import { findVouchers, type Voucher } from './certificate-path.ts';
+import { clientFault, clientUseFault, lifeEnd, lifeFault } from './certificate-rules.ts';
+import { type ClientCertificate, thumbprint } from './client-certificate.ts';
+import type { Proof } from './principal.ts';
 
-/** `id-kp-clientAuth` (RFC 5280 §4.2.1.12). */
-const CLIENT_AUTHENTICATION = '1.3.6.1.5.5.7.3.2';
+/** What is known where a certificate is shown. */
+export interface ProofTerms {
+  /** Who its bearer says it is. */
+  readonly identity: Identity;
+  /** What is registered of that one; undefined when nothing is. */
+  readonly authentication: Authentication | undefined;
+  /** The registered authorities. */
+  readonly authorities: readonly X509Certificate[];
+  /** Milliseconds since the epoch. */
+  readonly now: number;
+}
+
+/** How a certificate proves an identity, without whose it is. */
+type CertificateProof =
+  | Omit<Extract<Proof, { kind: 'thumbprint' }>, 'owner'>
+  | Omit<Extract<Proof, { kind: 'authority' }>, 'owner'>;
 
 /**
- * What a certificate proves of the identity in `record`.
- * @throws CulvertError `unauthorized`, with what is wrong with the certificate but not with what is registered
+ * What a certificate proves, and until when, in milliseconds since the epoch.
+ * @throws CulvertError `unauthorized`: what it says, and how long it takes to say so, depends on the certificate, the authorities and the
+ * name that was claimed, but not on whether there is such an identity or what is registered of it
  */
 export function certificateProof(
-  certificate: ClientCertificate,
-  record: IdentityRecord,
-  { now, owner }: { now: number; owner: RegisteredIdentity },
-): Proof {
-  const { authentication } = record;
-  if (now < certificate.notBefore) throw refused('The certificate is not valid yet.');
-  if (now > certificate.notAfter) throw refused('The certificate has expired.');
-  if (authentication.type === 'selfSigned') {
-    // The thumbprint pins this very certificate, so a use that it does not name is not asked for; one that excludes this is heard.
-    if (certificate.usages !== undefined) assertClientUse(certificate);
-    const { sha1, sha256 } = certificate;
-    if (!matchesThumbprint(authentication, certificate)) throw new CulvertError('unauthorized');
-    return { kind: 'thumbprint', owner, sha1, sha256 };
+  shown: ClientCertificate,
+  { identity, authentication, authorities, now }: ProofTerms,
+): { proof: CertificateProof; expiresAt: number } {
+  const { certificate, sent, commonName, sha1, sha256 } = shown;
+  refuseIf(lifeFault(certificate, now));
+  if (authentication?.type === 'selfSigned' && matchesThumbprint(authentication, shown)) {
+    // The thumbprint pins this very certificate, so a use that it does not name is not asked for; uses that exclude this one are heard.
+    if (certificate.keyUsage !== undefined) refuseIf(clientUseFault(certificate));
+    return { proof: { kind: 'thumbprint', sha1, sha256 }, expiresAt: lifeEnd(certificate) };
   }
-  if (authentication.type === 'certificateAuthority') {
-    assertClientUse(certificate);
-    if (certificate.authority === undefined) {
-      throw refused('No registered certificate authority vouches for the certificate.');
-    }
-    if (certificate.commonName !== record.deviceId)
-      throw refused("The certificate's common name is not the device id.");
-    return { kind: 'authority', owner, authority: certificate.authority };
+  const vouchers = findVouchers(certificate, { sent, authorities, now });
+  if (vouchers.length === 0) refuseIf('is not registered, and no registered certificate authority vouches for it');
+  refuseIf(clientUseFault(certificate) ?? clientFault(certificate));
+  if (commonName !== identityName(identity)) {
+    refuseIf(
+      `is not for this name: its common name is not ${identity.moduleId === undefined ? 'the device id' : 'DEVICE/MODULE'}`,
+    );
   }
-  throw new CulvertError('unauthorized');
+  if (authentication?.type !== 'certificateAuthority') throw new CulvertError('unauthorized');
+  return { proof: { kind: 'authority', authorities: vouchers.map(thumbprintOf) }, expiresAt: earliest(vouchers) };
 }
 
 /** Whether one of the two registered thumbprints is the certificate's, in either form. They are no secret: anyone may see a certificate. */
@@ -47,11 +61,15 @@ export function matchesThumbprint(
   );
 }
 
-function assertClientUse({ usages }: ClientCertificate): void {
-  if (usages?.includes(CLIENT_AUTHENTICATION)) return;
-  throw refused('The certificate is not made for client authentication (extended key usage).');
+function thumbprintOf({ authority }: Voucher): string {
+  return thumbprint(authority.fingerprint256);
 }
 
-function refused(detail: string): CulvertError {
-  return new CulvertError('unauthorized', detail);
+/** The channel must not outlive any of the paths it may be said to stand on. */
+function earliest(vouchers: readonly Voucher[]): number {
+  return Math.min(...vouchers.map(({ until }) => until));
+}
+
+function refuseIf(fault: string | undefined): void {
+  if (fault !== undefined) throw new CulvertError('unauthorized', `The certificate ${fault}.`);
 }

@@ -1,52 +1,57 @@
+import { X509Certificate } from 'node:crypto';
 import type { DetailedPeerCertificate, TLSSocket } from 'node:tls';
 
-/** What TLS showed of a client's certificate. The peer has proved that it holds the key; what else it proves is `authenticate`'s to say. */
+/** What a client showed of itself in TLS. It has proved that it holds the key; what else that proves is `authenticate`'s to say. */
 export interface ClientCertificate {
+  readonly certificate: X509Certificate;
+  /** Of those it sent along, the ones that look like its issuer's, that one's issuer's, and so on. */
+  readonly sent: readonly X509Certificate[];
+  /** Undefined also when there are several: a device has one name. */
   readonly commonName: string | undefined;
   /** Thumbprints of the certificate, upper-case hexadecimal. */
   readonly sha1: string;
   readonly sha256: string;
-  /** Milliseconds since the epoch. */
-  readonly notBefore: number;
-  readonly notAfter: number;
-  /** Object identifiers of its extended key usage; undefined when it has none. */
-  readonly usages: readonly string[] | undefined;
-  /** SHA-256 of the registered authority whose chain OpenSSL verified; undefined when there is none. */
-  readonly authority: string | undefined;
 }
 
-/** Certificates in a chain that is walked: OpenSSL's own default depth is 100, no device has more than a few. */
-const MAX_CHAIN = 16;
+/** Certificates sent along of which account is taken: a device's chain has one or two between it and its authority. */
+const MAX_SENT = 8;
 
-/** The certificate a client has shown; undefined when it was not asked, or showed none. */
+/** The certificate a client has shown; undefined when it was not asked, or showed none that can be read. */
 export function clientCertificate(socket: TLSSocket): ClientCertificate | undefined {
-  const certificate = socket.getPeerCertificate(true);
-  // Node gives an empty object when there is none.
-  if (!certificate?.fingerprint256) return undefined;
-  const { CN: commonName } = certificate.subject;
-  return {
-    // A name given several times comes as an array.
-    commonName: typeof commonName === 'string' ? commonName : undefined,
-    sha1: hex(certificate.fingerprint),
-    sha256: hex(certificate.fingerprint256),
-    notBefore: Date.parse(certificate.valid_from),
-    notAfter: Date.parse(certificate.valid_to),
-    usages: certificate.ext_key_usage,
-    authority: socket.authorized ? hex(root(certificate).fingerprint256) : undefined,
-  };
-}
-
-/** The last certificate of the chain that was verified: the registered one. */
-function root(certificate: DetailedPeerCertificate): DetailedPeerCertificate {
-  let current = certificate;
-  for (let depth = 0; depth < MAX_CHAIN; depth++) {
-    const issuer = current.issuerCertificate;
-    if (issuer === undefined || issuer === current) return current;
-    current = issuer;
+  try {
+    // Not `getPeerX509Certificate`, which leaks the memory of all that was sent along (Node 22 and 24).
+    const peer = socket.getPeerCertificate(true);
+    // Node gives an empty object when there is none.
+    if (!peer?.raw) return undefined;
+    const certificate = new X509Certificate(peer.raw);
+    const { CN: commonName } = peer.subject;
+    return {
+      certificate,
+      sent: issuers(peer).map(({ raw }) => new X509Certificate(raw)),
+      // Several of a kind come as an array.
+      commonName: typeof commonName === 'string' ? commonName : undefined,
+      sha1: thumbprint(certificate.fingerprint),
+      sha256: thumbprint(certificate.fingerprint256),
+    };
+  } catch {
+    // OpenSSL takes certificates whose parts make no sense, and tells when they are asked for.
+    return undefined;
   }
-  return current;
 }
 
-function hex(fingerprint: string): string {
+/** A fingerprint as Node writes it, without its colons: the way thumbprints are registered. */
+export function thumbprint(fingerprint: string): string {
   return fingerprint.replaceAll(':', '').toUpperCase();
+}
+
+function issuers(peer: DetailedPeerCertificate): DetailedPeerCertificate[] {
+  const found: DetailedPeerCertificate[] = [];
+  // One that issued itself is its own issuer.
+  for (let last = peer; found.length < MAX_SENT; ) {
+    const issuer = last.issuerCertificate;
+    if (issuer === undefined || issuer === last) break;
+    found.push(issuer);
+    last = issuer;
+  }
+  return found;
 }

@@ -11,8 +11,8 @@ export type Proof =
       readonly sha1: string;
       readonly sha256: string;
     }
-  /** By a certificate that a registered authority vouches for. `authority`: the SHA-256 of the authority's certificate. */
-  | { readonly kind: 'authority'; readonly owner: RegisteredIdentity; readonly authority: string };
+  /** By a certificate that registered authorities vouch for. `authorities`: the SHA-256 of their certificates, at least one. */
+  | { readonly kind: 'authority'; readonly owner: RegisteredIdentity; readonly authorities: readonly string[] };
 
 /** One life of an identity: deleted and made again, it is another. */
 export interface RegisteredIdentity extends Identity {

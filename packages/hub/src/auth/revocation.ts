@@ -20,7 +20,7 @@ export function principalStillHolds(principal: Principal, change: CredentialChan
   const { proof } = principal;
   if ('identity' in change && !survives(proof, change.identity)) return false;
   if (change.authorities !== undefined && proof.kind === 'authority') {
-    return change.authorities.some(({ thumbprint }) => thumbprint === proof.authority);
+    return change.authorities.some(({ thumbprint }) => proof.authorities.includes(thumbprint));
   }
   const { policy } = change;
   if (policy === undefined || proof.kind !== 'key' || proof.owner.kind !== 'policy') return true;

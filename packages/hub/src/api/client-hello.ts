@@ -1,0 +1,76 @@
+// The beginning of TLS as a client says it (RFC 8446 §4.1.2, the same since TLS 1.0), read only as far as the name it wants (RFC 6066 §3).
+// OpenSSL reads it again and is the one to complain; here whatever is odd just names nobody.
+
+/** What the first bytes of a connection tell. */
+export type ServerNameReading =
+  /** Too little: nothing more can be said before there are `atLeast` bytes. */
+  | { readonly atLeast: number }
+  /** The name the client wants, in lower case; undefined when it wants none, or this is no TLS. */
+  | { readonly name: string | undefined };
+
+/** Bytes of a ClientHello with its records: those of clients with post-quantum keys have 2 KiB, and OpenSSL takes none much longer. */
+const MAX_HELLO_BYTES = 16_384;
+
+/** Records a ClientHello may be cut into, as its sender likes (RFC 8446 §5.1): one is usual. It bounds how often the beginning is read. */
+const MAX_RECORDS = 16;
+
+const RECORD_HEADER_BYTES = 5;
+const HANDSHAKE_RECORD = 22;
+const HELLO_HEADER_BYTES = 4;
+const CLIENT_HELLO = 1;
+/** `legacy_version` and `random`. */
+const VERSION_AND_RANDOM_BYTES = 34;
+const SERVER_NAME = 0;
+const HOST_NAME = 0;
+
+const NOBODY: ServerNameReading = { name: undefined };
+
+/** Reads the name that a client wants to reach from the first bytes of its connection. */
+export function readServerName(bytes: Buffer): ServerNameReading {
+  let hello: Buffer = Buffer.alloc(0);
+  for (let record = 0, at = 0; record < MAX_RECORDS; record++) {
+    if (at < bytes.length && bytes[at] !== HANDSHAKE_RECORD) return NOBODY;
+    const start = at + RECORD_HEADER_BYTES;
+    if (bytes.length < start) return more(start);
+    at = start + bytes.readUInt16BE(start - 2);
+    if (bytes.length < at) return more(at);
+    hello = Buffer.concat([hello, bytes.subarray(start, at)]);
+    if (hello.length < HELLO_HEADER_BYTES) continue;
+    if (hello[0] !== CLIENT_HELLO) return NOBODY;
+    const end = HELLO_HEADER_BYTES + hello.readUIntBE(1, 3);
+    if (end > MAX_HELLO_BYTES) return NOBODY;
+    if (hello.length >= end) return { name: nameIn(hello.subarray(HELLO_HEADER_BYTES, end)) };
+  }
+  return NOBODY;
+}
+
+function more(atLeast: number): ServerNameReading {
+  return atLeast > MAX_HELLO_BYTES ? NOBODY : { atLeast };
+}
+
+function nameIn(hello: Buffer): string | undefined {
+  try {
+    // Past the session id, the cipher suites and the compression methods, each behind its length.
+    let at = VERSION_AND_RANDOM_BYTES;
+    at += 1 + hello.readUInt8(at);
+    at += 2 + hello.readUInt16BE(at);
+    at += 1 + hello.readUInt8(at);
+    // Then the extensions: their length, and of each its type, its length and its content.
+    for (at += 2; at < hello.length; ) {
+      const start = at + 4;
+      const end = start + hello.readUInt16BE(at + 2);
+      if (hello.readUInt16BE(at) === SERVER_NAME) return hostName(hello.subarray(start, end));
+      at = end;
+    }
+  } catch {
+    // It says that there is more than there is.
+  }
+  return undefined;
+}
+
+/** Of a list of which real clients send one entry: its length, the kind of the first, that one's length, the name. */
+function hostName(list: Buffer): string | undefined {
+  if (list.readUInt8(2) !== HOST_NAME) return undefined;
+  const name = list.subarray(5, 5 + list.readUInt16BE(3)).toString('latin1');
+  return name === '' ? undefined : name.toLowerCase();
+}

@@ -1,0 +1,124 @@
+import type { X509Certificate } from 'node:crypto';
+import { keyUsageBits, pathLength, readCertificate } from './certificate-encoding.ts';
+
+/** Bits of an RSA key below which it is refused, as OpenSSL does at its default security level. */
+const MIN_RSA_BITS = 2048;
+
+/** Curves of 256 bits and more. */
+const CURVES = ['prime256v1', 'secp384r1', 'secp521r1', 'brainpoolP256r1', 'brainpoolP384r1', 'brainpoolP512r1'];
+
+/** `id-kp-clientAuth` (RFC 5280 §4.2.1.12). */
+const CLIENT_AUTHENTICATION = '1.3.6.1.5.5.7.3.2';
+
+// Object identifiers as `readCertificate` gives them.
+
+/** ECDSA, RSA (PKCS #1) and EdDSA, with SHA-256 or better. */
+const SIGNATURE_ALGORITHMS = [
+  ...['2a8648ce3d040302', '2a8648ce3d040303', '2a8648ce3d040304'],
+  ...['2a864886f70d01010b', '2a864886f70d01010c', '2a864886f70d01010d'],
+  ...['2b6570', '2b6571'],
+];
+
+const BASIC_CONSTRAINTS = '551d13';
+const KEY_USAGE = '551d0f';
+const EXTENDED_KEY_USAGE = '551d25';
+const NAME_CONSTRAINTS = '551d1e';
+
+/**
+ * Extensions that may be critical: what is heeded here, and what says nothing of whether a client may be let in (alternative names,
+ * certificate policies).
+ */
+const UNDERSTOOD = [BASIC_CONSTRAINTS, KEY_USAGE, EXTENDED_KEY_USAGE, '551d11', '551d12', '551d20'];
+
+/** Bits of `keyUsage` with which a TLS client proves that it holds its key: `digitalSignature`, `keyAgreement`. */
+const CLIENT_KEY_USAGE = (1 << 0) | (1 << 4);
+
+/** Whether a certificate counts at `now`: undefined when it does, else what is wrong, to end a sentence. */
+export function lifeFault(certificate: X509Certificate, now: number): string | undefined {
+  return orUnreadable(() => {
+    const { notBefore, notAfter } = readCertificate(certificate.raw);
+    if (now < notBefore) return 'is not valid yet';
+    return now > notAfter ? 'has expired' : undefined;
+  });
+}
+
+/**
+ * Milliseconds since the epoch up to which a certificate counts.
+ * @throws RangeError when it is malformed
+ */
+export function lifeEnd(certificate: X509Certificate): number {
+  return readCertificate(certificate.raw).notAfter;
+}
+
+/** Whether it is made for client authentication. Undefined when it is, else what is wrong. */
+export function clientUseFault({ keyUsage: usages }: X509Certificate): string | undefined {
+  // Node calls the extended key usage so.
+  if (usages?.includes(CLIENT_AUTHENTICATION)) return undefined;
+  return 'is not made for client authentication (extended key usage)';
+}
+
+/** What keeps a certificate from being a client's, whoever issued it; undefined when nothing does. Its life and use aside. */
+export function clientFault(certificate: X509Certificate): string | undefined {
+  return orUnreadable(() => {
+    const { extensions, signatureAlgorithm } = readCertificate(certificate.raw);
+    const usage = extensions.get(KEY_USAGE)?.value;
+    if (usage !== undefined && (keyUsageBits(usage) & CLIENT_KEY_USAGE) === 0)
+      return 'has a key that is not made for signing (key usage)';
+    if (!SIGNATURE_ALGORITHMS.includes(signatureAlgorithm)) return 'is signed by an algorithm that is not taken';
+    return keyFault(certificate) ?? extensionFault(certificate);
+  });
+}
+
+/** What keeps a certificate from standing between a client's and a registered authority; undefined when nothing does. Its life aside. */
+export function intermediateFault(certificate: X509Certificate): string | undefined {
+  return orUnreadable(() => {
+    if (!SIGNATURE_ALGORITHMS.includes(readCertificate(certificate.raw).signatureAlgorithm))
+      return 'is signed by an algorithm that is not taken';
+    return authorityFault(certificate);
+  });
+}
+
+/** What keeps a certificate from being that of a registered authority; undefined when nothing does. Its life and its own signature aside. */
+export function authorityFault(certificate: X509Certificate): string | undefined {
+  return orUnreadable(() => {
+    if (!certificate.ca) return 'is not that of an authority (basic constraints)';
+    const { keyUsage: usages } = certificate;
+    if (usages !== undefined && !usages.includes(CLIENT_AUTHENTICATION))
+      return 'is that of an authority for other uses than client authentication (extended key usage)';
+    return keyFault(certificate) ?? extensionFault(certificate);
+  });
+}
+
+/**
+ * How many authorities may stand between this one and a client's certificate (RFC 5280 §4.2.1.9).
+ * @throws RangeError when the certificate is malformed
+ */
+export function authoritiesBelow(certificate: X509Certificate): number {
+  const constraints = readCertificate(certificate.raw).extensions.get(BASIC_CONSTRAINTS);
+  return (constraints && pathLength(constraints.value)) ?? Number.POSITIVE_INFINITY;
+}
+
+function extensionFault(certificate: X509Certificate): string | undefined {
+  const { extensions } = readCertificate(certificate.raw);
+  // Not heeded here, and not to be passed over either: §4.2.1.10 wants them critical, but some authorities do not say so.
+  if (extensions.has(NAME_CONSTRAINTS)) return 'has name constraints, which are not supported';
+  const unknown = [...extensions].some(([oid, { critical }]) => critical && !UNDERSTOOD.includes(oid));
+  return unknown ? 'has a critical extension that is not known here' : undefined;
+}
+
+function keyFault({ publicKey }: X509Certificate): string | undefined {
+  const { asymmetricKeyType: type, asymmetricKeyDetails: details } = publicKey;
+  if (type === 'ed25519' || type === 'ed448') return undefined;
+  if (type === 'rsa' && (details?.modulusLength ?? 0) >= MIN_RSA_BITS) return undefined;
+  if (type === 'ec' && CURVES.includes(details?.namedCurve ?? '')) return undefined;
+  return `has a key that is too weak or of a kind that is not taken (${type ?? 'unknown'})`;
+}
+
+/** OpenSSL reads certificates whose parts make no sense, and tells when they are asked for. */
+function orUnreadable(look: () => string | undefined): string | undefined {
+  try {
+    return look();
+  } catch {
+    return 'has parts that cannot be read';
+  }
+}
