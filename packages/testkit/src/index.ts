@@ -1,4 +1,5 @@
 export { type AuthoritiesUnderTest, authorityConformance } from './authority-conformance.ts';
+export { AmqpDevice, type AmqpOffer, type AmqpSasl } from './amqp-device.ts';
 export { ConnectProxy } from './connect-proxy.ts';
 export {
   type ChannelUnderTest,
