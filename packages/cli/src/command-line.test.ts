@@ -55,7 +55,8 @@ describe('the command line', () => {
     writeFileSync(file, text.slice(text.indexOf('  listen: ":8443"')));
     const told = resolveHubConfig({ config: file }, {}, '/d');
     // What has no default is shown by an example.
-    const examples = { tls: told.tls, advertise: told.advertise, mqttListen: told.mqttListen };
+    const { tls, advertise, mqttListen, amqpListen } = told;
+    const examples = { tls, advertise, mqttListen, amqpListen };
     expect(told).toEqual({ ...parseHubConfig({ dataDir: '/var/lib/culvert' }), log: told.log, ...examples });
     expect(Object.values(examples)).not.toContain(undefined);
   });

@@ -58,6 +58,7 @@ function addHub(program: Command): void {
       collect,
     )
     .option('--mqtt-listen <host:port>', 'MQTT over TLS too, usually :8883')
+    .option('--amqp-listen <host:port>', 'AMQP over TLS too, usually :5671')
     .option('--admin-listen <host:port>', 'health checks, plain HTTP (default 127.0.0.1:8444)')
     .option('--tls-cert <file>', 'own certificate chain, PEM; with --tls-key')
     .option('--tls-key <file>', 'its private key, PEM')

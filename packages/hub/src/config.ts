@@ -21,6 +21,8 @@ export const configSchema = z.strictObject({
   advertise: z.array(z.string()).max(32).default([]),
   /** `HOST:PORT` of MQTT over TLS, usually 8883. Absent: no such listener. */
   mqttListen: z.string().optional(),
+  /** `HOST:PORT` of AMQP over TLS, usually 5671. Absent: no such listener. */
+  amqpListen: z.string().optional(),
   /** `HOST:PORT` of `/livez` and `/readyz` in plain HTTP. Without host, 127.0.0.1. */
   adminListen: z.string().default('127.0.0.1:8444'),
   /** Own certificate chain and key, PEM files. Absent: the data directory's own authority signs one. */
@@ -64,6 +66,7 @@ export interface HubFlags {
   readonly listen?: string;
   readonly advertise?: string[];
   readonly mqttListen?: string;
+  readonly amqpListen?: string;
   readonly adminListen?: string;
   readonly tlsCert?: string;
   readonly tlsKey?: string;
@@ -91,6 +94,7 @@ export function resolveHubConfig(flags: HubFlags, env: NodeJS.ProcessEnv, defaul
     listen: pick(flags.listen, 'CULVERT_LISTEN'),
     advertise,
     mqttListen: pick(flags.mqttListen, 'CULVERT_MQTT_LISTEN'),
+    amqpListen: pick(flags.amqpListen, 'CULVERT_AMQP_LISTEN'),
     adminListen: pick(flags.adminListen, 'CULVERT_ADMIN_LISTEN'),
     tls: cert === undefined ? undefined : { certFile: cert, keyFile: key },
   });
@@ -118,6 +122,7 @@ export function parseHubConfig(input: unknown): HubConfig {
   for (const [name, value] of Object.entries({
     listen: config.listen,
     mqttListen: config.mqttListen,
+    amqpListen: config.amqpListen,
     adminListen: config.adminListen,
   })) {
     if (value !== undefined) parseListen(name, value);

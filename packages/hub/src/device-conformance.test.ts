@@ -1,10 +1,17 @@
-import { deviceConformance, mqttTransport, sasCredentials } from '@culvert/testkit';
+import { amqpTransport, deviceConformance, mqttTransport, sasCredentials } from '@culvert/testkit';
 
 // The clock stands still, and with it what a second allows.
 const limits = { newStreamsPerSecond: 10_000, newStreamsPerSecondPerDevice: 10_000 };
-const options = { config: { mqttListen: '127.0.0.1:0', limits } };
+const options = { config: { mqttListen: '127.0.0.1:0', amqpListen: '127.0.0.1:0', limits } };
 
-for (const transport of [mqttTransport('TLS', 4), mqttTransport('WebSocket', 4)]) {
+const transports = [
+  mqttTransport('TLS', 4),
+  mqttTransport('WebSocket', 4),
+  amqpTransport('TLS'),
+  amqpTransport('WebSocket'),
+];
+
+for (const transport of transports) {
   for (const credentials of [sasCredentials]) {
     for (const moduleId of [undefined, 'm1']) deviceConformance(transport, credentials, moduleId, options);
   }

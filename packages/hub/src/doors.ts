@@ -1,9 +1,10 @@
+import type { Server } from 'node:net';
 import type { TLSSocket } from 'node:tls';
-import { CulvertError, LIMITS } from '@culvert/protocol';
+import { LIMITS } from '@culvert/protocol';
 import type { Clock } from '@culvert/stream';
 import { createAdminListener } from './api/admin-listener.ts';
 import type { RestApi } from './api/app.ts';
-import { createFrontDoor, createMqttDoor, type UpgradeHandler } from './api/front-door.ts';
+import { createControlDoor, createFrontDoor, MQTT_ALPN, type UpgradeHandler } from './api/front-door.ts';
 import { closeServer, type Listening, listen } from './api/listen.ts';
 import type { KeyPair } from './auth/key-pair.ts';
 import { UnprovenConnections } from './auth/unproven-connections.ts';
@@ -16,6 +17,7 @@ export interface BehindTheDoors {
   readonly onControl: UpgradeHandler;
   readonly onGateway: UpgradeHandler;
   readonly onMqtt: (socket: TLSSocket) => Promise<boolean>;
+  readonly onAmqp: (socket: TLSSocket) => Promise<boolean>;
 }
 
 export interface DoorsOptions {
@@ -32,18 +34,18 @@ export interface DoorsOptions {
 export class Doors {
   readonly address: Listening;
   readonly mqttAddress: Listening | undefined;
+  readonly amqpAddress: Listening | undefined;
   readonly adminAddress: Listening;
   /** Those who have come in and not yet proved who they are. */
   readonly unproven: UnprovenConnections;
   readonly #servers: ReturnType<typeof createServers>;
   readonly #state: DoorState;
 
-  private constructor(servers: ReturnType<typeof createServers>, state: DoorState, addresses: Listening[]) {
-    const [address, adminAddress, mqttAddress] = addresses;
-    if (address === undefined || adminAddress === undefined) throw new CulvertError('internal');
-    this.address = address;
-    this.adminAddress = adminAddress;
-    this.mqttAddress = mqttAddress;
+  private constructor(servers: ReturnType<typeof createServers>, state: DoorState, addresses: Addresses) {
+    this.address = addresses.front;
+    this.adminAddress = addresses.admin;
+    this.mqttAddress = addresses.mqtt;
+    this.amqpAddress = addresses.amqp;
     this.unproven = state.unproven;
     this.#servers = servers;
     this.#state = state;
@@ -60,17 +62,18 @@ export class Doors {
     const state: DoorState = { unproven, behind: undefined, ready: false };
     const servers = createServers(options, state);
     const admin = parseListen('adminListen', config.adminListen);
+    const optional = (key: 'mqttListen' | 'amqpListen', server: Server | undefined) =>
+      server && listen(server, parseListen(key, config[key] ?? ''), key);
     try {
-      const addresses = [
-        await listen(servers.front, parseListen('listen', config.listen), 'listen'),
-        await listen(servers.admin, { host: admin.host ?? '127.0.0.1', port: admin.port }, 'adminListen'),
-      ];
-      if (servers.mqtt !== undefined && config.mqttListen !== undefined) {
-        addresses.push(await listen(servers.mqtt, parseListen('mqttListen', config.mqttListen), 'mqttListen'));
-      }
+      const addresses: Addresses = {
+        front: await listen(servers.front, parseListen('listen', config.listen), 'listen'),
+        admin: await listen(servers.admin, { host: admin.host ?? '127.0.0.1', port: admin.port }, 'adminListen'),
+        mqtt: await optional('mqttListen', servers.mqtt),
+        amqp: await optional('amqpListen', servers.amqp),
+      };
       return new Doors(servers, state, addresses);
     } catch (error) {
-      await Promise.all([servers.front, servers.admin, servers.mqtt].map((server) => server && closeServer(server)));
+      await Promise.all(Object.values(servers).map((server) => server && closeServer(server)));
       throw error;
     }
   }
@@ -85,13 +88,14 @@ export class Doors {
   present(pair: KeyPair): void {
     this.#servers.front.setSecureContext(pair);
     this.#servers.mqtt?.setSecureContext(pair);
+    this.#servers.amqp?.setSecureContext(pair);
   }
 
   /** Not ready any more, and no new connections; resolves when the last one has ended. Probes are still answered. */
   close(): Promise<void> {
     this.#state.ready = false;
-    const { front, mqtt } = this.#servers;
-    return Promise.all([front, mqtt].map((server) => server && closeServer(server))).then(() => undefined);
+    const { front, mqtt, amqp } = this.#servers;
+    return Promise.all([front, mqtt, amqp].map((server) => server && closeServer(server))).then(() => undefined);
   }
 
   /** Ends the connections that belong to nobody: between two requests, or not yet proven. */
@@ -107,6 +111,13 @@ export class Doors {
     admin.closeAllConnections();
     return closed;
   }
+}
+
+interface Addresses {
+  readonly front: Listening;
+  readonly admin: Listening;
+  readonly mqtt: Listening | undefined;
+  readonly amqp: Listening | undefined;
 }
 
 interface DoorState {
@@ -139,7 +150,15 @@ function createServers({ config, pair, onEvent }: DoorsOptions, state: DoorState
     mqtt:
       config.mqttListen === undefined
         ? undefined
-        : createMqttDoor({ ...common, onConnection: (socket) => state.behind?.onMqtt(socket) ?? turnAway(socket) }),
+        : createControlDoor({
+            ...common,
+            alpn: MQTT_ALPN,
+            onConnection: (socket) => state.behind?.onMqtt(socket) ?? turnAway(socket),
+          }),
+    amqp:
+      config.amqpListen === undefined
+        ? undefined
+        : createControlDoor({ ...common, onConnection: (socket) => state.behind?.onAmqp(socket) ?? turnAway(socket) }),
     admin: createAdminListener(() => state.ready),
   };
 }

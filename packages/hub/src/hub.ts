@@ -6,8 +6,9 @@ import type { Listening } from './api/listen.ts';
 import { Authenticator } from './auth/authenticate.ts';
 import { PolicyFiles } from './auth/policy-files.ts';
 import { advertisedNames, type HubConfig } from './config.ts';
+import { acceptAmqp } from './control/accept-amqp.ts';
 import { acceptMqtt } from './control/accept-mqtt.ts';
-import { acceptMqttWebSocket } from './control/accept-mqtt-web-socket.ts';
+import { acceptControlWebSocket } from './control/accept-web-socket.ts';
 import type { ControlDeps } from './control/control-channel.ts';
 import { Doors } from './doors.ts';
 import { AttachCheck } from './handshake/attach-check.ts';
@@ -72,6 +73,11 @@ export class Hub {
   /** Where MQTT over TLS listens, if it does. */
   get mqttAddress(): Listening | undefined {
     return this.#parts.doors.mqttAddress;
+  }
+
+  /** Where AMQP over TLS listens, if it does. */
+  get amqpAddress(): Listening | undefined {
+    return this.#parts.doors.amqpAddress;
   }
 
   /** Where `/livez` and `/readyz` listen. */
@@ -225,9 +231,10 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
   };
   opened.leadTo({
     onRequest: api.handle,
-    onControl: (request, socket, head) => acceptMqttWebSocket(request, socket, head, control),
+    onControl: (request, socket, head) => acceptControlWebSocket(request, socket, head, control),
     onGateway: (request, socket, head) => streaming.gateway.handleUpgrade(request, socket, head),
     onMqtt: (socket) => acceptMqtt(socket, { remoteAddress: peerAddress(socket), protocol: 'mqtt' }, control),
+    onAmqp: (socket) => acceptAmqp(socket, { remoteAddress: peerAddress(socket), protocol: 'amqp' }, control),
   });
   const address = formatHostPort(opened.address.host, opened.address.port);
   events.emit({ type: 'hub-started', hostName: names.authority, address });

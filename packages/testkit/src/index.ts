@@ -1,5 +1,6 @@
 export { type AuthoritiesUnderTest, authorityConformance } from './authority-conformance.ts';
 export { AmqpDevice, type AmqpOffer, type AmqpSasl } from './amqp-device.ts';
+export { amqpDeviceUnderTest, amqpTransport } from './amqp-transport.ts';
 export { ConnectProxy } from './connect-proxy.ts';
 export {
   type ChannelUnderTest,

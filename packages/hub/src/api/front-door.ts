@@ -43,13 +43,12 @@ const BROKEN_REQUESTS: Readonly<Record<string, string>> = {
 };
 
 /** ALPN names that MQTT clients offer: the registered one, and AWS's, which some libraries always offer. */
-const MQTT_ALPN = ['mqtt', 'x-amzn-mqtt-ca'];
+export const MQTT_ALPN = ['mqtt', 'x-amzn-mqtt-ca'];
 
 const tlsOptions = (options: Pick<FrontDoorOptions, 'pair' | 'authenticateMs'>) => ({
   ...options.pair,
   minVersion: 'TLSv1.2' as const,
   handshakeTimeout: options.authenticateMs,
-  ALPNProtocols: ['http/1.1'],
 });
 
 /** The one TLS port for everything: REST requests, control channels and stream upgrades, told apart by their path. */
@@ -57,6 +56,7 @@ export function createFrontDoor(options: FrontDoorOptions): Server {
   const server = createServer(
     {
       ...tlsOptions(options),
+      ALPNProtocols: ['http/1.1'],
       maxHeaderSize: MAX_HEADER_BYTES,
       headersTimeout: options.authenticateMs,
       requestTimeout: 3 * options.authenticateMs,
@@ -83,13 +83,16 @@ export function createFrontDoor(options: FrontDoorOptions): Server {
   return server;
 }
 
-/** A door of its own for MQTT over TLS, for devices that speak no WebSocket. */
-export function createMqttDoor(
+/** A door of its own for one dialect over TLS, for devices that speak no WebSocket. */
+export function createControlDoor(
   options: Pick<FrontDoorOptions, 'pair' | 'unproven' | 'authenticateMs' | 'onTlsError'> & {
+    /** ALPN names one of which a client must offer if it offers any; absent where the dialect has none. */
+    alpn?: string[];
     onConnection: (socket: TLSSocket) => Promise<boolean>;
   },
 ): TlsServer {
-  const server = createTlsServer({ ...tlsOptions(options), ALPNProtocols: MQTT_ALPN });
+  const alpn = options.alpn === undefined ? {} : { ALPNProtocols: options.alpn };
+  const server = createTlsServer({ ...tlsOptions(options), ...alpn });
   server.on('connection', (socket: Socket) => admit(socket, options.unproven));
   server.on('tlsClientError', (error, socket) => tlsFailed(error, socket, options));
   server.on('secureConnection', (socket: TLSSocket) => {

@@ -1,11 +1,12 @@
 import { createServer as createHttpServer } from 'node:http';
 import { type AddressInfo, connect, createServer, type Server } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { CONTROL_PATH, CulvertError, ERRORS, STREAM_PROPERTIES } from '@culvert/protocol';
+import { CONTROL_PATH, ERRORS } from '@culvert/protocol';
 import { webSocketDuplex } from '@culvert/stream';
 import {
   AmqpDevice,
   type AmqpSasl,
+  amqpDeviceUnderTest,
   controlChannelConformance,
   type DeviceUnderTest,
   type DialectUnderTest,
@@ -120,21 +121,12 @@ async function takeOffers(device: AmqpDevice, { identity }: Variant, registrar: 
 
 function deviceUnderTest(device: AmqpDevice, variant: Variant, registrar: Registrar): DeviceUnderTest {
   return {
-    nextOffer: async () => {
-      const { correlationId: requestId, message } = await device.nextOffer();
-      const properties = message.application_properties ?? {};
-      const { [STREAM_PROPERTIES.url]: url, [STREAM_PROPERTIES.token]: token } = properties;
-      return { requestId, streamName: properties[STREAM_PROPERTIES.name], grant: { url, token } };
-    },
-    answer: ({ requestId, accepted, reason }) => device.answer({ correlationId: requestId, accepted, reason }),
+    ...amqpDeviceUnderTest(device, variant.identity),
     takeOffers: () => takeOffers(device, variant, registrar),
     refuseOffers: async () => {
       const changed = registrar.change();
       await device.detachStreams();
       await changed;
     },
-    drop: () => device.connection.destroy(new CulvertError('stream_lost')),
-    stall: () => device.connection.pause(),
-    told: device.over.then(() => device.closeCondition),
   };
 }
