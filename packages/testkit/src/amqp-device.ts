@@ -12,8 +12,8 @@ import {
 } from '@culvert/protocol';
 import rhea, { type Connection, type EventContext, type Message, type Receiver, type Sender } from 'rhea';
 
-/** How a device begins: with a mechanism and its initial response, or without a SASL layer. */
-export type AmqpSasl = { readonly mechanism: string; readonly response?: string } | undefined;
+/** How a device begins: with a mechanism and its initial response, or, by null, without a SASL layer. */
+export type AmqpSasl = { readonly mechanism: string; readonly response?: string } | null;
 
 /** A stream request as it came, its correlation id in hexadecimal. */
 export interface AmqpOffer {
@@ -55,9 +55,10 @@ export class AmqpDevice {
   readonly #messages: EventContext[] = [];
   #isOver = false;
   #streams: { sender: Sender; receiver: Receiver } | undefined;
-  #cbs: { sender: Sender; receiver: Receiver } | undefined;
+  #cbs: Promise<{ sender: Sender; receiver: Receiver }> | undefined;
 
-  constructor(connection: Duplex, sasl: AmqpSasl = { mechanism: 'MSSBCBS' }) {
+  /** @param open fields of its OPEN, as rhea names them */
+  constructor(connection: Duplex, sasl: AmqpSasl = { mechanism: 'MSSBCBS' }, open: object = {}) {
     this.connection = connection;
     const container = rhea.create_container({ id: randomUUID() });
     const response = sasl?.response === undefined ? null : Buffer.from(sasl.response);
@@ -65,6 +66,7 @@ export class AmqpDevice {
       port: 0,
       reconnect: false,
       hostname: HUB,
+      ...open,
       connection_details: () => ({
         host: HUB,
         port: 0,
@@ -73,7 +75,7 @@ export class AmqpDevice {
           return connection;
         },
       }),
-      ...(sasl === undefined
+      ...(sasl === null
         ? {}
         : {
             sasl_mechanisms: {
@@ -107,9 +109,10 @@ export class AmqpDevice {
 
   /** Puts a token for an identity, or for any name, and says what the hub thinks of it. */
   async putToken(to: Identity | string, token = 'token'): Promise<{ status: number; description: string }> {
-    this.#cbs ??= { receiver: await this.receive(CBS_NODE), sender: await this.send(CBS_NODE) };
-    const { sender, receiver } = this.#cbs;
+    this.#cbs ??= this.#attachCbs();
+    const { sender, receiver } = await this.#cbs;
     const id = randomUUID();
+    const answered = this.#message(receiver, (message) => message.correlation_id === id);
     sender.send({
       message_id: id,
       application_properties: {
@@ -119,8 +122,7 @@ export class AmqpDevice {
       },
       body: token,
     });
-    const { correlation_id: answered, application_properties: properties } = await this.next(receiver);
-    if (answered !== id) throw new Error('The hub answered another request.');
+    const { application_properties: properties } = await answered;
     return {
       status: properties?.[CBS_PROPERTIES.statusCode],
       description: properties?.[CBS_PROPERTIES.statusDescription],
@@ -186,12 +188,8 @@ export class AmqpDevice {
   }
 
   /** The next message on a link. */
-  async next(receiver: Receiver): Promise<Message> {
-    const at = this.#messages.findIndex((context) => context.receiver === receiver);
-    const [context] = at < 0 ? [] : this.#messages.splice(at, 1);
-    const { message } = context ?? (await this.event('message', (each) => each.receiver === receiver));
-    if (message === undefined) throw new Error('An event without a message.');
-    return message;
+  next(receiver: Receiver): Promise<Message> {
+    return this.#message(receiver, () => true);
   }
 
   /** The next event of rhea's of this name that matches. */
@@ -207,6 +205,21 @@ export class AmqpDevice {
     this.connection.write(Buffer.from([0, 0, 0, 8, 2, 0, 0, 0]));
   }
 
+  async #attachCbs(): Promise<{ sender: Sender; receiver: Receiver }> {
+    const [receiver, sender] = await Promise.all([this.receive(CBS_NODE), this.send(CBS_NODE)]);
+    return { receiver, sender };
+  }
+
+  async #message(receiver: Receiver, wanted: (message: Message) => boolean): Promise<Message> {
+    const matches = ({ receiver: its, message }: EventContext): boolean =>
+      its === receiver && message !== undefined && wanted(message);
+    const at = this.#messages.findIndex(matches);
+    const [context] = at < 0 ? [] : this.#messages.splice(at, 1);
+    const { message } = context ?? (await this.event('message', matches));
+    if (message === undefined) throw new Error('An event without a message.');
+    return message;
+  }
+
   #attachedStreams(): { sender: Sender; receiver: Receiver } {
     if (this.#streams === undefined) throw new Error('No streams links are attached.');
     return this.#streams;
@@ -220,7 +233,8 @@ export class AmqpDevice {
     closed.catch(() => {});
     await this.event(`${role}_open`, isIt);
     // A refused attach is answered without the terminus that the hub would be (AMQP 1.0 §2.6.3).
-    if ((role === 'sender' ? link.target : link.source) !== null) return link;
+    const { address: named } = (role === 'sender' ? link.target : link.source) ?? {};
+    if (named !== undefined) return link;
     await closed;
     throw new Error(conditionOf(link.error) ?? 'The hub refused the link.');
   }
@@ -228,6 +242,7 @@ export class AmqpDevice {
   #listen(): void {
     const { engine } = this;
     // Its timers are the system's; a test plays the time.
+    Object.defineProperty(engine['local'].open, 'idle_time_out', { value: undefined });
     engine.on('connection_open', () =>
       Object.defineProperty(engine['remote'].open, 'idle_time_out', { value: undefined }),
     );

@@ -35,7 +35,7 @@ for (const [name, variant] of [
     'a module, by CBS',
     { carrier: 'amqp-ws', sasl: { mechanism: 'ANONYMOUS' }, identity: { deviceId: 'd1', moduleId: 'm1' } },
   ],
-  ['a device without SASL, by CBS', { carrier: 'amqp-ws', sasl: undefined, identity: { deviceId: 'd1' } }],
+  ['a device without SASL, by CBS', { carrier: 'amqp-ws', sasl: null, identity: { deviceId: 'd1' } }],
 ] as const satisfies [string, Variant][]) {
   controlChannelConformance(`${variant.carrier}, ${name}`, () => openDialect(variant));
 }

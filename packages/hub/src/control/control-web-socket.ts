@@ -12,6 +12,9 @@ const MAX_FRAGMENTS = 64;
 /** Pieces in which the largest message may arrive: some 190 TCP segments, with room for odd networks. */
 const MAX_BUFFERED_CHUNKS = 1_024;
 
+/** Bytes held, beside one message, while a credential is verified and nothing is read: a stranger's. */
+const READ_BUFFER_BYTES = 1_024;
+
 /** A request to upgrade, as a server hands it over. */
 export interface Upgrade {
   readonly request: IncomingMessage;
@@ -90,6 +93,6 @@ function binaryOnly(webSocket: WebSocket, { name }: WebSocketDialect, deps: Cont
     if (!isBinary) connection.destroy(new CulvertError('protocol_error', `A text message where ${name} is spoken.`));
   });
   // The preview's C client breaks the connection when it is pinged; the dialect's own keepalive does the work.
-  const connection = webSocketDuplex(webSocket, { pingMs: 0, clock: deps.clock });
+  const connection = webSocketDuplex(webSocket, { pingMs: 0, clock: deps.clock, readBufferBytes: READ_BUFFER_BYTES });
   return connection;
 }

@@ -22,8 +22,10 @@ export const AMQP_LIMITS = {
   spareLinks: 16,
   /** Deliveries of one session that are neither settled nor, toward a peer without credit, sent: as many as offers are outstanding at most. */
   deliveries: 2_048,
-  /** Tokens put on one connection and not yet answered: a pool that reconnects puts all of its tokens at once. */
-  pendingTokens: 999,
+  /** Tokens of one connection that are verified at once; the next ones wait to be read. A pool that reconnects puts hundreds. */
+  tokensAtOnce: 32,
+  /** Answers to tokens that wait for a link with credit to be sent on. */
+  unansweredTokens: 256,
   /** The idle-time-out announced, in milliseconds: clients send something every half of it, before NATs forget at 60 s. */
   idleMs: 60_000,
   /** Milliseconds of silence after which a device is gone: one and a half of the idle-time-out, as with MQTT's keepalive. */

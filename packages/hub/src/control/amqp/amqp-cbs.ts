@@ -11,6 +11,8 @@ export interface CbsCarrier {
   send(link: Sender, message: Buffer, tag?: Buffer): void;
   /** Verifies a token for an identity; from then on that may be on the connection. @throws CulvertError */
   admit(identity: Identity, token: string): Promise<unknown>;
+  /** Reads nothing until the returned function is called. */
+  hold(): () => void;
   /** Ends the connection. */
   end(error: CulvertError): void;
 }
@@ -30,8 +32,10 @@ export class CbsNode {
   readonly #carrier: CbsCarrier;
   /** Links on which the peer receives. */
   readonly #links = new Set<Sender>();
-  /** Requests being looked at. */
-  #pending = 0;
+  /** Tokens being verified. */
+  #verifying = 0;
+  /** Reads on, when too many tokens were being verified to do so. */
+  #release: (() => void) | undefined;
   /** Replies that wait for a link with credit. */
   readonly #replies: Reply[] = [];
 
@@ -52,16 +56,19 @@ export class CbsNode {
       delivery.reject(amqpError(new CulvertError('argument_invalid', 'No AMQP message.')));
       return;
     }
-    if (this.#pending + this.#replies.length >= AMQP_LIMITS.pendingTokens) {
-      this.#carrier.end(new CulvertError('too_many_requests', 'Too many tokens at once.'));
+    if (this.#replies.length >= AMQP_LIMITS.unansweredTokens) {
+      this.#carrier.end(new CulvertError('too_many_requests', 'Too many tokens, and no link to answer on.'));
       return;
     }
     delivery.accept();
-    this.#pending++;
+    this.#verifying++;
+    if (this.#verifying >= AMQP_LIMITS.tokensAtOnce) this.#release ??= this.#carrier.hold();
     void this.#put(message).then((error) => {
-      this.#pending--;
+      this.#verifying--;
       this.#replies.push({ request: message, session: receiver.session, error });
       this.flush();
+      this.#release?.();
+      this.#release = undefined;
     });
   }
 

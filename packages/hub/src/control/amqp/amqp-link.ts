@@ -42,7 +42,7 @@ export class AmqpLink implements EngineListener {
   readonly #startedAt: number;
   #heardAt: number;
   #wroteAt: number;
-  /** Bytes that came before the peer had proved anything; undefined since it has. */
+  /** Bytes that were taken before the peer had proved anything; undefined since it has. */
   #unproven: number | undefined = 0;
   /** Reasons for which nothing is read now. */
   #holds = 0;
@@ -119,7 +119,8 @@ export class AmqpLink implements EngineListener {
 
   write(bytes: Buffer): void {
     const connection = this.#connection;
-    if (connection.destroyed || !connection.writable) return;
+    // The engine may still answer what it read, but nothing follows a close.
+    if (this.#saidAll || connection.destroyed || !connection.writable) return;
     this.#unflushed++;
     this.#wroteAt = this.#options.clock.now();
     connection.write(bytes, this.#onFlushed);
@@ -153,7 +154,8 @@ export class AmqpLink implements EngineListener {
   }
 
   closed(): void {
-    this.end(new CulvertError('device_gone', 'The device closed the connection.'));
+    this.#engine.close();
+    this.#lost(new CulvertError('device_gone', 'The device closed the connection.'));
   }
 
   failed(error: CulvertError): void {
@@ -162,12 +164,6 @@ export class AmqpLink implements EngineListener {
 
   readonly #onData = (chunk: Buffer): void => {
     this.#heardAt = this.#options.clock.now();
-    if (this.#unproven !== undefined) this.#unproven += chunk.length;
-    if ((this.#unproven ?? 0) > AMQP_LIMITS.unprovenBytes) {
-      const detail = `More than ${AMQP_LIMITS.unprovenBytes} bytes before the device proved who it is.`;
-      this.end(new CulvertError('too_large', detail));
-      return;
-    }
     this.#gate.push(chunk);
     this.#read();
   };
@@ -187,6 +183,7 @@ export class AmqpLink implements EngineListener {
       while (this.#endedWith === undefined && this.#holds === 0) {
         const passed = this.#gate.next();
         if (passed === undefined) break;
+        this.#countUnproven(passed.bytes.length);
         this.#engine.feed(passed.bytes);
         this.#fed(passed);
       }
@@ -202,6 +199,15 @@ export class AmqpLink implements EngineListener {
     this.#arm();
   }
 
+  /** @throws CulvertError `too_large` */
+  #countUnproven(bytes: number): void {
+    if (this.#unproven === undefined) return;
+    this.#unproven += bytes;
+    if (this.#unproven <= AMQP_LIMITS.unprovenBytes) return;
+    const detail = `More than ${AMQP_LIMITS.unprovenBytes} bytes before the device proved who it is.`;
+    throw new CulvertError('too_large', detail);
+  }
+
   #fed(passed: Passed): void {
     // The engine forgets what has ended in a later tick; meanwhile it would mistake a new link of the same name for the old one.
     if (passed.kind === 'ending') setImmediate(this.hold());
@@ -209,7 +215,7 @@ export class AmqpLink implements EngineListener {
     this.end(new CulvertError('unauthorized', `The SASL mechanism ${printable(passed.mechanism, 32)} is not offered.`));
   }
 
-  /** The connection is of no use any more, so nothing is said. */
+  /** The peer is gone or going, so it is not told why. */
   #lost(error: CulvertError): void {
     if (this.#endedWith === undefined) this.#end(error);
   }

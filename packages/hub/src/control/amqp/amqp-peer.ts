@@ -77,6 +77,7 @@ export class AmqpPeer implements AmqpLinkListener {
       canSend,
       send,
       admit: (identity, token) => this.#admit(identity, token),
+      hold: () => this.#link.hold(),
       end: (error) => this.#link.end(error),
     });
     this.#link.start();
@@ -154,12 +155,16 @@ export class AmqpPeer implements AmqpLinkListener {
     else await this.#admit(claim.identity, claim.token);
   }
 
+  /** Nothing more is read until the first credential is verified, so that a stranger can make the hub hold no more than what it has read. */
   async #admit(identity: Identity, token: string | undefined): Promise<AmqpChannel> {
+    const release = this.#isProven ? undefined : this.#link.hold();
     try {
       return await this.#identities.admit(identity, token);
     } catch (reason) {
       this.#refusal = CulvertError.from(reason);
       throw this.#refusal;
+    } finally {
+      release?.();
     }
   }
 

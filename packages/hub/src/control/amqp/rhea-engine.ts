@@ -121,9 +121,11 @@ export class RheaEngine {
     }
   }
 
-  /** Closes the connection, telling the peer why; what it takes is written in the next tick. Nothing is told before the peer's open. */
-  close(error: CulvertError): void {
-    this.#connection.close(amqpError(error));
+  /** Closes the connection, telling the peer why, if at all; it is written in the next tick. Nothing can be told within SASL. */
+  close(error?: CulvertError): void {
+    // A close is not told before an open (AMQP 1.0 §2.4.3).
+    this.#connection.open();
+    this.#connection.close(error === undefined ? undefined : amqpError(error));
   }
 
   /** Whether a message given to the link now would leave now. */
