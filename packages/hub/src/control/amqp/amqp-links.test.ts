@@ -216,6 +216,19 @@ describe('the links that clients attach besides', () => {
     expect(JSON.parse(answer.body.content)).toContain('streams only');
   });
 
+  it('answer a request for the twin that came before there was credit for an answer', async () => {
+    const { device } = await openAs();
+    const receiver = await device.receive('/devices/d1/twin', { snd_settle_mode: 1, credit_window: 0 });
+    const sender = await device.send('/devices/d1/twin', { snd_settle_mode: 1 });
+    for (let count = 0; count < 65; count++) sender.send({ correlation_id: `Get${count}`, body: '' });
+    // One too many.
+    await device.event('sender_close');
+    receiver.add_credit(100);
+    for (let count = 0; count < 64; count++) {
+      expect(await device.next(receiver)).toMatchObject({ correlation_id: `Get${count}` });
+    }
+  });
+
   it('reject a request for the twin that cannot be answered', async () => {
     const { device } = await openAs();
     const sender = await device.send('/devices/d1/twin');

@@ -11,7 +11,7 @@ import { amqpError } from './amqp-error.ts';
 import { AmqpIdentities } from './amqp-identities.ts';
 import { AmqpLink, type AmqpLinkListener } from './amqp-link.ts';
 import { readAnswer } from './amqp-offer.ts';
-import { refuseMessage, refuseTwinRequest } from './amqp-other-nodes.ts';
+import { refuseMessage, TwinNode } from './amqp-other-nodes.ts';
 import { type PlainClaim, saslMechanisms } from './amqp-sasl.ts';
 import type { Outcome } from './rhea-engine.ts';
 import { echoTermini } from './termini.ts';
@@ -30,6 +30,7 @@ export class AmqpPeer implements AmqpLinkListener {
   readonly #link: AmqpLink;
   readonly #identities: AmqpIdentities;
   readonly #cbs: CbsNode;
+  readonly #twins: TwinNode;
   readonly #purposes = new Map<DeviceLink, Purpose>();
   /** Channels with offers that wait for credit. */
   readonly #awaitingCredit = new Set<AmqpChannel>();
@@ -80,6 +81,7 @@ export class AmqpPeer implements AmqpLinkListener {
       hold: () => this.#link.hold(),
       end: (error) => this.#link.end(error),
     });
+    this.#twins = new TwinNode({ canSend, send });
     this.#link.start();
   }
 
@@ -117,8 +119,7 @@ export class AmqpPeer implements AmqpLinkListener {
     if (purpose === undefined) delivery.release();
     else if (purpose.kind === 'cbs') this.#cbs.message(receiver, message, delivery);
     else if (purpose.node === 'streams') answer(purpose.channel, message, delivery);
-    else if (purpose.node === 'twin')
-      refuseTwinRequest({ receiver, message, delivery }, this.#twinAnswers(purpose.channel), this.#link);
+    else if (purpose.node === 'twin') this.#answerTwin(purpose.channel, message, delivery);
     else refuseMessage(delivery);
   }
 
@@ -134,6 +135,7 @@ export class AmqpPeer implements AmqpLinkListener {
 
   flowed(): void {
     this.#cbs.flush();
+    this.#twins.flush();
     const channels = [...this.#awaitingCredit];
     this.#awaitingCredit.clear();
     for (const channel of channels) channel.flush();
@@ -202,6 +204,10 @@ export class AmqpPeer implements AmqpLinkListener {
     for (const [link, purpose] of this.#purposes)
       if (purpose.kind === 'device' && purpose.channel === channel) links.push(link);
     return links;
+  }
+
+  #answerTwin(channel: AmqpChannel, message: Message | Buffer, delivery: Delivery): void {
+    this.#twins.message(message, delivery, () => this.#twinAnswers(channel));
   }
 
   #twinAnswers(channel: AmqpChannel): Sender[] {
