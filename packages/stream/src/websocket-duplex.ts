@@ -13,7 +13,7 @@ export interface WebSocketDuplexOptions {
   readonly clock?: Clock;
   /** Milliseconds one direction may go on after the other has ended; default `LIMITS.lingerMs`. */
   readonly lingerMs?: number;
-  /** Bytes held for a reader that does not read, beside one message; default {@link HIGH_WATER_MARK}. */
+  /** Bytes held for a reader that does not read, beside the message that fills them; default 256 KiB. */
   readonly readBufferBytes?: number;
 }
 
