@@ -55,8 +55,8 @@ describe('the command line', () => {
     writeFileSync(file, text.slice(text.indexOf('  listen: ":8443"')));
     const told = resolveHubConfig({ config: file }, {}, '/d');
     // What has no default is shown by an example.
-    const { tls, advertise, mqttListen, clientCertificates, tracing } = told;
-    const examples = { tls, advertise, mqttListen, clientCertificates, tracing };
+    const { tls, advertise, mqttListen, amqpListen, clientCertificates, tracing } = told;
+    const examples = { tls, advertise, mqttListen, amqpListen, clientCertificates, tracing };
     const { checkpoints } = told.audit;
     const defaults = parseHubConfig({ dataDir: '/var/lib/culvert' });
     const audit = { ...defaults.audit, checkpoints };

@@ -33,14 +33,15 @@ Examples:
 export const HUB_CONFIGURATION = `
 Flags come first, then the environment, then the file, then defaults. The environment:
   CULVERT_CONFIG, CULVERT_DATA_DIR, CULVERT_LISTEN, CULVERT_ADVERTISE (names with commas between), CULVERT_MQTT_LISTEN,
-  CULVERT_CLIENT_CERTIFICATES (with commas too), CULVERT_ADMIN_LISTEN, CULVERT_TLS_CERT, CULVERT_TLS_KEY,
-  CULVERT_LOG_LEVEL, CULVERT_LOG_FORMAT
+  CULVERT_AMQP_LISTEN, CULVERT_CLIENT_CERTIFICATES (with commas too), CULVERT_ADMIN_LISTEN, CULVERT_TLS_CERT,
+  CULVERT_TLS_KEY, CULVERT_LOG_LEVEL, CULVERT_LOG_FORMAT
 
 The file, every key optional, with its default or an example:
   listen: ":8443"
   advertise: [hub.example.com]
   mqttListen: ":8883"
-  clientCertificates: [mqttListen]    # where devices are asked for theirs: listeners, or advertised names on the main port
+  amqpListen: ":5671"
+  clientCertificates: [mqttListen, amqpListen]    # where devices are asked for theirs: listeners, or advertised names on the main port
   adminListen: 127.0.0.1:8444
   dataDir: /var/lib/culvert
   tls: { certFile: fullchain.pem, keyFile: privkey.pem }

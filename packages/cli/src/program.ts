@@ -55,9 +55,10 @@ function addHub(program: Command): void {
       collect,
     )
     .option('--mqtt-listen <host:port>', 'MQTT over TLS too, usually :8883')
+    .option('--amqp-listen <host:port>', 'AMQP over TLS too, usually :5671')
     .option(
       '--client-certificates <listener|host>',
-      'ask devices for a certificate there: listen, mqttListen, or an advertised host name; repeatable',
+      'ask devices for a certificate there: listen, mqttListen, amqpListen, or an advertised host name; repeatable',
       collect,
     )
     .option('--admin-listen <host:port>', 'health checks, plain HTTP (default 127.0.0.1:8444)')

@@ -23,6 +23,8 @@ describe('the configuration', () => {
       limits: { offersPerDevice: 64 },
     });
     expect(resolveHubConfig({}, {}, '/default').dataDir).toBe('/default');
+    const listeners = resolveHubConfig({ mqttListen: ':8883' }, { CULVERT_AMQP_LISTEN: ':5671' }, '/default');
+    expect(listeners).toMatchObject({ mqttListen: ':8883', amqpListen: ':5671' });
   });
 
   it.each([

@@ -25,8 +25,10 @@ export const configSchema = z.strictObject({
   advertise: z.array(z.string()).max(32).default([]),
   /** `HOST:PORT` of MQTT over TLS, usually 8883. Absent: no such listener. */
   mqttListen: z.string().optional(),
+  /** `HOST:PORT` of AMQP over TLS, usually 5671. Absent: no such listener. */
+  amqpListen: z.string().optional(),
   /**
-   * Where clients are asked for a certificate, for devices that have one: keys of listeners (`listen`, `mqttListen`), or advertised host names,
+   * Where clients are asked for a certificate, for devices that have one: keys of listeners (`listen`, `mqttListen`, `amqpListen`), or advertised host names,
    * which count on the main port. Empty: nowhere. A browser that is asked shows its user a dialog.
    */
   clientCertificates: z.array(z.string()).max(32).default([]),
@@ -77,6 +79,7 @@ export interface HubFlags {
   readonly listen?: string;
   readonly advertise?: string[];
   readonly mqttListen?: string;
+  readonly amqpListen?: string;
   readonly clientCertificates?: string[];
   readonly adminListen?: string;
   readonly tlsCert?: string;
@@ -110,6 +113,7 @@ export function resolveHubConfig(flags: HubFlags, env: NodeJS.ProcessEnv, defaul
     listen: pick(flags.listen, 'CULVERT_LISTEN'),
     advertise: pickList(flags.advertise, 'CULVERT_ADVERTISE'),
     mqttListen: pick(flags.mqttListen, 'CULVERT_MQTT_LISTEN'),
+    amqpListen: pick(flags.amqpListen, 'CULVERT_AMQP_LISTEN'),
     clientCertificates: pickList(flags.clientCertificates, 'CULVERT_CLIENT_CERTIFICATES'),
     adminListen: pick(flags.adminListen, 'CULVERT_ADMIN_LISTEN'),
     tls: cert === undefined ? undefined : { certFile: cert, keyFile: key },
@@ -138,6 +142,7 @@ export function parseHubConfig(input: unknown): HubConfig {
   for (const [name, value] of Object.entries({
     listen: config.listen,
     mqttListen: config.mqttListen,
+    amqpListen: config.amqpListen,
     adminListen: config.adminListen,
   })) {
     if (value !== undefined) parseListen(name, value);
@@ -205,7 +210,7 @@ export function advertisedNames(
 }
 
 /** Listeners that may ask for a certificate. */
-const CERTIFICATE_LISTENERS = ['listen', 'mqttListen'] as const;
+const CERTIFICATE_LISTENERS = ['listen', 'mqttListen', 'amqpListen'] as const;
 
 /** Where clients are asked for a certificate. */
 export interface CertificateDoors {

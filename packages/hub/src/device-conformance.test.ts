@@ -1,4 +1,5 @@
 import {
+  amqpTransport,
   authorityCredentials,
   CERTIFICATE_HOST,
   deviceConformance,
@@ -12,13 +13,21 @@ const limits = { newStreamsPerSecond: 10_000, newStreamsPerSecondPerDevice: 10_0
 const options = {
   config: {
     mqttListen: '127.0.0.1:0',
+    amqpListen: '127.0.0.1:0',
     advertise: ['127.0.0.1', CERTIFICATE_HOST],
-    clientCertificates: ['mqttListen', CERTIFICATE_HOST],
+    clientCertificates: ['mqttListen', 'amqpListen', CERTIFICATE_HOST],
     limits,
   },
 };
 
-for (const transport of [mqttTransport('TLS', 4), mqttTransport('WebSocket', 4)]) {
+const transports = [
+  mqttTransport('TLS', 4),
+  mqttTransport('WebSocket', 4),
+  amqpTransport('TLS'),
+  amqpTransport('WebSocket'),
+];
+
+for (const transport of transports) {
   for (const credentials of [
     sasCredentials,
     thumbprintCredentials('sha256', 'secondaryThumbprint'),

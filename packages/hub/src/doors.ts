@@ -1,9 +1,16 @@
+import type { Server } from 'node:net';
 import type { TLSSocket } from 'node:tls';
-import { CulvertError, LIMITS } from '@culvert/protocol';
+import { LIMITS } from '@culvert/protocol';
 import type { Clock } from '@culvert/stream';
 import { type AdminDeps, createAdminListener } from './api/admin-listener.ts';
 import type { RestApi } from './api/app.ts';
-import { createCertificateTls, createFrontDoor, createMqttDoor, type UpgradeHandler } from './api/front-door.ts';
+import {
+  createCertificateTls,
+  createControlDoor,
+  createFrontDoor,
+  MQTT_ALPN,
+  type UpgradeHandler,
+} from './api/front-door.ts';
 import { closeServer, type Listening, listen } from './api/listen.ts';
 import { secureContext } from './api/secure-context.ts';
 import type { KeyPair } from './auth/key-pair.ts';
@@ -17,6 +24,7 @@ export interface BehindTheDoors {
   readonly onControl: UpgradeHandler;
   readonly onGateway: UpgradeHandler;
   readonly onMqtt: (socket: TLSSocket) => Promise<boolean>;
+  readonly onAmqp: (socket: TLSSocket) => Promise<boolean>;
 }
 
 export interface DoorsOptions {
@@ -34,18 +42,18 @@ export interface DoorsOptions {
 export class Doors {
   readonly address: Listening;
   readonly mqttAddress: Listening | undefined;
+  readonly amqpAddress: Listening | undefined;
   readonly adminAddress: Listening;
   /** Those who have come in and not yet proved who they are. */
   readonly unproven: UnprovenConnections;
   readonly #servers: ReturnType<typeof createServers>;
   readonly #state: DoorState;
 
-  private constructor(servers: ReturnType<typeof createServers>, state: DoorState, addresses: Listening[]) {
-    const [address, adminAddress, mqttAddress] = addresses;
-    if (address === undefined || adminAddress === undefined) throw new CulvertError('internal');
-    this.address = address;
-    this.adminAddress = adminAddress;
-    this.mqttAddress = mqttAddress;
+  private constructor(servers: ReturnType<typeof createServers>, state: DoorState, addresses: Addresses) {
+    this.address = addresses.front;
+    this.adminAddress = addresses.admin;
+    this.mqttAddress = addresses.mqtt;
+    this.amqpAddress = addresses.amqp;
     this.unproven = state.unproven;
     this.#servers = servers;
     this.#state = state;
@@ -63,17 +71,18 @@ export class Doors {
     const state: DoorState = { unproven, certificates, behind: undefined };
     const servers = createServers(options, state);
     const admin = parseListen('adminListen', config.adminListen);
+    const optional = (key: 'mqttListen' | 'amqpListen', server: Server | undefined) =>
+      server && listen(server, parseListen(key, config[key] ?? ''), key);
     try {
-      const addresses = [
-        await listen(servers.front, parseListen('listen', config.listen), 'listen'),
-        await listen(servers.admin, { host: admin.host ?? '127.0.0.1', port: admin.port }, 'adminListen'),
-      ];
-      if (servers.mqtt !== undefined && config.mqttListen !== undefined) {
-        addresses.push(await listen(servers.mqtt, parseListen('mqttListen', config.mqttListen), 'mqttListen'));
-      }
+      const addresses: Addresses = {
+        front: await listen(servers.front, parseListen('listen', config.listen), 'listen'),
+        admin: await listen(servers.admin, { host: admin.host ?? '127.0.0.1', port: admin.port }, 'adminListen'),
+        mqtt: await optional('mqttListen', servers.mqtt),
+        amqp: await optional('amqpListen', servers.amqp),
+      };
       return new Doors(servers, state, addresses);
     } catch (error) {
-      await Promise.all([servers.front, servers.admin, servers.mqtt].map((server) => server && closeServer(server)));
+      await Promise.all(Object.values(servers).map((server) => server && closeServer(server)));
       throw error;
     }
   }
@@ -85,17 +94,18 @@ export class Doors {
 
   /** New connections are greeted with this certificate. */
   present(pair: KeyPair): void {
-    const { front, mqtt, named } = this.#servers;
+    const { front, mqtt, amqp, named } = this.#servers;
     const { listeners } = this.#state.certificates;
     front.setSecureContext(secureContext(pair, listeners.has('listen')));
     mqtt?.setSecureContext(secureContext(pair, listeners.has('mqttListen')));
+    amqp?.setSecureContext(secureContext(pair, listeners.has('amqpListen')));
     named?.setSecureContext(secureContext(pair, true));
   }
 
   /** No new connections; resolves when the last one has ended. Probes are still answered. */
   close(): Promise<void> {
-    const { front, mqtt } = this.#servers;
-    return Promise.all([front, mqtt].map((server) => server && closeServer(server))).then(() => undefined);
+    const { front, mqtt, amqp } = this.#servers;
+    return Promise.all([front, mqtt, amqp].map((server) => server && closeServer(server))).then(() => undefined);
   }
 
   /** Ends the connections that belong to nobody: between two requests, or not yet proven. */
@@ -111,6 +121,13 @@ export class Doors {
     admin.closeAllConnections();
     return closed;
   }
+}
+
+interface Addresses {
+  readonly front: Listening;
+  readonly admin: Listening;
+  readonly mqtt: Listening | undefined;
+  readonly amqp: Listening | undefined;
 }
 
 interface DoorState {
@@ -148,10 +165,19 @@ function createServers({ config, pair, admin, onEvent }: DoorsOptions, state: Do
     mqtt:
       config.mqttListen === undefined
         ? undefined
-        : createMqttDoor({
+        : createControlDoor({
             ...common,
+            alpn: MQTT_ALPN,
             asksForCertificate: listeners.has('mqttListen'),
             onConnection: (socket) => state.behind?.onMqtt(socket) ?? turnAway(socket),
+          }),
+    amqp:
+      config.amqpListen === undefined
+        ? undefined
+        : createControlDoor({
+            ...common,
+            asksForCertificate: listeners.has('amqpListen'),
+            onConnection: (socket) => state.behind?.onAmqp(socket) ?? turnAway(socket),
           }),
     admin: createAdminListener(admin),
   };

@@ -1,3 +1,4 @@
+import type { TLSSocket } from 'node:tls';
 import { CulvertError, formatHostPort, formatServiceConnectionString, LIMITS, peerAddress } from '@culvert/protocol';
 import { type Clock, systemClock } from '@culvert/stream';
 import { createApi } from './api/app.ts';
@@ -8,13 +9,15 @@ import { Authenticator } from './auth/authenticate.ts';
 import { clientCertificate } from './auth/client-certificate.ts';
 import { PolicyFiles } from './auth/policy-files.ts';
 import { advertisedNames, type HubConfig } from './config.ts';
+import { acceptAmqp } from './control/accept-amqp.ts';
 import { acceptMqtt } from './control/accept-mqtt.ts';
-import { acceptMqttWebSocket } from './control/accept-mqtt-web-socket.ts';
-import type { ControlDeps } from './control/control-channel.ts';
+import { acceptControlWebSocket } from './control/accept-web-socket.ts';
+import type { ControlDeps, ControlOrigin } from './control/control-channel.ts';
 import { Doors } from './doors.ts';
 import { AttachCheck } from './handshake/attach-check.ts';
 import { HostNames } from './host-names.ts';
 import { createLogging } from './logging.ts';
+import type { ControlProtocol } from './observe/door.ts';
 import { EventBus } from './observe/event-bus.ts';
 import type { EventSink } from './observe/events.ts';
 import { RecentDisconnects } from './observe/last-disconnect.ts';
@@ -78,6 +81,11 @@ export class Hub {
   /** Where MQTT over TLS listens, if it does. */
   get mqttAddress(): Listening | undefined {
     return this.#parts.doors.mqttAddress;
+  }
+
+  /** Where AMQP over TLS listens, if it does. */
+  get amqpAddress(): Listening | undefined {
+    return this.#parts.doors.amqpAddress;
   }
 
   /** Where `/livez` and `/readyz` listen. */
@@ -258,14 +266,10 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
   opened.leadTo({
     onRequest: api.handle,
     onControl: (request, socket, head) =>
-      acceptMqttWebSocket(request, socket, head, control, clientCertificate(socket)),
+      acceptControlWebSocket(request, socket, head, control, clientCertificate(socket)),
     onGateway: (request, socket, head) => streaming.gateway.handleUpgrade(request, socket, head),
-    onMqtt: (socket) =>
-      acceptMqtt(
-        socket,
-        { remoteAddress: peerAddress(socket), protocol: 'mqtt', certificate: clientCertificate(socket) },
-        control,
-      ),
+    onMqtt: (socket) => acceptMqtt(socket, originOf(socket, 'mqtt'), control),
+    onAmqp: (socket) => acceptAmqp(socket, originOf(socket, 'amqp'), control),
   });
   metrics.report({
     certificateNotAfter: () => certificates.source.current.notAfter.getTime(),
@@ -294,6 +298,10 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
     drainMs,
     ...observers,
   };
+}
+
+function originOf(socket: TLSSocket, protocol: ControlProtocol): ControlOrigin {
+  return { remoteAddress: peerAddress(socket), protocol, certificate: clientCertificate(socket) };
 }
 
 /** The reverse of the start, each step with its reason. */

@@ -216,8 +216,8 @@ describe('a hub', () => {
     expect(await presented()).not.toBe(before);
   });
 
-  it('speaks TLS 1.3 by preference, 1.2 if it must, and nothing older, on both doors', async () => {
-    const test = await start({ config: { mqttListen: '127.0.0.1:0' } });
+  it('speaks TLS 1.3 by preference, 1.2 if it must, and nothing older, on every door', async () => {
+    const test = await start({ config: { mqttListen: '127.0.0.1:0', amqpListen: '127.0.0.1:0' } });
     const handshake = (port: number, over: ConnectionOptions): Promise<string | null | undefined> =>
       new Promise((resolve) => {
         // Security level 0, or the client itself would refuse to offer the old versions.
@@ -229,7 +229,7 @@ describe('a hub', () => {
         });
         socket.once('error', (error: NodeJS.ErrnoException) => resolve(error.code));
       });
-    for (const port of [test.port, test.hub.mqttAddress?.port ?? 0]) {
+    for (const port of [test.port, test.hub.mqttAddress?.port ?? 0, test.hub.amqpAddress?.port ?? 0]) {
       expect(await handshake(port, {})).toBe('TLSv1.3');
       expect(await handshake(port, { maxVersion: 'TLSv1.2' })).toBe('TLSv1.2');
       const old = await handshake(port, { minVersion: 'TLSv1', maxVersion: 'TLSv1.1' });
@@ -239,10 +239,11 @@ describe('a hub', () => {
 
   it('ends connections that have not authenticated after ten seconds, on TCP, TLS and HTTP', async () => {
     const clock = new FakeClock(Date.now());
-    const test = await start({ clock, config: { mqttListen: '127.0.0.1:0' } });
+    const test = await start({ clock, config: { mqttListen: '127.0.0.1:0', amqpListen: '127.0.0.1:0' } });
     const tls = (port: number) => connectTls({ host: '127.0.0.1', port, ca: test.ca });
     const mqttPort = test.hub.mqttAddress?.port ?? 0;
-    const idle = [tls(test.port), tls(mqttPort)];
+    const amqpPort = test.hub.amqpAddress?.port ?? 0;
+    const idle = [tls(test.port), tls(mqttPort), tls(amqpPort)];
     await Promise.all(idle.map((socket) => once(socket, 'secureConnect')));
     const raw = connectTcp(test.port, '127.0.0.1');
     await once(raw, 'connect');

@@ -1,3 +1,4 @@
+export * from './amqp-names.ts';
 export * from './audit-record.ts';
 export * from './close-cause.ts';
 export * from './connection-string.ts';
@@ -8,7 +9,9 @@ export * from './ids.ts';
 export * from './limits.ts';
 export * from './live-view.ts';
 export * from './peer-address.ts';
+export * from './reject-reason.ts';
 export * from './resource-log.ts';
 export * from './sas-token.ts';
 export * from './stream-request.ts';
 export * from './topics.ts';
+export * from './utf8.ts';

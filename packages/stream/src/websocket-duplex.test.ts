@@ -220,4 +220,19 @@ describe('a WebSocket as a Duplex', () => {
     expect(a.writableLength + b.readableLength).toBeLessThan(MIB);
     expect(await receiveAll(b)).toEqual([total, sent.digest('hex')]);
   });
+
+  it('holds for a reader that does not read what it was told to, and what was on its way', async () => {
+    onSocket = (socket) => {
+      for (let count = 0; count < 1_000; count++) socket.send(Buffer.alloc(1_000));
+      socket.close(1000);
+    };
+    const socket = new WebSocket(server.url, { ca: certificate.ca });
+    const duplex = webSocketDuplex(socket, { readBufferBytes: 1_000 });
+    opened.push(duplex);
+    await once(duplex, 'readable');
+    for (let turns = 0; turns < 100; turns++) await new Promise((resolve) => setImmediate(resolve));
+    // The messages of one read of the socket.
+    expect(duplex.readableLength).toBeLessThanOrEqual(1_000 + 65_536);
+    expect(await buffer(duplex)).toHaveLength(1_000_000);
+  });
 });

@@ -13,6 +13,8 @@ export interface WebSocketDuplexOptions {
   readonly clock?: Clock;
   /** Milliseconds one direction may go on after the other has ended; default `LIMITS.lingerMs`. */
   readonly lingerMs?: number;
+  /** Bytes held for a reader that does not read, beside the message that fills them; default 256 KiB. */
+  readonly readBufferBytes?: number;
 }
 
 /** Bytes buffered in each direction before back-pressure: four of the largest frames, so that neither end waits for the other's turn. */
@@ -69,7 +71,12 @@ class WebSocketDuplex extends Duplex {
   #timer: Timer | undefined;
 
   constructor(socket: WebSocket, options: WebSocketDuplexOptions) {
-    super({ highWaterMark: HIGH_WATER_MARK, decodeStrings: true, emitClose: true });
+    super({
+      readableHighWaterMark: options.readBufferBytes ?? HIGH_WATER_MARK,
+      writableHighWaterMark: HIGH_WATER_MARK,
+      decodeStrings: true,
+      emitClose: true,
+    });
     this.#socket = socket;
     this.#clock = options.clock ?? systemClock;
     this.#lingerMs = options.lingerMs ?? LIMITS.lingerMs;

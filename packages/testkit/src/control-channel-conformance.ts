@@ -29,7 +29,7 @@ export interface DeviceUnderTest {
   /** Reads nothing any more. */
   stall(): void;
   /** Resolves when the connection is over, with what the device was told: a code of its dialect, undefined where it has none. */
-  readonly told: Promise<number | undefined>;
+  readonly told: Promise<string | number | undefined>;
 }
 
 /** One dialect's door, ready for devices. */
@@ -38,7 +38,7 @@ export interface DialectUnderTest {
   /** Offers a device may have unanswered; at least 1,000. */
   readonly maxOffers: number;
   /** The code by which a device learns of an end. */
-  code(error: ErrorCode): number | undefined;
+  code(error: ErrorCode): string | number | undefined;
   /** A device that came in and takes offers; its credential holds until `expiresAt` (default: for ever). */
   attach(options?: { expiresAt?: number }): Promise<{ channel: ChannelUnderTest; device: DeviceUnderTest }>;
   close(): Promise<void>;

@@ -1,3 +1,6 @@
+export { amqpFrame, amqpFrames, amqpHeader, amqpRawFrame, amqpValue } from './amqp-bytes.ts';
+export { AmqpDevice, type AmqpOffer, type AmqpSasl } from './amqp-device.ts';
+export { amqpDeviceUnderTest, amqpTransport } from './amqp-transport.ts';
 export { type AuthoritiesUnderTest, authorityConformance } from './authority-conformance.ts';
 export { clientHello, inRecords } from './client-hello.ts';
 export { ConnectProxy } from './connect-proxy.ts';

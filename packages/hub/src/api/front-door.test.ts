@@ -11,7 +11,7 @@ import { createFrontDoor, type FrontDoorOptions } from './front-door.ts';
 let test: TestHub;
 
 beforeAll(async () => {
-  test = await startHub({ config: { mqttListen: '127.0.0.1:0' } });
+  test = await startHub({ config: { mqttListen: '127.0.0.1:0', amqpListen: '127.0.0.1:0' } });
 });
 afterAll(() => test.stop());
 
@@ -153,4 +153,13 @@ describe('the MQTT port', () => {
       socket.destroy();
     },
   );
+});
+
+describe('the AMQP port', () => {
+  it.each([[undefined], [['amqp']], [['whatever']]])('takes clients that offer ALPN %j', async (ALPNProtocols) => {
+    const port = test.hub.amqpAddress?.port ?? 0;
+    const socket = await open(ALPNProtocols === undefined ? { port } : { port, ALPNProtocols });
+    expect(socket.alpnProtocol).toBe(false);
+    socket.destroy();
+  });
 });

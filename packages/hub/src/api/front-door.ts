@@ -43,7 +43,7 @@ const BROKEN_REQUESTS: Readonly<Record<string, string>> = {
 };
 
 /** ALPN names that MQTT clients offer: the registered one, and AWS's, which some libraries always offer. */
-const MQTT_ALPN = ['mqtt', 'x-amzn-mqtt-ca'];
+export const MQTT_ALPN = ['mqtt', 'x-amzn-mqtt-ca'];
 
 const HTTP_ALPN = ['http/1.1'];
 
@@ -53,7 +53,6 @@ const tlsOptions = ({ pair, asksForCertificate = false, authenticateMs }: TlsTer
   ...secureContext(pair, asksForCertificate),
   ...certificateRequest(asksForCertificate),
   handshakeTimeout: authenticateMs,
-  ALPNProtocols: HTTP_ALPN,
 });
 
 /** The one TLS port for everything: REST requests, control channels and stream upgrades, told apart by their path. */
@@ -61,6 +60,7 @@ export function createFrontDoor(options: FrontDoorOptions): Server {
   const server = createServer(
     {
       ...tlsOptions(options),
+      ALPNProtocols: HTTP_ALPN,
       maxHeaderSize: MAX_HEADER_BYTES,
       headersTimeout: options.authenticateMs,
       requestTimeout: 3 * options.authenticateMs,
@@ -90,17 +90,20 @@ export function createFrontDoor(options: FrontDoorOptions): Server {
 
 /** TLS that asks for a certificate, for a front door's {@link NamedHostTls}. */
 export function createCertificateTls(options: Pick<FrontDoorOptions, 'pair' | 'authenticateMs'>): TlsServer {
-  return createTlsServer(tlsOptions({ ...options, asksForCertificate: true }));
+  return createTlsServer({ ...tlsOptions({ ...options, asksForCertificate: true }), ALPNProtocols: HTTP_ALPN });
 }
 
-/** A door of its own for MQTT over TLS, for devices that speak no WebSocket. */
-export function createMqttDoor(
+/** A door of its own for one dialect over TLS, for devices that speak no WebSocket. */
+export function createControlDoor(
   options: TlsTerms &
     Pick<FrontDoorOptions, 'unproven' | 'onTlsError'> & {
+      /** ALPN names one of which a client must offer if it offers any; absent where the dialect has none. */
+      alpn?: string[];
       onConnection: (socket: TLSSocket) => Promise<boolean>;
     },
 ): TlsServer {
-  const server = createTlsServer({ ...tlsOptions(options), ALPNProtocols: MQTT_ALPN });
+  const alpn = options.alpn === undefined ? {} : { ALPNProtocols: options.alpn };
+  const server = createTlsServer({ ...tlsOptions(options), ...alpn });
   server.on('connection', (socket: Socket) => admit(socket, options.unproven));
   server.on('tlsClientError', (error, socket) => tlsFailed(error, socket, options));
   server.on('secureConnection', (socket: TLSSocket) => {

@@ -43,9 +43,18 @@ export interface ControlChannel {
   readonly closed: Promise<CulvertError>;
 }
 
+/** Whose a channel is, and where and when it began. */
+export interface ChannelOrigin {
+  readonly identity: Identity;
+  readonly principal: Principal;
+  readonly protocol: ControlProtocol;
+  readonly remoteAddress: string;
+  readonly connectedAt: number;
+}
+
 /** What a door does with a channel once its device has proved who it is. */
 export interface ChannelRegistrar {
-  /** The channel is live. An older channel of the same identity is taken over. */
+  /** The channel is live. An older channel of the same identity is taken over. Called again when the channel's principal was renewed. */
   attach(channel: ControlChannel): void;
   /** The channel's `takesOffers` changed. */
   offersChanged(channel: ControlChannel): void;

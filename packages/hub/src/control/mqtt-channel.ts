@@ -2,17 +2,8 @@ import { CulvertError, type Identity } from '@culvert/protocol';
 import { abortReason } from '@culvert/stream';
 import type { Principal } from '../auth/principal.ts';
 import type { ControlProtocol } from '../observe/door.ts';
-import type { Answer, ControlChannel, Offer } from './control-channel.ts';
+import type { Answer, ChannelOrigin, ControlChannel, Offer } from './control-channel.ts';
 import type { MqttLink, MqttLinkListener } from './mqtt-link.ts';
-
-/** Where and when a channel began. */
-export interface ChannelOrigin {
-  readonly identity: Identity;
-  readonly principal: Principal;
-  readonly protocol: ControlProtocol;
-  readonly remoteAddress: string;
-  readonly connectedAt: number;
-}
 
 /** A control channel over MQTT: promises of answers over an {@link MqttLink}'s events. */
 export class MqttChannel implements ControlChannel, MqttLinkListener {

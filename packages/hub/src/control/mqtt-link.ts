@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream';
-import { CulvertError, printable } from '@culvert/protocol';
+import { CulvertError } from '@culvert/protocol';
 import {
   type Credentials,
   encodePacket,
@@ -10,6 +10,7 @@ import {
 } from '@culvert/protocol/mqtt';
 import type { Clock, Timer } from '@culvert/stream';
 import type { ControlProtocol } from '../observe/door.ts';
+import { lossOf } from './connection-loss.ts';
 import type { ControlLimits } from './control-channel.ts';
 
 /** Told what the device does once it is let in. */
@@ -215,11 +216,4 @@ export class MqttLink {
       this.#run((now) => this.#session.tick(now));
     });
   }
-}
-
-function lossOf(error: Error): CulvertError {
-  if (error instanceof CulvertError && error.code !== 'stream_lost') return error;
-  const code = 'code' in error && typeof error.code === 'string' ? `: ${printable(error.code, 64)}` : '';
-  const text = error instanceof CulvertError ? 'The connection was lost.' : `The connection was lost${code}.`;
-  return new CulvertError('device_gone', text, { cause: error });
 }

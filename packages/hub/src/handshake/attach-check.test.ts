@@ -92,3 +92,36 @@ it('closes a channel whose device was disabled while it was let in, and ends wha
   expect(ended).toEqual([['1', 'revoked']]);
   expect(clock.timers).toBe(0);
 });
+
+it('looks again at a channel whose device has renewed its credential, and does not take it over from itself', async () => {
+  const router = new Router(new FakeClock());
+  let record: IdentityRecord = device;
+  const store = {
+    registry: { get: () => Promise.resolve(record) },
+    policies: { get: () => Promise.resolve(undefined) },
+    authorities: { list: () => Promise.resolve([]) },
+  };
+  const closed = later<CulvertError>();
+  const channel: ControlChannel = {
+    identity: { deviceId: 'd' },
+    principal: principal({}),
+    protocol: 'amqp',
+    remoteAddress: '192.0.2.1',
+    connectedAt: 0,
+    takesOffers: true,
+    offer: () => Promise.resolve({ accepted: true }),
+    close: (error) => closed.resolve(error),
+    closed: closed.promise,
+  };
+  const nothing = () => undefined;
+  const revocation = { identityChanged: nothing, policyChanged: nothing, authoritiesChanged: nothing };
+  const check = new AttachCheck({ router, store, revocation, onEvent: nothing });
+  check.attach(channel);
+  check.attach(channel);
+  await Promise.resolve();
+  expect([...router.channels()]).toEqual([channel]);
+  const other = Buffer.alloc(32, 2).toString('base64');
+  record = { ...device, authentication: { type: 'sas', primaryKey: other, secondaryKey: other } };
+  check.attach(channel);
+  expect((await closed.promise).code).toBe('revoked');
+});

@@ -30,6 +30,7 @@ export class Router implements ChannelRegistrar {
   attach(channel: ControlChannel): void {
     const name = identityName(channel.identity);
     const older = this.#channels.get(name);
+    if (older === channel) return;
     this.#channels.set(name, channel);
     older?.close(new CulvertError('taken_over'));
     void channel.closed.then(() => {

@@ -1,5 +1,4 @@
 import type { CulvertError } from '../errors.ts';
-import { printable } from '../ids.ts';
 import { LIMITS } from '../limits.ts';
 import { formatOfferTopic, OFFER_PROPERTIES } from '../topics.ts';
 import { cutUtf8 } from '../utf8.ts';
@@ -73,12 +72,4 @@ export function refusal(error: CulvertError, version: MqttVersion): MqttPacket {
 /** The DISCONNECT of MQTT 5 that tells of `error`. */
 export function farewell(error: CulvertError): MqttPacket {
   return { cmd: 'disconnect', reasonCode: disconnectReason(error), properties: reasonString(error) };
-}
-
-/** A rejection's reason from its payload: UTF-8, bounded, safe to show. */
-export function rejectReason(payload: string | Buffer): string {
-  const bytes = Buffer.from(payload).subarray(0, LIMITS.rejectReasonBytes);
-  // Streaming mode leaves out a character that the bound cut in two.
-  const text = new TextDecoder().decode(bytes, { stream: true });
-  return cutUtf8(printable(text, LIMITS.rejectReasonBytes), LIMITS.rejectReasonBytes);
 }

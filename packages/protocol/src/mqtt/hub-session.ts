@@ -1,4 +1,5 @@
 import { CulvertError } from '../errors.ts';
+import { rejectReason } from '../reject-reason.ts';
 import { parseAnswerTopic } from '../topics.ts';
 import {
   encodePacket,
@@ -10,7 +11,7 @@ import {
   type MqttVersion,
 } from './codec.ts';
 import { type ConnectTerms, type Credentials, parseConnect } from './connect-request.ts';
-import { announcements, farewell, type HubOffer, offerPublication, refusal, rejectReason } from './hub-packets.ts';
+import { announcements, farewell, type HubOffer, offerPublication, refusal } from './hub-packets.ts';
 import { OfferBook } from './offer-book.ts';
 import { Subscriptions } from './subscriptions.ts';
 import { twinRefusal } from './twin-refusal.ts';

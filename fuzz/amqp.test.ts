@@ -1,0 +1,26 @@
+import { describe, expect, it } from 'vitest';
+import { fuzzAmqp } from './amqp.ts';
+
+describe('the AMQP door', () => {
+  it('keeps its promises to a thousand devices, broken ones among them', async () => {
+    const counts = await fuzzAmqp(1, 1_000);
+    // That the cases reach beyond the door, and what lies behind it.
+    for (const kind of [
+      'device-attached',
+      'device-detached device_gone',
+      'device-detached protocol_error',
+      'device-detached keepalive_timeout',
+      'device-detached token_expired',
+      'connection-refused protocol_error',
+      'connection-refused too_large',
+      'connection-refused unauthorized',
+      'connection-refused handshake_timeout',
+      'offer accepted',
+      'offer rejected',
+      'offer device_silent',
+    ])
+      expect(counts[kind] ?? 0, kind).toBeGreaterThan(5);
+    for (const kind of ['connection-refused internal', 'device-detached internal'])
+      expect(counts).not.toHaveProperty(kind);
+  });
+});

@@ -1,0 +1,181 @@
+import { CulvertError } from '@culvert/protocol';
+import { devicePrincipal, duplexPair, FakeClock } from '@culvert/testkit';
+import { acceptAmqp } from '../packages/hub/src/control/accept-amqp.ts';
+import { PERFORMATIVES, readPerformative } from '../packages/hub/src/control/amqp-gate/performative.ts';
+import type { ControlChannel, Offer } from '../packages/hub/src/control/control-channel.ts';
+import type { HubEvent } from '../packages/hub/src/observe/events.ts';
+import { anyConversation, readAmqpCorpus } from './amqp-conversation.ts';
+import { fuzzArguments } from './arguments.ts';
+import { Prng } from './prng.ts';
+
+// Fuzzes the AMQP door: whatever a device sends, and however it is cut, the hub answers in well-formed AMQP or closes; every offer settles,
+// every attached device is detached again, no timer is left behind, and nothing is printed.
+// `node --conditions=development fuzz/amqp.ts [--seed N] [--runs N]`
+
+/** How a run went: how often devices were let in, and by which codes connections ended. */
+export type FuzzCounts = Record<string, number>;
+
+const OFFER: Offer = {
+  streamId: '0123456789abcdef0123456789abcdef',
+  streamName: 'ssh',
+  caller: 'policy:service',
+  grant: { url: 'wss://hub.example:8443/bridges/0123456789abcdef0123456789abcdef/device', token: 'e.y.J' },
+};
+
+function* cut(random: Prng, bytes: Buffer): Generator<Buffer> {
+  const longest = random.pick([1, 7, 60, 100_000]);
+  for (let at = 0; at < bytes.length; ) {
+    const size = random.integer(1, longest);
+    yield bytes.subarray(at, at + size);
+    at += size;
+  }
+}
+
+/** One device's life at the door. @throws Error when the hub broke one of its promises */
+async function runCase(random: Prng, corpus: readonly Buffer[], counts: FuzzCounts): Promise<void> {
+  const clock = new FakeClock();
+  const events: HubEvent[] = [];
+  const channels: ControlChannel[] = [];
+  const offers: Promise<string>[] = [];
+  const offer = (channel: ControlChannel): void => {
+    const patience = new AbortController();
+    clock.setTimer(30_000, () => patience.abort(new CulvertError('device_silent')));
+    const code = (error: CulvertError): string => error.code;
+    offers.push(
+      channel.offer(OFFER, patience.signal).then((answer) => (answer.accepted ? 'accepted' : 'rejected'), code),
+    );
+  };
+  const [hubEnd, deviceEnd] = duplexPair();
+  const accepted = acceptAmqp(
+    hubEnd,
+    { remoteAddress: '192.0.2.1', protocol: 'amqp' },
+    {
+      authenticate: async ({ identity }) => {
+        if (random.chance(0.1)) throw new CulvertError('unauthorized');
+        return devicePrincipal(identity, { expiresAt: clock.now() + random.pick([20_000, 7_200_000]) });
+      },
+      registrar: {
+        // A renewed channel is attached again.
+        attach: (channel) => channels.includes(channel) || channels.push(channel),
+        offersChanged: (channel) => channel.takesOffers && offer(channel),
+      },
+      clock,
+      onEvent: (event) => events.push(event),
+      limits: { authenticateMs: 10_000, maxPacketBytes: 16_384, maxOffers: 4, maxQueuedBytes: 65_536 },
+    },
+  );
+  const said: Buffer[] = [];
+  deviceEnd.on('data', (chunk: Buffer) => said.push(chunk));
+  deviceEnd.on('error', () => {});
+  const conversation = anyConversation(random, corpus);
+  for (const chunk of cut(random, conversation.bytes)) {
+    if (deviceEnd.destroyed || !deviceEnd.writable) break;
+    deviceEnd.write(chunk);
+    if (random.chance(0.2)) await clock.advance(0);
+    if (channels.length > 0 && random.chance(0.02)) await clock.advance(random.pick([1_000, 40_000]));
+  }
+  await clock.advance(0);
+  for (const id of correlationIds(Buffer.concat(said))) {
+    const answer = random.chance(0.8) ? conversation.answer(id, random.chance(0.5)) : undefined;
+    if (answer !== undefined && !deviceEnd.destroyed && deviceEnd.writable) deviceEnd.write(answer);
+  }
+  await clock.advance(0);
+  for (const channel of channels) offer(channel);
+  if (random.chance(0.5)) deviceEnd.destroy();
+  // Expiry, silence or the time to authenticate ends whoever still stands.
+  await clock.advance(7_300_000);
+  await accepted;
+  for (const outcome of await Promise.all(offers)) counts[`offer ${outcome}`] = (counts[`offer ${outcome}`] ?? 0) + 1;
+  for (const channel of channels) await channel.closed;
+  await clock.advance(0);
+  check(hubEnd.destroyed, 'the connection is still there');
+  check(clock.timers === 0, `${clock.timers} timers are left`);
+  const kinds = events.map((event) => event.type);
+  const number = (kind: HubEvent['type']) => kinds.filter((each) => each === kind).length;
+  check(number('device-attached') === channels.length, 'an attached device was not told of');
+  check(number('device-detached') === channels.length, 'a detached device was not told of');
+  check(number('fault') === 0, JSON.stringify(events));
+  checkWellFormed(Buffer.concat(said));
+  for (const event of events) {
+    const name = 'error' in event ? `${event.type} ${event.error}` : event.type;
+    counts[name] = (counts[name] ?? 0) + 1;
+  }
+}
+
+function check(condition: boolean, problem: string): void {
+  if (!condition) throw new Error(problem);
+}
+
+/** The correlation ids of the offers among what the hub said: each is a uuid in a request's properties. */
+function correlationIds(said: Buffer): Buffer[] {
+  const mark = Buffer.from([0x40, 0x40, 0x40, 0x98]);
+  const ids: Buffer[] = [];
+  for (let at = said.indexOf(mark); at >= 0; at = said.indexOf(mark, at + 1)) ids.push(said.subarray(at + 4, at + 20));
+  return ids;
+}
+
+/** What the hub said must be AMQP: headers and whole frames, the first of AMQP's an open, and nothing after its close. */
+function checkWellFormed(said: Buffer): void {
+  let type = 0;
+  let isOpen = false;
+  let isClosed = false;
+  for (let at = 0; at < said.length; ) {
+    const rest = said.subarray(at);
+    if (rest.subarray(0, 4).equals(Buffer.from('AMQP'))) {
+      type = rest[4] === 3 ? 1 : 0;
+      at += 8;
+      continue;
+    }
+    const length = rest.readUInt32BE(0);
+    check(length >= 8 && length <= rest.length, 'the hub said something that is no frame');
+    const performative = readPerformative(rest.subarray(0, length), type);
+    at += length;
+    if (performative === undefined || type === 1) continue;
+    check(!isClosed, 'the hub said something after its close');
+    check(isOpen || performative.code === PERFORMATIVES.open, 'the hub said something before its open');
+    isOpen = true;
+    isClosed = performative.code === PERFORMATIVES.close;
+  }
+}
+
+/** Runs `work`, in which nothing may be printed: what a stranger says would be quoted. @throws Error */
+async function silently(work: () => Promise<void>): Promise<void> {
+  const printed: unknown[] = [];
+  const { error, warn, log, trace } = console;
+  const note = (...args: unknown[]): void => {
+    printed.push(args);
+  };
+  Object.assign(console, { error: note, warn: note, log: note, trace: note });
+  try {
+    await work();
+  } finally {
+    Object.assign(console, { error, warn, log, trace });
+  }
+  check(printed.length === 0, `something was printed: ${JSON.stringify(printed)}`);
+}
+
+/**
+ * Runs `runs` devices.
+ * @throws Error that names the failing case; the same seed fails again
+ */
+export async function fuzzAmqp(seed: number, runs: number): Promise<FuzzCounts> {
+  const corpus = readAmqpCorpus();
+  const random = new Prng(seed);
+  const counts: FuzzCounts = {};
+  for (let run = 0; run < runs; run++) {
+    try {
+      await silently(() => runCase(random.fork(), corpus, counts));
+    } catch (error) {
+      throw new Error(`seed ${seed}, case ${run}: ${error instanceof Error ? error.message : String(error)}`, {
+        cause: error,
+      });
+    }
+  }
+  return counts;
+}
+
+if (import.meta.main) {
+  const { seed, runs } = fuzzArguments(20_000);
+  process.stderr.write(`seed ${seed}, ${runs} runs\n`);
+  process.stdout.write(`${JSON.stringify(await fuzzAmqp(seed, runs), null, 2)}\n`);
+}

@@ -1,0 +1,128 @@
+import { CBS_PROPERTIES, CulvertError, type Identity, LIMITS, PUT_TOKEN, SAS_TOKEN_TYPE } from '@culvert/protocol';
+import rhea, { type Delivery, type Message, type Receiver, type Sender } from 'rhea';
+import { AMQP_LIMITS } from '../amqp-gate/amqp-limits.ts';
+import { parseAudience } from './amqp-addresses.ts';
+import { amqpError } from './amqp-error.ts';
+import { bodyText, echoedId } from './amqp-messages.ts';
+
+/** What the CBS node needs of its connection. */
+export interface CbsCarrier {
+  canSend(link: Sender): boolean;
+  send(link: Sender, message: Buffer, tag?: Buffer): void;
+  /** Verifies a token for an identity; from then on that may be on the connection. @throws CulvertError */
+  admit(identity: Identity, token: string): Promise<unknown>;
+  /** Reads nothing until the returned function is called. */
+  hold(): () => void;
+  /** Ends the connection. */
+  end(error: CulvertError): void;
+}
+
+/** What is answered to one request. */
+interface Reply {
+  readonly request: Message;
+  readonly session: Receiver['session'];
+  readonly error: CulvertError | undefined;
+}
+
+/**
+ * The node `$cbs` of one connection: takes tokens (AMQP CBS 1.0) and says what it thinks of each. A token put again renews. It answers on the
+ * link of the session that asked, or on any.
+ */
+export class CbsNode {
+  readonly #carrier: CbsCarrier;
+  /** Links on which the peer receives. */
+  readonly #links = new Set<Sender>();
+  /** Tokens being verified. */
+  #verifying = 0;
+  /** Reads on, when too many tokens were being verified to do so. */
+  #release: (() => void) | undefined;
+  /** Replies that wait for a link with credit. */
+  readonly #replies: Reply[] = [];
+
+  constructor(carrier: CbsCarrier) {
+    this.#carrier = carrier;
+  }
+
+  linkOpened(link: Sender | Receiver): void {
+    if (link.is_sender()) this.#links.add(link as Sender);
+  }
+
+  linkClosed(link: Sender | Receiver): void {
+    if (link.is_sender()) this.#links.delete(link as Sender);
+  }
+
+  message(receiver: Receiver, message: Message | Buffer, delivery: Delivery): void {
+    if (Buffer.isBuffer(message)) {
+      delivery.reject(amqpError(new CulvertError('argument_invalid', 'No AMQP message.')));
+      return;
+    }
+    if (this.#replies.length >= AMQP_LIMITS.unansweredTokens) {
+      this.#carrier.end(new CulvertError('too_many_requests', 'Too many tokens, and no link to answer on.'));
+      return;
+    }
+    delivery.accept();
+    this.#verifying++;
+    if (this.#verifying >= AMQP_LIMITS.tokensAtOnce) this.#release ??= this.#carrier.hold();
+    void this.#put(message).then((error) => {
+      this.#verifying--;
+      this.#replies.push({ request: message, session: receiver.session, error });
+      this.flush();
+      this.#release?.();
+      this.#release = undefined;
+    });
+  }
+
+  /** Sends the replies that wait, as far as there is credit. */
+  flush(): void {
+    for (let left = this.#replies.length; left > 0; left--) {
+      const reply = this.#replies.shift() as Reply;
+      const link = this.#linkFor(reply);
+      if (link === undefined) this.#replies.push(reply);
+      else this.#carrier.send(link, encodeReply(reply));
+    }
+  }
+
+  #linkFor({ session }: Reply): Sender | undefined {
+    const able = [...this.#links].filter((link) => this.#carrier.canSend(link));
+    return able.find((link) => link.session === session) ?? able[0];
+  }
+
+  /** Resolves with why the token is not taken, if it is not. */
+  async #put(message: Message): Promise<CulvertError | undefined> {
+    try {
+      const { identity, token } = readRequest(message);
+      await this.#carrier.admit(identity, token);
+      return undefined;
+    } catch (reason) {
+      return CulvertError.from(reason);
+    }
+  }
+}
+
+/** @throws CulvertError `argument_invalid`, `not_supported`, `unauthorized` */
+function readRequest(message: Message): { identity: Identity; token: string } {
+  const properties = message.application_properties ?? {};
+  const {
+    [CBS_PROPERTIES.operation]: operation,
+    [CBS_PROPERTIES.type]: type,
+    [CBS_PROPERTIES.name]: name,
+  } = properties;
+  if (operation !== PUT_TOKEN) throw new CulvertError('argument_invalid', `The operation is not ${PUT_TOKEN}.`);
+  if (type !== SAS_TOKEN_TYPE)
+    throw new CulvertError('argument_invalid', `The token is not of type ${SAS_TOKEN_TYPE}.`);
+  if (typeof name !== 'string') throw new CulvertError('argument_invalid', 'The token is put for no name.');
+  const token = bodyText(message, LIMITS.sasTokenBytes);
+  if (token === undefined) throw new CulvertError('unauthorized', 'The body is no SAS token.');
+  return { identity: parseAudience(name), token };
+}
+
+function encodeReply({ request, error }: Reply): Buffer {
+  return rhea.message.encode({
+    correlation_id: echoedId(request.message_id),
+    application_properties: {
+      // Clients read nothing but the AMQP type int here.
+      [CBS_PROPERTIES.statusCode]: rhea.types.wrap_int(error?.row.http ?? 200),
+      [CBS_PROPERTIES.statusDescription]: error === undefined ? 'OK' : amqpError(error).description,
+    },
+  });
+}

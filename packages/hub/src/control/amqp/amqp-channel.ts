@@ -1,0 +1,174 @@
+import { CulvertError, type Identity } from '@culvert/protocol';
+import { abortReason, type Clock, type Timer } from '@culvert/stream';
+import type { Receiver, Sender } from 'rhea';
+import type { Principal } from '../../auth/principal.ts';
+import type { ControlProtocol } from '../../observe/door.ts';
+import type { Answer, ChannelOrigin, ControlChannel, Offer } from '../control-channel.ts';
+import { encodeOffer, newCorrelationId } from './amqp-offer.ts';
+import { StreamLinks } from './amqp-stream-links.ts';
+
+/** The connection that carries a channel, maybe with others. */
+export interface ChannelCarrier {
+  /** Whether a message would leave now. */
+  canSend(link: Sender): boolean;
+  send(link: Sender, message: Buffer, tag?: Buffer): void;
+  /** Calls the channel's `flush` when there may be credit. */
+  awaitCredit(channel: AmqpChannel): void;
+  offersChanged(channel: AmqpChannel): void;
+  /** Ends the channel, telling the device why. */
+  close(channel: AmqpChannel, error: CulvertError): void;
+}
+
+interface PendingOffer {
+  readonly message: Buffer;
+  readonly tag: Buffer;
+  /** The link it was sent on; undefined while it waits for credit. */
+  sentOn: Sender | undefined;
+  answer(answer: Answer): void;
+  fail(error: CulvertError): void;
+}
+
+/** A control channel over AMQP: that of one identity on a connection which may carry others. */
+export class AmqpChannel implements ControlChannel {
+  readonly identity: Identity;
+  readonly protocol: ControlProtocol;
+  readonly remoteAddress: string;
+  readonly connectedAt: number;
+  readonly closed: Promise<CulvertError>;
+  readonly #carrier: ChannelCarrier;
+  readonly #clock: Clock;
+  readonly #maxOffers: number;
+  readonly #streams = new StreamLinks();
+  /** By correlation id, in the order in which they were made. */
+  readonly #pending = new Map<string, PendingOffer>();
+  #principal: Principal;
+  #expiry: Timer | undefined;
+  #endedWith: CulvertError | undefined;
+  #resolveClosed: (error: CulvertError) => void = () => {};
+
+  constructor(origin: ChannelOrigin, options: { carrier: ChannelCarrier; clock: Clock; maxOffers: number }) {
+    this.identity = origin.identity;
+    this.protocol = origin.protocol;
+    this.remoteAddress = origin.remoteAddress;
+    this.connectedAt = origin.connectedAt;
+    this.#principal = origin.principal;
+    this.#carrier = options.carrier;
+    this.#clock = options.clock;
+    this.#maxOffers = options.maxOffers;
+    this.closed = new Promise((resolve) => {
+      this.#resolveClosed = resolve;
+    });
+    this.#awaitExpiry();
+  }
+
+  get principal(): Principal {
+    return this.#principal;
+  }
+
+  /** The device has shown a newer credential. */
+  renew(principal: Principal): void {
+    this.#principal = principal;
+    this.#awaitExpiry();
+  }
+
+  /** Why the channel ended; undefined while it lives. */
+  get endedWith(): CulvertError | undefined {
+    return this.#endedWith;
+  }
+
+  get takesOffers(): boolean {
+    return this.#endedWith === undefined && this.#streams.sender !== undefined;
+  }
+
+  async offer(offer: Offer, signal: AbortSignal): Promise<Answer> {
+    if (signal.aborted) throw abortReason(signal);
+    const link = this.#streams.sender;
+    if (this.#endedWith !== undefined || link === undefined)
+      throw new CulvertError('device_gone', 'The device does not take stream requests any more.');
+    if (this.#pending.size >= this.#maxOffers)
+      throw new CulvertError('too_many_requests', 'Too many stream requests await an answer of this device.');
+    const tag = newCorrelationId();
+    const message = encodeOffer(offer, tag);
+    // Zero and none both mean "no limit" (AMQP 1.0 §2.7.3).
+    if (message.length > (link.max_message_size || Number.POSITIVE_INFINITY))
+      throw new CulvertError('too_large', 'The request is larger than the messages this device takes.');
+    return new Promise((resolve, reject) => {
+      const key = tag.toString('hex');
+      const settle = (): void => {
+        this.#pending.delete(key);
+        signal.removeEventListener('abort', withdraw);
+      };
+      const fail = (error: CulvertError): void => {
+        settle();
+        reject(error);
+      };
+      const withdraw = (): void => fail(abortReason(signal));
+      const answer = (given: Answer): void => {
+        settle();
+        resolve(given);
+      };
+      signal.addEventListener('abort', withdraw);
+      this.#pending.set(key, { message, tag, sentOn: undefined, answer, fail });
+      this.flush();
+    });
+  }
+
+  /** Sends the offers that wait, as far as there is credit. */
+  flush(): void {
+    const link = this.#streams.sender;
+    if (link === undefined || this.#endedWith !== undefined) return;
+    for (const pending of this.#pending.values()) {
+      if (pending.sentOn !== undefined) continue;
+      if (!this.#carrier.canSend(link)) {
+        this.#carrier.awaitCredit(this);
+        return;
+      }
+      pending.sentOn = link;
+      this.#carrier.send(link, pending.message, pending.tag);
+    }
+  }
+
+  close(error: CulvertError): void {
+    if (this.#endedWith === undefined) this.#carrier.close(this, error);
+  }
+
+  /** A streams link was attached. */
+  linkOpened(link: Sender | Receiver): void {
+    this.#changingOffers(() => this.#streams.add(link));
+  }
+
+  /** A streams link is gone: what was asked on it, and what nobody can answer now, is not waited for. */
+  linkClosed(link: Sender | Receiver): void {
+    this.#changingOffers(() => this.#streams.remove(link));
+    for (const pending of [...this.#pending.values()]) {
+      if (!this.takesOffers || pending.sentOn === link) pending.fail(new CulvertError('device_gone'));
+    }
+  }
+
+  /** The device answered; offers that are not known, or not any more, are passed over. */
+  answered(key: string, answer: Answer): void {
+    this.#pending.get(key)?.answer(answer);
+  }
+
+  /** The channel is over. */
+  ended(error: CulvertError): void {
+    if (this.#endedWith !== undefined) return;
+    this.#endedWith = error;
+    this.#expiry?.cancel();
+    for (const pending of [...this.#pending.values()]) pending.fail(new CulvertError('device_gone'));
+    this.#resolveClosed(error);
+  }
+
+  #changingOffers(change: () => void): void {
+    const before = this.takesOffers;
+    change();
+    if (this.takesOffers !== before) this.#carrier.offersChanged(this);
+  }
+
+  #awaitExpiry(): void {
+    this.#expiry?.cancel();
+    const ms = this.#principal.expiresAt - this.#clock.now();
+    if (ms === Number.POSITIVE_INFINITY) return;
+    this.#expiry = this.#clock.setTimer(Math.max(0, ms), () => this.close(new CulvertError('token_expired')));
+  }
+}

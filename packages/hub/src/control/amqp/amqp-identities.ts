@@ -1,0 +1,131 @@
+import { CulvertError, type Identity, identityName } from '@culvert/protocol';
+import type { Principal } from '../../auth/principal.ts';
+import { faultOf } from '../../observe/events.ts';
+import { AMQP_LIMITS } from '../amqp-gate/amqp-limits.ts';
+import { reportChannel, reportRefusal } from '../channel-events.ts';
+import type { ControlDeps, ControlOrigin } from '../control-channel.ts';
+import { AmqpChannel, type ChannelCarrier } from './amqp-channel.ts';
+
+interface Entry {
+  readonly identity: Identity;
+  principal: Principal;
+  /** Undefined while the identity, on a connection that others share, has no link. */
+  channel: AmqpChannel | undefined;
+}
+
+export interface IdentitiesOptions {
+  readonly origin: ControlOrigin;
+  readonly deps: ControlDeps;
+  readonly carrier: ChannelCarrier;
+  /** An identity is about to be attached. */
+  readonly onProven: () => void;
+}
+
+/** Who has proved, on one connection, who they are, and their channels. */
+export class AmqpIdentities {
+  readonly #options: IdentitiesOptions;
+  /** By identity name. */
+  readonly #entries = new Map<string, Entry>();
+  /** Credentials being verified. */
+  #verifying = 0;
+  #isOver = false;
+
+  constructor(options: IdentitiesOptions) {
+    this.#options = options;
+  }
+
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  /** The channels there are now. */
+  get channels(): AmqpChannel[] {
+    return [...this.#entries.values()].flatMap(({ channel }) => channel ?? []);
+  }
+
+  /** The identity's channel, made anew if it had left; undefined when it has not proved who it is. */
+  channel(identity: Identity): AmqpChannel | undefined {
+    const entry = this.#entries.get(identityName(identity));
+    if (entry === undefined) return undefined;
+    if (entry.channel !== undefined) return entry.channel;
+    if (entry.principal.expiresAt > this.#options.deps.clock.now()) return this.#attach(entry);
+    this.#entries.delete(identityName(identity));
+    return undefined;
+  }
+
+  /**
+   * Verifies a credential and lets the identity on the connection, or renews what it stands on there.
+   * @throws CulvertError as `ControlDeps.authenticate`; `too_many_requests`; `device_gone` when the connection ended meanwhile
+   */
+  async admit(identity: Identity, token: string | undefined): Promise<AmqpChannel> {
+    const { deps, origin } = this.#options;
+    if (this.size + this.#verifying >= AMQP_LIMITS.identities && !this.#entries.has(identityName(identity)))
+      throw new CulvertError('too_many_requests', 'Too many identities on one connection.');
+    this.#verifying++;
+    try {
+      const principal = await deps.authenticate({ identity, token, certificate: origin.certificate });
+      if (this.#isOver) throw new CulvertError('device_gone');
+      return this.#admitted(identity, principal);
+    } catch (reason) {
+      const error = CulvertError.from(reason);
+      const fault = faultOf(error, origin.protocol);
+      if (fault !== undefined) deps.onEvent(fault);
+      reportRefusal(error, origin, deps.onEvent);
+      throw error;
+    } finally {
+      this.#verifying--;
+    }
+  }
+
+  /** The identity is no more on the connection, unless it proves again who it is. */
+  remove({ identity }: AmqpChannel): void {
+    this.#entries.delete(identityName(identity));
+  }
+
+  /**
+   * All links of the channel are gone. Where others share the connection, that is how a device leaves; where it is alone, it leaves with its
+   * connection. Says whether it has left.
+   */
+  leave(channel: AmqpChannel): boolean {
+    const entry = this.#entries.get(identityName(channel.identity));
+    if (this.size < 2 || entry?.channel !== channel) return false;
+    entry.channel = undefined;
+    channel.ended(new CulvertError('device_gone', 'The device detached its links.'));
+    return true;
+  }
+
+  /** The connection is over. */
+  end(error: CulvertError): void {
+    this.#isOver = true;
+    for (const channel of this.channels) channel.ended(error);
+    this.#entries.clear();
+  }
+
+  #admitted(identity: Identity, principal: Principal): AmqpChannel {
+    const name = identityName(identity);
+    const entry = this.#entries.get(name);
+    if (entry?.channel === undefined) {
+      const fresh: Entry = { identity, principal, channel: undefined };
+      this.#entries.set(name, fresh);
+      return this.#attach(fresh);
+    }
+    entry.principal = principal;
+    entry.channel.renew(principal);
+    this.#options.deps.registrar.attach(entry.channel);
+    return entry.channel;
+  }
+
+  #attach(entry: Entry): AmqpChannel {
+    const { origin, deps, carrier, onProven } = this.#options;
+    const { protocol, remoteAddress } = origin;
+    const channel = new AmqpChannel(
+      { ...entry, protocol, remoteAddress, connectedAt: deps.clock.now() },
+      { carrier, clock: deps.clock, maxOffers: deps.limits.maxOffers },
+    );
+    entry.channel = channel;
+    onProven();
+    reportChannel(channel, deps);
+    deps.registrar.attach(channel);
+    return channel;
+  }
+}

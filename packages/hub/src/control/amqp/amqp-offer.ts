@@ -1,0 +1,49 @@
+import { randomBytes } from 'node:crypto';
+import { OFFER_PROPERTIES, rejectReason, STREAM_PROPERTIES } from '@culvert/protocol';
+import rhea, { type Message } from 'rhea';
+import type { Answer, Offer } from '../control-channel.ts';
+
+/** Names a request in its answer: a UUID, as 16 bytes. */
+export function newCorrelationId(): Buffer {
+  const id = randomBytes(16);
+  id.writeUInt8((id.readUInt8(6) & 0x0f) | 0x40, 6);
+  id.writeUInt8((id.readUInt8(8) & 0x3f) | 0x80, 8);
+  return id;
+}
+
+/** One form for a correlation id, whether it came as AMQP uuid or as a string; undefined for what cannot be one of ours. */
+export function correlationKey(id: unknown): string | undefined {
+  if (Buffer.isBuffer(id)) return id.length === 16 ? id.toString('hex') : undefined;
+  return typeof id === 'string' && id.length === 36 ? id.replaceAll('-', '').toLowerCase() : undefined;
+}
+
+/**
+ * A stream request as the preview's clients read it: the correlation id a uuid, every application property a string, the URL plain. The body
+ * is the one byte that the C client sends itself where it has nothing to say.
+ */
+export function encodeOffer(offer: Offer, correlationId: Buffer): Buffer {
+  return rhea.message.encode({
+    correlation_id: correlationId,
+    application_properties: {
+      [STREAM_PROPERTIES.name]: offer.streamName,
+      [STREAM_PROPERTIES.url]: offer.grant.url,
+      [STREAM_PROPERTIES.token]: offer.grant.token,
+      [OFFER_PROPERTIES.streamId]: offer.streamId,
+      [OFFER_PROPERTIES.caller]: offer.caller,
+    },
+    body: rhea.message.data_section(Buffer.from(' ')),
+  });
+}
+
+/** What a message on the streams link answers, and how; undefined when it is no answer. */
+export function readAnswer(message: Message): { readonly key: string; readonly answer: Answer } | undefined {
+  const key = correlationKey(message.correlation_id);
+  const properties = message.application_properties ?? {};
+  const accepted: unknown = properties[STREAM_PROPERTIES.isAccepted];
+  if (key === undefined) return undefined;
+  // rhea gives the one-byte form of a boolean as a number.
+  if (accepted === true || accepted === 1) return { key, answer: { accepted: true } };
+  if (accepted !== false && accepted !== 0) return undefined;
+  const reason: unknown = properties[STREAM_PROPERTIES.rejectReason];
+  return { key, answer: { accepted: false, reason: typeof reason === 'string' ? rejectReason(reason) : '' } };
+}

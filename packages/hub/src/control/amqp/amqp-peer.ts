@@ -1,0 +1,248 @@
+import type { Duplex } from 'node:stream';
+import { CulvertError, type Identity, rejectReason } from '@culvert/protocol';
+import type { Delivery, Message, Receiver, Sender } from 'rhea';
+import { faultOf } from '../../observe/events.ts';
+import { reportRefusal } from '../channel-events.ts';
+import type { ControlDeps, ControlOrigin } from '../control-channel.ts';
+import { type DeviceNode, parseLinkAddress } from './amqp-addresses.ts';
+import { CbsNode } from './amqp-cbs.ts';
+import type { AmqpChannel } from './amqp-channel.ts';
+import { amqpError } from './amqp-error.ts';
+import { AmqpIdentities } from './amqp-identities.ts';
+import { AmqpLink, type AmqpLinkListener } from './amqp-link.ts';
+import { readAnswer } from './amqp-offer.ts';
+import { refuseMessage, TwinNode } from './amqp-other-nodes.ts';
+import { type PlainClaim, saslMechanisms } from './amqp-sasl.ts';
+import type { Outcome } from './rhea-engine.ts';
+import { echoTermini } from './termini.ts';
+
+type DeviceLink = Sender | Receiver;
+
+/** Where an attached link leads. */
+type Purpose =
+  | { readonly kind: 'cbs' }
+  | { readonly kind: 'device'; readonly channel: AmqpChannel; readonly node: DeviceNode };
+
+/** Whoever is at the other end of an AMQP connection: gives their credentials to be verified, and each link its purpose. */
+export class AmqpPeer implements AmqpLinkListener {
+  readonly #origin: ControlOrigin;
+  readonly #deps: ControlDeps;
+  readonly #link: AmqpLink;
+  readonly #identities: AmqpIdentities;
+  readonly #cbs: CbsNode;
+  readonly #twins: TwinNode;
+  readonly #purposes = new Map<DeviceLink, Purpose>();
+  /** Channels with offers that wait for credit. */
+  readonly #awaitingCredit = new Set<AmqpChannel>();
+  /** A policy's token, verified for each identity that a link names. */
+  #policyToken: string | undefined;
+  #isProven = false;
+  /** Why a credential was refused, the last time; it was reported then. */
+  #refusal: CulvertError | undefined;
+  #settleProven: (proven: boolean) => void = () => {};
+
+  /** Resolves true once an identity has proved who it is, false when the connection ended before; never rejects. */
+  readonly proven: Promise<boolean>;
+
+  constructor(connection: Duplex, origin: ControlOrigin, deps: ControlDeps) {
+    this.#origin = origin;
+    this.#deps = deps;
+    this.proven = new Promise((resolve) => {
+      this.#settleProven = resolve;
+    });
+    const { clock, limits } = deps;
+    const { protocol, certificate } = origin;
+    this.#link = new AmqpLink(connection, {
+      protocol,
+      clock,
+      limits,
+      sasl: saslMechanisms({ hasCertificate: certificate !== undefined, claim: (claim) => this.#claim(claim) }),
+      identities: () => this.#identities.size,
+      listener: this,
+    });
+    const canSend = (link: Sender): boolean => this.#link.canSend(link);
+    const send = (link: Sender, message: Buffer, tag?: Buffer): void => this.#link.send(link, message, tag);
+    this.#identities = new AmqpIdentities({
+      origin,
+      deps,
+      onProven: () => this.#onProven(),
+      carrier: {
+        canSend,
+        send,
+        awaitCredit: (channel) => this.#awaitingCredit.add(channel),
+        offersChanged: (channel) => deps.registrar.offersChanged(channel),
+        close: (channel, error) => this.#closeChannel(channel, error),
+      },
+    });
+    this.#cbs = new CbsNode({
+      canSend,
+      send,
+      admit: (identity, token) => this.#admit(identity, token),
+      hold: () => this.#link.hold(),
+      end: (error) => this.#link.end(error),
+    });
+    this.#twins = new TwinNode({ canSend, send });
+    this.#link.start();
+  }
+
+  linkOpened(link: DeviceLink): void {
+    const address = parseLinkAddress(link.is_receiver() ? link.target?.address : link.source?.address);
+    if (address === undefined) refuse(link, new CulvertError('route_not_found'));
+    else if (address.kind === 'device') this.#deviceLinkOpened(link, address);
+    else {
+      echoTermini(link);
+      this.#purposes.set(link, address);
+      this.#cbs.linkOpened(link);
+    }
+  }
+
+  #deviceLinkOpened(link: DeviceLink, { identity, node }: { identity: Identity; node: DeviceNode }): void {
+    const channel = this.#identities.channel(identity);
+    if (channel !== undefined) this.#open(link, { kind: 'device', channel, node });
+    else if (this.#policyToken === undefined && this.#origin.certificate === undefined)
+      refuse(link, new CulvertError('unauthorized', 'No token was put for this device.'));
+    else this.#openWhenAdmitted(link, identity, node);
+  }
+
+  linkClosed(link: DeviceLink): void {
+    const purpose = this.#purposes.get(link);
+    this.#purposes.delete(link);
+    if (purpose?.kind === 'cbs') this.#cbs.linkClosed(link);
+    if (purpose?.kind !== 'device') return;
+    const { channel, node } = purpose;
+    if (node === 'streams') channel.linkClosed(link);
+    if (this.#linksOf(channel).length === 0 && this.#identities.leave(channel)) this.#endWithoutChannel();
+  }
+
+  message(receiver: Receiver, message: Message | Buffer, delivery: Delivery): void {
+    const purpose = this.#purposes.get(receiver);
+    if (purpose === undefined) delivery.release();
+    else if (purpose.kind === 'cbs') this.#cbs.message(receiver, message, delivery);
+    else if (purpose.node === 'streams') answer(purpose.channel, message, delivery);
+    else if (purpose.node === 'twin') this.#answerTwin(purpose.channel, message, delivery);
+    else refuseMessage(delivery);
+  }
+
+  disposed(delivery: Delivery, outcome: Outcome): void {
+    const purpose = this.#purposes.get(delivery.link);
+    if (purpose?.kind !== 'device' || outcome === 'accepted' || !Buffer.isBuffer(delivery.tag)) return;
+    const reason: unknown = delivery.remote_state?.['error']?.description;
+    purpose.channel.answered(delivery.tag.toString('hex'), {
+      accepted: false,
+      reason: typeof reason === 'string' ? rejectReason(reason) : 'The device did not take the request.',
+    });
+  }
+
+  flowed(): void {
+    this.#cbs.flush();
+    this.#twins.flush();
+    const channels = [...this.#awaitingCredit];
+    this.#awaitingCredit.clear();
+    for (const channel of channels) channel.flush();
+  }
+
+  ended(error: CulvertError): void {
+    const { protocol } = this.#origin;
+    const fault = error === this.#refusal ? undefined : faultOf(error, protocol);
+    if (fault !== undefined) this.#deps.onEvent(fault);
+    if (!this.#isProven && this.#refusal === undefined) reportRefusal(error, this.#origin, this.#deps.onEvent);
+    this.#identities.end(error);
+    this.#purposes.clear();
+    this.#awaitingCredit.clear();
+    this.#settleProven(false);
+  }
+
+  async #claim(claim: PlainClaim): Promise<void> {
+    if (claim.kind === 'policy') this.#policyToken = claim.token;
+    else await this.#admit(claim.identity, claim.token);
+  }
+
+  /** Nothing more is read until the first credential is verified, so that a stranger can make the hub hold no more than what it has read. */
+  async #admit(identity: Identity, token: string | undefined): Promise<AmqpChannel> {
+    const release = this.#isProven ? undefined : this.#link.hold();
+    try {
+      return await this.#identities.admit(identity, token);
+    } catch (reason) {
+      this.#refusal = CulvertError.from(reason);
+      throw this.#refusal;
+    } finally {
+      release?.();
+    }
+  }
+
+  #onProven(): void {
+    this.#isProven = true;
+    this.#link.proven();
+    this.#settleProven(true);
+  }
+
+  /** Nothing is read while the credential is verified, so that what follows finds the link opened or refused. */
+  #openWhenAdmitted(link: DeviceLink, identity: Identity, node: DeviceNode): void {
+    echoTermini(link);
+    const release = this.#link.hold();
+    this.#admit(identity, this.#policyToken)
+      .then(
+        (channel) => this.#open(link, { kind: 'device', channel, node }),
+        (reason) => refuse(link, CulvertError.from(reason)),
+      )
+      .finally(release);
+  }
+
+  #open(link: DeviceLink, purpose: Extract<Purpose, { kind: 'device' }>): void {
+    const { endedWith } = purpose.channel;
+    if (endedWith !== undefined) {
+      refuse(link, endedWith);
+      return;
+    }
+    echoTermini(link);
+    this.#purposes.set(link, purpose);
+    if (purpose.node === 'streams') purpose.channel.linkOpened(link);
+  }
+
+  #linksOf(channel: AmqpChannel): DeviceLink[] {
+    const links: DeviceLink[] = [];
+    for (const [link, purpose] of this.#purposes)
+      if (purpose.kind === 'device' && purpose.channel === channel) links.push(link);
+    return links;
+  }
+
+  #answerTwin(channel: AmqpChannel, message: Message | Buffer, delivery: Delivery): void {
+    this.#twins.message(message, delivery, () => this.#twinAnswers(channel));
+  }
+
+  #twinAnswers(channel: AmqpChannel): Sender[] {
+    return this.#linksOf(channel).filter((link): link is Sender => {
+      const purpose = this.#purposes.get(link);
+      return link.is_sender() && purpose?.kind === 'device' && purpose.node === 'twin';
+    });
+  }
+
+  #closeChannel(channel: AmqpChannel, error: CulvertError): void {
+    for (const link of this.#linksOf(channel)) {
+      this.#purposes.delete(link);
+      refuse(link, error);
+    }
+    this.#identities.remove(channel);
+    channel.ended(error);
+    this.#endWithoutChannel(error);
+  }
+
+  /** A connection that has carried channels and carries none any more has nobody to wait for. */
+  #endWithoutChannel(error = new CulvertError('device_gone', 'All devices have detached their links.')): void {
+    if (this.#identities.channels.length === 0) this.#link.end(error);
+  }
+}
+
+function refuse(link: DeviceLink, error: CulvertError): void {
+  link.close(amqpError(error));
+}
+
+function answer(channel: AmqpChannel, message: Message | Buffer, delivery: Delivery): void {
+  const read = Buffer.isBuffer(message) ? undefined : readAnswer(message);
+  if (read === undefined) {
+    delivery.reject(amqpError(new CulvertError('argument_invalid', 'This is no answer to a stream request.')));
+    return;
+  }
+  delivery.accept();
+  channel.answered(read.key, read.answer);
+}

@@ -1,0 +1,65 @@
+import { CulvertError, type Identity, LIMITS, parseDeviceId, parseModuleId } from '@culvert/protocol';
+import type { SaslVerifier } from './rhea-engine.ts';
+
+/** What SASL PLAIN claims: to be a device or module, or to hold a policy's token, with which the links then say whom it speaks for. */
+export type PlainClaim =
+  | { readonly kind: 'identity'; readonly identity: Identity; readonly token: string }
+  | { readonly kind: 'policy'; readonly token: string };
+
+/** Bytes of a user name: two ids and a host of 512 bytes. */
+const MAX_USER_BYTES = 1_024;
+
+export interface SaslOptions {
+  /** Whether TLS showed a certificate of the peer; only then is EXTERNAL offered. */
+  readonly hasCertificate: boolean;
+  /** Verifies a claim. @throws CulvertError when it is refused */
+  claim(claim: PlainClaim): Promise<void>;
+}
+
+/**
+ * The SASL mechanisms the hub offers, by name. MSSBCBS is how the preview's C client calls ANONYMOUS when it is to put a token; who comes by
+ * either, or with a certificate by EXTERNAL, has proved nothing yet.
+ */
+export function saslMechanisms(options: SaslOptions): Readonly<Record<string, SaslVerifier>> {
+  const unproven: SaslVerifier = async () => undefined;
+  return {
+    MSSBCBS: unproven,
+    ANONYMOUS: unproven,
+    PLAIN: async (response) => {
+      try {
+        await options.claim(readPlain(response));
+        return undefined;
+      } catch (reason) {
+        return CulvertError.from(reason);
+      }
+    },
+    ...(options.hasCertificate ? { EXTERNAL: unproven } : {}),
+  };
+}
+
+/**
+ * Reads PLAIN's response, authorization id, user and password between zero bytes (RFC 4616 §2). Users are `{device}@sas.{hub}`,
+ * `{device}/{module}@sas.{hub}` and `{policy}@sas.root.{hub}`; the password is a SAS token.
+ * @throws CulvertError `unauthorized`, `argument_invalid`
+ */
+export function readPlain(response: Buffer): PlainClaim {
+  const [, user, token, ...more] = response.toString('utf8').split('\0');
+  if (user === undefined || token === undefined || more.length > 0)
+    throw new CulvertError('unauthorized', 'PLAIN without a user and a password.');
+  if (user.length > MAX_USER_BYTES) throw new CulvertError('unauthorized', 'The user name is too long.');
+  if (Buffer.byteLength(token) > LIMITS.sasTokenBytes)
+    throw new CulvertError('unauthorized', 'The password is too long for a SAS token.');
+  // A device id may hold an @ itself.
+  const at = user.lastIndexOf('@sas.');
+  if (at < 1) throw new CulvertError('unauthorized', 'The user is none of DEVICE@sas.HUB and POLICY@sas.root.HUB.');
+  if (user.startsWith('@sas.root.', at)) return { kind: 'policy', token };
+  const [deviceId = '', moduleId] = user.slice(0, at).split('/');
+  return {
+    kind: 'identity',
+    identity: {
+      deviceId: parseDeviceId(deviceId),
+      ...(moduleId === undefined ? {} : { moduleId: parseModuleId(moduleId) }),
+    },
+    token,
+  };
+}

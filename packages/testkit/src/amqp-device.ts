@@ -1,0 +1,276 @@
+import { randomUUID } from 'node:crypto';
+import type { Duplex } from 'node:stream';
+import {
+  CBS_NODE,
+  CBS_PROPERTIES,
+  CHANNEL_CORRELATION,
+  type Identity,
+  identityPath,
+  PUT_TOKEN,
+  SAS_TOKEN_TYPE,
+  STREAM_PROPERTIES,
+} from '@culvert/protocol';
+import rhea, { type Connection, type EventContext, type Message, type Receiver, type Sender } from 'rhea';
+
+/** How a device begins: with a mechanism and its initial response, or, by null, without a SASL layer. */
+export type AmqpSasl = { readonly mechanism: string; readonly response?: string } | null;
+
+/** A stream request as it came, its correlation id in hexadecimal. */
+export interface AmqpOffer {
+  readonly correlationId: string;
+  readonly message: Message;
+}
+
+interface Waiting {
+  readonly matches: (context: EventContext) => boolean;
+  resolve(context: EventContext): void;
+  reject(error: Error): void;
+}
+
+type Link = Sender | Receiver;
+
+/** rhea's events that can be waited for. */
+const EVENTS = [
+  ...['connection_open', 'connection_close', 'sender_open', 'receiver_open', 'sender_close', 'receiver_close'],
+  ...['message', 'accepted', 'rejected', 'released', 'sendable'],
+];
+
+/** The name of the hub as scripted devices know it. */
+const HUB = 'hub.example';
+
+/** An AMQP device played step by step on rhea, over any connection. It shows no life by itself, and settles what it is sent. */
+export class AmqpDevice {
+  readonly connection: Duplex;
+  /** rhea's own connection, for what is not played here. */
+  readonly engine: Connection;
+  /** Resolves when the connection has ended, however it did. */
+  readonly over: Promise<void>;
+  /** The condition of the hub's CLOSE, once it came with one. */
+  closeCondition: string | undefined;
+  /** Conditions of the hub's DETACHes, with the address of the link. */
+  readonly detached: { readonly address: string; readonly condition: string | undefined }[] = [];
+  readonly #addresses = new Map<Link, string>();
+  readonly #waiting = new Map<string, Waiting[]>();
+  /** Messages that nobody has waited for yet. */
+  readonly #messages: EventContext[] = [];
+  #isOver = false;
+  #streams: { sender: Sender; receiver: Receiver } | undefined;
+  #cbs: Promise<{ sender: Sender; receiver: Receiver }> | undefined;
+
+  /** @param open fields of its OPEN, as rhea names them */
+  constructor(connection: Duplex, sasl: AmqpSasl = { mechanism: 'MSSBCBS' }, open: object = {}) {
+    this.connection = connection;
+    const container = rhea.create_container({ id: randomUUID() });
+    const response = sasl?.response === undefined ? null : Buffer.from(sasl.response);
+    const options = {
+      port: 0,
+      reconnect: false,
+      hostname: HUB,
+      ...open,
+      connection_details: () => ({
+        host: HUB,
+        port: 0,
+        connect: (_port: number, _host: string, _options: object, connected: () => void) => {
+          process.nextTick(connected);
+          return connection;
+        },
+      }),
+      ...(sasl === null
+        ? {}
+        : {
+            sasl_mechanisms: {
+              [sasl.mechanism]: {
+                start: (done: (e: undefined, r: Buffer | null) => void) => done(undefined, response),
+              },
+            },
+          }),
+    };
+    const engine = container.connect(options);
+    this.engine = engine;
+    this.#listen();
+    this.over = new Promise((resolve) => {
+      const end = (): void => {
+        this.#isOver = true;
+        for (const { reject } of [...this.#waiting.values()].flat()) reject(new Error('The connection is over.'));
+        this.#waiting.clear();
+        resolve();
+      };
+      connection.once('end', end);
+      connection.once('close', end);
+    });
+    // How the connection ended is told by `over`; an end is what many tests wait for.
+    connection.on('error', () => connection.destroy());
+  }
+
+  /** Waits for the hub's OPEN; to be called in the turn in which the device is made. */
+  async opened(): Promise<void> {
+    await this.event('connection_open');
+  }
+
+  /** Puts a token for an identity, or for any name, and says what the hub thinks of it. */
+  async putToken(to: Identity | string, token = 'token'): Promise<{ status: number; description: string }> {
+    this.#cbs ??= this.#attachCbs();
+    const { sender, receiver } = await this.#cbs;
+    const id = randomUUID();
+    const answered = this.#message(receiver, (message) => message.correlation_id === id);
+    sender.send({
+      message_id: id,
+      application_properties: {
+        [CBS_PROPERTIES.operation]: PUT_TOKEN,
+        [CBS_PROPERTIES.type]: SAS_TOKEN_TYPE,
+        [CBS_PROPERTIES.name]: typeof to === 'string' ? to : `${HUB}/${identityPath(to)}`,
+      },
+      body: token,
+    });
+    const { application_properties: properties } = await answered;
+    return {
+      status: properties?.[CBS_PROPERTIES.statusCode],
+      description: properties?.[CBS_PROPERTIES.statusDescription],
+    };
+  }
+
+  /** Attaches a link to send on. @throws Error with the condition when the hub refuses */
+  send(address: string, options: object = {}): Promise<Sender> {
+    const link = this.engine.open_sender({ name: randomUUID(), target: { address }, source: address, ...options });
+    return this.#attached(link, 'sender', address);
+  }
+
+  /** Attaches a link to receive on. @throws Error with the condition when the hub refuses */
+  receive(address: string, options: object = {}): Promise<Receiver> {
+    const link = this.engine.open_receiver({ name: randomUUID(), source: { address }, target: address, ...options });
+    return this.#attached(link, 'receiver', address);
+  }
+
+  /** Attaches the two streams links of an identity, as the preview's C client does. */
+  async attachStreams(identity: Identity, correlation: string | undefined = `streams:${randomUUID()}`): Promise<void> {
+    const address = `amqps://${HUB}/${identityPath(identity)}/streams`;
+    const options = {
+      snd_settle_mode: 1,
+      rcv_settle_mode: 0,
+      credit_window: 10_000,
+      ...(correlation === undefined ? {} : { properties: { [CHANNEL_CORRELATION]: correlation } }),
+    };
+    const [sender, receiver] = await Promise.all([this.send(address, options), this.receive(address, options)]);
+    this.#streams = { sender, receiver };
+  }
+
+  /** Detaches the two streams links; resolves when the hub has done so too. */
+  async detachStreams(): Promise<void> {
+    const { sender, receiver } = this.#attachedStreams();
+    const closed = [
+      this.event('sender_close', (context) => context.sender === sender),
+      this.event('receiver_close', (context) => context.receiver === receiver),
+    ];
+    sender.close();
+    receiver.close();
+    await Promise.all(closed);
+  }
+
+  /** The next offer that reaches it. */
+  async nextOffer(): Promise<AmqpOffer> {
+    const message = await this.next(this.#attachedStreams().receiver);
+    const id = message.correlation_id;
+    if (!Buffer.isBuffer(id)) throw new Error('The correlation id of an offer is no uuid.');
+    return { correlationId: id.toString('hex'), message };
+  }
+
+  /** @param answer correlation id in hexadecimal; sent as a uuid if it can be one, else as a string */
+  answer(answer: { correlationId: string; accepted: boolean; reason?: string | undefined }): void {
+    const isUuid = /^[0-9a-f]{32}$/.test(answer.correlationId);
+    this.#attachedStreams().sender.send({
+      correlation_id: isUuid ? Buffer.from(answer.correlationId, 'hex') : answer.correlationId,
+      application_properties: {
+        [STREAM_PROPERTIES.isAccepted]: answer.accepted,
+        ...(answer.reason === undefined ? {} : { [STREAM_PROPERTIES.rejectReason]: answer.reason }),
+      },
+      body: rhea.message.data_section(Buffer.from(' ')),
+    });
+  }
+
+  /** The next message on a link. */
+  next(receiver: Receiver): Promise<Message> {
+    return this.#message(receiver, () => true);
+  }
+
+  /** The next event of rhea's of this name that matches. */
+  event(name: string, matches: (context: EventContext) => boolean = () => true): Promise<EventContext> {
+    if (this.#isOver) return Promise.reject(new Error('The connection is over.'));
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(name, [...(this.#waiting.get(name) ?? []), { matches, resolve, reject }]);
+    });
+  }
+
+  /** Sends an empty frame. */
+  showLife(): void {
+    this.connection.write(Buffer.from([0, 0, 0, 8, 2, 0, 0, 0]));
+  }
+
+  async #attachCbs(): Promise<{ sender: Sender; receiver: Receiver }> {
+    const [receiver, sender] = await Promise.all([this.receive(CBS_NODE), this.send(CBS_NODE)]);
+    return { receiver, sender };
+  }
+
+  async #message(receiver: Receiver, wanted: (message: Message) => boolean): Promise<Message> {
+    const matches = ({ receiver: its, message }: EventContext): boolean =>
+      its === receiver && message !== undefined && wanted(message);
+    const at = this.#messages.findIndex(matches);
+    const [context] = at < 0 ? [] : this.#messages.splice(at, 1);
+    const { message } = context ?? (await this.event('message', matches));
+    if (message === undefined) throw new Error('An event without a message.');
+    return message;
+  }
+
+  #attachedStreams(): { sender: Sender; receiver: Receiver } {
+    if (this.#streams === undefined) throw new Error('No streams links are attached.');
+    return this.#streams;
+  }
+
+  async #attached<L extends Link>(link: L, role: 'sender' | 'receiver', address: string): Promise<L> {
+    this.#addresses.set(link, address);
+    const isIt = (context: EventContext): boolean => context[role] === link;
+    const closed = this.event(`${role}_close`, isIt);
+    // Only that of a refused link is waited for.
+    closed.catch(() => {});
+    await this.event(`${role}_open`, isIt);
+    // A refused attach is answered without the terminus that the hub would be (AMQP 1.0 §2.6.3).
+    const { address: named } = (role === 'sender' ? link.target : link.source) ?? {};
+    if (named !== undefined) return link;
+    await closed;
+    throw new Error(conditionOf(link.error) ?? 'The hub refused the link.');
+  }
+
+  #listen(): void {
+    const { engine } = this;
+    // Its timers are the system's; a test plays the time.
+    Object.defineProperty(engine['local'].open, 'idle_time_out', { value: undefined });
+    engine.on('connection_open', () =>
+      Object.defineProperty(engine['remote'].open, 'idle_time_out', { value: undefined }),
+    );
+    engine.on('connection_error', () => {
+      this.closeCondition = conditionOf(engine.error);
+    });
+    for (const event of ['sender_close', 'receiver_close'])
+      engine.on(event, (context: EventContext) => this.#closed(context));
+    for (const event of ['disconnected', 'error', 'protocol_error', 'session_close']) engine.on(event, () => {});
+    for (const event of EVENTS) engine.on(event, (context: EventContext) => this.#happened(event, context));
+  }
+
+  #closed({ sender, receiver }: EventContext): void {
+    const link = sender ?? receiver;
+    if (link === undefined) return;
+    this.detached.push({ address: this.#addresses.get(link) ?? '', condition: conditionOf(link.error) });
+  }
+
+  #happened(name: string, context: EventContext): void {
+    const waiting = this.#waiting.get(name) ?? [];
+    const left = waiting.filter((each) => !each.matches(context));
+    for (const each of waiting) if (!left.includes(each)) each.resolve(context);
+    this.#waiting.set(name, left);
+    if (name === 'message' && left.length === waiting.length) this.#messages.push(context);
+  }
+}
+
+function conditionOf(error: unknown): string | undefined {
+  if (typeof error !== 'object' || error === null || !('condition' in error)) return undefined;
+  return typeof error.condition === 'string' ? error.condition : undefined;
+}

@@ -1,0 +1,64 @@
+import type { Duplex } from 'node:stream';
+import { connect as connectTls } from 'node:tls';
+import { CONTROL_PATH, CulvertError, type Identity, STREAM_PROPERTIES } from '@culvert/protocol';
+import { webSocketDuplex } from '@culvert/stream';
+import { WebSocket } from 'ws';
+import { AmqpDevice, type AmqpSasl } from './amqp-device.ts';
+import type { DeviceUnderTest } from './control-channel-conformance.ts';
+import type { DeviceProof, DeviceTransport } from './device-conformance.ts';
+import type { TestHub } from './test-hub.ts';
+
+/** A device by AMQP, over TLS on the hub's AMQP listener or over WebSocket on its main port: with a token by CBS, with a certificate by EXTERNAL. */
+export function amqpTransport(carrier: 'TLS' | 'WebSocket'): DeviceTransport {
+  return {
+    name: `AMQP over ${carrier}`,
+    async attach(hub, identity, proof) {
+      const connection = carrier === 'TLS' ? overTls(hub, proof) : overWebSocket(hub, proof);
+      const sasl: AmqpSasl = { mechanism: proof.token === undefined ? 'EXTERNAL' : 'MSSBCBS' };
+      const device = new AmqpDevice(connection, sasl);
+      try {
+        await device.opened();
+        if (proof.token !== undefined) await putToken(device, identity, proof.token);
+        await device.attachStreams(identity);
+      } catch (reason) {
+        connection.destroy();
+        throw CulvertError.from(reason, 'unauthorized', 'The hub refused the device.');
+      }
+      return amqpDeviceUnderTest(device, identity);
+    },
+  };
+}
+
+async function putToken(device: AmqpDevice, identity: Identity, token: string): Promise<void> {
+  const { status } = await device.putToken(identity, token);
+  if (status !== 200) throw new CulvertError('unauthorized', `The hub answered the token with ${status}.`);
+}
+
+function overTls(hub: TestHub, { certificate }: DeviceProof): Duplex {
+  const address = hub.hub.amqpAddress;
+  if (address === undefined) throw new Error('this hub has no AMQP listener');
+  return connectTls({ host: '127.0.0.1', port: address.port, ca: hub.ca, ...certificate });
+}
+
+function overWebSocket(hub: TestHub, { certificate }: DeviceProof): Duplex {
+  const url = `wss://127.0.0.1:${hub.port}${CONTROL_PATH}`;
+  return webSocketDuplex(new WebSocket(url, 'AMQPWSB10', { ca: hub.ca, ...certificate }), { pingMs: 0 });
+}
+
+/** Whatever dialect-neutral tests want of an {@link AmqpDevice} whose streams links are attached. */
+export function amqpDeviceUnderTest(device: AmqpDevice, identity: Identity): DeviceUnderTest {
+  return {
+    nextOffer: async () => {
+      const { correlationId: requestId, message } = await device.nextOffer();
+      const properties = message.application_properties ?? {};
+      const { [STREAM_PROPERTIES.url]: url, [STREAM_PROPERTIES.token]: token } = properties;
+      return { requestId, streamName: properties[STREAM_PROPERTIES.name], grant: { url, token } };
+    },
+    answer: ({ requestId, accepted, reason }) => device.answer({ correlationId: requestId, accepted, reason }),
+    takeOffers: () => device.attachStreams(identity),
+    refuseOffers: () => device.detachStreams(),
+    drop: () => device.connection.destroy(new CulvertError('stream_lost')),
+    stall: () => device.connection.pause(),
+    told: device.over.then(() => device.closeCondition),
+  };
+}
