@@ -221,6 +221,25 @@ describe.each(C_CLIENTS)('$name', (client) => {
     expect([Buffer.concat(parts).toString(), ended]).toEqual(['all there is', 'ECONNRESET']);
   });
 
+  test("as a module, asked as the C client's own tests ask and by the service SDK", async () => {
+    const deviceId = `preview-${++ids}`;
+    await hub.createDevice(deviceId);
+    const { authentication } = await owner.modules.create(deviceId, 'TestModule');
+    const key = authentication.symmetricKey?.primaryKey;
+    const open = client.control(`HostName=${hub.host};DeviceId=${deviceId};ModuleId=TestModule;SharedAccessKey=${key}`);
+    const device = await PreviewDevice.start(cleanup, hub, { open, dialect: client.dialect });
+    devices.push(device);
+    const answer = await requestStream(hub, C_SERVICE, { ...wish(deviceId), moduleId: 'TestModule' });
+    const stream = await PreviewServiceStream.open(hub, answer, Buffer.from('early'));
+    expect((await stream.receive(5)).data.toString()).toBe('early');
+    const ours = await owner.openStream(deviceId, { moduleId: 'TestModule', name: 'TestStream' });
+    ours.write('hello');
+    expect(String((await once(ours, 'data'))[0])).toBe('hello');
+    await once(ours.end(), 'end');
+    // The device itself is somebody else, and not there.
+    expect((await requestStream(hub, C_SERVICE, { ...wish(deviceId), connectTimeout: 0 })).status).toBe(404);
+  });
+
   test('and the service SDK: accepted, rejected, silent', async () => {
     const { deviceId } = await startDevice(client, {
       decide: ({ streamName }) => (streamName === 'yes' ? 'accept' : streamName === 'no' ? 'reject' : 'ignore'),

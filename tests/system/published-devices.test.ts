@@ -11,6 +11,12 @@ import { NODE_SERVICE, requestStream } from './support/preview/service.ts';
 const TRANSPORTS = ['Mqtt', 'MqttWs'] as const;
 type Transport = (typeof TRANSPORTS)[number];
 
+/** What an application learns of a twin's refusal; the AMQP package keeps the hub's own words to itself. */
+const REFUSAL: Record<Transport, string> = {
+  Mqtt: 'This hub carries streams only',
+  MqttWs: 'This hub carries streams only',
+};
+
 /** Seconds the hub takes a token beyond its expiry. */
 const SKEW = 300;
 
@@ -38,6 +44,12 @@ async function startDevice(transport: Transport, env: NodeJS.ProcessEnv = {}) {
 function startClient(transport: Transport, connectionString: string, env: NodeJS.ProcessEnv = {}) {
   const all = { TRANSPORT: transport, CONNECTION_STRING: connectionString, ...env };
   return ClientProgram.start(cleanup, hub, 'device.mjs', all);
+}
+
+/** Registers a module with a key, and returns its connection string. */
+async function addModule(deviceId: string, moduleId: string): Promise<string> {
+  const { authentication } = await owner.modules.create(deviceId, moduleId);
+  return `HostName=${hub.host};DeviceId=${deviceId};ModuleId=${moduleId};SharedAccessKey=${authentication.symmetricKey?.primaryKey}`;
 }
 
 const stateOf = async (deviceId: string) => (await owner.devices.get(deviceId)).connectionState;
@@ -125,6 +137,30 @@ describe.each(TRANSPORTS)('azure-iot-device over %s', (transport) => {
     expect(client.events).toEqual([{ event: 'connect' }]);
     expect(await stateOf(deviceId)).toBe('Connected');
     expect(await client.ask('close')).toEqual({ value: 'Disconnected' });
+  });
+
+  test('a twin is refused in words, and nothing hangs', async () => {
+    const { deviceId, client } = await startDevice(transport);
+    await client.ask('open');
+    const refused = { error: { message: expect.stringContaining(REFUSAL[transport]) } };
+    expect(await client.ask('getTwin')).toMatchObject(refused);
+    expect(await client.ask('updateReported', { temperature: 20 })).toMatchObject(refused);
+    expect(await stateOf(deviceId)).toBe('Connected');
+    expect(client.events).toEqual([{ event: 'connect' }]);
+    expect(await client.ask('close')).toEqual({ value: 'Disconnected' });
+  });
+
+  test('a module opens, is seen, does no harm, and closes', async () => {
+    const { deviceId } = await startDevice(transport);
+    const connectionString = await addModule(deviceId, 'camera');
+    const client = await startClient(transport, connectionString);
+    expect(await client.ask('open')).toEqual({ value: 'Connected' });
+    const state = async () => (await owner.modules.get(deviceId, 'camera')).connectionState;
+    expect(await state()).toBe('Connected');
+    expect(await stateOf(deviceId)).toBe('Disconnected');
+    expect((await client.ask('getTwin')).error?.message).toContain(REFUSAL[transport]);
+    expect(await client.ask('close')).toEqual({ value: 'Disconnected' });
+    await eventually('the hub to see it', async () => (await state()) === 'Disconnected');
   });
 
   test('a request for a stream finds it online and not taking any', async () => {
