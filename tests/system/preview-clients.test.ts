@@ -7,6 +7,7 @@ import { Cleanup } from './support/cleanup.ts';
 import { eventually } from './support/eventually.ts';
 import { listenLocally } from './support/free-port.ts';
 import { HubProcess } from './support/hub-process.ts';
+import { cOverAmqp, csharpOverAmqp } from './support/preview/amqp-control-channel.ts';
 import { overTls, overWebSocket } from './support/preview/byte-link.ts';
 import type { OpenControlChannel } from './support/preview/control-channel.ts';
 import { parseConnectionString } from './support/preview/credentials.ts';
@@ -60,12 +61,22 @@ const C_CLIENTS: readonly DeviceClient[] = [
   {
     name: 'the C device over MQTT',
     dialect: deviceC('MQTT'),
-    control: (text) => cOverMqtt({ ...transport(text), link: overTls }),
+    control: (text) => cOverMqtt({ ...transport(text), link: overTls(8883) }),
   },
   {
     name: 'the C device over MQTT in WebSocket',
     dialect: deviceC('MQTT'),
     control: (text) => cOverMqtt({ ...transport(text), link: overWebSocket('MQTT') }),
+  },
+  {
+    name: 'the C device over AMQP',
+    dialect: deviceC('AMQP'),
+    control: (text) => cOverAmqp({ ...transport(text), link: overTls(5671) }),
+  },
+  {
+    name: 'the C device over AMQP in WebSocket',
+    dialect: deviceC('AMQP'),
+    control: (text) => cOverAmqp({ ...transport(text), link: overWebSocket('AMQPWSB10') }),
   },
 ];
 
@@ -73,12 +84,22 @@ const CSHARP_CLIENTS: readonly DeviceClient[] = [
   {
     name: 'the C# device over MQTT',
     dialect: DEVICE_CSHARP,
-    control: (text) => csharpOverMqtt({ ...transport(text), link: overTls }),
+    control: (text) => csharpOverMqtt({ ...transport(text), link: overTls(8883) }),
   },
   {
     name: 'the C# device over MQTT in WebSocket',
     dialect: DEVICE_CSHARP,
     control: (text) => csharpOverMqtt({ ...transport(text), link: overWebSocket('mqtt') }),
+  },
+  {
+    name: 'the C# device over AMQP',
+    dialect: DEVICE_CSHARP,
+    control: (text) => csharpOverAmqp({ ...transport(text), link: overTls(5671) }),
+  },
+  {
+    name: 'the C# device over AMQP in WebSocket',
+    dialect: DEVICE_CSHARP,
+    control: (text) => csharpOverAmqp({ ...transport(text), link: overWebSocket('AMQPWSB10') }),
   },
 ];
 
@@ -182,7 +203,7 @@ describe.each(C_CLIENTS)('$name', (client) => {
     );
   });
 
-  test('gets a new token by connecting again, while a stream goes on', async () => {
+  test('gets new tokens while a stream goes on: over MQTT by connecting again, over AMQP in place', async () => {
     const { deviceId, device } = await startDevice(client);
     const stream = await openAsService(deviceId);
     for (let renewal = 0; renewal < 3; renewal++) {

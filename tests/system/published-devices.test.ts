@@ -8,14 +8,19 @@ import { HubProcess } from './support/hub-process.ts';
 import { NODE_SERVICE, requestStream } from './support/preview/service.ts';
 
 /** Transports of azure-iot-device, by the names its packages export. */
-const TRANSPORTS = ['Mqtt', 'MqttWs'] as const;
+const TRANSPORTS = ['Mqtt', 'MqttWs', 'Amqp', 'AmqpWs'] as const;
 type Transport = (typeof TRANSPORTS)[number];
+const isMqtt = (transport: Transport) => transport.startsWith('Mqtt');
 
-/** What an application learns of a twin's refusal; the AMQP package keeps the hub's own words to itself. */
-const REFUSAL: Record<Transport, string> = {
-  Mqtt: 'This hub carries streams only',
-  MqttWs: 'This hub carries streams only',
+/** What is told to who asks for a twin; over AMQP the SDK puts it into an error of its own. */
+const twinRefusal = (transport: Transport) => {
+  const words = expect.stringContaining('This hub carries streams only');
+  return { error: isMqtt(transport) ? { message: words } : { message: 'could not get twin', cause: words } };
 };
+
+/** What becomes of telemetry: MQTT 3.1.1 has no way to refuse it but to close the connection. */
+const telemetryOutcome = (transport: Transport) =>
+  isMqtt(transport) ? { value: 'MessageEnqueued' } : { error: { name: 'NotImplementedError' } };
 
 /** Seconds the hub takes a token beyond its expiry. */
 const SKEW = 300;
@@ -73,6 +78,8 @@ describe.each(TRANSPORTS)('azure-iot-device over %s', (transport) => {
   test('trusts by its own `ca` option', async () => {
     const { client } = await startDevice(transport, { CA_FILE: hub.caFile, NODE_EXTRA_CA_CERTS: '' });
     expect(await client.ask('open')).toEqual({ value: 'Connected' });
+    // Over AMQP the client goes on trying for minutes, whatever the reason.
+    if (!isMqtt(transport)) return;
     const suspicious = await startDevice(transport, { NODE_EXTRA_CA_CERTS: '' });
     expect((await suspicious.client.ask('open')).error?.message).toMatch(
       /self-signed certificate|unable to (get|verify)/,
@@ -87,7 +94,8 @@ describe.each(TRANSPORTS)('azure-iot-device over %s', (transport) => {
     await eventually('the first token to run out', () => Date.now() - since > 15_000);
     await eventually('the device to be connected', async () => (await stateOf(deviceId)) === 'Connected');
     // Over MQTT a new token means a new connection.
-    expect(attachments(deviceId)).toBeGreaterThanOrEqual(4);
+    if (isMqtt(transport)) expect(attachments(deviceId)).toBeGreaterThanOrEqual(4);
+    else expect(attachments(deviceId)).toBe(1);
     expect(client.events.filter(({ event }) => event !== 'connect')).toEqual([]);
   });
 
@@ -102,7 +110,7 @@ describe.each(TRANSPORTS)('azure-iot-device over %s', (transport) => {
     const { deviceId, client } = await startDevice(transport);
     await client.ask('open');
     expect(await client.ask('listenForMessages')).toEqual({ value: null });
-    expect(await client.ask('sendEvent', 'all is well')).toEqual({ value: 'MessageEnqueued' });
+    expect(await client.ask('sendEvent', 'all is well')).toMatchObject(telemetryOutcome(transport));
     await hub.stop('SIGKILL');
     await hub.start();
     await eventually('the device to be back', async () => (await stateOf(deviceId)) === 'Connected', 60_000);
@@ -122,7 +130,7 @@ describe.each(TRANSPORTS)('azure-iot-device over %s', (transport) => {
     const second = await startClient(transport, connectionString);
     expect(await second.ask('open')).toEqual({ value: 'Connected' });
     await client.program.stop();
-    expect(await second.ask('sendEvent', 'still here')).toEqual({ value: 'MessageEnqueued' });
+    expect(await second.ask('sendEvent', 'still here')).toMatchObject(telemetryOutcome(transport));
     expect(await stateOf(deviceId)).toBe('Connected');
     expect(attachments(deviceId)).toBe(2);
   });
@@ -130,10 +138,10 @@ describe.each(TRANSPORTS)('azure-iot-device over %s', (transport) => {
   test('telemetry, messages and methods do no harm', async () => {
     const { deviceId, client } = await startDevice(transport);
     await client.ask('open');
-    expect(await client.ask('sendEvent', 'the temperature')).toEqual({ value: 'MessageEnqueued' });
+    expect(await client.ask('sendEvent', 'the temperature')).toMatchObject(telemetryOutcome(transport));
     expect(await client.ask('listenForMethods')).toEqual({ value: null });
     expect(await client.ask('listenForMessages')).toEqual({ value: null });
-    expect(await client.ask('sendEvent', 'again')).toEqual({ value: 'MessageEnqueued' });
+    expect(await client.ask('sendEvent', 'again')).toMatchObject(telemetryOutcome(transport));
     expect(client.events).toEqual([{ event: 'connect' }]);
     expect(await stateOf(deviceId)).toBe('Connected');
     expect(await client.ask('close')).toEqual({ value: 'Disconnected' });
@@ -142,9 +150,8 @@ describe.each(TRANSPORTS)('azure-iot-device over %s', (transport) => {
   test('a twin is refused in words, and nothing hangs', async () => {
     const { deviceId, client } = await startDevice(transport);
     await client.ask('open');
-    const refused = { error: { message: expect.stringContaining(REFUSAL[transport]) } };
-    expect(await client.ask('getTwin')).toMatchObject(refused);
-    expect(await client.ask('updateReported', { temperature: 20 })).toMatchObject(refused);
+    expect(await client.ask('getTwin')).toMatchObject(twinRefusal(transport));
+    expect(await client.ask('updateReported', { temperature: 20 })).toMatchObject(twinRefusal(transport));
     expect(await stateOf(deviceId)).toBe('Connected');
     expect(client.events).toEqual([{ event: 'connect' }]);
     expect(await client.ask('close')).toEqual({ value: 'Disconnected' });
@@ -158,7 +165,7 @@ describe.each(TRANSPORTS)('azure-iot-device over %s', (transport) => {
     const state = async () => (await owner.modules.get(deviceId, 'camera')).connectionState;
     expect(await state()).toBe('Connected');
     expect(await stateOf(deviceId)).toBe('Disconnected');
-    expect((await client.ask('getTwin')).error?.message).toContain(REFUSAL[transport]);
+    expect(await client.ask('getTwin')).toMatchObject(twinRefusal(transport));
     expect(await client.ask('close')).toEqual({ value: 'Disconnected' });
     await eventually('the hub to see it', async () => (await state()) === 'Disconnected');
   });

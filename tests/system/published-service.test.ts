@@ -53,7 +53,7 @@ test.each(['culvert agent --default-service', 'the C device'])(
     const deviceId = kind.replaceAll(/[^A-Za-z-]/g, '');
     if (kind === 'the C device') {
       const device = parseConnectionString(await hub.createDevice(deviceId));
-      const open = cOverMqtt({ hub, device, link: overTls });
+      const open = cOverMqtt({ hub, device, link: overTls(8883) });
       await PreviewDevice.start(cleanup, hub, { open, dialect: deviceC('MQTT'), target: echo });
     } else {
       await startAgent(cleanup, hub, deviceId, [`echo=127.0.0.1:${echo}`], { args: ['--default-service', 'echo'] });

@@ -23,7 +23,8 @@ export function print(what) {
   console.log(JSON.stringify(what));
 }
 
-/** What the SDKs' errors tell: their class by name, and the status of an HTTP answer. */
+/** What the SDKs' errors tell: their class by name, the status of an HTTP answer, and the error that AMQP's transport wraps. */
 export function describeError(error) {
-  return { name: error.name, message: error.message, status: error.response?.statusCode };
+  const { name, message, response, amqpError } = error;
+  return { name, message, status: response?.statusCode, cause: amqpError?.message };
 }

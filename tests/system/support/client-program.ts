@@ -12,8 +12,13 @@ const CLIENTS = join(ROOT, 'tests/system/clients');
 /** What a call came to. */
 export interface Outcome {
   readonly value?: unknown;
-  /** The SDK's error: its class, its message and the status of the HTTP answer, if there was one. */
-  readonly error?: { readonly name: string; readonly message: string; readonly status?: number };
+  /** The SDK's error: its class, its message, the status of the HTTP answer and the message of the error it wraps, if any. */
+  readonly error?: {
+    readonly name: string;
+    readonly message: string;
+    readonly status?: number;
+    readonly cause?: string;
+  };
 }
 
 /** What a program prints unasked. */

@@ -16,7 +16,7 @@ import { scratch } from './scratch.ts';
 export interface HubProcessOptions {
   /** Whether to listen for MQTT over TLS as well. */
   readonly mqtt?: boolean;
-  /** Whether to listen on 443 and 8883, for clients that know no other ports, on a loopback address of this process alone. */
+  /** Whether to listen on 443, 5671 and 8883, for clients that know no other ports, on a loopback address of this process alone. */
   readonly knownPorts?: boolean;
   /** Whether {@link HubProcess.heapBytes} is to be had. */
   readonly inspect?: boolean;
@@ -51,6 +51,7 @@ export class HubProcess {
       ...['hub', '--data-dir', this.dataDir, '--listen', `${this.host}:${ports.main}`],
       ...['--admin-listen', `127.0.0.1:${ports.admin}`],
       ...(ports.mqtt === undefined ? [] : ['--mqtt-listen', `${this.host}:${ports.mqtt}`]),
+      ...(options.knownPorts ? ['--amqp-listen', `${this.host}:5671`] : []),
       ...(options.config === undefined ? [] : ['--config', writeConfig(home, options.config)]),
     ];
   }

@@ -17,16 +17,18 @@ export interface ByteLink {
 /** Opens a link; `onBytes` gets what comes. */
 export type OpenByteLink = (hub: HubProcess, onBytes: (bytes: Buffer) => void) => Promise<ByteLink>;
 
-/** TLS on port 8883. The server name is sent although the host is an address, as the C client does it. */
-export const overTls: OpenByteLink = async (hub, onBytes) => {
-  const tcp = connectTcp(hub.mqttPort ?? 8883, hub.host);
-  const tls = connectTls({ socket: tcp, host: hub.host, servername: hub.host, ca: hub.ca });
-  tcp.on('error', () => undefined);
-  await once(tls, 'secureConnect');
-  tls.on('error', () => undefined);
-  tls.on('data', onBytes);
-  return { send: (bytes) => tls.write(bytes), drop: () => tcp.resetAndDestroy(), ended: closeOf(tls) };
-};
+/** TLS on the port of one protocol. The server name is sent although the host is an address, as the C client does it. */
+export const overTls =
+  (port: 5671 | 8883): OpenByteLink =>
+  async (hub, onBytes) => {
+    const tcp = connectTcp(port, hub.host);
+    const tls = connectTls({ socket: tcp, host: hub.host, servername: hub.host, ca: hub.ca });
+    tcp.on('error', () => undefined);
+    await once(tls, 'secureConnect');
+    tls.on('error', () => undefined);
+    tls.on('data', onBytes);
+    return { send: (bytes) => tls.write(bytes), drop: () => tcp.resetAndDestroy(), ended: closeOf(tls) };
+  };
 
 /** WebSocket on port 443, with the subprotocol as this client spells it. */
 export function overWebSocket(subprotocol: string): OpenByteLink {

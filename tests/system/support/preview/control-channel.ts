@@ -13,6 +13,8 @@ export interface PreviewRequest {
 export interface PreviewControlChannel {
   /** Sends the answer; resolves when the device counts it as sent. */
   answer(request: PreviewRequest, accepted: boolean): Promise<void>;
+  /** Takes a new token in place, where the protocol can; where it cannot, a new token takes a new connection. */
+  renewToken?(): Promise<void>;
   /** Stops taking requests, where the dialect can say so. */
   unsubscribe(): Promise<void>;
   /** Goes away in words. */

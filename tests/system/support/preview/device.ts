@@ -72,8 +72,9 @@ export class PreviewDevice {
     return this.#channel;
   }
 
-  /** Goes on with a new token as the C client does: drops the connection and connects again. */
+  /** Goes on with a new token as its client does: in place over AMQP; over MQTT it drops the connection and connects again. */
   async renewToken(): Promise<void> {
+    if (this.channel.renewToken !== undefined) return this.channel.renewToken();
     this.channel.drop();
     await this.channel.ended;
     await this.#attach();
