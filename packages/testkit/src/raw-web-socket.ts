@@ -52,7 +52,7 @@ export class RawWebSocket {
   /** Connects and sends the upgrade request of a grant. */
   static async connect(grant: Grant, options: RawWebSocketOptions): Promise<RawWebSocket> {
     const url = new URL(grant.url);
-    const tcp = connectTcp(Number(url.port), url.hostname);
+    const tcp = connectTcp(portOf(url), url.hostname);
     const socket = connect({ socket: tcp, host: url.hostname, ca: options.ca });
     const client = new RawWebSocket(socket, tcp);
     await once(socket, 'secureConnect');
@@ -137,11 +137,16 @@ export class RawWebSocket {
   }
 }
 
+/** `URL` leaves out the port that is the scheme's own, though a grant always says it. */
+function portOf(url: URL): number {
+  return url.port === '' ? 443 : Number(url.port);
+}
+
 /** A correct upgrade request. @param headers added to the usual ones, or put in their place; an empty one is left out */
 export function upgradeRequest(grant: Grant, headers: Record<string, string> = {}): string {
   const url = new URL(grant.url);
   const all: Record<string, string> = {
-    Host: url.host,
+    Host: `${url.hostname}:${portOf(url)}`,
     Connection: 'Upgrade',
     Upgrade: 'websocket',
     'Sec-WebSocket-Version': '13',

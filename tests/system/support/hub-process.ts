@@ -8,15 +8,16 @@ import type { Cleanup } from './cleanup.ts';
 import { culvert, culvertCommand } from './culvert.ts';
 import { eventually } from './eventually.ts';
 import { freePort } from './free-port.ts';
+import { ownLoopback } from './own-loopback.ts';
 import { cleanEnvironment, Program } from './program.ts';
 import { scratch } from './scratch.ts';
-
-const HOST = '127.0.0.1';
 
 /** How a hub is started for a test. */
 export interface HubProcessOptions {
   /** Whether to listen for MQTT over TLS as well. */
   readonly mqtt?: boolean;
+  /** Whether to listen on 443, 5671 and 8883, for clients that know no other ports, on a loopback address of this process alone. */
+  readonly knownPorts?: boolean;
   /** Whether {@link HubProcess.heapBytes} is to be had. */
   readonly inspect?: boolean;
   /** What else is in its environment. */
@@ -27,6 +28,8 @@ export interface HubProcessOptions {
 
 /** A hub in a process of its own, started by the command a user types, on a data directory of its own. */
 export class HubProcess {
+  /** The loopback address it listens on. */
+  readonly host: string;
   readonly port: number;
   /** Port of MQTT over TLS. */
   readonly mqttPort: number | undefined;
@@ -42,6 +45,7 @@ export class HubProcess {
 
   private constructor(home: string, ports: { main: number; admin: number; mqtt?: number }, options: HubProcessOptions) {
     this.home = home;
+    this.host = options.knownPorts ? ownLoopback() : '127.0.0.1';
     this.port = ports.main;
     this.mqttPort = ports.mqtt;
     this.adminPort = ports.admin;
@@ -50,16 +54,18 @@ export class HubProcess {
     const inspect = options.inspect ? { NODE_OPTIONS: '--inspect=127.0.0.1:0' } : {};
     this.#env = cleanEnvironment({ HOME: home, ...options.env, ...inspect });
     this.#args = [
-      ...['hub', '--data-dir', this.dataDir, '--listen', `${HOST}:${ports.main}`],
+      ...['hub', '--data-dir', this.dataDir, '--listen', `${this.host}:${ports.main}`],
       ...['--admin-listen', `127.0.0.1:${ports.admin}`],
-      ...(ports.mqtt === undefined ? [] : ['--mqtt-listen', `${HOST}:${ports.mqtt}`]),
+      ...(ports.mqtt === undefined ? [] : ['--mqtt-listen', `${this.host}:${ports.mqtt}`]),
+      ...(options.knownPorts ? ['--amqp-listen', `${this.host}:5671`] : []),
       ...(options.config === undefined ? [] : ['--config', writeConfig(home, options.config)]),
     ];
   }
 
   static async start(cleanup: Cleanup, options: HubProcessOptions = {}): Promise<HubProcess> {
-    const [main, admin, mqtt] = await Promise.all([freePort(), freePort(), freePort()]);
-    const hub = new HubProcess(scratch(cleanup), { main, admin, ...(options.mqtt ? { mqtt } : {}) }, options);
+    const known = options.knownPorts === true;
+    const [main, admin, mqtt] = await Promise.all([known ? 443 : freePort(), freePort(), known ? 8883 : freePort()]);
+    const hub = new HubProcess(scratch(cleanup), { main, admin, ...(options.mqtt || known ? { mqtt } : {}) }, options);
     cleanup.defer(hub, () => hub.#program?.stop());
     await hub.start();
     return hub;
@@ -85,7 +91,7 @@ export class HubProcess {
   }
 
   get hostName(): string {
-    return `${HOST}:${this.port}`;
+    return `${this.host}:${this.port}`;
   }
 
   get ca(): string {
@@ -152,7 +158,7 @@ export class HubProcess {
   get(path: string): Promise<number> {
     return new Promise((resolve, reject) => {
       const call = request(
-        { host: HOST, port: this.port, path, ca: this.ca, timeout: 5_000, agent: false },
+        { host: this.host, port: this.port, path, ca: this.ca, timeout: 5_000, agent: false },
         (answer) => {
           answer.resume();
           resolve(answer.statusCode ?? 0);

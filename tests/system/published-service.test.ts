@@ -1,0 +1,67 @@
+import { randomBytes } from 'node:crypto';
+import { connect, createServer } from 'node:net';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Cleanup } from './support/cleanup.ts';
+import { startClient } from './support/client-program.ts';
+import { listenLocally } from './support/free-port.ts';
+import { HubProcess } from './support/hub-process.ts';
+import { overTls } from './support/preview/byte-link.ts';
+import { parseConnectionString } from './support/preview/credentials.ts';
+import { PreviewDevice } from './support/preview/device.ts';
+import { deviceC } from './support/preview/device-c.ts';
+import { cOverMqtt } from './support/preview/mqtt-control-channel.ts';
+import { startAgent } from './support/proxies.ts';
+
+const PAYLOAD_BYTES = 300_000;
+
+const cleanup = new Cleanup();
+let hub: HubProcess;
+let echo: number;
+
+beforeAll(async () => {
+  hub = await HubProcess.start(cleanup, { knownPorts: true });
+  const server = createServer({ allowHalfOpen: true }, (socket) => socket.on('error', () => undefined).pipe(socket));
+  echo = await listenLocally(cleanup, server);
+});
+afterAll(() => cleanup.run());
+
+/** The preview's proxy quickstart for services, and the port it listens on. */
+async function startPreviewProxy(deviceId: string): Promise<{ port: number; stderr: () => string }> {
+  const env = { CONNECTION_STRING: hub.policy('service'), DEVICE_ID: deviceId };
+  const program = startClient(cleanup, hub, 'preview-proxy.mjs', env);
+  const [, port] = await program.waitFor(/port (\d+)/);
+  return { port: Number(port), stderr: () => program.stderr };
+}
+
+/** What comes back through the proxy for some bytes sent at once, before any stream is there. */
+async function echoed(port: number, payload: Buffer): Promise<Buffer> {
+  const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
+  socket.write(payload);
+  const parts: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of socket as AsyncIterable<Buffer>) {
+    parts.push(chunk);
+    bytes += chunk.length;
+    if (bytes === payload.length) socket.end();
+  }
+  return Buffer.concat(parts);
+}
+
+test.each(['culvert agent --default-service', 'the C device'])(
+  "the preview's proxy on websocket-stream, with %s: several connections at once, byte for byte",
+  async (kind) => {
+    const deviceId = kind.replaceAll(/[^A-Za-z-]/g, '');
+    if (kind === 'the C device') {
+      const device = parseConnectionString(await hub.createDevice(deviceId));
+      const open = cOverMqtt({ hub, device, link: overTls(8883) });
+      await PreviewDevice.start(cleanup, hub, { open, dialect: deviceC('MQTT'), target: echo });
+    } else {
+      await startAgent(cleanup, hub, deviceId, [`echo=127.0.0.1:${echo}`], { args: ['--default-service', 'echo'] });
+    }
+    const proxy = await startPreviewProxy(deviceId);
+    const payloads = [1, 2, 3].map(() => randomBytes(PAYLOAD_BYTES));
+    const answers = await Promise.all(payloads.map((payload) => echoed(proxy.port, payload)));
+    expect(answers.map((answer, index) => payloads[index]?.equals(answer))).toEqual([true, true, true]);
+    expect(proxy.stderr()).toBe('');
+  },
+);

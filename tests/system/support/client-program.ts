@@ -1,0 +1,90 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Cleanup } from './cleanup.ts';
+import { ROOT } from './culvert.ts';
+import { eventually } from './eventually.ts';
+import type { HubProcess } from './hub-process.ts';
+import { cleanEnvironment, Program } from './program.ts';
+
+/** Published clients and the programs that use them; `.ci/run` installs the former. */
+const CLIENTS = join(ROOT, 'tests/system/clients');
+
+/** What a call came to. */
+export interface Outcome {
+  readonly value?: unknown;
+  /** The SDK's error: its class, its message, the status of the HTTP answer and the message of the error it wraps, if any. */
+  readonly error?: {
+    readonly name: string;
+    readonly message: string;
+    readonly status?: number;
+    readonly cause?: string;
+  };
+}
+
+/** What a program prints unasked. */
+export interface ClientEvent {
+  readonly event: string;
+  readonly error?: unknown;
+}
+
+type Line = { id: number } & Outcome;
+
+/** A program of `tests/system/clients`, trusting the hub by NODE_EXTRA_CA_CERTS unless its environment says otherwise. */
+export function startClient(cleanup: Cleanup, hub: HubProcess, name: string, env: NodeJS.ProcessEnv): Program {
+  if (!existsSync(join(CLIENTS, 'node_modules')))
+    throw new Error('the published clients are not installed: npm ci --prefix tests/system/clients');
+  const program = new Program(process.execPath, [join(CLIENTS, name)], {
+    env: cleanEnvironment({ HOME: hub.home, NODE_EXTRA_CA_CERTS: hub.caFile, ...env }),
+  });
+  return cleanup.defer(program, () => program.stop());
+}
+
+/** A program that does what it is told line by line, and ends with the test. */
+export class ClientProgram {
+  readonly program: Program;
+  #calls = 0;
+
+  private constructor(program: Program) {
+    this.program = program;
+  }
+
+  static async start(cleanup: Cleanup, hub: HubProcess, name: string, env: NodeJS.ProcessEnv): Promise<ClientProgram> {
+    const client = new ClientProgram(startClient(cleanup, hub, name, env));
+    await client.program.waitFor(/"ready"/);
+    return client;
+  }
+
+  /** Everything it printed unasked, in order, its being ready left out. */
+  get events(): ClientEvent[] {
+    const events = this.#lines().filter((line): line is ClientEvent => 'event' in line);
+    return events.filter(({ event }) => event !== 'ready');
+  }
+
+  /** Tells it to do something and waits for what came of it. */
+  async ask(call: string, ...args: readonly unknown[]): Promise<Outcome> {
+    const id = ++this.#calls;
+    this.program.child.stdin.write(`${JSON.stringify({ id, call, args })}\n`);
+    const found = await eventually(`the outcome of ${call}`, () => {
+      if (!this.program.running) throw new Error('it has ended');
+      return this.#lines().find((line): line is Line => 'id' in line && line.id === id);
+    }).catch((error: Error) => {
+      throw new Error(`${error.message}\n${this.program.stdout}\n${this.program.stderr}`);
+    });
+    const { id: _, ...outcome } = found;
+    return outcome;
+  }
+
+  /** Closes its input, whereupon it ends. */
+  async end(): Promise<number> {
+    this.program.child.stdin.end();
+    return (await this.program.end()).code;
+  }
+
+  #lines(): (Line | ClientEvent)[] {
+    const whole = this.program.stdout.slice(0, this.program.stdout.lastIndexOf('\n') + 1);
+    return whole
+      .split('\n')
+      .filter((line) => line.startsWith('{'))
+      .map((line) => JSON.parse(line) as Line | ClientEvent);
+  }
+}

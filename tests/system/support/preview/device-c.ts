@@ -1,0 +1,29 @@
+import { randomBytes } from 'node:crypto';
+import { rawFrame } from '@culvert/testkit';
+import type { DeviceDialect } from './device.ts';
+
+/**
+ * The C client and its proxy sample: the WebSocket before the answer, 64-byte frames, an end by dropping TCP, an empty Close where it is
+ * closed. It has a subprotocol for the stream socket, after the protocol of its control channel.
+ */
+export function deviceC(subprotocol: 'MQTT' | 'AMQP'): DeviceDialect {
+  return {
+    answersFirst: false,
+    frameBytes: 64,
+    greeting: Buffer.alloc(0),
+    upgrade: ({ host, port, path }, token) =>
+      [
+        `GET ${path} HTTP/1.1`,
+        `Host: ${host}:${port}`,
+        'Upgrade: websocket',
+        'Connection: Upgrade',
+        `Sec-WebSocket-Key: ${randomBytes(16).toString('base64')}`,
+        `Sec-WebSocket-Protocol: ${subprotocol}`,
+        'Sec-WebSocket-Version: 13',
+        `Authorization: Bearer ${token}`,
+        '\r\n',
+      ].join('\r\n'),
+    end: ({ socket }) => socket.destroySoon(),
+    closeAnswer: rawFrame(8, Buffer.alloc(0), { mask: randomBytes(4) }),
+  };
+}

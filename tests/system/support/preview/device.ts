@@ -1,0 +1,156 @@
+import { randomBytes } from 'node:crypto';
+import { connect } from 'node:net';
+import { type Duplex, PassThrough } from 'node:stream';
+import { RawWebSocket, rawFrame } from '@culvert/testkit';
+import type { Cleanup } from '../cleanup.ts';
+import type { HubProcess } from '../hub-process.ts';
+import {
+  type OpenControlChannel,
+  type PreviewControlChannel,
+  type PreviewRequest,
+  type StreamAddress,
+  streamAddress,
+} from './control-channel.ts';
+
+/** What tells one device client of the preview from another, once a request has come. */
+export interface DeviceDialect {
+  /** Whether it answers before it opens the WebSocket, or after. */
+  readonly answersFirst: boolean;
+  /** Bytes of payload of the frames it sends. */
+  readonly frameBytes: number;
+  /** The whole upgrade request. */
+  upgrade(address: StreamAddress, token: string): string;
+  /** Sent as soon as the WebSocket is open; empty for most. */
+  readonly greeting: Buffer;
+  /** How it ends a stream whose local side has ended. */
+  end(socket: RawWebSocket): void;
+  /** Its own Close after the hub's; empty for one that goes without. */
+  readonly closeAnswer: Buffer;
+}
+
+/** What a device does with a request. */
+export type Decision = 'accept' | 'reject' | 'ignore';
+
+export interface PreviewDeviceOptions {
+  readonly open: OpenControlChannel;
+  readonly dialect: DeviceDialect;
+  /** Accepts all by default. */
+  readonly decide?: (request: PreviewRequest) => Decision;
+  /** Port on 127.0.0.1 that it connects streams to, as the proxy samples do; absent, it sends back what comes. */
+  readonly target?: number;
+}
+
+/** A program with a preview device client in it, played on the wire. */
+export class PreviewDevice {
+  /** What happened, in order: `request NAME`, `websocket open`, `answered true`, `close 1000 reason`, `torn`, … */
+  readonly log: string[] = [];
+  /** What would have ended the real program, or made it deaf; empty as long as the hub is kind to it. */
+  readonly crashes: string[] = [];
+  /** The heads of the answers to its upgrades. */
+  readonly heads: string[] = [];
+  /** The streams it carries. */
+  readonly streams = new Set<RawWebSocket>();
+  readonly #hub: HubProcess;
+  readonly #options: PreviewDeviceOptions;
+  #channel: PreviewControlChannel | undefined;
+
+  private constructor(hub: HubProcess, options: PreviewDeviceOptions) {
+    this.#hub = hub;
+    this.#options = options;
+  }
+
+  /** Starts it; resolves when it takes requests. It ends with the test, by dropping what it holds. */
+  static async start(cleanup: Cleanup, hub: HubProcess, options: PreviewDeviceOptions): Promise<PreviewDevice> {
+    const device = new PreviewDevice(hub, options);
+    cleanup.defer(device, () => device.drop());
+    await device.#attach();
+    return device;
+  }
+
+  get channel(): PreviewControlChannel {
+    if (this.#channel === undefined) throw new Error('the device is not connected');
+    return this.#channel;
+  }
+
+  /** Goes on with a new token as its client does: in place over AMQP; over MQTT it drops the connection and connects again. */
+  async renewToken(): Promise<void> {
+    if (this.channel.renewToken !== undefined) return this.channel.renewToken();
+    this.channel.drop();
+    await this.channel.ended;
+    await this.#attach();
+  }
+
+  /** The machine loses its power. */
+  drop(): void {
+    this.#channel?.drop();
+    for (const stream of this.streams) stream.reset();
+  }
+
+  async #attach(): Promise<void> {
+    this.#channel = await this.#options.open((request, channel) => {
+      this.#serve(request, channel).catch((error: Error) => this.crashes.push(error.message));
+    });
+  }
+
+  async #serve(request: PreviewRequest, channel: PreviewControlChannel): Promise<void> {
+    const { answersFirst } = this.#options.dialect;
+    const answer = async (accepted: boolean) => {
+      await channel.answer(request, accepted);
+      this.log.push(`answered ${accepted}`);
+    };
+    this.log.push(`request ${request.streamName}`);
+    const decision = this.#options.decide?.(request) ?? 'accept';
+    if (decision === 'ignore') return;
+    if (decision === 'reject') return answer(false);
+    if (answersFirst) await answer(true);
+    const socket = await this.#open(request);
+    if (socket === undefined) return;
+    if (!answersFirst) await answer(true);
+    await this.#carry(socket);
+  }
+
+  async #open(request: PreviewRequest): Promise<RawWebSocket | undefined> {
+    const { dialect } = this.#options;
+    const upgrade = dialect.upgrade(streamAddress(request), request.token);
+    const socket = await RawWebSocket.connect(request, { ca: this.#hub.ca, request: upgrade });
+    this.streams.add(socket);
+    void socket.closed.then(() => this.streams.delete(socket));
+    const status = await socket.answer();
+    this.heads.push(socket.head);
+    this.log.push(status === 101 ? 'websocket open' : `websocket refused with ${status}`);
+    if (status !== 101) return undefined;
+    if (dialect.greeting.length > 0) socket.send(dialect.greeting);
+    return socket;
+  }
+
+  async #carry(socket: RawWebSocket): Promise<void> {
+    const { dialect, target } = this.#options;
+    const local: Duplex =
+      target === undefined ? new PassThrough() : connect({ port: target, host: '127.0.0.1', allowHalfOpen: true });
+    local.on('error', () => undefined);
+    local.on('data', (data: Buffer) => {
+      for (let at = 0; at < data.length; at += dialect.frameBytes)
+        socket.send(rawFrame(2, data.subarray(at, at + dialect.frameBytes), { mask: randomBytes(4) }));
+    });
+    local.on('end', () => dialect.end(socket));
+    for (let frame = await socket.frame(); frame !== undefined; frame = await socket.frame()) {
+      if (frame.opcode === 8) {
+        this.log.push(this.#closeFrame(frame.payload));
+        local.destroy();
+        socket.send(dialect.closeAnswer);
+        socket.socket.destroySoon();
+        return;
+      }
+      // The C client leaves what shares a segment with one of these until more bytes come.
+      if (frame.opcode === 9 || frame.opcode === 10) this.crashes.push('deaf after a ping or pong');
+      else local.write(frame.payload);
+    }
+    this.log.push('torn');
+    local.destroy();
+  }
+
+  #closeFrame(payload: Buffer): string {
+    if (payload.length < 2) this.crashes.push('exit 139: a close frame without a code');
+    return payload.length < 2 ? 'close' : `close ${payload.readUInt16BE(0)} ${payload.toString('utf8', 2)}`.trim();
+  }
+}
