@@ -1,7 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
-import { connect, createServer } from 'node:tls';
+import { connect, createSecureContext, createServer, type SecureContext } from 'node:tls';
 import { type TestCertificate, testCertificate } from '@culvert/testkit';
 
 /** `X509_CERT_AUX` of OpenSSL: trusted for client authentication. With it a certificate is an anchor though it is no root. */
@@ -16,13 +16,20 @@ export async function openSslTakes(
 ): Promise<boolean> {
   pair ??= testCertificate();
   const { cert, key } = await pair;
+  let secureContext: SecureContext;
+  try {
+    secureContext = createSecureContext(client);
+  } catch {
+    // OpenSSL before 3.5 would not even show what is signed with SHA-1.
+    return false;
+  }
   const ca = authorities.map(trusted);
   const server = createServer({ cert, key, ca, requestCert: true, rejectUnauthorized: false }).listen(0, '127.0.0.1');
   try {
     await once(server, 'listening');
     const { port } = server.address() as AddressInfo;
     const accepted = once(server, 'secureConnection');
-    const socket = connect({ ...client, host: '127.0.0.1', port, rejectUnauthorized: false });
+    const socket = connect({ secureContext, host: '127.0.0.1', port, rejectUnauthorized: false });
     const [peer] = await accepted;
     socket.destroy();
     peer.destroy();

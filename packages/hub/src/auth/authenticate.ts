@@ -11,7 +11,7 @@ import {
 import type { Clock } from '@culvert/stream';
 import type { AuthorityStore, IdentityRecord, PolicyStore, Registry } from '../registry/registry.ts';
 import { authorize } from './authorize.ts';
-import { certificateProof } from './certificate-proof.ts';
+import { authorityProof, thumbprintProof } from './certificate-proof.ts';
 import type { ClientCertificate } from './client-certificate.ts';
 import { keyDigest } from './key-digest.ts';
 import type { Principal, Proof, RegisteredIdentity } from './principal.ts';
@@ -104,16 +104,19 @@ export class Authenticator {
     if (certificate === undefined)
       throw new CulvertError('unauthorized', 'Neither a token nor a certificate was shown.');
     const record = await this.#registry.get(identity);
-    const { proof, expiresAt } = certificateProof(certificate, {
-      identity,
-      authentication: record?.authentication,
-      authorities: (await this.#authorities.list()).map((authority) => new X509Certificate(authority.certificate)),
-      now: this.#clock.now(),
-    });
+    const authentication = record?.authentication;
+    const now = this.#clock.now();
+    const { proof, expiresAt } =
+      thumbprintProof(certificate, authentication, now) ??
+      authorityProof(certificate, { identity, authentication, authorities: await this.#trusted(), now });
     // There is no proof of what does not exist.
     if (record === undefined) throw new CulvertError('unauthorized');
     await this.#assertEnabled(record);
     return identityPrincipal(record, { ...proof, owner: ownerOf(record) }, expiresAt);
+  }
+
+  async #trusted(): Promise<X509Certificate[]> {
+    return (await this.#authorities.list()).map(({ certificate }) => new X509Certificate(certificate));
   }
 
   async #policyPrincipal(token: SasToken, name: string, expiresAt: number): Promise<Principal> {

@@ -14,7 +14,7 @@ import {
 import * as x509 from '@peculiar/x509';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { Authentication } from '../registry/registry.ts';
-import { certificateProof } from './certificate-proof.ts';
+import { authorityProof, thumbprintProof } from './certificate-proof.ts';
 import type { ClientCertificate } from './client-certificate.ts';
 
 const now = Date.now();
@@ -50,12 +50,17 @@ function prove(
   } = {},
 ) {
   const { authentication = { type: 'certificateAuthority' }, authorities = [root], moduleId } = options;
-  return certificateProof(shown(device), {
-    identity: { deviceId: 'd1', moduleId },
-    authentication: authentication === 'nobody' ? undefined : authentication,
-    authorities: authorities.map(({ certificate }) => new X509Certificate(certificate)),
-    now: options.now ?? now,
-  });
+  const registered = authentication === 'nobody' ? undefined : authentication;
+  const time = options.now ?? now;
+  return (
+    thumbprintProof(shown(device), registered, time) ??
+    authorityProof(shown(device), {
+      identity: { deviceId: 'd1', moduleId },
+      authentication: registered,
+      authorities: authorities.map(({ certificate }) => new X509Certificate(certificate)),
+      now: time,
+    })
+  );
 }
 
 const sha256 = ({ certificate }: TestAuthority) => new X509Certificate(certificate).fingerprint256.replaceAll(':', '');

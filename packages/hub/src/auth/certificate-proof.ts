@@ -6,8 +6,36 @@ import { clientFault, clientUseFault, lifeEnd, lifeFault } from './certificate-r
 import { type ClientCertificate, thumbprint } from './client-certificate.ts';
 import type { Proof } from './principal.ts';
 
-/** What is known where a certificate is shown. */
-export interface ProofTerms {
+// A certificate is looked for among the thumbprints first and then among what the authorities vouch for, whatever is registered: what a
+// refusal says, and how long it takes to say so, depends on the certificate, the authorities and the name that is claimed, but not on whether
+// there is such an identity or how it is known.
+
+/** How a certificate proves an identity, without whose it is, and until when, in milliseconds since the epoch. */
+export interface CertificateProof<Kind extends Proof['kind'] = 'thumbprint' | 'authority'> {
+  readonly proof: Omit<Extract<Proof, { kind: Kind }>, 'owner'>;
+  readonly expiresAt: number;
+}
+
+/**
+ * What a certificate proves by its thumbprint; undefined when it is not registered.
+ * @param authentication what is registered of the identity that is claimed
+ * @throws CulvertError `unauthorized` when it does not count now, or is for other uses
+ */
+export function thumbprintProof(
+  shown: ClientCertificate,
+  authentication: Authentication | undefined,
+  now: number,
+): CertificateProof<'thumbprint'> | undefined {
+  const { certificate, sha1, sha256 } = shown;
+  refuseIf(lifeFault(certificate, now));
+  if (authentication?.type !== 'selfSigned' || !matchesThumbprint(authentication, shown)) return undefined;
+  // The thumbprint pins this very certificate, so a use that it does not name is not asked for; uses that exclude this one are heard.
+  if (certificate.keyUsage !== undefined) refuseIf(clientUseFault(certificate));
+  return { proof: { kind: 'thumbprint', sha1, sha256 }, expiresAt: lifeEnd(certificate) };
+}
+
+/** What a certificate without a registered thumbprint is held against. */
+export interface AuthorityTerms {
   /** Who its bearer says it is. */
   readonly identity: Identity;
   /** What is registered of that one; undefined when nothing is. */
@@ -18,34 +46,20 @@ export interface ProofTerms {
   readonly now: number;
 }
 
-/** How a certificate proves an identity, without whose it is. */
-type CertificateProof =
-  | Omit<Extract<Proof, { kind: 'thumbprint' }>, 'owner'>
-  | Omit<Extract<Proof, { kind: 'authority' }>, 'owner'>;
-
 /**
- * What a certificate proves, and until when, in milliseconds since the epoch.
- * @throws CulvertError `unauthorized`: what it says, and how long it takes to say so, depends on the certificate, the authorities and the
- * name that was claimed, but not on whether there is such an identity or what is registered of it
+ * What a certificate that counts now proves by those who vouch for it.
+ * @throws CulvertError `unauthorized`
  */
-export function certificateProof(
-  shown: ClientCertificate,
-  { identity, authentication, authorities, now }: ProofTerms,
-): { proof: CertificateProof; expiresAt: number } {
-  const { certificate, sent, commonName, sha1, sha256 } = shown;
-  refuseIf(lifeFault(certificate, now));
-  if (authentication?.type === 'selfSigned' && matchesThumbprint(authentication, shown)) {
-    // The thumbprint pins this very certificate, so a use that it does not name is not asked for; uses that exclude this one are heard.
-    if (certificate.keyUsage !== undefined) refuseIf(clientUseFault(certificate));
-    return { proof: { kind: 'thumbprint', sha1, sha256 }, expiresAt: lifeEnd(certificate) };
-  }
+export function authorityProof(
+  { certificate, sent, commonName }: ClientCertificate,
+  { identity, authentication, authorities, now }: AuthorityTerms,
+): CertificateProof<'authority'> {
   const vouchers = findVouchers(certificate, { sent, authorities, now });
   if (vouchers.length === 0) refuseIf('is not registered, and no registered certificate authority vouches for it');
   refuseIf(clientUseFault(certificate) ?? clientFault(certificate));
   if (commonName !== identityName(identity)) {
-    refuseIf(
-      `is not for this name: its common name is not ${identity.moduleId === undefined ? 'the device id' : 'DEVICE/MODULE'}`,
-    );
+    const name = identity.moduleId === undefined ? 'the device id' : 'DEVICE/MODULE';
+    refuseIf(`is not for this name: its common name is not ${name}`);
   }
   if (authentication?.type !== 'certificateAuthority') throw new CulvertError('unauthorized');
   return { proof: { kind: 'authority', authorities: vouchers.map(thumbprintOf) }, expiresAt: earliest(vouchers) };

@@ -2,7 +2,7 @@ import type { DatabaseSync, SQLOutputValue } from 'node:sqlite';
 import { CulvertError } from '@culvert/protocol';
 import type { AuthorityRecord } from './registry.ts';
 
-/** Authorities in all: their names go to every device that is asked for a certificate, in one TLS record of 16 KiB with room to spare. */
+/** Authorities in all: each is read, in some thirty microseconds, for every device that shows a certificate of one. */
 export const MAX_AUTHORITIES = 50;
 
 /** The registered certificate authorities in the database. */
