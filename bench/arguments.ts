@@ -75,14 +75,18 @@ function parse(args: readonly string[]) {
   }
 }
 
-/** In the order of `all`, whatever order they were named in. */
+/** In the order of `all`, whatever order they were named in; `gateway` stands for its frames of every size. */
 function named<T extends { readonly name: string }>(all: readonly T[], names: readonly string[], what: string): T[] {
   for (const name of names) {
-    if (!all.some((one) => one.name === name)) {
+    if (!all.some((one) => isNamed(one.name, name))) {
       throw new UsageError(`there is no ${what} '${name}': there is ${all.map((one) => one.name).join(', ')}`);
     }
   }
-  return all.filter((one) => names.includes(one.name));
+  return all.filter((one) => names.some((name) => isNamed(one.name, name)));
+}
+
+function isNamed(full: string, given: string): boolean {
+  return full === given || (given === 'gateway' && full.startsWith('gateway-'));
 }
 
 function whole(option: string, text: string, most: number): number {

@@ -44,7 +44,10 @@ export async function measureScenario(
     command: process.execPath,
     args: ['--conditions=development', join(import.meta.dirname, 'traffic/target-main.ts')],
   }).readOutput();
-  const entrants = peers.map((peer): Entrant => ({ peer, rounds: [], failures: [], processes: new Map() }));
+  const baseline = scenario.baseline ?? options.baseline;
+  const entrants = peers
+    .filter(({ family }) => family === scenario.family)
+    .map((peer): Entrant => ({ peer, rounds: [], failures: [], processes: new Map() }));
   try {
     const address = { host: '127.0.0.1', port: Number((await target.ready(/listening (\d+)/))[1]) };
     for (const entrant of entrants) await bringUp(scenario, entrant, address, options);
@@ -66,7 +69,7 @@ export async function measureScenario(
       othersProcessors: others(),
       peers: entrants
         .filter((entrant) => able.includes(entrant) || entrant.failures.length > 0)
-        .map((entrant) => peerResult(scenario, entrant, entrants, options.baseline)),
+        .map((entrant) => peerResult(scenario, entrant, entrants, baseline)),
     };
   } finally {
     for (const { running } of entrants) await running?.stop();

@@ -23,6 +23,7 @@ const culvertLine = (args: readonly string[], env: Record<string, string> = {}):
 export const culvert: Peer = {
   name: 'culvert',
   title: 'culvert hub, culvert agent and culvert connect',
+  family: 'tunnel',
   missing: () => (existsSync(BIN) ? undefined : 'the culvert command is not built: run tsc -b'),
   start: startCulvert,
 };

@@ -1,3 +1,5 @@
+import { culvertGateway, wsRelay } from '../middles/frame-relays.ts';
+import { haproxy, nginx } from '../middles/tls-proxy.ts';
 import { culvert } from './culvert.ts';
 import type { Peer } from './peer.ts';
 import { plainTcp } from './plain-tcp.ts';
@@ -9,9 +11,13 @@ export const PEERS: readonly Peer[] = [
   sshPeer('ssh-l-r'),
   sshPeer('ssh-l-r-aes', 'aes128-gcm@openssh.com'),
   culvert,
+  haproxy,
+  nginx,
+  wsRelay,
+  culvertGateway,
 ];
 
 /** The peer that added times are measured over. */
 export const FLOOR = plainTcp.name;
-/** The peer that ratios are told against, unless another is chosen. */
+/** The tunnel that ratios are told against, unless another is chosen. */
 export const BASELINE = 'ssh-l-r';

@@ -1,11 +1,17 @@
+import type { RunningMiddle } from '../middles/middle.ts';
 import type { CommandLine } from '../processes/child.ts';
 import type { Address } from '../traffic/connection.ts';
+
+/** `tunnel`: carries TCP from a local port to a target. `middle`: passes bytes on between two TLS connections. */
+export type Family = 'tunnel' | 'middle';
 
 /** One of the ways of carrying TCP that are compared. */
 export interface Peer {
   readonly name: string;
   /** What it is, in one line. */
   readonly title: string;
+  /** What it can stand in for: only scenarios of the same family measure it. */
+  readonly family: Family;
   /** Why it cannot run on this machine, in plain words; `undefined` when it can. */
   missing(): string | undefined;
   /**
@@ -29,6 +35,8 @@ export interface RunningPeer {
   readonly processes: readonly PeerProcess[];
   /** What the scenario `start` starts anew beside what is running; absent when there is nothing to start. */
   readonly launches?: Launches;
+  /** How to open a stream through a middle; absent in a tunnel. */
+  readonly middle?: RunningMiddle;
   /** Ends every process; resolves when they are gone. */
   stop(): Promise<void>;
 }

@@ -6,6 +6,7 @@ import type { Peer, RunningPeer } from './peer.ts';
 export const plainTcp: Peer = {
   name: 'plain-tcp',
   title: 'a TCP connection from the driver to the target, nothing in between',
+  family: 'tunnel',
   missing: () => undefined,
   start: async (target: Address): Promise<RunningPeer> => ({
     version: `${type()} ${release()}`,

@@ -18,6 +18,7 @@ export function sshPeer(name: string, cipher?: string): Peer {
   return {
     name,
     title: `ssh -L into ssh -R over one sshd as bastion, ${cipher ?? 'its default cipher'}`,
+    family: 'tunnel',
     missing: () => {
       const absent = PROGRAMS.filter((program) => findProgram(program) === undefined);
       return absent.length === 0 ? undefined : `${absent.join(', ')} not found: install the OpenSSH server and client`;

@@ -1,4 +1,5 @@
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
+import { connect } from 'node:net';
 
 /** A program to start. */
 export interface CommandLine {
@@ -10,6 +11,8 @@ export interface CommandLine {
 
 /** Milliseconds a program has to say that it is ready. */
 const READY_MS = 20_000;
+/** Milliseconds between two attempts to connect to it. */
+const RETRY_MS = 20;
 /** Milliseconds a program has to end when asked to, before it is killed. */
 const STOP_MS = 5_000;
 /** Characters of output kept for the message about a program that failed. */
@@ -56,6 +59,27 @@ export class Child {
         if (match !== null) resolve(match);
       };
       this.#onOutput();
+    });
+  }
+
+  /**
+   * Resolves once something takes connections on `port`, for a program that does not say so.
+   * @throws Error with its output when it ends or {@link READY_MS} pass before
+   */
+  listening(port: number): Promise<void> {
+    let over = false;
+    const attempt = (resolve: () => void): void => {
+      const socket = connect(port, '127.0.0.1');
+      socket.once('connect', () => {
+        socket.destroy();
+        resolve();
+      });
+      socket.once('error', () => {
+        if (!over) setTimeout(attempt, RETRY_MS, resolve);
+      });
+    };
+    return this.#before<void>(`did not listen on port ${port}`, attempt).finally(() => {
+      over = true;
     });
   }
 

@@ -11,6 +11,7 @@ export const open: Scenario = {
   name: 'open',
   title: () =>
     `new connections, each with ${BYTES} bytes there and back: ${ONE_BY_ONE} one after the other, then ${SIDE_BY_SIDE} with ${AT_ONCE} at once`,
+  family: 'tunnel',
   metrics: [
     { name: 'first byte p50', unit: 'ms', better: 'lower' },
     { name: 'first byte p99', unit: 'ms', better: 'lower' },

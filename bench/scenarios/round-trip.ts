@@ -10,6 +10,7 @@ const THOUSAND = 1_000;
 export const roundTrip: Scenario = {
   name: 'round-trip',
   title: () => `${BYTES} bytes there and back on one open connection, ${COUNTED} times a round`,
+  family: 'tunnel',
   metrics: [
     { name: 'p50', unit: 'µs', better: 'lower' },
     { name: 'p99', unit: 'µs', better: 'lower' },

@@ -1,4 +1,4 @@
-import type { RunningPeer } from '../peers/peer.ts';
+import type { Family, RunningPeer } from '../peers/peer.ts';
 
 /** A figure that a scenario measures. */
 export interface Metric {
@@ -31,6 +31,10 @@ export interface Scenario {
   readonly name: string;
   /** What is done, in one line. */
   readonly title: (amounts: Amounts) => string;
+  /** Which peers it measures. */
+  readonly family: Family;
+  /** The peer that ratios are told against, when it is not the one of the command line. */
+  readonly baseline?: string;
   readonly metrics: readonly Metric[];
   /** What processor time is told per: `GB`, `connection` and so on. */
   readonly workUnit: string;

@@ -8,6 +8,7 @@ const MB = 1e6;
 export const throughput: Scenario = {
   name: 'throughput',
   title: ({ bytes }) => `one connection, ${(bytes / MB).toFixed(0)} MB down, then up, every byte compared`,
+  family: 'tunnel',
   metrics: [
     { name: 'down', unit: 'MB/s', better: 'higher' },
     { name: 'up', unit: 'MB/s', better: 'higher' },
