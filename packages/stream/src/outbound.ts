@@ -1,5 +1,6 @@
-import * as https from 'node:https';
+import type * as https from 'node:https';
 import { CulvertError } from '@culvert/protocol';
+import { DirectAgent } from './direct-agent.ts';
 import type { InnerTls } from './inner-tls.ts';
 import { bypassesProxy } from './no-proxy.ts';
 import { trustedContext } from './trust.ts';
@@ -33,7 +34,7 @@ export async function outboundAgent(
     ...(options.servername === undefined ? {} : { servername: options.servername }),
   };
   const proxy = proxyFor(url, options.proxy, env);
-  if (proxy === undefined) return new https.Agent({ keepAlive: true, ...inner });
+  if (proxy === undefined) return new DirectAgent(inner);
   const { proxyAgent } = await import('./proxy-agent.ts');
   return proxyAgent(proxy, inner);
 }
