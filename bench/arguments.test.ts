@@ -13,7 +13,11 @@ describe('the command line', () => {
       'gateway-64-KiB',
       'throughput',
       'round-trip',
+      'beside',
       'open',
+      'web',
+      'streams',
+      'devices',
       'start',
     ]);
     expect(names(chosen?.peers)).toEqual([

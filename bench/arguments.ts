@@ -11,6 +11,7 @@ export interface BenchArguments {
   readonly baseline: string;
   readonly rounds: number;
   readonly bytes: number;
+  readonly devices: number;
   readonly output: 'json' | 'table';
 }
 
@@ -18,6 +19,9 @@ export interface BenchArguments {
 const ROUNDS = 5;
 /** Bytes of a transfer unless told otherwise: one to two seconds of the tunnels compared. */
 const BYTES = 256 * 2 ** 20;
+/** Idle devices unless told otherwise. */
+const DEVICES = 1_000;
+const MOST_DEVICES = 20_000;
 /** The most of either: beyond, a slip of the finger would take days. */
 const MOST_ROUNDS = 1_000;
 const MOST_BYTES = 2 ** 40;
@@ -29,6 +33,7 @@ scenarios: ${SCENARIOS.map((scenario) => scenario.name).join(', ')} (default: al
   --baseline NAME      peer that ratios are told against (default: ${BASELINE})
   --rounds N           counted rounds (default: ${ROUNDS})
   --bytes N            bytes of one transfer (default: ${BYTES})
+  --devices N          idle devices (default: ${DEVICES})
   --output json|table  what goes to standard output (default: table)
 `;
 
@@ -52,6 +57,7 @@ export function benchArguments(args: readonly string[]): BenchArguments | undefi
     baseline: named(PEERS, [values.baseline], 'peer')[0]?.name ?? BASELINE,
     rounds: whole('--rounds', values.rounds, MOST_ROUNDS),
     bytes: whole('--bytes', values.bytes, MOST_BYTES),
+    devices: whole('--devices', values.devices, MOST_DEVICES),
     output,
   };
 }
@@ -66,6 +72,7 @@ function parse(args: readonly string[]) {
         baseline: { type: 'string', default: BASELINE },
         rounds: { type: 'string', default: String(ROUNDS) },
         bytes: { type: 'string', default: String(BYTES) },
+        devices: { type: 'string', default: String(DEVICES) },
         output: { type: 'string', default: 'table' },
         help: { type: 'boolean', default: false },
       },

@@ -42,7 +42,7 @@ export async function measureScenario(
 ): Promise<ScenarioResult> {
   const target = new Child({
     command: process.execPath,
-    args: ['--conditions=development', join(import.meta.dirname, 'traffic/target-main.ts')],
+    args: ['--conditions=development', join(import.meta.dirname, 'traffic', scenario.target ?? 'target-main.ts')],
   }).readOutput();
   const baseline = scenario.baseline ?? options.baseline;
   const entrants = peers
@@ -64,6 +64,7 @@ export async function measureScenario(
     return {
       name: scenario.name,
       title: scenario.title(options),
+      baseline,
       metrics: scenario.metrics,
       workUnit: scenario.workUnit,
       othersProcessors: others(),
@@ -138,7 +139,10 @@ async function attempt<T>(
 function usages(running: RunningPeer, target: number): Map<string, ProcessResult> {
   const end = (role: string, { cpuSeconds }: { cpuSeconds: number }) => [role, { role, cpuSeconds }] as const;
   return new Map<string, ProcessResult>([
-    ...running.processes.map(({ role, pid }) => [role, { role, ...treeUsage(pid) }] as const),
+    ...running.processes.map(({ role, pid }) => {
+      const { cpuSeconds, peakBytes } = treeUsage(pid);
+      return [role, { role, cpuSeconds, peakBytes }] as const;
+    }),
     end('driver', ownUsage(process.pid)),
     end('target', treeUsage(target)),
   ]);

@@ -44,7 +44,7 @@ function readArguments(args: readonly string[]): BenchArguments | number {
 }
 
 async function bench(chosen: BenchArguments, signal: AbortSignal): Promise<BenchResult> {
-  const { rounds, bytes, baseline } = chosen;
+  const { rounds, bytes, devices, baseline } = chosen;
   const startedAt = new Date().toISOString();
   const machine = thisMachine();
   const missing = chosen.peers.flatMap((peer) => {
@@ -55,12 +55,19 @@ async function bench(chosen: BenchArguments, signal: AbortSignal): Promise<Bench
   const workspace = mkdtempSync(join(tmpdir(), 'culvert-bench-'));
   const scenarios: ScenarioResult[] = [];
   try {
-    const options = { rounds, bytes, baseline, workspace, onProgress: progress, signal };
+    const options = { rounds, bytes, devices, baseline, workspace, onProgress: progress, signal };
     for (const scenario of chosen.scenarios) scenarios.push(await measureScenario(scenario, present, options));
   } finally {
     rmSync(workspace, { recursive: true, force: true });
   }
-  return { version: RESULT_VERSION, startedAt, machine, options: { rounds, bytes, baseline }, scenarios, missing };
+  return {
+    version: RESULT_VERSION,
+    startedAt,
+    machine,
+    options: { rounds, bytes, devices, baseline },
+    scenarios,
+    missing,
+  };
 }
 
 /** Writes the result to its file and to standard output; returns the exit code. */

@@ -35,10 +35,18 @@ export interface RunningPeer {
   readonly processes: readonly PeerProcess[];
   /** What the scenario `start` starts anew beside what is running; absent when there is nothing to start. */
   readonly launches?: Launches;
+  /** Devices that only hold their control channel to the first of {@link processes}; absent where there is no such thing. */
+  readonly devices?: Devices;
   /** How to open a stream through a middle; absent in a tunnel. */
   readonly middle?: RunningMiddle;
   /** Ends every process; resolves when they are gone. */
   stop(): Promise<void>;
+}
+
+/** Many devices in a process of their own. */
+export interface Devices {
+  attach(count: number): Promise<void>;
+  detach(): Promise<void>;
 }
 
 /** Programs of the service's end, as a user starts them. */

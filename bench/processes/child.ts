@@ -50,10 +50,10 @@ export class Child {
 
   /**
    * Resolves with the first match of `pattern` in what the program has printed so far or prints later.
-   * @throws Error with its output when it ends or {@link READY_MS} pass before
+   * @throws Error with its output when it ends or `withinMs` pass before
    */
-  ready(pattern: RegExp): Promise<RegExpExecArray> {
-    return this.#before(`did not print ${pattern}`, (resolve) => {
+  ready(pattern: RegExp, withinMs = READY_MS): Promise<RegExpExecArray> {
+    return this.#before(`did not print ${pattern}`, withinMs, (resolve) => {
       this.#onOutput = () => {
         const match = pattern.exec(this.#output);
         if (match !== null) resolve(match);
@@ -78,7 +78,7 @@ export class Child {
         if (!over) setTimeout(attempt, RETRY_MS, resolve);
       });
     };
-    return this.#before<void>(`did not listen on port ${port}`, attempt).finally(() => {
+    return this.#before<void>(`did not listen on port ${port}`, READY_MS, attempt).finally(() => {
       over = true;
     });
   }
@@ -88,7 +88,7 @@ export class Child {
    * @throws Error with its messages when it ends or {@link READY_MS} pass before
    */
   firstOutput(): Promise<Buffer> {
-    return this.#before('did not print anything', (resolve) => {
+    return this.#before('did not print anything', READY_MS, (resolve) => {
       this.process.stdout.once('data', resolve);
     });
   }
@@ -111,11 +111,11 @@ export class Child {
     clearTimeout(timer);
   }
 
-  async #before<T>(missing: string, wait: (resolve: (value: T) => void) => void): Promise<T> {
+  async #before<T>(missing: string, withinMs: number, wait: (resolve: (value: T) => void) => void): Promise<T> {
     let timer: NodeJS.Timeout | undefined;
     try {
       return await new Promise<T>((resolve, reject) => {
-        timer = setTimeout(() => reject(this.#failure(`${missing} in ${READY_MS / 1000} s`)), READY_MS);
+        timer = setTimeout(() => reject(this.#failure(`${missing} in ${withinMs / 1000} s`)), withinMs);
         void this.#exited.then(() => reject(this.#failure('ended')));
         wait(resolve);
       });

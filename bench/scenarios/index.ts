@@ -1,9 +1,13 @@
+import { beside } from './beside.ts';
+import { devices } from './devices.ts';
 import { gatewayScenario } from './gateway.ts';
 import { open } from './open.ts';
 import { roundTrip } from './round-trip.ts';
 import type { Scenario } from './scenario.ts';
 import { start } from './start.ts';
+import { streams } from './streams.ts';
 import { throughput } from './throughput.ts';
+import { web } from './web.ts';
 
 /** Every scenario, in the order of the tables. A new one is a file beside this one and a line here. */
 export const SCENARIOS: readonly Scenario[] = [
@@ -14,6 +18,10 @@ export const SCENARIOS: readonly Scenario[] = [
   gatewayScenario('64-KiB', 65_536),
   throughput,
   roundTrip,
+  beside,
   open,
+  web,
+  streams,
+  devices,
   start,
 ];

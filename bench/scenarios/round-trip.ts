@@ -14,6 +14,7 @@ export const roundTrip: Scenario = {
   metrics: [
     { name: 'p50', unit: 'µs', better: 'lower' },
     { name: 'p99', unit: 'µs', better: 'lower' },
+    { name: 'p99.9', unit: 'µs', better: 'lower' },
     { name: 'added p50', unit: 'µs', better: 'lower', addedTo: 'p50' },
     { name: 'added p99', unit: 'µs', better: 'lower', addedTo: 'p99' },
   ],
@@ -25,7 +26,11 @@ export const roundTrip: Scenario = {
   measure: async (peer) => {
     const microseconds = (await pingPong(peer.entry, COUNTED)).map((ms) => ms * 1000);
     return {
-      values: { p50: percentile(microseconds, 50), p99: percentile(microseconds, 99) },
+      values: {
+        p50: percentile(microseconds, 50),
+        p99: percentile(microseconds, 99),
+        'p99.9': percentile(microseconds, 99.9),
+      },
       work: (WARM_UP + COUNTED) / THOUSAND,
     };
   },

@@ -16,6 +16,8 @@ export interface Metric {
 export interface Amounts {
   /** Bytes of one transfer. */
   readonly bytes: number;
+  /** Devices that are attached at once. */
+  readonly devices: number;
 }
 
 /** One measurement of a running peer. */
@@ -35,6 +37,8 @@ export interface Scenario {
   readonly family: Family;
   /** The peer that ratios are told against, when it is not the one of the command line. */
   readonly baseline?: string;
+  /** The program in `traffic/` that is the target; default the one that sends, checks and echoes bytes. */
+  readonly target?: string;
   readonly metrics: readonly Metric[];
   /** What processor time is told per: `GB`, `connection` and so on. */
   readonly workUnit: string;
