@@ -7,7 +7,7 @@ import { formatDeviceConnectionString, parseServiceConnectionString } from '@cul
 import { ServiceClient } from '@culvert/service';
 
 /**
- * Many devices in one process, each with a control channel and nothing else. Reads `1 attach N` and `2 detach` and so on from standard
+ * Many devices in one process, each with a control channel and nothing else. Reads `1 create N`, `2 attach N`, `3 detach` and so on from standard
  * input, and answers each with `done` and its number.
  */
 const [directory = ''] = process.argv.slice(2);
@@ -22,7 +22,6 @@ const strings: string[] = [];
 let clients: DeviceClient[] = [];
 
 async function attach(index: number): Promise<void> {
-  strings[index] ??= await create(`idle-${index}`);
   const client = DeviceClient.fromConnectionString(strings[index] ?? '', {
     outbound,
     onStream: (offer) => offer.reject(),
@@ -31,17 +30,18 @@ async function attach(index: number): Promise<void> {
   await client.open();
 }
 
-async function create(deviceId: string): Promise<string> {
+async function create(index: number): Promise<void> {
+  const deviceId = `idle-${index}`;
   const { authentication } = await service.devices.create(deviceId);
-  return formatDeviceConnectionString({ host, port, deviceId, key: authentication.symmetricKey.primaryKey });
+  strings[index] = formatDeviceConnectionString({ host, port, deviceId, key: authentication.symmetricKey.primaryKey });
 }
 
 for await (const line of createInterface({ input: process.stdin })) {
   const [number, verb, count = '0'] = line.split(' ');
-  if (verb === 'attach') {
+  if (verb === 'attach' || verb === 'create') {
     let next = 0;
     const worker = async (): Promise<void> => {
-      while (next < Number(count)) await attach(next++);
+      while (next < Number(count)) await (verb === 'attach' ? attach : create)(next++);
     };
     await Promise.all(Array.from({ length: AT_ONCE }, worker));
   } else {

@@ -96,7 +96,11 @@ function attachable(dataDirectory: string, start: (line: CommandLine) => Child):
     child.process.stdin.write(`${asked} ${line}\n`);
     await child.ready(new RegExp(`^done ${asked}$`, 'm'), ATTACH_MS);
   };
-  return { attach: (count) => ask(`attach ${count}`), detach: () => ask('detach 0') };
+  return {
+    create: (count) => ask(`create ${count}`),
+    attach: (count) => ask(`attach ${count}`),
+    detach: () => ask('detach 0'),
+  };
 }
 
 function connectionString(json: string): string {

@@ -45,6 +45,8 @@ export interface RunningPeer {
 
 /** Many devices in a process of their own. */
 export interface Devices {
+  /** Registers them. */
+  create(count: number): Promise<void>;
   attach(count: number): Promise<void>;
   detach(): Promise<void>;
 }

@@ -29,17 +29,21 @@ export const streams: Scenario = {
   workUnit: 'connection',
   applies: (peer) => peer.processes.length > 0,
   warmUp: async (peer) => {
-    await closeAll(await openMany(peer, COUNT));
+    await closeAll(await openMany(peer, AT_ONCE));
   },
   measure,
 };
+
+/** Resident memory of each process before the first round, for all rounds: what earlier ones left behind is part of the cost. */
+const bases = new WeakMap<RunningPeer, readonly number[]>();
 
 async function measure(peer: RunningPeer): Promise<Measurement> {
   const middle = peer.processes[0]?.pid ?? 0;
   const residents = (): number[] => peer.processes.map(({ pid }) => treeUsage(pid).residentBytes);
   const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
   await sleep(QUIET_MS);
-  const base = residents();
+  const base = bases.get(peer) ?? residents();
+  bases.set(peer, base);
   const open = await openMany(peer, COUNT);
   await sleep(QUIET_MS);
   const held = residents();
