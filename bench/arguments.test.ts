@@ -18,6 +18,7 @@ describe('the command line', () => {
       'web',
       'streams',
       'devices',
+      'long-link',
       'start',
     ]);
     expect(names(chosen?.peers)).toEqual([

@@ -12,6 +12,8 @@ export interface BenchArguments {
   readonly rounds: number;
   readonly bytes: number;
   readonly devices: number;
+  /** Minutes for everything: rounds that do not fit are left out, but one of each scenario. */
+  readonly minutes: number;
   readonly output: 'json' | 'table';
 }
 
@@ -22,6 +24,8 @@ const BYTES = 256 * 2 ** 20;
 /** Idle devices unless told otherwise. */
 const DEVICES = 1_000;
 const MOST_DEVICES = 20_000;
+/** Minutes unless told otherwise: as many as it takes. */
+const MINUTES = 10_000;
 /** The most of either: beyond, a slip of the finger would take days. */
 const MOST_ROUNDS = 1_000;
 const MOST_BYTES = 2 ** 40;
@@ -34,6 +38,7 @@ scenarios: ${SCENARIOS.map((scenario) => scenario.name).join(', ')} (default: al
   --rounds N           counted rounds (default: ${ROUNDS})
   --bytes N            bytes of one transfer (default: ${BYTES})
   --devices N          idle devices (default: ${DEVICES})
+  --minutes N          leaves out rounds that do not fit into so many minutes, but one of each scenario (default: no limit)
   --output json|table  what goes to standard output (default: table)
 `;
 
@@ -58,6 +63,7 @@ export function benchArguments(args: readonly string[]): BenchArguments | undefi
     rounds: whole('--rounds', values.rounds, MOST_ROUNDS),
     bytes: whole('--bytes', values.bytes, MOST_BYTES),
     devices: whole('--devices', values.devices, MOST_DEVICES),
+    minutes: whole('--minutes', values.minutes, MINUTES),
     output,
   };
 }
@@ -73,6 +79,7 @@ function parse(args: readonly string[]) {
         rounds: { type: 'string', default: String(ROUNDS) },
         bytes: { type: 'string', default: String(BYTES) },
         devices: { type: 'string', default: String(DEVICES) },
+        minutes: { type: 'string', default: String(MINUTES) },
         output: { type: 'string', default: 'table' },
         help: { type: 'boolean', default: false },
       },

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { Child, type CommandLine, run } from '../processes/child.ts';
 import type { Address } from '../traffic/connection.ts';
+import type { Link } from '../traffic/link.ts';
 import { freePort } from './free-port.ts';
 import type { Devices, Peer, RunningPeer } from './peer.ts';
 
@@ -30,7 +31,7 @@ export const culvert: Peer = {
   start: startCulvert,
 };
 
-async function startCulvert(target: Address, workspace: string): Promise<RunningPeer> {
+async function startCulvert(target: Address, workspace: string, link: Link): Promise<RunningPeer> {
   const children: Child[] = [];
   const start = (line: CommandLine): Child => {
     const child = new Child(line).readOutput();
@@ -42,8 +43,9 @@ async function startCulvert(target: Address, workspace: string): Promise<Running
     const access = ['--data-dir', dataDirectory];
     const port = await freePort();
     const at = `${HOST}:${port}`;
+    const reached = `${HOST}:${await link.through(port, 2)}`;
     const hub = start(
-      culvertLine(['hub', ...access, '--listen', at, '--advertise', at, '--admin-listen', `${HOST}:0`]),
+      culvertLine(['hub', ...access, '--listen', at, '--advertise', reached, '--admin-listen', `${HOST}:0`]),
     );
     await hub.ready(/hub-started|listening/);
     const created = await run(culvertLine(['device', 'create', DEVICE, '--output', 'json', ...access]));

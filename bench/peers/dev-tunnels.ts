@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { certificateFiles } from '../middles/certificate-files.ts';
 import { Child } from '../processes/child.ts';
 import type { Address } from '../traffic/connection.ts';
+import type { Link } from '../traffic/link.ts';
 import type { Peer, RunningPeer } from './peer.ts';
 import { notInstalled } from './peer-directory.ts';
 
@@ -14,7 +15,7 @@ export const devTunnels: Peer = {
   start: startDevTunnels,
 };
 
-async function startDevTunnels(target: Address, workspace: string): Promise<RunningPeer> {
+async function startDevTunnels(target: Address, workspace: string, link: Link): Promise<RunningPeer> {
   const { certFile, keyFile, ca } = await certificateFiles(workspace);
   const children: Child[] = [];
   const start = (file: string, args: readonly string[], env: Record<string, string>): Child => {
@@ -28,14 +29,15 @@ async function startDevTunnels(target: Address, workspace: string): Promise<Runn
   };
   try {
     const relay = start('../middles/ws-relay-main.ts', [], { BENCH_CERT_FILE: certFile, BENCH_KEY_FILE: keyFile });
-    const url = `wss://127.0.0.1:${(await relay.ready(/listening (\d+)/))[1]}/bench`;
+    const port = Number((await relay.ready(/listening (\d+)/))[1]);
+    const url = `wss://127.0.0.1:${await link.through(port, 2)}/bench`;
     const device = start('dev-tunnels-main.ts', ['device', url], { BENCH_CA: ca });
     const to = [target.host, String(target.port)];
     const service = start('dev-tunnels-main.ts', ['service', url, ...to], { BENCH_CA: ca });
-    const [, port, version = ''] = await service.ready(/listening (\d+) (\S+)/);
+    const [, entry, version = ''] = await service.ready(/listening (\d+) (\S+)/);
     return {
       version: `dev-tunnels-ssh ${version}`,
-      entry: { host: '127.0.0.1', port: Number(port) },
+      entry: { host: '127.0.0.1', port: Number(entry) },
       processes: [
         { role: 'relay', pid: relay.pid },
         { role: 'device', pid: device.pid },

@@ -1,6 +1,7 @@
 import type { RunningMiddle } from '../middles/middle.ts';
 import type { CommandLine } from '../processes/child.ts';
 import type { Address } from '../traffic/connection.ts';
+import type { Link } from '../traffic/link.ts';
 
 /** `tunnel`: carries TCP from a local port to a target. `middle`: passes bytes on between two TLS connections. */
 export type Family = 'tunnel' | 'middle';
@@ -17,8 +18,9 @@ export interface Peer {
   /**
    * Starts everything that carries connections to the target.
    * @param workspace an empty directory of its own, removed after the run
+   * @param link what its ends are to reach its middle through
    */
-  start(target: Address, workspace: string): Promise<RunningPeer>;
+  start(target: Address, workspace: string, link: Link): Promise<RunningPeer>;
 }
 
 /** A process of a peer; what it starts counts as its own. */

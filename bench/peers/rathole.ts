@@ -4,6 +4,7 @@ import { certificateFiles } from '../middles/certificate-files.ts';
 import { Child, run } from '../processes/child.ts';
 import { findProgram } from '../processes/programs.ts';
 import type { Address } from '../traffic/connection.ts';
+import type { Link } from '../traffic/link.ts';
 import { freePort } from './free-port.ts';
 import type { Peer, RunningPeer } from './peer.ts';
 import { notInstalled, PEER_DIRECTORY } from './peer-directory.ts';
@@ -21,7 +22,7 @@ export const rathole: Peer = {
   start: startRathole,
 };
 
-async function startRathole(target: Address, workspace: string): Promise<RunningPeer> {
+async function startRathole(target: Address, workspace: string, link: Link): Promise<RunningPeer> {
   const { certFile, keyFile, ca } = await certificateFiles(workspace);
   const file = (name: string): string => join(workspace, name);
   writeFileSync(file('ca.pem'), ca);
@@ -55,7 +56,7 @@ bind_addr = "127.0.0.1:${entry}"
   writeFileSync(
     file('client.toml'),
     `[client]
-remote_addr = "127.0.0.1:${control}"
+remote_addr = "127.0.0.1:${await link.through(control, 1)}"
 default_token = "bench"
 [client.transport]
 type = "tls"

@@ -1,6 +1,7 @@
 import { beside } from './beside.ts';
 import { devices } from './devices.ts';
 import { gatewayScenario } from './gateway.ts';
+import { longLinkScenario } from './long-link.ts';
 import { open } from './open.ts';
 import { roundTrip } from './round-trip.ts';
 import type { Scenario } from './scenario.ts';
@@ -23,5 +24,6 @@ export const SCENARIOS: readonly Scenario[] = [
   web,
   streams,
   devices,
+  longLinkScenario,
   start,
 ];

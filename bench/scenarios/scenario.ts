@@ -39,6 +39,8 @@ export interface Scenario {
   readonly baseline?: string;
   /** The program in `traffic/` that is the target; default the one that sends, checks and echoes bytes. */
   readonly target?: string;
+  /** Milliseconds that a round trip takes on the links between the peer's programs; absent, nothing lies between them. */
+  readonly roundTripMs?: number;
   readonly metrics: readonly Metric[];
   /** What processor time is told per: `GB`, `connection` and so on. */
   readonly workUnit: string;
