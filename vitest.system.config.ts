@@ -10,6 +10,6 @@ export default defineConfig({
     fileParallelism: false,
     testTimeout: 120_000,
     hookTimeout: 120_000,
-    reporters: ['default', './tools/count-reporter.ts'],
+    reporters: ['default', './tools/compatibility-reporter.ts', './tools/count-reporter.ts'],
   },
 });

@@ -6,8 +6,37 @@ const names = (all: readonly { name: string }[] | undefined): string[] | undefin
 describe('the command line', () => {
   it('without anything means everything', () => {
     const chosen = benchArguments([]);
-    expect(names(chosen?.scenarios)).toEqual(['throughput', 'round-trip', 'open', 'start']);
-    expect(names(chosen?.peers)).toEqual(['plain-tcp', 'ssh-l-r', 'ssh-l-r-aes', 'culvert']);
+    expect(names(chosen?.scenarios)).toEqual([
+      'gateway-64-B',
+      'gateway-1-KiB',
+      'gateway-16-KiB',
+      'gateway-64-KiB',
+      'throughput',
+      'round-trip',
+      'beside',
+      'open',
+      'web',
+      'streams',
+      'devices',
+      'long-link',
+      'start',
+    ]);
+    expect(names(chosen?.peers)).toEqual([
+      'plain-tcp',
+      'ssh-l-r',
+      'ssh-l-r-aes',
+      'dev-tunnels-ssh',
+      'rathole',
+      'chisel',
+      'frp',
+      'wstunnel',
+      'piko',
+      'culvert',
+      'haproxy',
+      'nginx',
+      'ws-relay',
+      'culvert-gateway',
+    ]);
     expect(chosen).toMatchObject({ baseline: 'ssh-l-r', rounds: 5, output: 'table' });
   });
 
@@ -24,6 +53,10 @@ describe('the command line', () => {
     expect(names(chosen?.scenarios)).toEqual(['throughput', 'open']);
     expect(names(chosen?.peers)).toEqual(['plain-tcp', 'culvert']);
     expect(chosen).toMatchObject({ rounds: 2, bytes: 1000 });
+  });
+
+  it('takes `gateway` for frames of every size', () => {
+    expect(benchArguments(['gateway', 'open'])?.scenarios.length).toBe(5);
   });
 
   it.each([

@@ -11,6 +11,9 @@ export interface BenchArguments {
   readonly baseline: string;
   readonly rounds: number;
   readonly bytes: number;
+  readonly devices: number;
+  /** Minutes for everything: rounds that do not fit are left out, but one of each scenario. */
+  readonly minutes: number;
   readonly output: 'json' | 'table';
 }
 
@@ -18,6 +21,11 @@ export interface BenchArguments {
 const ROUNDS = 5;
 /** Bytes of a transfer unless told otherwise: one to two seconds of the tunnels compared. */
 const BYTES = 256 * 2 ** 20;
+/** Idle devices unless told otherwise. */
+const DEVICES = 1_000;
+const MOST_DEVICES = 20_000;
+/** Minutes unless told otherwise: as many as it takes. */
+const MINUTES = 10_000;
 /** The most of either: beyond, a slip of the finger would take days. */
 const MOST_ROUNDS = 1_000;
 const MOST_BYTES = 2 ** 40;
@@ -29,6 +37,8 @@ scenarios: ${SCENARIOS.map((scenario) => scenario.name).join(', ')} (default: al
   --baseline NAME      peer that ratios are told against (default: ${BASELINE})
   --rounds N           counted rounds (default: ${ROUNDS})
   --bytes N            bytes of one transfer (default: ${BYTES})
+  --devices N          idle devices (default: ${DEVICES})
+  --minutes N          leaves out rounds that do not fit into so many minutes, but one of each scenario (default: no limit)
   --output json|table  what goes to standard output (default: table)
 `;
 
@@ -52,6 +62,8 @@ export function benchArguments(args: readonly string[]): BenchArguments | undefi
     baseline: named(PEERS, [values.baseline], 'peer')[0]?.name ?? BASELINE,
     rounds: whole('--rounds', values.rounds, MOST_ROUNDS),
     bytes: whole('--bytes', values.bytes, MOST_BYTES),
+    devices: whole('--devices', values.devices, MOST_DEVICES),
+    minutes: whole('--minutes', values.minutes, MINUTES),
     output,
   };
 }
@@ -66,6 +78,8 @@ function parse(args: readonly string[]) {
         baseline: { type: 'string', default: BASELINE },
         rounds: { type: 'string', default: String(ROUNDS) },
         bytes: { type: 'string', default: String(BYTES) },
+        devices: { type: 'string', default: String(DEVICES) },
+        minutes: { type: 'string', default: String(MINUTES) },
         output: { type: 'string', default: 'table' },
         help: { type: 'boolean', default: false },
       },
@@ -75,14 +89,18 @@ function parse(args: readonly string[]) {
   }
 }
 
-/** In the order of `all`, whatever order they were named in. */
+/** In the order of `all`, whatever order they were named in; `gateway` stands for its frames of every size. */
 function named<T extends { readonly name: string }>(all: readonly T[], names: readonly string[], what: string): T[] {
   for (const name of names) {
-    if (!all.some((one) => one.name === name)) {
+    if (!all.some((one) => isNamed(one.name, name))) {
       throw new UsageError(`there is no ${what} '${name}': there is ${all.map((one) => one.name).join(', ')}`);
     }
   }
-  return all.filter((one) => names.includes(one.name));
+  return all.filter((one) => names.some((name) => isNamed(one.name, name)));
+}
+
+function isNamed(full: string, given: string): boolean {
+  return full === given || (given === 'gateway' && full.startsWith('gateway-'));
 }
 
 function whole(option: string, text: string, most: number): number {

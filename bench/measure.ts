@@ -8,12 +8,15 @@ import type { Failure, PeerResult, ProcessResult, ScenarioResult } from './resul
 import { summarise } from './result/summary.ts';
 import type { Amounts, Measurement, Scenario } from './scenarios/scenario.ts';
 import type { Address } from './traffic/connection.ts';
+import { type Link, longLink, NO_LINK } from './traffic/link.ts';
 
 export interface MeasureOptions extends Amounts {
   readonly rounds: number;
   readonly baseline: string;
   /** A directory for keys, databases and the like. */
   readonly workspace: string;
+  /** Milliseconds, starting and warming up included, after which no round is begun that would not end in time; the first one always is. */
+  readonly withinMs: number;
   readonly onProgress: (message: string) => void;
   /** Ends the run before the next measurement. */
   readonly signal: AbortSignal;
@@ -22,6 +25,8 @@ export interface MeasureOptions extends Amounts {
 /** One peer in one scenario, as it is being measured. */
 interface Entrant {
   readonly peer: Peer;
+  /** What its programs are connected through. */
+  readonly link: Link;
   /** Absent when it did not start. */
   running?: RunningPeer;
   readonly rounds: (Measurement | null)[];
@@ -40,11 +45,23 @@ export async function measureScenario(
   peers: readonly Peer[],
   options: MeasureOptions,
 ): Promise<ScenarioResult> {
+  const started = performance.now();
   const target = new Child({
     command: process.execPath,
-    args: ['--conditions=development', join(import.meta.dirname, 'traffic/target-main.ts')],
+    args: ['--conditions=development', join(import.meta.dirname, 'traffic', scenario.target ?? 'target-main.ts')],
   }).readOutput();
-  const entrants = peers.map((peer): Entrant => ({ peer, rounds: [], failures: [], processes: new Map() }));
+  const baseline = scenario.baseline ?? options.baseline;
+  const entrants = peers
+    .filter(({ family }) => family === scenario.family)
+    .map(
+      (peer): Entrant => ({
+        peer,
+        rounds: [],
+        failures: [],
+        processes: new Map(),
+        link: scenario.roundTripMs === undefined ? NO_LINK : longLink(scenario.roundTripMs),
+      }),
+    );
   try {
     const address = { host: '127.0.0.1', port: Number((await target.ready(/listening (\d+)/))[1]) };
     for (const entrant of entrants) await bringUp(scenario, entrant, address, options);
@@ -52,24 +69,35 @@ export async function measureScenario(
       return failures.length === 0 && running !== undefined && scenario.applies(running);
     });
     const others = watchOthers();
+    let longestMs = 0;
     for (let round = 0; round < options.rounds; round++) {
+      const begun = performance.now();
+      if (round > 0 && begun - started + longestMs > options.withinMs) {
+        options.onProgress(`${scenario.name}: no time for more than ${round} rounds`);
+        break;
+      }
       const first = round % Math.max(able.length, 1);
       for (const entrant of [...able.slice(first), ...able.slice(0, first)]) {
         await measureOnce(scenario, entrant, round, target.pid, options);
       }
+      longestMs = Math.max(longestMs, performance.now() - begun);
     }
     return {
       name: scenario.name,
       title: scenario.title(options),
+      baseline,
       metrics: scenario.metrics,
       workUnit: scenario.workUnit,
       othersProcessors: others(),
       peers: entrants
         .filter((entrant) => able.includes(entrant) || entrant.failures.length > 0)
-        .map((entrant) => peerResult(scenario, entrant, entrants, options.baseline)),
+        .map((entrant) => peerResult(scenario, entrant, entrants, baseline)),
     };
   } finally {
-    for (const { running } of entrants) await running?.stop();
+    for (const { running, link } of entrants) {
+      await running?.stop();
+      await link.stop();
+    }
     await target.stop();
   }
 }
@@ -80,7 +108,7 @@ async function bringUp(scenario: Scenario, entrant: Entrant, target: Address, op
   mkdirSync(workspace, { mode: 0o700 });
   options.onProgress(`${scenario.name}: ${peer.name} starts and warms up`);
   await attempt('start', entrant, options, async () => {
-    entrant.running = await peer.start(target, workspace);
+    entrant.running = await peer.start(target, workspace, entrant.link);
   });
   const { running } = entrant;
   if (running === undefined || !scenario.applies(running)) return;
@@ -135,7 +163,10 @@ async function attempt<T>(
 function usages(running: RunningPeer, target: number): Map<string, ProcessResult> {
   const end = (role: string, { cpuSeconds }: { cpuSeconds: number }) => [role, { role, cpuSeconds }] as const;
   return new Map<string, ProcessResult>([
-    ...running.processes.map(({ role, pid }) => [role, { role, ...treeUsage(pid) }] as const),
+    ...running.processes.map(({ role, pid }) => {
+      const { cpuSeconds, peakBytes } = treeUsage(pid);
+      return [role, { role, cpuSeconds, peakBytes }] as const;
+    }),
     end('driver', ownUsage(process.pid)),
     end('target', treeUsage(target)),
   ]);

@@ -4,9 +4,12 @@ import { join } from 'node:path';
 import { type BenchArguments, benchArguments, USAGE, UsageError } from './arguments.ts';
 import { measureScenario } from './measure.ts';
 import { type BenchResult, type Machine, RESULT_VERSION, type ScenarioResult } from './result/result.ts';
+import { renderSvg } from './result/svg.ts';
 import { isComplete, renderTable } from './result/table.ts';
 
 const RESULTS = join(import.meta.dirname, 'results');
+
+const MINUTE_MS = 60_000;
 
 /** Every round and its figures as they come; the result alone goes to standard output. */
 const progress = (message: string): void => {
@@ -44,7 +47,7 @@ function readArguments(args: readonly string[]): BenchArguments | number {
 }
 
 async function bench(chosen: BenchArguments, signal: AbortSignal): Promise<BenchResult> {
-  const { rounds, bytes, baseline } = chosen;
+  const { rounds, bytes, devices, baseline } = chosen;
   const startedAt = new Date().toISOString();
   const machine = thisMachine();
   const missing = chosen.peers.flatMap((peer) => {
@@ -55,12 +58,24 @@ async function bench(chosen: BenchArguments, signal: AbortSignal): Promise<Bench
   const workspace = mkdtempSync(join(tmpdir(), 'culvert-bench-'));
   const scenarios: ScenarioResult[] = [];
   try {
-    const options = { rounds, bytes, baseline, workspace, onProgress: progress, signal };
-    for (const scenario of chosen.scenarios) scenarios.push(await measureScenario(scenario, present, options));
+    const until = performance.now() + chosen.minutes * MINUTE_MS;
+    const options = { rounds, bytes, devices, baseline, workspace, onProgress: progress, signal };
+    for (const [index, scenario] of chosen.scenarios.entries()) {
+      // What a scenario leaves of its share is the others'.
+      const share = (until - performance.now()) / (chosen.scenarios.length - index);
+      scenarios.push(await measureScenario(scenario, present, { ...options, withinMs: share }));
+    }
   } finally {
     rmSync(workspace, { recursive: true, force: true });
   }
-  return { version: RESULT_VERSION, startedAt, machine, options: { rounds, bytes, baseline }, scenarios, missing };
+  return {
+    version: RESULT_VERSION,
+    startedAt,
+    machine,
+    options: { rounds, bytes, devices, baseline },
+    scenarios,
+    missing,
+  };
 }
 
 /** Writes the result to its file and to standard output; returns the exit code. */
@@ -69,6 +84,9 @@ function report(result: BenchResult, output: BenchArguments['output']): number {
   const json = `${JSON.stringify(result, undefined, 2)}\n`;
   mkdirSync(RESULTS, { recursive: true });
   writeFileSync(file, json);
+  for (const scenario of result.scenarios) {
+    writeFileSync(file.replace(/json$/, `${scenario.name}.svg`), renderSvg(scenario));
+  }
   process.stdout.write(output === 'json' ? json : renderTable(result));
   progress(`written to ${file}`);
   for (const { peer, reason } of result.missing) progress(`bench: ${peer} was not measured: ${reason}`);

@@ -10,9 +10,10 @@ const GRANT_MS = 700;
 /**
  * Throws frames at the gateway, right and wrong, on both sides of a stream, cut anywhere. Whatever comes: the gateway lives, who
  * broke the protocol loses its connection, and nothing of the stream stays behind.
+ * @param plain as the gateway's option
  */
-export async function fuzzGatewayFrames(seed: number, runs: number): Promise<void> {
-  const bench = await startGateway({ limits: { lingerMs: 200 } });
+export async function fuzzGatewayFrames(seed: number, runs: number, plain = false): Promise<void> {
+  const bench = await startGateway({ limits: { lingerMs: 200 }, plain });
   const random = new Prng(seed);
   const inputs = await corpus('gateway', 'frames-');
   try {
@@ -126,4 +127,5 @@ if (import.meta.main) {
   const { seed, runs } = fuzzArguments(1_000);
   console.error(`gateway-frames: seed ${seed}, ${runs} runs`);
   await fuzzGatewayFrames(seed, runs);
+  await fuzzGatewayFrames(seed, runs, true);
 }

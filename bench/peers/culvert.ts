@@ -2,10 +2,13 @@ import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { Child, type CommandLine, run } from '../processes/child.ts';
 import type { Address } from '../traffic/connection.ts';
+import type { Link } from '../traffic/link.ts';
 import { freePort } from './free-port.ts';
-import type { Peer, RunningPeer } from './peer.ts';
+import type { Devices, Peer, RunningPeer } from './peer.ts';
 
 const HOST = '127.0.0.1';
+/** Milliseconds in which all devices must be attached. */
+const ATTACH_MS = 300_000;
 const DEVICE = 'bench';
 const SERVICE = 'target';
 const BIN = resolve(import.meta.dirname, '../../packages/cli/bin/culvert.js');
@@ -23,11 +26,12 @@ const culvertLine = (args: readonly string[], env: Record<string, string> = {}):
 export const culvert: Peer = {
   name: 'culvert',
   title: 'culvert hub, culvert agent and culvert connect',
+  family: 'tunnel',
   missing: () => (existsSync(BIN) ? undefined : 'the culvert command is not built: run tsc -b'),
   start: startCulvert,
 };
 
-async function startCulvert(target: Address, workspace: string): Promise<RunningPeer> {
+async function startCulvert(target: Address, workspace: string, link: Link): Promise<RunningPeer> {
   const children: Child[] = [];
   const start = (line: CommandLine): Child => {
     const child = new Child(line).readOutput();
@@ -39,8 +43,9 @@ async function startCulvert(target: Address, workspace: string): Promise<Running
     const access = ['--data-dir', dataDirectory];
     const port = await freePort();
     const at = `${HOST}:${port}`;
+    const reached = `${HOST}:${await link.through(port, 2)}`;
     const hub = start(
-      culvertLine(['hub', ...access, '--listen', at, '--advertise', at, '--admin-listen', `${HOST}:0`]),
+      culvertLine(['hub', ...access, '--listen', at, '--advertise', reached, '--admin-listen', `${HOST}:0`]),
     );
     await hub.ready(/hub-started|listening/);
     const created = await run(culvertLine(['device', 'create', DEVICE, '--output', 'json', ...access]));
@@ -63,6 +68,7 @@ async function startCulvert(target: Address, workspace: string): Promise<Running
         { role: 'agent', pid: agent.pid },
         { role: 'connect', pid: connect.pid },
       ],
+      devices: attachable(dataDirectory, start),
       launches: {
         floor: { command: process.execPath, args: ['-e', '0'] },
         version: culvertLine(['--version']),
@@ -77,6 +83,26 @@ async function startCulvert(target: Address, workspace: string): Promise<Running
     for (const child of children) await child.stop();
     throw error;
   }
+}
+
+/** Devices of their own process, started when they are first asked for. */
+function attachable(dataDirectory: string, start: (line: CommandLine) => Child): Devices {
+  let child: Child | undefined;
+  let asked = 0;
+  const ask = async (line: string): Promise<void> => {
+    child ??= start({
+      command: process.execPath,
+      args: ['--conditions=development', resolve(import.meta.dirname, '../devices/devices-main.ts'), dataDirectory],
+    });
+    asked += 1;
+    child.process.stdin.write(`${asked} ${line}\n`);
+    await child.ready(new RegExp(`^done ${asked}$`, 'm'), ATTACH_MS);
+  };
+  return {
+    create: (count) => ask(`create ${count}`),
+    attach: (count) => ask(`attach ${count}`),
+    detach: () => ask('detach 0'),
+  };
 }
 
 function connectionString(json: string): string {

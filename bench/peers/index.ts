@@ -1,6 +1,11 @@
+import { culvertGateway, wsRelay } from '../middles/frame-relays.ts';
+import { haproxy, nginx } from '../middles/tls-proxy.ts';
+import { absentPeer } from './absent.ts';
 import { culvert } from './culvert.ts';
+import { devTunnels } from './dev-tunnels.ts';
 import type { Peer } from './peer.ts';
 import { plainTcp } from './plain-tcp.ts';
+import { rathole } from './rathole.ts';
 import { sshPeer } from './ssh-l-r.ts';
 
 /** Every peer, in the order of the tables. A new one is a file beside this one and a line here. */
@@ -8,10 +13,20 @@ export const PEERS: readonly Peer[] = [
   plainTcp,
   sshPeer('ssh-l-r'),
   sshPeer('ssh-l-r-aes', 'aes128-gcm@openssh.com'),
+  devTunnels,
+  rathole,
+  absentPeer('chisel', 'chisel, client and client over one server, with TLS', 'bin/chisel'),
+  absentPeer('frp', 'frp, an stcp proxy and its visitor over one frps, with TLS', 'bin/frps'),
+  absentPeer('wstunnel', 'wstunnel, two clients over one server, with TLS', 'bin/wstunnel'),
+  absentPeer('piko', 'piko agent and piko forward over one server, with TLS', 'bin/piko'),
   culvert,
+  haproxy,
+  nginx,
+  wsRelay,
+  culvertGateway,
 ];
 
 /** The peer that added times are measured over. */
 export const FLOOR = plainTcp.name;
-/** The peer that ratios are told against, unless another is chosen. */
+/** The tunnel that ratios are told against, unless another is chosen. */
 export const BASELINE = 'ssh-l-r';

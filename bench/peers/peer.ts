@@ -1,18 +1,26 @@
+import type { RunningMiddle } from '../middles/middle.ts';
 import type { CommandLine } from '../processes/child.ts';
 import type { Address } from '../traffic/connection.ts';
+import type { Link } from '../traffic/link.ts';
+
+/** `tunnel`: carries TCP from a local port to a target. `middle`: passes bytes on between two TLS connections. */
+export type Family = 'tunnel' | 'middle';
 
 /** One of the ways of carrying TCP that are compared. */
 export interface Peer {
   readonly name: string;
   /** What it is, in one line. */
   readonly title: string;
+  /** What it can stand in for: only scenarios of the same family measure it. */
+  readonly family: Family;
   /** Why it cannot run on this machine, in plain words; `undefined` when it can. */
   missing(): string | undefined;
   /**
    * Starts everything that carries connections to the target.
    * @param workspace an empty directory of its own, removed after the run
+   * @param link what its ends are to reach its middle through
    */
-  start(target: Address, workspace: string): Promise<RunningPeer>;
+  start(target: Address, workspace: string, link: Link): Promise<RunningPeer>;
 }
 
 /** A process of a peer; what it starts counts as its own. */
@@ -29,8 +37,20 @@ export interface RunningPeer {
   readonly processes: readonly PeerProcess[];
   /** What the scenario `start` starts anew beside what is running; absent when there is nothing to start. */
   readonly launches?: Launches;
+  /** Devices that only hold their control channel to the first of {@link processes}; absent where there is no such thing. */
+  readonly devices?: Devices;
+  /** How to open a stream through a middle; absent in a tunnel. */
+  readonly middle?: RunningMiddle;
   /** Ends every process; resolves when they are gone. */
   stop(): Promise<void>;
+}
+
+/** Many devices in a process of their own. */
+export interface Devices {
+  /** Registers them. */
+  create(count: number): Promise<void>;
+  attach(count: number): Promise<void>;
+  detach(): Promise<void>;
 }
 
 /** Programs of the service's end, as a user starts them. */

@@ -6,10 +6,11 @@ import type { Peer, RunningPeer } from './peer.ts';
 export const plainTcp: Peer = {
   name: 'plain-tcp',
   title: 'a TCP connection from the driver to the target, nothing in between',
+  family: 'tunnel',
   missing: () => undefined,
-  start: async (target: Address): Promise<RunningPeer> => ({
+  start: async (target: Address, _workspace, link): Promise<RunningPeer> => ({
     version: `${type()} ${release()}`,
-    entry: target,
+    entry: { host: target.host, port: await link.through(target.port, 1) },
     processes: [],
     stop: async () => undefined,
   }),

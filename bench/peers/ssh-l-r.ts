@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { Child, run } from '../processes/child.ts';
 import { findProgram } from '../processes/programs.ts';
 import type { Address } from '../traffic/connection.ts';
+import type { Link } from '../traffic/link.ts';
 import { freePort } from './free-port.ts';
 import type { Peer, RunningPeer } from './peer.ts';
 
@@ -18,18 +19,25 @@ export function sshPeer(name: string, cipher?: string): Peer {
   return {
     name,
     title: `ssh -L into ssh -R over one sshd as bastion, ${cipher ?? 'its default cipher'}`,
+    family: 'tunnel',
     missing: () => {
       const absent = PROGRAMS.filter((program) => findProgram(program) === undefined);
       return absent.length === 0 ? undefined : `${absent.join(', ')} not found: install the OpenSSH server and client`;
     },
-    start: (target, workspace) => startSsh(target, workspace, cipher),
+    start: (target, workspace, link) => startSsh(target, workspace, link, cipher),
   };
 }
 
-async function startSsh(target: Address, workspace: string, cipher: string | undefined): Promise<RunningPeer> {
+async function startSsh(
+  target: Address,
+  workspace: string,
+  link: Link,
+  cipher: string | undefined,
+): Promise<RunningPeer> {
   const ssh = findProgram('ssh') ?? 'ssh';
   const port = await freePort();
-  const options = await writeConfiguration(workspace, port, cipher);
+  const reached = await link.through(port, 2);
+  const options = await writeConfiguration(workspace, { listen: port, reached }, cipher);
   const children: Child[] = [];
   const start = (command: string, args: readonly string[]): Child => {
     const child = new Child({ command, args }).readOutput();
@@ -70,7 +78,11 @@ async function startSsh(target: Address, workspace: string, cipher: string | und
 }
 
 /** Keys and configuration of this run only: nothing of the user's or the machine's is read. Returns the clients' options. */
-async function writeConfiguration(workspace: string, port: number, cipher: string | undefined): Promise<string[]> {
+async function writeConfiguration(
+  workspace: string,
+  ports: { listen: number; reached: number },
+  cipher: string | undefined,
+): Promise<string[]> {
   const file = (name: string): string => join(workspace, name);
   // sshd as root refuses to start without the directory that its unprivileged part is confined to.
   if (process.getuid?.() === 0) mkdirSync('/run/sshd', { recursive: true, mode: 0o755 });
@@ -81,11 +93,11 @@ async function writeConfiguration(workspace: string, port: number, cipher: strin
     });
   }
   writeFileSync(file('authorized_keys'), readFileSync(file('user_key.pub')));
-  writeFileSync(file('known_hosts'), `[${HOST}]:${port} ${readFileSync(file('host_key.pub'), 'utf8')}`);
+  writeFileSync(file('known_hosts'), `[${HOST}]:${ports.reached} ${readFileSync(file('host_key.pub'), 'utf8')}`);
   writeFileSync(
     file('sshd_config'),
     [
-      `ListenAddress ${HOST}:${port}`,
+      `ListenAddress ${HOST}:${ports.listen}`,
       `HostKey ${file('host_key')}`,
       `AuthorizedKeysFile ${file('authorized_keys')}`,
       'StrictModes no',
@@ -97,7 +109,7 @@ async function writeConfiguration(workspace: string, port: number, cipher: strin
     ].join('\n'),
   );
   const settings = [
-    `Port=${port}`,
+    `Port=${ports.reached}`,
     `User=${userInfo().username}`,
     `IdentityFile=${file('user_key')}`,
     'IdentitiesOnly=yes',

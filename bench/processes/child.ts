@@ -1,4 +1,5 @@
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
+import { connect } from 'node:net';
 
 /** A program to start. */
 export interface CommandLine {
@@ -10,6 +11,8 @@ export interface CommandLine {
 
 /** Milliseconds a program has to say that it is ready. */
 const READY_MS = 20_000;
+/** Milliseconds between two attempts to connect to it. */
+const RETRY_MS = 20;
 /** Milliseconds a program has to end when asked to, before it is killed. */
 const STOP_MS = 5_000;
 /** Characters of output kept for the message about a program that failed. */
@@ -47,10 +50,10 @@ export class Child {
 
   /**
    * Resolves with the first match of `pattern` in what the program has printed so far or prints later.
-   * @throws Error with its output when it ends or {@link READY_MS} pass before
+   * @throws Error with its output when it ends or `withinMs` pass before
    */
-  ready(pattern: RegExp): Promise<RegExpExecArray> {
-    return this.#before(`did not print ${pattern}`, (resolve) => {
+  ready(pattern: RegExp, withinMs = READY_MS): Promise<RegExpExecArray> {
+    return this.#before(`did not print ${pattern}`, withinMs, (resolve) => {
       this.#onOutput = () => {
         const match = pattern.exec(this.#output);
         if (match !== null) resolve(match);
@@ -60,11 +63,32 @@ export class Child {
   }
 
   /**
+   * Resolves once something takes connections on `port`, for a program that does not say so.
+   * @throws Error with its output when it ends or {@link READY_MS} pass before
+   */
+  listening(port: number): Promise<void> {
+    let over = false;
+    const attempt = (resolve: () => void): void => {
+      const socket = connect(port, '127.0.0.1');
+      socket.once('connect', () => {
+        socket.destroy();
+        resolve();
+      });
+      socket.once('error', () => {
+        if (!over) setTimeout(attempt, RETRY_MS, resolve);
+      });
+    };
+    return this.#before<void>(`did not listen on port ${port}`, READY_MS, attempt).finally(() => {
+      over = true;
+    });
+  }
+
+  /**
    * The first bytes on standard output, for a program whose output is data.
    * @throws Error with its messages when it ends or {@link READY_MS} pass before
    */
   firstOutput(): Promise<Buffer> {
-    return this.#before('did not print anything', (resolve) => {
+    return this.#before('did not print anything', READY_MS, (resolve) => {
       this.process.stdout.once('data', resolve);
     });
   }
@@ -87,11 +111,11 @@ export class Child {
     clearTimeout(timer);
   }
 
-  async #before<T>(missing: string, wait: (resolve: (value: T) => void) => void): Promise<T> {
+  async #before<T>(missing: string, withinMs: number, wait: (resolve: (value: T) => void) => void): Promise<T> {
     let timer: NodeJS.Timeout | undefined;
     try {
       return await new Promise<T>((resolve, reject) => {
-        timer = setTimeout(() => reject(this.#failure(`${missing} in ${READY_MS / 1000} s`)), READY_MS);
+        timer = setTimeout(() => reject(this.#failure(`${missing} in ${withinMs / 1000} s`)), withinMs);
         void this.#exited.then(() => reject(this.#failure('ended')));
         wait(resolve);
       });

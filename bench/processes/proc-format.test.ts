@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { parseBusySeconds, parsePeakBytes, parseStat, processTree } from './proc-format.ts';
+import { parseBusySeconds, parsePeakBytes, parseResidentBytes, parseStat, processTree } from './proc-format.ts';
 
 const line = (pid: number, name: string, parent: number): string =>
   `${pid} (${name}) S ${parent} 42 42 0 -1 4194304 99 0 0 0 150 25 300 7 20 0 1 0 230149 3133440 396 0 0`;
@@ -54,4 +54,9 @@ describe('the tree of a process', () => {
   it('is empty once the process has ended', () => {
     expect(processTree(99, all)).toEqual([]);
   });
+});
+
+it('reads the resident memory of /proc/PID/status', () => {
+  expect(parseResidentBytes('VmHWM:\t  9000 kB\nVmRSS:\t  1234 kB\n')).toBe(1234 * 1024);
+  expect(parseResidentBytes('Name:\tzombie\n')).toBe(0);
 });

@@ -53,6 +53,12 @@ export function parsePeakBytes(status: string): number {
   return match === null ? 0 : Number(match[1]) * 1024;
 }
 
+/** The resident memory in bytes (`VmRSS`) from `/proc/PID/status`; 0 for a process that is ending. */
+export function parseResidentBytes(status: string): number {
+  const match = /^VmRSS:\s*(\d+) kB$/m.exec(status);
+  return match === null ? 0 : Number(match[1]) * 1024;
+}
+
 /** The process `root` and everything that it started, directly or not, among `all`. */
 export function processTree(root: number, all: readonly ProcessStat[]): ProcessStat[] {
   const tree = all.filter((stat) => stat.pid === root);

@@ -1,5 +1,12 @@
 import { readdirSync, readFileSync } from 'node:fs';
-import { type ProcessStat, parseBusySeconds, parsePeakBytes, parseStat, processTree } from './proc-format.ts';
+import {
+  type ProcessStat,
+  parseBusySeconds,
+  parsePeakBytes,
+  parseResidentBytes,
+  parseStat,
+  processTree,
+} from './proc-format.ts';
 
 /** What a program has used since it was started, by the operating system's account. */
 export interface Usage {
@@ -7,6 +14,8 @@ export interface Usage {
   readonly cpuSeconds: number;
   /** Bytes of peak resident memory; of several processes the sum, in which pages that they share count more than once. */
   readonly peakBytes: number;
+  /** Bytes of resident memory now, summed likewise. */
+  readonly residentBytes: number;
 }
 
 /** The usage of a process and of everything that it started. */
@@ -16,11 +25,12 @@ export function treeUsage(pid: number): Usage {
   return {
     cpuSeconds: tree.reduce((sum, stat) => sum + stat.ownSeconds + stat.reapedSeconds, 0),
     peakBytes: tree.reduce((sum, stat) => sum + parsePeakBytes(procFile(stat.pid, 'status') ?? ''), 0),
+    residentBytes: tree.reduce((sum, stat) => sum + parseResidentBytes(procFile(stat.pid, 'status') ?? ''), 0),
   };
 }
 
 /** The usage of one process alone: for the bench itself, whose children are accounted for by themselves. */
-export function ownUsage(pid: number): Usage {
+export function ownUsage(pid: number): Omit<Usage, 'residentBytes'> {
   const stat = procFile(pid, 'stat');
   if (stat === undefined) throw new Error(`process ${pid} has ended`);
   return { cpuSeconds: parseStat(stat).ownSeconds, peakBytes: parsePeakBytes(procFile(pid, 'status') ?? '') };

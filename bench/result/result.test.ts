@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import type { Measurement, Metric } from '../scenarios/scenario.ts';
 import { type BenchResult, RESULT_VERSION } from './result.ts';
 import { summarise } from './summary.ts';
+import { renderSvg } from './svg.ts';
 import { isComplete, markdown, renderTable, significant } from './table.ts';
 
 const metrics: readonly Metric[] = [
@@ -18,11 +19,12 @@ const result: BenchResult = {
   version: RESULT_VERSION,
   startedAt: '2026-11-23T10:00:00.000Z',
   machine: { platform: 'Linux 6.1', processor: 'CPU', cores: 2, memoryBytes: 1e9, load: 0.5, node: '24.21.0' },
-  options: { rounds: 3, bytes: 1000, baseline: 'plain-tcp' },
+  options: { rounds: 3, bytes: 1000, devices: 10, baseline: 'plain-tcp' },
   scenarios: [
     {
       name: 'round-trip',
       title: 'there and back',
+      baseline: 'plain-tcp',
       workUnit: 'GB',
       othersProcessors: 0.25,
       metrics,
@@ -61,6 +63,17 @@ describe('the JSON', () => {
       ([, path]) => path,
     );
     expect(new Set(paths(JSON.parse(JSON.stringify(result)), ''))).toEqual(new Set(described));
+  });
+});
+
+describe('the drawing', () => {
+  it('has a bar for each peer and metric that was measured', () => {
+    const [scenario] = result.scenarios;
+    const svg = scenario === undefined ? '' : renderSvg(scenario);
+    expect(svg.match(/<rect x=/g)?.length).toBe(2);
+    expect(svg).toContain('>p50, µs, lower is better<');
+    expect(svg).toContain('>700<');
+    expect(svg.trimEnd().endsWith('</svg>')).toBe(true);
   });
 });
 

@@ -10,7 +10,12 @@ export interface BenchResult {
   /** ISO 8601, UTC. */
   readonly startedAt: string;
   readonly machine: Machine;
-  readonly options: { readonly rounds: number; readonly bytes: number; readonly baseline: string };
+  readonly options: {
+    readonly rounds: number;
+    readonly bytes: number;
+    readonly devices: number;
+    readonly baseline: string;
+  };
   readonly scenarios: readonly ScenarioResult[];
   /** Peers that were asked for and cannot run here, and why. */
   readonly missing: readonly { readonly peer: string; readonly reason: string }[];
@@ -29,6 +34,8 @@ export interface Machine {
 export interface ScenarioResult {
   readonly name: string;
   readonly title: string;
+  /** The peer that the ratios are told against. */
+  readonly baseline: string;
   readonly metrics: readonly Metric[];
   readonly workUnit: string;
   /** What other programs used of the machine during the rounds, in processors: how far to trust the wall-clock figures. */

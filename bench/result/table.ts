@@ -8,7 +8,7 @@ export function renderTable(result: BenchResult): string {
   const { machine, options } = result;
   const head =
     `${result.startedAt}, ${machine.processor}, ${machine.cores} cores, ${machine.platform}, Node ${machine.node}, load ${machine.load.toFixed(1)} at the start. ` +
-    `Median (smallest–largest) of ${options.rounds} rounds; × is the ratio to ${options.baseline}, the median of the rounds' ratios.`;
+    `Median (smallest–largest) of ${options.rounds} rounds; × is the ratio to the peer named above each table, the median of the rounds' ratios.`;
   const missing = result.missing.map(({ peer, reason }) => `Not measured: ${peer}: ${reason}.`);
   const versions = new Map(result.scenarios.flatMap(({ peers }) => peers.map(({ name, version }) => [name, version])));
   const named = [...versions].map(([name, version]) => `- ${name}: ${version || 'did not start'}`).join('\n');
@@ -35,7 +35,7 @@ function renderScenario(scenario: ScenarioResult): string[] {
   const costUnit = `${perWork(scenario) === 1 ? 's' : 'ms'}/${scenario.workUnit}`;
   const sections = [
     `## ${scenario.name}`,
-    `${scenario.title}. Other programs used ${scenario.othersProcessors.toFixed(2)} processors meanwhile.`,
+    `${scenario.title}. Ratios to ${scenario.baseline}. Other programs used ${scenario.othersProcessors.toFixed(2)} processors meanwhile.`,
     markdown(columns, figures),
   ];
   if (processes.length > 0) sections.push(markdown(['peer', 'process', `CPU, ${costUnit}`, 'peak, MB'], processes));

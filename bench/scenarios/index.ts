@@ -1,8 +1,29 @@
+import { beside } from './beside.ts';
+import { devices } from './devices.ts';
+import { gatewayScenario } from './gateway.ts';
+import { longLinkScenario } from './long-link.ts';
 import { open } from './open.ts';
 import { roundTrip } from './round-trip.ts';
 import type { Scenario } from './scenario.ts';
 import { start } from './start.ts';
+import { streams } from './streams.ts';
 import { throughput } from './throughput.ts';
+import { web } from './web.ts';
 
 /** Every scenario, in the order of the tables. A new one is a file beside this one and a line here. */
-export const SCENARIOS: readonly Scenario[] = [throughput, roundTrip, open, start];
+export const SCENARIOS: readonly Scenario[] = [
+  gatewayScenario('64-B', 64),
+  gatewayScenario('1-KiB', 1_024),
+  // The most that fits one TLS record with its header, a client's being eight bytes long.
+  gatewayScenario('16-KiB', 16_376),
+  gatewayScenario('64-KiB', 65_536),
+  throughput,
+  roundTrip,
+  beside,
+  open,
+  web,
+  streams,
+  devices,
+  longLinkScenario,
+  start,
+];

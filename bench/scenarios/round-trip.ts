@@ -10,9 +10,11 @@ const THOUSAND = 1_000;
 export const roundTrip: Scenario = {
   name: 'round-trip',
   title: () => `${BYTES} bytes there and back on one open connection, ${COUNTED} times a round`,
+  family: 'tunnel',
   metrics: [
     { name: 'p50', unit: 'µs', better: 'lower' },
     { name: 'p99', unit: 'µs', better: 'lower' },
+    { name: 'p99.9', unit: 'µs', better: 'lower' },
     { name: 'added p50', unit: 'µs', better: 'lower', addedTo: 'p50' },
     { name: 'added p99', unit: 'µs', better: 'lower', addedTo: 'p99' },
   ],
@@ -24,7 +26,11 @@ export const roundTrip: Scenario = {
   measure: async (peer) => {
     const microseconds = (await pingPong(peer.entry, COUNTED)).map((ms) => ms * 1000);
     return {
-      values: { p50: percentile(microseconds, 50), p99: percentile(microseconds, 99) },
+      values: {
+        p50: percentile(microseconds, 50),
+        p99: percentile(microseconds, 99),
+        'p99.9': percentile(microseconds, 99.9),
+      },
       work: (WARM_UP + COUNTED) / THOUSAND,
     };
   },

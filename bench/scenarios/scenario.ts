@@ -1,4 +1,4 @@
-import type { RunningPeer } from '../peers/peer.ts';
+import type { Family, RunningPeer } from '../peers/peer.ts';
 
 /** A figure that a scenario measures. */
 export interface Metric {
@@ -16,6 +16,8 @@ export interface Metric {
 export interface Amounts {
   /** Bytes of one transfer. */
   readonly bytes: number;
+  /** Devices that are attached at once. */
+  readonly devices: number;
 }
 
 /** One measurement of a running peer. */
@@ -31,6 +33,14 @@ export interface Scenario {
   readonly name: string;
   /** What is done, in one line. */
   readonly title: (amounts: Amounts) => string;
+  /** Which peers it measures. */
+  readonly family: Family;
+  /** The peer that ratios are told against, when it is not the one of the command line. */
+  readonly baseline?: string;
+  /** The program in `traffic/` that is the target; default the one that sends, checks and echoes bytes. */
+  readonly target?: string;
+  /** Milliseconds that a round trip takes on the links between the peer's programs; absent, nothing lies between them. */
+  readonly roundTripMs?: number;
   readonly metrics: readonly Metric[];
   /** What processor time is told per: `GB`, `connection` and so on. */
   readonly workUnit: string;

@@ -11,6 +11,7 @@ export const start: Scenario = {
   name: 'start',
   title: () =>
     `from starting a program of the service's end to what a user waits for, median of ${STARTS} starts a round`,
+  family: 'tunnel',
   metrics: [
     { name: 'floor', unit: 'ms', better: 'lower' },
     { name: 'version', unit: 'ms', better: 'lower' },

@@ -1,44 +1,75 @@
 import type { RunningPeer } from '../peers/peer.ts';
 import { Connection } from '../traffic/connection.ts';
-import type { Amounts, Measurement, Scenario } from './scenario.ts';
+import type { Metric, Scenario } from './scenario.ts';
 
 const GB = 1e9;
 const MB = 1e6;
 
+/** Connections at once. */
+const COUNTS = [1, 8] as const;
+
 export const throughput: Scenario = {
   name: 'throughput',
-  title: ({ bytes }) => `one connection, ${(bytes / MB).toFixed(0)} MB down, then up, every byte compared`,
-  metrics: [
-    { name: 'down', unit: 'MB/s', better: 'higher' },
-    { name: 'up', unit: 'MB/s', better: 'higher' },
-    { name: 'CPU down', unit: 's/GB', better: 'lower' },
-    { name: 'CPU up', unit: 's/GB', better: 'lower' },
-  ],
+  title: ({ bytes }) =>
+    `${(bytes / MB).toFixed(0)} MB down, then up, on one connection, then on 8 together, every byte compared`,
+  family: 'tunnel',
+  metrics: COUNTS.flatMap((count): Metric[] => [
+    { name: `down${labelOf(count)}`, unit: 'MB/s', better: 'higher' },
+    { name: `up${labelOf(count)}`, unit: 'MB/s', better: 'higher' },
+    { name: `CPU down${labelOf(count)}`, unit: 's/GB', better: 'lower' },
+    { name: `CPU up${labelOf(count)}`, unit: 's/GB', better: 'lower' },
+  ]),
   workUnit: 'GB',
   applies: () => true,
   warmUp: async (peer, { bytes }) => {
-    await transfer(peer, bytes, () => 0);
+    await transfer(peer, 1, bytes, () => 0);
   },
-  measure: (peer, { bytes }, cpuSeconds) => transfer(peer, bytes, cpuSeconds),
+  measure: async (peer, { bytes }, cpuSeconds) => {
+    const values: Record<string, number> = {};
+    for (const count of COUNTS) Object.assign(values, await transfer(peer, count, bytes, cpuSeconds));
+    return { values, work: (2 * COUNTS.length * bytes) / GB };
+  },
 };
 
-async function transfer(peer: RunningPeer, bytes: Amounts['bytes'], cpuSeconds: () => number): Promise<Measurement> {
-  const connection = new Connection(peer.entry);
+function labelOf(count: number): string {
+  return count === 1 ? '' : ` × ${count}`;
+}
+
+/** Moves `bytes` down and up, spread over `count` connections. */
+async function transfer(
+  { entry, processes }: RunningPeer,
+  count: number,
+  bytes: number,
+  cpuSeconds: () => number,
+): Promise<Record<string, number>> {
+  const connections = Array.from({ length: count }, () => new Connection(entry));
+  const label = labelOf(count);
+  const share = Math.ceil(bytes / count);
+  const timed = async (act: (connection: Connection) => Promise<unknown>): Promise<number> => {
+    const from = performance.now();
+    await Promise.all(connections.map(act));
+    return (performance.now() - from) / 1000;
+  };
   try {
-    // The connection is opened, all the way, before the clock runs.
-    await connection.pingPong(64, 1);
+    // The connections are opened, all the way, before the clock runs.
+    await timed((connection) => connection.pingPong(64, 1));
     const atStart = cpuSeconds();
-    const down = await connection.download(bytes);
+    const down = await timed((connection) => connection.download(share));
     const between = cpuSeconds();
-    const up = await connection.upload(bytes);
+    const up = await timed((connection) => connection.upload(share));
     const atEnd = cpuSeconds();
-    const values: Record<string, number> = { down: bytes / MB / (down / 1000), up: bytes / MB / (up / 1000) };
-    if (peer.processes.length > 0) {
-      values['CPU down'] = (between - atStart) / (bytes / GB);
-      values['CPU up'] = (atEnd - between) / (bytes / GB);
-    }
-    return { values, work: (2 * bytes) / GB };
+    const moved = share * count;
+    return {
+      [`down${label}`]: moved / MB / down,
+      [`up${label}`]: moved / MB / up,
+      ...(processes.length === 0
+        ? {}
+        : {
+            [`CPU down${label}`]: (between - atStart) / (moved / GB),
+            [`CPU up${label}`]: (atEnd - between) / (moved / GB),
+          }),
+    };
   } finally {
-    await connection.close();
+    for (const connection of connections) await connection.close();
   }
 }

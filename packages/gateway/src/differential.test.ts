@@ -3,19 +3,23 @@ import { startGateway, startWsRelay, type TestGateway, testCertificate, type WsR
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
+import { FrameMemory } from './frame-memory.ts';
 
-let bench: TestGateway;
+let fast: TestGateway;
+let plain: TestGateway;
 let reference: WsRelay;
 let referenceCa: string;
 
 beforeAll(async () => {
-  bench = await startGateway();
+  fast = await startGateway();
+  plain = await startGateway({ plain: true });
   const certificate = await testCertificate();
   referenceCa = certificate.ca;
   reference = await startWsRelay(certificate);
 });
 afterAll(async () => {
-  await bench.stop();
+  await fast.stop();
+  await plain.stop();
   await reference.stop();
 });
 
@@ -50,10 +54,12 @@ test('any messages, both ways at once: what the ws-library relay delivers, the g
       const code = 3_000 + (seed % 1_999);
       const streamId = newStreamId();
       const through = await Promise.all([
-        throughGateway(streamId, down, up, code),
+        throughGateway(fast, streamId, down, up, code),
+        throughGateway(plain, streamId, down, up, code),
         throughReference(streamId, down, up, code),
       ]);
-      const [ours, theirs] = through;
+      const [ours, plainOurs, theirs] = through;
+      expect(plainOurs).toEqual(ours);
       for (const way of ['atDevice', 'atService'] as const) {
         expect(ours[way].length).toBe(theirs[way].length);
         ours[way].forEach((message, i) => {
@@ -62,14 +68,22 @@ test('any messages, both ways at once: what the ws-library relay delivers, the g
         });
       }
       expect(ours.code).toBe(theirs.code);
-      await bench.event('stream-closed', streamId);
+      await fast.event('stream-closed', streamId);
+      await plain.event('stream-closed', streamId);
     }),
     { numRuns: 30, seed: 7 },
   );
-  expect([bench.gateway.guests, bench.gateway.streams]).toEqual([0, 0]);
+  for (const { gateway } of [fast, plain]) expect([gateway.guests, gateway.streams]).toEqual([0, 0]);
+  expect(FrameMemory.ofThread?.taken).toBe(0);
 }, 30_000);
 
-async function throughGateway(streamId: string, down: readonly Send[], up: readonly Send[], code: number) {
+async function throughGateway(
+  bench: TestGateway,
+  streamId: string,
+  down: readonly Send[],
+  up: readonly Send[],
+  code: number,
+) {
   const [device, service] = await Promise.all(
     (['device', 'service'] as const).map(async (side) => {
       const { url, token } = await bench.grant(streamId, side);

@@ -34,25 +34,25 @@ export class HeaderParser {
 
   /**
    * Reads from `start` as much as belongs to one header.
-   * @returns the position after what was read: that of the payload when {@link whole}, the chunk's end otherwise
+   * @returns the position after what was read: that of the payload when {@link whole}, `end` otherwise
    * @throws CulvertError `protocol_error`
    */
-  parse(chunk: Buffer, start: number): number {
+  parse(chunk: Buffer, start: number, end: number): number {
     this.whole = false;
-    if (this.#have === 0 && chunk.length - start >= 2) {
+    if (this.#have === 0 && end - start >= 2) {
       this.#check(chunk[start] as number, chunk[start + 1] as number);
       const size = maskedHeaderBytes(chunk[start + 1] as number);
-      if (start + size <= chunk.length) {
+      if (start + size <= end) {
         this.#decode(chunk, start, size);
         return start + size;
       }
     }
-    return this.#collect(chunk, start);
+    return this.#collect(chunk, start, end);
   }
 
-  #collect(chunk: Buffer, start: number): number {
+  #collect(chunk: Buffer, start: number, end: number): number {
     let at = start;
-    while (at < chunk.length) {
+    while (at < end) {
       this.#split[this.#have++] = chunk[at++] as number;
       if (this.#have === 2) this.#check(this.#split[0] as number, this.#split[1] as number);
       if (this.#have < 2 || this.#have < maskedHeaderBytes(this.#split[1] as number)) continue;

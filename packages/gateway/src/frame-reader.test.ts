@@ -2,6 +2,7 @@ import { CulvertError, LIMITS } from '@culvert/protocol';
 import { rawFrame } from '@culvert/testkit';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { FrameMemory } from './frame-memory.ts';
 import { FrameReader } from './frame-reader.ts';
 
 interface Unit {
@@ -10,38 +11,65 @@ interface Unit {
   readonly payload: Buffer;
 }
 
-/** What a reader delivers for these chunks; `frames` is checked to hold whole units only. */
-function read(chunks: readonly Buffer[]) {
+const INPUT_BYTES = 65_536;
+
+/** With the frame memory and the fixed input, with it and 'data' events, and all in JavaScript. */
+type How = 'fixed' | 'memory' | 'plain';
+
+/** What a reader delivers for these chunks; checked to be whole units only, and to leave its input as it was. */
+function read(how: How, chunks: readonly Buffer[]) {
+  const memory = how === 'plain' ? undefined : FrameMemory.ofThread;
   const units: Unit[] = [];
   const controls: { opcode: number; payload: Buffer }[] = [];
-  const reader = new FrameReader({
-    frames: (bytes) => units.push(...split(bytes, units)),
-    control: (opcode, payload) => controls.push({ opcode, payload: Buffer.from(payload) }),
-  });
+  const reader = new FrameReader(
+    {
+      full: takeUnits,
+      control: (opcode, payload) => {
+        takeUnits();
+        controls.push({ opcode, payload: Buffer.from(payload) });
+      },
+    },
+    memory,
+  );
   let error: unknown;
-  let rest = Buffer.alloc(0);
-  function split(bytes: Buffer, _: Unit[]): Unit[] {
-    const found: Unit[] = [];
-    let input = Buffer.concat([rest, bytes]);
-    for (;;) {
+  function takeUnits(): void {
+    const filled = reader.output.take();
+    let input = filled?.bytes ?? Buffer.alloc(0);
+    while (input.length > 0) {
       const unit = unmaskedFrame(input);
-      if (unit === undefined) break;
-      found.push(unit.frame);
+      if (unit === undefined) throw new Error('A unit left that is not whole.');
+      units.push(unit.frame);
       input = input.subarray(unit.size);
     }
-    rest = Buffer.from(input);
-    return found;
+    if (filled?.slab !== undefined) memory?.give(filled.slab);
   }
   let held = 0;
   try {
     for (const chunk of chunks) {
-      reader.read(Buffer.from(chunk));
-      held = Math.max(held, reader.heldBytes);
+      for (let at = 0; at < chunk.length; at += INPUT_BYTES) {
+        const piece = chunk.subarray(at, at + INPUT_BYTES);
+        const input = how === 'fixed' ? place(piece) : Buffer.from(piece);
+        const before = Buffer.from(input);
+        reader.read(input, piece.length);
+        expect(input.equals(before)).toBe(true);
+      }
+      takeUnits();
+      held = Math.max(held, reader.output.end);
     }
   } catch (thrown) {
     error = thrown;
+    takeUnits();
   }
-  return { units, controls, reader, error, held, rest };
+  reader.output.settle();
+  expect(memory?.taken ?? 0).toBe(0);
+  return { units, controls, reader, error, held };
+}
+
+/** Puts bytes where the sockets are read into. */
+function place(bytes: Buffer): Buffer {
+  const input = FrameMemory.ofThread?.input ?? Buffer.alloc(0);
+  bytes.copy(input);
+  return input;
 }
 
 function unmaskedFrame(input: Buffer): { frame: Unit; size: number } | undefined {
@@ -71,9 +99,9 @@ function cut(bytes: Buffer, places: readonly number[]): Buffer[] {
 const PATTERN = Buffer.from(Array.from({ length: 300_000 }, (_, i) => (i * 31 + (i >> 8)) & 0xff));
 const pattern = (length: number): Buffer => PATTERN.subarray(0, length);
 
-describe('units', () => {
+describe.each<How>(['fixed', 'memory', 'plain'])('units, %s', (how) => {
   test.each([0, 1, 125, 126, 127, 2_048, 2_049, 65_535, 65_536])('a frame of %i bytes leaves as it came', (length) => {
-    const { units, reader } = read([Buffer.concat([rawFrame(2, pattern(length)), rawFrame(1, pattern(length))])]);
+    const { units, reader } = read(how, [Buffer.concat([rawFrame(2, pattern(length)), rawFrame(1, pattern(length))])]);
     expect(units).toEqual([
       { fin: true, opcode: 2, payload: pattern(length) },
       { fin: true, opcode: 1, payload: pattern(length) },
@@ -82,7 +110,7 @@ describe('units', () => {
   });
 
   test('a longer frame leaves as fragments of 64 KiB, its opcode first and its FIN last', () => {
-    const { units, reader } = read([rawFrame(1, pattern(150_000))]);
+    const { units, reader } = read(how, [rawFrame(1, pattern(150_000))]);
     expect(units.map(({ fin, opcode, payload }) => [fin, opcode, payload.length])).toEqual([
       [false, 1, 65_536],
       [false, 0, 65_536],
@@ -98,7 +126,7 @@ describe('units', () => {
       frame,
       Array.from({ length: 200 }, (_, i) => i * 997),
     );
-    const { units, held } = read(chunks.slice(0, -1));
+    const { units, held } = read(how, chunks.slice(0, -1));
     expect(Buffer.concat(units.map(({ payload }) => payload)).length).toBe(196_608);
     expect(held).toBeLessThanOrEqual(LIMITS.frameBytes + 10);
   });
@@ -125,10 +153,9 @@ describe('units', () => {
         }
         const bytes = Buffer.concat(wire);
         const tail = Array.from({ length: bytewise ? 100 : 0 }, (_, i) => i + 3);
-        const { units, error, rest, reader } = read(cut(bytes, [...places, ...tail]));
+        const { units, error, reader } = read(how, cut(bytes, [...places, ...tail]));
         expect(error).toBeUndefined();
-        expect(rest.length).toBe(0);
-        expect(reader.heldBytes).toBe(0);
+        expect(reader.output.end).toBe(0);
         for (const unit of units) expect(unit.payload.length).toBeLessThanOrEqual(LIMITS.frameBytes);
         const expected = sent.flatMap(fragmented);
         expect(units.length).toBe(expected.length);
@@ -157,7 +184,7 @@ function same(a: Unit, b: Unit | undefined): boolean {
   return b !== undefined && a.fin === b.fin && a.opcode === b.opcode && a.payload.equals(b.payload);
 }
 
-describe('what RFC 6455 does not allow', () => {
+describe.each<How>(['fixed', 'memory', 'plain'])('what RFC 6455 does not allow, %s', (how) => {
   const begun = rawFrame(2, 'a', { fin: false });
   const longest = rawFrame(2, '', { declare: 65_536 });
   longest[2] = 0x80;
@@ -178,14 +205,14 @@ describe('what RFC 6455 does not allow', () => {
     ['a length with the top bit set', longest],
   ])('%s is refused, also byte by byte', (_, bytes) => {
     for (const chunks of [[bytes], cut(bytes, [...bytes.keys()])]) {
-      const { error } = read(chunks);
+      const { error } = read(how, chunks);
       expect(error).toBeInstanceOf(CulvertError);
       expect(error).toMatchObject({ code: 'protocol_error' });
     }
   });
 
   test('what came before the offence is delivered', () => {
-    const { units, error } = read([Buffer.concat([rawFrame(2, 'before'), rawFrame(3, 'a')])]);
+    const { units, error } = read(how, [Buffer.concat([rawFrame(2, 'before'), rawFrame(3, 'a')])]);
     expect(units).toEqual([{ fin: true, opcode: 2, payload: Buffer.from('before') }]);
     expect(error).toMatchObject({ code: 'protocol_error' });
   });

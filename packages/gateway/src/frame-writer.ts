@@ -1,20 +1,27 @@
+import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { LIMITS } from '@culvert/protocol';
 import type { Clock, Timer } from '@culvert/stream';
+import type { Filled, FrameBuffer } from './frame-buffer.ts';
 import { controlFrame, OPCODE } from './frame-header.ts';
+import type { FrameMemory, Slab } from './frame-memory.ts';
 
 /** What a {@link FrameWriter} tells its owner. */
 export interface WriterListener {
-  /** The socket takes no more for now: stop writing until {@link WriterListener.drained}. */
+  /** The socket takes no more for now: bring no more until {@link WriterListener.drained}. */
   full(): void;
   drained(): void;
   /** A write made no progress for `stallMs`. Told once. */
   stalled(): void;
 }
 
+/** Bytes up to which frames are copied out of their slab, so that a slow client holds no slab for a few bytes. */
+const SMALL_BYTES = 4_096;
+
 /**
- * Writes whole frames to a socket: what comes within one turn of the event loop, or 64 KiB of it, goes into one write. Holds no
- * more than one turn's frames, one pong and one ping beside what the socket itself buffers.
+ * Writes whole frames to a socket. What comes alone is written at once. When several chunks come within one turn of the event loop,
+ * they leave in one write at its end; what comes while a write is under way, in the next one. So there is one write at a time, and
+ * a source that goes on all the same, or that fills a slab, finds it full.
  */
 export class FrameWriter {
   /** Whether the socket takes no more for now. */
@@ -24,50 +31,75 @@ export class FrameWriter {
   readonly #listener: WriterListener;
   readonly #clock: Clock;
   readonly #stallMs: number;
-  #pieces: Buffer[] = [];
-  #bytes = 0;
+  readonly #memory: FrameMemory | undefined;
+  /** Whether the socket is done with a buffer when it says so; any other duplex may hand it on as it is. */
+  readonly #reuses: boolean;
+  /** What the other side's frames are taken from. */
+  #source: FrameBuffer | undefined;
+  /** Chunks that came since the last write, and whether the last turn brought more than one. */
+  #chunks = 0;
+  #busyTurn = false;
   /** The answer to the last ping: a client that floods pings gets one answer per write (RFC 6455 §5.5.3 allows it). */
   #pong: Buffer | undefined;
   /** A ping of our own that waits for room, and who is told when it is on its way. */
   #ping: { readonly frame: Buffer; readonly sent: () => void } | undefined;
   #turn: NodeJS.Immediate | undefined;
   #written: (() => void) | undefined;
-  /** Writes the socket has not finished, and when one was last finished or the first was begun. */
-  #unfinished = 0;
+  /** For each write the socket has not finished, the slab that it lies in, the first one first; two at most. */
+  readonly #unfinished: (Slab | undefined)[] = [];
+  /** When a write was last finished, or the first was begun. */
   #progressAt = 0;
   #stallTimer: Timer | undefined;
 
-  constructor(socket: Duplex, listener: WriterListener, options: { clock: Clock; stallMs: number }) {
+  constructor(
+    socket: Duplex,
+    listener: WriterListener,
+    options: { clock: Clock; stallMs: number; memory: FrameMemory | undefined },
+  ) {
     this.#socket = socket;
     this.#listener = listener;
     this.#clock = options.clock;
     this.#stallMs = options.stallMs;
-    socket.on('drain', this.#onDrain);
+    this.#memory = options.memory;
+    this.#reuses = socket instanceof Socket;
   }
 
-  /** Bytes waiting for the end of the turn. */
-  get pendingBytes(): number {
-    return this.#bytes;
+  /** From now on whole frames are taken from there; its owner says {@link offer} when some were added. */
+  takeFrom(source: FrameBuffer): void {
+    this.#source = source;
+    this.offer();
   }
 
-  /** Sends whole frames, which may come in several calls within one turn. */
-  write(frames: Buffer): void {
-    this.#pieces.push(frames);
-    this.#bytes += frames.length;
-    if (this.#bytes >= LIMITS.frameBytes) this.flush();
-    else this.#flushAfterTurn();
+  /** A chunk was added to the source: sends what is whole of it, at once or soon. */
+  offer(): void {
+    this.#chunks++;
+    if (this.#isBusy) {
+      if ((this.#source?.end ?? 0) >= LIMITS.frameBytes) this.#setFull();
+    } else if (this.#busyTurn || this.#source?.whole === 0) {
+      this.#flushAfterTurn();
+    } else {
+      this.#flush();
+    }
+  }
+
+  /** The source has no room left: sends what is whole of it, whatever is under way. */
+  spill(): void {
+    const wasBusy = this.#isBusy;
+    this.#flush();
+    this.#busyTurn = true;
+    if (wasBusy) this.#setFull();
   }
 
   /** Answers a ping, once the socket takes it. A later answer replaces one that was not sent yet. */
   pong(payload: Buffer): void {
     this.#pong = controlFrame(OPCODE.pong, payload);
-    if (!this.full) this.#flushAfterTurn();
+    if (!this.#isBusy) this.#flushAfterTurn();
   }
 
   /** Pings the client, once the socket takes it: also in the pauses of a stream that keeps it full. */
   ping(frame: Buffer, sent: () => void): void {
     this.#ping = { frame, sent };
-    if (!this.full) this.#flushAfterTurn();
+    if (!this.#isBusy) this.#flushAfterTurn();
   }
 
   /**
@@ -77,88 +109,101 @@ export class FrameWriter {
   last(frame: Buffer, written: () => void): void {
     this.#pong = undefined;
     this.#ping = undefined;
-    this.#pieces.push(frame);
-    this.#bytes += frame.length;
+    this.#flush();
+    this.#source?.clear();
+    this.#source = undefined;
     this.#written = written;
-    this.flush();
+    this.#write({ bytes: frame, slab: undefined });
   }
 
-  /** Gives the socket what waits for the end of the turn now. */
-  flush(): void {
-    clearImmediate(this.#turn);
-    this.#turn = undefined;
-    if (this.#hasControl && !this.full) this.#flushAfterTurn();
-    if (this.#pieces.length === 0 || this.#socket.destroyed) return;
-    const bytes = this.#join();
-    this.#pieces = [];
-    this.#bytes = 0;
-    if (this.#unfinished++ === 0) this.#progressAt = this.#clock.now();
-    const takesMore = this.#socket.write(bytes, this.#onWritten);
-    this.#watchProgress();
-    if (takesMore || this.full) return;
-    this.full = true;
-    this.#listener.full();
-  }
-
-  /** Forgets what was not given to the socket, and frees the timer and the listener. */
+  /** Forgets what was not given to the socket, and frees the timer; the socket must be closed. */
   destroy(): void {
     clearImmediate(this.#turn);
     this.#turn = undefined;
     this.#stallTimer?.cancel();
     this.#stallTimer = undefined;
-    this.#pieces = [];
-    this.#bytes = 0;
+    this.#source?.settle();
+    this.#source = undefined;
     this.#pong = undefined;
     this.#ping = undefined;
-    this.#socket.off('drain', this.#onDrain);
+    for (const slab of this.#unfinished.splice(0)) this.#giveBack(slab);
+  }
+
+  get #isBusy(): boolean {
+    return this.#unfinished.length > 0;
+  }
+
+  #setFull(): void {
+    if (this.full) return;
+    this.full = true;
+    this.#listener.full();
   }
 
   #flushAfterTurn(): void {
     this.#turn ??= setImmediate(this.#onTurn);
   }
 
-  /** Only now, between turns, does the output surely stand at a frame boundary: within one, 64 KiB may be full in mid-frame. */
   readonly #onTurn = (): void => {
-    if (!this.full) this.#addControl();
-    this.flush();
+    this.#turn = undefined;
+    if (this.#isBusy) return;
+    this.#sendControl();
+    this.#flush();
   };
 
-  get #hasControl(): boolean {
-    return this.#pong !== undefined || this.#ping !== undefined;
+  #flush(): void {
+    if (this.#chunks > 0) this.#busyTurn = this.#chunks > 1;
+    this.#chunks = 0;
+    const filled = this.#source?.take();
+    if (filled !== undefined) this.#write(filled);
   }
 
-  #addControl(): void {
-    const [pong, ping] = [this.#pong, this.#ping];
+  #sendControl(): void {
+    const pong = this.#pong;
+    const ping = this.#ping;
     this.#pong = undefined;
     this.#ping = undefined;
-    for (const frame of [pong, ping?.frame]) {
-      if (frame === undefined) continue;
-      this.#pieces.push(frame);
-      this.#bytes += frame.length;
-    }
-    ping?.sent();
+    if (pong !== undefined) this.#write({ bytes: pong, slab: undefined });
+    if (ping === undefined) return;
+    this.#write({ bytes: ping.frame, slab: undefined });
+    ping.sent();
   }
 
-  /** One buffer to write. A small frame is copied out of its large chunk: the socket may keep it for long. */
-  #join(): Buffer {
-    const [first] = this.#pieces;
-    if (first === undefined || this.#pieces.length > 1) return Buffer.concat(this.#pieces, this.#bytes);
-    return first.length * 4 < first.buffer.byteLength ? Buffer.from(first) : first;
+  #write({ bytes, slab }: Filled): void {
+    if (this.#socket.destroyed) {
+      this.#giveBack(slab);
+      return;
+    }
+    if (this.#unfinished.length === 0) this.#progressAt = this.#clock.now();
+    if (slab !== undefined && (!this.#reuses || bytes.length <= SMALL_BYTES)) {
+      this.#unfinished.push(undefined);
+      this.#socket.write(Buffer.from(bytes), this.#onWritten);
+      this.#giveBack(slab);
+    } else {
+      this.#unfinished.push(slab);
+      this.#socket.write(bytes, this.#onWritten);
+    }
+    this.#watchProgress();
+  }
+
+  #giveBack(slab: Slab | undefined): void {
+    if (slab !== undefined) this.#memory?.give(slab);
   }
 
   readonly #onWritten = (error?: Error | null): void => {
-    this.#unfinished--;
+    // After `destroy` there is none left.
+    this.#giveBack(this.#unfinished.shift());
     this.#progressAt = this.#clock.now();
-    if (this.#unfinished > 0 || error || this.#written === undefined) return;
-    const written = this.#written;
-    this.#written = undefined;
-    written();
-  };
-
-  readonly #onDrain = (): void => {
+    if (this.#unfinished.length > 0 || error) return;
+    if (this.#written !== undefined) {
+      const written = this.#written;
+      this.#written = undefined;
+      written();
+      return;
+    }
+    this.#sendControl();
+    this.#flush();
     if (!this.full) return;
     this.full = false;
-    if (this.#hasControl) this.#flushAfterTurn();
     this.#listener.drained();
   };
 
@@ -169,7 +214,7 @@ export class FrameWriter {
 
   readonly #checkProgress = (): void => {
     this.#stallTimer = undefined;
-    if (this.#unfinished === 0) return;
+    if (this.#unfinished.length === 0) return;
     const left = this.#progressAt + this.#stallMs - this.#clock.now();
     if (left <= 0) this.#listener.stalled();
     else this.#stallTimer = this.#clock.setTimer(left, this.#checkProgress);

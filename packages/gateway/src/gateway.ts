@@ -13,6 +13,7 @@ import {
 import type { GrantClaims } from '@culvert/protocol/grant';
 import type { Clock } from '@culvert/stream';
 import type { GatewayEvent, StreamCounters } from './events.ts';
+import { FrameMemory } from './frame-memory.ts';
 import { FrameRelay } from './frame-relay.ts';
 import { GATEWAY_LIMITS, type GatewayLimits } from './limits.ts';
 import { lingeringClose } from './lingering-close.ts';
@@ -42,6 +43,11 @@ export interface GatewayOptions {
   /** Told everything that happens here. Must neither throw nor block. */
   readonly onEvent: (event: GatewayEvent) => void;
   readonly limits?: Partial<GatewayLimits>;
+  /**
+   * Reads by 'data' events into ordinary buffers and unmasks in JavaScript, as it also does where Node's internals or WebAssembly are
+   * not there: slower, otherwise the same. Default false.
+   */
+  readonly plain?: boolean;
 }
 
 /**
@@ -56,6 +62,7 @@ export class Gateway {
   readonly #clock: Clock;
   readonly #emit: (event: GatewayEvent) => void;
   readonly #limits: GatewayLimits;
+  readonly #memory: FrameMemory | undefined;
   readonly #usedGrants: UsedGrants;
   readonly #rendezvous: Rendezvous;
   readonly #relays = new Map<string, FrameRelay>();
@@ -68,6 +75,7 @@ export class Gateway {
     this.#clock = options.clock;
     this.#emit = options.onEvent;
     this.#limits = { ...GATEWAY_LIMITS, ...options.limits };
+    this.#memory = options.plain === true ? undefined : FrameMemory.ofThread;
     this.#usedGrants = new UsedGrants(options.clock);
     this.#rendezvous = new Rendezvous(options.clock, (departure) => this.#onDeparture(departure));
   }
@@ -181,7 +189,14 @@ export class Gateway {
     }
     socket.write(acceptance(upgrade));
     const pings = upgrade.subprotocol === STREAM_SUBPROTOCOL;
-    const options = { side, remoteAddress, pings, clock: this.#clock, limits: this.#limits };
+    const options = {
+      side,
+      remoteAddress,
+      pings,
+      clock: this.#clock,
+      limits: this.#limits,
+      memory: this.#memory,
+    };
     const end = new RelayEnd(socket, head, options, this.#rendezvous.listener(streamId));
     this.#emit({ type: 'guest-arrived', streamId, side, remoteAddress });
     const other = this.#rendezvous.take(streamId);

@@ -1,7 +1,5 @@
-import { Duplex } from 'node:stream';
 import { FakeClock } from '@culvert/testkit';
 import { describe, expect, it } from 'vitest';
-import { FrameWriter } from './frame-writer.ts';
 import { Heartbeat } from './heartbeat.ts';
 
 const INTERVAL_MS = 25_000;
@@ -29,36 +27,5 @@ describe('a heartbeat', () => {
     expect(lost()).toBe(0);
     heartbeat.stop();
     expect(clock.timers).toBe(0);
-  });
-});
-
-describe('a ping to a socket that is full', () => {
-  it('goes out when the socket drains, between two frames', async () => {
-    const written: Buffer[] = [];
-    let finish: (() => void) | undefined;
-    const socket = new Duplex({
-      writableHighWaterMark: 10,
-      read: () => undefined,
-      write: (chunk: Buffer, _encoding, callback) => {
-        written.push(chunk);
-        finish = callback;
-      },
-    });
-    const listener = { full: () => undefined, drained: () => undefined, stalled: () => undefined };
-    const writer = new FrameWriter(socket, listener, { clock: new FakeClock(), stallMs: 300_000 });
-    const turn = () => new Promise((resolve) => setImmediate(resolve));
-    writer.write(Buffer.alloc(20, 1));
-    await turn();
-    expect(writer.full).toBe(true);
-    let sent = 0;
-    writer.ping(Buffer.from([0x89, 0]), () => sent++);
-    await turn();
-    expect([sent, written.length]).toEqual([0, 1]);
-    finish?.();
-    await turn();
-    await turn();
-    expect([sent, written[1]]).toEqual([1, Buffer.from([0x89, 0])]);
-    writer.destroy();
-    socket.destroy();
   });
 });

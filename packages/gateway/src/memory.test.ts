@@ -1,7 +1,8 @@
 import { once } from 'node:events';
 import { newStreamId, type Side } from '@culvert/protocol';
 import { FakeClock, RawWebSocket, rawFrame, startGateway, type TestGateway } from '@culvert/testkit';
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, describe, expect, test } from 'vitest';
+import { FrameMemory } from './frame-memory.ts';
 
 /** What one stream may keep, both directions and Node's own socket buffers included, in bytes. */
 const BOUND = 1_048_576;
@@ -13,6 +14,7 @@ afterEach(async () => {
   for (const client of open.splice(0)) client.socket.destroy();
   await bench.stop();
   expect([bench.gateway.guests, bench.gateway.streams]).toEqual([0, 0]);
+  expect(FrameMemory.ofThread?.taken).toBe(0);
 });
 
 async function meet() {
@@ -47,84 +49,89 @@ async function pour(
   return count;
 }
 
-test('a frame that declares 1 GiB passes a slow reader in bounded memory, as fragments of 64 KiB', async () => {
-  bench = await startGateway();
-  const { device, service } = await meet();
-  let most = 0;
-  const watch = (): void => {
-    most = Math.max(most, bench.gateway.bufferedBytes);
-  };
-  service.send(rawFrame(2, '', { declare: 1_024 * MIB, mask: Buffer.from([1, 2, 3, 4]) }));
-  service.socket.removeAllListeners('data');
-  device.socket.removeAllListeners('data');
-  let received = 0;
-  let first: Buffer | undefined;
-  device.socket.on('data', (chunk: Buffer) => {
-    watch();
-    first ??= chunk;
-    received += chunk.length;
-    // Slow: a rest after every MiB or so.
-    if (received % MIB >= chunk.length) return;
-    device.socket.pause();
-    setTimeout(() => device.socket.resume(), 5);
-  });
-  const sent = await pour(service, Buffer.alloc(MIB / 4, 7), 4 * 64, watch, 10_000);
-  expect(sent).toBe(4 * 64);
-  const expected = 1_024 * (65_536 + 10);
-  while (received < expected) await new Promise((resolve) => setTimeout(resolve, 5));
-  // Not FIN, binary, an eight-byte length of 65,536.
-  expect(first?.subarray(0, 10).toString('hex')).toBe('027f0000000000010000');
-  expect(received).toBe(expected);
-  expect(most).toBeLessThan(BOUND);
-}, 15_000);
-
-test.each<[string, Buffer]>([
-  ['64 KiB frames', rawFrame(2, Buffer.alloc(65_536))],
-  ['1-byte frames', Buffer.concat(Array.from({ length: 4_000 }, () => rawFrame(2, 'x')))],
-])(
-  'a flood of %s to a peer that never reads stops at the bound, and ends as stalled',
-  async (_, chunk) => {
-    const clock = new FakeClock(Date.now());
-    bench = await startGateway({ clock });
-    const { streamId, device, service } = await meet();
-    device.socket.pause();
+describe.each([
+  ['read into the frame memory', false],
+  ['plain', true],
+])('%s', (_how, plain) => {
+  test('a frame that declares 1 GiB passes a slow reader in bounded memory, as fragments of 64 KiB', async () => {
+    bench = await startGateway({ plain });
+    const { device, service } = await meet();
     let most = 0;
-    const before = process.memoryUsage().arrayBuffers;
-    const sent = await pour(service, chunk, (200 * MIB) / chunk.length, () => {
+    const watch = (): void => {
+      most = Math.max(most, bench.gateway.bufferedBytes);
+    };
+    service.send(rawFrame(2, '', { declare: 1_024 * MIB, mask: Buffer.from([1, 2, 3, 4]) }));
+    service.socket.removeAllListeners('data');
+    device.socket.removeAllListeners('data');
+    let received = 0;
+    let first: Buffer | undefined;
+    device.socket.on('data', (chunk: Buffer) => {
+      watch();
+      first ??= chunk;
+      received += chunk.length;
+      // Slow: a rest after every MiB or so.
+      if (received % MIB >= chunk.length) return;
+      device.socket.pause();
+      setTimeout(() => device.socket.resume(), 5);
+    });
+    const sent = await pour(service, Buffer.alloc(MIB / 4, 7), 4 * 64, watch, 10_000);
+    expect(sent).toBe(4 * 64);
+    const expected = 1_024 * (65_536 + 10);
+    while (received < expected) await new Promise((resolve) => setTimeout(resolve, 5));
+    // Not FIN, binary, an eight-byte length of 65,536.
+    expect(first?.subarray(0, 10).toString('hex')).toBe('027f0000000000010000');
+    expect(received).toBe(expected);
+    expect(most).toBeLessThan(BOUND);
+  }, 15_000);
+
+  test.each<[string, Buffer]>([
+    ['64 KiB frames', rawFrame(2, Buffer.alloc(65_536))],
+    ['1-byte frames', Buffer.concat(Array.from({ length: 4_000 }, () => rawFrame(2, 'x')))],
+  ])(
+    'a flood of %s to a peer that never reads stops at the bound, and ends as stalled',
+    async (_, chunk) => {
+      const clock = new FakeClock(Date.now());
+      bench = await startGateway({ clock, plain });
+      const { streamId, device, service } = await meet();
+      device.socket.pause();
+      let most = 0;
+      const before = process.memoryUsage().arrayBuffers;
+      const sent = await pour(service, chunk, (200 * MIB) / chunk.length, () => {
+        most = Math.max(most, bench.gateway.bufferedBytes);
+      });
+      expect(sent * chunk.length).toBeLessThan(150 * MIB);
+      expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(32 * MIB);
+      await clock.advance(300_000);
+      await clock.advance(300_000);
+      expect(await service.close()).toMatchObject({ code: 4411 });
+      expect(await bench.event('stream-closed', streamId)).toMatchObject({ cause: 'stalled' });
+      expect(most).toBeLessThan(BOUND);
+    },
+    15_000,
+  );
+
+  test('a flood of pings from a client that never reads its answers stays in bounds', async () => {
+    bench = await startGateway({ plain });
+    const { device } = await meet();
+    device.socket.pause();
+    const pings = Buffer.concat(Array.from({ length: 500 }, () => rawFrame(9, Buffer.alloc(125))));
+    let most = 0;
+    await pour(device, pings, (32 * MIB) / pings.length, () => {
       most = Math.max(most, bench.gateway.bufferedBytes);
     });
-    expect(sent * chunk.length).toBeLessThan(150 * MIB);
-    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(32 * MIB);
-    await clock.advance(300_000);
-    await clock.advance(300_000);
-    expect(await service.close()).toMatchObject({ code: 4411 });
-    expect(await bench.event('stream-closed', streamId)).toMatchObject({ cause: 'stalled' });
     expect(most).toBeLessThan(BOUND);
-  },
-  15_000,
-);
+  }, 15_000);
 
-test('a flood of pings from a client that never reads its answers stays in bounds', async () => {
-  bench = await startGateway();
-  const { device } = await meet();
-  device.socket.pause();
-  const pings = Buffer.concat(Array.from({ length: 500 }, () => rawFrame(9, Buffer.alloc(125))));
-  let most = 0;
-  await pour(device, pings, (32 * MIB) / pings.length, () => {
-    most = Math.max(most, bench.gateway.bufferedBytes);
-  });
-  expect(most).toBeLessThan(BOUND);
-}, 15_000);
-
-test('tiny frames that each come in a chunk full of pings do not keep those chunks alive', async () => {
-  bench = await startGateway();
-  const { device, service } = await meet();
-  device.socket.pause();
-  const pings = Array.from({ length: 120 }, () => rawFrame(9, Buffer.alloc(125)));
-  const chunk = Buffer.concat([rawFrame(2, 'x'), ...pings]);
-  let most = 0;
-  await pour(service, chunk, (32 * MIB) / chunk.length, () => {
-    most = Math.max(most, bench.gateway.bufferedBytes);
-  });
-  expect(most).toBeLessThan(BOUND);
-}, 15_000);
+  test('tiny frames that each come in a chunk full of pings do not keep those chunks alive', async () => {
+    bench = await startGateway({ plain });
+    const { device, service } = await meet();
+    device.socket.pause();
+    const pings = Array.from({ length: 120 }, () => rawFrame(9, Buffer.alloc(125)));
+    const chunk = Buffer.concat([rawFrame(2, 'x'), ...pings]);
+    let most = 0;
+    await pour(service, chunk, (32 * MIB) / chunk.length, () => {
+      most = Math.max(most, bench.gateway.bufferedBytes);
+    });
+    expect(most).toBeLessThan(BOUND);
+  }, 15_000);
+});

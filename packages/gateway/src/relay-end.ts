@@ -2,8 +2,9 @@ import type { Duplex } from 'node:stream';
 import { CulvertError, LIMITS, type Side } from '@culvert/protocol';
 import type { Clock } from '@culvert/stream';
 import { type CloseStatus, closeFrame, parseClose } from './close-frame.ts';
-import { EarlyFrames } from './early-frames.ts';
+import { readInto } from './fixed-read.ts';
 import { OPCODE } from './frame-header.ts';
+import type { FrameMemory } from './frame-memory.ts';
 import { FrameReader } from './frame-reader.ts';
 import { FrameWriter } from './frame-writer.ts';
 import { Heartbeat } from './heartbeat.ts';
@@ -27,6 +28,8 @@ export interface RelayEndOptions {
   readonly pings: boolean;
   readonly clock: Clock;
   readonly limits: GatewayLimits;
+  /** Where what is read and written lies; undefined does everything in ordinary buffers. */
+  readonly memory: FrameMemory | undefined;
 }
 
 /**
@@ -44,7 +47,6 @@ export class RelayEnd {
   readonly #limits: GatewayLimits;
   readonly #reader: FrameReader;
   readonly #writer: FrameWriter;
-  readonly #early = new EarlyFrames();
   readonly #heartbeat: Heartbeat | undefined;
   #listener: RelayEndListener;
   #destination: RelayEnd | undefined;
@@ -64,10 +66,14 @@ export class RelayEnd {
     this.#clock = options.clock;
     this.#limits = options.limits;
     this.#listener = listener;
-    this.#reader = new FrameReader({
-      frames: (bytes) => this.#onFrames(bytes),
-      control: (opcode, payload) => this.#onControl(opcode, payload),
-    });
+    const { memory } = options;
+    this.#reader = new FrameReader(
+      {
+        full: () => this.#onFull(),
+        control: (opcode, payload) => this.#onControl(opcode, payload),
+      },
+      memory,
+    );
     this.#writer = new FrameWriter(
       socket,
       {
@@ -75,7 +81,7 @@ export class RelayEnd {
         drained: () => this.#source?.resume(),
         stalled: () => this.#onStalled(),
       },
-      { clock: options.clock, stallMs: options.limits.stallMs },
+      { clock: options.clock, stallMs: options.limits.stallMs, memory },
     );
     if (options.pings && options.limits.pingMs > 0) {
       this.#heartbeat = new Heartbeat(options.clock, options.limits.pingMs, {
@@ -96,6 +102,7 @@ export class RelayEnd {
     if (head.length > 0) socket.unshift(head);
     socket.on('end', this.#onSocketEnd);
     socket.on('data', this.#onData);
+    if (memory !== undefined) readInto(socket, memory.input, (length) => this.#onBytes(memory.input, length));
   }
 
   /** Payload bytes of the whole frames the client sent. */
@@ -125,13 +132,7 @@ export class RelayEnd {
 
   /** Bytes kept here of what the client sent and of what it has not taken yet, for tests that watch the bounds. */
   get bufferedBytes(): number {
-    return (
-      this.#early.bytes +
-      this.#reader.heldBytes +
-      this.#writer.pendingBytes +
-      this.#socket.readableLength +
-      this.#socket.writableLength
-    );
+    return this.#reader.output.bytes.length + this.#socket.readableLength + this.#socket.writableLength;
   }
 
   /** From now on `listener` is told instead of the one before. */
@@ -143,8 +144,8 @@ export class RelayEnd {
   pipeTo(destination: RelayEnd): void {
     this.#destination = destination;
     destination.#source = this;
-    const early = this.#early.take();
-    if (early !== undefined) destination.#send(early);
+    if (destination.#closeSent) this.#reader.output.clear();
+    else destination.#writer.takeFrom(this.#reader.output);
     if (destination.#writer.full) this.pause();
     else this.resume();
     if (!this.#deaf) this.#heartbeat?.start();
@@ -199,30 +200,43 @@ export class RelayEnd {
     this.#heartbeat?.stop();
   }
 
-  #send(frames: Buffer): void {
-    if (!this.#closeSent) this.#writer.write(frames);
-  }
-
   #ping(frame: Buffer, sent: () => void): void {
     if (!this.#closeSent) this.#writer.ping(frame, sent);
   }
 
-  readonly #onData = (chunk: Buffer): void => {
+  readonly #onData = (chunk: Buffer): void => this.#onBytes(chunk, chunk.length);
+
+  #onBytes(chunk: Buffer, length: number): void {
     if (this.#heartbeat !== undefined) this.#heartbeat.heard = true;
     if (this.#deaf) return;
     try {
-      this.#reader.read(chunk);
+      this.#reader.read(chunk, length);
     } catch (error) {
       this.#fail(CulvertError.from(error));
       return;
     }
-    if (this.#destination === undefined) this.#boundEarly();
-  };
+    this.#pass();
+  }
 
-  #onFrames(bytes: Buffer): void {
-    if (this.#deaf) return;
-    if (this.#destination === undefined) this.#early.add(bytes);
-    else this.#destination.#send(bytes);
+  /** What came of whole frames goes on; without a destination it is kept. */
+  #pass(): void {
+    const { output } = this.#reader;
+    const destination = this.#destination;
+    if (destination === undefined) {
+      output.settle();
+      if (output.end >= LIMITS.frameBytes) this.pause();
+    } else if (destination.#closeSent) {
+      output.clear();
+    } else if (output.end > 0) {
+      destination.#writer.offer();
+    }
+  }
+
+  #onFull(): void {
+    const destination = this.#destination;
+    if (destination === undefined) return;
+    if (destination.#closeSent) this.#reader.output.clear();
+    else destination.#writer.spill();
   }
 
   #onControl(opcode: number, payload: Buffer): void {
@@ -238,11 +252,6 @@ export class RelayEnd {
     }
   }
 
-  #boundEarly(): void {
-    if (this.#early.bytes + this.#reader.heldBytes < LIMITS.frameBytes) return;
-    this.pause();
-  }
-
   readonly #onSocketEnd = (): void => {
     if (!this.#deaf) this.#fail(new CulvertError('stream_lost'));
   };
@@ -250,6 +259,7 @@ export class RelayEnd {
   #onSocketClosed(): void {
     this.#writer.destroy();
     this.#heartbeat?.stop();
+    this.#reader.output.settle();
     if (this.#released) return;
     if (this.#deaf) this.#listener.gone();
     else this.#fail(new CulvertError('stream_lost'));

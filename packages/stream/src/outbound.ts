@@ -1,6 +1,7 @@
-import * as https from 'node:https';
+import type * as https from 'node:https';
 import { CulvertError } from '@culvert/protocol';
 import type { ClientCertificate } from './client-certificate.ts';
+import { DirectAgent } from './direct-agent.ts';
 import type { InnerTls } from './inner-tls.ts';
 import { bypassesProxy } from './no-proxy.ts';
 import { certifiedContext, trustedContext } from './trust.ts';
@@ -43,7 +44,7 @@ export async function outboundAgent(
     ...(servername === undefined ? {} : { servername }),
   };
   const proxy = proxyFor(url, options.proxy, env);
-  if (proxy === undefined) return new https.Agent({ keepAlive: true, ...inner });
+  if (proxy === undefined) return new DirectAgent(inner);
   const { proxyAgent } = await import('./proxy-agent.ts');
   return proxyAgent(proxy, { ...inner, ...(trust === undefined ? {} : { proxyContext: trust }) });
 }

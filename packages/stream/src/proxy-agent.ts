@@ -9,6 +9,7 @@ import { systemClock } from './clock.ts';
 import { abortReason, deadline, linkSignals } from './deadline.ts';
 import type { InnerTls } from './inner-tls.ts';
 import { networkError } from './network-error.ts';
+import { knownSession, rememberSessions } from './tls-sessions.ts';
 
 /** Milliseconds a proxy may take to open the tunnel: most ways to give a request up do not reach into its agent. */
 const TUNNEL_MS = 10_000;
@@ -122,7 +123,12 @@ class SocksTunnelAgent extends SocksProxyAgent {
 }
 
 function secured(socket: Socket, host: string, { proxyContext: _, ...inner }: InnerTls): tls.TLSSocket {
-  return tls.connect({ socket, host, ALPNProtocols: ['http/1.1'], servername: serverName(host), ...inner });
+  const server = { host, port: 0, servername: inner.servername ?? '' };
+  const session = knownSession(inner.secureContext, server);
+  const options = { socket, host, ALPNProtocols: ['http/1.1'], servername: serverName(host), ...inner };
+  const secure = tls.connect(session === undefined ? options : { ...options, session });
+  rememberSessions(secure, inner.secureContext, server);
+  return secure;
 }
 
 /** What SNI may carry: names, no addresses (RFC 6066 §3). */

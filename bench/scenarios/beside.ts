@@ -1,0 +1,46 @@
+import type { RunningPeer } from '../peers/peer.ts';
+import { percentile } from '../statistics.ts';
+import { besideBulk } from '../traffic/bulk.ts';
+import { Connection } from '../traffic/connection.ts';
+import type { Measurement, Scenario } from './scenario.ts';
+
+const BYTES = 64;
+const WARM_UP = 200;
+const COUNTED = 1_000;
+const BULK = [1, 8] as const;
+
+/** Whether one stream that floods starves another. */
+export const beside: Scenario = {
+  name: 'beside',
+  title: () =>
+    `${BYTES} bytes there and back on one open connection, ${COUNTED} times, alone and beside 1 and ${BULK[1]} downloads at full speed`,
+  family: 'tunnel',
+  metrics: ['alone', ...BULK.map((count) => `beside ${count}`)].flatMap((name) => [
+    { name: `${name}, p50`, unit: 'µs', better: 'lower' as const },
+    { name: `${name}, p99`, unit: 'µs', better: 'lower' as const },
+  ]),
+  workUnit: 'thousand round trips',
+  applies: () => true,
+  warmUp: async (peer) => {
+    await measure(peer);
+  },
+  measure,
+};
+
+async function measure({ entry }: RunningPeer): Promise<Measurement> {
+  const values: Record<string, number> = {};
+  const connection = new Connection(entry);
+  try {
+    const take = async (name: string): Promise<void> => {
+      await connection.pingPong(BYTES, WARM_UP);
+      const microseconds = (await connection.pingPong(BYTES, COUNTED)).map((ms) => ms * 1000);
+      values[`${name}, p50`] = percentile(microseconds, 50);
+      values[`${name}, p99`] = percentile(microseconds, 99);
+    };
+    await take('alone');
+    for (const count of BULK) await besideBulk(entry, count, () => take(`beside ${count}`));
+    return { values, work: (3 * (WARM_UP + COUNTED)) / 1000 };
+  } finally {
+    await connection.close();
+  }
+}

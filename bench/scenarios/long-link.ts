@@ -1,0 +1,44 @@
+import { Connection } from '../traffic/connection.ts';
+import type { Measurement, Scenario } from './scenario.ts';
+
+const ROUND_TRIP_MS = 100;
+const MB = 1e6;
+/** Part of `--bytes`: a window that is too small shows soon. */
+const SHARE = 1 / 4;
+
+export const longLinkScenario: Scenario = {
+  name: 'long-link',
+  title: ({ bytes }) =>
+    `one connection over links of ${ROUND_TRIP_MS} ms there and back in all, ${((bytes * SHARE) / MB).toFixed(0)} MB down, then up; no loss`,
+  family: 'tunnel',
+  baseline: 'plain-tcp',
+  roundTripMs: ROUND_TRIP_MS,
+  metrics: [
+    { name: 'down', unit: 'MB/s', better: 'higher' },
+    { name: 'up', unit: 'MB/s', better: 'higher' },
+    { name: 'first byte', unit: 'ms', better: 'lower' },
+  ],
+  workUnit: 'GB',
+  applies: () => true,
+  warmUp: async (peer, { bytes }) => {
+    await measure(peer, (bytes * SHARE) / 4);
+  },
+  measure: (peer, { bytes }) => measure(peer, bytes * SHARE),
+};
+
+async function measure({ entry }: Parameters<Scenario['warmUp']>[0], bytes: number): Promise<Measurement> {
+  const from = performance.now();
+  const connection = new Connection(entry);
+  try {
+    await connection.pingPong(16, 1);
+    const firstByte = performance.now() - from;
+    const down = await connection.download(bytes);
+    const up = await connection.upload(bytes);
+    return {
+      values: { down: bytes / MB / (down / 1000), up: bytes / MB / (up / 1000), 'first byte': firstByte },
+      work: (2 * bytes) / 1e9,
+    };
+  } finally {
+    await connection.close();
+  }
+}

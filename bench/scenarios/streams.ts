@@ -1,0 +1,79 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { RunningPeer } from '../peers/peer.ts';
+import { treeUsage } from '../processes/usage.ts';
+import { Connection } from '../traffic/connection.ts';
+import type { Measurement, Scenario } from './scenario.ts';
+
+const COUNT = 100;
+/** Connections that are opened side by side. */
+const AT_ONCE = 8;
+/** What each carries before it falls quiet: enough to have every buffer on the way made. */
+const CARRIED_BYTES = 262_144;
+const CYCLES = 20;
+/** Connections of one cycle that tests whether memory comes back. */
+const CYCLE_COUNT = 16;
+/** Milliseconds of quiet, after which memory is looked at. */
+const QUIET_MS = 3_000;
+const KB = 1_000;
+
+export const streams: Scenario = {
+  name: 'streams',
+  title: () =>
+    `${COUNT} connections open at once, each quiet for ${QUIET_MS / 1000} s after ${CARRIED_BYTES / 1024} KiB; then ${CYCLES} times ${CYCLE_COUNT} opened and closed`,
+  family: 'tunnel',
+  metrics: [
+    { name: 'each, in the middle', unit: 'KB', better: 'lower' },
+    { name: 'each, all processes', unit: 'KB', better: 'lower' },
+    { name: `middle after ${CYCLES} cycles, above base`, unit: 'MB', better: 'lower' },
+  ],
+  workUnit: 'connection',
+  applies: (peer) => peer.processes.length > 0,
+  warmUp: async (peer) => {
+    await closeAll(await openMany(peer, AT_ONCE));
+  },
+  measure,
+};
+
+/** Resident memory of each process before the first round, for all rounds: what earlier ones left behind is part of the cost. */
+const bases = new WeakMap<RunningPeer, readonly number[]>();
+
+async function measure(peer: RunningPeer): Promise<Measurement> {
+  const middle = peer.processes[0]?.pid ?? 0;
+  const residents = (): number[] => peer.processes.map(({ pid }) => treeUsage(pid).residentBytes);
+  const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
+  await sleep(QUIET_MS);
+  const base = bases.get(peer) ?? residents();
+  bases.set(peer, base);
+  const open = await openMany(peer, COUNT);
+  await sleep(QUIET_MS);
+  const held = residents();
+  await closeAll(open);
+  for (let cycle = 0; cycle < CYCLES; cycle++) await closeAll(await openMany(peer, CYCLE_COUNT));
+  await sleep(QUIET_MS);
+  const after = treeUsage(middle).residentBytes;
+  return {
+    values: {
+      'each, in the middle': ((held[0] ?? 0) - (base[0] ?? 0)) / COUNT / KB,
+      'each, all processes': (sum(held) - sum(base)) / COUNT / KB,
+      [`middle after ${CYCLES} cycles, above base`]: (after - (base[0] ?? 0)) / KB / KB,
+    },
+    work: COUNT + CYCLES * CYCLE_COUNT,
+  };
+}
+
+async function openMany({ entry }: RunningPeer, count: number): Promise<Connection[]> {
+  const open: Connection[] = [];
+  const worker = async (): Promise<void> => {
+    while (open.length < count) {
+      const connection = new Connection(entry);
+      open.push(connection);
+      await connection.download(CARRIED_BYTES);
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, worker));
+  return open;
+}
+
+async function closeAll(open: readonly Connection[]): Promise<void> {
+  await Promise.all(open.map((connection) => connection.close()));
+}

@@ -1,0 +1,34 @@
+import { join } from 'node:path';
+import { Child } from '../processes/child.ts';
+
+/** What lies between two programs of a peer. */
+export interface Link {
+  /**
+   * The port to connect to in place of `port`.
+   * @param legs how many such links a byte passes from the driver to the target: together they take the round trip
+   */
+  through(port: number, legs: number): Promise<number>;
+  stop(): Promise<void>;
+}
+
+/** Nothing in between. */
+export const NO_LINK: Link = {
+  through: (port) => Promise.resolve(port),
+  stop: () => Promise.resolve(),
+};
+
+/** A link whose round trip takes `roundTripMs` from end to end. */
+export function longLink(roundTripMs: number): Link {
+  const children: Child[] = [];
+  return {
+    async through(port, legs) {
+      const args = [join(import.meta.dirname, 'delay-main.ts'), String(port), String(roundTripMs / legs / 2)];
+      const child = new Child({ command: process.execPath, args: ['--conditions=development', ...args] }).readOutput();
+      children.push(child);
+      return Number((await child.ready(/listening (\d+)/))[1]);
+    },
+    async stop() {
+      for (const child of children) await child.stop();
+    },
+  };
+}

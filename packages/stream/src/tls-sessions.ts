@@ -1,0 +1,49 @@
+import type { SecureContext, TLSSocket } from 'node:tls';
+
+/** Servers remembered for one trust, the newest: a program knows one hub and a few gateways. A session is 2 to 4 KB. */
+const MAX_SERVERS = 16;
+
+/** What a server must be the same by for a session to be offered to it again. */
+interface Server {
+  readonly host: string;
+  readonly port: number;
+  /** The name its certificate was checked for; empty when it was checked for the host. */
+  readonly servername: string;
+}
+
+/**
+ * TLS sessions by server, each with what it was verified against: resuming does not verify a certificate again, so a session is only
+ * for those who trust the same authorities, and are the same client.
+ */
+const byTrust = new WeakMap<object, Map<string, Buffer>>();
+
+/** Stands for the authorities that Node trusts by default. */
+const DEFAULT_TRUST = {};
+
+/**
+ * The session to resume with a server, if one is known: it saves the certificates, their checking, and a signature on both sides.
+ * When the server knows it no more there is a full handshake. Sessions live as long as the server says, for a hub five minutes.
+ */
+export function knownSession(trust: SecureContext | undefined, server: Server): Buffer | undefined {
+  return byTrust.get(trust ?? DEFAULT_TRUST)?.get(keyOf(server));
+}
+
+/** Keeps the sessions that the server hands out on this connection, and forgets them when it fails. */
+export function rememberSessions(socket: TLSSocket, trust: SecureContext | undefined, server: Server): void {
+  const key = keyOf(server);
+  socket.on('session', (session) => {
+    // A certificate that was not accepted ends the connection, but its session may come first.
+    if (!socket.authorized) return;
+    const sessions = byTrust.get(trust ?? DEFAULT_TRUST) ?? new Map<string, Buffer>();
+    byTrust.set(trust ?? DEFAULT_TRUST, sessions);
+    sessions.delete(key);
+    sessions.set(key, session);
+    const [oldest] = sessions.keys();
+    if (sessions.size > MAX_SERVERS && oldest !== undefined) sessions.delete(oldest);
+  });
+  socket.once('error', () => byTrust.get(trust ?? DEFAULT_TRUST)?.delete(key));
+}
+
+function keyOf({ host, port, servername }: Server): string {
+  return `${servername} ${host} ${port}`;
+}
