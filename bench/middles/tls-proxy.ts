@@ -60,6 +60,7 @@ export const nginx = tlsProxy({
       'load_module /usr/lib/nginx/modules/ngx_stream_module.so;',
       'daemon off;',
       'worker_processes 1;',
+      // A file of the workspace: nginx removes its pid file when it ends, so as root it would remove a device that it is told to write to.
       `pid ${certFile}.nginx-pid;`,
       'error_log stderr error;',
       'events { worker_connections 1000; }',

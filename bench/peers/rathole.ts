@@ -77,7 +77,7 @@ local_addr = "${target.host}:${target.port}"
     await client.ready(/Control channel established/);
     await server.listening(entry);
     return {
-      version: (await run({ command: PROGRAM, args: ['--version'] })).match(/rathole\s+\S+/)?.[0] ?? 'rathole',
+      version: `rathole ${(await run({ command: PROGRAM, args: ['--version'] })).match(/(?<=Build Version:\s+)\S+/)?.[0] ?? ''}`,
       entry: { host: '127.0.0.1', port: entry },
       processes: [
         { role: 'server', pid: server.pid },

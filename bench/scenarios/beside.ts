@@ -5,8 +5,8 @@ import { Connection } from '../traffic/connection.ts';
 import type { Measurement, Scenario } from './scenario.ts';
 
 const BYTES = 64;
-const WARM_UP = 200;
-const COUNTED = 1_000;
+const WARM_UP = 50;
+const COUNTED = 300;
 const BULK = [1, 8] as const;
 
 /** Whether one stream that floods starves another. */
