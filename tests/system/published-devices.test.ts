@@ -114,6 +114,8 @@ describe.each(TRANSPORTS)('azure-iot-device over %s', (transport) => {
     await hub.stop('SIGKILL');
     await hub.start();
     await eventually('the device to be back', async () => (await stateOf(deviceId)) === 'Connected', 60_000);
+    // The hub sees it before the client has said so.
+    await eventually('the client to tell it', () => client.events.length > 1);
     expect(client.events.map(({ event }) => event)).toEqual(['connect', 'connect']);
   });
 
