@@ -96,8 +96,7 @@ describe('a hub with an AMQP listener', () => {
     expect(await echo(device, identity)).toBe('there and back');
     device.connection.destroy();
     const service = await connect(await plain('service'));
-    await service.send('/devices/press-7/streams');
-    await service.event('sender_close');
+    await expect(service.send('/devices/press-7/streams')).rejects.toThrow('amqp:unauthorized-access');
     expect(service.detached).toMatchObject([{ condition: 'amqp:unauthorized-access' }]);
     service.connection.destroy();
   });

@@ -10,6 +10,7 @@ import {
 } from '@culvert/protocol';
 import { dialStream } from '@culvert/stream';
 import {
+  amqpTransport,
   CERTIFICATE_HOST,
   type DeviceCertificate,
   type DeviceProof,
@@ -34,8 +35,9 @@ beforeAll(async () => {
   hub = await startHub({
     config: {
       mqttListen: '127.0.0.1:0',
+      amqpListen: '127.0.0.1:0',
       advertise: ['127.0.0.1', CERTIFICATE_HOST],
-      clientCertificates: ['mqttListen', CERTIFICATE_HOST],
+      clientCertificates: ['mqttListen', 'amqpListen', CERTIFICATE_HOST],
     },
   });
   root = await testAuthority('Root');
@@ -64,7 +66,12 @@ const shown = ({ cert, key }: DeviceCertificate): DeviceProof => ({
   certificate: { cert, key, servername: CERTIFICATE_HOST },
 });
 
-describe.each([mqttTransport('TLS', 5), mqttTransport('WebSocket', 5)])('X.509 over $name', (transport) => {
+describe.each([
+  mqttTransport('TLS', 5),
+  mqttTransport('WebSocket', 5),
+  amqpTransport('TLS'),
+  amqpTransport('WebSocket'),
+])('X.509 over $name', (transport) => {
   const attached: DeviceUnderTest[] = [];
   afterEach(() => {
     for (const device of attached.splice(0)) device.drop();

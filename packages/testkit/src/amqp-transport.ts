@@ -14,7 +14,8 @@ export function amqpTransport(carrier: 'TLS' | 'WebSocket'): DeviceTransport {
     name: `AMQP over ${carrier}`,
     async attach(hub, identity, proof) {
       const connection = carrier === 'TLS' ? overTls(hub, proof) : overWebSocket(hub, proof);
-      const sasl: AmqpSasl = { mechanism: proof.token === undefined ? 'EXTERNAL' : 'MSSBCBS' };
+      const isByCertificate = proof.token === undefined && proof.certificate !== undefined;
+      const sasl: AmqpSasl = { mechanism: isByCertificate ? 'EXTERNAL' : 'MSSBCBS' };
       const device = new AmqpDevice(connection, sasl);
       try {
         await device.opened();

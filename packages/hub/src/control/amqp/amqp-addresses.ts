@@ -49,6 +49,16 @@ export function parseAudience(audience: string): Identity {
   return found.identity;
 }
 
+/**
+ * Reads a name as `identityName` writes it, `{d}` or `{d}/{m}`.
+ * @throws CulvertError `argument_invalid`
+ */
+export function parseIdentityName(name: string): Identity {
+  const [deviceId = '', ...moduleId] = name.split('/');
+  if (moduleId.length === 0) return { deviceId: parseDeviceId(deviceId) };
+  return { deviceId: parseDeviceId(deviceId), moduleId: parseModuleId(moduleId.join('/')) };
+}
+
 function splitIdentity(segments: readonly string[]): { identity: Identity; rest: string } | undefined {
   const [devices, deviceId, modules, moduleId, ...below] = segments;
   if (devices !== 'devices' || deviceId === undefined) return undefined;

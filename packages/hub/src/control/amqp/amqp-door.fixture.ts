@@ -19,7 +19,6 @@ export const NEVER = new AbortController().signal;
 export async function openDoor(
   options: {
     sasl?: AmqpSasl;
-    withoutSasl?: boolean;
     open?: object;
     authenticate?: ControlDeps['authenticate'];
     certificate?: ControlOrigin['certificate'];
@@ -32,7 +31,6 @@ export async function openDoor(
   const ended = new Map<ControlChannel, CulvertError>();
   const [hubEnd, deviceEnd] = duplexPair();
   const { authenticate, certificate, maxOffers = 64 } = options;
-  const sasl = options.withoutSasl ? null : options.sasl;
   const accepted = acceptAmqp(
     hubEnd,
     { remoteAddress: '192.0.2.1', protocol: 'amqp', certificate },
@@ -50,7 +48,7 @@ export async function openDoor(
       limits: { authenticateMs: 10_000, maxPacketBytes: LIMITS.mqttPacketBytes, maxOffers, maxQueuedBytes: 1_048_576 },
     },
   );
-  const device = new AmqpDevice(deviceEnd, sasl, options.open);
+  const device = new AmqpDevice(deviceEnd, options.sasl, options.open);
   await device.opened();
   return { clock, events, channels, ended, hubEnd, accepted, device };
 }

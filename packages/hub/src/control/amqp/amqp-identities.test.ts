@@ -229,8 +229,7 @@ describe('who shows a credential for all of the connection', () => {
     });
     await device.attachStreams(A);
     expect(channels).toMatchObject([{ identity: A, principal: { name: 'policy:device, token' }, takesOffers: true }]);
-    const refused = await device.send('/devices/b/streams');
-    await device.event('sender_close', ({ sender }) => sender === refused);
+    await expect(device.send('/devices/b/streams')).rejects.toThrow('amqp:unauthorized-access');
     expect(device.detached).toEqual([{ address: '/devices/b/streams', condition: 'amqp:unauthorized-access' }]);
     expect(events.at(-1)).toMatchObject({ type: 'connection-refused', error: 'unauthorized' });
   });
@@ -242,7 +241,7 @@ describe('who shows a credential for all of the connection', () => {
     const seen: DeviceCredential[] = [];
     const { device, channels } = await openDoor({
       certificate,
-      ...(sasl === null ? { withoutSasl: true } : { sasl }),
+      sasl,
       authenticate: async (credential) => {
         seen.push(credential);
         return devicePrincipal(credential.identity);
@@ -266,5 +265,51 @@ describe('who shows a credential for all of the connection', () => {
     await Promise.all([device.attachStreams(A), device.send('/devices/a/messages/events')]);
     expect(channels).toMatchObject([{ takesOffers: true }]);
     expect(count).toBe(1);
+  });
+
+  it('is told that its time is over, be its links still being looked up', async () => {
+    const { device, accepted, clock } = await openDoor({
+      certificate,
+      sasl: { mechanism: 'EXTERNAL' },
+      authenticate: () => new Promise(() => {}),
+    });
+    const sending = expect(device.send('/devices/a/streams')).rejects.toThrow('over');
+    await clock.advance(0);
+    await clock.advance(10_000);
+    await sending;
+    expect(await accepted).toBe(false);
+    expect(device.closeCondition).toBe('com.microsoft:timeout');
+    await clock.advance(2_000);
+    expect(clock.timers).toBe(0);
+  });
+
+  it('is by its certificate what that is for, when it says nothing for two seconds', async () => {
+    const { device, channels, clock, accepted } = await openDoor({ certificate, sasl: null });
+    await clock.advance(1_999);
+    expect(channels).toEqual([]);
+    await clock.advance(1);
+    expect(await accepted).toBe(true);
+    expect(channels).toMatchObject([{ identity: A, takesOffers: false }]);
+    await device.attachStreams(A);
+    expect(channels).toMatchObject([{ identity: A, takesOffers: true }]);
+  });
+
+  it('is not what its certificate is for, when a link says that it is somebody else, or it proves nothing', async () => {
+    const { device, channels, clock } = await openDoor({ certificate, sasl: null });
+    await device.attachStreams(B);
+    await clock.advance(2_000);
+    expect(channels).toMatchObject([{ identity: B }]);
+    const refused = await openDoor({
+      certificate,
+      sasl: null,
+      authenticate: async () => {
+        throw new CulvertError('unauthorized');
+      },
+    });
+    await refused.clock.advance(10_000);
+    expect(await refused.accepted).toBe(false);
+    expect(refused.events).toMatchObject([{ type: 'connection-refused', error: 'handshake_timeout' }]);
+    await refused.clock.advance(2_000);
+    expect(refused.clock.timers).toBe(0);
   });
 });

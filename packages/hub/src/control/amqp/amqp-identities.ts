@@ -77,6 +77,26 @@ export class AmqpIdentities {
     }
   }
 
+  /**
+   * Lets the identity on the connection if its certificate proves it. Nobody has claimed it, so nobody is told when it does not. To be called
+   * while nobody has proved anything.
+   */
+  async presume(identity: Identity): Promise<void> {
+    const { deps, origin } = this.#options;
+    if (this.#verifying > 0) return;
+    this.#verifying++;
+    try {
+      const { certificate } = origin;
+      const principal = await deps.authenticate({ identity, token: undefined, certificate });
+      if (!this.#isOver) this.#admitted(identity, principal);
+    } catch (reason) {
+      const fault = faultOf(CulvertError.from(reason), origin.protocol);
+      if (fault !== undefined) deps.onEvent(fault);
+    } finally {
+      this.#verifying--;
+    }
+  }
+
   /** The identity is no more on the connection, unless it proves again who it is. */
   remove({ identity }: AmqpChannel): void {
     this.#entries.delete(identityName(identity));

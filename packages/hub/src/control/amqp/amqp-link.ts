@@ -9,8 +9,10 @@ import { lossOf } from '../connection-loss.ts';
 import type { ControlLimits } from '../control-channel.ts';
 import { type EngineListener, type Outcome, RheaEngine, type SaslVerifier } from './rhea-engine.ts';
 
+type PassedOn = 'opened' | 'linkOpened' | 'linkClosed' | 'message' | 'disposed';
+
 /** Told what the peer does, until `ended`. */
-export interface AmqpLinkListener extends Pick<EngineListener, 'linkOpened' | 'linkClosed' | 'message' | 'disposed'> {
+export interface AmqpLinkListener extends Pick<EngineListener, PassedOn> {
   /** Something was read, so that there may be credit where there was none. */
   flowed(): void;
   ended(error: CulvertError): void;
@@ -99,6 +101,11 @@ export class AmqpLink implements EngineListener {
     };
   }
 
+  /** Answers nothing, besides a close, until the returned function is called, once. */
+  holdAnswers(): () => void {
+    return this.#engine.holdAnswers();
+  }
+
   canSend(link: Sender): boolean {
     return this.#endedWith === undefined && this.#engine.canSend(link);
   }
@@ -135,6 +142,10 @@ export class AmqpLink implements EngineListener {
       this.#gate.authenticated();
       this.#read();
     } else this.end(refusal);
+  }
+
+  opened(): void {
+    if (this.#endedWith === undefined) this.#options.listener.opened();
   }
 
   linkOpened(link: Sender | Receiver): void {

@@ -1,10 +1,11 @@
 import type { Duplex } from 'node:stream';
 import { CulvertError, type Identity, rejectReason } from '@culvert/protocol';
+import type { Timer } from '@culvert/stream';
 import type { Delivery, Message, Receiver, Sender } from 'rhea';
 import { faultOf } from '../../observe/events.ts';
 import { reportRefusal } from '../channel-events.ts';
 import type { ControlDeps, ControlOrigin } from '../control-channel.ts';
-import { type DeviceNode, parseLinkAddress } from './amqp-addresses.ts';
+import { type DeviceNode, parseIdentityName, parseLinkAddress } from './amqp-addresses.ts';
 import { CbsNode } from './amqp-cbs.ts';
 import type { AmqpChannel } from './amqp-channel.ts';
 import { amqpError } from './amqp-error.ts';
@@ -17,6 +18,12 @@ import type { Outcome } from './rhea-engine.ts';
 import { echoTermini } from './termini.ts';
 
 type DeviceLink = Sender | Receiver;
+
+/**
+ * Milliseconds in which a device with a certificate may say by a link or a token who it is, before its certificate does. The Node SDK attaches no
+ * link until one is used, and counts itself as connected.
+ */
+const PRESUME_AFTER_MS = 2_000;
 
 /** Where an attached link leads. */
 type Purpose =
@@ -36,6 +43,7 @@ export class AmqpPeer implements AmqpLinkListener {
   readonly #awaitingCredit = new Set<AmqpChannel>();
   /** A policy's token, verified for each identity that a link names. */
   #policyToken: string | undefined;
+  #presumption: Timer | undefined;
   #isProven = false;
   /** Why a credential was refused, the last time; it was reported then. */
   #refusal: CulvertError | undefined;
@@ -85,6 +93,11 @@ export class AmqpPeer implements AmqpLinkListener {
     this.#link.start();
   }
 
+  opened(): void {
+    if (this.#isProven || this.#origin.certificate === undefined) return;
+    this.#presumption = this.#deps.clock.setTimer(PRESUME_AFTER_MS, () => this.#presume());
+  }
+
   linkOpened(link: DeviceLink): void {
     const address = parseLinkAddress(link.is_receiver() ? link.target?.address : link.source?.address);
     if (address === undefined) refuse(link, new CulvertError('route_not_found'));
@@ -99,9 +112,15 @@ export class AmqpPeer implements AmqpLinkListener {
   #deviceLinkOpened(link: DeviceLink, { identity, node }: { identity: Identity; node: DeviceNode }): void {
     const channel = this.#identities.channel(identity);
     if (channel !== undefined) this.#open(link, { kind: 'device', channel, node });
-    else if (this.#policyToken === undefined && this.#origin.certificate === undefined)
-      refuse(link, new CulvertError('unauthorized', 'No token was put for this device.'));
+    else if (this.#policyToken === undefined && this.#origin.certificate === undefined) this.#refuseUnknown(link);
     else this.#openWhenAdmitted(link, identity, node);
+  }
+
+  #refuseUnknown(link: DeviceLink): void {
+    const error = new CulvertError('unauthorized', 'Neither a token nor a certificate was shown.');
+    this.#refusal = error;
+    reportRefusal(error, this.#origin, this.#deps.onEvent);
+    refuse(link, error);
   }
 
   linkClosed(link: DeviceLink): void {
@@ -146,6 +165,7 @@ export class AmqpPeer implements AmqpLinkListener {
     const fault = error === this.#refusal ? undefined : faultOf(error, protocol);
     if (fault !== undefined) this.#deps.onEvent(fault);
     if (!this.#isProven && this.#refusal === undefined) reportRefusal(error, this.#origin, this.#deps.onEvent);
+    this.#presumption?.cancel();
     this.#identities.end(error);
     this.#purposes.clear();
     this.#awaitingCredit.clear();
@@ -170,22 +190,42 @@ export class AmqpPeer implements AmqpLinkListener {
     }
   }
 
+  /** Takes the certificate's common name for the device's or module's, which it is wherever an authority vouches for it. */
+  #presume(): void {
+    const name = this.#origin.certificate?.commonName;
+    if (name === undefined || this.#policyToken !== undefined) return;
+    try {
+      const identity = parseIdentityName(name);
+      void this.#identities.presume(identity).finally(this.#link.hold());
+    } catch {
+      // It names something else; a link will tell.
+    }
+  }
+
   #onProven(): void {
     this.#isProven = true;
+    this.#presumption?.cancel();
     this.#link.proven();
     this.#settleProven(true);
   }
 
-  /** Nothing is read while the credential is verified, so that what follows finds the link opened or refused. */
+  /** Nothing is read or answered while the credential is verified, so that the link is opened or refused at once. */
   #openWhenAdmitted(link: DeviceLink, identity: Identity, node: DeviceNode): void {
-    echoTermini(link);
-    const release = this.#link.hold();
+    const releases = [this.#link.holdAnswers(), this.#link.hold()];
     this.#admit(identity, this.#policyToken)
       .then(
         (channel) => this.#open(link, { kind: 'device', channel, node }),
-        (reason) => refuse(link, CulvertError.from(reason)),
+        (reason) => this.#credentialRefused(link, CulvertError.from(reason)),
       )
-      .finally(release);
+      .finally(() => {
+        for (const release of releases) release();
+      });
+  }
+
+  /** Where the credential is the connection's and has proved nobody, the next link would be refused as well. */
+  #credentialRefused(link: DeviceLink, error: CulvertError): void {
+    refuse(link, error);
+    if (!this.#isProven) this.#link.end(error);
   }
 
   #open(link: DeviceLink, purpose: Extract<Purpose, { kind: 'device' }>): void {

@@ -1,4 +1,5 @@
-import { CulvertError, type Identity, LIMITS, parseDeviceId, parseModuleId } from '@culvert/protocol';
+import { CulvertError, type Identity, LIMITS } from '@culvert/protocol';
+import { parseIdentityName } from './amqp-addresses.ts';
 import type { SaslVerifier } from './rhea-engine.ts';
 
 /** What SASL PLAIN claims: to be a device or module, or to hold a policy's token, with which the links then say whom it speaks for. */
@@ -53,13 +54,5 @@ export function readPlain(response: Buffer): PlainClaim {
   const at = user.lastIndexOf('@sas.');
   if (at < 1) throw new CulvertError('unauthorized', 'The user is none of DEVICE@sas.HUB and POLICY@sas.root.HUB.');
   if (user.startsWith('@sas.root.', at)) return { kind: 'policy', token };
-  const [deviceId = '', moduleId] = user.slice(0, at).split('/');
-  return {
-    kind: 'identity',
-    identity: {
-      deviceId: parseDeviceId(deviceId),
-      ...(moduleId === undefined ? {} : { moduleId: parseModuleId(moduleId) }),
-    },
-    token,
-  };
+  return { kind: 'identity', identity: parseIdentityName(user.slice(0, at)), token };
 }

@@ -18,7 +18,9 @@ export interface EngineListener {
   write(bytes: Buffer): void;
   /** A SASL exchange is over: the peer was let on, or told that it is refused. */
   saslDone(refusal: CulvertError | undefined): void;
-  /** The peer attached a link; it is answered in this turn's end, so that its source and target are to be set now. */
+  /** The peer opened the connection. */
+  opened(): void;
+  /** The peer attached a link; it is answered in the next tick, unless answers are held, with the source and target that it has by then. */
   linkOpened(link: Sender | Receiver): void;
   linkClosed(link: Sender | Receiver): void;
   /** A message came, or bytes of a format that is no AMQP message. */
@@ -83,6 +85,8 @@ export class RheaEngine {
   /** How many messages were given to each link to send; those beyond its delivery count wait in the engine. */
   readonly #given = new WeakMap<Sender, number>();
   #feeding = false;
+  /** Reasons for which nothing is written now. */
+  #holds = 0;
 
   constructor({ sasl, maxMessageBytes, listener }: EngineOptions) {
     this.#listener = listener;
@@ -105,8 +109,10 @@ export class RheaEngine {
     }) as ConnectionInternals;
     this.#connection = connection;
     withoutTimer(connection.local.open);
-    const process = connection._process.bind(connection);
-    connection._process = () => this.#guarded(process);
+    const writeDue = connection._process.bind(connection);
+    connection._process = () => {
+      if (this.#holds === 0) this.#guarded(writeDue);
+    };
     this.#listen();
     connection.accept(this.#pipe);
   }
@@ -121,11 +127,28 @@ export class RheaEngine {
     }
   }
 
+  /**
+   * Writes nothing until the returned function is called, once, so that a link which was attached meanwhile is answered as it then is. A close is
+   * written all the same.
+   */
+  holdAnswers(): () => void {
+    this.#holds++;
+    return () => {
+      if (this.#holds === 0) return;
+      this.#holds--;
+      this.#connection._process();
+    };
+  }
+
   /** Closes the connection, telling the peer why, if at all; it is written in the next tick. Nothing can be told within SASL. */
   close(error?: CulvertError): void {
+    const wereHeld = this.#holds > 0;
+    this.#holds = 0;
     // A close is not told before an open (AMQP 1.0 §2.4.3).
     this.#connection.open();
     this.#connection.close(error === undefined ? undefined : amqpError(error));
+    // The tick for which rhea has asked may have passed while answers were held.
+    if (wereHeld) process.nextTick(() => this.#connection._process());
   }
 
   /** Whether a message given to the link now would leave now. */
@@ -174,7 +197,10 @@ export class RheaEngine {
     const on = (event: string, handle: (context: EventContext) => void): void => {
       connection.on(event, (context: EventContext) => this.#guarded(() => handle(context)));
     };
-    on('connection_open', () => connection.remote.open && withoutTimer(connection.remote.open));
+    on('connection_open', () => {
+      if (connection.remote.open !== undefined) withoutTimer(connection.remote.open);
+      this.#listener.opened();
+    });
     on('connection_close', () => this.#listener.closed());
     on('session_close', ({ session }) => session && this.#sessionClosed(session));
     on('sender_open', ({ sender }) => sender && this.#linkOpened(sender));
