@@ -276,7 +276,13 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
     isReady: () => readiness.isUp,
     auditRecords: () => audit.counts().written,
     checkpointFailures: () => audit.counts().sendFailures,
-    dropped: { audit: () => audit.counts().lost, traces: tracing.dropped },
+    dropped: {
+      audit: () => audit.counts().lost,
+      traces: tracing.dropped,
+      ...Object.fromEntries(
+        [...logging.lost().keys()].map((sink) => [`log:${sink}`, () => logging.lost().get(sink) ?? 0]),
+      ),
+    },
   });
   readiness.up(store);
   const address = formatHostPort(opened.address.host, opened.address.port);

@@ -1,7 +1,13 @@
 import { once } from 'node:events';
 import type { Duplex } from 'node:stream';
 import { DeviceClient, type StreamOffer } from '@culvert/device';
-import { CulvertError, type DeviceNotice, formatDeviceConnectionString, type StreamNotice } from '@culvert/protocol';
+import {
+  type AuditRecord,
+  CulvertError,
+  type DeviceNotice,
+  formatDeviceConnectionString,
+  type StreamNotice,
+} from '@culvert/protocol';
 import { ServiceClient } from '@culvert/service';
 import { systemClock } from '@culvert/stream';
 import { echoOffer, FakeClock, startHub, type TestHub } from '@culvert/testkit';
@@ -121,6 +127,11 @@ describe('an administrator who closes a stream', () => {
     expect(record).toMatchObject({ cause: 'closed_by_administrator', error: why.code, detail: why.message });
     const asking = await test.event('stream-close-requested');
     expect(asking).toMatchObject({ deviceId: 'd', principal: 'policy:iothubowner', reason: 'maintenance at noon' });
+    await test.hub.settled();
+    const audited: AuditRecord[] = [];
+    for await (const one of test.owner.audit.list({ type: 'stream-close-requested' })) audited.push(one);
+    const { principal, reason, remoteAddress } = asking;
+    expect(audited).toMatchObject([{ streamId, deviceId: 'd', principal, reason, remoteAddress }]);
     await expect(test.owner.streams.close(streamId)).rejects.toMatchObject({ code: 'stream_not_found' });
   });
 

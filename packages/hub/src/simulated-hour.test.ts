@@ -7,6 +7,8 @@ import {
   type AuditValue,
   type CloseCause,
   parseServiceConnectionString,
+  type ResourceLogRecord,
+  type StreamView,
   signSasToken,
   streamRequestPath,
 } from '@culvert/protocol';
@@ -39,6 +41,8 @@ let test: TestHub;
 let owner: ServiceClient;
 let metrics: string;
 const beforeStop: AuditRecord[] = [];
+const logged: ResourceLogRecord[] = [];
+const openNow: StreamView[] = [];
 
 async function onStream(offer: StreamOffer): Promise<void> {
   if (offer.name.endsWith('-reject')) return offer.reject('not today');
@@ -227,6 +231,8 @@ beforeAll(async () => {
   await openFor(last, 5);
   await test.hub.settled();
   for await (const record of owner.audit.list({ type: 'stream-ended' })) beforeStop.push(record);
+  for await (const record of owner.logs.list({ category: 'DeviceStreams', order: 'oldest' })) logged.push(record);
+  for await (const stream of owner.streams.list()) openNow.push(stream);
   metrics = await (await fetch(`http://127.0.0.1:${port}/metrics`, { headers: { connection: 'close' } })).text();
   const stopped = test.hub.stop(1_000);
   await test.event('hub-draining');
@@ -271,10 +277,27 @@ function rowOfAudit(record: AuditRecord): Row {
   };
 }
 
+/** The record of a stream's end, which is the one that has a cause. */
+function rowsOfLog({ time, properties }: ResourceLogRecord): Row[] {
+  const told = JSON.parse(properties) as Record<string, string | number | undefined>;
+  if (told['cause'] === undefined) return [];
+  const endedAt = Date.parse(time);
+  const { requestName: name, deviceId: device, caller, cause, requestedAt, streamMs } = told;
+  return [
+    {
+      ...{ name: String(name), device: String(device), caller: String(caller), cause: String(cause) },
+      ...{ requestedAt: Date.parse(String(requestedAt)), endedAt },
+      establishedAt: streamMs === undefined ? undefined : endedAt - Number(streamMs),
+      ...{ fromService: Number(told['bytesFromService']), fromDevice: Number(told['bytesFromDevice']) },
+    },
+  ];
+}
+
 /** Every view of the streams that are over; another one is a line here. */
 const VIEWS: Record<string, () => Row[]> = {
   events: () => test.events.flatMap((event) => (event.type === 'stream-ended' ? [rowOfRecord(event.record)] : [])),
   audit: () => beforeStop.map(rowOfAudit),
+  log: () => logged.flatMap(rowsOfLog),
 };
 
 const sample = (series: string) => {
@@ -294,6 +317,19 @@ describe('an hour of mixed success and failure', () => {
   it.each(Object.keys(VIEWS))('is told stream by stream in the %s', (view) => {
     const rows = VIEWS[view]?.().filter(({ name }) => !name.endsWith('-last'));
     expect(rows).toEqual(ledger.slice(0, -1));
+  });
+
+  it('leaves in the live view what is not over, with what it has carried', () => {
+    const last = ledger.at(-1);
+    expect(openNow).toMatchObject([
+      {
+        streamName: last?.name,
+        deviceId: last?.device,
+        caller: last?.caller,
+        state: 'established',
+        fromService: { bytes: 5 },
+      },
+    ]);
   });
 
   it('is counted in the metrics', () => {

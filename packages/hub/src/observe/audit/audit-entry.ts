@@ -19,6 +19,10 @@ export function auditEntry(event: HubEvent): AuditEntry | undefined {
   switch (event.type) {
     case 'stream-ended':
       return { type: event.type, stream: streamFields(event.record) };
+    case 'stream-close-requested': {
+      const { type, streamId, deviceId, moduleId, principal, remoteAddress, reason } = event;
+      return { type, streamId, deviceId, moduleId, principal, remoteAddress, reason: reason && text(reason) };
+    }
     case 'registry-changed': {
       const { type, change, deviceId, moduleId, principal } = event;
       return { type, change, deviceId, moduleId, principal };
