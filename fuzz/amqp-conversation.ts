@@ -43,9 +43,15 @@ class Device {
     this.#greet();
     const random = this.#random;
     this.#say(open(), begin());
+    // One who says no more waits for the hub to lose its patience.
+    if (random.chance(0.05)) return this.#spoken();
     if (random.chance(0.8)) this.#putToken('d1');
     if (random.chance(0.9)) this.#attachStreams('d1');
     for (let count = random.integer(0, 6); count > 0; count--) this.#go();
+    return this.#spoken();
+  }
+
+  #spoken(): Conversation {
     return { bytes: Buffer.concat(this.#said), answer: (id, accepted) => this.#answer(id, accepted) };
   }
 

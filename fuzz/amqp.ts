@@ -1,5 +1,7 @@
+import { X509Certificate } from 'node:crypto';
 import { CulvertError } from '@culvert/protocol';
-import { devicePrincipal, duplexPair, FakeClock } from '@culvert/testkit';
+import { deviceCertificate, devicePrincipal, duplexPair, FakeClock } from '@culvert/testkit';
+import type { ClientCertificate } from '../packages/hub/src/auth/client-certificate.ts';
 import { acceptAmqp } from '../packages/hub/src/control/accept-amqp.ts';
 import { PERFORMATIVES, readPerformative } from '../packages/hub/src/control/amqp-gate/performative.ts';
 import type { ControlChannel, Offer } from '../packages/hub/src/control/control-channel.ts';
@@ -31,8 +33,21 @@ function* cut(random: Prng, bytes: Buffer): Generator<Buffer> {
   }
 }
 
+/** What cases are made of. */
+interface Material {
+  readonly corpus: readonly Buffer[];
+  /** What TLS showed of a device named `d1`. */
+  readonly certificate: ClientCertificate;
+}
+
+async function gather(): Promise<Material> {
+  const { cert, sha1, sha256 } = await deviceCertificate('d1');
+  const certificate = { certificate: new X509Certificate(cert), sent: [], commonName: 'd1', sha1, sha256 };
+  return { corpus: readAmqpCorpus(), certificate };
+}
+
 /** One device's life at the door. @throws Error when the hub broke one of its promises */
-async function runCase(random: Prng, corpus: readonly Buffer[], counts: FuzzCounts): Promise<void> {
+async function runCase(random: Prng, { corpus, certificate }: Material, counts: FuzzCounts): Promise<void> {
   const clock = new FakeClock();
   const events: HubEvent[] = [];
   const channels: ControlChannel[] = [];
@@ -48,7 +63,7 @@ async function runCase(random: Prng, corpus: readonly Buffer[], counts: FuzzCoun
   const [hubEnd, deviceEnd] = duplexPair();
   const accepted = acceptAmqp(
     hubEnd,
-    { remoteAddress: '192.0.2.1', protocol: 'amqp' },
+    { remoteAddress: '192.0.2.1', protocol: 'amqp', certificate: random.chance(0.2) ? certificate : undefined },
     {
       authenticate: async ({ identity }) => {
         if (random.chance(0.1)) throw new CulvertError('unauthorized');
@@ -159,12 +174,12 @@ async function silently(work: () => Promise<void>): Promise<void> {
  * @throws Error that names the failing case; the same seed fails again
  */
 export async function fuzzAmqp(seed: number, runs: number): Promise<FuzzCounts> {
-  const corpus = readAmqpCorpus();
+  const material = await gather();
   const random = new Prng(seed);
   const counts: FuzzCounts = {};
   for (let run = 0; run < runs; run++) {
     try {
-      await silently(() => runCase(random.fork(), corpus, counts));
+      await silently(() => runCase(random.fork(), material, counts));
     } catch (error) {
       throw new Error(`seed ${seed}, case ${run}: ${error instanceof Error ? error.message : String(error)}`, {
         cause: error,

@@ -95,6 +95,10 @@ describe('the frame gate', () => {
     ['a handle that is in use', [...LINK, attach(0, 'sends', '$cbs', { name: 'other' })]],
     ['a name that is in use', [...LINK, attach(1, 'sends', '$cbs', { name: 'l0' })]],
     [
+      'a delivery count that is no number',
+      [...BEGUN, amqpFrame(0x12, [string('a'), uint(0), no, ...new Array(6).fill(none), string('x')])],
+    ],
+    [
       'properties that are no map',
       [...BEGUN, amqpFrame(0x12, [string('a'), uint(0), no, ...new Array(10).fill(none), list()])],
     ],

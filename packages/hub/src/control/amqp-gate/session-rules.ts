@@ -61,6 +61,7 @@ export class SessionRules {
     const peerSends = !fields.boolean(2);
     checkTerminus(fields.describedList(5), SOURCE);
     checkTerminus(fields.describedList(6), TARGET);
+    fields.uint(9);
     fields.map(13);
     if (this.#links.has(handle)) throw broken('A handle that is in use.');
     if (this.#names.has(name)) throw broken('A second link of one name in a session.');

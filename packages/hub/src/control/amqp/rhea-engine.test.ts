@@ -102,6 +102,32 @@ describe('the AMQP engine', () => {
     expect([credit?.fields.uint(5), credit?.fields.uint(6)]).toEqual([1_000, 100]);
   });
 
+  it('gives credit from where the peer counts, beyond 32 bits too', async () => {
+    const { say } = await letIn();
+    const { described, false: no, list, null: none, string, uint } = amqpValue;
+    const target = described(0x29, list(string('/devices/d1/messages/events')));
+    const fields = [
+      string('x'),
+      uint(1),
+      no,
+      none,
+      none,
+      described(0x28, list()),
+      target,
+      none,
+      none,
+      uint(0xffff_fff0),
+    ];
+    await say(amqpFrame(0x12, fields));
+    const counts: (number | undefined)[] = [];
+    for (let id = 1; id <= 60; id++) {
+      const said = await say(transfer(1, id, message('x')));
+      for (const { code, fields: flow } of said)
+        if (code === FLOW && flow.uint(4) !== undefined) counts.push(flow.uint(5));
+    }
+    expect(counts).toEqual([9, 34]);
+  });
+
   it('has no trouble with names and keys that objects have by themselves', async () => {
     const { say, channel } = await letIn();
     const { described, map, string } = amqpValue;

@@ -240,8 +240,9 @@ export class RheaEngine {
   #messageCame({ receiver, message, delivery }: EventContext): void {
     if (receiver === undefined || message === undefined || delivery === undefined) return;
     const { incoming } = receiver.session as SessionInternals;
-    // Delivery ids are serial numbers of 32 bits (§2.8.10); rhea goes on counting beyond.
+    // Delivery ids and counts are serial numbers of 32 bits (§2.8.10); rhea goes on counting beyond, and then cannot write what it has counted.
     if (incoming.next_delivery_id !== undefined) incoming.next_delivery_id >>>= 0;
+    (receiver as ReceiverInternals).delivery_count >>>= 0;
     this.#listener.message(receiver, message, delivery);
   }
 
