@@ -54,8 +54,6 @@ export async function createStreaming(options: StreamingOptions): Promise<Stream
   const keys = await newGrantKeys();
   const gateway = new Gateway({
     grantKey: keys.publicKey,
-    // The fast way loses streams of libwebsockets' clients, which the C example shows; until that is mended, the one that all clients cope with.
-    plain: true,
     clock,
     onEvent: (event: GatewayEvent) => {
       streams.observe(event);
