@@ -276,6 +276,7 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
     isReady: () => readiness.isUp,
     auditRecords: () => audit.counts().written,
     checkpointFailures: () => audit.counts().sendFailures,
+    carriedSoFar: (streamId) => streaming.gateway.counters(streamId),
     dropped: {
       audit: () => audit.counts().lost,
       traces: tracing.dropped,
