@@ -17,6 +17,7 @@ import { FrameMemory } from './frame-memory.ts';
 import { FrameRelay } from './frame-relay.ts';
 import { GATEWAY_LIMITS, type GatewayLimits } from './limits.ts';
 import { lingeringClose } from './lingering-close.ts';
+import { ReadTurns } from './read-turns.ts';
 import { refusal } from './refusal.ts';
 import { RelayEnd } from './relay-end.ts';
 import { type Departure, Rendezvous } from './rendezvous.ts';
@@ -63,6 +64,7 @@ export class Gateway {
   readonly #emit: (event: GatewayEvent) => void;
   readonly #limits: GatewayLimits;
   readonly #memory: FrameMemory | undefined;
+  readonly #turns = new ReadTurns();
   readonly #usedGrants: UsedGrants;
   readonly #rendezvous: Rendezvous;
   readonly #relays = new Map<string, FrameRelay>();
@@ -196,6 +198,7 @@ export class Gateway {
       clock: this.#clock,
       limits: this.#limits,
       memory: this.#memory,
+      turns: this.#turns,
     };
     const end = new RelayEnd(socket, head, options, this.#rendezvous.listener(streamId));
     this.#emit({ type: 'guest-arrived', streamId, side, remoteAddress });
