@@ -1,4 +1,4 @@
-import { randomBytes, type webcrypto } from 'node:crypto';
+import { type KeyObject, randomBytes } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
@@ -39,7 +39,7 @@ interface Arrival {
 
 export interface GatewayOptions {
   /** The public key (Ed25519) of the hub that signs the grants. */
-  readonly grantKey: webcrypto.CryptoKey;
+  readonly grantKey: KeyObject;
   readonly clock: Clock;
   /** Told everything that happens here. Must neither throw nor block. */
   readonly onEvent: (event: GatewayEvent) => void;
@@ -59,7 +59,7 @@ export class Gateway {
   /** Names this process in grants (`aud`): 128 random bits, so that a restart makes every earlier grant void. */
   readonly bootId: string = randomBytes(BOOT_ID_BYTES).toString('base64url');
 
-  readonly #grantKey: webcrypto.CryptoKey;
+  readonly #grantKey: KeyObject;
   readonly #clock: Clock;
   readonly #emit: (event: GatewayEvent) => void;
   readonly #limits: GatewayLimits;

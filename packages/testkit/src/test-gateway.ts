@@ -1,10 +1,10 @@
-import { webcrypto } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { Gateway, type GatewayEvent, type GatewayLimits } from '@culvert/gateway';
 import { LIMITS, type Side } from '@culvert/protocol';
-import { type Grant, type GrantClaims, grantPath, signGrant } from '@culvert/protocol/grant';
+import { type Grant, type GrantClaims, grantPath, newGrantKeys, signGrant } from '@culvert/protocol/grant';
 import { type Clock, systemClock } from '@culvert/stream';
 import { testCertificate } from './test-certificate.ts';
 
@@ -21,7 +21,7 @@ export interface TestGateway {
   readonly events: readonly GatewayEvent[];
   readonly port: number;
   readonly ca: string;
-  readonly signingKey: webcrypto.CryptoKey;
+  readonly signingKey: KeyObject;
   /** A grant for one side, as the hub makes them unless `claims` says otherwise. */
   grant(streamId: string, side: Side, claims?: Partial<GrantClaims>): Promise<Grant>;
   /** The first event of a type about a stream: one told already, or the next one. */
@@ -34,7 +34,7 @@ export interface TestGateway {
 /** Starts a gateway on port 0. */
 export async function startGateway(options: TestGatewayOptions = {}): Promise<TestGateway> {
   const { clock = systemClock, limits = {}, plain = false } = options;
-  const keys = (await webcrypto.subtle.generateKey('Ed25519', false, ['sign', 'verify'])) as webcrypto.CryptoKeyPair;
+  const keys = await newGrantKeys();
   const certificate = await testCertificate();
   const server = createServer({ cert: certificate.cert, key: certificate.key });
   const events: GatewayEvent[] = [];
