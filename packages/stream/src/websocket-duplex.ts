@@ -39,6 +39,7 @@ const BINARY = { binary: true, compress: false } as const;
  * The socket then belongs to the Duplex; nothing else may send, close, pause or resume it.
  *
  * - Writing sends binary messages of at most 64 KiB; what was written while a send was under way leaves together.
+ * - Of a socket that was made here a message's bytes are read as they come ({@link ClientFrames}); of one handed over open, when it is whole.
  * - `end()` sends Close 1000 after every byte. The other direction is still delivered until the peer closes, `lingerMs` at most.
  * - The readable side ends only after the peer's Close 1000. Our own Close then waits for our `end()`, four fifths of
  *   `lingerMs` at most, so an answer under way is not cut off (RFC 6455 §5.5.1 permits it).
