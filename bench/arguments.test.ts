@@ -11,6 +11,7 @@ describe('the command line', () => {
       'gateway-1-KiB',
       'gateway-16-KiB',
       'gateway-64-KiB',
+      'middle-beside',
       'throughput',
       'round-trip',
       'beside',

@@ -1,11 +1,13 @@
 import { join } from 'node:path';
+import type { TLSSocket } from 'node:tls';
 import { newStreamId, type Side } from '@culvert/protocol';
-import { grantPath, newGrantKeys, signGrant } from '@culvert/protocol/grant';
-import { RawWebSocket, type RawWebSocketOptions } from '@culvert/testkit';
+import { type Grant, grantPath, newGrantKeys, signGrant } from '@culvert/protocol/grant';
 import type { Peer, RunningPeer } from '../peers/peer.ts';
 import { Child } from '../processes/child.ts';
+import { openStream } from '../traffic/open-stream.ts';
 import type { Joined } from '../traffic/pour.ts';
 import { certificateFiles } from './certificate-files.ts';
+import type { StreamTicket } from './middle.ts';
 
 const GRANT_MS = 60_000;
 
@@ -36,34 +38,33 @@ async function startRelay(name: string, main: string, workspace: string): Promis
       BENCH_GRANT_KEY: JSON.stringify(keys.publicKey.export({ format: 'jwk' })),
     },
   }).readOutput();
-  const open: RawWebSocket[] = [];
+  const open: TLSSocket[] = [];
   const stop = async (): Promise<void> => {
-    for (const { socket } of open) socket.destroy();
+    for (const socket of open) socket.destroy();
     await child.stop();
   };
   try {
     const [, port, audience = ''] = await child.ready(/listening (\d+) (\S+)/);
-    const enter = async (streamId: string, side: Side): Promise<RawWebSocket> => {
+    const grant = async (streamId: string, side: Side): Promise<Grant> => {
       const claims = { streamId, side, audience, expiresAt: Date.now() + GRANT_MS };
       const path = audience === '-' ? `/${streamId}` : grantPath(streamId, side);
-      const url = `wss://127.0.0.1:${port}${path}`;
-      const options: RawWebSocketOptions = { ca: certificate.ca };
-      const client = await RawWebSocket.open({ url, token: await signGrant(claims, keys.privateKey) }, options);
-      if (!client.head.startsWith('HTTP/1.1 101 ')) throw new Error(`${name} refused the upgrade: ${client.head}`);
-      client.socket.removeAllListeners('data');
-      client.socket.setNoDelay(true);
-      open.push(client);
-      return client;
+      return { url: `wss://127.0.0.1:${port}${path}`, token: await signGrant(claims, keys.privateKey) };
+    };
+    const ticket = async (): Promise<StreamTicket> => {
+      const streamId = newStreamId();
+      const { ca } = certificate;
+      return { ca, from: await grant(streamId, 'service'), to: await grant(streamId, 'device') };
     };
     const joinEnds = async (): Promise<Joined> => {
-      const streamId = newStreamId();
-      return { from: (await enter(streamId, 'service')).socket, to: (await enter(streamId, 'device')).socket };
+      const joined = await openStream(await ticket());
+      open.push(joined.from, joined.to);
+      return joined;
     };
     return {
       version: `Node ${process.versions.node}`,
       entry: { host: '127.0.0.1', port: Number(port) },
       processes: [{ role: name, pid: child.pid }],
-      middle: { unmasks: true, join: joinEnds },
+      middle: { unmasks: true, join: joinEnds, ticket },
       stop,
     };
   } catch (error) {

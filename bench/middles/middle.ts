@@ -1,3 +1,4 @@
+import type { Grant } from '@culvert/protocol/grant';
 import type { TestCertificate } from '@culvert/testkit';
 import type { Joined } from '../traffic/pour.ts';
 
@@ -7,6 +8,16 @@ export interface RunningMiddle {
   readonly unmasks: boolean;
   /** Opens a stream through it: both ends are ready to carry bytes. */
   join(): Promise<Joined>;
+  /** What another process needs to open a stream; absent where only the driver can. */
+  readonly ticket?: () => Promise<StreamTicket>;
+}
+
+/** A stream that any process can open, once. */
+export interface StreamTicket {
+  readonly from: Grant;
+  readonly to: Grant;
+  /** PEM of the authority that the middle's certificate is of. */
+  readonly ca: string;
 }
 
 /** Files of a certificate for 127.0.0.1, for programs that read files. */

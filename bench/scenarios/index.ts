@@ -2,6 +2,7 @@ import { beside } from './beside.ts';
 import { devices } from './devices.ts';
 import { gatewayScenario } from './gateway.ts';
 import { longLinkScenario } from './long-link.ts';
+import { middleBeside } from './middle-beside.ts';
 import { open } from './open.ts';
 import { roundTrip } from './round-trip.ts';
 import type { Scenario } from './scenario.ts';
@@ -17,6 +18,7 @@ export const SCENARIOS: readonly Scenario[] = [
   // The most that fits one TLS record with its header, a client's being eight bytes long.
   gatewayScenario('16-KiB', 16_376),
   gatewayScenario('64-KiB', 65_536),
+  middleBeside,
   throughput,
   roundTrip,
   beside,

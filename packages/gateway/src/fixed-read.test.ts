@@ -36,7 +36,7 @@ async function pair() {
 
 /** Reads a socket into {@link INPUT} and gathers what comes, by whichever way. */
 function gather(socket: TLSSocket) {
-  const state = { text: '', events: 0, calls: 0, ended: false };
+  const state = { text: '', events: 0, calls: 0, ended: false, stops: false };
   let wake = (): void => undefined;
   socket.on('data', (chunk: Buffer) => {
     state.text += chunk.toString('latin1');
@@ -51,6 +51,7 @@ function gather(socket: TLSSocket) {
     state.text += INPUT.toString('latin1', 0, length);
     state.calls++;
     wake();
+    return !state.stops;
   });
   const until = async (condition: () => boolean): Promise<void> => {
     while (!condition()) {
@@ -120,6 +121,20 @@ test('it pauses and resumes, and keeps the order when something unread is left',
   await once(socket, 'close');
 });
 
+test('what receives can stop the reading, for as long as it is not resumed', async () => {
+  const { client, socket } = await pair();
+  const { state, until } = gather(socket);
+  state.stops = true;
+  client.write('a');
+  await until(() => state.text === 'a');
+  client.write('b');
+  socket.write('pong');
+  await once(client, 'data');
+  expect([state.text, socket.isPaused()]).toEqual(['a', false]);
+  socket.resume();
+  await until(() => state.text === 'ab');
+});
+
 test('sockets that share the buffer do not mix', async () => {
   const pairs: Awaited<ReturnType<typeof pair>>[] = [];
   for (let i = 0; i < 8; i++) pairs.push(await pair());
@@ -133,10 +148,10 @@ test('sockets that share the buffer do not mix', async () => {
 });
 
 test('a duplex that is no socket, or is closed, is left as it was', async () => {
-  expect(readInto(new Duplex(), INPUT, () => undefined)).toBe(false);
+  expect(readInto(new Duplex(), INPUT, () => true)).toBe(false);
   const { client, socket } = await pair();
   client.destroy();
   socket.resume();
   await once(socket, 'close');
-  expect(readInto(socket, INPUT, () => undefined)).toBe(false);
+  expect(readInto(socket, INPUT, () => true)).toBe(false);
 });

@@ -4,7 +4,8 @@ import type { Duplex } from 'node:stream';
 /** Names of the fields in which `net.Socket` keeps what its public option `onread` was given (lib/net.js). */
 const FIELDS = ['kBuffer', 'kBufferCb', 'kBufferGen'] as const;
 
-type Receive = (length: number) => boolean;
+/** Takes what was read; false when no more is to be read for now. */
+export type Receive = (length: number) => boolean;
 
 /**
  * The symbols of {@link FIELDS}, asked of a socket that was made with `onread`; undefined on a Node that does it another way.
@@ -30,9 +31,10 @@ let fields: ReturnType<typeof onreadFields> | false = false;
  * is not public, so this reaches into Node and says whether it could: on `false` nothing was changed, and 'data' events come as ever.
  * 'end', 'error' and 'close', `pause()` and `resume()` are as they were; what had been read before still comes as 'data'.
  *
- * @param receive called synchronously, with the bytes at the beginning of `buffer` until it returns; also a few times after `pause()`
+ * @param receive called synchronously, with the bytes at the beginning of `buffer` until it returns; also a few times after `pause()`. To return
+ * false is a cheaper `pause()`, of which the stream knows nothing: `resume()` ends it
  */
-export function readInto(socket: Duplex, buffer: Buffer, receive: (length: number) => void): boolean {
+export function readInto(socket: Duplex, buffer: Buffer, receive: Receive): boolean {
   if (!(socket instanceof Socket)) return false;
   if (fields === false) fields = onreadFields();
   const handle: unknown = Reflect.get(socket, '_handle');
@@ -45,8 +47,7 @@ export function readInto(socket: Duplex, buffer: Buffer, receive: (length: numbe
   const callback: Receive = (length) => {
     // What was read before must go first; it waits while the socket is paused.
     if (socket.readableLength > 0) return socket.push(Buffer.from(buffer.subarray(0, length)));
-    receive(length);
-    return true;
+    return receive(length);
   };
   Reflect.set(socket, fields.kBufferCb, callback);
   Reflect.apply(useUserBuffer, handle, [buffer]);

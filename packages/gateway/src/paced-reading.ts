@@ -7,6 +7,9 @@ export class PacedReading implements TurnReader {
   readBytes = 0;
   waits = false;
 
+  /** Whether whoever reads the socket stops by itself when {@link waits} says so. */
+  obeyed = false;
+
   readonly #socket: Duplex;
   readonly #turns: ReadTurns;
   #paused = false;
@@ -33,7 +36,7 @@ export class PacedReading implements TurnReader {
   }
 
   stop(): void {
-    this.#socket.pause();
+    if (!this.obeyed) this.#socket.pause();
   }
 
   start(): void {

@@ -108,7 +108,12 @@ export class RelayEnd {
     if (head.length > 0) socket.unshift(head);
     socket.on('end', this.#onSocketEnd);
     socket.on('data', this.#onData);
-    if (memory !== undefined) readInto(socket, memory.input, (length) => this.#onBytes(memory.input, length));
+    if (memory !== undefined) {
+      this.#reading.obeyed = readInto(socket, memory.input, (length) => {
+        this.#onBytes(memory.input, length);
+        return !this.#reading.waits;
+      });
+    }
   }
 
   /** Payload bytes of the whole frames the client sent. */

@@ -64,8 +64,9 @@ function open({ request, socket, head }: Upgrade, dialect: WebSocketDialect, dep
       socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n', () => socket.destroy());
       reject(new CulvertError('argument_invalid', detail));
     };
-    socket.on('error', () => socket.destroy());
-    socket.once('close', () => reject(new CulvertError('device_gone')));
+    const onClose = (): void => reject(new CulvertError('device_gone'));
+    socket.on('error', destroyIt);
+    socket.once('close', onClose);
     const subprotocol = offeredSubprotocols(request).find((name) => dialect.subprotocols.includes(name));
     if (subprotocol === undefined) {
       refuse(`No WebSocket subprotocol of ${dialect.name} was offered.`);
@@ -81,10 +82,17 @@ function open({ request, socket, head }: Upgrade, dialect: WebSocketDialect, dep
       handleProtocols: () => subprotocol,
     });
     server.on('wsClientError', (error) => refuse(error.message));
-    server.handleUpgrade(request, socket, head, (webSocket) =>
-      resolve(dialect.speak(binaryOnly(webSocket, dialect, deps))),
-    );
+    server.handleUpgrade(request, socket, head, (webSocket) => {
+      // A listener left behind would keep the request and its headers for as long as the device stays.
+      socket.off('close', onClose);
+      resolve(dialect.speak(binaryOnly(webSocket, dialect, deps)));
+    });
   });
+}
+
+/** Nothing else is in reach of it: see the listener to 'close'. */
+function destroyIt(this: Duplex): void {
+  this.destroy();
 }
 
 function binaryOnly(webSocket: WebSocket, { name }: WebSocketDialect, deps: ControlDeps): Duplex {

@@ -48,7 +48,7 @@ const FIRST_PIECE_BYTES = 1024;
 /** Turns one peer's bytes into packets, behind a size guard. */
 export class PacketReader {
   readonly #guard: PacketGuard;
-  readonly #parser: Parser;
+  #parser: Parser;
   #awaitsConnect: boolean;
   #level: number | undefined;
   #error: Error | undefined;
@@ -64,13 +64,7 @@ export class PacketReader {
   constructor(maxPacketBytes: number, version?: MqttVersion) {
     this.#guard = new PacketGuard(maxPacketBytes);
     this.#awaitsConnect = version === undefined;
-    this.#parser = parser(version === undefined ? {} : { protocolVersion: version });
-    this.#parser.on('packet', (packet) => {
-      this.#packet = packet;
-    });
-    this.#parser.on('error', (error: Error) => {
-      this.#error = error;
-    });
+    this.#parser = this.#parserOf(version);
   }
 
   /** The protocol level the peer's CONNECT asked for, whether supported or not. */
@@ -119,15 +113,19 @@ export class PacketReader {
 
   /** The parser sees one whole packet at a time, so it cannot read beyond a malformed one into the next. */
   #parse(whole: Buffer): MqttPacket {
-    if (this.#awaitsConnect) this.#checkLevel(whole);
-    this.#packet = undefined;
+    const isConnect = this.#awaitsConnect;
+    if (isConnect) this.#checkLevel(whole);
     try {
       this.#parser.parse(whole);
     } catch (error) {
       // mqtt-packet throws on some malformed input instead of emitting 'error'.
       this.#error = error as Error;
     }
-    if (this.#error !== undefined || this.#packet === undefined)
+    const packet = this.#packet;
+    this.#packet = undefined;
+    // mqtt-packet's keeps the CONNECT it has read, and with it the password and the chunk that it came in, as long as it lives.
+    if (isConnect) this.#parser = this.#parserOf(this.#level);
+    if (this.#error !== undefined || packet === undefined)
       throw new CulvertError(
         'protocol_error',
         `A malformed MQTT packet: ${printable(this.#error?.message ?? 'empty')}`,
@@ -135,7 +133,18 @@ export class PacketReader {
           cause: this.#error,
         },
       );
-    return this.#packet;
+    return packet;
+  }
+
+  #parserOf(version: number | undefined): Parser {
+    const made = parser(version === undefined ? {} : { protocolVersion: version });
+    made.on('packet', (packet) => {
+      this.#packet = packet;
+    });
+    made.on('error', (error: Error) => {
+      this.#error = error;
+    });
+    return made;
   }
 
   #checkLevel(first: Buffer): void {

@@ -1,0 +1,101 @@
+import { Socket } from 'node:net';
+import { setImmediate as turn } from 'node:timers/promises';
+import { newStreamId, type Side } from '@culvert/protocol';
+import { RawWebSocket, rawFrame, startGateway, type TestGateway } from '@culvert/testkit';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { FrameMemory } from './frame-memory.ts';
+
+const MIB = 1_048_576;
+const MOVED_MIB = 32;
+const SLAB_BYTES = 196_608;
+
+let bench: TestGateway;
+const open: RawWebSocket[] = [];
+beforeEach(async () => {
+  bench = await startGateway();
+});
+afterEach(async () => {
+  vi.restoreAllMocks();
+  for (const client of open.splice(0)) client.socket.destroy();
+  await bench.stop();
+});
+
+async function meet() {
+  const streamId = newStreamId();
+  const arrive = async (side: Side): Promise<RawWebSocket> => {
+    const client = await RawWebSocket.open(await bench.grant(streamId, side), { ca: bench.ca });
+    client.socket.removeAllListeners('data');
+    open.push(client);
+    return client;
+  };
+  return { device: await arrive('device'), service: await arrive('service') };
+}
+
+/** Counts writes to any socket but the clients', slabs that are taken, and buffers that are made, all from now on. */
+function countWork() {
+  const clients = new Set<unknown>(open.map(({ socket }) => socket));
+  const writes = (['_write', '_writev'] as const).map((method) => vi.spyOn(Socket.prototype, method));
+  const buffers = (['from', 'alloc', 'allocUnsafe', 'allocUnsafeSlow', 'concat'] as const).map((maker) =>
+    vi.spyOn(Buffer, maker),
+  );
+  const slabs = vi.spyOn(FrameMemory.prototype, 'take');
+  return {
+    get writes(): number {
+      return writes.flatMap(({ mock }) => mock.contexts.filter((socket) => !clients.has(socket))).length;
+    },
+    get buffers(): number {
+      return buffers.reduce((sum, { mock }) => sum + mock.calls.length, 0);
+    },
+    get slabs(): number {
+      return slabs.mock.calls.length;
+    },
+  };
+}
+
+describe('a MiB through the relay', () => {
+  // One write for each TLS record would be 64.
+  test.each([64, 1_024, 16_376, 65_536])('of frames of %i bytes takes few writes, and no new buffer', async (size) => {
+    const { device, service } = await meet();
+    const count = Math.ceil(MIB / size);
+    const block = Buffer.concat(Array.from({ length: count }, () => rawFrame(2, Buffer.alloc(size, 7))));
+    const total = MOVED_MIB * count * (size + (size < 126 ? 2 : size < 65_536 ? 4 : 10));
+    const work = countWork();
+    let received = 0;
+    let sent = 0;
+    await new Promise<void>((resolve) => {
+      device.socket.on('data', (chunk: Buffer) => {
+        received += chunk.length;
+        if (received === total) resolve();
+      });
+      const pour = (): void => {
+        while (sent < MOVED_MIB) {
+          sent++;
+          if (!service.socket.write(block)) return;
+        }
+      };
+      service.socket.on('drain', pour);
+      pour();
+    });
+    expect(received).toBe(total);
+    expect(work.writes).toBeGreaterThan(0);
+    expect(work.writes / MOVED_MIB).toBeLessThanOrEqual(24);
+    expect(work.slabs).toBeLessThanOrEqual(2 * work.writes);
+    // For the beginning of a frame that was left over, when its slab was asked for: however many frames there were.
+    expect(work.buffers).toBeLessThanOrEqual(16);
+  });
+});
+
+test('for a reader that does not read, two slabs are held at most, and nothing is read for it any more', async () => {
+  const { device, service } = await meet();
+  device.socket.pause();
+  const block = Buffer.concat(Array.from({ length: 16 }, () => rawFrame(2, Buffer.alloc(65_536))));
+  service.socket.on('drain', () => service.socket.write(block));
+  service.socket.write(block);
+  let held = 0;
+  for (let turnsAlike = 0; turnsAlike < 50; ) {
+    await turn();
+    turnsAlike = held > 0 && bench.gateway.bufferedBytes === held ? turnsAlike + 1 : 0;
+    held = bench.gateway.bufferedBytes;
+  }
+  expect(held).toBeLessThanOrEqual(2 * SLAB_BYTES);
+});
