@@ -11,7 +11,8 @@ export interface BenchArguments {
   readonly baseline: string;
   readonly rounds: number;
   readonly bytes: number;
-  readonly devices: number;
+  /** In rising order. */
+  readonly devices: readonly number[];
   /** Minutes for everything: rounds that do not fit are left out, but one of each scenario. */
   readonly minutes: number;
   readonly output: 'json' | 'table';
@@ -22,8 +23,9 @@ const ROUNDS = 5;
 /** Bytes of a transfer unless told otherwise: one to two seconds of the tunnels compared. */
 const BYTES = 256 * 2 ** 20;
 /** Idle devices unless told otherwise. */
-const DEVICES = 1_000;
-const MOST_DEVICES = 20_000;
+const DEVICES = '1000,5000';
+/** As many connections to one port as Linux has ports for one address that makes them (`ip_local_port_range`), and some to spare. */
+const MOST_DEVICES = 25_000;
 /** Minutes unless told otherwise: as many as it takes. */
 const MINUTES = 10_000;
 /** The most of either: beyond, a slip of the finger would take days. */
@@ -37,7 +39,7 @@ scenarios: ${SCENARIOS.map((scenario) => scenario.name).join(', ')} (default: al
   --baseline NAME      peer that ratios are told against (default: ${BASELINE})
   --rounds N           counted rounds (default: ${ROUNDS})
   --bytes N            bytes of one transfer (default: ${BYTES})
-  --devices N          idle devices (default: ${DEVICES})
+  --devices N,N...     idle devices (default: ${DEVICES})
   --minutes N          leaves out rounds that do not fit into so many minutes, but one of each scenario (default: no limit)
   --output json|table  what goes to standard output (default: table)
 `;
@@ -62,7 +64,10 @@ export function benchArguments(args: readonly string[]): BenchArguments | undefi
     baseline: named(PEERS, [values.baseline], 'peer')[0]?.name ?? BASELINE,
     rounds: whole('--rounds', values.rounds, MOST_ROUNDS),
     bytes: whole('--bytes', values.bytes, MOST_BYTES),
-    devices: whole('--devices', values.devices, MOST_DEVICES),
+    devices: values.devices
+      .split(',')
+      .map((count) => whole('--devices', count, MOST_DEVICES))
+      .sort((a, b) => a - b),
     minutes: whole('--minutes', values.minutes, MINUTES),
     output,
   };
@@ -78,7 +83,7 @@ function parse(args: readonly string[]) {
         baseline: { type: 'string', default: BASELINE },
         rounds: { type: 'string', default: String(ROUNDS) },
         bytes: { type: 'string', default: String(BYTES) },
-        devices: { type: 'string', default: String(DEVICES) },
+        devices: { type: 'string', default: DEVICES },
         minutes: { type: 'string', default: String(MINUTES) },
         output: { type: 'string', default: 'table' },
         help: { type: 'boolean', default: false },

@@ -2,10 +2,13 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, loadavg, release, tmpdir, totalmem, type } from 'node:os';
 import { join } from 'node:path';
 import { type BenchArguments, benchArguments, USAGE, UsageError } from './arguments.ts';
-import { measureScenario } from './measure.ts';
+import { measureIsolated } from './isolated.ts';
+import { type MeasureOptions, measureScenario, notMeasured } from './measure.ts';
+import type { Peer } from './peers/peer.ts';
 import { type BenchResult, type Machine, RESULT_VERSION, type ScenarioResult } from './result/result.ts';
 import { renderSvg } from './result/svg.ts';
 import { isComplete, renderTable } from './result/table.ts';
+import type { Scenario } from './scenarios/scenario.ts';
 
 const RESULTS = join(import.meta.dirname, 'results');
 
@@ -63,7 +66,7 @@ async function bench(chosen: BenchArguments, signal: AbortSignal): Promise<Bench
     for (const [index, scenario] of chosen.scenarios.entries()) {
       // What a scenario leaves of its share is the others'.
       const share = (until - performance.now()) / (chosen.scenarios.length - index);
-      scenarios.push(await measureScenario(scenario, present, { ...options, withinMs: share }));
+      scenarios.push(await measureOrSay(scenario, present, { ...options, withinMs: share }));
     }
   } finally {
     rmSync(workspace, { recursive: true, force: true });
@@ -76,6 +79,24 @@ async function bench(chosen: BenchArguments, signal: AbortSignal): Promise<Bench
     scenarios,
     missing,
   };
+}
+
+/** What makes a whole scenario impossible is told in its place, and the next has its turn. */
+async function measureOrSay(
+  scenario: Scenario,
+  peers: readonly Peer[],
+  options: MeasureOptions,
+): Promise<ScenarioResult> {
+  const missing = scenario.missing?.();
+  if (missing !== undefined) return notMeasured(scenario, options, missing);
+  try {
+    return await (scenario.isolated ? measureIsolated : measureScenario)(scenario, peers, options);
+  } catch (error) {
+    options.signal.throwIfAborted();
+    const reason = error instanceof Error ? error.message : String(error);
+    progress(`${scenario.name}: not measured: ${reason}`);
+    return notMeasured(scenario, options, reason);
+  }
 }
 
 /** Writes the result to its file and to standard output; returns the exit code. */

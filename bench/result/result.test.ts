@@ -19,7 +19,7 @@ const result: BenchResult = {
   version: RESULT_VERSION,
   startedAt: '2026-11-23T10:00:00.000Z',
   machine: { platform: 'Linux 6.1', processor: 'CPU', cores: 2, memoryBytes: 1e9, load: 0.5, node: '24.21.0' },
-  options: { rounds: 3, bytes: 1000, devices: 10, baseline: 'plain-tcp' },
+  options: { rounds: 3, bytes: 1000, devices: [10], baseline: 'plain-tcp' },
   scenarios: [
     {
       name: 'round-trip',

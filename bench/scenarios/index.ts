@@ -1,8 +1,11 @@
 import { beside } from './beside.ts';
 import { devices } from './devices.ts';
 import { gatewayScenario } from './gateway.ts';
+import { handshakes } from './handshakes.ts';
 import { longLinkScenario } from './long-link.ts';
+import { observe } from './observe.ts';
 import { open } from './open.ts';
+import { pathScenario } from './path.ts';
 import { roundTrip } from './round-trip.ts';
 import type { Scenario } from './scenario.ts';
 import { start } from './start.ts';
@@ -21,9 +24,13 @@ export const SCENARIOS: readonly Scenario[] = [
   roundTrip,
   beside,
   open,
+  handshakes,
   web,
   streams,
   devices,
   longLinkScenario,
+  pathScenario('long-path', 0, 8 * 2 ** 20),
+  pathScenario('lossy-path', 1, 2 ** 20),
   start,
+  observe,
 ];

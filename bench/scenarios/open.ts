@@ -12,7 +12,7 @@ export const open: Scenario = {
   title: () =>
     `new connections, each with ${BYTES} bytes there and back: ${ONE_BY_ONE} one after the other, then ${SIDE_BY_SIDE} each with ${AT_ONCE.join(' and ')} at once`,
   family: 'tunnel',
-  metrics: [
+  metrics: () => [
     { name: 'first byte p50', unit: 'ms', better: 'lower' },
     { name: 'first byte p99', unit: 'ms', better: 'lower' },
     { name: 'added p50', unit: 'ms', better: 'lower', addedTo: 'first byte p50' },

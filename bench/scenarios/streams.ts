@@ -21,7 +21,7 @@ export const streams: Scenario = {
   title: () =>
     `${COUNT} connections open at once, each quiet for ${QUIET_MS / 1000} s after ${CARRIED_BYTES / 1024} KiB; then ${CYCLES} times ${CYCLE_COUNT} opened and closed`,
   family: 'tunnel',
-  metrics: [
+  metrics: () => [
     { name: 'each, in the middle', unit: 'KB', better: 'lower' },
     { name: 'each, all processes', unit: 'KB', better: 'lower' },
     { name: `middle after ${CYCLES} cycles, above base`, unit: 'MB', better: 'lower' },

@@ -12,11 +12,12 @@ export const web: Scenario = {
   title: () => `a page of ${PAGE.length} bytes by HTTP over connections that stay open, ${REQUESTS} times at each load`,
   family: 'tunnel',
   target: 'web-main.ts',
-  metrics: AT_ONCE.flatMap((count) => [
-    { name: `${count} at once`, unit: '/s', better: 'higher' as const },
-    { name: `${count} at once, p50`, unit: 'ms', better: 'lower' as const },
-    { name: `${count} at once, p99`, unit: 'ms', better: 'lower' as const },
-  ]),
+  metrics: () =>
+    AT_ONCE.flatMap((count) => [
+      { name: `${count} at once`, unit: '/s', better: 'higher' as const },
+      { name: `${count} at once, p50`, unit: 'ms', better: 'lower' as const },
+      { name: `${count} at once, p99`, unit: 'ms', better: 'lower' as const },
+    ]),
   workUnit: 'thousand requests',
   applies: () => true,
   warmUp: async ({ entry }) => {
