@@ -15,8 +15,17 @@ export interface BenchArguments {
   readonly devices: readonly number[];
   /** Minutes for everything: rounds that do not fit are left out, but one of each scenario. */
   readonly minutes: number;
-  readonly output: 'json' | 'table';
+  readonly output: Output;
+  /** The directory for the drawings; absent, they lie beside the JSON. */
+  readonly drawings?: string;
+  /** The JSON of an earlier run, to show again; absent, it is measured. */
+  readonly from?: string;
 }
+
+/** `table` is to be read by itself, `markdown` to be pasted into a page, with links to its drawings. */
+export type Output = (typeof OUTPUTS)[number];
+
+const OUTPUTS = ['table', 'markdown', 'json'] as const;
 
 /** Counted rounds unless told otherwise: the fewest whose median one disturbed round, or two, cannot move far. */
 const ROUNDS = 5;
@@ -41,7 +50,9 @@ scenarios: ${SCENARIOS.map((scenario) => scenario.name).join(', ')} (default: al
   --bytes N            bytes of one transfer (default: ${BYTES})
   --devices N,N...     idle devices (default: ${DEVICES})
   --minutes N          leaves out rounds that do not fit into so many minutes, but one of each scenario (default: no limit)
-  --output json|table  what goes to standard output (default: table)
+  --output FORM        what goes to standard output: table, markdown (to paste into a page) or json (default: table)
+  --drawings DIR       puts the drawings there (default: beside the JSON in bench/results)
+  --from FILE          measures nothing, and shows the JSON of an earlier run
 `;
 
 /** What is wrong with the command line. */
@@ -55,8 +66,8 @@ export class UsageError extends Error {}
 export function benchArguments(args: readonly string[]): BenchArguments | undefined {
   const { values, positionals } = parse(args);
   if (values.help) return undefined;
-  const { output } = values;
-  if (output !== 'json' && output !== 'table') throw new UsageError('--output is json or table');
+  const output = OUTPUTS.find((one) => one === values.output);
+  if (output === undefined) throw new UsageError(`--output is one of ${OUTPUTS.join(', ')}`);
   const peers = values.peers?.split(',') ?? PEERS.map((peer) => peer.name);
   return {
     scenarios: positionals.length === 0 ? SCENARIOS : named(SCENARIOS, positionals, 'scenario'),
@@ -70,6 +81,8 @@ export function benchArguments(args: readonly string[]): BenchArguments | undefi
       .sort((a, b) => a - b),
     minutes: whole('--minutes', values.minutes, MINUTES),
     output,
+    ...(values.drawings === undefined ? {} : { drawings: values.drawings }),
+    ...(values.from === undefined ? {} : { from: values.from }),
   };
 }
 
@@ -86,6 +99,8 @@ function parse(args: readonly string[]) {
         devices: { type: 'string', default: DEVICES },
         minutes: { type: 'string', default: String(MINUTES) },
         output: { type: 'string', default: 'table' },
+        drawings: { type: 'string' },
+        from: { type: 'string' },
         help: { type: 'boolean', default: false },
       },
     });

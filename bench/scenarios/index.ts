@@ -2,6 +2,7 @@ import { beside } from './beside.ts';
 import { devices } from './devices.ts';
 import { gatewayScenario } from './gateway.ts';
 import { handshakes } from './handshakes.ts';
+import { iperf } from './iperf.ts';
 import { longLinkScenario } from './long-link.ts';
 import { observe } from './observe.ts';
 import { open } from './open.ts';
@@ -12,6 +13,7 @@ import { start } from './start.ts';
 import { streams } from './streams.ts';
 import { throughput } from './throughput.ts';
 import { web } from './web.ts';
+import { wrk } from './wrk.ts';
 
 /** Every scenario, in the order of the tables. A new one is a file beside this one and a line here. */
 export const SCENARIOS: readonly Scenario[] = [
@@ -21,11 +23,13 @@ export const SCENARIOS: readonly Scenario[] = [
   gatewayScenario('16-KiB', 16_376),
   gatewayScenario('64-KiB', 65_536),
   throughput,
+  iperf,
   roundTrip,
   beside,
   open,
   handshakes,
   web,
+  wrk,
   streams,
   devices,
   longLinkScenario,

@@ -1,0 +1,26 @@
+/** What `wrk-check.lua` prints. */
+export interface WrkReport {
+  readonly requests: number;
+  readonly perSecond: number;
+  /** Milliseconds. */
+  readonly p50: number;
+  readonly p99: number;
+  readonly 'p99.9': number;
+}
+
+/** @throws Error when a page was another, a request failed, or there was none */
+export function readWrkReport(output: string): WrkReport {
+  const line = /^wrk-result (.*)$/m.exec(output)?.[1];
+  if (line === undefined) throw new Error(`wrk printed no result: ${output.slice(-200)}`);
+  const { requests, microseconds, wrong, failed, ...times } = JSON.parse(line) as Record<string, number>;
+  if (!requests || !microseconds) throw new Error('wrk had no answer to any request');
+  if (wrong || failed) throw new Error(`of ${requests} pages ${wrong} were wrong, and ${failed} requests failed`);
+  const milliseconds = (name: string): number => (times[name] ?? 0) / 1000;
+  return {
+    requests,
+    perSecond: requests / (microseconds / 1e6),
+    p50: milliseconds('p50'),
+    p99: milliseconds('p99'),
+    'p99.9': milliseconds('p99.9'),
+  };
+}
