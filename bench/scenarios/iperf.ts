@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { runForOutput } from '../processes/child.ts';
 import { findProgram } from '../processes/programs.ts';
 import type { Address } from '../traffic/connection.ts';
@@ -10,6 +11,9 @@ const DIRECTIONS = ['down', 'up'] as const;
 /** Of each transfer. By time and not by bytes: iperf3's word that all is sent overtakes the last bytes in a tunnel, which then go uncounted. */
 const SECONDS = 2;
 const WARM_UP_SECONDS = 1;
+/** The end of a transfer comes to the server a moment later through a tunnel: until then it takes no other. */
+const BUSY_MS = 200;
+const MOST_ATTEMPTS = 25;
 
 const label = (direction: string, connections: number): string =>
   connections === 1 ? direction : `${direction} × ${connections}`;
@@ -52,5 +56,12 @@ export const iperf: Scenario = {
 async function transfer({ host, port }: Address, direction: 'down' | 'up', connections: number, seconds: number) {
   const amount = ['-t', String(seconds), '-P', String(connections)];
   const args = ['-c', host, '-p', String(port), '-J', ...amount, ...(direction === 'down' ? ['-R'] : [])];
-  return bytesAndSeconds(await runForOutput({ command: 'iperf3', args }));
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return bytesAndSeconds(await runForOutput({ command: 'iperf3', args }));
+    } catch (error) {
+      if (!String(error).includes('busy') || attempt === MOST_ATTEMPTS) throw error;
+      await sleep(BUSY_MS);
+    }
+  }
 }

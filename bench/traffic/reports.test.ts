@@ -19,15 +19,15 @@ describe("iperf3's report", () => {
 
 describe("wrk's report", () => {
   const line = (figures: object): string => `Running 1s test\nwrk-result ${JSON.stringify(figures)}\n`;
-  const good = { requests: 500, microseconds: 2_000_000, wrong: 0, failed: 0, p50: 1500, p99: 9000, 'p99.9': 12_000 };
+  const good = { requests: 500, microseconds: 2_000_000, wrong: 0, read: 0, p50: 1500, p99: 9000, 'p99.9': 12_000 };
 
   it('gives requests a second, and milliseconds', () => {
     expect(readWrkReport(line(good))).toEqual({ requests: 500, perSecond: 250, p50: 1.5, p99: 9, 'p99.9': 12 });
   });
 
   it.each([
-    ['a page that was another', line({ ...good, wrong: 1 }), '1 were wrong'],
-    ['a request that failed', line({ ...good, failed: 3 }), '3 requests failed'],
+    ['a page that was another', line({ ...good, wrong: 1 }), 'wrong 1'],
+    ['a request that failed', line({ ...good, read: 3, timeout: 1 }), 'read 3, timeout 1'],
     ['no answer at all', line({ ...good, requests: 0 }), 'no answer'],
     ['no result', 'unable to connect', 'unable to connect'],
   ])('with %s is an error', (_name, output, message) => {

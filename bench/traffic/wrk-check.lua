@@ -25,8 +25,8 @@ function done(summary, latency)
     bad = bad + thread:get("wrong")
   end
   local errors = summary.errors
-  local failed = errors.connect + errors.read + errors.write + errors.status + errors.timeout
-  print(string.format('wrk-result {"requests":%d,"microseconds":%d,"wrong":%d,"failed":%d,"p50":%.0f,"p99":%.0f,"p99.9":%.0f}',
-    summary.requests, summary.duration, bad, failed,
+  print(string.format('wrk-result {"requests":%d,"microseconds":%d,"wrong":%d,"connect":%d,"read":%d,"write":%d,"status":%d,"timeout":%d,"p50":%.0f,"p99":%.0f,"p99.9":%.0f}',
+    summary.requests, summary.duration, bad,
+    errors.connect, errors.read, errors.write, errors.status, errors.timeout,
     latency:percentile(50), latency:percentile(99), latency:percentile(99.9)))
 end

@@ -8,14 +8,19 @@ export interface WrkReport {
   readonly 'p99.9': number;
 }
 
+/** What wrk counts as failed, and `wrong`: a page that is another. */
+const FAILURES = ['wrong', 'connect', 'read', 'write', 'status', 'timeout'] as const;
+
 /** @throws Error when a page was another, a request failed, or there was none */
 export function readWrkReport(output: string): WrkReport {
   const line = /^wrk-result (.*)$/m.exec(output)?.[1];
   if (line === undefined) throw new Error(`wrk printed no result: ${output.slice(-200)}`);
-  const { requests, microseconds, wrong, failed, ...times } = JSON.parse(line) as Record<string, number>;
+  const report = JSON.parse(line) as Record<string, number>;
+  const { requests, microseconds } = report;
   if (!requests || !microseconds) throw new Error('wrk had no answer to any request');
-  if (wrong || failed) throw new Error(`of ${requests} pages ${wrong} were wrong, and ${failed} requests failed`);
-  const milliseconds = (name: string): number => (times[name] ?? 0) / 1000;
+  const failed = FAILURES.flatMap((kind) => (report[kind] ? [`${kind} ${report[kind]}`] : []));
+  if (failed.length > 0) throw new Error(`of ${requests} requests these failed: ${failed.join(', ')}`);
+  const milliseconds = (name: string): number => (report[name] ?? 0) / 1000;
   return {
     requests,
     perSecond: requests / (microseconds / 1e6),
