@@ -71,7 +71,14 @@ function panel(left: number, top: number, { name, unit, better }: Metric, rows: 
       text(x, bottom + 12, String(mark), 'soft middle'),
     );
   }
-  parts.push(text(round(origin + room / 2), bottom + 25, `${unit}, ${better} is better`, 'soft middle'));
+  parts.push(
+    text(
+      round(origin + room / 2),
+      bottom + 25,
+      `${unit === '/s' ? 'per second' : unit}, ${better} is better`,
+      'soft middle',
+    ),
+  );
   for (const [index, row] of rows.entries()) {
     const y = top + PANEL_HEAD + index * ROW;
     const whose = row.name.startsWith('culvert') ? 'ours' : 'other';

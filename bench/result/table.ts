@@ -19,8 +19,8 @@ export function renderTable(result: BenchResult, layout: Layout = { level: 2 }):
   const { machine, options } = result;
   const head =
     `${result.startedAt}, ${machine.processor}, ${machine.cores} cores, ${machine.platform}, Node ${machine.node}, load ${machine.load.toFixed(1)} at the start. ` +
-    `Median (smallest–largest) of ${options.rounds} rounds, or as many as there was time for; × is the ratio to the peer named above each table, the median of the rounds' ratios.`;
-  const missing = result.missing.map(({ peer, reason }) => `- Not measured: ${peer}: ${reason}.`);
+    `Median (smallest–largest) of the rounds, ${options.rounds} or as many as there was time for; × is the ratio to the peer named above each table, the median of the rounds' ratios.`;
+  const missing = result.missing.map(({ peer, reason }) => `- Not measured: ${peer}: ${sentence(reason)}`);
   const versions = new Map(result.scenarios.flatMap(({ peers }) => peers.map(({ name, version }) => [name, version])));
   const named = [...versions].map(([name, version]) => `- ${name}: ${version || 'did not start'}`);
   const scenarios = result.scenarios.flatMap((scenario) => renderScenario(scenario, layout));
@@ -29,7 +29,8 @@ export function renderTable(result: BenchResult, layout: Layout = { level: 2 }):
 
 function renderScenario(scenario: ScenarioResult, { level, drawings }: Layout): string[] {
   const heading = `${'#'.repeat(level)} ${scenario.name}`;
-  if (scenario.notMeasured !== undefined) return [heading, `${scenario.title}. Not measured: ${scenario.notMeasured}.`];
+  if (scenario.notMeasured !== undefined)
+    return [heading, `${scenario.title}. Not measured: ${sentence(scenario.notMeasured)}`];
   const rounds = Math.max(0, ...scenario.peers.flatMap(({ metrics }) => Object.values(metrics).map(valuesOf)));
   const others = `${rounds} ${rounds === 1 ? 'round' : 'rounds'}; other programs used ${scenario.othersProcessors.toFixed(2)} processors meanwhile`;
   const failures = scenario.peers.flatMap((peer) =>
@@ -40,6 +41,9 @@ function renderScenario(scenario: ScenarioResult, { level, drawings }: Layout): 
   const processes = processesOf(scenario);
   return processes === undefined ? [...sections, ...failures] : [...sections, processes, ...failures];
 }
+
+/** With one full stop at its end, whatever a program's message ends with. */
+const sentence = (text: string): string => `${text.replace(/\.+$/, '')}.`;
 
 const valuesOf = ({ values }: MetricResult): number => values.length;
 
