@@ -13,14 +13,20 @@ describe('the command line', () => {
       'gateway-64-KiB',
       'middle-beside',
       'throughput',
+      'iperf3',
       'round-trip',
       'beside',
       'open',
+      'handshakes',
       'web',
+      'wrk',
       'streams',
       'devices',
       'long-link',
+      'long-path',
+      'lossy-path',
       'start',
+      'observe',
     ]);
     expect(names(chosen?.peers)).toEqual([
       'plain-tcp',
@@ -37,6 +43,10 @@ describe('the command line', () => {
       'nginx',
       'ws-relay',
       'culvert-gateway',
+      'hub-unobserved',
+      'hub-metrics',
+      'hub-audit',
+      'hub-all',
     ]);
     expect(chosen).toMatchObject({ baseline: 'ssh-l-r', rounds: 5, output: 'table' });
   });
@@ -60,12 +70,22 @@ describe('the command line', () => {
     expect(benchArguments(['gateway', 'open'])?.scenarios.length).toBe(5);
   });
 
+  it('takes numbers of devices in any order', () => {
+    expect(benchArguments(['--devices', '15000,1000'])?.devices).toEqual([1000, 15_000]);
+  });
+
+  it('may show an earlier run, in a form for a page', () => {
+    const shown = benchArguments(['--from', 'x.json', '--output', 'markdown', '--drawings', 'docs/performance']);
+    expect(shown).toMatchObject({ from: 'x.json', output: 'markdown', drawings: 'docs/performance' });
+  });
+
   it.each([
     ['an unknown scenario', ['nonsense'], "no scenario 'nonsense'"],
     ['an unknown peer', ['--peers', 'culvert,x'], "no peer 'x'"],
     ['an unknown baseline', ['--baseline', 'x'], "no peer 'x'"],
     ['no rounds', ['--rounds', '0'], '--rounds'],
     ['bytes that are no number', ['--bytes', '1G'], '--bytes'],
+    ['devices that are no number', ['--devices', '10,x'], '--devices'],
     ['an unknown form', ['--output', 'xml'], '--output'],
     ['an unknown option', ['--speed'], '--speed'],
   ])('refuses %s', (_name, args, message) => {

@@ -11,19 +11,30 @@ export interface BenchArguments {
   readonly baseline: string;
   readonly rounds: number;
   readonly bytes: number;
-  readonly devices: number;
+  /** In rising order. */
+  readonly devices: readonly number[];
   /** Minutes for everything: rounds that do not fit are left out, but one of each scenario. */
   readonly minutes: number;
-  readonly output: 'json' | 'table';
+  readonly output: Output;
+  /** The directory for the drawings; absent, they lie beside the JSON. */
+  readonly drawings?: string;
+  /** The JSON of an earlier run, to show again; absent, it is measured. */
+  readonly from?: string;
 }
+
+/** `table` is to be read by itself, `markdown` to be pasted into a page, with links to its drawings. */
+export type Output = (typeof OUTPUTS)[number];
+
+const OUTPUTS = ['table', 'markdown', 'json'] as const;
 
 /** Counted rounds unless told otherwise: the fewest whose median one disturbed round, or two, cannot move far. */
 const ROUNDS = 5;
 /** Bytes of a transfer unless told otherwise: one to two seconds of the tunnels compared. */
 const BYTES = 256 * 2 ** 20;
 /** Idle devices unless told otherwise. */
-const DEVICES = 1_000;
-const MOST_DEVICES = 20_000;
+const DEVICES = '1000,5000';
+/** As many connections to one port as Linux has ports for one address that makes them (`ip_local_port_range`), and some to spare. */
+const MOST_DEVICES = 25_000;
 /** Minutes unless told otherwise: as many as it takes. */
 const MINUTES = 10_000;
 /** The most of either: beyond, a slip of the finger would take days. */
@@ -37,9 +48,11 @@ scenarios: ${SCENARIOS.map((scenario) => scenario.name).join(', ')} (default: al
   --baseline NAME      peer that ratios are told against (default: ${BASELINE})
   --rounds N           counted rounds (default: ${ROUNDS})
   --bytes N            bytes of one transfer (default: ${BYTES})
-  --devices N          idle devices (default: ${DEVICES})
+  --devices N,N...     idle devices (default: ${DEVICES})
   --minutes N          leaves out rounds that do not fit into so many minutes, but one of each scenario (default: no limit)
-  --output json|table  what goes to standard output (default: table)
+  --output FORM        what goes to standard output: table, markdown (to paste into a page) or json (default: table)
+  --drawings DIR       puts the drawings there (default: beside the JSON in bench/results)
+  --from FILE          measures nothing, and shows the JSON of an earlier run
 `;
 
 /** What is wrong with the command line. */
@@ -53,8 +66,8 @@ export class UsageError extends Error {}
 export function benchArguments(args: readonly string[]): BenchArguments | undefined {
   const { values, positionals } = parse(args);
   if (values.help) return undefined;
-  const { output } = values;
-  if (output !== 'json' && output !== 'table') throw new UsageError('--output is json or table');
+  const output = OUTPUTS.find((one) => one === values.output);
+  if (output === undefined) throw new UsageError(`--output is one of ${OUTPUTS.join(', ')}`);
   const peers = values.peers?.split(',') ?? PEERS.map((peer) => peer.name);
   return {
     scenarios: positionals.length === 0 ? SCENARIOS : named(SCENARIOS, positionals, 'scenario'),
@@ -62,9 +75,14 @@ export function benchArguments(args: readonly string[]): BenchArguments | undefi
     baseline: named(PEERS, [values.baseline], 'peer')[0]?.name ?? BASELINE,
     rounds: whole('--rounds', values.rounds, MOST_ROUNDS),
     bytes: whole('--bytes', values.bytes, MOST_BYTES),
-    devices: whole('--devices', values.devices, MOST_DEVICES),
+    devices: values.devices
+      .split(',')
+      .map((count) => whole('--devices', count, MOST_DEVICES))
+      .sort((a, b) => a - b),
     minutes: whole('--minutes', values.minutes, MINUTES),
     output,
+    ...(values.drawings === undefined ? {} : { drawings: values.drawings }),
+    ...(values.from === undefined ? {} : { from: values.from }),
   };
 }
 
@@ -78,9 +96,11 @@ function parse(args: readonly string[]) {
         baseline: { type: 'string', default: BASELINE },
         rounds: { type: 'string', default: String(ROUNDS) },
         bytes: { type: 'string', default: String(BYTES) },
-        devices: { type: 'string', default: String(DEVICES) },
+        devices: { type: 'string', default: DEVICES },
         minutes: { type: 'string', default: String(MINUTES) },
         output: { type: 'string', default: 'table' },
+        drawings: { type: 'string' },
+        from: { type: 'string' },
         help: { type: 'boolean', default: false },
       },
     });

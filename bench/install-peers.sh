@@ -31,6 +31,12 @@ have openssh /usr/sbin/sshd debian openssh-server openssh-client
 have haproxy /usr/sbin/haproxy debian haproxy
 have nginx /usr/lib/nginx/modules/ngx_stream_module.so debian nginx-light libnginx-mod-stream
 have openssl /usr/bin/openssl debian openssl
+have wrk /usr/bin/wrk debian wrk
+have iperf3 /usr/bin/iperf3 debian iperf3
+# Of the scenarios with packet loss and with a processor for the hub alone.
+have unshare /usr/bin/unshare debian util-linux
+have iproute2 /usr/bin/ip debian iproute2
+have python3 /usr/bin/python3 debian python3-minimal
 have dev-tunnels-ssh "$directory/node_modules/@microsoft/dev-tunnels-ssh-tcp" \
   npm install --prefix "$directory" --no-audit --no-fund @microsoft/dev-tunnels-ssh@3.12.42 @microsoft/dev-tunnels-ssh-tcp@3.12.42
 # Not --locked: its lock file holds a version of `time` that today's compiler refuses.

@@ -1,11 +1,15 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, loadavg, release, tmpdir, totalmem, type } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { type BenchArguments, benchArguments, USAGE, UsageError } from './arguments.ts';
-import { measureScenario } from './measure.ts';
+import { shareOf } from './budget.ts';
+import { measureIsolated } from './isolated.ts';
+import { type MeasureOptions, measureScenario, notMeasured } from './measure.ts';
+import type { Peer } from './peers/peer.ts';
 import { type BenchResult, type Machine, RESULT_VERSION, type ScenarioResult } from './result/result.ts';
 import { renderSvg } from './result/svg.ts';
 import { isComplete, renderTable } from './result/table.ts';
+import type { Scenario } from './scenarios/scenario.ts';
 
 const RESULTS = join(import.meta.dirname, 'results');
 
@@ -25,7 +29,8 @@ async function main(args: readonly string[]): Promise<number> {
   const interrupted = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => interrupted.abort());
   try {
-    return report(await bench(chosen, interrupted.signal), chosen.output);
+    const result = chosen.from === undefined ? await bench(chosen, interrupted.signal) : readResult(chosen.from);
+    return report(result, chosen);
   } catch (error) {
     if (!interrupted.signal.aborted) throw error;
     progress('bench: interrupted');
@@ -60,10 +65,11 @@ async function bench(chosen: BenchArguments, signal: AbortSignal): Promise<Bench
   try {
     const until = performance.now() + chosen.minutes * MINUTE_MS;
     const options = { rounds, bytes, devices, baseline, workspace, onProgress: progress, signal };
+    const weights = chosen.scenarios.map(({ weight }) => weight ?? 1);
     for (const [index, scenario] of chosen.scenarios.entries()) {
       // What a scenario leaves of its share is the others'.
-      const share = (until - performance.now()) / (chosen.scenarios.length - index);
-      scenarios.push(await measureScenario(scenario, present, { ...options, withinMs: share }));
+      const share = shareOf(until - performance.now(), weights, index);
+      scenarios.push(await measureOrSay(scenario, present, { ...options, withinMs: share }));
     }
   } finally {
     rmSync(workspace, { recursive: true, force: true });
@@ -78,17 +84,52 @@ async function bench(chosen: BenchArguments, signal: AbortSignal): Promise<Bench
   };
 }
 
-/** Writes the result to its file and to standard output; returns the exit code. */
-function report(result: BenchResult, output: BenchArguments['output']): number {
-  const file = join(RESULTS, `${result.startedAt.replaceAll(':', '-')}.json`);
-  const json = `${JSON.stringify(result, undefined, 2)}\n`;
-  mkdirSync(RESULTS, { recursive: true });
-  writeFileSync(file, json);
-  for (const scenario of result.scenarios) {
-    writeFileSync(file.replace(/json$/, `${scenario.name}.svg`), renderSvg(scenario));
+/** What makes a whole scenario impossible is told in its place, and the next has its turn. */
+async function measureOrSay(
+  scenario: Scenario,
+  peers: readonly Peer[],
+  options: MeasureOptions,
+): Promise<ScenarioResult> {
+  const missing = scenario.missing?.();
+  if (missing !== undefined) return notMeasured(scenario, options, missing);
+  try {
+    return await (scenario.isolated ? measureIsolated : measureScenario)(scenario, peers, options);
+  } catch (error) {
+    options.signal.throwIfAborted();
+    const reason = error instanceof Error ? error.message : String(error);
+    progress(`${scenario.name}: not measured: ${reason}`);
+    return notMeasured(scenario, options, reason);
   }
-  process.stdout.write(output === 'json' ? json : renderTable(result));
-  progress(`written to ${file}`);
+}
+
+/** @throws Error when the file is not of this version of the result */
+function readResult(file: string): BenchResult {
+  const result = JSON.parse(readFileSync(file, 'utf8')) as BenchResult;
+  if (result.version !== RESULT_VERSION)
+    throw new Error(`${file} is of version ${result.version}, not ${RESULT_VERSION}`);
+  return result;
+}
+
+/** Writes the result, when it is new, and its drawings; shows it on standard output; returns the exit code. */
+function report(result: BenchResult, { output, drawings, from }: BenchArguments): number {
+  const name = result.startedAt.replaceAll(':', '-');
+  const json = `${JSON.stringify(result, undefined, 2)}\n`;
+  const directory = drawings ?? RESULTS;
+  mkdirSync(directory, { recursive: true });
+  if (from === undefined) {
+    mkdirSync(RESULTS, { recursive: true });
+    writeFileSync(join(RESULTS, `${name}.json`), json);
+    progress(`written to ${join(RESULTS, `${name}.json`)}`);
+  }
+  for (const scenario of result.scenarios) {
+    const prefix = drawings === undefined ? `${name}.` : '';
+    writeFileSync(join(directory, `${prefix}${scenario.name}.svg`), renderSvg(scenario));
+  }
+  if (output === 'json') process.stdout.write(json);
+  if (output === 'table') process.stdout.write(renderTable(result));
+  if (output === 'markdown') {
+    process.stdout.write(renderTable(result, { level: 3, drawings: basename(drawings ?? '.') }));
+  }
   for (const { peer, reason } of result.missing) progress(`bench: ${peer} was not measured: ${reason}`);
   return isComplete(result) ? 0 : 1;
 }

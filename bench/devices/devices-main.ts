@@ -7,8 +7,8 @@ import { formatDeviceConnectionString, parseServiceConnectionString } from '@cul
 import { ServiceClient } from '@culvert/service';
 
 /**
- * Many devices in one process, each with a control channel and nothing else. Reads `1 create N`, `2 attach N`, `3 detach` and so on from standard
- * input, and answers each with `done` and its number.
+ * Many devices in one process, each with a control channel and nothing else. Reads `1 create FROM TO`, `2 attach FROM TO`, `3 detach` and so on
+ * from standard input, and answers each with `done` and its number.
  */
 const [directory = ''] = process.argv.slice(2);
 /** Devices that connect at once: as many as a hub's own limits on handshakes let through. */
@@ -18,11 +18,11 @@ const outbound = { ca: readFileSync(join(directory, 'ca.pem'), 'utf8'), proxy: f
 const owner = readFileSync(join(directory, 'policies/iothubowner'), 'utf8').trim();
 const { host, port } = parseServiceConnectionString(owner);
 const service = ServiceClient.fromConnectionString(owner, { outbound });
-const strings: string[] = [];
+const strings = new Map<number, string>();
 let clients: DeviceClient[] = [];
 
 async function attach(index: number): Promise<void> {
-  const client = DeviceClient.fromConnectionString(strings[index] ?? '', {
+  const client = DeviceClient.fromConnectionString(strings.get(index) ?? '', {
     outbound,
     onStream: (offer) => offer.reject(),
   });
@@ -33,15 +33,18 @@ async function attach(index: number): Promise<void> {
 async function create(index: number): Promise<void> {
   const deviceId = `idle-${index}`;
   const { authentication } = await service.devices.create(deviceId);
-  strings[index] = formatDeviceConnectionString({ host, port, deviceId, key: authentication.symmetricKey.primaryKey });
+  strings.set(
+    index,
+    formatDeviceConnectionString({ host, port, deviceId, key: authentication.symmetricKey.primaryKey }),
+  );
 }
 
 for await (const line of createInterface({ input: process.stdin })) {
-  const [number, verb, count = '0'] = line.split(' ');
+  const [number, verb, from = '0', to = '0'] = line.split(' ');
   if (verb === 'attach' || verb === 'create') {
-    let next = 0;
+    let next = Number(from);
     const worker = async (): Promise<void> => {
-      while (next < Number(count)) await (verb === 'attach' ? attach : create)(next++);
+      while (next < Number(to)) await (verb === 'attach' ? attach : create)(next++);
     };
     await Promise.all(Array.from({ length: AT_ONCE }, worker));
   } else {

@@ -9,7 +9,7 @@ export function absentPeer(name: string, title: string, file: string): Peer {
     name,
     title,
     family: 'tunnel',
-    missing: () => notInstalled(file) ?? reason,
+    missing: () => notInstalled(file, name) ?? reason,
     start: () => Promise.reject(new Error(reason)),
   };
 }

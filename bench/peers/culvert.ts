@@ -1,14 +1,14 @@
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { devicePool } from '../devices/device-pool.ts';
+import { endsPool } from '../ends/ends-pool.ts';
 import { Child, type CommandLine, run } from '../processes/child.ts';
 import type { Address } from '../traffic/connection.ts';
 import type { Link } from '../traffic/link.ts';
 import { freePort } from './free-port.ts';
-import type { Devices, Peer, RunningPeer } from './peer.ts';
+import type { Peer, RunningPeer } from './peer.ts';
 
 const HOST = '127.0.0.1';
-/** Milliseconds in which all devices must be attached. */
-const ATTACH_MS = 300_000;
 const DEVICE = 'bench';
 const SERVICE = 'target';
 const BIN = resolve(import.meta.dirname, '../../packages/cli/bin/culvert.js');
@@ -68,7 +68,8 @@ async function startCulvert(target: Address, workspace: string, link: Link): Pro
         { role: 'agent', pid: agent.pid },
         { role: 'connect', pid: connect.pid },
       ],
-      devices: attachable(dataDirectory, start),
+      devices: devicePool(dataDirectory, start),
+      ends: endsPool(dataDirectory, start),
       launches: {
         floor: { command: process.execPath, args: ['-e', '0'] },
         version: culvertLine(['--version']),
@@ -83,26 +84,6 @@ async function startCulvert(target: Address, workspace: string, link: Link): Pro
     for (const child of children) await child.stop();
     throw error;
   }
-}
-
-/** Devices of their own process, started when they are first asked for. */
-function attachable(dataDirectory: string, start: (line: CommandLine) => Child): Devices {
-  let child: Child | undefined;
-  let asked = 0;
-  const ask = async (line: string): Promise<void> => {
-    child ??= start({
-      command: process.execPath,
-      args: ['--conditions=development', resolve(import.meta.dirname, '../devices/devices-main.ts'), dataDirectory],
-    });
-    asked += 1;
-    child.process.stdin.write(`${asked} ${line}\n`);
-    await child.ready(new RegExp(`^done ${asked}$`, 'm'), ATTACH_MS);
-  };
-  return {
-    create: (count) => ask(`create ${count}`),
-    attach: (count) => ask(`attach ${count}`),
-    detach: () => ask('detach 0'),
-  };
 }
 
 function connectionString(json: string): string {

@@ -1,3 +1,4 @@
+import { observedHubs } from '../hubs/observed-hubs.ts';
 import { culvertGateway, wsRelay } from '../middles/frame-relays.ts';
 import { haproxy, nginx } from '../middles/tls-proxy.ts';
 import { absentPeer } from './absent.ts';
@@ -24,6 +25,7 @@ export const PEERS: readonly Peer[] = [
   nginx,
   wsRelay,
   culvertGateway,
+  ...observedHubs,
 ];
 
 /** The peer that added times are measured over. */

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 
@@ -7,9 +7,20 @@ export const PEER_DIRECTORY: string =
   process.env['CULVERT_BENCH_PEERS'] ??
   join(process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'culvert-bench');
 
-/** The reason why a peer cannot run, when `file` of the directory is not there. */
-export function notInstalled(file: string): string | undefined {
-  return existsSync(join(PEER_DIRECTORY, file))
-    ? undefined
-    : 'not installed: run bench/install-peers.sh, which says why';
+/**
+ * The reason why a peer cannot run, when `file` of the directory is not there.
+ * @param name of the peer in `install-peers.sh`, which keeps what its installation said
+ */
+export function notInstalled(file: string, name?: string): string | undefined {
+  if (existsSync(join(PEER_DIRECTORY, file))) return undefined;
+  const tried = name === undefined ? undefined : lastLine(join(PEER_DIRECTORY, `${name}.log`));
+  return tried === undefined
+    ? 'not installed: run bench/install-peers.sh'
+    : `could not be installed by bench/install-peers.sh: ${tried}`;
+}
+
+/** The last line that says something; `undefined` without a file. */
+function lastLine(file: string): string | undefined {
+  if (!existsSync(file)) return undefined;
+  return readFileSync(file, 'utf8').trimEnd().split('\n').at(-1)?.trim();
 }

@@ -3,8 +3,8 @@ import type { CommandLine } from '../processes/child.ts';
 import type { Address } from '../traffic/connection.ts';
 import type { Link } from '../traffic/link.ts';
 
-/** `tunnel`: carries TCP from a local port to a target. `middle`: passes bytes on between two TLS connections. */
-export type Family = 'tunnel' | 'middle';
+/** `tunnel`: carries TCP from a local port to a target. `middle`: passes bytes on between two TLS connections. `hub`: Culvert's hub alone. */
+export type Family = 'tunnel' | 'middle' | 'hub';
 
 /** One of the ways of carrying TCP that are compared. */
 export interface Peer {
@@ -39,18 +39,44 @@ export interface RunningPeer {
   readonly launches?: Launches;
   /** Devices that only hold their control channel to the first of {@link processes}; absent where there is no such thing. */
   readonly devices?: Devices;
+  /** What opens streams by the SDKs, with no local proxy in between; absent where there is no such thing. */
+  readonly ends?: Ends;
   /** How to open a stream through a middle; absent in a tunnel. */
   readonly middle?: RunningMiddle;
   /** Ends every process; resolves when they are gone. */
   stop(): Promise<void>;
 }
 
-/** Many devices in a process of their own. */
+/** Devices in processes of their own, numbered from 0. */
 export interface Devices {
-  /** Registers them. */
-  create(count: number): Promise<void>;
-  attach(count: number): Promise<void>;
+  /** Registers as many as are missing to `count`. */
+  create(count: number, progress: (message: string) => void): Promise<void>;
+  /** Attaches as many as are missing to `count`; they are registered. */
+  attach(count: number, progress: (message: string) => void): Promise<void>;
+  /** Detaches all. */
   detach(): Promise<void>;
+}
+
+/** Pairs of a device and a service, each pair in a process of its own. */
+export interface Ends {
+  /** Starts what is missing to so many processes; resolves with the ids of all. */
+  ready(processes: number): Promise<readonly number[]>;
+  /**
+   * Opens and ends at least `count` streams, so many at once, spread over the processes that are ready.
+   * @throws Error when what came back on one was not what was sent
+   */
+  open(count: number, atOnce: number): Promise<Opened>;
+  /** Sends bytes up one stream. @throws Error when the device got others */
+  pour(bytes: number): Promise<void>;
+}
+
+export interface Opened {
+  readonly count: number;
+  readonly seconds: number;
+  /** Milliseconds from asking for a stream to the first byte back; with several processes, those of the slowest. */
+  readonly p50: number;
+  readonly p99: number;
+  readonly 'p99.9': number;
 }
 
 /** Programs of the service's end, as a user starts them. */

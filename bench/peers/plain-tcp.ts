@@ -1,4 +1,6 @@
+import { readFileSync } from 'node:fs';
 import { release, type } from 'node:os';
+import { CONGESTION_CONTROL_FILE } from '../network/namespace.ts';
 import type { Address } from '../traffic/connection.ts';
 import type { Peer, RunningPeer } from './peer.ts';
 
@@ -9,7 +11,7 @@ export const plainTcp: Peer = {
   family: 'tunnel',
   missing: () => undefined,
   start: async (target: Address, _workspace, link): Promise<RunningPeer> => ({
-    version: `${type()} ${release()}`,
+    version: `${type()} ${release()}, TCP ${readFileSync(CONGESTION_CONTROL_FILE, 'utf8').trim()}`,
     entry: { host: target.host, port: await link.through(target.port, 1) },
     processes: [],
     stop: async () => undefined,

@@ -1,5 +1,6 @@
-import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
+import { type ChildProcessWithoutNullStreams, execFile, spawn } from 'node:child_process';
 import { connect } from 'node:net';
+import { promisify } from 'node:util';
 
 /** A program to start. */
 export interface CommandLine {
@@ -15,6 +16,8 @@ const READY_MS = 20_000;
 const RETRY_MS = 20;
 /** Milliseconds a program has to end when asked to, before it is killed. */
 const STOP_MS = 5_000;
+/** Bytes of output that is data: a report, not a transfer. */
+const MOST_OUTPUT_BYTES = 4 * 2 ** 20;
 /** Characters of output kept for the message about a program that failed. */
 const KEPT_CHARACTERS = 4_000;
 
@@ -135,9 +138,18 @@ export class Child {
   }
 }
 
-/** Runs a program to its end and returns what it printed on both outputs. */
+/** Runs a program to its end and returns what it printed on both outputs, of long output the end. */
 export function run(line: CommandLine): Promise<string> {
   const child = new Child(line).readOutput();
   child.process.stdin.end();
   return child.succeeded();
+}
+
+/**
+ * Runs a program to its end and returns all that it printed on standard output, for data.
+ * @throws Error when it failed
+ */
+export async function runForOutput({ command, args }: CommandLine): Promise<string> {
+  const { stdout } = await promisify(execFile)(command, args, { maxBuffer: MOST_OUTPUT_BYTES });
+  return stdout;
 }

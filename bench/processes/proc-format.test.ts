@@ -1,5 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { parseBusySeconds, parsePeakBytes, parseResidentBytes, parseStat, processTree } from './proc-format.ts';
+import {
+  parseAllowedProcessors,
+  parseBusySeconds,
+  parsePeakBytes,
+  parseResidentBytes,
+  parseStat,
+  processTree,
+} from './proc-format.ts';
 
 const line = (pid: number, name: string, parent: number): string =>
   `${pid} (${name}) S ${parent} 42 42 0 -1 4194304 99 0 0 0 150 25 300 7 20 0 1 0 230149 3133440 396 0 0`;
@@ -59,4 +66,10 @@ describe('the tree of a process', () => {
 it('reads the resident memory of /proc/PID/status', () => {
   expect(parseResidentBytes('VmHWM:\t  9000 kB\nVmRSS:\t  1234 kB\n')).toBe(1234 * 1024);
   expect(parseResidentBytes('Name:\tzombie\n')).toBe(0);
+});
+
+it('reads which processors a process may use', () => {
+  expect(parseAllowedProcessors('Cpus_allowed:\t7\nCpus_allowed_list:\t0-2,5\n')).toEqual([0, 1, 2, 5]);
+  expect(parseAllowedProcessors('Cpus_allowed_list:\t3\n')).toEqual([3]);
+  expect(() => parseAllowedProcessors('Name:\tnode\n')).toThrow('processors');
 });

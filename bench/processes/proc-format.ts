@@ -59,6 +59,16 @@ export function parseResidentBytes(status: string): number {
   return match === null ? 0 : Number(match[1]) * 1024;
 }
 
+/** The processors of `Cpus_allowed_list` in `/proc/PID/status`, such as `0-2,5`. @throws Error when it is not there */
+export function parseAllowedProcessors(status: string): number[] {
+  const list = /^Cpus_allowed_list:\s*([\d,-]+)$/m.exec(status)?.[1];
+  if (list === undefined) throw new Error('no list of processors in /proc/PID/status');
+  return list.split(',').flatMap((range) => {
+    const [first = 0, last = first] = range.split('-').map(Number);
+    return Array.from({ length: last - first + 1 }, (_, index) => first + index);
+  });
+}
+
 /** The process `root` and everything that it started, directly or not, among `all`. */
 export function processTree(root: number, all: readonly ProcessStat[]): ProcessStat[] {
   const tree = all.filter((stat) => stat.pid === root);

@@ -1,6 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
+import { run } from './child.ts';
 import {
   type ProcessStat,
+  parseAllowedProcessors,
   parseBusySeconds,
   parsePeakBytes,
   parseResidentBytes,
@@ -45,6 +47,16 @@ export function watchOthers(): () => number {
   const from = performance.now();
   const before = others();
   return () => Math.max(0, others() - before) / ((performance.now() - from) / 1000);
+}
+
+/** The numbers of the processors that this process may use. */
+export function allowedProcessors(): number[] {
+  return parseAllowedProcessors(procFile(process.pid, 'status') ?? '');
+}
+
+/** Keeps a process, its threads and what it starts from now on to these processors. */
+export async function pin(pid: number, processors: readonly number[]): Promise<void> {
+  await run({ command: 'taskset', args: ['-a', '-c', '-p', processors.join(','), String(pid)] });
 }
 
 function allProcesses(): ProcessStat[] {

@@ -19,7 +19,7 @@ const result: BenchResult = {
   version: RESULT_VERSION,
   startedAt: '2026-11-23T10:00:00.000Z',
   machine: { platform: 'Linux 6.1', processor: 'CPU', cores: 2, memoryBytes: 1e9, load: 0.5, node: '24.21.0' },
-  options: { rounds: 3, bytes: 1000, devices: 10, baseline: 'plain-tcp' },
+  options: { rounds: 3, bytes: 1000, devices: [10], baseline: 'plain-tcp' },
   scenarios: [
     {
       name: 'round-trip',
@@ -45,6 +45,12 @@ const result: BenchResult = {
   ],
   missing: [{ peer: 'other', reason: 'otherd not found' }],
 };
+const [scenario] = result.scenarios;
+const unmeasured: BenchResult = {
+  ...result,
+  missing: [],
+  scenarios: scenario === undefined ? [] : [{ ...scenario, peers: [], notMeasured: 'no device to drop packets with' }],
+};
 
 /** Every path to a value, elements as `[]` and the keys of `metrics` of a peer as `*`. */
 function paths(value: unknown, path: string): string[] {
@@ -62,16 +68,18 @@ describe('the JSON', () => {
     const described = [...readme.slice(readme.indexOf('## The JSON')).matchAll(/^\| `([^`]+)`/gm)].map(
       ([, path]) => path,
     );
-    expect(new Set(paths(JSON.parse(JSON.stringify(result)), ''))).toEqual(new Set(described));
+    const written = [result, unmeasured].flatMap((one) => paths(JSON.parse(JSON.stringify(one)), ''));
+    expect(new Set(written)).toEqual(new Set(described));
   });
 });
 
 describe('the drawing', () => {
   it('has a bar for each peer and metric that was measured', () => {
-    const [scenario] = result.scenarios;
     const svg = scenario === undefined ? '' : renderSvg(scenario);
-    expect(svg.match(/<rect x=/g)?.length).toBe(2);
-    expect(svg).toContain('>p50, µs, lower is better<');
+    expect(svg.match(/<rect class=/g)?.length).toBe(2);
+    expect(svg).toContain('>µs, lower is better<');
+    expect(svg).toContain('>p50<');
+    expect(svg).toContain('prefers-color-scheme:dark');
     expect(svg).toContain('>700<');
     expect(svg.trimEnd().endsWith('</svg>')).toBe(true);
   });
@@ -113,6 +121,26 @@ describe('the table', () => {
     expect(text).toContain('Failed: tunnel, round 2: wrong bytes');
     expect(text).toContain('Not measured: other: otherd not found.');
     expect(text).toContain('0.25 processors');
+  });
+
+  it('says why a scenario was not measured', () => {
+    expect(renderTable(unmeasured)).toContain('there and back. Not measured: no device to drop packets with.');
+    expect(isComplete(unmeasured)).toBe(false);
+  });
+
+  it('of many figures has a line for each, and links to the drawing when it goes into a page', () => {
+    const many = Array.from({ length: 6 }, (_, index): Metric => ({ name: `m${index}`, unit: 's', better: 'lower' }));
+    const [peer] = scenario?.peers ?? [];
+    const metrics = summarise(many, [{ values: { m0: 1, m5: 6 }, work: 1 }], undefined, undefined);
+    const wide = {
+      ...result,
+      scenarios: scenario && peer ? [{ ...scenario, metrics: many, peers: [{ ...peer, metrics }] }] : [],
+    };
+    const text = renderTable(wide, { level: 3, drawings: 'performance' });
+    expect(text).toContain('| m5, s  | 6.00 (6.00–6.00) |');
+    expect(text).toContain('| m1, s  |                – |');
+    expect(text).toContain('### round-trip');
+    expect(text).toContain('![round-trip](performance/round-trip.svg)');
   });
 
   it('aligns names to the left and figures to the right', () => {

@@ -2,7 +2,7 @@ import type { Metric } from '../scenarios/scenario.ts';
 import type { Spread } from '../statistics.ts';
 
 /** The version of the result's form: raised when a reader of the old one would misread the new one. */
-export const RESULT_VERSION = 1;
+export const RESULT_VERSION = 2;
 
 /** One run of the bench, as it is written to `bench/results/`; README.md describes every field. */
 export interface BenchResult {
@@ -13,7 +13,7 @@ export interface BenchResult {
   readonly options: {
     readonly rounds: number;
     readonly bytes: number;
-    readonly devices: number;
+    readonly devices: readonly number[];
     readonly baseline: string;
   };
   readonly scenarios: readonly ScenarioResult[];
@@ -41,6 +41,8 @@ export interface ScenarioResult {
   /** What other programs used of the machine during the rounds, in processors: how far to trust the wall-clock figures. */
   readonly othersProcessors: number;
   readonly peers: readonly PeerResult[];
+  /** Why nothing could be measured, found by trying; absent when something was. */
+  readonly notMeasured?: string;
 }
 
 export interface PeerResult {

@@ -3,24 +3,67 @@ import type { BenchResult, MetricResult, PeerResult, ScenarioResult } from './re
 const MB = 1e6;
 const ABSENT = '–';
 
+/** How the result is laid out. */
+export interface Layout {
+  /** Of the scenarios' headings: 2 for a page of its own, 3 inside a page. */
+  readonly level: 2 | 3;
+  /** Where the drawings lie, as a page links to them; absent, it does not. */
+  readonly drawings?: string;
+}
+
+/** Metrics in one table that still read across: of more, each is a line, and each peer a column. */
+const MOST_COLUMNS = 5;
+
 /** The result as Markdown: for each scenario a table of the figures and one of the processes, readable as plain text too. */
-export function renderTable(result: BenchResult): string {
+export function renderTable(result: BenchResult, layout: Layout = { level: 2 }): string {
   const { machine, options } = result;
   const head =
     `${result.startedAt}, ${machine.processor}, ${machine.cores} cores, ${machine.platform}, Node ${machine.node}, load ${machine.load.toFixed(1)} at the start. ` +
-    `Median (smallest–largest) of ${options.rounds} rounds; × is the ratio to the peer named above each table, the median of the rounds' ratios.`;
-  const missing = result.missing.map(({ peer, reason }) => `Not measured: ${peer}: ${reason}.`);
+    `Median (smallest–largest) of the rounds, ${options.rounds} or as many as there was time for; × is the ratio to the peer named above each table, the median of the rounds' ratios.`;
+  const missing = result.missing.map(({ peer, reason }) => `- Not measured: ${peer}: ${sentence(reason)}`);
   const versions = new Map(result.scenarios.flatMap(({ peers }) => peers.map(({ name, version }) => [name, version])));
-  const named = [...versions].map(([name, version]) => `- ${name}: ${version || 'did not start'}`).join('\n');
-  return `${[head, ...missing, named, ...result.scenarios.flatMap(renderScenario)].join('\n\n')}\n`;
+  const named = [...versions].map(([name, version]) => `- ${name}: ${version || 'did not start'}`);
+  const scenarios = result.scenarios.flatMap((scenario) => renderScenario(scenario, layout));
+  return `${[head, [...named, ...missing].join('\n'), ...scenarios].join('\n\n')}\n`;
 }
 
-function renderScenario(scenario: ScenarioResult): string[] {
-  const figures = scenario.peers.map((peer) => [
-    peer.name,
-    ...scenario.metrics.map((metric) => figure(peer.metrics[metric.name])),
-  ]);
-  const processes = scenario.peers.flatMap((peer) =>
+function renderScenario(scenario: ScenarioResult, { level, drawings }: Layout): string[] {
+  const heading = `${'#'.repeat(level)} ${scenario.name}`;
+  if (scenario.notMeasured !== undefined)
+    return [heading, `${scenario.title}. Not measured: ${sentence(scenario.notMeasured)}`];
+  const rounds = Math.max(0, ...scenario.peers.flatMap(({ metrics }) => Object.values(metrics).map(valuesOf)));
+  const others = `${rounds} ${rounds === 1 ? 'round' : 'rounds'}; other programs used ${scenario.othersProcessors.toFixed(2)} processors meanwhile`;
+  const failures = scenario.peers.flatMap((peer) =>
+    peer.failures.map(({ when, message }) => `Failed: ${peer.name}, ${when}: ${message.split('\n')[0]}`),
+  );
+  const sections = [heading, `${scenario.title}. Ratios to ${scenario.baseline}. ${others}.`, figuresOf(scenario)];
+  if (drawings !== undefined) sections.push(`![${scenario.name}](${drawings}/${scenario.name}.svg)`);
+  const processes = processesOf(scenario);
+  return processes === undefined ? [...sections, ...failures] : [...sections, processes, ...failures];
+}
+
+/** With one full stop at its end, whatever a program's message ends with. */
+const sentence = (text: string): string => `${text.replace(/\.+$/, '')}.`;
+
+const valuesOf = ({ values }: MetricResult): number => values.length;
+
+function figuresOf({ metrics, peers }: ScenarioResult): string {
+  const titles = metrics.map((metric) => `${metric.name}, ${metric.unit}`);
+  const rows = peers.map((peer) => metrics.map((metric) => figure(peer.metrics[metric.name])));
+  const names = peers.map(({ name }) => name);
+  return metrics.length <= MOST_COLUMNS
+    ? markdown(
+        ['peer', ...titles],
+        rows.map((row, index) => [names[index] ?? '', ...row]),
+      )
+    : markdown(
+        ['figure', ...names],
+        titles.map((title, index) => [title, ...rows.map((row) => row[index] ?? ABSENT)]),
+      );
+}
+
+function processesOf(scenario: ScenarioResult): string | undefined {
+  const rows = scenario.peers.flatMap((peer) =>
     peer.processes.map((process) => [
       peer.name,
       process.peakBytes === undefined ? `(${process.role})` : process.role,
@@ -28,18 +71,8 @@ function renderScenario(scenario: ScenarioResult): string[] {
       process.peakBytes === undefined ? ABSENT : (process.peakBytes / MB).toFixed(0),
     ]),
   );
-  const failures = scenario.peers.flatMap((peer) =>
-    peer.failures.map(({ when, message }) => `Failed: ${peer.name}, ${when}: ${message}`),
-  );
-  const columns = ['peer', ...scenario.metrics.map((metric) => `${metric.name}, ${metric.unit}`)];
-  const costUnit = `${perWork(scenario) === 1 ? 's' : 'ms'}/${scenario.workUnit}`;
-  const sections = [
-    `## ${scenario.name}`,
-    `${scenario.title}. Ratios to ${scenario.baseline}. Other programs used ${scenario.othersProcessors.toFixed(2)} processors meanwhile.`,
-    markdown(columns, figures),
-  ];
-  if (processes.length > 0) sections.push(markdown(['peer', 'process', `CPU, ${costUnit}`, 'peak, MB'], processes));
-  return [...sections, ...failures];
+  const unit = `${perWork(scenario) === 1 ? 's' : 'ms'}/${scenario.workUnit}`;
+  return rows.length === 0 ? undefined : markdown(['peer', 'process', `CPU, ${unit}`, 'peak, MB'], rows);
 }
 
 /** Seconds of processor time are told per gigabyte, milliseconds per anything smaller. */
@@ -61,7 +94,7 @@ export function significant(value: number): string {
 
 /** A Markdown table, padded so that it reads well without being rendered: names to the left, figures to the right. */
 export function markdown(columns: readonly string[], rows: readonly (readonly string[])[]): string {
-  const isText = (column: number): boolean => rows.every((row) => !/^[\d–-]/.test(row[column] ?? ''));
+  const isText = (column: number): boolean => column === 0 || rows.every((row) => !/^[\d–-]/.test(row[column] ?? ''));
   const width = columns.map((title, column) => Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0)));
   const pad = (text: string, column: number): string =>
     isText(column) ? text.padEnd(width[column] ?? 0) : text.padStart(width[column] ?? 0);
@@ -73,5 +106,6 @@ export function markdown(columns: readonly string[], rows: readonly (readonly st
 /** Whether everything that was asked for was measured, in every round. */
 export function isComplete(result: BenchResult): boolean {
   const failed = (peer: PeerResult): boolean => peer.failures.length > 0;
-  return result.missing.length === 0 && !result.scenarios.some((scenario) => scenario.peers.some(failed));
+  const partly = ({ notMeasured, peers }: ScenarioResult): boolean => notMeasured !== undefined || peers.some(failed);
+  return result.missing.length === 0 && !result.scenarios.some(partly);
 }

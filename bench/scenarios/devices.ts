@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { RunningPeer } from '../peers/peer.ts';
 import { treeUsage } from '../processes/usage.ts';
-import type { Measurement, Scenario } from './scenario.ts';
+import type { Amounts, Measurement, Scenario, Watch } from './scenario.ts';
 
 /** Milliseconds in which the devices are watched doing nothing. */
 const QUIET_MS = 10_000;
@@ -12,57 +12,81 @@ const CYCLE_COUNT = 50;
 const WARM_UP_COUNT = 20;
 const KB = 1_000;
 
+const written = (count: number): string => count.toLocaleString('en');
+
 export const devices: Scenario = {
   name: 'devices',
-  title: ({ devices: count }) =>
-    `${count} devices attached by MQTT over WebSocket, idle for ${QUIET_MS / 1000} s; then ${CYCLES} times ${CYCLE_COUNT} attached and detached`,
+  title: ({ devices: counts }) =>
+    `${counts.map(written).join(', then ')} devices attached by MQTT over WebSocket, idle for ${QUIET_MS / 1000} s; all detached; ${CYCLES} times ${CYCLE_COUNT} attached and detached`,
   family: 'tunnel',
-  metrics: [
-    { name: 'memory each', unit: 'KB', better: 'lower' },
-    { name: 'CPU of a thousand', unit: 'ms/s', better: 'lower' },
+  weight: 3,
+  metrics: ({ devices: counts }) => [
+    ...counts.flatMap((count) => [
+      { name: `${written(count)}: memory each`, unit: 'KB', better: 'lower' as const },
+      { name: `${written(count)}: CPU of a thousand`, unit: 'ms/s', better: 'lower' as const },
+    ]),
     { name: 'attached', unit: '/s', better: 'higher' },
-    { name: `after ${CYCLES} cycles, above base`, unit: 'MB', better: 'lower' },
+    { name: 'all detached, above base', unit: 'MB', better: 'lower' },
+    { name: `after ${CYCLES} cycles, above that`, unit: 'MB', better: 'lower' },
+    { name: 'of it in the second half', unit: 'MB', better: 'lower' },
   ],
   workUnit: 'device',
   applies: (peer) => peer.devices !== undefined,
-  warmUp: async (peer, amounts) => {
-    await peer.devices?.create(amounts.devices);
-    await peer.devices?.attach(Math.min(WARM_UP_COUNT, amounts.devices));
+  warmUp: async (peer, amounts, { progress }) => {
+    await peer.devices?.create(Math.max(...amounts.devices), progress);
+    await peer.devices?.attach(Math.min(WARM_UP_COUNT, ...amounts.devices), progress);
     await peer.devices?.detach();
   },
-  measure: (peer, amounts) => measure(peer, amounts.devices),
+  measure,
 };
 
 /** Resident memory before the first round, for all rounds: see {@link WARM_UP_COUNT}. */
 const bases = new WeakMap<RunningPeer, number>();
 
-async function measure(peer: RunningPeer, count: number): Promise<Measurement> {
+async function measure(peer: RunningPeer, { devices: counts }: Amounts, { progress }: Watch): Promise<Measurement> {
   const { devices: attachable, processes } = peer;
   const pid = processes[0]?.pid ?? 0;
+  const most = Math.max(...counts);
+  const values: Record<string, number> = {};
   await sleep(QUIET_MS);
   const base = bases.get(peer) ?? treeUsage(pid).residentBytes;
   bases.set(peer, base);
-  const from = performance.now();
-  await attachable?.attach(count);
-  const seconds = (performance.now() - from) / 1000;
-  await sleep(QUIET_MS / 2);
-  const before = treeUsage(pid);
-  await sleep(QUIET_MS);
-  const held = treeUsage(pid);
+  let attaching = 0;
+  for (const count of counts) {
+    const from = performance.now();
+    await attachable?.attach(count, progress);
+    attaching += performance.now() - from;
+    await sleep(QUIET_MS / 2);
+    const before = treeUsage(pid);
+    await sleep(QUIET_MS);
+    const held = treeUsage(pid);
+    const cpuMs = (held.cpuSeconds - before.cpuSeconds) * 1000;
+    values[`${written(count)}: memory each`] = (held.residentBytes - base) / count / KB;
+    values[`${written(count)}: CPU of a thousand`] = (cpuMs / (QUIET_MS / 1000) / count) * 1_000;
+  }
   await attachable?.detach();
+  const detached = await settled(pid);
+  let half = detached;
   for (let cycle = 0; cycle < CYCLES; cycle++) {
-    await attachable?.attach(Math.min(CYCLE_COUNT, count));
+    if (cycle === CYCLES / 2) half = await settled(pid);
+    await attachable?.attach(Math.min(CYCLE_COUNT, most), () => undefined);
     await attachable?.detach();
   }
-  await sleep(QUIET_MS);
-  const cpuMs = (held.cpuSeconds - before.cpuSeconds) * 1000;
+  const after = await settled(pid);
   return {
     values: {
-      'memory each': (held.residentBytes - base) / count / KB,
-      'CPU of a thousand': (cpuMs / (QUIET_MS / 1000) / count) * 1_000,
-      attached: count / seconds,
-      [`after ${CYCLES} cycles, above base`]: (treeUsage(pid).residentBytes - base) / KB / KB,
+      ...values,
+      attached: most / (attaching / 1000),
+      'all detached, above base': (detached - base) / KB / KB,
+      [`after ${CYCLES} cycles, above that`]: (after - detached) / KB / KB,
+      'of it in the second half': (after - half) / KB / KB,
     },
-    work: count,
+    work: most,
   };
+}
+
+/** Resident memory of a process, once it has been quiet. */
+async function settled(pid: number): Promise<number> {
+  await sleep(QUIET_MS);
+  return treeUsage(pid).residentBytes;
 }

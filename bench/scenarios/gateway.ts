@@ -2,7 +2,7 @@ import type { RunningMiddle } from '../middles/middle.ts';
 import type { RunningPeer } from '../peers/peer.ts';
 import { type FrameBlock, frameBlock } from '../traffic/frames.ts';
 import { type Joined, pour } from '../traffic/pour.ts';
-import type { Measurement, Metric, Scenario } from './scenario.ts';
+import type { Measurement, Metric, Scenario, Watch } from './scenario.ts';
 
 const GB = 1e9;
 const MB = 1e6;
@@ -23,7 +23,7 @@ export function gatewayScenario(label: string, frameBytes: number): Scenario {
       { name: title(streams, key), unit: 'MB/s', better: 'higher' },
     ]),
   );
-  const measure = async (peer: RunningPeer, bytes: number, cpuSeconds: () => number): Promise<Measurement> => {
+  const measure = async (peer: RunningPeer, bytes: number, { cpuSeconds }: Watch): Promise<Measurement> => {
     const { middle } = peer;
     if (middle === undefined) throw new Error('this peer carries no frames');
     const values: Record<string, number> = {};
@@ -56,13 +56,13 @@ export function gatewayScenario(label: string, frameBytes: number): Scenario {
       `TLS to TLS through one process, frames of ${label}: ${((bytes * share) / MB).toFixed(0)} MB on one stream and on 64 together, every byte compared`,
     family: 'middle',
     baseline: 'haproxy',
-    metrics,
+    metrics: () => metrics,
     workUnit: 'GB',
     applies: () => true,
-    warmUp: async (peer, { bytes }) => {
-      await measure(peer, (bytes * share) / 2, () => 0);
+    warmUp: async (peer, { bytes }, watch) => {
+      await measure(peer, (bytes * share) / 2, watch);
     },
-    measure: (peer, { bytes }, cpuSeconds) => measure(peer, bytes * share, cpuSeconds),
+    measure: (peer, { bytes }, watch) => measure(peer, bytes * share, watch),
   };
 }
 

@@ -1,15 +1,20 @@
 import { beside } from './beside.ts';
 import { devices } from './devices.ts';
 import { gatewayScenario } from './gateway.ts';
+import { handshakes } from './handshakes.ts';
+import { iperf } from './iperf.ts';
 import { longLinkScenario } from './long-link.ts';
 import { middleBeside } from './middle-beside.ts';
+import { observe } from './observe.ts';
 import { open } from './open.ts';
+import { pathScenario } from './path.ts';
 import { roundTrip } from './round-trip.ts';
 import type { Scenario } from './scenario.ts';
 import { start } from './start.ts';
 import { streams } from './streams.ts';
 import { throughput } from './throughput.ts';
 import { web } from './web.ts';
+import { wrk } from './wrk.ts';
 
 /** Every scenario, in the order of the tables. A new one is a file beside this one and a line here. */
 export const SCENARIOS: readonly Scenario[] = [
@@ -20,12 +25,18 @@ export const SCENARIOS: readonly Scenario[] = [
   gatewayScenario('64-KiB', 65_536),
   middleBeside,
   throughput,
+  iperf,
   roundTrip,
   beside,
   open,
+  handshakes,
   web,
+  wrk,
   streams,
   devices,
   longLinkScenario,
+  pathScenario('long-path', 0, 8 * 2 ** 20),
+  pathScenario('lossy-path', 1, 2 ** 20),
   start,
+  observe,
 ];

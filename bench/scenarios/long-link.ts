@@ -1,4 +1,5 @@
 import { Connection } from '../traffic/connection.ts';
+import { longLink } from '../traffic/link.ts';
 import type { Measurement, Scenario } from './scenario.ts';
 
 const ROUND_TRIP_MS = 100;
@@ -12,8 +13,8 @@ export const longLinkScenario: Scenario = {
     `one connection over links of ${ROUND_TRIP_MS} ms there and back in all, ${((bytes * SHARE) / MB).toFixed(0)} MB down, then up; no loss`,
   family: 'tunnel',
   baseline: 'plain-tcp',
-  roundTripMs: ROUND_TRIP_MS,
-  metrics: [
+  link: () => longLink(ROUND_TRIP_MS),
+  metrics: () => [
     { name: 'down', unit: 'MB/s', better: 'higher' },
     { name: 'up', unit: 'MB/s', better: 'higher' },
     { name: 'first byte', unit: 'ms', better: 'lower' },

@@ -26,7 +26,7 @@ export const middleBeside: Scenario = {
     `${BYTES} bytes there and back through one process${OTHER_CORES === undefined ? '' : ' on a core of its own'}, up to ${COUNTED} times, alone and beside ${FLOODS} streams that flood it`,
   family: 'middle',
   baseline: 'ws-relay',
-  metrics: [
+  metrics: () => [
     ...['alone', `beside ${FLOODS}`].flatMap((name) => [
       { name: `${name}, p50`, unit: 'µs', better: 'lower' as const },
       { name: `${name}, p99`, unit: 'µs', better: 'lower' as const },

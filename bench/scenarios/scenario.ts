@@ -1,4 +1,5 @@
 import type { Family, RunningPeer } from '../peers/peer.ts';
+import type { Link } from '../traffic/link.ts';
 
 /** A figure that a scenario measures. */
 export interface Metric {
@@ -16,8 +17,18 @@ export interface Metric {
 export interface Amounts {
   /** Bytes of one transfer. */
   readonly bytes: number;
-  /** Devices that are attached at once. */
-  readonly devices: number;
+  /** Devices that are attached at once, in rising order: each is measured. */
+  readonly devices: readonly number[];
+}
+
+/** What a scenario asks and tells while it measures. */
+export interface Watch {
+  /** What lies between the peer's programs. */
+  readonly link: Link;
+  /** Seconds of processor time that the peer's processes have used so far. */
+  cpuSeconds(): number;
+  /** Tells whoever watches how far it is, where that takes minutes. */
+  progress(message: string): void;
 }
 
 /** One measurement of a running peer. */
@@ -39,18 +50,21 @@ export interface Scenario {
   readonly baseline?: string;
   /** The program in `traffic/` that is the target; default the one that sends, checks and echoes bytes. */
   readonly target?: string;
-  /** Milliseconds that a round trip takes on the links between the peer's programs; absent, nothing lies between them. */
-  readonly roundTripMs?: number;
-  readonly metrics: readonly Metric[];
+  /** What lies between the peer's programs, made anew for each peer; absent, nothing. */
+  readonly link?: () => Link;
+  /** Whether it runs in a network namespace of its own, whose packets may be held up and dropped. */
+  readonly isolated?: true;
+  /** How much of the time for everything it takes, an ordinary scenario being 1. */
+  readonly weight?: number;
+  /** Why it cannot be measured on this machine, in plain words; absent or `undefined` when it can. */
+  readonly missing?: () => string | undefined;
+  readonly metrics: (amounts: Amounts) => readonly Metric[];
   /** What processor time is told per: `GB`, `connection` and so on. */
   readonly workUnit: string;
   /** Whether the scenario has anything to measure in this peer. */
   applies(peer: RunningPeer): boolean;
   /** Brings caches, compilers and windows to where they stay. Nothing of it is counted. */
-  warmUp(peer: RunningPeer, amounts: Amounts): Promise<void>;
-  /**
-   * @param cpuSeconds processor time that the peer's processes have used so far
-   * @throws Error when bytes were wrong, missing or late: the sample then counts as failed
-   */
-  measure(peer: RunningPeer, amounts: Amounts, cpuSeconds: () => number): Promise<Measurement>;
+  warmUp(peer: RunningPeer, amounts: Amounts, watch: Watch): Promise<void>;
+  /** @throws Error when bytes were wrong, missing or late: the sample then counts as failed */
+  measure(peer: RunningPeer, amounts: Amounts, watch: Watch): Promise<Measurement>;
 }

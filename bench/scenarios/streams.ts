@@ -9,6 +9,8 @@ const COUNT = 100;
 const AT_ONCE = 8;
 /** What each carries before it falls quiet: enough to have every buffer on the way made. */
 const CARRIED_BYTES = 262_144;
+/** What a new connection carries, so that it is open all the way. */
+const NEW_BYTES = 16;
 const CYCLES = 20;
 /** Connections of one cycle that tests whether memory comes back. */
 const CYCLE_COUNT = 16;
@@ -19,9 +21,10 @@ const KB = 1_000;
 export const streams: Scenario = {
   name: 'streams',
   title: () =>
-    `${COUNT} connections open at once, each quiet for ${QUIET_MS / 1000} s after ${CARRIED_BYTES / 1024} KiB; then ${CYCLES} times ${CYCLE_COUNT} opened and closed`,
+    `${COUNT} connections open at once, each quiet for ${QUIET_MS / 1000} s, new (after ${NEW_BYTES} bytes) and then after ${CARRIED_BYTES / 1024} KiB; then ${CYCLES} times ${CYCLE_COUNT} opened and closed`,
   family: 'tunnel',
-  metrics: [
+  metrics: () => [
+    { name: 'each new, in the middle', unit: 'KB', better: 'lower' },
     { name: 'each, in the middle', unit: 'KB', better: 'lower' },
     { name: 'each, all processes', unit: 'KB', better: 'lower' },
     { name: `middle after ${CYCLES} cycles, above base`, unit: 'MB', better: 'lower' },
@@ -29,7 +32,7 @@ export const streams: Scenario = {
   workUnit: 'connection',
   applies: (peer) => peer.processes.length > 0,
   warmUp: async (peer) => {
-    await closeAll(await openMany(peer, AT_ONCE));
+    await closeAll(await openMany(peer, AT_ONCE, CARRIED_BYTES));
   },
   measure,
 };
@@ -44,15 +47,19 @@ async function measure(peer: RunningPeer): Promise<Measurement> {
   await sleep(QUIET_MS);
   const base = bases.get(peer) ?? residents();
   bases.set(peer, base);
-  const open = await openMany(peer, COUNT);
+  const open = await openMany(peer, COUNT, NEW_BYTES);
+  await sleep(QUIET_MS);
+  const fresh = residents();
+  await inTurn(open, (connection) => connection.download(CARRIED_BYTES));
   await sleep(QUIET_MS);
   const held = residents();
   await closeAll(open);
-  for (let cycle = 0; cycle < CYCLES; cycle++) await closeAll(await openMany(peer, CYCLE_COUNT));
+  for (let cycle = 0; cycle < CYCLES; cycle++) await closeAll(await openMany(peer, CYCLE_COUNT, CARRIED_BYTES));
   await sleep(QUIET_MS);
   const after = treeUsage(middle).residentBytes;
   return {
     values: {
+      'each new, in the middle': ((fresh[0] ?? 0) - (base[0] ?? 0)) / COUNT / KB,
       'each, in the middle': ((held[0] ?? 0) - (base[0] ?? 0)) / COUNT / KB,
       'each, all processes': (sum(held) - sum(base)) / COUNT / KB,
       [`middle after ${CYCLES} cycles, above base`]: (after - (base[0] ?? 0)) / KB / KB,
@@ -61,17 +68,24 @@ async function measure(peer: RunningPeer): Promise<Measurement> {
   };
 }
 
-async function openMany({ entry }: RunningPeer, count: number): Promise<Connection[]> {
-  const open: Connection[] = [];
+async function openMany({ entry }: RunningPeer, count: number, bytes: number): Promise<Connection[]> {
+  const open = Array.from({ length: count }, () => () => new Connection(entry));
+  return inTurn(open, async (make) => {
+    const connection = make();
+    await connection.download(bytes);
+    return connection;
+  });
+}
+
+/** Does something with each, {@link AT_ONCE} at a time. */
+async function inTurn<T, R>(all: readonly T[], act: (one: T) => Promise<R>): Promise<R[]> {
+  const results: R[] = [];
+  const left = all.values();
   const worker = async (): Promise<void> => {
-    while (open.length < count) {
-      const connection = new Connection(entry);
-      open.push(connection);
-      await connection.download(CARRIED_BYTES);
-    }
+    for (const one of left) results.push(await act(one));
   };
   await Promise.all(Array.from({ length: AT_ONCE }, worker));
-  return open;
+  return results;
 }
 
 async function closeAll(open: readonly Connection[]): Promise<void> {

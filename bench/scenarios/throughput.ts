@@ -1,6 +1,6 @@
 import type { RunningPeer } from '../peers/peer.ts';
 import { Connection } from '../traffic/connection.ts';
-import type { Metric, Scenario } from './scenario.ts';
+import type { Metric, Scenario, Watch } from './scenario.ts';
 
 const GB = 1e9;
 const MB = 1e6;
@@ -13,20 +13,21 @@ export const throughput: Scenario = {
   title: ({ bytes }) =>
     `${(bytes / MB).toFixed(0)} MB down, then up, on one connection, then on 8 together, every byte compared`,
   family: 'tunnel',
-  metrics: COUNTS.flatMap((count): Metric[] => [
-    { name: `down${labelOf(count)}`, unit: 'MB/s', better: 'higher' },
-    { name: `up${labelOf(count)}`, unit: 'MB/s', better: 'higher' },
-    { name: `CPU down${labelOf(count)}`, unit: 's/GB', better: 'lower' },
-    { name: `CPU up${labelOf(count)}`, unit: 's/GB', better: 'lower' },
-  ]),
+  metrics: () =>
+    COUNTS.flatMap((count): Metric[] => [
+      { name: `down${labelOf(count)}`, unit: 'MB/s', better: 'higher' },
+      { name: `up${labelOf(count)}`, unit: 'MB/s', better: 'higher' },
+      { name: `CPU down${labelOf(count)}`, unit: 's/GB', better: 'lower' },
+      { name: `CPU up${labelOf(count)}`, unit: 's/GB', better: 'lower' },
+    ]),
   workUnit: 'GB',
   applies: () => true,
-  warmUp: async (peer, { bytes }) => {
-    await transfer(peer, 1, bytes, () => 0);
+  warmUp: async (peer, { bytes }, watch) => {
+    await transfer(peer, 1, bytes, watch);
   },
-  measure: async (peer, { bytes }, cpuSeconds) => {
+  measure: async (peer, { bytes }, watch) => {
     const values: Record<string, number> = {};
-    for (const count of COUNTS) Object.assign(values, await transfer(peer, count, bytes, cpuSeconds));
+    for (const count of COUNTS) Object.assign(values, await transfer(peer, count, bytes, watch));
     return { values, work: (2 * COUNTS.length * bytes) / GB };
   },
 };
@@ -40,7 +41,7 @@ async function transfer(
   { entry, processes }: RunningPeer,
   count: number,
   bytes: number,
-  cpuSeconds: () => number,
+  { cpuSeconds }: Watch,
 ): Promise<Record<string, number>> {
   const connections = Array.from({ length: count }, () => new Connection(entry));
   const label = labelOf(count);

@@ -8,7 +8,14 @@ export interface Link {
    * @param legs how many such links a byte passes from the driver to the target: together they take the round trip
    */
   through(port: number, legs: number): Promise<number>;
+  /** Packets so far, of a link that sees packets. */
+  counts?(): Promise<PacketCounts>;
   stop(): Promise<void>;
+}
+
+export interface PacketCounts {
+  readonly passed: number;
+  readonly dropped: number;
 }
 
 /** Nothing in between. */

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
-import { createServer, type Server, type Socket } from 'node:net';
+import { createServer, type Server } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { matchesPattern, patternAt } from './pattern.ts';
 import { decodeRequest, REQUEST_BYTES, type Request, UPLOAD_OFFSET } from './request.ts';
 
@@ -8,11 +9,12 @@ export function createTarget(): Server {
   return createServer({ noDelay: true }, (socket) => {
     // A driver or tunnel that breaks off is that sample's failure, told by the driver.
     socket.on('error', () => socket.destroy());
-    serve(socket);
+    serveRequests(socket);
   });
 }
 
-function serve(socket: Socket): void {
+/** Does what the requests on a connection, or a stream, ask. */
+export function serveRequests(socket: Duplex): void {
   const header = Buffer.alloc(REQUEST_BYTES);
   let filled = 0;
   let request: Request | undefined;
@@ -52,7 +54,7 @@ function serve(socket: Socket): void {
 }
 
 /** Sends the pattern as fast as the socket takes it. */
-async function send(socket: Socket, length: number): Promise<void> {
+async function send(socket: Duplex, length: number): Promise<void> {
   for (let sent = 0; sent < length && !socket.destroyed; ) {
     const piece = patternAt(sent, length - sent);
     sent += piece.length;

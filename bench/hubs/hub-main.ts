@@ -1,15 +1,17 @@
 import { createWriteStream } from 'node:fs';
 import { join } from 'node:path';
+import { setFlagsFromString } from 'node:v8';
 import { Hub, parseHubConfig } from '@culvert/hub';
-import { EventBus } from '../packages/hub/src/observe/event-bus.ts';
-import { logSink } from '../packages/hub/src/observe/log.ts';
+import { EventBus } from '../../packages/hub/src/observe/event-bus.ts';
+import { logSink } from '../../packages/hub/src/observe/log.ts';
 
-// A hub for `observe.ts`: `VARIANT DIRECTORY`. It says `listening PORT` and ends with its standard input.
+// A hub with some of what observes its streams: `VARIANT DIRECTORY`. It says `listening PORT` and ends with its standard input, or by SIGTERM.
 
+setFlagsFromString('--minor-gc-task-trigger=10');
 const [variant = '', directory = ''] = process.argv.slice(2);
 
 // No subscriber at all is a state that only a bench is interested in, so the product has no switch for it.
-if (variant === 'nothing') EventBus.prototype.subscribe = () => () => undefined;
+if (variant === 'unobserved') EventBus.prototype.subscribe = () => () => undefined;
 const log = logSink({
   level: 'info',
   format: 'json',
@@ -24,4 +26,6 @@ const config = parseHubConfig({
 });
 const hub = await Hub.start(config, { sinks: variant === 'all' ? [log] : [] });
 process.stdout.write(`listening ${hub.address.port}\n`);
-process.stdin.resume().once('end', () => void hub.stop(0).then(() => process.exit(0)));
+const stop = (): void => void hub.stop(0).then(() => process.exit(0));
+process.stdin.resume().once('end', stop);
+process.once('SIGTERM', stop);

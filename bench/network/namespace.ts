@@ -1,0 +1,45 @@
+import { writeFileSync } from 'node:fs';
+import { run } from '../processes/child.ts';
+import { findProgram } from '../processes/programs.ts';
+
+/** Congestion control of the TCP connections in it: what Linux comes with, or where that is not allowed in a namespace, the one that always is. */
+const CONGESTION_CONTROLS = ['cubic', 'reno'] as const;
+
+/** What TCP of this namespace is set to. */
+export const CONGESTION_CONTROL_FILE = '/proc/sys/net/ipv4/tcp_congestion_control';
+
+export const IP = findProgram('ip') ?? 'ip';
+
+/**
+ * Makes the network namespace that this process is in fit for links whose packets pass a TUN device: everything stays on loopback addresses, and
+ * rules that come before the table of local addresses send the packets of chosen ports through the device. It all goes with the namespace.
+ * @throws Error in a namespace that is in use, or on a kernel or in a container that does not allow it
+ */
+export async function prepareNamespace(): Promise<void> {
+  const linksUp = await run({ command: IP, args: ['-oneline', 'link', 'show', 'up'] });
+  if (linksUp.trim() !== '') throw new Error('this network namespace is in use: not touched');
+  setCongestionControl();
+  allowLoopbackOn('all');
+  await run({ command: IP, args: ['link', 'set', 'lo', 'up'] });
+  await run({ command: IP, args: ['rule', 'add', 'pref', '1000', 'lookup', 'local'] });
+  await run({ command: IP, args: ['rule', 'del', 'pref', '0'] });
+}
+
+/** Has the kernel take packets from and to loopback addresses on a device that is not the loopback device. */
+export function allowLoopbackOn(device: string): void {
+  const settings = { route_localnet: '1', accept_local: '1', rp_filter: '0' };
+  for (const [name, value] of Object.entries(settings)) {
+    writeFileSync(`/proc/sys/net/ipv4/conf/${device}/${name}`, value);
+  }
+}
+
+function setCongestionControl(): void {
+  for (const name of CONGESTION_CONTROLS) {
+    try {
+      writeFileSync(CONGESTION_CONTROL_FILE, name);
+      return;
+    } catch (error) {
+      if (name === CONGESTION_CONTROLS.at(-1)) throw error;
+    }
+  }
+}
