@@ -53,8 +53,8 @@ export class PendingOffers {
 
   /** The connection is gone, and with it the way for an answer. */
   abandon(): void {
-    const error = new CulvertError('withdrawn', 'The connection to the hub ended before the offer was answered.');
-    for (const offer of this.#pending) offer.settle(error);
+    const why = () => new CulvertError('withdrawn', 'The connection to the hub ended before the offer was answered.');
+    for (const offer of this.#pending) offer.settle(why);
   }
 
   async #handle(offer: PendingOffer): Promise<void> {

@@ -55,8 +55,8 @@ export class PendingOffer implements StreamOffer {
   readonly #offer: DeviceOffer;
   readonly #context: OfferContext;
   readonly #expiry: Timer;
-  /** Why it can be answered no more. */
-  #settled: CulvertError | undefined;
+  /** Why it can be answered no more. Most offers are answered once, and their error is never made. */
+  #settled: (() => CulvertError) | undefined;
 
   constructor(offer: DeviceOffer, context: OfferContext) {
     this.name = offer.streamName;
@@ -65,7 +65,7 @@ export class PendingOffer implements StreamOffer {
     this.#offer = offer;
     this.#context = context;
     this.#expiry = context.clock.setTimer(LIMITS.handshakeMs, () =>
-      this.settle(new CulvertError('handshake_timeout', 'The offer was not answered in time.')),
+      this.settle(() => new CulvertError('handshake_timeout', 'The offer was not answered in time.')),
     );
   }
 
@@ -89,9 +89,9 @@ export class PendingOffer implements StreamOffer {
   }
 
   /** Takes the chance to answer away. */
-  settle(error: CulvertError): void {
+  settle(why: () => CulvertError): void {
     if (this.#settled !== undefined) return;
-    this.#settled = error;
+    this.#settled = why;
     this.#expiry.cancel();
     this.#context.onSettled(this);
   }
@@ -102,9 +102,9 @@ export class PendingOffer implements StreamOffer {
   }
 
   #answer(accepted: boolean, reason?: string): void {
-    if (this.#settled !== undefined) throw this.#settled;
+    if (this.#settled !== undefined) throw this.#settled();
     this.settle(
-      new CulvertError('argument_invalid', `The offer has already been ${accepted ? 'accepted' : 'rejected'}.`),
+      () => new CulvertError('argument_invalid', `The offer has already been ${accepted ? 'accepted' : 'rejected'}.`),
     );
     const { requestId } = this.#offer;
     this.#context.answer({ requestId, accepted, ...(reason === undefined ? {} : { reason }) });
