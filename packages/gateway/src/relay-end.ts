@@ -10,6 +10,7 @@ import { FrameWriter } from './frame-writer.ts';
 import { Heartbeat } from './heartbeat.ts';
 import type { GatewayLimits } from './limits.ts';
 import { lingeringClose } from './lingering-close.ts';
+import { RemoteSocket } from './threads/remote-socket.ts';
 
 /** What an end tells whoever holds it. After {@link RelayEnd.finish} or {@link RelayEnd.destroy} it tells nothing more. */
 export interface RelayEndListener {
@@ -55,6 +56,7 @@ export class RelayEnd {
   #deaf = false;
   #ended: CloseStatus | undefined;
   #closeSent = false;
+  #shared: Float64Array | undefined;
   /** The holder has let go of it: no more events. */
   #released = false;
 
@@ -102,7 +104,8 @@ export class RelayEnd {
     if (head.length > 0) socket.unshift(head);
     socket.on('end', this.#onSocketEnd);
     socket.on('data', this.#onData);
-    if (memory !== undefined) readInto(socket, memory.input, (length) => this.#onBytes(memory.input, length));
+    if (socket instanceof RemoteSocket) socket.receive = this.#onData;
+    else if (memory !== undefined) readInto(socket, memory.input, (length) => this.#onBytes(memory.input, length));
   }
 
   /** Payload bytes of the whole frames the client sent. */
@@ -133,6 +136,12 @@ export class RelayEnd {
   /** Bytes kept here of what the client sent and of what it has not taken yet, for tests that watch the bounds. */
   get bufferedBytes(): number {
     return this.#reader.output.bytes.length + this.#socket.readableLength + this.#socket.writableLength;
+  }
+
+  /** From now on {@link bytes} and {@link messages} are kept there too, for another thread to read. */
+  countIn(shared: Float64Array | undefined): void {
+    this.#shared = shared;
+    this.#count();
   }
 
   /** From now on `listener` is told instead of the one before. */
@@ -211,11 +220,18 @@ export class RelayEnd {
     if (this.#deaf) return;
     try {
       this.#reader.read(chunk, length);
+      this.#count();
     } catch (error) {
       this.#fail(CulvertError.from(error));
       return;
     }
     this.#pass();
+  }
+
+  #count(): void {
+    if (this.#shared === undefined) return;
+    this.#shared[0] = this.#reader.bytes;
+    this.#shared[1] = this.#reader.messages;
   }
 
   /** What came of whole frames goes on; without a destination it is kept. */
