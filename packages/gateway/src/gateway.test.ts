@@ -5,7 +5,7 @@ import type { GatewayLimits } from './limits.ts';
 
 let bench: TestGateway;
 let clock: FakeClock;
-let threads: 'same' | 'divided' | undefined;
+let threads: 'divided' | undefined;
 let open: RawWebSocket[] = [];
 
 async function start(limits: Partial<GatewayLimits> = {}): Promise<void> {
@@ -56,7 +56,6 @@ async function settled(value: () => number): Promise<void> {
 
 describe.each<[string, typeof threads]>([
   ['in one thread', undefined],
-  ['of two threads, both sides in one', 'same'],
   ['of two threads, a side in each', 'divided'],
 ])('a gateway %s', (_how, landing) => {
   beforeEach(() => {
@@ -202,6 +201,7 @@ describe.each<[string, typeof threads]>([
       const streamId = newStreamId();
       const grant = await bench.grant(streamId, 'device');
       const guest = await arrive(streamId, 'service');
+      await bench.event('guest-arrived');
       expect(bench.gateway.end(streamId, new CulvertError('rejected', 'Not today.'))).toBe(true);
       expect(await guest.close()).toEqual({ code: 4406, reason: 'Not today.' });
       const late = await RawWebSocket.open(grant, { ca: bench.ca });
@@ -271,6 +271,9 @@ describe.each<[string, typeof threads]>([
       const { streamId, device, service } = await meet();
       device.send(rawClose(1000));
       expect(await service.close()).toEqual({ code: 1000, reason: '' });
+      // When this has passed, it is known that the close frame was written.
+      service.send(rawFrame(2, 'heard'));
+      expect(await device.frame()).toEqual(echoed('heard'));
       await bench.advance(LIMITS.lingerMs - 1);
       service.send(rawFrame(2, 'just in time'));
       expect(await device.frame()).toEqual(echoed('just in time'));
@@ -439,11 +442,15 @@ describe.each<[string, typeof threads]>([
     });
 
     test('destroy() cuts streams and guests and tells why', async () => {
-      const { device } = await meet();
-      const guest = await arrive(newStreamId(), 'device');
+      const { device, streamId } = await meet();
+      const other = newStreamId();
+      const guest = await arrive(other, 'device');
+      await bench.event('guest-arrived', other);
       bench.gateway.destroy();
       await Promise.all([device.closed, guest.closed]);
-      await bench.event('stream-closed');
+      for (const ended of [streamId, other]) {
+        expect(await bench.event('stream-closed', ended)).toMatchObject({ cause: 'shutting_down' });
+      }
       expect(bench.gateway.guests).toBe(0);
       expect(bench.gateway.streams).toBe(0);
     });

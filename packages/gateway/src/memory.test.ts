@@ -1,6 +1,13 @@
 import { once } from 'node:events';
 import { newStreamId, type Side } from '@culvert/protocol';
-import { FakeClock, RawWebSocket, rawFrame, startGateway, type TestGateway } from '@culvert/testkit';
+import {
+  FakeClock,
+  RawWebSocket,
+  rawFrame,
+  startGateway,
+  type TestGateway,
+  type TestGatewayOptions,
+} from '@culvert/testkit';
 import { afterEach, describe, expect, test } from 'vitest';
 import { FrameMemory } from './frame-memory.ts';
 
@@ -49,12 +56,13 @@ async function pour(
   return count;
 }
 
-describe.each([
-  ['read into the frame memory', false],
-  ['plain', true],
-])('%s', (_how, plain) => {
+describe.each<[string, Omit<TestGatewayOptions, 'clock'>]>([
+  ['read into the frame memory', {}],
+  ['plain', { plain: true }],
+  ['handed from thread to thread', { threads: 'divided' }],
+])('%s', (_how, how) => {
   test('a frame that declares 1 GiB passes a slow reader in bounded memory, as fragments of 64 KiB', async () => {
-    bench = await startGateway({ plain });
+    bench = await startGateway(how);
     const { device, service } = await meet();
     let most = 0;
     const watch = (): void => {
@@ -91,7 +99,7 @@ describe.each([
     'a flood of %s to a peer that never reads stops at the bound, and ends as stalled',
     async (_, chunk) => {
       const clock = new FakeClock(Date.now());
-      bench = await startGateway({ clock, plain });
+      bench = await startGateway({ ...how, clock });
       const { streamId, device, service } = await meet();
       device.socket.pause();
       let most = 0;
@@ -101,8 +109,8 @@ describe.each([
       });
       expect(sent * chunk.length).toBeLessThan(150 * MIB);
       expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(32 * MIB);
-      await clock.advance(300_000);
-      await clock.advance(300_000);
+      await bench.advance(300_000);
+      await bench.advance(300_000);
       expect(await service.close()).toMatchObject({ code: 4411 });
       expect(await bench.event('stream-closed', streamId)).toMatchObject({ cause: 'stalled' });
       expect(most).toBeLessThan(BOUND);
@@ -111,7 +119,7 @@ describe.each([
   );
 
   test('a flood of pings from a client that never reads its answers stays in bounds', async () => {
-    bench = await startGateway({ plain });
+    bench = await startGateway(how);
     const { device } = await meet();
     device.socket.pause();
     const pings = Buffer.concat(Array.from({ length: 500 }, () => rawFrame(9, Buffer.alloc(125))));
@@ -123,7 +131,7 @@ describe.each([
   }, 15_000);
 
   test('tiny frames that each come in a chunk full of pings do not keep those chunks alive', async () => {
-    bench = await startGateway({ plain });
+    bench = await startGateway(how);
     const { device, service } = await meet();
     device.socket.pause();
     const pings = Array.from({ length: 120 }, () => rawFrame(9, Buffer.alloc(125)));

@@ -4,7 +4,7 @@ import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { GatewayThread, type ThreadStart } from '@culvert/gateway';
 import { peerAddress } from '@culvert/protocol';
 import { FakeClock } from './fake-clock.ts';
-import type { FromTestThread, ToTestThread } from './test-threads.ts';
+import { type FromTestThread, type ToTestThread, testChannel } from './test-threads.ts';
 
 // The program of a test gateway's thread: a TLS server of the plainest kind, a clock that the test moves, and a channel to the test.
 
@@ -15,25 +15,25 @@ if (port === null) throw new Error('This file is the entry of a worker thread.')
 const REPORT_MS = 1;
 
 function open(start: ThreadStart, toMain: MessagePort): void {
-  // What the test says of itself is in the address of this file.
-  const { searchParams } = new URL(import.meta.url);
-  const clock = new FakeClock(Number(searchParams.get('now')));
+  // The test moves it to its own time when it hears of this thread.
+  const clock = new FakeClock(0);
   const thread = new GatewayThread(start, toMain, clock);
   const { door } = start;
   const server = createServer({ ...door.pair, ticketKeys: Buffer.from(door.ticketKeys) });
   server.on('upgrade', (request, socket, head) => void thread.gateway.handleUpgrade(request, socket, head));
   server.on('tlsClientError', (error, socket) => thread.tlsFailed(peerAddress(socket), error.message));
-  const test = new BroadcastChannel(searchParams.get('channel') ?? '');
+  const test = new BroadcastChannel(testChannel(start.bootId));
   const say = (message: FromTestThread): void => test.postMessage(message);
-  const report = (): void => {
+  const report = (closed = false): void => {
     const { guests, streams, bufferedBytes } = thread.gateway;
     const { blocksTaken } = thread;
-    say({ thread: start.threadId, guests, streams, bufferedBytes, blocksTaken, timers: clock.timers });
+    say({ thread: start.threadId, guests, streams, bufferedBytes, blocksTaken, timers: clock.timers, closed });
   };
-  const timer = setInterval(report, REPORT_MS);
+  const timer = setInterval(() => report(), REPORT_MS);
   test.onmessage = (event) => {
     const message = (event as { readonly data: ToTestThread }).data;
     if ('advance' in message) {
+      if (message.only !== undefined && message.only !== start.threadId) return;
       void clock.advance(message.advance).then(() => say({ thread: start.threadId, advanced: message.turn }));
     } else if (message.crash === start.threadId) {
       throw new Error('The test wants this thread to fail, and says secret words.');
@@ -52,7 +52,7 @@ function open(start: ThreadStart, toMain: MessagePort): void {
     close: () => undefined,
     destroyConnections() {
       clearInterval(timer);
-      report();
+      report(true);
       server.close();
       server.closeAllConnections();
     },

@@ -16,10 +16,10 @@ export interface TestGatewayOptions {
   /** As {@link Gateway}'s option. */
   readonly plain?: boolean;
   /**
-   * A gateway of two threads instead, and where the sides of its streams land: both in the first, or the device in the first and the
-   * service in the second. Their clocks move with {@link TestGateway.advance} alone.
+   * A gateway of two threads instead. `divided`: each on a port of its own, devices come to the first and services to the second;
+   * `together`: on one port, as the operating system likes. Their clocks move with {@link TestGateway.advance} alone.
    */
-  readonly threads?: 'same' | 'divided' | undefined;
+  readonly threads?: 'together' | 'divided' | undefined;
 }
 
 /** A gateway behind a real TLS server on 127.0.0.1, and the key that signs its grants. */
@@ -149,14 +149,22 @@ async function startInThisThread(options: Start): Promise<Running> {
 async function startInThreads(options: Start): Promise<Running> {
   const { limits = {}, plain = false, certificate } = options;
   const clock = options.clock instanceof FakeClock ? options.clock : new FakeClock(Date.now());
-  const threads = await startThreads({ ...options, limits, plain, clock, pair: certificate, threads: 2 });
+  const threads = await startThreads({
+    ...options,
+    limits,
+    plain,
+    clock,
+    pair: certificate,
+    threads: 2,
+    together: options.threads === 'together',
+  });
   return {
     gateway: threads.gateway,
     get bufferedBytes() {
       return [...threads.reports.values()].reduce((sum, { bufferedBytes }) => sum + bufferedBytes, 0);
     },
     threads,
-    port: (side) => threads.gateway.addresses[options.threads === 'divided' && side === 'service' ? 1 : 0]?.port ?? 0,
+    port: (side) => threads.gateway.addresses[side === 'service' ? 1 : 0]?.port ?? 0,
     restart() {
       throw new Error('Only a gateway in this thread can be restarted.');
     },

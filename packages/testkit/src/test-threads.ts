@@ -4,8 +4,8 @@ import type { FakeClock } from './fake-clock.ts';
 
 /** What the test says to all threads of its gateway. */
 export type ToTestThread =
-  /** Move the time on by so many milliseconds, and say so. */
-  | { readonly advance: number; readonly turn: number }
+  /** Move the time on by so many milliseconds, and say so; `only` if that is your id. */
+  | { readonly advance: number; readonly turn: number; readonly only?: number }
   /** Fail, if this is your id. */
   | { readonly crash: number };
 
@@ -16,6 +16,8 @@ export interface TestThreadReport {
   readonly bufferedBytes: number;
   readonly blocksTaken: number;
   readonly timers: number;
+  /** It was closed, and ends. */
+  readonly closed: boolean;
 }
 
 /** What a thread says to the test. */
@@ -45,56 +47,72 @@ export interface TestThreads {
   stop(): Promise<void>;
 }
 
-let channels = 0;
+/** The name of the channel between a test and the threads of its gateway. */
+export function testChannel(bootId: string): string {
+  return `culvert-test-${bootId}`;
+}
 
 /** Starts one on 127.0.0.1. */
 export async function startThreads(options: TestThreadsOptions): Promise<TestThreads> {
   const { clock, together = false } = options;
-  const name = `culvert-test-${process.pid}-${channels++}`;
-  const channel = new BroadcastChannel(name);
-  const reports = new Map<number, TestThreadReport>();
-  let reported: () => void = () => undefined;
-  const failed = new Set<number>();
-  const waiting = new Map<number, (thread: number) => void>();
-  channel.onmessage = (event) => {
-    const message = (event as { readonly data: FromTestThread }).data;
-    if ('advanced' in message) waiting.get(message.advanced)?.(message.thread);
-    else reports.set(message.thread, message);
-    reported();
-  };
-  const say = (message: ToTestThread): void => channel.postMessage(message);
-  const entry = new URL(import.meta.url.replace('test-threads', 'gateway-thread-entry'));
-  entry.search = new URLSearchParams({ channel: name, now: String(clock.now()) }).toString();
   const gateway = await GatewayThreads.start({
     ...options,
-    entry,
+    entry: new URL(import.meta.url.replace('test-threads', 'gateway-thread-entry')),
     apart: !together,
     listen: { host: '127.0.0.1', port: 0 },
     maxUnprovenPerAddress: 1_000,
     onTlsFailed: () => undefined,
   });
-  // From then on they hear what is said on the channel.
-  while (reports.size < options.threads) {
-    await new Promise<void>((resolve) => {
-      reported = resolve;
-    });
-  }
+  const channel = new BroadcastChannel(testChannel(gateway.bootId));
+  const reports = new Map<number, TestThreadReport>();
+  const failed = new Set<number>();
+  const waiting = new Map<number, (thread: number) => void>();
   let turns = 0;
+  const say = (message: ToTestThread): void => channel.postMessage(message);
+  /** Moves the time in some threads. */
+  const move = async (ms: number, threads: ReadonlySet<number>, only?: number): Promise<void> => {
+    const turn = turns++;
+    const left = new Set(threads);
+    await new Promise<void>((resolve) => {
+      waiting.set(turn, (thread) => {
+        left.delete(thread);
+        if (left.size === 0) resolve();
+      });
+      say({ advance: ms, turn, ...(only === undefined ? {} : { only }) });
+      if (left.size === 0) resolve();
+    });
+    waiting.delete(turn);
+  };
+  const living = (): Set<number> =>
+    new Set([...reports].filter(([thread, { closed }]) => !closed && !failed.has(thread)).map(([thread]) => thread));
+  let synchronised: () => void = () => undefined;
+  const heard = new Set<number>();
+  const started = new Promise<void>((resolve) => {
+    synchronised = resolve;
+  });
+  channel.onmessage = (event) => {
+    const message = (event as { readonly data: FromTestThread }).data;
+    const { thread } = message;
+    if ('advanced' in message) {
+      waiting.get(message.advanced)?.(thread);
+    } else if (reports.has(thread)) {
+      reports.set(thread, message);
+      // It hears nothing any more.
+      if (message.closed) for (const moved of waiting.values()) moved(thread);
+    } else if (!heard.has(thread)) {
+      heard.add(thread);
+      void move(clock.now(), new Set([thread]), thread).then(() => {
+        reports.set(thread, message);
+        if (reports.size === options.threads) synchronised();
+      });
+    }
+  };
+  await started;
   return {
     gateway,
     reports,
     async advance(ms) {
-      const turn = turns++;
-      const expected = new Set([...reports.keys()].filter((thread) => !failed.has(thread)));
-      const all = new Promise<void>((resolve) => {
-        waiting.set(turn, (thread) => {
-          expected.delete(thread);
-          if (expected.size === 0) resolve();
-        });
-      });
-      say({ advance: ms, turn });
-      if (expected.size > 0) await all;
-      waiting.delete(turn);
+      await move(ms, living());
       await clock.advance(ms);
     },
     crash(thread) {

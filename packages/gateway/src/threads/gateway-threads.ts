@@ -79,8 +79,10 @@ export class GatewayThreads implements GatewayControl {
   static async start(options: GatewayThreadsOptions): Promise<GatewayThreads> {
     const gateway = new GatewayThreads(options);
     try {
-      // One after the other: the first may choose the port for all.
-      for (const [index] of gateway.#threads.entries()) gateway.#addresses.push(await gateway.#begin(index));
+      // The first may choose the port for all.
+      gateway.#addresses.push(await gateway.#begin(0));
+      const others = Array.from({ length: options.threads - 1 }, (_, index) => gateway.#begin(index + 1));
+      gateway.#addresses.push(...(await Promise.all(others)));
     } catch (error) {
       await gateway.#terminate();
       throw error;
