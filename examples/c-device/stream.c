@@ -8,21 +8,34 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHUNK = 65536 }; /* the largest frame a gateway sends */
+enum {
+  CHUNK = 65536, /* the largest frame a gateway sends, and the largest piece we are told at once */
+  ENOUGH = 4 * CHUNK, /* bytes that may wait to be written back before we read no more */
+};
+
+/* What was received and is to be written back, in one piece. */
+struct piece {
+  struct piece *next;
+  size_t length;
+  enum lws_write_protocol kind;
+  unsigned char bytes[]; /* LWS_PRE bytes for the library, then the piece itself */
+};
 
 struct stream {
-  struct stream *next; /* while it waits to be dialled */
+  struct stream *next; /* while it waits to be dialled, and then among the open ones */
+  struct lws *wsi;
   struct grant grant;
-  size_t received, held; /* bytes in all; bytes in `chunk` that wait to be written */
-  enum lws_write_protocol kind;
+  size_t received, held; /* bytes in all; bytes that wait to be written */
+  struct piece *first, **last;
+  bool paused;
   unsigned int close_code;
-  unsigned char chunk[LWS_PRE + CHUNK];
 };
 
 static struct lws_context *context;
 static atomic_bool stopping;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct stream *waiting; /* guarded by `lock` */
+static struct stream *open_streams;
 
 static int append_token(struct lws *wsi, const struct stream *stream, unsigned char **at, size_t room) {
   char value[sizeof stream->grant.token + 8];
@@ -31,24 +44,56 @@ static int append_token(struct lws *wsi, const struct stream *stream, unsigned c
                                       *at + room);
 }
 
-/* Holds one chunk and reads no more until it is written: the sender feels our pace, memory stays bounded. */
 static int hold(struct lws *wsi, struct stream *stream, const void *data, size_t length) {
-  if (stream->held != 0 || length > CHUNK) return -1;
+  struct piece *piece = malloc(sizeof *piece + LWS_PRE + length);
+  if (piece == NULL) return -1;
   bool first = lws_is_first_fragment(wsi), last = lws_is_final_fragment(wsi) && lws_remaining_packet_payload(wsi) == 0;
-  stream->kind = lws_write_ws_flags(lws_frame_is_binary(wsi) ? LWS_WRITE_BINARY : LWS_WRITE_TEXT, first, last);
-  memcpy(stream->chunk + LWS_PRE, data, length);
-  stream->held = length;
+  piece->next = NULL;
+  piece->length = length;
+  piece->kind = lws_write_ws_flags(lws_frame_is_binary(wsi) ? LWS_WRITE_BINARY : LWS_WRITE_TEXT, first, last);
+  memcpy(piece->bytes + LWS_PRE, data, length);
+  *stream->last = piece;
+  stream->last = &piece->next;
+  stream->held += length;
   stream->received += length;
-  lws_rx_flow_control(wsi, 0);
   return lws_callback_on_writable(wsi) < 0 ? -1 : 0;
 }
 
+static void drop_first(struct stream *stream) {
+  struct piece *piece = stream->first;
+  stream->held -= piece->length;
+  stream->first = piece->next;
+  if (stream->first == NULL) stream->last = &stream->first;
+  free(piece);
+}
+
 static int release(struct lws *wsi, struct stream *stream) {
-  if (stream->held == 0) return 0;
-  if (lws_write(wsi, stream->chunk + LWS_PRE, stream->held, stream->kind) < 0) return -1;
-  stream->held = 0;
-  lws_rx_flow_control(wsi, 1);
-  return 0;
+  struct piece *piece = stream->first;
+  if (piece == NULL) return 0;
+  if (lws_write(wsi, piece->bytes + LWS_PRE, piece->length, piece->kind) < 0) return -1;
+  drop_first(stream);
+  return stream->first != NULL && lws_callback_on_writable(wsi) < 0 ? -1 : 0;
+}
+
+/*
+ * Reads no more of a stream that has enough to write: the sender feels our pace, memory stays bounded. Between two rounds of events and
+ * not when the bytes come, since libwebsockets 4.1 copies what it holds for ever when told so while TLS has more to give.
+ */
+static void set_the_pace(void) {
+  for (struct stream *stream = open_streams; stream != NULL; stream = stream->next) {
+    bool enough = stream->held >= ENOUGH;
+    if (stream->wsi == NULL || enough == stream->paused) continue;
+    stream->paused = enough;
+    lws_rx_flow_control(stream->wsi, enough ? 0 : 1);
+  }
+}
+
+static void end(struct stream *stream) {
+  struct stream **at = &open_streams;
+  while (*at != NULL && *at != stream) at = &(*at)->next;
+  if (*at != NULL) *at = stream->next;
+  while (stream->first != NULL) drop_first(stream);
+  free(stream);
 }
 
 static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t length) {
@@ -58,12 +103,18 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *use
   switch (reason) {
     case LWS_CALLBACK_CLIENT_APPEND_HANDSHAKE_HEADER:
       return append_token(wsi, stream, in, length);
+    case LWS_CALLBACK_CLIENT_ESTABLISHED:
+      stream->wsi = wsi;
+      return 0;
     case LWS_CALLBACK_CLIENT_RECEIVE:
       return length == 0 ? 0 : hold(wsi, stream, in, length);
     case LWS_CALLBACK_CLIENT_WRITEABLE:
       return release(wsi, stream);
     case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
       if (length >= 2) stream->close_code = ((unsigned char *)in)[0] << 8 | ((unsigned char *)in)[1];
+      /* The library answers it next, and nothing may follow that. It keeps what the socket does not take at once. */
+      while (stream->first != NULL)
+        if (release(wsi, stream) < 0) return -1;
       return 0;
     case LWS_CALLBACK_CLIENT_CONNECTION_ERROR:
       fprintf(stderr, "stream failed: %s\n", in == NULL ? "no reason given" : (const char *)in);
@@ -78,7 +129,7 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *use
       return 0;
   }
   lws_set_opaque_user_data(wsi, NULL);
-  free(stream);
+  end(stream);
   return 0;
 }
 
@@ -104,6 +155,9 @@ static void dial(struct stream *stream) {
       .local_protocol_name = PROTOCOLS[0].name, /* and no subprotocol is offered: a gateway then sends us no pings */
       .opaque_user_data = stream,
   };
+  stream->last = &stream->first;
+  stream->next = open_streams;
+  open_streams = stream;
   /* On failure CLIENT_CONNECTION_ERROR has come already, and freed the stream. */
   lws_client_connect_via_info(&info);
 }
@@ -142,8 +196,10 @@ static struct stream *take(void) {
 }
 
 void streams_run(void) {
-  while (!stopping && lws_service(context, 0) >= 0)
+  while (!stopping && lws_service(context, 0) >= 0) {
     for (struct stream *stream = take(); stream != NULL; stream = take()) dial(stream);
+    set_the_pace();
+  }
 }
 
 void streams_stop(void) {

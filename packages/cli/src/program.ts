@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { packageVersion } from '@culvert/stream/package-version';
 import { Command, Option } from 'commander';
 import { addAdministration } from './administration.ts';
 import { CONNECT_EXAMPLES, HELP, HUB_CONFIGURATION } from './help-text.ts';
@@ -12,7 +12,7 @@ import { collect, type OnExitCode, withConnection, withFiles, withOutput, withOw
 export function createProgram(onExitCode: OnExitCode): Command {
   const program = new Command('culvert')
     .description('Reach a device that nothing can dial: TCP through a hub, by device id.')
-    .version(version(), '-V, --version')
+    .version(packageVersion(import.meta.url), '-V, --version')
     .enablePositionalOptions()
     .exitOverride()
     .configureOutput({ outputError: (text, write) => write(oneLine(text)) })
@@ -26,12 +26,6 @@ export function createProgram(onExitCode: OnExitCode): Command {
   addDoctor(program, onExitCode);
   addQuickstart(program);
   return program;
-}
-
-function version(): string {
-  const manifest: unknown = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
-  const isManifest = typeof manifest === 'object' && manifest !== null && 'version' in manifest;
-  return isManifest ? String(manifest.version) : 'unknown';
 }
 
 /** commander's messages, some of which have a second line with a suggestion, in our form. */

@@ -9,6 +9,7 @@ import {
 } from '@culvert/protocol';
 import { type DeviceOffer, DeviceSession } from '@culvert/protocol/mqtt';
 import { abortReason, dialDuplex } from '@culvert/stream';
+import { clientType } from './client-type.ts';
 import { ControlConnection, type ControlConnectionListener } from './control-connection.ts';
 import type { Credential, Proof } from './credential.ts';
 import { type OfferHandling, PendingOffers } from './pending-offers.ts';
@@ -50,6 +51,7 @@ export class ControlChannel implements ControlConnectionListener {
       identity,
       password: proof.token,
       keepaliveSeconds,
+      clientType: clientType(),
     });
     this.#connection = new ControlConnection(duplex, session, clock, this);
   }

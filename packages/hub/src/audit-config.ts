@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { endpointConfig } from './endpoint-config.ts';
 
 const MEBIBYTE = 1_048_576;
 
@@ -22,8 +23,8 @@ export const auditConfig = z.strictObject({
     .strictObject({
       /** A file they are appended to, such as one on a mounted share. */
       file: z.string().min(1).optional(),
-      /** A URL they are posted to as JSON, one each. They are signed and hold no secret. */
-      http: z.url({ protocol: /^https?$/ }).optional(),
+      /** Where they are posted to as JSON, one each. They are signed and hold no secret. A text is the endpoint's URL. */
+      http: z.union([z.string().transform((url) => ({ url })), endpointConfig]).optional(),
     })
     .prefault({}),
 });

@@ -3,13 +3,14 @@ import { CulvertError } from '@culvert/protocol';
 import type { Clock } from '@culvert/stream';
 import type { AuditConfig } from './audit-config.ts';
 import { openAuditKeys } from './auth/audit-key.ts';
+import { openEndpoint } from './endpoint-config.ts';
 import { AuditLog } from './observe/audit/audit-log.ts';
 import { checkpointLine } from './observe/audit/checkpoint.ts';
 import { appendCheckpoint } from './observe/audit/checkpoint-file.ts';
 import { CheckpointOutbox, type SendCheckpoint } from './observe/audit/checkpoint-outbox.ts';
 import { type AuditPage, type AuditQuery, readAudit } from './observe/audit/read-audit.ts';
 import type { EventSink } from './observe/events.ts';
-import { postJson } from './observe/post-json.ts';
+import type { HttpPost } from './observe/http-post.ts';
 import { openDataDirectory } from './registry/data-directory.ts';
 
 /** The hub's audit record with what belongs to it. */
@@ -53,7 +54,10 @@ export async function openAudit(
   const directory = join(dataDir, AUDIT_DIRECTORY);
   openDataDirectory(directory);
   const keys = await openAuditKeys(directory);
-  const outboxes = senders(config, clock).map((send) => new CheckpointOutbox({ send, clock }));
+  const { file, http } = config.checkpoints;
+  const post = http === undefined ? undefined : openEndpoint('audit.checkpoints.http', http, { clock });
+  const sends = [...(file === undefined ? [] : [toFile(file)]), ...(post === undefined ? [] : [toUrl(post)])];
+  const outboxes = sends.map((send) => new CheckpointOutbox({ send, clock }));
   const { checkpointRecords, checkpointMs, segmentBytes } = config;
   const log = await AuditLog.open({
     ...{ directory, keys, clock, onEvent, checkpointRecords, checkpointMs, segmentBytes },
@@ -83,6 +87,7 @@ export async function openAudit(
     async close() {
       await log.close();
       await Promise.all(outboxes.map((outbox) => outbox.close()));
+      await post?.close();
     },
   };
 }
@@ -95,13 +100,13 @@ const NO_AUDIT: Audit = {
   close: () => Promise.resolve(),
 };
 
-function senders({ checkpoints: { file, http } }: AuditConfig, clock: Clock): SendCheckpoint[] {
-  const toFile: SendCheckpoint[] = file === undefined ? [] : [(checkpoint) => appendCheckpoint(file, checkpoint)];
-  if (http === undefined) return toFile;
-  const url = new URL(http);
-  const toUrl: SendCheckpoint = async (checkpoint, signal) => {
-    const { status } = await postJson(url, checkpointLine(checkpoint), { clock, signal });
+function toFile(file: string): SendCheckpoint {
+  return (checkpoint) => appendCheckpoint(file, checkpoint);
+}
+
+function toUrl(post: HttpPost): SendCheckpoint {
+  return async (checkpoint, signal) => {
+    const { status } = await post.post(checkpointLine(checkpoint), signal);
     if (status < 200 || status > 299) throw new CulvertError('unreachable', `The receiver answered ${status}.`);
   };
-  return [...toFile, toUrl];
 }

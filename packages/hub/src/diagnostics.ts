@@ -1,10 +1,9 @@
 import { resolve } from 'node:path';
 import { CulvertError } from '@culvert/protocol';
 import type { Clock } from '@culvert/stream';
-import type { DiagnosticSetting, EndpointConfig } from './logs-config.ts';
-import { readCaFile, readHeadersFile } from './observe/diagnostics/endpoint-files.ts';
+import { openEndpoint } from './endpoint-config.ts';
+import type { DiagnosticSetting } from './logs-config.ts';
 import { FileTarget } from './observe/diagnostics/file-target.ts';
-import { HttpPost } from './observe/diagnostics/http-post.ts';
 import { HttpTarget } from './observe/diagnostics/http-target.ts';
 import { OtlpTarget } from './observe/diagnostics/otlp-target.ts';
 import { StreamTarget } from './observe/diagnostics/stream-target.ts';
@@ -60,31 +59,14 @@ export async function openDiagnostics(
 }
 
 async function openTarget({ name, to }: DiagnosticSetting, clock: Clock, resource: LogResource): Promise<LogTarget> {
+  const named = `diagnostics: '${name}'`;
+  if (to.http !== undefined) return new HttpTarget(openEndpoint(named, to.http, { clock }));
+  if (to.otlp !== undefined) return new OtlpTarget(openEndpoint(named, to.otlp, { clock, path: '/v1/logs' }), resource);
+  if (to.file === undefined) return new StreamTarget(process.stdout);
   try {
-    if (to.file !== undefined) return await FileTarget.open({ ...to.file, path: resolve(to.file.path) });
-    if (to.http !== undefined) return new HttpTarget(httpPost(to.http, clock));
-    if (to.otlp !== undefined) return new OtlpTarget(httpPost(to.otlp, clock, '/v1/logs'), resource);
-    return new StreamTarget(process.stdout);
+    return await FileTarget.open({ ...to.file, path: resolve(to.file.path) });
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
-    throw new CulvertError('config_invalid', `diagnostics: '${name}' cannot be used: ${why}`, { cause: error });
+    throw new CulvertError('config_invalid', `${named} cannot be used: ${why}`, { cause: error });
   }
-}
-
-/** @param path taken where the URL has none of its own */
-function httpPost({ url: text, headersFile, caFile }: EndpointConfig, clock: Clock, path = '/'): HttpPost {
-  const url = URL.canParse(text) ? new URL(text) : undefined;
-  if (url === undefined || (url.protocol !== 'https:' && url.protocol !== 'http:')) {
-    throw new CulvertError('config_invalid', 'its url must begin with https:// or http://.');
-  }
-  if (url.username !== '' || url.password !== '') {
-    throw new CulvertError('config_invalid', 'its url must hold no password: put a header into a headersFile.');
-  }
-  const plain = url.protocol === 'http:' && !/^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(url.hostname);
-  if (plain && headersFile !== undefined) {
-    throw new CulvertError('config_invalid', 'secret headers go over https:// only, or to this machine.');
-  }
-  if (url.pathname === '/') url.pathname = path;
-  const headers = headersFile === undefined ? {} : readHeadersFile(headersFile);
-  return new HttpPost({ url, headers, ca: caFile === undefined ? undefined : readCaFile(caFile) }, clock);
 }

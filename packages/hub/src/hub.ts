@@ -1,6 +1,7 @@
 import type { TLSSocket } from 'node:tls';
 import { CulvertError, formatHostPort, formatServiceConnectionString, LIMITS, peerAddress } from '@culvert/protocol';
 import { type Clock, systemClock } from '@culvert/stream';
+import { packageVersion } from '@culvert/stream/package-version';
 import { createApi } from './api/app.ts';
 import { Followers } from './api/followers.ts';
 import type { Listening } from './api/listen.ts';
@@ -31,7 +32,6 @@ import type { PolicyRecord, RegistryListener } from './registry/registry.ts';
 import { startFailure } from './start-failure.ts';
 import { createStreaming } from './streaming.ts';
 import { openTracing } from './tracing.ts';
-import { hubVersion } from './version.ts';
 
 /** Bytes of a REST body: a device with two 64-byte keys and a reason is below 2 KiB; agents that read and send back add some. */
 const MAX_BODY_BYTES = 65_536;
@@ -148,7 +148,7 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
   let gatewayName = '';
   const live = new LiveStreams({ clock, onEvent: events.emit, gateway: () => gatewayName });
   events.subscribe(live.observe);
-  const metrics = new HubMetrics({ live, version: hubVersion() });
+  const metrics = new HubMetrics({ live, version: packageVersion(import.meta.url) });
   events.subscribe(metrics.observe);
   undo(() => metrics.stop());
 
@@ -190,7 +190,12 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
   const policyFiles = await keepPolicyFiles(config, names, store, listeners, events.emit);
 
   gatewayName = formatHostPort(names.main.host, names.main.port);
-  const tracing = openTracing(config.tracing, { live, version: hubVersion(), instance: gatewayName, clock });
+  const tracing = openTracing(config.tracing, {
+    live,
+    version: packageVersion(import.meta.url),
+    instance: gatewayName,
+    clock,
+  });
   undo(() => tracing.close());
   events.subscribe(tracing.observe);
 
@@ -284,6 +289,7 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
     isReady: () => readiness.isUp,
     auditRecords: () => audit.counts().written,
     checkpointFailures: () => audit.counts().sendFailures,
+    carriedSoFar: (streamId) => streaming.gateway.counters(streamId),
     dropped: {
       audit: () => audit.counts().lost,
       traces: tracing.dropped,

@@ -101,6 +101,8 @@ describe('the resource log', () => {
       ...{ devicePrincipal: 'device:press-7', protocol: 'mqtt-ws', gateway: `127.0.0.1:${test.port}` },
       offerMs: (record.offeredAt ?? 0) - record.requestedAt,
     });
+    const sdkVersion = expect.stringMatching(/^culvert-device\/\d+\.\d+\.\d+ \(node \d+\.\d+\.\d+; \w+; \w+\)$/);
+    for (const record of [connect, invoke, close, disconnect]) expect(told(record)).toMatchObject({ sdkVersion });
     expect(told(close)).toMatchObject({
       ...{ requestSize: '5', responseSize: '5', bytesFromService: 5, messagesFromService: 1, bytesFromDevice: 5 },
       ...{ cause: 'ended_by_service', detail: 'The service ended it.', streamId: record.streamId },

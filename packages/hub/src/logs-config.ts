@@ -1,5 +1,6 @@
 import { LOG_CATEGORIES } from '@culvert/protocol';
 import { z } from 'zod';
+import { endpointConfig } from './endpoint-config.ts';
 
 /** The resource log's own store. */
 export const logsConfigSchema = z
@@ -20,14 +21,6 @@ export const logsConfigSchema = z
   })
   .prefault({});
 
-const endpoint = z.strictObject({
-  url: z.string().max(2_048),
-  /** A file of secret headers, `Name: value` a line. */
-  headersFile: z.string().optional(),
-  /** PEM certificates of authorities to trust beside the system's. */
-  caFile: z.string().optional(),
-});
-
 const target = z.strictObject({
   file: z
     .strictObject({
@@ -39,8 +32,8 @@ const target = z.strictObject({
     })
     .optional(),
   stdout: z.literal(true).optional(),
-  http: endpoint.optional(),
-  otlp: endpoint.optional(),
+  http: endpointConfig.optional(),
+  otlp: endpointConfig.optional(),
 });
 
 /** Where records are sent. By the configuration file only: over the network nobody can set where a hub sends what it knows. */
@@ -82,4 +75,3 @@ export const diagnosticsConfigSchema = z
 
 export type LogsConfig = z.infer<typeof logsConfigSchema>;
 export type DiagnosticSetting = z.infer<typeof diagnosticsConfigSchema>[number];
-export type EndpointConfig = z.infer<typeof endpoint>;

@@ -70,8 +70,6 @@ export async function createStreaming(options: StreamingOptions): Promise<Stream
   // Behind the main port; with threads, nobody is granted anything there.
   const here = new Gateway({
     grantKey: keys.publicKey,
-    // The fast way loses streams of libwebsockets' clients, which the C example shows; until that is mended, the one that all clients cope with.
-    plain: true,
     clock,
     onEvent: observed,
     limits: gatewayLimits,

@@ -1,4 +1,5 @@
 import type { Clock } from '@culvert/stream';
+import { openEndpoint } from './endpoint-config.ts';
 import type { EventSink } from './observe/events.ts';
 import type { LiveStreams } from './observe/live-streams.ts';
 import type { LiveStream, StreamRecord } from './observe/stream-record.ts';
@@ -24,13 +25,18 @@ export interface TracingOptions {
   readonly clock: Clock;
 }
 
-/** One span for each handshake, when it has come to its end; undefined configuration: none. */
+/**
+ * One span for each handshake, when it has come to its end; undefined configuration: none.
+ * @throws CulvertError `config_invalid`
+ */
 export function openTracing(config: TracingConfig | undefined, options: TracingOptions): Tracing {
   if (config === undefined) {
     return { observe: () => undefined, dropped: () => 0, close: () => Promise.resolve() };
   }
   const { live, ...resource } = options;
-  const exporter = new SpanExporter({ ...resource, endpoint: config.endpoint });
+  const { endpoint, headersFile, caFile } = config;
+  const traces = { url: `${endpoint.replace(/\/+$/, '')}/v1/traces`, headersFile, caFile };
+  const exporter = new SpanExporter({ ...resource, post: openEndpoint('tracing', traces, options) });
   const trace = (stream: LiveStream | StreamRecord) => {
     const context = traceContext(stream.traceParent, config.sampleRatio);
     if (context.sampled) exporter.add(handshakeSpan(stream, context));

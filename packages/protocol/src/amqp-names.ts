@@ -9,6 +9,9 @@ export const CBS_NODE = '$cbs';
 /** Property of a link by which the two links of a pair name each other: `streams:{uuid}`. */
 export const CHANNEL_CORRELATION = 'com.microsoft:channel-correlation-id';
 
+/** Property of a link by which a client says what software it is. */
+export const CLIENT_VERSION = 'com.microsoft:client-version';
+
 /** Application properties of a stream request and of its answer; what is ours besides is in `OFFER_PROPERTIES`. */
 export const STREAM_PROPERTIES = {
   name: 'IoThub-streaming-name',

@@ -5,7 +5,6 @@ import { join } from 'node:path';
 import { ServiceClient } from '@culvert/service';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { culvert, startCulvert } from '../culvert.fixture.ts';
-import { pointInTime } from '../points-in-time.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'culvert-audit-'));
 const auditFile = () =>
@@ -90,20 +89,5 @@ describe('culvert audit', () => {
     rmSync(elsewhere, { recursive: true });
     const none = await culvert(['audit', 'verify', '/nonexistent']);
     expect(none).toMatchObject({ code: 78, stdout: '', stderr: expect.stringContaining('cannot be read') });
-  });
-});
-
-describe('a point in time', () => {
-  const now = Date.UTC(2026, 5, 1);
-  it.each([
-    ['90s', '2026-05-31T23:58:30.000Z'],
-    ['1h', '2026-05-31T23:00:00.000Z'],
-    ['7d', '2026-05-25T00:00:00.000Z'],
-    ['2026-01-02', '2026-01-02T00:00:00.000Z'],
-    ['2026-01-02T03:04:05+01:00', '2026-01-02T02:04:05.000Z'],
-  ])('%s is %s', (text, at) => expect(pointInTime('--since', text, now)).toBe(at));
-
-  it.each(['', '1', 'h', '1w', '-1h', '2026-13-01', '1e3s', '999999999d'])('%s is none', (text) => {
-    expect(() => pointInTime('--since', text, now)).toThrow(expect.objectContaining({ code: 'usage' }));
   });
 });

@@ -1,7 +1,7 @@
 import { type AuditRecord, type AuditType, type AuditValue, CulvertError } from '@culvert/protocol';
 import { withClient } from '../client.ts';
 import type { ConnectionFlags } from '../hub-connection.ts';
-import { pointInTime } from '../points-in-time.ts';
+import { pointInTime } from '../point-in-time.ts';
 import { type OutputFormat, table, writeOut } from '../standard-output.ts';
 
 /** Flags of `culvert audit list`. */
@@ -28,8 +28,8 @@ export function listAudit(flags: AuditListFlags): Promise<void> {
   const filter = {
     ...(flags.device === undefined ? {} : { device: flags.device }),
     ...(flags.type === undefined ? {} : { type: flags.type }),
-    ...(flags.since === undefined ? {} : { since: pointInTime('--since', flags.since, now) }),
-    ...(flags.until === undefined ? {} : { until: pointInTime('--until', flags.until, now) }),
+    ...(flags.since === undefined ? {} : { since: pointInTime('--since', flags.since, now).toISOString() }),
+    ...(flags.until === undefined ? {} : { until: pointInTime('--until', flags.until, now).toISOString() }),
   };
   return withClient(flags, 'iothubowner', async (client) => {
     let rows: string[][] = [];

@@ -3,8 +3,8 @@ import type { LogFilterOptions, ResourceLogRecord, ServiceClient } from '@culver
 import { withClient } from '../client.ts';
 import type { ConnectionFlags } from '../hub-connection.ts';
 import { LOG_HEADINGS, logLine } from '../log-lines.ts';
-import { parseLogTime } from '../log-time.ts';
 import { tell } from '../messages.ts';
+import { pointInTime } from '../point-in-time.ts';
 import { type OutputFormat, writeOut } from '../standard-output.ts';
 
 /** Flags of `culvert logs`. */
@@ -110,8 +110,8 @@ function parseFilter(flags: LogFlags, now: number): LogFilterOptions {
   return {
     ...{ device, module, stream, result },
     category: category === undefined ? undefined : parseCategory(category),
-    since: since === undefined ? undefined : parseLogTime('--since', since, now),
-    until: until === undefined ? undefined : parseLogTime('--until', until, now),
+    since: since === undefined ? undefined : pointInTime('--since', since, now),
+    until: until === undefined ? undefined : pointInTime('--until', until, now),
   };
 }
 

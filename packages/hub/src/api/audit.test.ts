@@ -1,6 +1,9 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { request } from 'node:https';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { type AuditRecord, parseServiceConnectionString, signSasToken } from '@culvert/protocol';
 import { ServiceClient } from '@culvert/service';
 import { startHub, type TestHub } from '@culvert/testkit';
@@ -92,8 +95,9 @@ describe('GET /audit', () => {
 });
 
 describe('checkpoints', () => {
-  it('are posted to where the configuration says, over an outage of it', async () => {
+  it('are posted to where the configuration says, with its secret headers, over an outage of it', async () => {
     const received: string[] = [];
+    const credentials = new Set<string | undefined>();
     let refusals = 1;
     const receiver = createServer((request, response) => {
       let body = '';
@@ -101,6 +105,7 @@ describe('checkpoints', () => {
         body += part;
       });
       request.on('end', () => {
+        credentials.add(request.headers.authorization);
         if (refusals-- > 0) response.writeHead(503).end();
         else {
           received.push(body);
@@ -110,15 +115,30 @@ describe('checkpoints', () => {
     });
     await new Promise<void>((resolve) => receiver.listen(0, '127.0.0.1', resolve));
     const { port } = receiver.address() as AddressInfo;
-    const http = `http://127.0.0.1:${port}/audit`;
+    const directory = mkdtempSync(join(tmpdir(), 'culvert-audit-'));
+    const headersFile = join(directory, 'headers');
+    writeFileSync(headersFile, 'Authorization: Bearer of-the-hub\n', { mode: 0o600 });
+    const http = { url: `http://127.0.0.1:${port}/audit`, headersFile };
     const hub = await startHub({ config: { audit: { checkpointRecords: 1, checkpoints: { http } } } });
     await hub.hub.settled();
     await hub.stop();
     receiver.close();
+    rmSync(directory, { recursive: true });
+    expect([...credentials]).toEqual(['Bearer of-the-hub']);
     expect(received.map((line) => JSON.parse(line) as object)).toMatchObject([
       { type: 'culvert-audit-checkpoint', seq: 1, signature: expect.any(String) },
       { type: 'culvert-audit-checkpoint', seq: 2 },
     ]);
+  });
+});
+
+it.each([
+  [{ url: 'ftp://audit.example.com/' }, 'its url must begin with https:// or http://.'],
+  [{ url: 'https://a:b@audit.example.com/' }, 'its url must hold no password: put a header into a headersFile.'],
+  [{ url: 'https://audit.example.com/', headersFile: '/nonexistent' }, '/nonexistent cannot be read (ENOENT).'],
+])('a hub does not start that could not send its checkpoints to %j', async (http, why) => {
+  await expect(startHub({ config: { audit: { checkpoints: { http } } } })).rejects.toMatchObject({
+    ...{ code: 'config_invalid', message: `audit.checkpoints.http cannot be used: ${why}` },
   });
 });
 

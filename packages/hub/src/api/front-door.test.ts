@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, connect } from 'node:net';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { parseServiceConnectionString, signSasToken } from '@culvert/protocol';
 import { systemClock } from '@culvert/stream';
@@ -72,6 +72,19 @@ describe('the one port', () => {
   ])('takes %s', async (_what, head) => {
     const said = await exchange(`${head}connection: close\r\nauthorization: ${await authorization()}\r\n\r\n`);
     expect(statuses(said)).toEqual([200]);
+  });
+
+  it('tells of a peer that speaks no TLS, and not of one that says nothing', async () => {
+    const refused = () => test.events.filter(({ type }) => type === 'connection-refused');
+    const before = refused().length;
+    for (const said of ['', 'GET / HTTP/1.0\r\n\r\n']) {
+      const socket = connect({ host: '127.0.0.1', port: test.port });
+      socket.on('error', () => undefined).resume();
+      socket.end(said);
+      await once(socket, 'close');
+    }
+    await test.event('connection-refused', () => refused().length > before);
+    expect(refused().slice(before)).toMatchObject([{ door: 'tls', remoteAddress: '127.0.0.1' }]);
   });
 
   it('takes a token of one device at an absolute address', async () => {

@@ -124,8 +124,13 @@ function admit(socket: Socket, unproven: UnprovenConnections): void {
   unproven.admit(socket);
 }
 
-function tlsFailed(error: Error, socket: TLSSocket, options: Pick<FrontDoorOptions, 'onTlsError'>): void {
-  options.onTlsError(error, peerAddress(socket));
+function tlsFailed(
+  error: NodeJS.ErrnoException,
+  socket: TLSSocket,
+  options: Pick<FrontDoorOptions, 'onTlsError'>,
+): void {
+  // Who left by itself was not refused: load balancers' probes do so all day.
+  if (error.code !== 'ECONNRESET') options.onTlsError(error, peerAddress(socket));
   socket.destroy();
 }
 

@@ -22,9 +22,8 @@ export async function acceptMqtt(connection: Duplex, origin: ControlOrigin, deps
     return false;
   }
   const connectedAt = deps.clock.now();
-  const channel = new MqttChannel(link, { ...proven, protocol, remoteAddress, connectedAt }, (changed) =>
-    deps.registrar.offersChanged(changed),
-  );
+  const about = { ...proven, protocol, remoteAddress, connectedAt, clientVersion: credentials?.clientVersion };
+  const channel = new MqttChannel(link, about, (changed) => deps.registrar.offersChanged(changed));
   reportChannel(channel, deps);
   link.accept(proven.principal.expiresAt, channel);
   deps.registrar.attach(channel);

@@ -20,9 +20,10 @@ export function reportChannel(
   const origin = { protocol, remoteAddress, principal: channel.principal.name, authentication };
   void channel.closed.then(({ code, message }) => {
     const connectedMs = clock.now() - connectedAt;
-    onEvent({ type: 'device-detached', ...identity, ...origin, error: code, detail: message, connectedMs });
+    const about = { ...origin, clientVersion: channel.clientVersion };
+    onEvent({ type: 'device-detached', ...identity, ...about, error: code, detail: message, connectedMs });
   });
-  onEvent({ type: 'device-attached', ...identity, ...origin });
+  onEvent({ type: 'device-attached', ...identity, ...origin, clientVersion: channel.clientVersion });
 }
 
 /**

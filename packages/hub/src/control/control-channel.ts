@@ -30,6 +30,11 @@ export interface ControlChannel {
   readonly remoteAddress: string;
   /** Milliseconds since the epoch. */
   readonly connectedAt: number;
+  /**
+   * What software the device says it is, at most 128 printable characters: its own word, for logs only. Over AMQP it is said with the
+   * first streams link.
+   */
+  readonly clientVersion?: string | undefined;
   /** Whether the device has said that it takes offers (MQTT: subscribed). It may begin to, and stop, at any time. */
   readonly takesOffers: boolean;
   /**

@@ -12,6 +12,7 @@ export class MqttChannel implements ControlChannel, MqttLinkListener {
   readonly protocol: ControlProtocol;
   readonly remoteAddress: string;
   readonly connectedAt: number;
+  readonly clientVersion: string | undefined;
   readonly closed: Promise<CulvertError>;
   readonly #link: MqttLink;
   readonly #onOffersChanged: (channel: MqttChannel) => void;
@@ -19,13 +20,18 @@ export class MqttChannel implements ControlChannel, MqttLinkListener {
   readonly #pending = new Map<string, { answer(answer: Answer): void; fail(error: CulvertError): void }>();
   #resolveClosed: (error: CulvertError) => void = () => {};
 
-  constructor(link: MqttLink, origin: ChannelOrigin, onOffersChanged: (channel: MqttChannel) => void) {
+  constructor(
+    link: MqttLink,
+    origin: ChannelOrigin & { readonly clientVersion: string | undefined },
+    onOffersChanged: (channel: MqttChannel) => void,
+  ) {
     this.#link = link;
     this.identity = origin.identity;
     this.principal = origin.principal;
     this.protocol = origin.protocol;
     this.remoteAddress = origin.remoteAddress;
     this.connectedAt = origin.connectedAt;
+    this.clientVersion = origin.clientVersion;
     this.#onOffersChanged = onOffersChanged;
     this.closed = new Promise((resolve) => {
       this.#resolveClosed = resolve;

@@ -95,7 +95,7 @@ export async function requestStream(request: StreamRequest, deps: HandshakeDeps)
         },
       },
     );
-    const { protocol, remoteAddress, principal: device } = channel;
+    const { protocol, remoteAddress, clientVersion, principal: device } = channel;
     onEvent({
       type: 'stream-answered',
       ...identity,
@@ -103,6 +103,7 @@ export async function requestStream(request: StreamRequest, deps: HandshakeDeps)
       ...answer,
       protocol,
       remoteAddress,
+      clientVersion,
       principal: device.name,
     });
     if (!answer.accepted) {

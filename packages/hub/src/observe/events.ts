@@ -37,6 +37,8 @@ export type HubEvent =
       readonly remoteAddress: string;
       /** How it proved who it is. */
       readonly authentication?: AuthenticationType | undefined;
+      /** What software it says it is. */
+      readonly clientVersion?: string | undefined;
     })
   | (Identity & {
       readonly type: 'device-detached';
@@ -44,6 +46,7 @@ export type HubEvent =
       readonly principal?: string | undefined;
       readonly remoteAddress?: string | undefined;
       readonly authentication?: AuthenticationType | undefined;
+      readonly clientVersion?: string | undefined;
       readonly error: ErrorCode;
       readonly detail: string;
       readonly connectedMs: number;
@@ -71,6 +74,7 @@ export type HubEvent =
       readonly protocol: ControlProtocol;
       readonly remoteAddress: string;
       readonly principal: string;
+      readonly clientVersion?: string | undefined;
     })
   | (Identity & {
       readonly type: 'stream-failed';

@@ -99,8 +99,8 @@ export class LiveStreams {
   }
 
   #answered(event: Extract<HubEvent, { type: 'stream-answered' }>): void {
-    const { streamId, principal, protocol, remoteAddress, reason } = event;
-    const answeredBy = { principal, protocol, remoteAddress };
+    const { streamId, principal, protocol, remoteAddress, clientVersion, reason } = event;
+    const answeredBy = { principal, protocol, remoteAddress, clientVersion };
     this.#change(streamId, { answeredAt: this.#clock.now(), answeredBy });
     if (event.accepted) return;
     this.#end(streamId, { cause: 'rejected', error: 'rejected', detail: reason || CLOSE_CAUSES.rejected });

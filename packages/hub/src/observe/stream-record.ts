@@ -27,7 +27,13 @@ export interface StreamRecord extends Identity {
   readonly answeredAt: number | undefined;
   /** What answered: the device's control channel. */
   readonly answeredBy:
-    | { readonly principal: string; readonly protocol: ControlProtocol; readonly remoteAddress: string }
+    | {
+        readonly principal: string;
+        readonly protocol: ControlProtocol;
+        readonly remoteAddress: string;
+        /** What software the device says it is. */
+        readonly clientVersion?: string | undefined;
+      }
     | undefined;
   /** When both sides had met. */
   readonly establishedAt: number | undefined;

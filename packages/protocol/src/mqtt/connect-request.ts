@@ -12,6 +12,9 @@ export const MAX_KEEPALIVE_SECONDS = 1177;
 /** Milliseconds of silence after which a device is given up, whatever keepalive it asked for or was given. */
 const MAX_SILENCE_MS = 1_767_000;
 
+/** Characters of a client's version that are kept. */
+const CLIENT_VERSION_LENGTH = 128;
+
 /** Who the device says it is. */
 export interface Credentials {
   /** The hub's name as the device knows it. */
@@ -19,6 +22,8 @@ export interface Credentials {
   readonly identity: Identity;
   /** The SAS token; undefined when there is none, as with a certificate. */
   readonly password: string | undefined;
+  /** What software the device says it is (`DeviceClientType`), at most 128 printable characters; undefined when it says nothing. */
+  readonly clientVersion: string | undefined;
 }
 
 /** What a device's CONNECT asks of the connection. */
@@ -90,7 +95,18 @@ function parseCredentials(packet: IConnectPacket): Credentials {
     host,
     identity,
     password: password === undefined || password.length === 0 ? undefined : password.toString('utf8'),
+    clientVersion: clientVersionIn(username),
   };
+}
+
+/** Nothing depends on it, so one that is malformed is none. */
+function clientVersionIn(username: string): string | undefined {
+  const [, escaped] = /[?&/]DeviceClientType=([^&]+)/.exec(username) ?? [];
+  try {
+    return escaped === undefined ? undefined : printable(decodeURIComponent(escaped), CLIENT_VERSION_LENGTH);
+  } catch {
+    return undefined;
+  }
 }
 
 function unlike(clientId: string): CulvertError {

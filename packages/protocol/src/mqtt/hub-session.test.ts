@@ -49,20 +49,32 @@ const endOf = (effects: readonly HubEffect[]): ErrorCode | undefined => {
 
 describe('CONNECT', () => {
   it.each([
-    'hub.example/d1/?api-version=2020-09-30&DeviceClientType=iothubclient%2f1.9.0%20(native%3b%20Linux%3b%20x86_64)',
-    'hub.example/d1/api-version=2016-11-14',
-    'hub.example/d1/?api-version=2021-04-12&model-id=dtmi:com:example:Thermostat;1',
-    'hub.example/d1/?DeviceClientType=a/b',
-    'hub.example/d1/',
-    'hub.example/d1',
-  ])('is read with the username %s', (username) => {
-    expect(newSession().receive(connect(4, { username }), NOW)).toEqual([
-      { kind: 'authenticate', credentials: { host: 'hub.example', identity: { deviceId: 'd1' }, password: 'token' } },
-    ]);
+    [
+      'hub.example/d1/?api-version=2020-09-30&DeviceClientType=iothubclient%2f1.9.0%20(native%3b%20Linux%3b%20x86_64)',
+      'iothubclient/1.9.0 (native; Linux; x86_64)',
+    ],
+    ['hub.example/d1/DeviceClientType=py-azure&api-version=2016-11-14', 'py-azure'],
+    ['hub.example/d1/?api-version=2021-04-12&model-id=dtmi:com:example:Thermostat;1', undefined],
+    ['hub.example/d1/?DeviceClientType=a/b', 'a/b'],
+    ['hub.example/d1/?DeviceClientType=%1b[2Ja', '\\u001b[2Ja'],
+    ['hub.example/d1/?DeviceClientType=%zz', undefined],
+    ['hub.example/d1/?DeviceClientType=&api-version=2020-09-30', undefined],
+    ['hub.example/d1/', undefined],
+    ['hub.example/d1', undefined],
+  ])('is read with the username %s', (username, clientVersion) => {
+    const credentials = { host: 'hub.example', identity: { deviceId: 'd1' }, password: 'token', clientVersion };
+    expect(newSession().receive(connect(4, { username }), NOW)).toEqual([{ kind: 'authenticate', credentials }]);
+  });
+
+  it('is read with a version of any length, of which the beginning is kept', () => {
+    const username = `hub.example/d1/?DeviceClientType=${'v'.repeat(1_000)}`;
+    const [effect] = newSession().receive(connect(4, { username }), NOW);
+    if (effect?.kind !== 'authenticate') throw new Error('not asked to authenticate');
+    expect(effect.credentials.clientVersion?.length).toBeLessThanOrEqual(129);
   });
 
   it.each([
-    ['hub.example/d1/m/?api-version=2020-09-30&DeviceClientType=x', 'm'],
+    ['hub.example/d1/m/?api-version=2020-09-30', 'm'],
     ['hub.example/d1/m/api-version=2016-11-14', 'm'],
     ['hub.example/d1/m', 'm'],
     ['hub.example/d1/$edgeAgent/?api-version=2020-09-30', '$edgeAgent'],

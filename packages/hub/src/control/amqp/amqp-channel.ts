@@ -76,6 +76,10 @@ export class AmqpChannel implements ControlChannel {
     return this.#endedWith;
   }
 
+  get clientVersion(): string | undefined {
+    return this.#streams.clientVersion;
+  }
+
   get takesOffers(): boolean {
     return this.#endedWith === undefined && this.#streams.sender !== undefined;
   }

@@ -81,6 +81,18 @@ describe('the streams links', () => {
     expect(channel.takesOffers).toBe(paired);
   });
 
+  it('say what software the device is, of which the beginning is kept', async () => {
+    const { device, channel } = await openAs();
+    expect(channel.clientVersion).toBeUndefined();
+    const says = (version: unknown) => ({ properties: { 'com.microsoft:client-version': version } });
+    await device.receive('/devices/d1/streams', says('azure-iot-device/1.18.4\n'));
+    expect(channel.clientVersion).toBe('azure-iot-device/1.18.4\\u000a');
+    await device.send('/devices/d1/streams', says(7));
+    expect(channel.clientVersion).toBe('azure-iot-device/1.18.4\\u000a');
+    await device.receive('/devices/d1/streams', says('v'.repeat(1_000)));
+    expect(channel.clientVersion?.length).toBeLessThanOrEqual(129);
+  });
+
   it('wait for credit, in order, and forget what was withdrawn meanwhile', async () => {
     const { device, channel, clock } = await openAs('d1', { maxOffers: 3 });
     const receiver = await device.receive('/devices/d1/streams', { credit_window: 0 });

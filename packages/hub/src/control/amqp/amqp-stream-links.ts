@@ -1,5 +1,8 @@
-import { CHANNEL_CORRELATION } from '@culvert/protocol';
+import { CHANNEL_CORRELATION, CLIENT_VERSION, printable } from '@culvert/protocol';
 import type { Receiver, Sender } from 'rhea';
+
+/** Characters of a client's version that are kept. */
+const CLIENT_VERSION_LENGTH = 128;
 
 /**
  * The streams links of one identity. Two make a pair: one on which the device receives, one on which it sends, that name the same channel
@@ -8,12 +11,22 @@ import type { Receiver, Sender } from 'rhea';
  */
 export class StreamLinks {
   readonly #correlations = new Map<Sender | Receiver, string | undefined>();
+  #clientVersion: string | undefined;
+
+  /** What software the device last said it is. */
+  get clientVersion(): string | undefined {
+    return this.#clientVersion;
+  }
 
   add(link: Sender | Receiver): void {
     const { properties } = link;
-    const correlation: unknown =
-      typeof properties === 'object' && properties !== null ? properties[CHANNEL_CORRELATION] : undefined;
-    this.#correlations.set(link, typeof correlation === 'string' ? correlation : undefined);
+    const said = (name: string): string | undefined => {
+      const value: unknown = typeof properties === 'object' && properties !== null ? properties[name] : undefined;
+      return typeof value === 'string' ? value : undefined;
+    };
+    this.#correlations.set(link, said(CHANNEL_CORRELATION));
+    const clientVersion = said(CLIENT_VERSION);
+    if (clientVersion !== undefined) this.#clientVersion = printable(clientVersion, CLIENT_VERSION_LENGTH);
   }
 
   remove(link: Sender | Receiver): void {

@@ -52,7 +52,11 @@ function streamFields(record: StreamRecord): AuditValue {
     requestedAt: time(requestedAt),
     offeredAt: time(offeredAt),
     answeredAt: time(answeredAt),
-    answeredBy: answeredBy && { ...answeredBy },
+    answeredBy: answeredBy && {
+      principal: answeredBy.principal,
+      protocol: answeredBy.protocol,
+      remoteAddress: answeredBy.remoteAddress,
+    },
     establishedAt: time(establishedAt),
     serviceAddress: record.serviceAddress,
     deviceAddress: record.deviceAddress,

@@ -8,11 +8,11 @@ import { join } from 'node:path';
 import { Backoff, systemClock } from '@culvert/stream';
 import { FakeClock, testCertificate } from '@culvert/testkit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { readCaFile, readHeadersFile } from '../endpoint-files.ts';
 import type { HubEvent } from '../events.ts';
+import { HttpPost } from '../http-post.ts';
 import { LogDelivery } from '../resource-log/log-delivery.ts';
 import { sampleRecord } from '../resource-log/log-entry.fixture.ts';
-import { readCaFile, readHeadersFile } from './endpoint-files.ts';
-import { HttpPost } from './http-post.ts';
 import { HttpTarget } from './http-target.ts';
 import { OtlpTarget, otlpBody } from './otlp-target.ts';
 

@@ -1,6 +1,7 @@
+import type { HttpPost } from '../http-post.ts';
 import type { LogTarget } from '../resource-log/log-delivery.ts';
 import type { LogRecord } from '../resource-log/log-entry.ts';
-import type { HttpPost } from './http-post.ts';
+import { postBatch } from './post-batch.ts';
 
 /** Records to an HTTP endpoint, in the preview's body: `{"records":[…]}`. */
 export class HttpTarget implements LogTarget {
@@ -11,8 +12,8 @@ export class HttpTarget implements LogTarget {
   }
 
   async deliver(batch: readonly LogRecord[], signal: AbortSignal): Promise<number> {
-    const posted = await this.#post.post(recordsBody(batch), signal);
-    return posted.taken ? 0 : batch.length;
+    const answer = await postBatch(this.#post, recordsBody(batch), signal);
+    return answer === undefined ? batch.length : 0;
   }
 
   close(): Promise<void> {

@@ -1,7 +1,8 @@
 import { ERRORS } from '@culvert/protocol';
+import type { HttpPost } from '../http-post.ts';
 import type { LogTarget } from '../resource-log/log-delivery.ts';
 import type { LogRecord, LogResource } from '../resource-log/log-entry.ts';
-import type { HttpPost } from './http-post.ts';
+import { postBatch } from './post-batch.ts';
 
 /** OTLP's numbers of severity (logs data model, "Field: SeverityNumber"). */
 const SEVERITY = { Information: 9, Warning: 13, Error: 17 } as const;
@@ -17,8 +18,8 @@ export class OtlpTarget implements LogTarget {
   }
 
   async deliver(batch: readonly LogRecord[], signal: AbortSignal): Promise<number> {
-    const posted = await this.#post.post(JSON.stringify(otlpBody(batch, this.#resource)), signal);
-    return posted.taken ? rejectedOf(posted.answer, batch.length) : batch.length;
+    const answer = await postBatch(this.#post, JSON.stringify(otlpBody(batch, this.#resource)), signal);
+    return answer === undefined ? batch.length : rejectedOf(answer, batch.length);
   }
 
   close(): Promise<void> {

@@ -89,6 +89,30 @@ describe('the metrics', () => {
     expect(await sample('culvert_connections_refused_total{door="gateway",error="unauthorized"}')).toBe(1);
   });
 
+  it('count what a stream carries while it does', async () => {
+    const carried = new Map([
+      ['1', { fromService: { bytes: 10, messages: 1 }, fromDevice: { bytes: 500, messages: 2 } }],
+    ]);
+    metrics.report({
+      ...{ certificateNotAfter: () => 0, isReady: () => true, auditRecords: () => 0, checkpointFailures: () => 0 },
+      ...{ dropped: {}, carriedSoFar: (streamId) => carried.get(streamId) },
+    });
+    await open('1');
+    await open('2');
+    const fromDevice = 'culvert_stream_bytes_total{from="device"}';
+    expect(await sample(fromDevice)).toBe(500);
+    carried.set('2', { fromService: { bytes: 0, messages: 0 }, fromDevice: { bytes: 40, messages: 1 } });
+    expect(await sample(fromDevice)).toBe(540);
+    carried.delete('1');
+    bus.emit({
+      ...{ type: 'stream-closed', streamId: '1', cause: 'idle', established: true, durationMs: 1 },
+      ...{ fromService: { bytes: 10, messages: 1 }, fromDevice: { bytes: 501, messages: 3 } },
+    });
+    expect(await sample(fromDevice)).toBe(541);
+    expect(await sample('culvert_stream_messages_total{from="device"}')).toBe(4);
+    expect(await sample('culvert_stream_messages_total{from="service"}')).toBe(1);
+  });
+
   it('read what others keep at each scrape', async () => {
     let lost = 0;
     metrics.report({
@@ -96,6 +120,7 @@ describe('the metrics', () => {
       isReady: () => true,
       auditRecords: () => 5,
       checkpointFailures: () => 0,
+      carriedSoFar: () => undefined,
       dropped: { audit: () => lost },
     });
     expect(await sample('culvert_records_dropped_total{sink="audit"}')).toBe(0);

@@ -2,6 +2,7 @@ import { Counter, Gauge, Histogram, Registry } from '@prometheus-io/client';
 import type { ControlProtocol } from '../door.ts';
 import type { EventSink } from '../events.ts';
 import type { LiveStreams } from '../live-streams.ts';
+import type { CarriedBothWays } from './carried-metrics.ts';
 import { countedElsewhere } from './counted-elsewhere.ts';
 import { EventLoopDelay } from './event-loop-delay.ts';
 import { addProcessMetrics } from './process-metrics.ts';
@@ -19,6 +20,8 @@ export interface MetricSources {
   readonly isReady: () => boolean;
   readonly auditRecords: () => number;
   readonly checkpointFailures: () => number;
+  /** What an open stream has carried; undefined when the gateway has none of this id. */
+  readonly carriedSoFar: (streamId: string) => CarriedBothWays | undefined;
   /** Records that a sink had to leave out, by sink. */
   readonly dropped: Readonly<Record<string, () => number>>;
 }
@@ -36,10 +39,11 @@ export class HubMetrics {
   readonly #refused: Counter<'door' | 'error'>;
   readonly #faults: Counter;
   readonly #registryCalls: Histogram;
+  #carriedSoFar: MetricSources['carriedSoFar'] = () => undefined;
 
   constructor(options: { readonly live: Pick<LiveStreams, 'get' | 'list'>; readonly version: string }) {
     const registers = [this.#registry];
-    this.#streams = streamMetrics(this.#registry, options.live);
+    this.#streams = streamMetrics(this.#registry, options.live, (streamId) => this.#carriedSoFar(streamId));
     this.#attached = new Gauge({
       name: 'culvert_devices_attached',
       help: 'Control channels of devices and modules now, by how they are carried.',
@@ -104,6 +108,7 @@ export class HubMetrics {
 
   /** Names what is read at each scrape; once, when it is there. */
   report(sources: MetricSources): void {
+    this.#carriedSoFar = sources.carriedSoFar;
     const registers = [this.#registry];
     const gauge = (name: string, help: string, read: () => number) => {
       new Gauge({

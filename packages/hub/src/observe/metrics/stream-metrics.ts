@@ -3,6 +3,7 @@ import { Counter, Gauge, Histogram, type Registry } from '@prometheus-io/client'
 import type { EventSink } from '../events.ts';
 import type { LiveStreams } from '../live-streams.ts';
 import type { LiveStream, StreamRecord } from '../stream-record.ts';
+import { type CarriedBothWays, carriedMetrics } from './carried-metrics.ts';
 
 /** Seconds; a handshake may take 60. */
 const HANDSHAKE_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
@@ -13,8 +14,15 @@ const DURATION_BUCKETS = [1, 10, 60, 600, 3_600, 21_600, 86_400];
 /** The parts of a handshake: reaching the device, its answer, the meeting at the gateway, and the whole. */
 const STAGES = ['offer', 'answer', 'meeting', 'total'] as const;
 
-/** What streams are counted by. No label names a device, so there are as many series however large the fleet. */
-export function streamMetrics(registry: Registry, live: Pick<LiveStreams, 'get' | 'list'>): EventSink {
+/**
+ * What streams are counted by. No label names a device, so there are as many series however large the fleet.
+ * @param soFar what the gateway counts of a stream; undefined when it is not joined there
+ */
+export function streamMetrics(
+  registry: Registry,
+  live: Pick<LiveStreams, 'get' | 'list'>,
+  soFar: (streamId: string) => CarriedBothWays | undefined,
+): EventSink {
   const registers = [registry];
   const handshakes = new Counter({
     name: 'culvert_handshakes_total',
@@ -41,12 +49,7 @@ export function streamMetrics(registry: Registry, live: Pick<LiveStreams, 'get' 
     buckets: DURATION_BUCKETS,
     registers,
   });
-  const carried = (name: string, help: string) => new Counter({ name, help, labelNames: ['from'] as const, registers });
-  const bytes = carried(
-    'culvert_stream_bytes_total',
-    'Payload bytes of streams that are over, by the side they came from.',
-  );
-  const messages = carried('culvert_stream_messages_total', 'WebSocket messages of streams that are over, by side.');
+  const countCarried = carriedMetrics(registry, live, soFar);
   const offers = new Counter({ name: 'culvert_offers_total', help: 'Offers made to devices.', registers });
   addNow(registry, live);
 
@@ -56,17 +59,10 @@ export function streamMetrics(registry: Registry, live: Pick<LiveStreams, 'get' 
     handshakes.inc({ outcome: outcomeOf(cause), cause }, 0);
     ended.inc({ cause }, 0);
   }
-  for (const from of ['service', 'device']) {
-    bytes.inc({ from }, 0);
-    messages.inc({ from }, 0);
-  }
   for (const stage of STAGES) stages.zero({ stage });
 
   const count = (record: StreamRecord) => {
-    bytes.inc({ from: 'service' }, record.fromService.bytes);
-    bytes.inc({ from: 'device' }, record.fromDevice.bytes);
-    messages.inc({ from: 'service' }, record.fromService.messages);
-    messages.inc({ from: 'device' }, record.fromDevice.messages);
+    countCarried(record);
     const { cause, establishedAt } = record;
     if (establishedAt === undefined) {
       handshakes.inc({ outcome: outcomeOf(cause), cause });

@@ -61,15 +61,20 @@ function ofIdentity({ deviceId, moduleId }: { deviceId: string; moduleId?: strin
 /** The preview's own keys, in its order. `authType` is a JSON string inside the JSON string, as there. */
 function previewProperties(
   { deviceId, moduleId }: { deviceId?: string; moduleId?: string | undefined },
-  connection: { protocol: string; remoteAddress?: string | undefined; authentication?: string | undefined },
+  connection: {
+    protocol: string;
+    remoteAddress?: string | undefined;
+    authentication?: string | undefined;
+    clientVersion?: string | undefined;
+  },
   error: ErrorCode | undefined,
 ): LogProperties {
-  const { protocol, remoteAddress, authentication } = connection;
+  const { protocol, remoteAddress, authentication, clientVersion } = connection;
   const scope = moduleId === undefined ? 'device' : 'module';
   return {
     deviceId: deviceId ?? null,
     moduleId: moduleId ?? null,
-    sdkVersion: null,
+    sdkVersion: clientVersion ?? null,
     protocol,
     authType:
       authentication === undefined

@@ -65,7 +65,7 @@ function previewProperties(stream: LiveStream, error: ErrorCode | undefined): Lo
   return {
     deviceId: stream.deviceId,
     moduleId: stream.moduleId ?? null,
-    sdkVersion: null,
+    sdkVersion: stream.answeredBy?.clientVersion ?? null,
     requestSize: String(stream.fromService.bytes),
     responseSize: String(stream.fromDevice.bytes),
     statusCode: error === undefined || error === 'rejected' ? null : String(ERRORS[error].http),

@@ -1,5 +1,5 @@
 import { type Clock, delay } from '@culvert/stream';
-import { postJson } from '../post-json.ts';
+import type { HttpPost } from '../http-post.ts';
 import { type OtlpSpan, tracesRequest } from './otlp-span.ts';
 
 /** Spans that may wait, about 2 MB: OpenTelemetry's own default. Beyond, they are dropped and counted. */
@@ -22,7 +22,7 @@ const RETRYABLE = new Set([429, 502, 503, 504]);
 
 /** Sends spans to a collector by OTLP/HTTP with JSON, in batches. Never blocks; what the collector does not take is dropped and counted. */
 export class SpanExporter {
-  readonly #url: URL;
+  readonly #post: HttpPost;
   readonly #resource: { readonly version: string; readonly instance: string };
   readonly #clock: Clock;
   #waiting: OtlpSpan[] = [];
@@ -31,9 +31,9 @@ export class SpanExporter {
   readonly #cut = new AbortController();
   #running: Promise<void> | undefined;
 
-  /** @param options.endpoint the collector's base; `/v1/traces` is added */
-  constructor(options: { endpoint: string; version: string; instance: string; clock: Clock }) {
-    this.#url = new URL(`${options.endpoint.replace(/\/+$/, '')}/v1/traces`);
+  /** @param options.post to the collector's `/v1/traces`; closed with the exporter */
+  constructor(options: { post: HttpPost; version: string; instance: string; clock: Clock }) {
+    this.#post = options.post;
     this.#resource = options;
     this.#clock = options.clock;
   }
@@ -62,6 +62,7 @@ export class SpanExporter {
     timer.cancel();
     this.#dropped += this.#waiting.length;
     this.#waiting = [];
+    await this.#post.close();
   }
 
   async #send(): Promise<void> {
@@ -70,7 +71,7 @@ export class SpanExporter {
     while (this.#waiting.length > 0) {
       const batch = this.#waiting.slice(0, MAX_BATCH);
       const last = this.#closing.signal.aborted;
-      const { outcome, retryAfterMs } = await this.#post(batch);
+      const { outcome, retryAfterMs } = await this.#sendBatch(batch);
       if (outcome === 'later') {
         if (last) return;
         await this.#wait(Math.max(retryAfterMs ?? 0, retry));
@@ -83,13 +84,10 @@ export class SpanExporter {
     }
   }
 
-  async #post(batch: readonly OtlpSpan[]) {
+  async #sendBatch(batch: readonly OtlpSpan[]) {
     const body = tracesRequest(batch, this.#resource.version, this.#resource.instance);
     try {
-      const { status, retryAfterMs } = await postJson(this.#url, body, {
-        clock: this.#clock,
-        signal: this.#cut.signal,
-      });
+      const { status, retryAfterMs } = await this.#post.post(body, this.#cut.signal);
       const outcome = status < 300 ? 'taken' : RETRYABLE.has(status) ? 'later' : 'refused';
       return { outcome, retryAfterMs } as const;
     } catch {

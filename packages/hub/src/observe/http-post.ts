@@ -2,7 +2,6 @@ import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from
 import { type Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { CulvertError, formatHostPort } from '@culvert/protocol';
 import { abortReason, type Clock, deadline, linkSignals, networkError, outboundAgent } from '@culvert/stream';
-import { RetryLater } from '../resource-log/log-delivery.ts';
 
 /** Milliseconds one request may take. */
 const REQUEST_MS = 30_000;
@@ -10,10 +9,7 @@ const REQUEST_MS = 30_000;
 /** Bytes of an answer that are read; what endpoints say fits. */
 const MAX_ANSWER_BYTES = 65_536;
 
-/** Statuses that say the same to the same batch every time; all others may be different later, when somebody has seen to the endpoint. */
-const REFUSED_FOR_GOOD: ReadonlySet<number> = new Set([400, 413, 415, 422]);
-
-/** Where batches are posted. */
+/** Where something is posted. */
 export interface Endpoint {
   /** `https:`, or `http:`. */
   readonly url: URL;
@@ -23,14 +19,13 @@ export interface Endpoint {
   readonly ca?: string | undefined;
 }
 
-/** What an endpoint said to a batch: taken, with its answer, or refused for good. */
-export type Posted = { readonly taken: true; readonly answer: string } | { readonly taken: false };
-
-interface Answer {
+/** What an endpoint said. */
+export interface HttpAnswer {
   readonly status: number;
-  /** The header's text; empty: none. */
-  readonly retryAfter: string;
-  readonly answer: string;
+  /** Milliseconds it wants to be left alone (`Retry-After` in seconds); undefined: it said nothing of the kind. */
+  readonly retryAfterMs: number | undefined;
+  /** The beginning of its body: 64 KiB. */
+  readonly body: string;
 }
 
 /** Posts JSON to one endpoint over a kept connection, through the outbound proxy if the environment names one. */
@@ -44,22 +39,21 @@ export class HttpPost {
     this.#clock = clock;
   }
 
-  /** @throws CulvertError `unreachable`, `untrusted`; {@link RetryLater}; an error with the status when it may be different later */
-  async post(body: string, signal: AbortSignal): Promise<Posted> {
-    const host = this.#endpoint.url.host;
+  /** Host and port as the URL has them. */
+  get host(): string {
+    return this.#endpoint.url.host;
+  }
+
+  /** @throws CulvertError `unreachable`, `untrusted`, `too_large`; the signal's reason */
+  async post(body: string, signal: AbortSignal): Promise<HttpAnswer> {
     const limit = deadline(
       this.#clock,
       REQUEST_MS,
-      () => new CulvertError('unreachable', `${host} did not answer within ${REQUEST_MS / 1_000} seconds.`),
+      () => new CulvertError('unreachable', `${this.host} did not answer within ${REQUEST_MS / 1_000} seconds.`),
     );
     const linked = linkSignals([signal, limit.signal]);
     try {
-      const { status, retryAfter, answer } = await this.#exchange(body, linked.signal, true);
-      if (status >= 200 && status <= 299) return { taken: true, answer };
-      if (REFUSED_FOR_GOOD.has(status)) return { taken: false };
-      const problem = `${host} answered with status ${status}`;
-      if (/^\d{1,6}$/.test(retryAfter)) throw new RetryLater(problem, Number(retryAfter) * 1_000);
-      throw new Error(problem);
+      return await this.#exchange(body, linked.signal, true);
     } finally {
       linked.unlink();
       limit.cancel();
@@ -72,7 +66,7 @@ export class HttpPost {
   }
 
   /** @param again whether to try once more when the endpoint had closed the kept connection, which is no outage */
-  async #exchange(body: string, signal: AbortSignal, again: boolean): Promise<Answer> {
+  async #exchange(body: string, signal: AbortSignal, again: boolean): Promise<HttpAnswer> {
     const { url, headers, ca } = this.#endpoint;
     const secure = url.protocol === 'https:';
     this.#agent ??= secure
@@ -88,10 +82,9 @@ export class HttpPost {
       };
       const onResponse = (response: IncomingMessage): void => {
         const { statusCode = 0, headers: received } = response;
-        read(response).then(
-          (answer) => resolve({ status: statusCode, retryAfter: received['retry-after'] ?? '', answer }),
-          fail,
-        );
+        const after = received['retry-after'] ?? '';
+        const retryAfterMs = /^\d{1,6}$/.test(after) ? Number(after) * 1_000 : undefined;
+        read(response).then((text) => resolve({ status: statusCode, retryAfterMs, body: text }), fail);
       };
       const request = secure ? httpsRequest(url, options, onResponse) : httpRequest(url, options, onResponse);
       const abort = () => request.destroy(abortReason(signal));
