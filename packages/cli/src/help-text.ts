@@ -43,6 +43,9 @@ The file, every key optional, with its default or an example:
   mqttListen: ":8883"
   amqpListen: ":5671"
   clientCertificates: [mqttListen, amqpListen]    # where devices are asked for theirs: listeners, or advertised names on the main port
+  gatewayThreads: 4             # threads that carry streams, at an address of their own: docs/operating/gateway-threads.md
+  gatewayListen: "192.0.2.2:443"
+  gatewayHost: streams.example.com
   adminListen: 127.0.0.1:8444
   dataDir: /var/lib/culvert
   tls: { certFile: fullchain.pem, keyFile: privkey.pem }

@@ -148,7 +148,8 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
   let gatewayName = '';
   const live = new LiveStreams({ clock, onEvent: events.emit, gateway: () => gatewayName });
   events.subscribe(live.observe);
-  const metrics = new HubMetrics({ live, version: packageVersion(import.meta.url) });
+  const version = packageVersion(import.meta.url);
+  const metrics = new HubMetrics({ live, version });
   events.subscribe(metrics.observe);
   undo(() => metrics.stop());
 
@@ -190,12 +191,7 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
   const policyFiles = await keepPolicyFiles(config, names, store, listeners, events.emit);
 
   gatewayName = formatHostPort(names.main.host, names.main.port);
-  const tracing = openTracing(config.tracing, {
-    live,
-    version: packageVersion(import.meta.url),
-    instance: gatewayName,
-    clock,
-  });
+  const tracing = openTracing(config.tracing, { live, version, instance: gatewayName, clock });
   undo(() => tracing.close());
   events.subscribe(tracing.observe);
 

@@ -64,16 +64,15 @@ export async function createStreaming(options: StreamingOptions): Promise<Stream
     streams.observe(event);
     onEvent(event);
   };
-  const gatewayLimits = { stallMs: limits.stallMs, maxStreams: limits.streams, maxGuests: limits.streams };
-  const common = { grantKey: keys.publicKey, clock, onEvent: observed, limits: gatewayLimits };
-  const threads = options.threads && (await openGatewayThreads(options.threads, common));
-  // Behind the main port; with threads, nobody is granted anything there.
-  const here = new Gateway({
+  const common = {
     grantKey: keys.publicKey,
     clock,
     onEvent: observed,
-    limits: gatewayLimits,
-  });
+    limits: { stallMs: limits.stallMs, maxStreams: limits.streams, maxGuests: limits.streams },
+  };
+  const threads = options.threads && (await openGatewayThreads(options.threads, common));
+  // Behind the main port; with threads, nobody is granted anything there.
+  const here = new Gateway(common);
   const gateway = threads?.gateway ?? here;
   const endAtGateway = (streamId: string, error: CulvertError) => gateway.end(streamId, error);
   const endStream = (streamId: string, error: CulvertError) => streams.end(streamId, error, endAtGateway);

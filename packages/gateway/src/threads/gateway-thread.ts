@@ -1,13 +1,13 @@
 import type { MessagePort } from 'node:worker_threads';
 import { MessageChannel } from 'node:worker_threads';
-import { CulvertError } from '@culvert/protocol';
+import { CLOSE_CAUSES, CulvertError } from '@culvert/protocol';
 import type { GrantClaims } from '@culvert/protocol/grant';
 import type { Clock } from '@culvert/stream';
 import { FrameMemory } from '../frame-memory.ts';
 import { type Arrival, Gateway } from '../gateway.ts';
 import { GATEWAY_LIMITS } from '../limits.ts';
 import { BlockMemory } from './block-memory.ts';
-import { LandedSocket, THREAD_FAILED } from './landed-socket.ts';
+import { LandedSocket } from './landed-socket.ts';
 import { type HandedGuest, Link } from './link.ts';
 import type { FromThread, ThreadAddress, ThreadPair, ThreadStart, ToThread } from './messages.ts';
 import { RemoteSocket } from './remote-socket.ts';
@@ -160,7 +160,7 @@ export class GatewayThread {
 
   /** The thread that handed clients over by this link is gone, and their connections with it. */
   #lostFrom(link: Link): void {
-    const error = new CulvertError('stream_lost', THREAD_FAILED);
+    const error = new CulvertError('stream_lost', CLOSE_CAUSES.gateway_failed);
     for (const streamId of this.#handedOver.get(link) ?? []) this.gateway.end(streamId, error, 'gateway_failed');
     this.#handedOver.delete(link);
   }

@@ -1,5 +1,5 @@
 import { connect, type TLSSocket } from 'node:tls';
-import { CulvertError, newStreamId, type Side } from '@culvert/protocol';
+import { CLOSE_CAUSES, CulvertError, newStreamId, type Side } from '@culvert/protocol';
 import { grantPath, signGrant } from '@culvert/protocol/grant';
 import { FakeClock, RawWebSocket, rawClose, rawFrame, startGateway, type TestGateway } from '@culvert/testkit';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -42,7 +42,7 @@ async function meet(deviceThread = 0, serviceThread = 1) {
 }
 
 const echoed = (payload: string) => ({ fin: true, opcode: 2, payload: Buffer.from(payload) });
-const FAILED = { code: 1011, reason: 'A part of the gateway failed, and the stream with it.' };
+const FAILED = { code: 1011, reason: CLOSE_CAUSES.gateway_failed };
 
 describe('all threads together', () => {
   test('take a grant once, whichever two it comes to at the same time', async () => {

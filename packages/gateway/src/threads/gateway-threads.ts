@@ -6,7 +6,6 @@ import type { GatewayEvent, StreamCounters } from '../events.ts';
 import { newBootId } from '../gateway.ts';
 import type { GatewayControl } from '../gateway-control.ts';
 import { GATEWAY_LIMITS, type GatewayLimits } from '../limits.ts';
-import { THREAD_FAILED } from './landed-socket.ts';
 import type { FromThread, ThreadAddress, ThreadPair, ThreadStart, ToThread } from './messages.ts';
 import { StreamPlaces } from './stream-places.ts';
 
@@ -299,7 +298,7 @@ export class GatewayThreads implements GatewayControl {
 /** Of an error its name, its code and where it was thrown: what its message quotes is not known. */
 function problemOf(error: unknown): string {
   if (error instanceof CulvertError) return error.message;
-  if (!(error instanceof Error)) return THREAD_FAILED;
+  if (!(error instanceof Error)) return 'It ended without an error.';
   const code = 'code' in error ? ` ${String(error.code)}` : '';
   const frames = (error.stack ?? '').match(/^\s+at .+$/gm) ?? [];
   return [`${error.name}${code}`, ...frames.map((frame) => frame.trim())].join(' ');

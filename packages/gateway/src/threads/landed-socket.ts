@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream';
-import { CulvertError } from '@culvert/protocol';
+import { CLOSE_CAUSES, CulvertError } from '@culvert/protocol';
 import type { Clock } from '@culvert/stream';
 import { closeFrame } from '../close-frame.ts';
 import { readInto } from '../fixed-read.ts';
@@ -11,9 +11,6 @@ import { Outflow } from './outflow.ts';
 
 /** Bytes of a client that may be under way to the other thread or wait there, after which it is read no more: two blocks, one to fill and one to empty. */
 const WINDOW_BYTES = 131_072;
-
-/** What a client is told, and the record says, when the thread that carried its stream died. */
-export const THREAD_FAILED = 'A part of the gateway failed, and the stream with it.';
 
 export interface LandedSocketOptions {
   readonly memory: FrameMemory | undefined;
@@ -79,7 +76,7 @@ export class LandedSocket implements LinkEnd {
   onLost(): void {
     this.#outflow.abandon();
     if (this.#socket.destroyed) return;
-    const error = new CulvertError('stream_lost', THREAD_FAILED);
+    const error = new CulvertError('stream_lost', CLOSE_CAUSES.gateway_failed);
     if (!this.#over && this.#socket.writable) {
       const { close: code } = error.row;
       this.#socket.write(this.#answered ? closeFrame({ code, reason: error.message }) : refusal(error));
