@@ -1,4 +1,5 @@
 import { culvertGateway, wsRelay } from '../middles/frame-relays.ts';
+import { gatewayThreads } from '../middles/gateway-threads.ts';
 import { haproxy, nginx } from '../middles/tls-proxy.ts';
 import { absentPeer } from './absent.ts';
 import { culvert } from './culvert.ts';
@@ -24,6 +25,7 @@ export const PEERS: readonly Peer[] = [
   nginx,
   wsRelay,
   culvertGateway,
+  ...gatewayThreads,
 ];
 
 /** The peer that added times are measured over. */

@@ -7,6 +7,7 @@ import { roundTrip } from './round-trip.ts';
 import type { Scenario } from './scenario.ts';
 import { start } from './start.ts';
 import { streams } from './streams.ts';
+import { threads } from './threads.ts';
 import { throughput } from './throughput.ts';
 import { web } from './web.ts';
 
@@ -17,6 +18,7 @@ export const SCENARIOS: readonly Scenario[] = [
   // The most that fits one TLS record with its header, a client's being eight bytes long.
   gatewayScenario('16-KiB', 16_376),
   gatewayScenario('64-KiB', 65_536),
+  threads,
   throughput,
   roundTrip,
   beside,

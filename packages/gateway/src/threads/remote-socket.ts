@@ -2,9 +2,16 @@ import { Duplex } from 'node:stream';
 import type { Link, LinkEnd } from './link.ts';
 import { Outflow } from './outflow.ts';
 
+/** Bytes that may be under way to a client: the longest write and a block, so that a thread need not wait for the other after each. */
+const WINDOW_BYTES = 262_144;
+
+/** Bytes of a write that is finished only when the operating system has taken it and all before it: whoever says little, or the last word, wants to know. */
+const SMALL_BYTES = 4_096;
+
 /**
  * A client's connection that landed in another thread: what is written here is written there, what the client sends comes here, and it
- * ends and closes as the socket there does. A write is finished when the operating system has taken it.
+ * ends and closes as the socket there does. A write is finished when the operating system has taken it, a longer one when so little is
+ * under way that the other thread does not run dry.
  */
 export class RemoteSocket extends Duplex implements LinkEnd {
   /** Takes what the client sends in place of 'data' events; bytes are only valid during the call. */
@@ -14,6 +21,8 @@ export class RemoteSocket extends Duplex implements LinkEnd {
   readonly #connection: number;
   readonly #outflow: Outflow;
   #written: ((error?: Error | null) => void) | undefined;
+  /** The write under way is finished with the last byte of it. */
+  #needsAll = false;
   /** Bytes that wait here because nobody reads; the other thread is told when somebody does. */
   #waiting = 0;
   /** The client's socket is closed, or the thread that had it is gone. */
@@ -50,7 +59,7 @@ export class RemoteSocket extends Duplex implements LinkEnd {
 
   onTaken(items: number, passedOn: number): void {
     this.#outflow.taken(items, passedOn);
-    if (this.#outflow.isTaken) this.#finishWrite();
+    this.#finishWrite();
   }
 
   onClosed(): void {
@@ -75,10 +84,13 @@ export class RemoteSocket extends Duplex implements LinkEnd {
     this.#written = written;
     this.#outflow.append(chunk, chunk.length);
     this.#outflow.seal();
+    this.#needsAll = chunk.length <= SMALL_BYTES;
+    this.#finishWrite();
   }
 
   override _final(finished: (error?: Error | null) => void): void {
     this.#written = finished;
+    this.#needsAll = true;
     this.#outflow.end();
   }
 
@@ -90,6 +102,7 @@ export class RemoteSocket extends Duplex implements LinkEnd {
   }
 
   #finishWrite(): void {
+    if (this.#needsAll ? !this.#outflow.isTaken : this.#outflow.owed >= WINDOW_BYTES) return;
     const written = this.#written;
     this.#written = undefined;
     written?.();
