@@ -129,7 +129,8 @@ export class GatewayThread {
   #handOver({ socket, head, ...guest }: Arrival, owner: number): void {
     const link = this.#linkTo(owner);
     const connection = link.newConnection();
-    link.send(['guest', connection, { ...guest, head }]);
+    // A copy: a message takes the whole buffer below a view with it.
+    link.send(['guest', connection, { ...guest, head: new Uint8Array(head) }]);
     const { lingerMs = GATEWAY_LIMITS.lingerMs } = this.#start.limits;
     const memory = this.#start.plain ? undefined : FrameMemory.ofThread;
     new LandedSocket(socket, link, connection, { memory, clock: this.#clock, lingerMs });
@@ -167,10 +168,15 @@ export class GatewayThread {
 
   async #close(graceMs: number): Promise<void> {
     this.#door?.close();
-    this.#closing ??= this.gateway.close(graceMs).then(() => {
-      this.#door?.destroyConnections();
-      this.#say({ type: 'closed' });
-    });
+    this.#closing ??= this.#finish(graceMs);
     await this.#closing;
+  }
+
+  async #finish(graceMs: number): Promise<void> {
+    await this.gateway.close(graceMs);
+    this.#door?.destroyConnections();
+    // Other threads hear of the last connections' ends before this one is ended.
+    await new Promise((resolve) => setImmediate(resolve));
+    this.#say({ type: 'closed' });
   }
 }
