@@ -11,6 +11,7 @@ describe('the command line', () => {
       'gateway-1-KiB',
       'gateway-16-KiB',
       'gateway-64-KiB',
+      'threads',
       'throughput',
       'round-trip',
       'beside',
@@ -36,6 +37,10 @@ describe('the command line', () => {
       'nginx',
       'ws-relay',
       'culvert-gateway',
+      'no-threads',
+      '1-thread',
+      '2-threads-same',
+      '2-threads-divided',
     ]);
     expect(chosen).toMatchObject({ baseline: 'ssh-l-r', rounds: 5, output: 'table' });
   });

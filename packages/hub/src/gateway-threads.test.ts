@@ -165,6 +165,18 @@ describe('a hub with a gateway of two threads', () => {
     expect(new Set(later).has(before)).toBe(false);
   });
 
+  it('does not start with a certificate that is not for its name', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'culvert-tls-'));
+    const tls = { certFile: join(directory, 'cert.pem'), keyFile: join(directory, 'key.pem') };
+    const { cert, key } = await testCertificate();
+    writeFileSync(tls.certFile, cert);
+    writeFileSync(tls.keyFile, key);
+    await expect(startHub({ config: { ...THREADS, gatewayHost: 'streams.example', tls } })).rejects.toMatchObject({
+      code: 'config_invalid',
+      message: expect.stringMatching(/cert\.pem is not for 'streams\.example' \(gatewayHost\)\.$/),
+    });
+  });
+
   it('does not start when the address is taken, though by one who would share it', async () => {
     const other = createServer().listen({ host: '127.0.0.1', port: 0, reusePort: true });
     cleanups.push(() => other.close());

@@ -1,4 +1,5 @@
 import { X509Certificate } from 'node:crypto';
+import { isIP } from 'node:net';
 import { CulvertError } from '@culvert/protocol';
 import type { Clock } from '@culvert/stream';
 import { CertificateFiles } from './auth/certificate-files.ts';
@@ -47,7 +48,7 @@ export async function openCertificates(
 function assertSpeaksFor({ cert, from }: KeyPair, hosts: ReadonlySet<string>, key: string): void {
   const certificate = new X509Certificate(cert);
   for (const host of hosts) {
-    if (certificate.checkHost(host) === undefined && certificate.checkIP(host) === undefined)
+    if ((isIP(host) === 0 ? certificate.checkHost(host) : certificate.checkIP(host)) === undefined)
       throw new CulvertError('config_invalid', `The certificate in ${from} is not for '${host}' (${key}).`);
   }
 }
