@@ -1,7 +1,6 @@
-import { webcrypto } from 'node:crypto';
 import { join } from 'node:path';
 import { newStreamId, type Side } from '@culvert/protocol';
-import { grantPath, signGrant } from '@culvert/protocol/grant';
+import { grantPath, newGrantKeys, signGrant } from '@culvert/protocol/grant';
 import { RawWebSocket, type RawWebSocketOptions } from '@culvert/testkit';
 import type { Peer, RunningPeer } from '../peers/peer.ts';
 import { Child } from '../processes/child.ts';
@@ -26,7 +25,7 @@ function relayPeer(name: string, title: string, main: string): Peer {
 
 async function startRelay(name: string, main: string, workspace: string): Promise<RunningPeer> {
   const certificate = await certificateFiles(workspace);
-  const keys = (await webcrypto.subtle.generateKey('Ed25519', true, ['sign', 'verify'])) as webcrypto.CryptoKeyPair;
+  const keys = await newGrantKeys();
   const nodeArguments = (process.env['BENCH_NODE_ARGUMENTS'] ?? '').split(' ').filter(Boolean);
   const child = new Child({
     command: process.env['BENCH_NODE'] ?? process.execPath,
@@ -34,7 +33,7 @@ async function startRelay(name: string, main: string, workspace: string): Promis
     env: {
       BENCH_CERT_FILE: certificate.certFile,
       BENCH_KEY_FILE: certificate.keyFile,
-      BENCH_GRANT_KEY: JSON.stringify(await webcrypto.subtle.exportKey('jwk', keys.publicKey)),
+      BENCH_GRANT_KEY: JSON.stringify(keys.publicKey.export({ format: 'jwk' })),
     },
   }).readOutput();
   const open: RawWebSocket[] = [];

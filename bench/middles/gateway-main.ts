@@ -1,4 +1,4 @@
-import { webcrypto } from 'node:crypto';
+import { createPublicKey } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
@@ -11,13 +11,7 @@ setFlagsFromString('--minor-gc-task-trigger=10');
 /** Another build of the gateway, to compare two in one run. */
 const source = process.env['BENCH_GATEWAY_SOURCE'] ?? '@culvert/gateway';
 const { Gateway } = (await import(source)) as typeof import('@culvert/gateway');
-const grantKey = await webcrypto.subtle.importKey(
-  'jwk',
-  JSON.parse(process.env['BENCH_GRANT_KEY'] ?? '{}'),
-  'Ed25519',
-  true,
-  ['verify'],
-);
+const grantKey = createPublicKey({ key: JSON.parse(process.env['BENCH_GRANT_KEY'] ?? '{}'), format: 'jwk' });
 const gateway = new Gateway({ grantKey, clock: systemClock, onEvent: () => undefined });
 const server = createServer({
   cert: readFileSync(process.env['BENCH_CERT_FILE'] ?? ''),

@@ -1,4 +1,4 @@
-import { webcrypto } from 'node:crypto';
+import { createPublicKey } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { setFlagsFromString } from 'node:v8';
 import { GatewayThreads } from '@culvert/gateway';
@@ -7,13 +7,7 @@ import { systemClock } from '@culvert/stream';
 /** A gateway of several threads, each on a port of its own, as a process: prints its ports and boot id, and serves until it is stopped. */
 setFlagsFromString('--minor-gc-task-trigger=10');
 
-const grantKey = await webcrypto.subtle.importKey(
-  'jwk',
-  JSON.parse(process.env['BENCH_GRANT_KEY'] ?? '{}'),
-  'Ed25519',
-  true,
-  ['verify'],
-);
+const grantKey = createPublicKey({ key: JSON.parse(process.env['BENCH_GRANT_KEY'] ?? '{}'), format: 'jwk' });
 const gateway = await GatewayThreads.start({
   threads: Number(process.env['BENCH_THREADS']),
   entry: new URL('../../packages/hub/src/gateway-thread.ts', import.meta.url),

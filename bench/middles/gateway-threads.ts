@@ -1,7 +1,6 @@
-import { webcrypto } from 'node:crypto';
 import { join } from 'node:path';
 import { newStreamId, type Side } from '@culvert/protocol';
-import { grantPath, signGrant } from '@culvert/protocol/grant';
+import { grantPath, newGrantKeys, signGrant } from '@culvert/protocol/grant';
 import { RawWebSocket } from '@culvert/testkit';
 import type { Peer, RunningPeer } from '../peers/peer.ts';
 import { Child } from '../processes/child.ts';
@@ -37,7 +36,7 @@ export const gatewayThreads: readonly Peer[] = LAYOUTS.map((layout) => ({
 
 async function start({ name, threads, divided }: Layout, workspace: string): Promise<RunningPeer> {
   const certificate = await certificateFiles(workspace);
-  const keys = (await webcrypto.subtle.generateKey('Ed25519', true, ['sign', 'verify'])) as webcrypto.CryptoKeyPair;
+  const keys = await newGrantKeys();
   const main = threads === 0 ? 'gateway-main.ts' : 'gateway-threads-main.ts';
   const nodeArguments = (process.env['BENCH_NODE_ARGUMENTS'] ?? '').split(' ').filter(Boolean);
   const child = new Child({
@@ -46,7 +45,7 @@ async function start({ name, threads, divided }: Layout, workspace: string): Pro
     env: {
       BENCH_CERT_FILE: certificate.certFile,
       BENCH_KEY_FILE: certificate.keyFile,
-      BENCH_GRANT_KEY: JSON.stringify(await webcrypto.subtle.exportKey('jwk', keys.publicKey)),
+      BENCH_GRANT_KEY: JSON.stringify(keys.publicKey.export({ format: 'jwk' })),
       BENCH_THREADS: String(threads),
     },
   }).readOutput();

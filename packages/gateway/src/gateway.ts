@@ -1,4 +1,4 @@
-import { randomBytes, type webcrypto } from 'node:crypto';
+import { type KeyObject, randomBytes } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
@@ -18,6 +18,7 @@ import { FrameRelay } from './frame-relay.ts';
 import type { GatewayControl } from './gateway-control.ts';
 import { GATEWAY_LIMITS, type GatewayLimits } from './limits.ts';
 import { lingeringClose } from './lingering-close.ts';
+import { ReadTurns } from './read-turns.ts';
 import { refusal } from './refusal.ts';
 import { RelayEnd } from './relay-end.ts';
 import { type Departure, Rendezvous } from './rendezvous.ts';
@@ -55,7 +56,7 @@ export interface Steering {
 
 export interface GatewayOptions {
   /** The public key (Ed25519) of the hub that signs the grants. */
-  readonly grantKey: webcrypto.CryptoKey;
+  readonly grantKey: KeyObject;
   readonly clock: Clock;
   /** Told everything that happens here. Must neither throw nor block. */
   readonly onEvent: (event: GatewayEvent) => void;
@@ -81,8 +82,10 @@ export function newBootId(): string {
  */
 export class Gateway implements GatewayControl {
   readonly bootId: string;
+  /** Whose turn it is to be read, for the connections that it hands over too. */
+  readonly turns = new ReadTurns();
 
-  readonly #grantKey: webcrypto.CryptoKey;
+  readonly #grantKey: KeyObject;
   readonly #clock: Clock;
   readonly #emit: (event: GatewayEvent) => void;
   readonly #limits: GatewayLimits;
@@ -238,6 +241,7 @@ export class Gateway implements GatewayControl {
       clock: this.#clock,
       limits: this.#limits,
       memory: this.#memory,
+      turns: this.turns,
     };
     const end = new RelayEnd(socket, head, options, this.#rendezvous.listener(streamId));
     this.#emit({ type: 'guest-arrived', streamId, side, remoteAddress });

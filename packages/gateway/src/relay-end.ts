@@ -10,6 +10,8 @@ import { FrameWriter } from './frame-writer.ts';
 import { Heartbeat } from './heartbeat.ts';
 import type { GatewayLimits } from './limits.ts';
 import { lingeringClose } from './lingering-close.ts';
+import { PacedReading } from './paced-reading.ts';
+import type { ReadTurns } from './read-turns.ts';
 import { RemoteSocket } from './threads/remote-socket.ts';
 
 /** What an end tells whoever holds it. After {@link RelayEnd.finish} or {@link RelayEnd.destroy} it tells nothing more. */
@@ -31,6 +33,8 @@ export interface RelayEndOptions {
   readonly limits: GatewayLimits;
   /** Where what is read and written lies; undefined does everything in ordinary buffers. */
   readonly memory: FrameMemory | undefined;
+  /** What shares the event loop's turns among the connections that are read. */
+  readonly turns: ReadTurns;
 }
 
 /**
@@ -46,6 +50,7 @@ export class RelayEnd {
   readonly #socket: Duplex;
   readonly #clock: Clock;
   readonly #limits: GatewayLimits;
+  readonly #reading: PacedReading;
   readonly #reader: FrameReader;
   readonly #writer: FrameWriter;
   readonly #heartbeat: Heartbeat | undefined;
@@ -68,6 +73,7 @@ export class RelayEnd {
     this.#clock = options.clock;
     this.#limits = options.limits;
     this.#listener = listener;
+    this.#reading = new PacedReading(socket, options.turns);
     const { memory } = options;
     this.#reader = new FrameReader(
       {
@@ -162,12 +168,12 @@ export class RelayEnd {
 
   pause(): void {
     if (this.#released) return;
-    this.#socket.pause();
+    this.#reading.pause();
     if (this.#heartbeat !== undefined) this.#heartbeat.deaf = true;
   }
 
   resume(): void {
-    this.#socket.resume();
+    this.#reading.resume();
     if (this.#heartbeat !== undefined) this.#heartbeat.deaf = false;
   }
 
@@ -203,8 +209,10 @@ export class RelayEnd {
     this.#socket.destroy();
   }
 
+  /** What the client still sends is read and thrown away, in its turn. */
   #release(): void {
     this.#released = true;
+    this.#reading.resume();
     this.#deaf = true;
     this.#heartbeat?.stop();
   }
@@ -216,6 +224,7 @@ export class RelayEnd {
   readonly #onData = (chunk: Buffer): void => this.#onBytes(chunk, chunk.length);
 
   #onBytes(chunk: Buffer, length: number): void {
+    this.#reading.note(length);
     if (this.#heartbeat !== undefined) this.#heartbeat.heard = true;
     if (this.#deaf) return;
     try {

@@ -124,6 +124,8 @@ describe('the resource log', () => {
     const test = await start();
     await attach(test, 'a');
     for (let n = 0; n < 3; n++) await exchange(test, 'a', 'x');
+    // The hub sees a stream's end a moment after its ends do.
+    await expect.poll(() => test.events.filter(({ type }) => type === 'stream-ended').length).toBe(3);
     const { logs } = test.owner;
     expect((await all(logs.list({ top: 2 }))).length).toBe(7);
     expect((await all(logs.list({ category: 'Connections' }))).map(told)).toMatchObject([{ deviceId: 'a' }]);

@@ -7,7 +7,7 @@ import {
   signGrant,
   verifyGrant,
 } from '@culvert/protocol/grant';
-import { SignJWT } from 'jose';
+import { jwtVerify, SignJWT } from 'jose';
 import { beforeAll, describe, expect, it } from 'vitest';
 
 const NOW = 1_795_000_000_123;
@@ -29,6 +29,25 @@ describe('a grant', () => {
     expect(await verify(token, { now: NOW + 59_999 })).toEqual(claims);
   });
 
+  it('is a JWT to a library, and one that a library made is taken', async () => {
+    const { payload, protectedHeader } = await jwtVerify(await signGrant(claims, keys.privateKey), keys.publicKey, {
+      audience: 'boot-1',
+      currentDate: new Date(NOW),
+    });
+    expect(protectedHeader).toEqual({ alg: 'EdDSA', typ: 'JWT' });
+    expect(payload).toEqual({ sid: claims.streamId, side: 'device', exp: claims.expiresAt / 1000, aud: 'boot-1' });
+    const made = await new SignJWT(payload).setProtectedHeader({ alg: 'EdDSA', typ: 'JWT' }).sign(keys.privateKey);
+    expect(await verify(made)).toEqual(claims);
+  });
+
+  it('is refused whatever character of it is changed', async () => {
+    const token = await signGrant(claims, keys.privateKey);
+    for (let at = 0; at < token.length - 1; at++) {
+      const changed = `${token.slice(0, at)}${token[at] === 'A' ? 'B' : 'A'}${token.slice(at + 1)}`;
+      await expect(verify(changed), `at ${at}`).rejects.toMatchObject({ code: 'grant_invalid' });
+    }
+  });
+
   it('is nothing to another gateway, after its time, or under another key', async () => {
     const token = await signGrant(claims, keys.privateKey);
     const refused = expect.objectContaining({ code: 'grant_invalid' });
@@ -46,8 +65,13 @@ describe('a grant', () => {
       new SignJWT({ sid: claims.streamId, side: 'device', exp: claims.expiresAt / 1000, aud: 'boot-1', ...body });
     const symmetric = await sign({}).setProtectedHeader({ alg: 'HS256' }).sign(secret);
     await expect(verify(symmetric)).rejects.toMatchObject({ code: 'grant_invalid' });
+    const others = [{ alg: 'EdDSA' }, { alg: 'Ed25519', typ: 'JWT' }, { alg: 'EdDSA', typ: 'JWT', kid: 'x' }];
+    for (const header of others) {
+      const token = await sign({}).setProtectedHeader(header).sign(keys.privateKey);
+      await expect(verify(token), JSON.stringify(header)).rejects.toMatchObject({ code: 'grant_invalid' });
+    }
     for (const body of [{ side: 'both' }, { sid: 'x' }, { exp: undefined }, { aud: undefined }, { side: undefined }]) {
-      const token = await sign(body).setProtectedHeader({ alg: 'EdDSA' }).sign(keys.privateKey);
+      const token = await sign(body).setProtectedHeader({ alg: 'EdDSA', typ: 'JWT' }).sign(keys.privateKey);
       await expect(verify(token), JSON.stringify(body)).rejects.toMatchObject({ code: 'grant_invalid' });
     }
   });

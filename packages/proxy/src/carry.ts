@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream';
 import { CulvertError, LIMITS } from '@culvert/protocol';
 import type { Clock, Timer } from '@culvert/stream';
+import { Flow } from './flow.ts';
 import type { LocalEnd } from './local-end.ts';
 
 /** Who ended a stream that ended well. */
@@ -49,8 +50,8 @@ class Carriage {
   #state: 'running' | 'settled' = 'running';
   #endedBy: EndedBy | undefined;
   #localTakesMore = true;
-  #bytesSent = 0;
-  #bytesReceived = 0;
+  readonly #out: Flow;
+  readonly #in: Flow;
   #timer: Timer | undefined;
 
   constructor(
@@ -65,6 +66,8 @@ class Carriage {
     this.#options = options;
     this.#resolve = resolve;
     this.#reject = reject;
+    this.#out = new Flow(local.readable, stream);
+    this.#in = new Flow(stream, local.writable);
   }
 
   start(): void {
@@ -90,16 +93,8 @@ class Carriage {
   }
 
   #join(): void {
-    const { readable, writable } = this.#local;
-    const stream = this.#stream;
-    readable.on('data', (chunk: Buffer) => {
-      this.#bytesSent += chunk.length;
-    });
-    stream.on('data', (chunk: Buffer) => {
-      this.#bytesReceived += chunk.length;
-    });
-    readable.pipe(stream);
-    stream.pipe(writable);
+    this.#out.start();
+    this.#in.start();
     if (this.#options.hangUp?.aborted) this.#onHangUp();
   }
 
@@ -109,7 +104,7 @@ class Carriage {
   };
 
   readonly #onHangUp = (): void => {
-    this.#local.readable.unpipe(this.#stream);
+    this.#out.stop();
     this.#stream.end();
     this.#localEnded();
   };
@@ -123,14 +118,13 @@ class Carriage {
   #streamEnded(): void {
     this.#endedBy ??= 'remote';
     if (this.#local.lingerMs === 0) this.#stopSending();
-    // `pipe` never ends process.stdout.
     this.#local.writable.end();
     this.#watchStall(this.#local.writable.writableLength);
     this.#settleWhenDone();
   }
 
   #stopSending(): void {
-    this.#local.readable.unpipe(this.#stream);
+    this.#out.stop();
     // Read on, so that the program's own end is noticed and its last words do not turn our close into a reset.
     this.#local.readable.resume();
     this.#stream.end();
@@ -170,7 +164,7 @@ class Carriage {
     }
     this.#endedBy ??= 'local';
     this.#stopTaking();
-    this.#local.readable.unpipe(this.#stream);
+    this.#out.stop();
     this.#stream.end();
     this.#settleWhenDone();
   }
@@ -198,7 +192,7 @@ class Carriage {
   #stopTaking(): void {
     this.#localTakesMore = false;
     this.#timer?.cancel();
-    this.#stream.unpipe(this.#local.writable);
+    this.#in.stop();
     this.#stream.resume();
   }
 
@@ -226,7 +220,7 @@ class Carriage {
     this.#release();
     this.#local.readable.destroy();
     this.#stream.destroy();
-    this.#resolve({ endedBy: this.#endedBy, bytesSent: this.#bytesSent, bytesReceived: this.#bytesReceived });
+    this.#resolve({ endedBy: this.#endedBy, bytesSent: this.#out.bytes, bytesReceived: this.#in.bytes });
   }
 
   #fail(error: CulvertError): void {

@@ -1,6 +1,7 @@
 import { Duplex } from 'node:stream';
 import { CulvertError, closeReason, errorFromClose, LIMITS } from '@culvert/protocol';
 import { WebSocket } from 'ws';
+import { ClientFrames } from './client-frames.ts';
 import { type Clock, systemClock, type Timer } from './clock.ts';
 import { Liveness } from './liveness.ts';
 import { networkError } from './network-error.ts';
@@ -15,6 +16,8 @@ export interface WebSocketDuplexOptions {
   readonly lingerMs?: number;
   /** Bytes held for a reader that does not read, beside the message that fills them; default 256 KiB. */
   readonly readBufferBytes?: number;
+  /** Bytes of the longest message, as the socket was told; default `LIMITS.messageBytes`. */
+  readonly maxPayload?: number;
 }
 
 /** Bytes buffered in each direction before back-pressure: four of the largest frames, so that neither end waits for the other's turn. */
@@ -62,6 +65,9 @@ class WebSocketDuplex extends Duplex {
   /** The callback of the write under way; one field, so that no closure is made per chunk. */
   #written: Done | undefined;
   readonly #sent: (error?: Error | null) => void;
+  readonly #maxPayload: number;
+  /** Set when open, for a socket of ours that was made here. */
+  #frames: ClientFrames | undefined;
   #closeSent = false;
   #peerEnded = false;
   /** Why the stream was torn, kept back until what arrived before has been read. */
@@ -80,6 +86,7 @@ class WebSocketDuplex extends Duplex {
     this.#socket = socket;
     this.#clock = options.clock ?? systemClock;
     this.#lingerMs = options.lingerMs ?? LIMITS.lingerMs;
+    this.#maxPayload = options.maxPayload ?? LIMITS.messageBytes;
     this.#wasOpen = socket.readyState !== WebSocket.CONNECTING;
     this.#sent = (error) => {
       // A failed send tells less than the close that follows it, whose code says why: the callback stays pending until then.
@@ -108,15 +115,24 @@ class WebSocketDuplex extends Duplex {
     });
     socket.on('close', (code, reason) => this.#closed(code, reason.toString()));
     if (this.#wasOpen) this.#liveness.start();
-    else socket.once('open', () => this.#opened());
+    else this.#awaitOpen();
     if (socket.readyState === WebSocket.CLOSED) process.nextTick(() => this.#closed(1006, ''));
     // A socket handed over paused starts to flow now; what it holds back is delivered in a later turn.
     else if (socket.isPaused) socket.resume();
   }
 
-  #opened(): void {
-    this.#wasOpen = true;
-    this.#liveness.start();
+  #awaitOpen(): void {
+    let connection: Duplex | undefined;
+    this.#socket.once('upgrade', (response) => {
+      connection = response.socket;
+    });
+    this.#socket.once('open', () => {
+      this.#wasOpen = true;
+      this.#liveness.start();
+      if (connection === undefined) return;
+      const receive = (piece: Buffer): void => this.#receive(piece);
+      this.#frames = ClientFrames.over(connection, { receive, maxPayload: this.#maxPayload });
+    });
   }
 
   #receive(data: Buffer): void {
@@ -173,12 +189,18 @@ class WebSocketDuplex extends Duplex {
     let offset = 0;
     while (chunk.length - offset > LIMITS.frameBytes) {
       const end = offset + LIMITS.frameBytes;
-      this.#socket.send(chunk.subarray(offset, end), BINARY);
+      this.#sendFrame(chunk.subarray(offset, end), undefined);
       offset = end;
     }
-    const rest = offset === 0 ? chunk : chunk.subarray(offset);
-    if (sent === undefined) this.#socket.send(rest, BINARY);
-    else this.#socket.send(rest, BINARY, sent);
+    this.#sendFrame(offset === 0 ? chunk : chunk.subarray(offset), sent);
+  }
+
+  #sendFrame(payload: Buffer, sent: Done | undefined): void {
+    const socket = this.#socket;
+    // One that is closing sends no data; the library knows what to tell then.
+    if (this.#frames !== undefined && socket.readyState === WebSocket.OPEN) this.#frames.send(payload, sent);
+    else if (sent === undefined) socket.send(payload, BINARY);
+    else socket.send(payload, BINARY, sent);
   }
 
   override _final(done: Done): void {

@@ -1,10 +1,10 @@
-import { webcrypto } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { Gateway, type GatewayControl, type GatewayEvent, type GatewayLimits } from '@culvert/gateway';
 import { LIMITS, type Side } from '@culvert/protocol';
-import { type Grant, type GrantClaims, grantPath, signGrant } from '@culvert/protocol/grant';
+import { type Grant, type GrantClaims, grantPath, newGrantKeys, signGrant } from '@culvert/protocol/grant';
 import { type Clock, systemClock } from '@culvert/stream';
 import { FakeClock } from './fake-clock.ts';
 import { testCertificate } from './test-certificate.ts';
@@ -33,7 +33,7 @@ export interface TestGateway {
   /** Where a side lands. */
   port(side: Side): number;
   readonly ca: string;
-  readonly signingKey: webcrypto.CryptoKey;
+  readonly signingKey: KeyObject;
   /** A grant for one side, as the hub makes them unless `claims` says otherwise. */
   grant(streamId: string, side: Side, claims?: Partial<GrantClaims>): Promise<Grant>;
   /** The first event of a type about a stream: one told already, or the next one. */
@@ -51,7 +51,7 @@ type Running = Pick<TestGateway, 'gateway' | 'threads' | 'bufferedBytes' | 'port
 /** Starts a gateway on port 0. */
 export async function startGateway(options: TestGatewayOptions = {}): Promise<TestGateway> {
   const { clock = systemClock } = options;
-  const keys = (await webcrypto.subtle.generateKey('Ed25519', false, ['sign', 'verify'])) as webcrypto.CryptoKeyPair;
+  const keys = await newGrantKeys();
   const certificate = await testCertificate();
   const events: GatewayEvent[] = [];
   const watchers = new Set<() => void>();
@@ -111,7 +111,7 @@ export async function startGateway(options: TestGatewayOptions = {}): Promise<Te
 
 interface Start extends TestGatewayOptions {
   readonly clock: Clock;
-  readonly grantKey: webcrypto.CryptoKey;
+  readonly grantKey: KeyObject;
   readonly certificate: Awaited<ReturnType<typeof testCertificate>>;
   readonly onEvent: (event: GatewayEvent) => void;
 }

@@ -1,4 +1,4 @@
-import type { webcrypto } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
 import { type GatewayEvent, type GatewayLimits, GatewayThreads, type ThreadPair } from '@culvert/gateway';
 import type { FakeClock } from './fake-clock.ts';
 
@@ -28,7 +28,7 @@ export interface TestThreadsOptions {
   /** All on one port; default each on its own. */
   readonly together?: boolean;
   readonly pair: ThreadPair;
-  readonly grantKey: webcrypto.CryptoKey;
+  readonly grantKey: KeyObject;
   readonly clock: FakeClock;
   readonly onEvent: (event: GatewayEvent) => void;
   readonly limits: Partial<GatewayLimits>;

@@ -133,7 +133,7 @@ export class GatewayThread {
     link.send(['guest', connection, { ...guest, head: new Uint8Array(head) }]);
     const { lingerMs = GATEWAY_LIMITS.lingerMs } = this.#start.limits;
     const memory = this.#start.plain ? undefined : FrameMemory.ofThread;
-    new LandedSocket(socket, link, connection, { memory, clock: this.#clock, lingerMs });
+    new LandedSocket(socket, link, connection, { memory, turns: this.gateway.turns, clock: this.#clock, lingerMs });
   }
 
   #linkTo(owner: number): Link {

@@ -1,4 +1,4 @@
-import { randomBytes, type webcrypto } from 'node:crypto';
+import { type KeyObject, randomBytes } from 'node:crypto';
 import { Worker } from 'node:worker_threads';
 import { CLOSE_CAUSES, CulvertError } from '@culvert/protocol';
 import { Backoff, type Clock, type Timer } from '@culvert/stream';
@@ -27,7 +27,7 @@ export interface GatewayThreadsOptions {
   readonly apart?: boolean;
   readonly pair: ThreadPair;
   readonly maxUnprovenPerAddress: number;
-  readonly grantKey: webcrypto.CryptoKey;
+  readonly grantKey: KeyObject;
   readonly clock: Clock;
   /** Told everything that happens here; of one stream in order. Must neither throw nor block. */
   readonly onEvent: (event: GatewayEvent) => void;

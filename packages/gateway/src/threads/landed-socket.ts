@@ -5,6 +5,8 @@ import { closeFrame } from '../close-frame.ts';
 import { readInto } from '../fixed-read.ts';
 import type { FrameMemory } from '../frame-memory.ts';
 import { lingeringClose } from '../lingering-close.ts';
+import { PacedReading } from '../paced-reading.ts';
+import type { ReadTurns } from '../read-turns.ts';
 import { refusal } from '../refusal.ts';
 import type { Link, LinkEnd } from './link.ts';
 import { Outflow } from './outflow.ts';
@@ -14,6 +16,7 @@ const WINDOW_BYTES = 131_072;
 
 export interface LandedSocketOptions {
   readonly memory: FrameMemory | undefined;
+  readonly turns: ReadTurns;
   readonly clock: Clock;
   readonly lingerMs: number;
 }
@@ -25,6 +28,7 @@ export class LandedSocket implements LinkEnd {
   readonly #connection: number;
   readonly #options: LandedSocketOptions;
   readonly #outflow: Outflow;
+  readonly #reading: PacedReading;
   /** The other thread has answered the upgrade. */
   #answered = false;
   /** The other thread sends nothing any more. */
@@ -39,6 +43,7 @@ export class LandedSocket implements LinkEnd {
     this.#connection = connection;
     this.#options = options;
     this.#outflow = new Outflow(link, connection);
+    this.#reading = new PacedReading(socket, options.turns);
     link.attach(connection, this);
     if (socket.destroyed) queueMicrotask(this.#onClose);
     else socket.once('close', this.#onClose);
@@ -65,7 +70,7 @@ export class LandedSocket implements LinkEnd {
     if (this.#socket.closed && this.#outflow.isTaken) this.#link.detach(this.#connection);
     if (!this.#isPaused || this.#outflow.owed >= WINDOW_BYTES) return;
     this.#isPaused = false;
-    this.#socket.resume();
+    this.#reading.resume();
   }
 
   onClosed(): void {
@@ -87,11 +92,12 @@ export class LandedSocket implements LinkEnd {
   }
 
   #onData(chunk: Buffer, length: number): void {
+    this.#reading.note(length);
     if (this.#isLost) return;
     this.#outflow.append(chunk, length);
     if (this.#outflow.owed < WINDOW_BYTES) return;
     this.#isPaused = true;
-    this.#socket.pause();
+    this.#reading.pause();
   }
 
   readonly #onClose = (): void => {

@@ -1,4 +1,4 @@
-import type { webcrypto } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
 import type { MessagePort } from 'node:worker_threads';
 import type { ErrorCode } from '@culvert/protocol';
 import type { GrantClaims } from '@culvert/protocol/grant';
@@ -36,7 +36,7 @@ export interface ThreadStart {
   /** Never used again, unlike the thread's place among the others. */
   readonly threadId: number;
   readonly bootId: string;
-  readonly grantKey: webcrypto.CryptoKey;
+  readonly grantKey: KeyObject;
   readonly limits: Partial<GatewayLimits>;
   readonly plain: boolean;
   readonly door: ThreadDoorStart;

@@ -1,15 +1,15 @@
-import type { webcrypto } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
 import { formatHostPort, type Side } from '@culvert/protocol';
 import { type Grant, grantPath, signGrant } from '@culvert/protocol/grant';
 
 /** Makes grants for one gateway: its address, its boot id, and the key it trusts. */
 export class GrantIssuer {
-  readonly #key: webcrypto.CryptoKey;
+  readonly #key: KeyObject;
   readonly #bootId: string;
   readonly #authority: () => { host: string; port: number };
 
   /** @param options.authority where clients reach the gateway; asked anew for each grant */
-  constructor(options: { key: webcrypto.CryptoKey; bootId: string; authority: () => { host: string; port: number } }) {
+  constructor(options: { key: KeyObject; bootId: string; authority: () => { host: string; port: number } }) {
     this.#key = options.key;
     this.#bootId = options.bootId;
     this.#authority = options.authority;

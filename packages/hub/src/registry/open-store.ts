@@ -1,7 +1,16 @@
 import { CulvertError } from '@culvert/protocol';
 import type { Clock } from '@culvert/stream';
 import { openDataDirectory } from './data-directory.ts';
-import type { AuthorityStore, PolicyRecord, PolicyStore, Registry, RegistryListener, UsageStore } from './registry.ts';
+import { RecordCache } from './record-cache.ts';
+import type {
+  AuthorityStore,
+  IdentityRecord,
+  PolicyRecord,
+  PolicyStore,
+  Registry,
+  RegistryListener,
+  UsageStore,
+} from './registry.ts';
 import { newKey as randomKey, SHARED_ACCESS_POLICIES } from './shared-access-policies.ts';
 import type { PolicyKeys } from './store-calls.ts';
 import { StoreThread } from './store-thread.ts';
@@ -76,18 +85,24 @@ function timed(thread: Calls, onCall: (seconds: number) => void): Calls {
 }
 
 function sqliteRegistry(thread: Calls, listener: RegistryListener): Registry {
+  const known = new RecordCache<IdentityRecord>();
   return {
-    get: ({ deviceId, moduleId }) => thread.call({ name: 'identity.get', input: { deviceId, moduleId } }),
-    async put(record, expected) {
-      const stored = await thread.call({ name: 'identity.put', input: { record, expected } });
-      listener.identityChanged(stored, stored);
-      return stored;
-    },
-    async delete({ deviceId, moduleId }, expected) {
-      const identity = { deviceId, moduleId };
-      await thread.call({ name: 'identity.delete', input: { identity, expected } });
-      listener.identityChanged(identity, undefined);
-    },
+    get: ({ deviceId, moduleId }) =>
+      known.read(JSON.stringify([deviceId, moduleId]), () =>
+        thread.call({ name: 'identity.get', input: { deviceId, moduleId } }),
+      ),
+    put: (record, expected) =>
+      known.write(async () => {
+        const stored = await thread.call({ name: 'identity.put', input: { record, expected } });
+        listener.identityChanged(stored, stored);
+        return stored;
+      }),
+    delete: ({ deviceId, moduleId }, expected) =>
+      known.write(async () => {
+        const identity = { deviceId, moduleId };
+        await thread.call({ name: 'identity.delete', input: { identity, expected } });
+        listener.identityChanged(identity, undefined);
+      }),
     async list({ after = '', limit }) {
       if (!Number.isInteger(limit) || limit < 1 || limit > MAX_PAGE)
         throw new CulvertError('argument_invalid', `A page holds 1 to ${MAX_PAGE} devices.`);
@@ -112,19 +127,22 @@ function sqliteAuthorities(thread: Calls, listener: RegistryListener): Authority
 }
 
 function sqlitePolicies(thread: Calls, listener: RegistryListener, newKey: () => string): PolicyStore {
+  const known = new RecordCache<PolicyRecord>();
   return {
-    async get(name) {
-      const keys = await thread.call({ name: 'policy.get', input: name });
-      return keys === undefined ? undefined : policy(keys);
-    },
+    get: (name) =>
+      known.read(name, async () => {
+        const keys = await thread.call({ name: 'policy.get', input: name });
+        return keys === undefined ? undefined : policy(keys);
+      }),
     async list() {
       return (await thread.call({ name: 'policy.list', input: undefined })).map(policy);
     },
-    async rotate(name) {
-      const rotated = policy(await thread.call({ name: 'policy.rotate', input: { name, primaryKey: newKey() } }));
-      listener.policyChanged(rotated);
-      return rotated;
-    },
+    rotate: (name) =>
+      known.write(async () => {
+        const rotated = policy(await thread.call({ name: 'policy.rotate', input: { name, primaryKey: newKey() } }));
+        listener.policyChanged(rotated);
+        return rotated;
+      }),
   };
 }
 

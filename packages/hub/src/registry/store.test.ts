@@ -66,6 +66,28 @@ describe('the store', () => {
     expect(await (await opened()).registry.count()).toEqual({ total: 2_500, disabled: 0 });
   });
 
+  it('answers from memory what was asked before, until something is written', async () => {
+    let calls = 0;
+    const store = await openStore({ directory, listener, clock: systemClock, onCall: () => void calls++ });
+    open.push(store);
+    const { registry, policies } = store;
+    const first = await registry.put(sampleDevice('d'), { kind: 'absent' });
+    await registry.get({ deviceId: 'd' });
+    await policies.get('service');
+    calls = 0;
+    for (let n = 0; n < 3; n++) {
+      expect(await registry.get({ deviceId: 'd' })).toEqual(first);
+      expect((await policies.get('service'))?.name).toBe('service');
+    }
+    expect(calls).toBe(0);
+    const second = await registry.put({ ...first, status: 'disabled' }, { kind: 'present' });
+    expect(await registry.get({ deviceId: 'd' })).toEqual(second);
+    const keys = await policies.rotate('service');
+    expect(await policies.get('service')).toEqual(keys);
+    await registry.delete({ deviceId: 'd' }, { kind: 'present' });
+    expect(await registry.get({ deviceId: 'd' })).toBeUndefined();
+  });
+
   it('refuses more calls than it can hold, and goes on', async () => {
     const { registry } = await opened();
     const calls = Array.from({ length: 10_001 }, () => registry.get({ deviceId: 'd' }));

@@ -10,6 +10,9 @@ import { LogThread } from './log-thread.ts';
 /** Records of one commit. */
 const MAX_BATCH = 1_000;
 
+/** Milliseconds a record may wait for others to be committed with it, unless somebody asks for the log: what a crash may lose of it. */
+const GATHER_MS = 100;
+
 /** Records read at once for a follower who wants what was before. */
 const REPLAY_PAGE = 500;
 
@@ -56,7 +59,7 @@ export class LogStore implements LogReader {
     this.#clock = clock;
     this.#thread = new LogThread({ directory, retention }, () => clock.now());
     this.#delivery = new LogDelivery({
-      ...{ name: 'store', target: this.#thread, clock, onEvent, maxBatch: MAX_BATCH },
+      ...{ name: 'store', target: this.#thread, clock, onEvent, maxBatch: MAX_BATCH, gatherMs: GATHER_MS },
       // A disk that has room again is to be used soon: the queue holds a minute of a busy hub.
       backoff: new Backoff({ minMs: 1_000, maxMs: 5_000 }),
     });

@@ -34,7 +34,7 @@ beforeEach(() => {
   answer = async () => 0;
 });
 
-const delivery = (limits: { maxQueued?: number; maxBatch?: number } = {}) =>
+const delivery = (limits: { maxQueued?: number; maxBatch?: number; gatherMs?: number } = {}) =>
   new LogDelivery({
     ...{ name: 'far', target, clock, onEvent: (event) => events.push(event), ...limits },
     backoff: new Backoff({ minMs: 1_000, maxMs: 4_000, random: () => 0.999 }),
@@ -49,6 +49,25 @@ describe('a delivery', () => {
     await far.settled();
     expect(delivered).toEqual([[1, 2, 3], [4]]);
     expect([events, far.lost, far.queued]).toEqual([[], 0, 0]);
+  });
+
+  it('gathers records for as long as it may, unless the batch is full or somebody waits for them', async () => {
+    const far = delivery({ maxBatch: 3, gatherMs: 100 });
+    far.push(sampleRecord(1));
+    await clock.advance(60);
+    far.push(sampleRecord(2));
+    await clock.advance(39);
+    expect(attempts).toBe(0);
+    await clock.advance(1);
+    await far.settled();
+    expect(delivered).toEqual([[1, 2]]);
+    for (let n = 3; n <= 6; n++) far.push(sampleRecord(n));
+    await far.settled();
+    expect(delivered).toEqual([[1, 2], [3, 4, 5], [6]]);
+    far.push(sampleRecord(7));
+    await far.close(1_000);
+    expect(delivered.at(-1)).toEqual([7]);
+    expect(clock.timers).toBe(0);
   });
 
   it('tries again over an outage, slower and slower, told when it begins and when it is over, and loses nothing', async () => {

@@ -36,6 +36,8 @@ export interface LogDeliveryOptions {
   readonly maxQueued?: number;
   /** Records of one batch. Default 500. */
   readonly maxBatch?: number;
+  /** Milliseconds a batch that is not full waits for more records, unless somebody waits for it. Default 0: what is told in one turn. */
+  readonly gatherMs?: number;
   /** Between two attempts. Default: from one second to a minute. */
   readonly backoff?: Backoff;
 }
@@ -51,10 +53,13 @@ export class LogDelivery {
   readonly #onEvent: EventSink;
   readonly #maxQueued: number;
   readonly #maxBatch: number;
+  readonly #gatherMs: number;
   readonly #backoff: Backoff;
   readonly #abort = new AbortController();
   readonly #queue: LogRecord[] = [];
   #running: Promise<void> | undefined;
+  /** Ends the gathering of records that is under way. */
+  #hurry: (() => void) | undefined;
   #closed: Promise<void> | undefined;
   /** Since the outage began; undefined: there is none. */
   #lostInOutage: number | undefined;
@@ -71,6 +76,7 @@ export class LogDelivery {
     this.#onEvent = options.onEvent;
     this.#maxQueued = options.maxQueued ?? 10_000;
     this.#maxBatch = options.maxBatch ?? 500;
+    this.#gatherMs = options.gatherMs ?? 0;
     this.#backoff = options.backoff ?? new Backoff({ minMs: 1_000, maxMs: 60_000 });
   }
 
@@ -93,13 +99,17 @@ export class LogDelivery {
     this.#queue.push(record);
     this.#taken++;
     this.#running ??= this.#run();
+    if (this.#queue.length >= this.#maxBatch) this.#hurry?.();
   }
 
   /** Resolves when what was pushed so far is delivered or lost; at once while there is an outage. */
   settled(): Promise<void> {
     const until = this.#taken;
     if (this.#left >= until || this.#lostInOutage !== undefined) return Promise.resolve();
-    return new Promise((resolve) => this.#waiting.push({ until, resolve }));
+    return new Promise((resolve) => {
+      this.#waiting.push({ until, resolve });
+      this.#hurry?.();
+    });
   }
 
   /** Takes no more records, and gives the target `graceMs` for those that wait. Idempotent. */
@@ -110,6 +120,7 @@ export class LogDelivery {
 
   async #end(graceMs: number): Promise<void> {
     const timer = this.#clock.setTimer(graceMs, () => this.#abort.abort(new CulvertError('draining')));
+    this.#hurry?.();
     await this.#running;
     timer.cancel();
     const left = this.#queue.length;
@@ -136,10 +147,10 @@ export class LogDelivery {
   }
 
   async #run(): Promise<void> {
-    // A whole turn's records share the first batch.
-    await new Promise((resolve) => setImmediate(resolve));
     const { signal } = this.#abort;
     while (this.#queue.length > 0 && !signal.aborted) {
+      await this.#gather();
+      if (signal.aborted) break;
       const batch = this.#queue.slice(0, this.#maxBatch);
       try {
         const refused = await this.#attempt(batch, signal);
@@ -158,6 +169,23 @@ export class LogDelivery {
       }
     }
     this.#running = undefined;
+  }
+
+  /** Each batch costs a way to a thread and a commit: a busy hub's records come many to one. */
+  #gather(): Promise<void> {
+    const isUrgent = this.#waiting.length > 0 || this.#closed !== undefined;
+    if (this.#gatherMs === 0 || isUrgent || this.#queue.length >= this.#maxBatch) {
+      return new Promise((resolve) => setImmediate(resolve));
+    }
+    return new Promise((resolve) => {
+      const done = (): void => {
+        timer.cancel();
+        this.#hurry = undefined;
+        resolve();
+      };
+      const timer = this.#clock.setTimer(this.#gatherMs, done);
+      this.#hurry = done;
+    });
   }
 
   /** The target's answer, or the signal's reason as soon as it aborts, whatever the target does. */

@@ -1,0 +1,96 @@
+import { once } from 'node:events';
+import * as https from 'node:https';
+import { connect, Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
+import { CulvertError } from '@culvert/protocol';
+import { ServiceClient } from '@culvert/service';
+import { type Clock, systemClock } from '@culvert/stream';
+import { startHub, type TestHub } from '@culvert/testkit';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { type Agent, startAgent } from './agent/index.ts';
+import { type Connect, startConnect } from './connect/index.ts';
+import { type Loopback, loopback } from './loopback.fixture.ts';
+
+// What a stream costs in work, which does not depend on the machine: writes, timers, connections, TLS handshakes.
+
+const ROUNDS = 50;
+
+let hub: TestHub;
+let service: ServiceClient;
+let target: Loopback;
+let agent: Agent;
+let proxy: Connect;
+let timers: number;
+
+/** The system's clock, counting timers. */
+const clock: Clock = {
+  now: () => systemClock.now(),
+  setTimer(ms, callback) {
+    timers++;
+    return systemClock.setTimer(ms, callback);
+  },
+};
+
+beforeEach(async () => {
+  timers = 0;
+  hub = await startHub();
+  target = await loopback((socket) => socket.setNoDelay(true).on('data', (chunk) => socket.write(chunk)));
+  const { outbound } = hub;
+  service = ServiceClient.fromConnectionString(hub.ownerConnectionString, { outbound, clock });
+  const services = new Map([['echo', { host: '127.0.0.1', port: target.port }]]);
+  const connectionString = await hub.createDevice('d');
+  agent = startAgent({ connectionString, services, outbound, clock });
+  await agent.attached;
+  const openStream = service.openStream.bind(service);
+  proxy = await startConnect({ openStream, deviceId: 'd', services: [{ name: 'echo', port: 0 }], clock });
+});
+
+afterEach(async () => {
+  vi.restoreAllMocks();
+  await proxy.destroy(new CulvertError('aborted'));
+  await agent.destroy(new CulvertError('aborted'));
+  service.close();
+  await target.stop();
+  await hub.stop();
+});
+
+async function program(): Promise<Socket> {
+  const socket = connect({ host: '127.0.0.1', port: proxy.services[0]?.port ?? 0, noDelay: true });
+  await roundTrip(socket);
+  return socket;
+}
+
+async function roundTrip(socket: Socket): Promise<void> {
+  socket.write(Buffer.alloc(64, 7));
+  for (let back = 0; back < 64; ) back += ((await once(socket, 'data')) as [Buffer])[0].length;
+}
+
+describe('a small message', () => {
+  it('is one write at each of its eight hops, there and back, in the turn in which it comes, and no timer', async () => {
+    const socket = await program();
+    const write = vi.spyOn(Socket.prototype, '_write');
+    const writeMany = vi.spyOn(Socket.prototype, '_writev');
+    timers = 0;
+    for (let n = 0; n < ROUNDS; n++) await roundTrip(socket);
+    expect(writeMany).not.toHaveBeenCalled();
+    expect(write).toHaveBeenCalledTimes(8 * ROUNDS);
+    // Of the two TLS connections of each end, 64 bytes with a head of six towards the gateway and of two from it.
+    const sizes = write.mock.calls.map(([chunk]) => (chunk as Buffer).length);
+    const counts = [64, 70, 66].map((size) => sizes.filter((length) => length === size).length);
+    expect(counts).toEqual([4 * ROUNDS, 2 * ROUNDS, 2 * ROUNDS]);
+    expect(timers).toBe(0);
+    socket.destroy();
+  });
+});
+
+describe('a new stream', () => {
+  it('asks by the one connection that is kept, and resumes a TLS session at both ends', async () => {
+    const make = vi.spyOn(https.Agent.prototype, 'createConnection');
+    const streams = 3;
+    for (let n = 0; n < streams; n++) (await program()).destroy();
+    const made = make.mock.results.map(({ value }) => value as unknown).filter((value) => value instanceof TLSSocket);
+    // One for all requests, and one at each end of each stream. The first session of all was begun before.
+    expect(make).toHaveBeenCalledTimes(1 + 2 * streams);
+    expect(made.map((socket) => socket.isSessionReused())).toEqual(Array(1 + 2 * streams).fill(true));
+  });
+});
