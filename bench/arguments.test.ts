@@ -12,6 +12,7 @@ describe('the command line', () => {
       'gateway-16-KiB',
       'gateway-64-KiB',
       'middle-beside',
+      'threads',
       'throughput',
       'iperf3',
       'round-trip',
@@ -47,6 +48,10 @@ describe('the command line', () => {
       'hub-metrics',
       'hub-audit',
       'hub-all',
+      'no-threads',
+      '1-thread',
+      '2-threads-same',
+      '2-threads-divided',
     ]);
     expect(chosen).toMatchObject({ baseline: 'ssh-l-r', rounds: 5, output: 'table' });
   });

@@ -1,5 +1,6 @@
 import { observedHubs } from '../hubs/observed-hubs.ts';
 import { culvertGateway, wsRelay } from '../middles/frame-relays.ts';
+import { gatewayThreads } from '../middles/gateway-threads.ts';
 import { haproxy, nginx } from '../middles/tls-proxy.ts';
 import { absentPeer } from './absent.ts';
 import { culvert } from './culvert.ts';
@@ -26,6 +27,7 @@ export const PEERS: readonly Peer[] = [
   wsRelay,
   culvertGateway,
   ...observedHubs,
+  ...gatewayThreads,
 ];
 
 /** The peer that added times are measured over. */

@@ -3,8 +3,11 @@ import type { CommandLine } from '../processes/child.ts';
 import type { Address } from '../traffic/connection.ts';
 import type { Link } from '../traffic/link.ts';
 
-/** `tunnel`: carries TCP from a local port to a target. `middle`: passes bytes on between two TLS connections. `hub`: Culvert's hub alone. */
-export type Family = 'tunnel' | 'middle' | 'hub';
+/**
+ * `tunnel`: carries TCP from a local port to a target. `middle`: passes bytes on between two TLS connections. `threads`: the same by the
+ * gateway alone, in one thread or more. `hub`: Culvert's hub alone.
+ */
+export type Family = 'tunnel' | 'middle' | 'threads' | 'hub';
 
 /** One of the ways of carrying TCP that are compared. */
 export interface Peer {

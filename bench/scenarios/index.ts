@@ -12,6 +12,7 @@ import { roundTrip } from './round-trip.ts';
 import type { Scenario } from './scenario.ts';
 import { start } from './start.ts';
 import { streams } from './streams.ts';
+import { threads } from './threads.ts';
 import { throughput } from './throughput.ts';
 import { web } from './web.ts';
 import { wrk } from './wrk.ts';
@@ -24,6 +25,7 @@ export const SCENARIOS: readonly Scenario[] = [
   gatewayScenario('16-KiB', 16_376),
   gatewayScenario('64-KiB', 65_536),
   middleBeside,
+  threads,
   throughput,
   iperf,
   roundTrip,

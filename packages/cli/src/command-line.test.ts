@@ -56,7 +56,9 @@ describe('the command line', () => {
     const told = resolveHubConfig({ config: file }, {}, '/d');
     // What has no default is shown by an example.
     const { tls, advertise, mqttListen, amqpListen, clientCertificates, tracing } = told;
-    const examples = { tls, advertise, mqttListen, amqpListen, clientCertificates, tracing };
+    const { gatewayThreads, gatewayListen, gatewayHost } = told;
+    const gateway = { gatewayThreads, gatewayListen, gatewayHost };
+    const examples = { tls, advertise, mqttListen, amqpListen, clientCertificates, ...gateway, tracing };
     const { checkpoints } = told.audit;
     const defaults = parseHubConfig({ dataDir: '/var/lib/culvert' });
     const audit = { ...defaults.audit, checkpoints };

@@ -55,6 +55,12 @@ function addHub(program: Command): void {
       'ask devices for a certificate there: listen, mqttListen, amqpListen, or an advertised host name; repeatable',
       collect,
     )
+    .option(
+      '--gateway-threads <number>',
+      'threads that carry streams, at an address of their own; with --gateway-listen',
+    )
+    .option('--gateway-listen <host:port>', 'that address: another port or another IP than --listen')
+    .option('--gateway-host <host[:port]>', 'name that clients reach it by; default its host, or the hub’s main name')
     .option('--admin-listen <host:port>', 'health checks, plain HTTP (default 127.0.0.1:8444)')
     .option('--tls-cert <file>', 'own certificate chain, PEM; with --tls-key')
     .option('--tls-key <file>', 'its private key, PEM')

@@ -7,12 +7,14 @@ import { FrameMemory } from './frame-memory.ts';
 
 let fast: TestGateway;
 let plain: TestGateway;
+let divided: TestGateway;
 let reference: WsRelay;
 let referenceCa: string;
 
 beforeAll(async () => {
   fast = await startGateway();
   plain = await startGateway({ plain: true });
+  divided = await startGateway({ threads: 'divided' });
   const certificate = await testCertificate();
   referenceCa = certificate.ca;
   reference = await startWsRelay(certificate);
@@ -20,6 +22,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await fast.stop();
   await plain.stop();
+  await divided.stop();
   await reference.stop();
 });
 
@@ -56,10 +59,12 @@ test('any messages, both ways at once: what the ws-library relay delivers, the g
       const through = await Promise.all([
         throughGateway(fast, streamId, down, up, code),
         throughGateway(plain, streamId, down, up, code),
+        throughGateway(divided, streamId, down, up, code),
         throughReference(streamId, down, up, code),
       ]);
-      const [ours, plainOurs, theirs] = through;
+      const [ours, plainOurs, dividedOurs, theirs] = through;
       expect(plainOurs).toEqual(ours);
+      expect(dividedOurs).toEqual(ours);
       for (const way of ['atDevice', 'atService'] as const) {
         expect(ours[way].length).toBe(theirs[way].length);
         ours[way].forEach((message, i) => {
@@ -70,10 +75,11 @@ test('any messages, both ways at once: what the ws-library relay delivers, the g
       expect(ours.code).toBe(theirs.code);
       await fast.event('stream-closed', streamId);
       await plain.event('stream-closed', streamId);
+      await divided.event('stream-closed', streamId);
     }),
     { numRuns: 30, seed: 7 },
   );
-  for (const { gateway } of [fast, plain]) expect([gateway.guests, gateway.streams]).toEqual([0, 0]);
+  for (const { gateway } of [fast, plain, divided]) expect([gateway.guests, gateway.streams]).toEqual([0, 0]);
   expect(FrameMemory.ofThread?.taken).toBe(0);
 }, 30_000);
 

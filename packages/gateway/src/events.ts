@@ -40,4 +40,13 @@ export type GatewayEvent =
       /** Whether the two sides ever met. */
       readonly established: boolean;
       readonly durationMs: number;
-    } & StreamCounters);
+    } & StreamCounters)
+  /** A thread of the gateway died, and the streams that it carried with it: so many, counted from 0 to `threads` - 1. */
+  | {
+      readonly type: 'gateway-thread-failed';
+      readonly thread: number;
+      readonly streams: number;
+      readonly problem: string;
+    }
+  /** Another thread has taken its place. */
+  | { readonly type: 'gateway-thread-replaced'; readonly thread: number };

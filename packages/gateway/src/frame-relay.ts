@@ -50,9 +50,9 @@ export class FrameRelay {
   }
 
   /** Ends both sides now, with the error's close code and message. */
-  end(error: CulvertError): void {
+  end(error: CulvertError, cause = causeOf(error.code)): void {
     if (this.#cause === undefined) this.#endedWith = error;
-    this.#cause ??= causeOf(error.code);
+    this.#cause ??= cause;
     this.#finish();
     this.device.finishWith(error, 'now');
     this.service.finishWith(error, 'now');

@@ -5,6 +5,7 @@ import type { Clock, Timer } from '@culvert/stream';
 import type { Filled, FrameBuffer } from './frame-buffer.ts';
 import { controlFrame, OPCODE } from './frame-header.ts';
 import type { FrameMemory, Slab } from './frame-memory.ts';
+import { RemoteSocket } from './threads/remote-socket.ts';
 
 /** What a {@link FrameWriter} tells its owner. */
 export interface WriterListener {
@@ -61,7 +62,7 @@ export class FrameWriter {
     this.#clock = options.clock;
     this.#stallMs = options.stallMs;
     this.#memory = options.memory;
-    this.#reuses = socket instanceof Socket;
+    this.#reuses = socket instanceof Socket || socket instanceof RemoteSocket;
   }
 
   /** From now on whole frames are taken from there; its owner says {@link offer} when some were added. */

@@ -15,6 +15,7 @@ import type { Clock } from '@culvert/stream';
 import type { GatewayEvent, StreamCounters } from './events.ts';
 import { FrameMemory } from './frame-memory.ts';
 import { FrameRelay } from './frame-relay.ts';
+import type { GatewayControl } from './gateway-control.ts';
 import { GATEWAY_LIMITS, type GatewayLimits } from './limits.ts';
 import { lingeringClose } from './lingering-close.ts';
 import { ReadTurns } from './read-turns.ts';
@@ -30,11 +31,27 @@ const BOOT_ID_BYTES = 16;
 /** Milliseconds after which the operating system begins to ask whether a silent client is still there. */
 const KEEPALIVE_MS = 30_000;
 
-/** A client whose upgrade was taken. */
-interface Arrival {
+/** A client whose upgrade was read and whose grant was verified. */
+export interface Arrival {
+  readonly upgrade: UpgradeRequest;
+  readonly claims: GrantClaims;
   readonly socket: Duplex;
   readonly head: Buffer;
   readonly remoteAddress: string;
+}
+
+/** What makes a gateway one of several threads, between which the two sides of a stream may be divided. */
+export interface Steering {
+  /**
+   * Asks where a stream has its place.
+   * @returns what hands a client to the thread that has it; undefined when it is this one
+   * @throws CulvertError why the grant is not taken, in any thread
+   */
+  place(claims: GrantClaims): Promise<((arrival: Arrival) => void) | undefined>;
+  /** A client whose stream has its place here was refused after all. */
+  unseated(streamId: string): void;
+  /** Four numbers for what a stream that is joined here carries: bytes and messages from the service, then from the device. */
+  counters(streamId: string): Float64Array;
 }
 
 export interface GatewayOptions {
@@ -49,30 +66,41 @@ export interface GatewayOptions {
    * not there: slower, otherwise the same. Default false.
    */
   readonly plain?: boolean;
+  /** Default: a new one. Given to each of several threads, which are one gateway. */
+  readonly bootId?: string;
+  readonly steering?: Steering;
+}
+
+/** A new boot id. */
+export function newBootId(): string {
+  return randomBytes(BOOT_ID_BYTES).toString('base64url');
 }
 
 /**
  * The streaming endpoint: takes WebSocket upgrades that bear a grant, joins the two sides of a stream, and moves their frames.
  * It knows nothing but grants; the HTTPS server is its owner's.
  */
-export class Gateway {
-  /** Names this process in grants (`aud`): 128 random bits, so that a restart makes every earlier grant void. */
-  readonly bootId: string = randomBytes(BOOT_ID_BYTES).toString('base64url');
+export class Gateway implements GatewayControl {
+  readonly bootId: string;
+  /** Whose turn it is to be read, for the connections that it hands over too. */
+  readonly turns = new ReadTurns();
 
   readonly #grantKey: KeyObject;
   readonly #clock: Clock;
   readonly #emit: (event: GatewayEvent) => void;
   readonly #limits: GatewayLimits;
   readonly #memory: FrameMemory | undefined;
-  readonly #turns = new ReadTurns();
   readonly #usedGrants: UsedGrants;
   readonly #rendezvous: Rendezvous;
+  readonly #steering: Steering | undefined;
   readonly #relays = new Map<string, FrameRelay>();
   /** Every connection that is not closed, also those that are only being told why they end. */
   readonly #sockets = new Set<Duplex>();
   #draining = false;
 
   constructor(options: GatewayOptions) {
+    this.bootId = options.bootId ?? newBootId();
+    this.#steering = options.steering;
     this.#grantKey = options.grantKey;
     this.#clock = options.clock;
     this.#emit = options.onEvent;
@@ -82,12 +110,10 @@ export class Gateway {
     this.#rendezvous = new Rendezvous(options.clock, (departure) => this.#onDeparture(departure));
   }
 
-  /** Guests waiting for their other side. */
   get guests(): number {
     return this.#rendezvous.size;
   }
 
-  /** Streams whose two sides have met and whose sockets are not both closed. */
   get streams(): number {
     return this.#relays.size;
   }
@@ -99,7 +125,6 @@ export class Gateway {
     return sum;
   }
 
-  /** What a joined stream has carried so far; undefined for one that is not joined here. Costs nothing but the reading. */
   counters(streamId: string): StreamCounters | undefined {
     const relay = this.#relays.get(streamId);
     return relay === undefined ? undefined : carried(relay);
@@ -111,18 +136,18 @@ export class Gateway {
    * @returns whether the grant was verified and the upgrade taken
    */
   async handleUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<boolean> {
-    // Whatever goes wrong with a socket, 'close' follows, and that is acted upon.
-    socket.on('error', () => undefined);
-    this.#sockets.add(socket);
-    socket.once('close', () => this.#sockets.delete(socket));
+    this.#keep(socket);
     const remoteAddress = peerAddress(request.socket);
     try {
       if (this.#draining) throw new CulvertError('draining');
       const upgrade = parseUpgrade(request);
       const expected = { key: this.#grantKey, audience: this.bootId, now: this.#clock.now() };
       const claims = await verifyUpgrade(upgrade, expected);
-      this.#admit(claims);
-      this.#seat(upgrade, claims, { socket, head, remoteAddress });
+      const arrival = { upgrade, claims, socket, head, remoteAddress };
+      const handOver = this.#steering === undefined ? undefined : await this.#steering.place(claims);
+      if (handOver === undefined) return this.#take(arrival);
+      this.#prepare(socket);
+      handOver(arrival);
       return true;
     } catch (error) {
       this.#refuse(socket, remoteAddress, CulvertError.from(error));
@@ -130,25 +155,23 @@ export class Gateway {
     }
   }
 
-  /**
-   * Ends a stream with the error's close code and message. Before its sides have met: its grants are taken no more, and a guest
-   * who waits is told. After: both sides are told.
-   * @returns whether there was a guest or a stream to end
-   */
-  end(streamId: string, error: CulvertError): boolean {
+  /** Takes a client that another thread handed over, or refuses it. */
+  receive(arrival: Arrival): void {
+    this.#keep(arrival.socket);
+    this.#take(arrival);
+  }
+
+  /** @param cause what the record tells; default: what the error's code stands for */
+  end(streamId: string, error: CulvertError, cause?: CloseCause): boolean {
     const relay = this.#relays.get(streamId);
     if (relay !== undefined) {
-      relay.end(error);
+      relay.end(error, cause);
       return true;
     }
     this.#usedGrants.bar(streamId, error);
-    return this.#rendezvous.sendAway(streamId, error);
+    return this.#rendezvous.sendAway(streamId, error, cause);
   }
 
-  /**
-   * Takes no more upgrades, tells the waiting guests (nobody can come to them any more), waits for the streams to end by
-   * themselves, and ends what is left after `graceMs` with `draining`.
-   */
   async close(graceMs: number): Promise<void> {
     this.#draining = true;
     this.#rendezvous.sendAllAway(new CulvertError('draining'));
@@ -160,7 +183,6 @@ export class Gateway {
     this.#usedGrants.clear();
   }
 
-  /** Cuts every connection now. */
   destroy(): void {
     this.#draining = true;
     this.#rendezvous.destroy();
@@ -180,15 +202,36 @@ export class Gateway {
     this.#usedGrants.use(claims);
   }
 
-  #seat(upgrade: UpgradeRequest, { streamId, side, expiresAt }: GrantClaims, from: Arrival): void {
-    const { socket, head, remoteAddress } = from;
+  #keep(socket: Duplex): void {
+    // Whatever goes wrong with a socket, 'close' follows, and that is acted upon.
+    socket.on('error', () => undefined);
+    this.#sockets.add(socket);
+    socket.once('close', () => this.#sockets.delete(socket));
+  }
+
+  #prepare(socket: Duplex): void {
     // A client may end its TCP with its close frame and still read; RelayEnd ends ours.
     socket.allowHalfOpen = true;
-    if (socket instanceof Socket) {
-      socket.setTimeout(0);
-      socket.setNoDelay(true);
-      socket.setKeepAlive(true, KEEPALIVE_MS);
+    if (!(socket instanceof Socket)) return;
+    socket.setTimeout(0);
+    socket.setNoDelay(true);
+    socket.setKeepAlive(true, KEEPALIVE_MS);
+  }
+
+  #take(arrival: Arrival): boolean {
+    try {
+      this.#admit(arrival.claims);
+    } catch (error) {
+      this.#steering?.unseated(arrival.claims.streamId);
+      this.#refuse(arrival.socket, arrival.remoteAddress, CulvertError.from(error));
+      return false;
     }
+    this.#seat(arrival);
+    return true;
+  }
+
+  #seat({ upgrade, claims: { streamId, side, expiresAt }, socket, head, remoteAddress }: Arrival): void {
+    this.#prepare(socket);
     socket.write(acceptance(upgrade));
     const pings = upgrade.subprotocol === STREAM_SUBPROTOCOL;
     const options = {
@@ -198,7 +241,7 @@ export class Gateway {
       clock: this.#clock,
       limits: this.#limits,
       memory: this.#memory,
-      turns: this.#turns,
+      turns: this.turns,
     };
     const end = new RelayEnd(socket, head, options, this.#rendezvous.listener(streamId));
     this.#emit({ type: 'guest-arrived', streamId, side, remoteAddress });
@@ -209,6 +252,9 @@ export class Gateway {
 
   #join(streamId: string, device: RelayEnd, service: RelayEnd): void {
     const since = this.#clock.now();
+    const shared = this.#steering?.counters(streamId);
+    service.countIn(shared?.subarray(0, 2));
+    device.countIn(shared?.subarray(2, 4));
     this.#emit({
       type: 'stream-established',
       streamId,

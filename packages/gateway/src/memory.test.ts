@@ -1,6 +1,13 @@
 import { once } from 'node:events';
 import { newStreamId, type Side } from '@culvert/protocol';
-import { FakeClock, RawWebSocket, rawFrame, startGateway, type TestGateway } from '@culvert/testkit';
+import {
+  FakeClock,
+  RawWebSocket,
+  rawFrame,
+  startGateway,
+  type TestGateway,
+  type TestGatewayOptions,
+} from '@culvert/testkit';
 import { afterEach, describe, expect, test } from 'vitest';
 import { FrameMemory } from './frame-memory.ts';
 
@@ -49,16 +56,17 @@ async function pour(
   return count;
 }
 
-describe.each([
-  ['read into the frame memory', false],
-  ['plain', true],
-])('%s', (_how, plain) => {
+describe.each<[string, Omit<TestGatewayOptions, 'clock'>]>([
+  ['read into the frame memory', {}],
+  ['plain', { plain: true }],
+  ['handed from thread to thread', { threads: 'divided' }],
+])('%s', (_how, how) => {
   test('a frame that declares 1 GiB passes a slow reader in bounded memory, as fragments of 64 KiB', async () => {
-    bench = await startGateway({ plain });
+    bench = await startGateway(how);
     const { device, service } = await meet();
     let most = 0;
     const watch = (): void => {
-      most = Math.max(most, bench.gateway.bufferedBytes);
+      most = Math.max(most, bench.bufferedBytes);
     };
     service.send(rawFrame(2, '', { declare: 1_024 * MIB, mask: Buffer.from([1, 2, 3, 4]) }));
     service.socket.removeAllListeners('data');
@@ -91,18 +99,18 @@ describe.each([
     'a flood of %s to a peer that never reads stops at the bound, and ends as stalled',
     async (_, chunk) => {
       const clock = new FakeClock(Date.now());
-      bench = await startGateway({ clock, plain });
+      bench = await startGateway({ ...how, clock });
       const { streamId, device, service } = await meet();
       device.socket.pause();
       let most = 0;
       const before = process.memoryUsage().arrayBuffers;
       const sent = await pour(service, chunk, (200 * MIB) / chunk.length, () => {
-        most = Math.max(most, bench.gateway.bufferedBytes);
+        most = Math.max(most, bench.bufferedBytes);
       });
       expect(sent * chunk.length).toBeLessThan(150 * MIB);
       expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(32 * MIB);
-      await clock.advance(300_000);
-      await clock.advance(300_000);
+      await bench.advance(300_000);
+      await bench.advance(300_000);
       expect(await service.close()).toMatchObject({ code: 4411 });
       expect(await bench.event('stream-closed', streamId)).toMatchObject({ cause: 'stalled' });
       expect(most).toBeLessThan(BOUND);
@@ -111,26 +119,26 @@ describe.each([
   );
 
   test('a flood of pings from a client that never reads its answers stays in bounds', async () => {
-    bench = await startGateway({ plain });
+    bench = await startGateway(how);
     const { device } = await meet();
     device.socket.pause();
     const pings = Buffer.concat(Array.from({ length: 500 }, () => rawFrame(9, Buffer.alloc(125))));
     let most = 0;
     await pour(device, pings, (32 * MIB) / pings.length, () => {
-      most = Math.max(most, bench.gateway.bufferedBytes);
+      most = Math.max(most, bench.bufferedBytes);
     });
     expect(most).toBeLessThan(BOUND);
   }, 15_000);
 
   test('tiny frames that each come in a chunk full of pings do not keep those chunks alive', async () => {
-    bench = await startGateway({ plain });
+    bench = await startGateway(how);
     const { device, service } = await meet();
     device.socket.pause();
     const pings = Array.from({ length: 120 }, () => rawFrame(9, Buffer.alloc(125)));
     const chunk = Buffer.concat([rawFrame(2, 'x'), ...pings]);
     let most = 0;
     await pour(service, chunk, (32 * MIB) / chunk.length, () => {
-      most = Math.max(most, bench.gateway.bufferedBytes);
+      most = Math.max(most, bench.bufferedBytes);
     });
     expect(most).toBeLessThan(BOUND);
   }, 15_000);

@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream';
+import { readInto } from './fixed-read.ts';
 import type { ReadTurns, TurnReader } from './read-turns.ts';
 
 /** Whether a socket is read: not while its owner has paused it, and not while it waits for its turn. */
@@ -7,16 +8,23 @@ export class PacedReading implements TurnReader {
   readBytes = 0;
   waits = false;
 
-  /** Whether whoever reads the socket stops by itself when {@link waits} says so. */
-  obeyed = false;
-
   readonly #socket: Duplex;
   readonly #turns: ReadTurns;
   #paused = false;
+  /** Whether Node is told with each read whether to go on, which costs less than a pause of the stream. */
+  #tellsNode = false;
 
   constructor(socket: Duplex, turns: ReadTurns) {
     this.#socket = socket;
     this.#turns = turns;
+  }
+
+  /** Has the socket read into `buffer` where it can: see {@link readInto}. */
+  readInto(buffer: Buffer, receive: (length: number) => void): void {
+    this.#tellsNode = readInto(this.#socket, buffer, (length) => {
+      receive(length);
+      return !this.waits;
+    });
   }
 
   /** Says that so many bytes came. */
@@ -36,7 +44,7 @@ export class PacedReading implements TurnReader {
   }
 
   stop(): void {
-    if (!this.obeyed) this.#socket.pause();
+    if (!this.#tellsNode) this.#socket.pause();
   }
 
   start(): void {

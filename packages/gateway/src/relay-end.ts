@@ -2,7 +2,6 @@ import type { Duplex } from 'node:stream';
 import { CulvertError, LIMITS, type Side } from '@culvert/protocol';
 import type { Clock } from '@culvert/stream';
 import { type CloseStatus, closeFrame, parseClose } from './close-frame.ts';
-import { readInto } from './fixed-read.ts';
 import { OPCODE } from './frame-header.ts';
 import type { FrameMemory } from './frame-memory.ts';
 import { FrameReader } from './frame-reader.ts';
@@ -12,6 +11,7 @@ import type { GatewayLimits } from './limits.ts';
 import { lingeringClose } from './lingering-close.ts';
 import { PacedReading } from './paced-reading.ts';
 import type { ReadTurns } from './read-turns.ts';
+import { RemoteSocket } from './threads/remote-socket.ts';
 
 /** What an end tells whoever holds it. After {@link RelayEnd.finish} or {@link RelayEnd.destroy} it tells nothing more. */
 export interface RelayEndListener {
@@ -60,6 +60,7 @@ export class RelayEnd {
   #deaf = false;
   #ended: CloseStatus | undefined;
   #closeSent = false;
+  #shared: Float64Array | undefined;
   /** The holder has let go of it: no more events. */
   #released = false;
 
@@ -108,11 +109,10 @@ export class RelayEnd {
     if (head.length > 0) socket.unshift(head);
     socket.on('end', this.#onSocketEnd);
     socket.on('data', this.#onData);
-    if (memory !== undefined) {
-      this.#reading.obeyed = readInto(socket, memory.input, (length) => {
-        this.#onBytes(memory.input, length);
-        return !this.#reading.waits;
-      });
+    if (socket instanceof RemoteSocket) {
+      socket.receive = this.#onData;
+    } else if (memory !== undefined) {
+      this.#reading.readInto(memory.input, (length) => this.#onBytes(memory.input, length));
     }
   }
 
@@ -144,6 +144,12 @@ export class RelayEnd {
   /** Bytes kept here of what the client sent and of what it has not taken yet, for tests that watch the bounds. */
   get bufferedBytes(): number {
     return this.#reader.output.bytes.length + this.#socket.readableLength + this.#socket.writableLength;
+  }
+
+  /** From now on {@link bytes} and {@link messages} are kept there too, for another thread to read. */
+  countIn(shared: Float64Array | undefined): void {
+    this.#shared = shared;
+    this.#count();
   }
 
   /** From now on `listener` is told instead of the one before. */
@@ -225,11 +231,18 @@ export class RelayEnd {
     if (this.#deaf) return;
     try {
       this.#reader.read(chunk, length);
+      this.#count();
     } catch (error) {
       this.#fail(CulvertError.from(error));
       return;
     }
     this.#pass();
+  }
+
+  #count(): void {
+    if (this.#shared === undefined) return;
+    this.#shared[0] = this.#reader.bytes;
+    this.#shared[1] = this.#reader.messages;
   }
 
   /** What came of whole frames goes on; without a destination it is kept. */

@@ -85,10 +85,10 @@ export class Rendezvous {
   }
 
   /** Tells the guest who waits, if one does, that the stream will not be joined, and why. */
-  sendAway(streamId: string, error: CulvertError): boolean {
+  sendAway(streamId: string, error: CulvertError, cause = causeOf(error.code)): boolean {
     const waiting = this.#waiting.get(streamId);
     if (waiting === undefined) return false;
-    this.#depart(streamId, waiting, causeOf(error.code), error);
+    this.#depart(streamId, waiting, cause, error);
     waiting.guest.finishWith(error, 'now');
     return true;
   }

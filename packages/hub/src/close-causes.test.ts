@@ -15,6 +15,8 @@ import {
 import type { Grant } from '@culvert/protocol/grant';
 import { FakeClock, RawWebSocket, rawFrame, startHub, type TestHub } from '@culvert/testkit';
 import { afterEach, expect, it } from 'vitest';
+import type { HubConfigInput } from './config.ts';
+import { FAILING_GATEWAY_THREAD, failGatewayThread } from './failing-gateway-thread.fixture.ts';
 
 /** What one end learns: the code and sentence of its error, or that it ended cleanly. */
 type Told = readonly [code: ErrorCode, message: string] | 'clean';
@@ -35,9 +37,9 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
 });
 
-async function start(limits: Record<string, number> = {}): Promise<void> {
+async function start(limits: Record<string, number> = {}, over: Partial<HubConfigInput> = {}): Promise<void> {
   clock = new FakeClock(Date.now());
-  const started = await startHub({ clock, config: { limits } });
+  const started = await startHub({ clock, config: { limits, ...over }, gatewayEntry: FAILING_GATEWAY_THREAD });
   test = started;
   cleanups.push(() => started.stop());
   let offered: (offer: StreamOffer) => void = () => undefined;
@@ -193,6 +195,10 @@ const MAKE: Readonly<Record<CloseCause, () => Promise<Outcome>>> = {
       return clock.advance(0);
     });
   },
+  async gateway_failed() {
+    await start({}, { gatewayThreads: 1, gatewayListen: '127.0.0.1:0' });
+    return both(() => failGatewayThread());
+  },
   async rejected() {
     await start();
     const service = refused(test.owner.openStream('d', { name: 'x' }));
@@ -237,6 +243,7 @@ const MAKE: Readonly<Record<CloseCause, () => Promise<Outcome>>> = {
 };
 
 const LOST = 'WS disconnected';
+const TORN = 'The connection was lost.';
 const ADMINISTRATOR = 'An administrator closed the stream: lunch';
 const IDLE = 'Nothing was sent for as long as a stream may be idle.';
 const LIFETIME = 'The stream had lived as long as it may.';
@@ -276,6 +283,12 @@ const TABLE: Readonly<Record<CloseCause, Outcome & { readonly log: readonly [Err
   },
   revoked: { service: ['revoked', DISABLED], device: ['revoked', DISABLED], log: ['revoked', DISABLED] },
   shutting_down: { service: ['draining', STOPS], device: ['draining', STOPS], log: ['draining', STOPS] },
+  // The one thread there is cannot tell them any more.
+  gateway_failed: {
+    service: ['stream_lost', TORN],
+    device: ['stream_lost', TORN],
+    log: ['stream_lost', CLOSE_CAUSES.gateway_failed],
+  },
   rejected: {
     service: ['rejected', 'The device rejected the stream: only ssh here'],
     log: ['rejected', 'only ssh here'],

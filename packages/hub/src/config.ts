@@ -7,6 +7,7 @@ import { CulvertError, LIMITS, parseHostPort } from '@culvert/protocol';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { auditConfig } from './audit-config.ts';
+import { type GatewayAddress, gatewayAddress, gatewayConfig } from './gateway-config.ts';
 import { diagnosticsConfigSchema, logsConfigSchema } from './logs-config.ts';
 import type { LogFormat, LogLevel } from './observe/log.ts';
 import { streamLimits } from './stream-limits-config.ts';
@@ -32,6 +33,7 @@ export const configSchema = z.strictObject({
    * which count on the main port. Empty: nowhere. A browser that is asked shows its user a dialog.
    */
   clientCertificates: z.array(z.string()).max(32).default([]),
+  ...gatewayConfig,
   /** `HOST:PORT` of `/livez` and `/readyz` in plain HTTP. Without host, 127.0.0.1. */
   adminListen: z.string().default('127.0.0.1:8444'),
   /** Own certificate chain and key, PEM files. Absent: the data directory's own authority signs one. */
@@ -81,6 +83,9 @@ export interface HubFlags {
   readonly mqttListen?: string;
   readonly amqpListen?: string;
   readonly clientCertificates?: string[];
+  readonly gatewayThreads?: string;
+  readonly gatewayListen?: string;
+  readonly gatewayHost?: string;
   readonly adminListen?: string;
   readonly tlsCert?: string;
   readonly tlsKey?: string;
@@ -115,6 +120,9 @@ export function resolveHubConfig(flags: HubFlags, env: NodeJS.ProcessEnv, defaul
     mqttListen: pick(flags.mqttListen, 'CULVERT_MQTT_LISTEN'),
     amqpListen: pick(flags.amqpListen, 'CULVERT_AMQP_LISTEN'),
     clientCertificates: pickList(flags.clientCertificates, 'CULVERT_CLIENT_CERTIFICATES'),
+    gatewayThreads: numeral(pick(flags.gatewayThreads, 'CULVERT_GATEWAY_THREADS')),
+    gatewayListen: pick(flags.gatewayListen, 'CULVERT_GATEWAY_LISTEN'),
+    gatewayHost: pick(flags.gatewayHost, 'CULVERT_GATEWAY_HOST'),
     adminListen: pick(flags.adminListen, 'CULVERT_ADMIN_LISTEN'),
     tls: cert === undefined ? undefined : { certFile: cert, keyFile: key },
   });
@@ -148,7 +156,29 @@ export function parseHubConfig(input: unknown): HubConfig {
     if (value !== undefined) parseListen(name, value);
   }
   certificateDoors(config);
+  gatewayThreads(config);
   return config;
+}
+
+/** A number as flags and environment have it; what is none is left to the schema to refuse. */
+function numeral(text: string | undefined): number | string | undefined {
+  return text !== undefined && /^\d+$/.test(text) ? Number(text) : text;
+}
+
+/** The gateway of several threads, if one is configured. @throws CulvertError `config_invalid` */
+export function gatewayThreads(config: Omit<HubConfig, 'log' | 'limits'>): GatewayAddress | undefined {
+  const where = (key: 'listen' | 'mqttListen' | 'amqpListen' | 'adminListen') =>
+    config[key] === undefined ? undefined : parseListen(key, config[key]);
+  return gatewayAddress(config, {
+    parseListen,
+    others: {
+      listen: where('listen'),
+      mqttListen: where('mqttListen'),
+      amqpListen: where('amqpListen'),
+      adminListen: where('adminListen'),
+    },
+    mainHost: advertisedNames(config, 0)[0]?.host ?? 'localhost',
+  });
 }
 
 function readConfigFile(name: string): Record<string, unknown> {
@@ -207,6 +237,12 @@ export function advertisedNames(
   const { host } = parseListen('listen', config.listen);
   const wildcard = host === undefined || host === '0.0.0.0' || host === '::';
   return [{ host: wildcard ? hostname() : host, port: boundPort }];
+}
+
+/** The hosts that the hub's own certificate is for. */
+export function certificateNames(config: HubConfig): string[] {
+  const gateway = gatewayThreads(config);
+  return [...advertisedNames(config, 0), ...(gateway === undefined ? [] : [gateway.name])].map(({ host }) => host);
 }
 
 /** Listeners that may ask for a certificate. */

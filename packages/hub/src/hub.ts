@@ -9,12 +9,13 @@ import { openAudit } from './audit.ts';
 import { Authenticator } from './auth/authenticate.ts';
 import { clientCertificate } from './auth/client-certificate.ts';
 import { PolicyFiles } from './auth/policy-files.ts';
-import { advertisedNames, type HubConfig } from './config.ts';
+import { advertisedNames, certificateNames, type HubConfig } from './config.ts';
 import { acceptAmqp } from './control/accept-amqp.ts';
 import { acceptMqtt } from './control/accept-mqtt.ts';
 import { acceptControlWebSocket } from './control/accept-web-socket.ts';
 import type { ControlDeps, ControlOrigin } from './control/control-channel.ts';
 import { Doors } from './doors.ts';
+import { gatewayThreadsTerms, type OpenThreads } from './gateway-threads.ts';
 import { AttachCheck } from './handshake/attach-check.ts';
 import { HostNames } from './host-names.ts';
 import { createLogging } from './logging.ts';
@@ -43,6 +44,8 @@ export interface HubOptions {
   readonly clock?: Clock;
   /** Subscribers from before the first event on, such as a log. */
   readonly sinks?: readonly EventSink[];
+  /** For tests: another program for the gateway's threads. */
+  readonly gatewayEntry?: URL;
 }
 
 /** A running hub with its gateway, in this process. */
@@ -145,7 +148,8 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
   let gatewayName = '';
   const live = new LiveStreams({ clock, onEvent: events.emit, gateway: () => gatewayName });
   events.subscribe(live.observe);
-  const metrics = new HubMetrics({ live, version: packageVersion(import.meta.url) });
+  const version = packageVersion(import.meta.url);
+  const metrics = new HubMetrics({ live, version });
   events.subscribe(metrics.observe);
   undo(() => metrics.stop());
 
@@ -160,11 +164,13 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
   undo(() => store.close());
 
   // Certificates before doors: they need the names alone, not the port.
-  const hosts = advertisedNames(config, 0).map(({ host }) => host);
+  const hosts = certificateNames(config);
   let doors: Doors | undefined;
+  let streamDoors: OpenThreads | undefined;
   const certificates = await openCertificates(config, hosts, clock, {
     loaded: (pair) => {
       doors?.present(pair);
+      streamDoors?.present(pair);
       events.emit({ type: 'certificate-loaded', notAfter: pair.notAfter.toISOString(), from: pair.from });
     },
     kept: (problem) => events.emit({ type: 'certificate-kept', problem }),
@@ -185,12 +191,7 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
   const policyFiles = await keepPolicyFiles(config, names, store, listeners, events.emit);
 
   gatewayName = formatHostPort(names.main.host, names.main.port);
-  const tracing = openTracing(config.tracing, {
-    live,
-    version: packageVersion(import.meta.url),
-    instance: gatewayName,
-    clock,
-  });
+  const tracing = openTracing(config.tracing, { live, version, instance: gatewayName, clock });
   undo(() => tracing.close());
   events.subscribe(tracing.observe);
 
@@ -214,8 +215,11 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
     usage: store.usage,
     names,
     limits: config.limits,
+    threads: gatewayThreadsTerms(config, certificates.source.current, events.emit, options.gatewayEntry),
     draining: draining.signal,
   });
+  streamDoors = streaming.threads;
+  if (streamDoors !== undefined) gatewayName = formatHostPort(streamDoors.name.host, streamDoors.name.port);
   undo(() => {
     streaming.gateway.destroy();
     return streaming.clear();
@@ -272,7 +276,7 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
     onRequest: api.handle,
     onControl: (request, socket, head) =>
       acceptControlWebSocket(request, socket, head, control, clientCertificate(socket)),
-    onGateway: (request, socket, head) => streaming.gateway.handleUpgrade(request, socket, head),
+    onGateway: streaming.onUpgrade,
     onMqtt: (socket) => acceptMqtt(socket, originOf(socket, 'mqtt'), control),
     onAmqp: (socket) => acceptAmqp(socket, originOf(socket, 'amqp'), control),
   });

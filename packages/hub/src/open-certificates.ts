@@ -1,11 +1,12 @@
 import { X509Certificate } from 'node:crypto';
+import { isIP } from 'node:net';
 import { CulvertError } from '@culvert/protocol';
 import type { Clock } from '@culvert/stream';
 import { CertificateFiles } from './auth/certificate-files.ts';
 import type { CertificateListener, CertificateSource } from './auth/certificate-source.ts';
 import type { KeyPair } from './auth/key-pair.ts';
 import { OwnCertificate } from './auth/own-certificate.ts';
-import { certificateDoors, type HubConfig } from './config.ts';
+import { certificateDoors, gatewayThreads, type HubConfig } from './config.ts';
 
 /** Where the certificate comes from, and what clients need to know of it. */
 export interface Certificates {
@@ -28,7 +29,11 @@ export async function openCertificates(
   if (config.tls !== undefined) {
     const source = await CertificateFiles.open({ ...config.tls, clock, listener });
     try {
-      assertSpeaksFor(source.current, certificateDoors(config).hosts);
+      assertSpeaksFor(source.current, certificateDoors(config).hosts, 'clientCertificates');
+      const { gatewayHost } = config;
+      if (gatewayHost !== undefined) {
+        assertSpeaksFor(source.current, new Set([gatewayThreads(config)?.name.host ?? gatewayHost]), 'gatewayHost');
+      }
     } catch (error) {
       source.close();
       throw error;
@@ -40,10 +45,10 @@ export async function openCertificates(
 }
 
 /** Who names a host to show its certificate there must be able to trust it: a mistake that would show only on devices. */
-function assertSpeaksFor({ cert, from }: KeyPair, hosts: ReadonlySet<string>): void {
+function assertSpeaksFor({ cert, from }: KeyPair, hosts: ReadonlySet<string>, key: string): void {
   const certificate = new X509Certificate(cert);
   for (const host of hosts) {
-    if (certificate.checkHost(host) === undefined)
-      throw new CulvertError('config_invalid', `The certificate in ${from} is not for '${host}' (clientCertificates).`);
+    if ((isIP(host) === 0 ? certificate.checkHost(host) : certificate.checkIP(host)) === undefined)
+      throw new CulvertError('config_invalid', `The certificate in ${from} is not for '${host}' (${key}).`);
   }
 }

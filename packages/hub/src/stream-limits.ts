@@ -1,4 +1,4 @@
-import type { Gateway } from '@culvert/gateway';
+import type { GatewayControl } from '@culvert/gateway';
 import type { CulvertError, LimitName, LimitView } from '@culvert/protocol';
 import type { Clock } from '@culvert/stream';
 import type { HubConfig } from './config.ts';
@@ -15,7 +15,7 @@ export interface StreamLimitsOptions {
   readonly limits: HubConfig['limits'];
   readonly usage: UsageStore;
   readonly streams: Pick<StreamTable, 'ofDevice' | 'mostOfOneDevice'>;
-  readonly gateway: Pick<Gateway, 'streams' | 'guests' | 'counters'>;
+  readonly gateway: Pick<GatewayControl, 'streams' | 'guests' | 'counters'>;
   readonly endStream: (streamId: string, error: CulvertError) => void;
   readonly live: LiveStreams;
   readonly clock: Clock;

@@ -1,8 +1,10 @@
-import { Gateway, type GatewayEvent } from '@culvert/gateway';
+import { Gateway, type GatewayControl, type GatewayEvent } from '@culvert/gateway';
 import type { CulvertError } from '@culvert/protocol';
 import { newGrantKeys } from '@culvert/protocol/grant';
 import type { Clock } from '@culvert/stream';
+import type { UpgradeHandler } from './api/front-door.ts';
 import type { HubConfig } from './config.ts';
+import { type GatewayThreadsTerms, type OpenThreads, openGatewayThreads } from './gateway-threads.ts';
 import { GrantIssuer } from './handshake/grant-issuer.ts';
 import { type HandshakeDeps, requestStream, type StreamReply, type StreamRequest } from './handshake/request-stream.ts';
 import { revokeOnChange } from './handshake/revoke.ts';
@@ -21,6 +23,8 @@ export interface StreamingOptions {
   readonly live: LiveStreams;
   readonly names: HostNames;
   readonly limits: HubConfig['limits'];
+  /** Where streams go to threads of their own; absent: through the main port, in this thread. */
+  readonly threads: GatewayThreadsTerms | undefined;
   /** Aborted when the hub stops. */
   readonly draining: AbortSignal;
   readonly clock: Clock;
@@ -30,7 +34,11 @@ export interface StreamingOptions {
 /** Router, gateway and handshake, tied together: what makes streams and ends them. */
 export interface Streaming {
   readonly router: Router;
-  readonly gateway: Gateway;
+  readonly gateway: GatewayControl;
+  /** The gateway's threads, if it has some. */
+  readonly threads: OpenThreads | undefined;
+  /** Takes the upgrades that come to the main port. */
+  readonly onUpgrade: UpgradeHandler;
   readonly requestStream: (request: StreamRequest) => Promise<StreamReply>;
   /** Ends what a change in the registry takes away. */
   readonly revocation: RegistryListener;
@@ -52,15 +60,20 @@ export async function createStreaming(options: StreamingOptions): Promise<Stream
       onEvent({ type: 'stream-failed', ...identity, streamId, error: code, detail: message }),
   });
   const keys = await newGrantKeys();
-  const gateway = new Gateway({
+  const observed = (event: GatewayEvent) => {
+    streams.observe(event);
+    onEvent(event);
+  };
+  const common = {
     grantKey: keys.publicKey,
     clock,
-    onEvent: (event: GatewayEvent) => {
-      streams.observe(event);
-      onEvent(event);
-    },
+    onEvent: observed,
     limits: { stallMs: limits.stallMs, maxStreams: limits.streams, maxGuests: limits.streams },
-  });
+  };
+  const threads = options.threads && (await openGatewayThreads(options.threads, common));
+  // Behind the main port; with threads, nobody is granted anything there.
+  const here = new Gateway(common);
+  const gateway = threads?.gateway ?? here;
   const endAtGateway = (streamId: string, error: CulvertError) => gateway.end(streamId, error);
   const endStream = (streamId: string, error: CulvertError) => streams.end(streamId, error, endAtGateway);
   const streamLimits = await createStreamLimits({ limits, usage, streams, gateway, endStream, live, clock, events });
@@ -73,11 +86,17 @@ export async function createStreaming(options: StreamingOptions): Promise<Stream
     draining,
     clock,
     onEvent,
-    grants: new GrantIssuer({ key: keys.privateKey, bootId: gateway.bootId, authority: () => names.main }),
+    grants: new GrantIssuer({
+      key: keys.privateKey,
+      bootId: gateway.bootId,
+      authority: () => threads?.name ?? names.main,
+    }),
   };
   return {
     router,
     gateway,
+    threads,
+    onUpgrade: (request, socket, head) => here.handleUpgrade(request, socket, head),
     requestStream: (request) => requestStream(request, handshake),
     revocation: revokeOnChange({ router, streams, endAtGateway }),
     limits: streamLimits,

@@ -56,6 +56,7 @@ export { ScriptedChannel, ScriptedHub, type ScriptedHubOptions, shownCertificate
 export { type TestCertificate, type TestCertificateOptions, testCertificate } from './test-certificate.ts';
 export { startGateway, type TestGateway, type TestGatewayOptions } from './test-gateway.ts';
 export { startHub, type TestHub, type TestHubOptions } from './test-hub.ts';
+export { startThreads, type TestThreadReport, type TestThreads, type TestThreadsOptions } from './test-threads.ts';
 export {
   type TlsWebSocketServer,
   type TlsWebSocketServerOptions,

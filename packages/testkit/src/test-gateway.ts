@@ -2,53 +2,65 @@ import type { KeyObject } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
-import { Gateway, type GatewayEvent, type GatewayLimits } from '@culvert/gateway';
+import { Gateway, type GatewayControl, type GatewayEvent, type GatewayLimits } from '@culvert/gateway';
 import { LIMITS, type Side } from '@culvert/protocol';
 import { type Grant, type GrantClaims, grantPath, newGrantKeys, signGrant } from '@culvert/protocol/grant';
 import { type Clock, systemClock } from '@culvert/stream';
+import { FakeClock } from './fake-clock.ts';
 import { testCertificate } from './test-certificate.ts';
+import { startThreads, type TestThreads } from './test-threads.ts';
 
 export interface TestGatewayOptions {
   readonly clock?: Clock;
   readonly limits?: Partial<GatewayLimits>;
   /** As {@link Gateway}'s option. */
   readonly plain?: boolean;
+  /**
+   * A gateway of two threads instead. `divided`: each on a port of its own, devices come to the first and services to the second;
+   * `together`: on one port, as the operating system likes. Their clocks move with {@link TestGateway.advance} alone.
+   */
+  readonly threads?: 'together' | 'divided' | undefined;
 }
 
 /** A gateway behind a real TLS server on 127.0.0.1, and the key that signs its grants. */
 export interface TestGateway {
-  readonly gateway: Gateway;
+  readonly gateway: GatewayControl;
+  /** The threads, where it has any. */
+  readonly threads: TestThreads | undefined;
+  /** Bytes that streams and guests keep in it, in all threads. */
+  readonly bufferedBytes: number;
   readonly events: readonly GatewayEvent[];
-  readonly port: number;
+  /** Where a side lands. */
+  port(side: Side): number;
   readonly ca: string;
   readonly signingKey: KeyObject;
   /** A grant for one side, as the hub makes them unless `claims` says otherwise. */
   grant(streamId: string, side: Side, claims?: Partial<GrantClaims>): Promise<Grant>;
   /** The first event of a type about a stream: one told already, or the next one. */
   event<T extends GatewayEvent['type']>(type: T, streamId?: string): Promise<Extract<GatewayEvent, { type: T }>>;
+  /** Moves the fake clock it was started with, and those of its threads. */
+  advance(ms: number): Promise<void>;
   /** Puts a new gateway in the place of this one, as a restart does: the same key, another boot id. */
-  restart(): Gateway;
+  restart(): void;
   stop(): Promise<void>;
 }
 
+/** What differs between a gateway in this thread and one of several. */
+type Running = Pick<TestGateway, 'gateway' | 'threads' | 'bufferedBytes' | 'port' | 'restart' | 'stop'>;
+
 /** Starts a gateway on port 0. */
 export async function startGateway(options: TestGatewayOptions = {}): Promise<TestGateway> {
-  const { clock = systemClock, limits = {}, plain = false } = options;
+  const { clock = systemClock } = options;
   const keys = await newGrantKeys();
   const certificate = await testCertificate();
-  const server = createServer({ cert: certificate.cert, key: certificate.key });
   const events: GatewayEvent[] = [];
   const watchers = new Set<() => void>();
   const onEvent = (event: GatewayEvent): void => {
     events.push(event);
     for (const watcher of [...watchers]) watcher();
   };
-  const make = (): Gateway => new Gateway({ grantKey: keys.publicKey, clock, onEvent, limits, plain });
-  let gateway = make();
-  server.on('upgrade', (request, socket, head) => void gateway.handleUpgrade(request, socket, head));
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
+  const start = options.threads === undefined ? startInThisThread : startInThreads;
+  const running = await start({ ...options, clock, grantKey: keys.publicKey, certificate, onEvent });
 
   function find<T extends GatewayEvent['type']>(type: T, streamId?: string) {
     const isWanted = (event: GatewayEvent): event is Extract<GatewayEvent, { type: T }> =>
@@ -58,19 +70,29 @@ export async function startGateway(options: TestGatewayOptions = {}): Promise<Te
 
   return {
     get gateway() {
-      return gateway;
+      return running.gateway;
     },
+    get bufferedBytes() {
+      return running.bufferedBytes;
+    },
+    threads: running.threads,
+    port: running.port,
+    restart: running.restart,
+    stop: running.stop,
     events,
-    port,
     ca: certificate.ca,
     signingKey: keys.privateKey,
     async grant(streamId, side, claims = {}) {
       const expiresAt = clock.now() + LIMITS.handshakeMs;
-      const all: GrantClaims = { streamId, side, audience: gateway.bootId, expiresAt, ...claims };
+      const all: GrantClaims = { streamId, side, audience: running.gateway.bootId, expiresAt, ...claims };
       return {
-        url: `wss://127.0.0.1:${port}${grantPath(streamId, side)}`,
+        url: `wss://127.0.0.1:${running.port(side)}${grantPath(streamId, side)}`,
         token: await signGrant(all, keys.privateKey),
       };
+    },
+    async advance(ms) {
+      if (!(clock instanceof FakeClock)) throw new Error('It was started without a fake clock.');
+      await (running.threads ?? clock).advance(ms);
     },
     event(type, streamId) {
       return new Promise((resolve) => {
@@ -84,9 +106,35 @@ export async function startGateway(options: TestGatewayOptions = {}): Promise<Te
         watcher();
       });
     },
-    restart() {
-      gateway = make();
+  };
+}
+
+interface Start extends TestGatewayOptions {
+  readonly clock: Clock;
+  readonly grantKey: KeyObject;
+  readonly certificate: Awaited<ReturnType<typeof testCertificate>>;
+  readonly onEvent: (event: GatewayEvent) => void;
+}
+
+async function startInThisThread(options: Start): Promise<Running> {
+  const { cert, key } = options.certificate;
+  const server = createServer({ cert, key });
+  let gateway = new Gateway(options);
+  server.on('upgrade', (request, socket, head) => void gateway.handleUpgrade(request, socket, head));
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  return {
+    get gateway() {
       return gateway;
+    },
+    get bufferedBytes() {
+      return gateway.bufferedBytes;
+    },
+    threads: undefined,
+    port: () => port,
+    restart() {
+      gateway = new Gateway(options);
     },
     async stop() {
       gateway.destroy();
@@ -95,5 +143,31 @@ export async function startGateway(options: TestGatewayOptions = {}): Promise<Te
       await once(server, 'close');
       await gateway.close(0);
     },
+  };
+}
+
+async function startInThreads(options: Start): Promise<Running> {
+  const { limits = {}, plain = false, certificate } = options;
+  const clock = options.clock instanceof FakeClock ? options.clock : new FakeClock(Date.now());
+  const threads = await startThreads({
+    ...options,
+    limits,
+    plain,
+    clock,
+    pair: certificate,
+    threads: 2,
+    together: options.threads === 'together',
+  });
+  return {
+    gateway: threads.gateway,
+    get bufferedBytes() {
+      return [...threads.reports.values()].reduce((sum, { bufferedBytes }) => sum + bufferedBytes, 0);
+    },
+    threads,
+    port: (side) => threads.gateway.addresses[side === 'service' ? 1 : 0]?.port ?? 0,
+    restart() {
+      throw new Error('Only a gateway in this thread can be restarted.');
+    },
+    stop: () => threads.stop(),
   };
 }

@@ -38,6 +38,8 @@ export interface TestHubOptions {
   readonly clock?: Clock;
   /** Laid over the test's own configuration. */
   readonly config?: Partial<HubConfigInput>;
+  /** Another program for the gateway's threads. */
+  readonly gatewayEntry?: URL;
   /** A directory that an earlier hub kept. */
   readonly directory?: string;
 }
@@ -58,7 +60,12 @@ export async function startHub(options: TestHubOptions = {}): Promise<TestHub> {
     drainMs: 0,
     ...options.config,
   });
-  const hub = await Hub.start(config, { sinks: [sink], ...(options.clock ? { clock: options.clock } : {}) });
+  const { clock, gatewayEntry } = options;
+  const hub = await Hub.start(config, {
+    sinks: [sink],
+    ...(clock === undefined ? {} : { clock }),
+    ...(gatewayEntry === undefined ? {} : { gatewayEntry }),
+  });
   const ca = await readFile(join(directory, 'ca.pem'), 'utf8');
   const policy = async (name: string) => (await readFile(join(directory, 'policies', name), 'utf8')).trim();
   const ownerConnectionString = await policy('iothubowner');

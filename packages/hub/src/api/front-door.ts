@@ -14,6 +14,8 @@ export type UpgradeHandler = (request: IncomingMessage, socket: TLSSocket, head:
 
 export interface FrontDoorOptions {
   readonly pair: ServerPair;
+  /** 48 bytes shared with other doors, where a client may take up its TLS session at any of them. */
+  readonly ticketKeys?: Buffer;
   /** Whether every client is asked for a certificate; default false. */
   readonly asksForCertificate?: boolean;
   /** Other TLS for those who name one of these hosts. */
@@ -24,7 +26,8 @@ export interface FrontDoorOptions {
   /** Milliseconds without a byte either way after which a connection of REST is ended; longer than a request for a stream may be held. */
   readonly idleMs: number;
   readonly onRequest: (request: IncomingMessage, response: ServerResponse) => void;
-  readonly onControl: UpgradeHandler;
+  /** Absent: there are no control channels here. */
+  readonly onControl?: UpgradeHandler;
   readonly onGateway: UpgradeHandler;
   readonly onTlsError: (error: Error, remoteAddress: string) => void;
 }
@@ -60,6 +63,7 @@ export function createFrontDoor(options: FrontDoorOptions): Server {
   const server = createServer(
     {
       ...tlsOptions(options),
+      ...(options.ticketKeys === undefined ? {} : { ticketKeys: options.ticketKeys }),
       ALPNProtocols: HTTP_ALPN,
       maxHeaderSize: MAX_HEADER_BYTES,
       headersTimeout: options.authenticateMs,

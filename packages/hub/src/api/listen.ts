@@ -9,12 +9,13 @@ export interface Listening {
 
 /**
  * Binds a server.
+ * @param at.reusePort whether other listeners of this program share the address
  * @param key the configuration key, named in the message
  * @throws CulvertError `config_invalid`, one line that says what to do
  */
 export function listen(
   server: Server,
-  at: { host: string | undefined; port: number },
+  at: { host: string | undefined; port: number; reusePort?: boolean },
   key: string,
 ): Promise<Listening> {
   return new Promise((resolve, reject) => {
@@ -22,7 +23,8 @@ export function listen(
       reject(new CulvertError('config_invalid', explain(error, at, key), { cause: error }));
     };
     server.once('error', onError);
-    server.listen(at.host === undefined ? { port: at.port } : { host: at.host, port: at.port }, () => {
+    const { host, port: wanted, reusePort = false } = at;
+    server.listen({ port: wanted, reusePort, ...(host === undefined ? {} : { host }) }, () => {
       server.removeListener('error', onError);
       const { address, port } = server.address() as AddressInfo;
       resolve({ host: address, port });
@@ -41,6 +43,8 @@ function explain(error: NodeJS.ErrnoException, at: { host: string | undefined; p
       return `${where} is not an address of this machine (${key}).`;
     case 'ENOTFOUND':
       return `${where}: this host name is not known here (${key}).`;
+    case 'ENOTSUP':
+      return `${where} cannot be shared by threads on this operating system: leave out gatewayThreads and gatewayListen.`;
     default:
       return `${where} cannot be listened on: ${error.code ?? error.message} (${key}).`;
   }

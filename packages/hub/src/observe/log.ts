@@ -24,10 +24,12 @@ function levelOf(event: HubEvent): LogLevel {
     case 'storage-failed':
     case 'log-failed':
     case 'audit-failed':
+    case 'gateway-thread-failed':
       return 'error';
     case 'certificate-kept':
     case 'log-resumed':
     case 'audit-resumed':
+    case 'gateway-thread-replaced':
     case 'stream-failed':
       return 'warn';
     default:

@@ -98,6 +98,7 @@ export class HubMetrics {
       case 'fault':
       case 'storage-failed':
       case 'audit-failed':
+      case 'gateway-thread-failed':
         this.#faults.inc();
     }
   };

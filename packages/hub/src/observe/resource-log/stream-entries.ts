@@ -16,6 +16,7 @@ const CAUSE_ERRORS: Readonly<Record<CloseCause, ErrorCode | undefined>> = {
   closed_by_administrator: 'closed_by_administrator',
   revoked: 'revoked',
   shutting_down: 'draining',
+  gateway_failed: 'stream_lost',
   rejected: 'rejected',
   withdrawn: 'withdrawn',
   device_offline: 'device_offline',

@@ -1,0 +1,95 @@
+import { join } from 'node:path';
+import { newStreamId, type Side } from '@culvert/protocol';
+import { grantPath, newGrantKeys, signGrant } from '@culvert/protocol/grant';
+import { RawWebSocket } from '@culvert/testkit';
+import type { Peer, RunningPeer } from '../peers/peer.ts';
+import { Child } from '../processes/child.ts';
+import type { Joined } from '../traffic/pour.ts';
+import { certificateFiles } from './certificate-files.ts';
+
+const GRANT_MS = 60_000;
+
+/** The gateway in so many threads; streams go from thread to thread in turn, `divided`: with their sides in two. */
+interface Layout {
+  readonly name: string;
+  readonly title: string;
+  /** None: in the process's own thread. */
+  readonly threads: number;
+  readonly divided: boolean;
+}
+
+const LAYOUTS: readonly Layout[] = [
+  { name: 'no-threads', title: "the gateway in its process's own thread", threads: 0, divided: false },
+  { name: '1-thread', title: 'the gateway in one thread beside the main one', threads: 1, divided: false },
+  { name: '2-threads-same', title: 'in two, both sides of a stream in one of them', threads: 2, divided: false },
+  { name: '2-threads-divided', title: 'in two, the sides of every stream in both', threads: 2, divided: true },
+];
+
+/** What the scenario `threads` compares. */
+export const gatewayThreads: readonly Peer[] = LAYOUTS.map((layout) => ({
+  name: layout.name,
+  title: `${layout.title}, TLS on both sides`,
+  family: 'threads',
+  missing: () => undefined,
+  start: (_target, workspace) => start(layout, workspace),
+}));
+
+async function start({ name, threads, divided }: Layout, workspace: string): Promise<RunningPeer> {
+  const certificate = await certificateFiles(workspace);
+  const keys = await newGrantKeys();
+  const main = threads === 0 ? 'gateway-main.ts' : 'gateway-threads-main.ts';
+  const nodeArguments = (process.env['BENCH_NODE_ARGUMENTS'] ?? '').split(' ').filter(Boolean);
+  const child = new Child({
+    command: process.env['BENCH_NODE'] ?? process.execPath,
+    args: ['--conditions=development', ...nodeArguments, join(import.meta.dirname, main)],
+    env: {
+      BENCH_CERT_FILE: certificate.certFile,
+      BENCH_KEY_FILE: certificate.keyFile,
+      BENCH_GRANT_KEY: JSON.stringify(keys.publicKey.export({ format: 'jwk' })),
+      BENCH_THREADS: String(threads),
+    },
+  }).readOutput();
+  const open: RawWebSocket[] = [];
+  const stop = async (): Promise<void> => {
+    for (const { socket } of open) socket.destroy();
+    await child.stop();
+  };
+  try {
+    const [, listening = '', audience = ''] = await child.ready(/listening (\S+) (\S+)/);
+    const ports = listening.split(',').map(Number);
+    const enter = async (streamId: string, side: Side, thread: number) => {
+      const claims = { streamId, side, audience, expiresAt: Date.now() + GRANT_MS };
+      const url = `wss://127.0.0.1:${ports[thread % ports.length]}${grantPath(streamId, side)}`;
+      const grant = { url, token: await signGrant(claims, keys.privateKey) };
+      const client = await RawWebSocket.open(grant, { ca: certificate.ca });
+      if (!client.head.startsWith('HTTP/1.1 101 ')) throw new Error(`${name} refused the upgrade: ${client.head}`);
+      client.socket.removeAllListeners('data');
+      client.socket.setNoDelay(true);
+      open.push(client);
+      return client.socket;
+    };
+    let streams = 0;
+    const joinEnds = async (): Promise<Joined> => {
+      const streamId = newStreamId();
+      const thread = streams++;
+      const other = divided ? thread + 1 : thread;
+      // Who comes first has the stream in its thread: in turn the one that sends and the one that receives.
+      if (thread % 4 < 2) {
+        const from = await enter(streamId, 'service', thread);
+        return { from, to: await enter(streamId, 'device', other) };
+      }
+      const to = await enter(streamId, 'device', other);
+      return { from: await enter(streamId, 'service', thread), to };
+    };
+    return {
+      version: `Node ${process.versions.node}`,
+      entry: { host: '127.0.0.1', port: ports[0] ?? 0 },
+      processes: [{ role: name, pid: child.pid }],
+      middle: { unmasks: true, join: joinEnds },
+      stop,
+    };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}

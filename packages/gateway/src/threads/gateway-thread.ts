@@ -1,0 +1,182 @@
+import type { MessagePort } from 'node:worker_threads';
+import { MessageChannel } from 'node:worker_threads';
+import { CLOSE_CAUSES, CulvertError } from '@culvert/protocol';
+import type { GrantClaims } from '@culvert/protocol/grant';
+import type { Clock } from '@culvert/stream';
+import { FrameMemory } from '../frame-memory.ts';
+import { type Arrival, Gateway } from '../gateway.ts';
+import { GATEWAY_LIMITS } from '../limits.ts';
+import { BlockMemory } from './block-memory.ts';
+import { LandedSocket } from './landed-socket.ts';
+import { type HandedGuest, Link } from './link.ts';
+import type { FromThread, ThreadAddress, ThreadPair, ThreadStart, ToThread } from './messages.ts';
+import { RemoteSocket } from './remote-socket.ts';
+
+/** The TLS server of a thread: its owner's, like a gateway's. It leads upgrades to {@link GatewayThread.gateway}. */
+export interface ThreadDoor {
+  /** @throws CulvertError `config_invalid` */
+  listen(): Promise<ThreadAddress>;
+  /** New connections are greeted with this certificate. */
+  present(pair: ThreadPair): void;
+  /** Takes no more connections. */
+  close(): void;
+  /** Ends connections that belong to nobody. */
+  destroyConnections(): void;
+}
+
+/** One of the threads of a gateway, from within: seats clients here, or hands them to the thread that has their stream. */
+export class GatewayThread {
+  readonly gateway: Gateway;
+
+  readonly #start: ThreadStart;
+  readonly #port: MessagePort;
+  readonly #clock: Clock;
+  readonly #blocks = new BlockMemory();
+  /** By which clients are handed to other threads, by the thread's id. */
+  readonly #links = new Map<number, Link>();
+  /** The streams that have their place here and a side that landed in another thread, by the link it came by. */
+  readonly #handedOver = new Map<Link, Set<string>>();
+  readonly #asked = new Map<number, (answer: ToThread & { type: 'placed' | 'refused' }) => void>();
+  #requests = 0;
+  #door: ThreadDoor | undefined;
+  #closing: Promise<void> | undefined;
+
+  /** @param port to the main thread */
+  constructor(start: ThreadStart, port: MessagePort, clock: Clock) {
+    this.#start = start;
+    this.#port = port;
+    this.#clock = clock;
+    this.gateway = new Gateway({
+      ...start,
+      clock,
+      onEvent: (event) => this.#say({ type: 'event', event }),
+      steering: {
+        place: (claims) => this.#place(claims),
+        unseated: (streamId) => this.#say({ type: 'unseated', streamId }),
+        counters: (streamId) => {
+          const shared = new SharedArrayBuffer(4 * Float64Array.BYTES_PER_ELEMENT);
+          this.#say({ type: 'counters', streamId, shared });
+          return new Float64Array(shared);
+        },
+      },
+    });
+  }
+
+  /** Blocks of shared memory in use. */
+  get blocksTaken(): number {
+    return this.#blocks.taken;
+  }
+
+  /** Opens the door and does what the main thread says. */
+  async run(door: ThreadDoor): Promise<void> {
+    this.#door = door;
+    this.#port.on('message', (message: ToThread) => this.#heard(message));
+    try {
+      this.#say({ type: 'listening', address: await door.listen() });
+    } catch (error) {
+      const { code, message } = CulvertError.from(error);
+      this.#say({ type: 'unusable', error: { code, message } });
+    }
+  }
+
+  /** A client did not manage TLS. */
+  tlsFailed(remoteAddress: string, problem: string): void {
+    this.#say({ type: 'tls-failed', remoteAddress, problem });
+  }
+
+  #say(message: FromThread, transfer: MessagePort[] = []): void {
+    this.#port.postMessage(message, transfer);
+  }
+
+  #heard(message: ToThread): void {
+    switch (message.type) {
+      case 'placed':
+      case 'refused':
+        this.#asked.get(message.request)?.(message);
+        this.#asked.delete(message.request);
+        return;
+      case 'link': {
+        const link = this.#newLink(message.port, () => this.#lostFrom(link));
+        return;
+      }
+      case 'end':
+        this.gateway.end(message.streamId, new CulvertError(message.error.code, message.error.message));
+        return;
+      case 'present':
+        this.#door?.present(message.pair);
+        return;
+      case 'close':
+        void this.#close(message.graceMs);
+        return;
+      case 'destroy':
+        this.gateway.destroy();
+        void this.#close(0);
+    }
+  }
+
+  async #place(claims: GrantClaims): Promise<((arrival: Arrival) => void) | undefined> {
+    const request = this.#requests++;
+    const answer = await new Promise<ToThread & { type: 'placed' | 'refused' }>((resolve) => {
+      this.#asked.set(request, resolve);
+      this.#say({ type: 'place', request, claims });
+    });
+    if (answer.type === 'refused') throw new CulvertError(answer.error.code, answer.error.message);
+    const { owner } = answer;
+    if (owner === this.#start.threadId) return undefined;
+    return (arrival) => this.#handOver(arrival, owner);
+  }
+
+  #handOver({ socket, head, ...guest }: Arrival, owner: number): void {
+    const link = this.#linkTo(owner);
+    const connection = link.newConnection();
+    // A copy: a message takes the whole buffer below a view with it.
+    link.send(['guest', connection, { ...guest, head: new Uint8Array(head) }]);
+    const { lingerMs = GATEWAY_LIMITS.lingerMs } = this.#start.limits;
+    const memory = this.#start.plain ? undefined : FrameMemory.ofThread;
+    new LandedSocket(socket, link, connection, { memory, turns: this.gateway.turns, clock: this.#clock, lingerMs });
+  }
+
+  #linkTo(owner: number): Link {
+    const known = this.#links.get(owner);
+    if (known !== undefined) return known;
+    const { port1, port2 } = new MessageChannel();
+    const link = this.#newLink(port1, () => this.#links.delete(owner));
+    this.#links.set(owner, link);
+    this.#say({ type: 'link', to: owner, port: port2 }, [port2]);
+    return link;
+  }
+
+  #newLink(port: MessagePort, onLost: () => void): Link {
+    return new Link(port, this.#blocks, (link, connection, guest) => this.#receive(link, connection, guest), onLost);
+  }
+
+  #receive(link: Link, connection: number, { head, ...guest }: HandedGuest): void {
+    const socket = new RemoteSocket(link, connection);
+    const { streamId } = guest.claims;
+    const streams = this.#handedOver.get(link) ?? new Set();
+    this.#handedOver.set(link, streams.add(streamId));
+    socket.once('close', () => streams.delete(streamId));
+    this.gateway.receive({ ...guest, socket, head: Buffer.from(head) });
+  }
+
+  /** The thread that handed clients over by this link is gone, and their connections with it. */
+  #lostFrom(link: Link): void {
+    const error = new CulvertError('stream_lost', CLOSE_CAUSES.gateway_failed);
+    for (const streamId of this.#handedOver.get(link) ?? []) this.gateway.end(streamId, error, 'gateway_failed');
+    this.#handedOver.delete(link);
+  }
+
+  async #close(graceMs: number): Promise<void> {
+    this.#door?.close();
+    this.#closing ??= this.#finish(graceMs);
+    await this.#closing;
+  }
+
+  async #finish(graceMs: number): Promise<void> {
+    await this.gateway.close(graceMs);
+    this.#door?.destroyConnections();
+    // Other threads hear of the last connections' ends before this one is ended.
+    await new Promise((resolve) => setImmediate(resolve));
+    this.#say({ type: 'closed' });
+  }
+}

@@ -1,0 +1,107 @@
+import type { Duplex } from 'node:stream';
+import { CLOSE_CAUSES, CulvertError } from '@culvert/protocol';
+import type { Clock } from '@culvert/stream';
+import { closeFrame } from '../close-frame.ts';
+import type { FrameMemory } from '../frame-memory.ts';
+import { lingeringClose } from '../lingering-close.ts';
+import { PacedReading } from '../paced-reading.ts';
+import type { ReadTurns } from '../read-turns.ts';
+import { refusal } from '../refusal.ts';
+import type { Link, LinkEnd } from './link.ts';
+import { Outflow } from './outflow.ts';
+
+/** Bytes of a client that may be under way to the other thread or wait there, after which it is read no more: two blocks, one to fill and one to empty. */
+const WINDOW_BYTES = 131_072;
+
+export interface LandedSocketOptions {
+  readonly memory: FrameMemory | undefined;
+  readonly turns: ReadTurns;
+  readonly clock: Clock;
+  readonly lingerMs: number;
+}
+
+/** A client's connection at the thread where it landed, after it was handed over: only bytes pass here. */
+export class LandedSocket implements LinkEnd {
+  readonly #socket: Duplex;
+  readonly #link: Link;
+  readonly #connection: number;
+  readonly #options: LandedSocketOptions;
+  readonly #outflow: Outflow;
+  readonly #reading: PacedReading;
+  /** The other thread has answered the upgrade. */
+  #answered = false;
+  /** The other thread sends nothing any more. */
+  #over = false;
+  #isPaused = false;
+  #isLost = false;
+
+  /** @param socket its 'error' event must have a listener already */
+  constructor(socket: Duplex, link: Link, connection: number, options: LandedSocketOptions) {
+    this.#socket = socket;
+    this.#link = link;
+    this.#connection = connection;
+    this.#options = options;
+    this.#outflow = new Outflow(link, connection);
+    this.#reading = new PacedReading(socket, options.turns);
+    link.attach(connection, this);
+    if (socket.destroyed) queueMicrotask(this.#onClose);
+    else socket.once('close', this.#onClose);
+    socket.once('end', () => {
+      if (!this.#isLost) this.#outflow.end();
+    });
+    socket.on('data', (chunk: Buffer) => this.#onData(chunk, chunk.length));
+    const { memory } = options;
+    if (memory !== undefined) this.#reading.readInto(memory.input, (length) => this.#onData(memory.input, length));
+  }
+
+  onBytes(bytes: Buffer): void {
+    this.#answered = true;
+    this.#socket.write(bytes, () => this.#link.send(['taken', this.#connection, 1, bytes.length]));
+  }
+
+  onEnded(): void {
+    this.#over = true;
+    this.#socket.end(() => this.#link.send(['taken', this.#connection, 1, 0]));
+  }
+
+  onTaken(items: number, passedOn: number): void {
+    this.#outflow.taken(items, passedOn);
+    if (this.#socket.closed && this.#outflow.isTaken) this.#link.detach(this.#connection);
+    if (!this.#isPaused || this.#outflow.owed >= WINDOW_BYTES) return;
+    this.#isPaused = false;
+    this.#reading.resume();
+  }
+
+  onClosed(): void {
+    this.#socket.destroy();
+  }
+
+  /** What was written ended with a frame: see `RemoteSocket`. */
+  onLost(): void {
+    this.#outflow.abandon();
+    if (this.#socket.destroyed) return;
+    const error = new CulvertError('stream_lost', CLOSE_CAUSES.gateway_failed);
+    if (!this.#over && this.#socket.writable) {
+      const { close: code } = error.row;
+      this.#socket.write(this.#answered ? closeFrame({ code, reason: error.message }) : refusal(error));
+    }
+    this.#over = true;
+    this.#isLost = true;
+    lingeringClose(this.#socket, this.#options.clock, this.#options.lingerMs, 'now');
+  }
+
+  #onData(chunk: Buffer, length: number): void {
+    this.#reading.note(length);
+    if (this.#isLost) return;
+    this.#outflow.append(chunk, length);
+    if (this.#outflow.owed < WINDOW_BYTES) return;
+    this.#isPaused = true;
+    this.#reading.pause();
+  }
+
+  readonly #onClose = (): void => {
+    this.#outflow.seal();
+    this.#link.send(['closed', this.#connection]);
+    if (this.#outflow.isTaken) this.#link.detach(this.#connection);
+  };
+}

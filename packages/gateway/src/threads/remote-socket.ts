@@ -1,0 +1,114 @@
+import { Duplex } from 'node:stream';
+import type { Link, LinkEnd } from './link.ts';
+import { Outflow } from './outflow.ts';
+
+/** Bytes that may be under way to a client: the longest write and a block, so that a thread need not wait for the other after each. */
+const WINDOW_BYTES = 262_144;
+
+/** Bytes of a write that is finished only when the operating system has taken it and all before it: whoever says little, or the last word, wants to know. */
+const SMALL_BYTES = 4_096;
+
+/**
+ * A client's connection that landed in another thread: what is written here is written there, what the client sends comes here, and it
+ * ends and closes as the socket there does. A write is finished when the operating system has taken it, a longer one when so little is
+ * under way that the other thread does not run dry.
+ */
+export class RemoteSocket extends Duplex implements LinkEnd {
+  /** Takes what the client sends in place of 'data' events; bytes are only valid during the call. */
+  receive: ((bytes: Buffer) => void) | undefined;
+
+  readonly #link: Link;
+  readonly #connection: number;
+  readonly #outflow: Outflow;
+  #written: ((error?: Error | null) => void) | undefined;
+  /** The write under way is finished with the last byte of it. */
+  #needsAll = false;
+  /** Bytes that wait here because nobody reads; the other thread is told when somebody does. */
+  #waiting = 0;
+  /** The client's socket is closed, or the thread that had it is gone. */
+  #isGone = false;
+
+  constructor(link: Link, connection: number) {
+    // One byte: then every byte that waits here counts against what the other thread may send.
+    super({ allowHalfOpen: true, readableHighWaterMark: 1 });
+    this.#link = link;
+    this.#connection = connection;
+    this.#outflow = new Outflow(link, connection);
+    link.attach(connection, this);
+  }
+
+  onBytes(bytes: Buffer): void {
+    const { length } = bytes;
+    if (this.destroyed) {
+      this.#tell(1, length);
+    } else if (this.receive !== undefined && this.readableFlowing === true && this.readableLength === 0) {
+      this.receive(bytes);
+      this.#tell(1, length);
+    } else {
+      this.#waiting += length;
+      // Copied, so that a client that is not read holds no block.
+      this.push(Buffer.from(bytes));
+      this.#tell(1, 0);
+    }
+  }
+
+  onEnded(): void {
+    this.#tell(1, 0);
+    if (!this.destroyed) this.push(null);
+  }
+
+  onTaken(items: number, passedOn: number): void {
+    this.#outflow.taken(items, passedOn);
+    this.#finishWrite();
+  }
+
+  onClosed(): void {
+    this.#isGone = true;
+    this.#link.detach(this.#connection);
+    this.#outflow.abandon();
+    this.destroy();
+  }
+
+  onLost(): void {
+    this.onClosed();
+  }
+
+  override _read(): void {
+    if (this.#waiting === 0) return;
+    this.#tell(0, this.#waiting);
+    this.#waiting = 0;
+  }
+
+  /** All of it leaves in one message: should this thread die, the other one stands between two frames. */
+  override _write(chunk: Buffer, _encoding: BufferEncoding, written: (error?: Error | null) => void): void {
+    this.#written = written;
+    this.#outflow.append(chunk, chunk.length);
+    this.#outflow.seal();
+    this.#needsAll = chunk.length <= SMALL_BYTES;
+    this.#finishWrite();
+  }
+
+  override _final(finished: (error?: Error | null) => void): void {
+    this.#written = finished;
+    this.#needsAll = true;
+    this.#outflow.end();
+  }
+
+  override _destroy(error: Error | null, destroyed: (error?: Error | null) => void): void {
+    // Blocks are kept until the other thread says that its socket, which may be writing from them, is closed.
+    if (!this.#isGone) this.#link.send(['closed', this.#connection]);
+    this.#written = undefined;
+    destroyed(error);
+  }
+
+  #finishWrite(): void {
+    if (this.#needsAll ? !this.#outflow.isTaken : this.#outflow.owed >= WINDOW_BYTES) return;
+    const written = this.#written;
+    this.#written = undefined;
+    written?.();
+  }
+
+  #tell(items: number, passedOn: number): void {
+    if (!this.#isGone) this.#link.send(['taken', this.#connection, items, passedOn]);
+  }
+}

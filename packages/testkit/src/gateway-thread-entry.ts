@@ -1,0 +1,62 @@
+import { createServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
+import { GatewayThread, type ThreadStart } from '@culvert/gateway';
+import { peerAddress } from '@culvert/protocol';
+import { FakeClock } from './fake-clock.ts';
+import { type FromTestThread, type ToTestThread, testChannel } from './test-threads.ts';
+
+// The program of a test gateway's thread: a TLS server of the plainest kind, a clock that the test moves, and a channel to the test.
+
+const port = parentPort;
+if (port === null) throw new Error('This file is the entry of a worker thread.');
+
+/** How often the test is told what is kept here, in milliseconds. */
+const REPORT_MS = 1;
+
+function open(start: ThreadStart, toMain: MessagePort): void {
+  // The test moves it to its own time when it hears of this thread.
+  const clock = new FakeClock(0);
+  const thread = new GatewayThread(start, toMain, clock);
+  const { door } = start;
+  const server = createServer({ ...door.pair, ticketKeys: Buffer.from(door.ticketKeys) });
+  server.on('upgrade', (request, socket, head) => void thread.gateway.handleUpgrade(request, socket, head));
+  server.on('tlsClientError', (error, socket) => thread.tlsFailed(peerAddress(socket), error.message));
+  const test = new BroadcastChannel(testChannel(start.bootId));
+  const say = (message: FromTestThread): void => test.postMessage(message);
+  const report = (closed = false): void => {
+    const { guests, streams, bufferedBytes } = thread.gateway;
+    const { blocksTaken } = thread;
+    say({ thread: start.threadId, guests, streams, bufferedBytes, blocksTaken, timers: clock.timers, closed });
+  };
+  const timer = setInterval(() => report(), REPORT_MS);
+  test.onmessage = (event) => {
+    const message = (event as { readonly data: ToTestThread }).data;
+    if ('advance' in message) {
+      if (message.only !== undefined && message.only !== start.threadId) return;
+      void clock.advance(message.advance).then(() => say({ thread: start.threadId, advanced: message.turn }));
+    } else if (message.crash === start.threadId) {
+      throw new Error('The test wants this thread to fail, and says secret words.');
+    }
+  };
+  void thread.run({
+    listen: () =>
+      new Promise((resolve) => {
+        server.listen({ host: door.host, port: door.port, reusePort: door.reusePort }, () => {
+          const { address, port: bound } = server.address() as AddressInfo;
+          resolve({ host: address, port: bound });
+        });
+      }),
+    present: (pair) => server.setSecureContext(pair),
+    // It answers while it drains, as the server of a gateway in a test does.
+    close: () => undefined,
+    destroyConnections() {
+      clearInterval(timer);
+      report(true);
+      server.close();
+      server.closeAllConnections();
+    },
+  });
+}
+
+open(workerData as ThreadStart, port);
