@@ -48,7 +48,7 @@ interface Thread {
 
 /**
  * A gateway of several threads at an address of its own, each with its own listener there. The operating system divides the connections
- * among them; where the two sides of a stream come to different threads, the second is handed to the first one's (docs/adr/0018).
+ * among them; where the two sides of a stream come to different threads, the second is handed to the first one's (docs/adr/0016).
  */
 export class GatewayThreads implements GatewayControl {
   readonly bootId = newBootId();

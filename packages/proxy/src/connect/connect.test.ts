@@ -61,6 +61,27 @@ describe('startConnect', () => {
     expect(events.filter((event) => event.type === 'stream-ended')).toHaveLength(50);
   });
 
+  it('asks for 32 streams at once, however many programs connect at once', async () => {
+    const full = deferred();
+    let opening = 0;
+    let most = 0;
+    const port = await start(async (deviceId, options) => {
+      most = Math.max(most, ++opening);
+      if (opening === 32) full.resolve();
+      await full.promise;
+      await new Promise((resolve) => setImmediate(resolve));
+      opening--;
+      return echoing(deviceId, options);
+    });
+    const answers = Array.from({ length: 100 }, () => {
+      const socket = client(port);
+      socket.end('x');
+      return buffer(socket);
+    });
+    for (const answer of await Promise.all(answers)) expect(answer.toString()).toBe('x');
+    expect(most).toBe(32);
+  });
+
   it('keeps what is sent before the stream is open', async () => {
     const opening = deferred<Duplex>();
     const port = await start(() => opening.promise);

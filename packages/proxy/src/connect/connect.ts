@@ -6,6 +6,7 @@ import { socketEnd } from '../local-end.ts';
 import { type OpenStream, OpenStreams } from '../open-streams.ts';
 import type { BoundService, ConnectEvent, LocalService, OpenStreamFunction } from './events.ts';
 import { listen } from './listen.ts';
+import { MAX_OPENINGS, Openings } from './openings.ts';
 
 /** Connections at once over all services, unless told otherwise; see the agent's limit of the same size. */
 export const MAX_CONNECTIONS = 1000;
@@ -43,13 +44,15 @@ export interface Connect {
 export async function startConnect(options: ConnectOptions): Promise<Connect> {
   const { clock = systemClock, onEvent = () => undefined } = options;
   const streams = new OpenStreams(options.maxConnections ?? MAX_CONNECTIONS);
+  const openings = new Openings(MAX_OPENINGS);
   const servers: Server[] = [];
   const services: BoundService[] = [];
   const stopListening = (): Promise<unknown> => Promise.all(servers.map((server) => closed(server)));
   try {
     for (const { name, host = '127.0.0.1', port } of options.services) {
       const server = await listen(host, port, (socket) => {
-        serve(socket, name, { openStream: options.openStream, deviceId: options.deviceId, streams, clock, onEvent });
+        const { openStream, deviceId } = options;
+        serve(socket, name, { openStream, deviceId, streams, openings, clock, onEvent });
       });
       servers.push(server);
       // Running out of open files surfaces here: that connection is lost, the listener is not.
@@ -87,6 +90,7 @@ interface ServeOptions {
   readonly openStream: OpenStreamFunction;
   readonly deviceId: string;
   readonly streams: OpenStreams;
+  readonly openings: Openings;
   readonly clock: Clock;
   readonly onEvent: (event: ConnectEvent) => void;
 }
@@ -116,7 +120,10 @@ async function serveConnection(
   socket.on('error', () => undefined);
   socket.once('close', wentAway);
   try {
-    const stream = await options.openStream(options.deviceId, { name: service, signal: place.signal });
+    const { signal } = place;
+    const stream = await options.openings.run(signal, () =>
+      options.openStream(options.deviceId, { name: service, signal }),
+    );
     socket.off('close', wentAway);
     onEvent({ type: 'stream-opened', id: place.id, service, openedInMs: clock.now() - started });
     const result = await carry(socketEnd(socket, LIMITS.lingerMs), stream, { clock, signal: place.signal });
