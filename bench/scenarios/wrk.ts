@@ -8,11 +8,8 @@ import { PAGE } from '../traffic/page.ts';
 import { readWrkReport, type WrkReport } from '../traffic/wrk-report.ts';
 import type { Measurement, Scenario } from './scenario.ts';
 
-/**
- * Connections, each with one request under way: the rising load. wrk opens them all in one moment, and a hub takes no more than 64 offers that a
- * device has not answered (`limits.offersPerDevice`): of 128, some are refused.
- */
-const LOADS = [1, 8, 32, 64] as const;
+/** Connections, each with one request under way: the rising load. wrk opens them all in one moment. */
+const LOADS = [1, 8, 64, 128] as const;
 const SECONDS = 4;
 const WARM_UP_SECONDS = 1;
 /** After which an answer counts as missing; at the start all connections are opened at once. */
