@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { devicePool } from '../devices/device-pool.ts';
 import { endsPool } from '../ends/ends-pool.ts';
@@ -22,6 +22,9 @@ const culvertLine = (args: readonly string[], env: Record<string, string> = {}):
   env,
 });
 
+/** All as it comes, but how many streams a second may be opened to one device: 200 is what a hub refuses beyond, and is opened here. */
+const CONFIG = 'limits: { newStreamsPerSecondPerDevice: 100000, newStreamsPerSecond: 100000 }\n';
+
 /** Culvert as users run it: hub, agent and connect, each a process of the built command line. */
 export const culvert: Peer = {
   name: 'culvert',
@@ -41,11 +44,16 @@ async function startCulvert(target: Address, workspace: string, link: Link): Pro
   try {
     const dataDirectory = join(workspace, 'data');
     const access = ['--data-dir', dataDirectory];
+    const config = join(workspace, 'hub.yaml');
+    writeFileSync(config, CONFIG);
     const port = await freePort();
     const at = `${HOST}:${port}`;
     const reached = `${HOST}:${await link.through(port, 2)}`;
     const hub = start(
-      culvertLine(['hub', ...access, '--listen', at, '--advertise', reached, '--admin-listen', `${HOST}:0`]),
+      culvertLine([
+        ...['hub', ...access, '--config', config],
+        ...['--listen', at, '--advertise', reached, '--admin-listen', `${HOST}:0`],
+      ]),
     );
     await hub.ready(/hub-started|listening/);
     const created = await run(culvertLine(['device', 'create', DEVICE, '--output', 'json', ...access]));

@@ -40,6 +40,17 @@ describe('a connection to the target', () => {
     await connection.close();
   });
 
+  it('that is cut in the middle of a download leaves the target as it was', async () => {
+    const address = await listening(createTarget());
+    const cut = connect(address.port, address.host);
+    cut.write(encodeRequest('D', 1_000_000_000));
+    await once(cut, 'data');
+    cut.resetAndDestroy();
+    const connection = new Connection(address);
+    expect(await connection.download(LONG)).toBeGreaterThan(0);
+    await connection.close();
+  });
+
   it.each([
     ['download', (connection: Connection) => connection.download(1000)],
     ['upload', (connection: Connection) => connection.upload(1000)],

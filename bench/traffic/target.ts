@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import { createServer, type Server } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { matchesPattern, patternAt } from './pattern.ts';
@@ -58,6 +57,17 @@ async function send(socket: Duplex, length: number): Promise<void> {
   for (let sent = 0; sent < length && !socket.destroyed; ) {
     const piece = patternAt(sent, length - sent);
     sent += piece.length;
-    if (!socket.write(piece)) await Promise.race([once(socket, 'drain'), once(socket, 'close')]);
+    if (!socket.write(piece)) await takesMore(socket);
   }
+}
+
+/** Resolves when the socket takes more, or nothing any more; never rejects. */
+function takesMore(socket: Duplex): Promise<void> {
+  return new Promise((resolve) => {
+    const settle = (): void => {
+      socket.off('drain', settle).off('close', settle);
+      resolve();
+    };
+    socket.on('drain', settle).on('close', settle);
+  });
 }

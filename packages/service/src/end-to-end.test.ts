@@ -1,8 +1,10 @@
 import { once } from 'node:events';
+import * as https from 'node:https';
+import { TLSSocket } from 'node:tls';
 import { CONTROL_PATH, formatAnswerTopic, formatAuthority, parseOfferTopic, signSasToken } from '@culvert/protocol';
 import { dialDuplex, dialStream } from '@culvert/stream';
 import { MqttDevice, startHub, type TestHub, testAuthority } from '@culvert/testkit';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ServiceClient } from './service-client.ts';
 
 let hub: TestHub;
@@ -43,19 +45,17 @@ async function takeOffer(device: MqttDevice) {
   return offer;
 }
 
+function answer(device: MqttDevice, requestId: string, accepted: boolean): void {
+  const topic = formatAnswerTopic({ requestId, accepted });
+  device.send({ cmd: 'publish', topic, payload: '', qos: 0, dup: false, retain: false });
+}
+
 describe('streams', () => {
   it('reach the device', async () => {
     const device = await attach('d1');
     const opening = service.openStream('d1', { name: 'echo' });
     const offer = await takeOffer(device);
-    device.send({
-      cmd: 'publish',
-      topic: formatAnswerTopic({ requestId: offer.requestId, accepted: true }),
-      payload: '',
-      qos: 0,
-      dup: false,
-      retain: false,
-    });
+    answer(device, offer.requestId, true);
     const far = await dialStream(offer, { outbound: hub.outbound });
     const near = await opening;
     near.write('hello');
@@ -63,6 +63,29 @@ describe('streams', () => {
     far.destroy();
     const [error] = await once(near.resume(), 'error');
     expect(error).toMatchObject({ code: 'stream_lost' });
+    device.connection.destroy();
+  });
+
+  it('lead to the gateway by a connection that is made while the hub asks the device', async () => {
+    const device = await attach('d1');
+    const make = vi.spyOn(https.Agent.prototype, 'createConnection');
+    const opening = service.openStream('d1', { name: 'echo' });
+    const offer = await takeOffer(device);
+    // The request went by a connection that was kept.
+    expect(make).toHaveBeenCalledTimes(1);
+    answer(device, offer.requestId, true);
+    const near = await opening;
+    expect(make).toHaveBeenCalledTimes(1);
+    near.destroy();
+    // A device that says no: the connection goes.
+    const refused = expect(service.openStream('d1', { name: 'echo' })).rejects.toMatchObject({ code: 'rejected' });
+    const second = await takeOffer(device);
+    expect(make).toHaveBeenCalledTimes(2);
+    answer(device, second.requestId, false);
+    await refused;
+    const unused = make.mock.results[1]?.value;
+    expect(unused instanceof TLSSocket && unused.destroyed).toBe(true);
+    make.mockRestore();
     device.connection.destroy();
   });
 

@@ -5,7 +5,17 @@ import {
   parseServiceConnectionString,
   type ServiceConnectionString,
 } from '@culvert/protocol';
-import { type Clock, dialStream, dialStreamWebSocket, type OutboundOptions, systemClock } from '@culvert/stream';
+import type { Grant } from '@culvert/protocol/grant';
+import {
+  abortReason,
+  type Clock,
+  ConnectionAhead,
+  type DialStreamOptions,
+  dialStream,
+  dialStreamWebSocket,
+  type OutboundOptions,
+  systemClock,
+} from '@culvert/stream';
 import type { WebSocket } from 'ws';
 import { Audit } from './audit.ts';
 import { Authorities } from './authorities.ts';
@@ -26,6 +36,8 @@ export interface ServiceClientOptions {
   readonly clock?: Clock;
 }
 
+type Dial<T> = (grant: Grant, options: DialStreamOptions & { ahead: ConnectionAhead }) => Promise<T>;
+
 /** A service's client of one hub: opens streams to devices and administers them. Every failure is a CulvertError. */
 export class ServiceClient {
   /** The devices registered with the hub. */
@@ -43,12 +55,15 @@ export class ServiceClient {
   /** The record of who reached what. */
   readonly audit: Audit;
   readonly #rest: RestClient;
+  /** Where streams lead: the hub itself, until a grant says otherwise. */
+  #gateway: { readonly host: string; readonly port: number };
   readonly #outbound: OutboundOptions;
   readonly #clock: Clock;
 
   private constructor(address: ServiceConnectionString, options: ServiceClientOptions) {
     this.#outbound = options.outbound ?? {};
     this.#clock = options.clock ?? systemClock;
+    this.#gateway = address;
     this.#rest = new RestClient(address, this.#outbound, this.#clock);
     this.devices = new DeviceRegistry(this.#rest);
     this.modules = new ModuleRegistry(this.#rest);
@@ -75,8 +90,7 @@ export class ServiceClient {
    *   `too_many_requests`, `draining`, `unauthorized`, `unreachable`, `untrusted`; the signal's reason, else `aborted`
    */
   async openStream(deviceId: string, options: OpenStreamOptions): Promise<Duplex> {
-    const grant = await requestStream(this.#rest, deviceId, options);
-    return dialStream(grant, this.#dialOptions(options));
+    return this.#open(deviceId, options, dialStream);
   }
 
   /**
@@ -84,8 +98,7 @@ export class ServiceClient {
    * `resume()`. Text and binary messages, close codes and pings are then the caller's business.
    */
   async openWebSocket(deviceId: string, options: OpenStreamOptions): Promise<WebSocket> {
-    const grant = await requestStream(this.#rest, deviceId, options);
-    return dialStreamWebSocket(grant, this.#dialOptions(options));
+    return this.#open(deviceId, options, dialStreamWebSocket);
   }
 
   /** Where the hub and its streaming endpoint are. Needs no valid credential. */
@@ -100,7 +113,26 @@ export class ServiceClient {
     this.#rest.close();
   }
 
+  /** While the hub asks the device, the connection to the gateway is made. */
+  async #open<T>(deviceId: string, options: OpenStreamOptions, dial: Dial<T>): Promise<T> {
+    if (options.signal?.aborted === true) throw abortReason(options.signal);
+    const ahead = new ConnectionAhead(this.#gateway, this.#outbound, this.#clock);
+    try {
+      const grant = await requestStream(this.#rest, deviceId, options);
+      this.#gateway = serverOf(grant) ?? this.#gateway;
+      return await dial(grant, { ...this.#dialOptions(options), ahead });
+    } finally {
+      ahead.drop();
+    }
+  }
+
   #dialOptions({ signal }: OpenStreamOptions) {
     return { outbound: this.#outbound, clock: this.#clock, ...(signal === undefined ? {} : { signal }) };
   }
+}
+
+function serverOf({ url }: Grant): { host: string; port: number } | undefined {
+  if (!URL.canParse(url)) return undefined;
+  const { hostname, port } = new URL(url);
+  return { host: hostname.replace(/^\[|\]$/g, ''), port: Number(port || 443) };
 }

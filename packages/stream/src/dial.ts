@@ -12,6 +12,7 @@ import type { Grant } from '@culvert/protocol/grant';
 import { type ClientOptions, WebSocket } from 'ws';
 import type { ClientCertificate } from './client-certificate.ts';
 import { type Clock, systemClock } from './clock.ts';
+import type { ConnectionAhead } from './connection-ahead.ts';
 import { abortReason, deadline, linkSignals } from './deadline.ts';
 import { networkError } from './network-error.ts';
 import { type OutboundOptions, outboundAgent } from './outbound.ts';
@@ -39,6 +40,11 @@ export interface DialOptions {
 
 /** DialOptions of a stream: what the grant settles is not asked again, and a gateway is never shown who the device is to the hub. */
 export type DialStreamOptions = Omit<DialOptions, 'protocols' | 'headers' | 'certificate'>;
+
+interface AheadOption {
+  /** A connection that was begun before, to be used if it leads there. */
+  readonly ahead?: ConnectionAhead;
+}
 
 const OPEN_MS = 10_000;
 
@@ -70,12 +76,15 @@ export function dialDuplex(url: string, options: DialOptions & WebSocketDuplexOp
  * Goes to the gateway with a grant and resolves when the gateway has taken it; the other side may come later.
  * @throws CulvertError `grant_invalid` when the gateway does not take the grant; otherwise as {@link dialWebSocket}
  */
-export function dialStream(grant: Grant, options: DialStreamOptions & WebSocketDuplexOptions = {}): Promise<Duplex> {
+export function dialStream(
+  grant: Grant,
+  options: DialStreamOptions & WebSocketDuplexOptions & AheadOption = {},
+): Promise<Duplex> {
   return dial(grant.url, streamOptions(grant, options), 'grant_invalid', asDuplex(options));
 }
 
 /** As {@link dialStream}, but resolves with the WebSocket itself, paused: listen, then `resume()` it. */
-export function dialStreamWebSocket(grant: Grant, options: DialStreamOptions = {}): Promise<WebSocket> {
+export function dialStreamWebSocket(grant: Grant, options: DialStreamOptions & AheadOption = {}): Promise<WebSocket> {
   return dial(grant.url, streamOptions(grant, options), 'grant_invalid', {
     take: (socket) => {
       socket.once('open', () => socket.pause());
@@ -85,9 +94,9 @@ export function dialStreamWebSocket(grant: Grant, options: DialStreamOptions = {
   });
 }
 
-function streamOptions(grant: Grant, options: DialStreamOptions): DialOptions {
+function streamOptions(grant: Grant, options: DialStreamOptions & AheadOption): DialOptions & AheadOption {
   // By type there is none, but a type does not keep a caller's object from having one.
-  const { certificate: _, ...allowed }: DialOptions = options;
+  const { certificate: _, ...allowed }: DialOptions & AheadOption = options;
   return { ...allowed, protocols: [STREAM_SUBPROTOCOL], headers: { Authorization: `Bearer ${grant.token}` } };
 }
 
@@ -111,7 +120,7 @@ function asDuplex(options: WebSocketDuplexOptions): Form<Duplex> {
   };
 }
 
-async function dial<T>(url: string, options: DialOptions, refused: ErrorCode, form: Form<T>): Promise<T> {
+async function dial<T>(url: string, options: DialOptions & AheadOption, refused: ErrorCode, form: Form<T>): Promise<T> {
   const target = parseTarget(url);
   const where = `${target.hostname}:${target.port || '443'}`;
   const timeoutMs = options.timeoutMs ?? OPEN_MS;
@@ -121,8 +130,13 @@ async function dial<T>(url: string, options: DialOptions, refused: ErrorCode, fo
   const linked = linkSignals([options.signal, limit.signal]);
   try {
     const { outbound, certificate } = options;
-    const agent = await outboundAgent(target, { ...outbound, ...(certificate === undefined ? {} : { certificate }) });
-    if (linked.signal.aborted) throw abortReason(linked.signal);
+    const agent =
+      (await options.ahead?.agentFor(target)) ??
+      (await outboundAgent(target, { ...outbound, ...(certificate === undefined ? {} : { certificate }) }));
+    if (linked.signal.aborted) {
+      agent.destroy();
+      throw abortReason(linked.signal);
+    }
     const socket = new WebSocket(target, options.protocols ?? [], { ...clientOptions(options), agent });
     const taken = form.take(socket);
     try {

@@ -1,4 +1,5 @@
 import * as https from 'node:https';
+import { isIP } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { TLSSocket } from 'node:tls';
 import type { InnerTls } from './inner-tls.ts';
@@ -9,13 +10,37 @@ type Created = (error: Error | null, stream?: Duplex) => void;
 /** An agent that connects directly, with keep-alive, and resumes TLS sessions that other agents of this process began. */
 export class DirectAgent extends https.Agent {
   readonly #inner: InnerTls;
+  #ahead: { readonly host: string; readonly port: number; readonly socket: Duplex } | undefined;
 
   constructor(inner: InnerTls) {
     super({ keepAlive: true, ...inner });
     this.#inner = inner;
   }
 
+  /** Begins a connection, which the first request to the same server takes if it lives by then. Destroyed with the agent. */
+  connectAhead(host: string, port: number): void {
+    // As for a request: the name of a server, not its address (RFC 6066 §3).
+    const servername = this.#inner.servername ?? (isIP(host) === 0 ? host : '');
+    const socket = this.createConnection({ ...this.options, host, port, servername }, () => undefined);
+    // Whoever takes it has a listener of its own, and connects anew when this one has failed before.
+    socket?.on('error', () => undefined);
+    this.#ahead = socket instanceof TLSSocket ? { host, port, socket } : undefined;
+  }
+
+  override destroy(): void {
+    this.#ahead?.socket.destroy();
+    this.#ahead = undefined;
+    super.destroy();
+  }
+
   override createConnection(options: https.RequestOptions, created: Created): Duplex | null | undefined {
+    const ahead = this.#ahead;
+    this.#ahead = undefined;
+    if (ahead !== undefined) {
+      const fits = ahead.host === options.host && ahead.port === Number(options.port);
+      if (fits && ahead.socket.writable) return ahead.socket;
+      ahead.socket.destroy();
+    }
     const { secureContext, servername = '' } = this.#inner;
     const server = { host: options.host ?? '', port: Number(options.port), servername };
     const session = knownSession(secureContext, server);

@@ -1,6 +1,7 @@
 export { Backoff, type BackoffOptions } from './backoff.ts';
 export type { ClientCertificate } from './client-certificate.ts';
 export { type Clock, systemClock, type Timer } from './clock.ts';
+export { ConnectionAhead } from './connection-ahead.ts';
 export {
   abortReason,
   type Deadline,

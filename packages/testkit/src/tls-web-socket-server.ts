@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { createServer } from 'node:https';
 import type { Duplex } from 'node:stream';
+import type { TLSSocket } from 'node:tls';
 import { type WebSocket, WebSocketServer } from 'ws';
 import type { TestCertificate } from './test-certificate.ts';
 
@@ -16,6 +17,8 @@ export interface TlsWebSocketServerOptions {
   readonly certificate: TestCertificate;
   /** Whether clients are asked for a certificate; any will do, and so will none. */
   readonly requestCertificate?: boolean;
+  /** Told of each client that has come through TLS, whatever it says then. */
+  readonly onConnection?: (socket: TLSSocket) => void;
   /** Called in the turn in which a WebSocket arrives. */
   readonly onSocket: (socket: WebSocket, request: IncomingMessage) => void;
   /** Answers an upgrade in its own way when it returns true. */
@@ -37,6 +40,7 @@ export async function tlsWebSocketServer(options: TlsWebSocketServerOptions): Pr
     sockets.add(socket);
     socket.on('close', () => sockets.delete(socket));
   });
+  server.on('secureConnection', (socket) => options.onConnection?.(socket));
   server.on('upgrade', (request, socket, head) => {
     if (options.onUpgrade?.(request, socket)) return;
     webSockets.handleUpgrade(request, socket, head, (webSocket) => options.onSocket(webSocket, request));
