@@ -46,8 +46,10 @@ describe('culvert logs', () => {
     await hub.stop();
   });
 
-  async function use({ owner }: TestHub): Promise<void> {
+  async function use({ owner, events, event }: TestHub): Promise<void> {
+    const seen = events.length;
     const stream = await owner.openStream('press-7', { name: 'echo' });
+    await event('stream-established', (joined) => events.indexOf(joined) >= seen);
     stream.end();
     await once(stream.resume(), 'close');
   }

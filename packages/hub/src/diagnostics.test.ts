@@ -51,6 +51,7 @@ async function live(test: TestHub): Promise<void> {
   cleanups.push(() => device.close());
   await device.open();
   const stream = await test.owner.openStream('d', { name: 'echo' });
+  await test.event('stream-established');
   stream.end();
   await once(stream.resume(), 'close');
   await test.event('stream-ended');

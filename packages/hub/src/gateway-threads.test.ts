@@ -93,6 +93,7 @@ describe('a hub with a gateway of two threads', () => {
     const test = await startHub({ config: THREADS });
     await attachEcho(test);
     const stream = await test.owner.openStream('d', { name: 'x' });
+    await test.event('stream-established');
     const ended = once(stream, 'error');
     await test.stop({ graceMs: 0 });
     expect((await ended)[0]).toMatchObject({ code: 'draining' });
@@ -119,6 +120,7 @@ describe('a hub with a gateway of two threads', () => {
     const test = await start({ gatewayEntry: FAILING_GATEWAY_THREAD });
     await attachEcho(test);
     const stream = await test.owner.openStream('d', { name: 'x' });
+    await test.event('stream-established');
     const failed = once(stream, 'error');
     failGatewayThread();
     expect((await failed)[0]).toMatchObject({ code: 'stream_lost' });

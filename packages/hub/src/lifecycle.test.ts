@@ -108,6 +108,7 @@ describe('a hub', () => {
     const test = await startHub();
     const device = await attach(test, await test.createDevice('d'), echoOffer);
     const stream = await test.owner.openStream('d', { name: 'x' });
+    await test.event('stream-established');
     stream.resume();
     const closed = once(stream, 'close');
     await test.createDevice('elsewhere');
@@ -130,6 +131,7 @@ describe('a hub', () => {
     const test = await startHub();
     await attach(test, await test.createDevice('d'), echoOffer);
     const stream = await test.owner.openStream('d', { name: 'x' });
+    await test.event('stream-established');
     const failed = once(stream, 'error');
     await test.stop();
     expect((await failed)[0]).toMatchObject({ code: 'draining' });
@@ -154,6 +156,7 @@ describe('a hub', () => {
     const text = `HostName=127.0.0.1:${test.port};DeviceId=d;SharedAccessKeyName=device;SharedAccessKey=${key}`;
     await attach(test, text, echoOffer);
     const stream = await test.owner.openStream('d', { name: 'x' });
+    await test.event('stream-established');
     const failed = once(stream, 'error');
     await test.owner.policies.rotate('device');
     await test.owner.policies.rotate('device');

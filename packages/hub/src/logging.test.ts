@@ -219,6 +219,7 @@ describe('the resource log', () => {
     await attach(test, 'a');
     const stream = await test.owner.openStream('a', { name: 'echo' });
     stream.on('error', () => undefined);
+    await test.event('stream-established');
     await test.stop({ keep: true });
     const again = await start({ directory: test.directory });
     const { logs } = again.owner;
