@@ -93,6 +93,7 @@ class Carriage {
   }
 
   #join(): void {
+    if (this.#local.readable.readableEnded) this.#localEnded();
     this.#out.start();
     this.#in.start();
     if (this.#options.hangUp?.aborted) this.#onHangUp();

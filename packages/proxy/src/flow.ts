@@ -22,6 +22,8 @@ export class Flow {
     if (this.#to.writableNeedDrain) this.#from.pause();
     // It may have been paused by whoever held it before.
     else this.#from.resume();
+    // A socket whose peer ends without a word tells so whether or not anybody reads, and may have told it before.
+    if (this.#from.readableEnded) this.#ended();
   }
 
   /** Hands on nothing more; the source is paused. Idempotent. */

@@ -95,6 +95,23 @@ describe('startConnect', () => {
     await closing(socket.resume());
   });
 
+  it('ends the stream of a program that ended without a word before it was open', async () => {
+    const opening = deferred<Duplex>();
+    const port = await start(() => opening.promise);
+    const socket = client(port);
+    socket.end();
+    await new Promise((resolve) => socket.once('finish', resolve));
+    // Let its end arrive: the proxy's loop is this one.
+    for (let turns = 0; turns < 20; turns++) await new Promise((resolve) => setImmediate(resolve));
+    const [near, far] = duplexPair();
+    opening.resolve(near);
+    expect((await buffer(far)).toString()).toBe('');
+    far.end();
+    expect(await closing(socket.resume())).toBe(false);
+    await running?.close();
+    expect(events.at(-1)).toMatchObject({ type: 'stream-ended', endedBy: 'local', bytesSent: 0, bytesReceived: 0 });
+  });
+
   it('resets the one connection whose stream cannot be opened, and goes on', async () => {
     let attempts = 0;
     const port = await start((deviceId, options) => {
