@@ -1,3 +1,4 @@
+import { setFlagsFromString } from 'node:v8';
 import { unmaskModule } from './unmask-module.ts';
 
 /** Bytes of a page of WebAssembly's memory. */
@@ -58,6 +59,9 @@ export class FrameMemory {
   private constructor(wasm: NonNullable<typeof WebAssembly>) {
     const pages = INPUT_PAGES + MAX_SLABS * SLAB_PAGES;
     const memory = new wasm.Memory({ initial: pages, maximum: pages });
+    // The baseline compiler's code is as fast (49 and 50 GB/s), and replacing it by V8's own threads once it is hot is where test processes are
+    // thought to have crashed, rarely and under load (Node 24.21).
+    setFlagsFromString('--no-wasm-tier-up');
     const instance = new wasm.Instance(new wasm.Module(unmaskModule(pages)), { environment: { memory } });
     this.unmask = instance.exports.unmask;
     this.#buffer = memory.buffer;
