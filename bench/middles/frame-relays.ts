@@ -1,13 +1,12 @@
-import { join } from 'node:path';
 import type { TLSSocket } from 'node:tls';
 import { newStreamId, type Side } from '@culvert/protocol';
 import { type Grant, grantPath, newGrantKeys, signGrant } from '@culvert/protocol/grant';
 import type { Peer, RunningPeer } from '../peers/peer.ts';
-import { Child } from '../processes/child.ts';
 import { openStream } from '../traffic/open-stream.ts';
 import type { Joined } from '../traffic/pour.ts';
 import { certificateFiles } from './certificate-files.ts';
 import type { StreamTicket } from './middle.ts';
+import { relayProcess } from './relay-process.ts';
 
 const GRANT_MS = 60_000;
 
@@ -28,16 +27,7 @@ function relayPeer(name: string, title: string, main: string): Peer {
 async function startRelay(name: string, main: string, workspace: string): Promise<RunningPeer> {
   const certificate = await certificateFiles(workspace);
   const keys = await newGrantKeys();
-  const nodeArguments = (process.env['BENCH_NODE_ARGUMENTS'] ?? '').split(' ').filter(Boolean);
-  const child = new Child({
-    command: process.env['BENCH_NODE'] ?? process.execPath,
-    args: ['--conditions=development', ...nodeArguments, join(import.meta.dirname, main)],
-    env: {
-      BENCH_CERT_FILE: certificate.certFile,
-      BENCH_KEY_FILE: certificate.keyFile,
-      BENCH_GRANT_KEY: JSON.stringify(keys.publicKey.export({ format: 'jwk' })),
-    },
-  }).readOutput();
+  const child = relayProcess(main, certificate, keys.publicKey);
   const open: TLSSocket[] = [];
   const stop = async (): Promise<void> => {
     for (const socket of open) socket.destroy();

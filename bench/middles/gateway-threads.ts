@@ -1,11 +1,10 @@
-import { join } from 'node:path';
 import { newStreamId, type Side } from '@culvert/protocol';
 import { grantPath, newGrantKeys, signGrant } from '@culvert/protocol/grant';
 import { RawWebSocket } from '@culvert/testkit';
 import type { Peer, RunningPeer } from '../peers/peer.ts';
-import { Child } from '../processes/child.ts';
 import type { Joined } from '../traffic/pour.ts';
 import { certificateFiles } from './certificate-files.ts';
+import { relayProcess } from './relay-process.ts';
 
 const GRANT_MS = 60_000;
 
@@ -38,17 +37,7 @@ async function start({ name, threads, divided }: Layout, workspace: string): Pro
   const certificate = await certificateFiles(workspace);
   const keys = await newGrantKeys();
   const main = threads === 0 ? 'gateway-main.ts' : 'gateway-threads-main.ts';
-  const nodeArguments = (process.env['BENCH_NODE_ARGUMENTS'] ?? '').split(' ').filter(Boolean);
-  const child = new Child({
-    command: process.env['BENCH_NODE'] ?? process.execPath,
-    args: ['--conditions=development', ...nodeArguments, join(import.meta.dirname, main)],
-    env: {
-      BENCH_CERT_FILE: certificate.certFile,
-      BENCH_KEY_FILE: certificate.keyFile,
-      BENCH_GRANT_KEY: JSON.stringify(keys.publicKey.export({ format: 'jwk' })),
-      BENCH_THREADS: String(threads),
-    },
-  }).readOutput();
+  const child = relayProcess(main, certificate, keys.publicKey, { BENCH_THREADS: String(threads) });
   const open: RawWebSocket[] = [];
   const stop = async (): Promise<void> => {
     for (const { socket } of open) socket.destroy();

@@ -1,5 +1,5 @@
-import { Connection } from '../traffic/connection.ts';
 import { longLink } from '../traffic/link.ts';
+import { measureTransfer } from '../traffic/transfer.ts';
 import type { Measurement, Scenario } from './scenario.ts';
 
 const ROUND_TRIP_MS = 100;
@@ -28,18 +28,5 @@ export const longLinkScenario: Scenario = {
 };
 
 async function measure({ entry }: Parameters<Scenario['warmUp']>[0], bytes: number): Promise<Measurement> {
-  const from = performance.now();
-  const connection = new Connection(entry);
-  try {
-    await connection.pingPong(16, 1);
-    const firstByte = performance.now() - from;
-    const down = await connection.download(bytes);
-    const up = await connection.upload(bytes);
-    return {
-      values: { down: bytes / MB / (down / 1000), up: bytes / MB / (up / 1000), 'first byte': firstByte },
-      work: (2 * bytes) / 1e9,
-    };
-  } finally {
-    await connection.close();
-  }
+  return { values: { ...(await measureTransfer(entry, bytes)) }, work: (2 * bytes) / 1e9 };
 }

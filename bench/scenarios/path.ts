@@ -1,6 +1,7 @@
 import { lossyLink } from '../network/lossy-link.ts';
 import { findProgram } from '../processes/programs.ts';
 import { Connection } from '../traffic/connection.ts';
+import { measureTransfer } from '../traffic/transfer.ts';
 import type { Measurement, Scenario } from './scenario.ts';
 
 const ROUND_TRIP_MS = 100;
@@ -35,28 +36,12 @@ export function pathScenario(name: string, lossPercent: number, bytes: number): 
     },
     async measure({ entry }, _amounts, { link }): Promise<Measurement> {
       const before = await link.counts?.();
-      const from = performance.now();
-      const connection = new Connection(entry);
-      try {
-        await connection.pingPong(16, 1);
-        const firstByte = performance.now() - from;
-        const down = await connection.download(bytes);
-        const up = await connection.upload(bytes);
-        const after = await link.counts?.();
-        if (before === undefined || after === undefined) throw new Error('the link does not count its packets');
-        const dropped = after.dropped - before.dropped;
-        return {
-          values: {
-            down: bytes / MB / (down / 1000),
-            up: bytes / MB / (up / 1000),
-            'first byte': firstByte,
-            'packets lost': (dropped / (dropped + after.passed - before.passed)) * 100,
-          },
-          work: (2 * bytes) / 1e9,
-        };
-      } finally {
-        await connection.close();
-      }
+      const values = await measureTransfer(entry, bytes);
+      const after = await link.counts?.();
+      if (before === undefined || after === undefined) throw new Error('the link does not count its packets');
+      const dropped = after.dropped - before.dropped;
+      const lost = (dropped / (dropped + after.passed - before.passed)) * 100;
+      return { values: { ...values, 'packets lost': lost }, work: (2 * bytes) / 1e9 };
     },
   };
 }

@@ -1,6 +1,6 @@
-import { newStreamId, type Side } from '@culvert/protocol';
-import { RawWebSocket, rawFrame, startGateway, type TestGateway } from '@culvert/testkit';
+import { type RawWebSocket, rawFrame, startGateway, type TestGateway } from '@culvert/testkit';
 import { afterEach, describe, expect, test } from 'vitest';
+import { meet } from './meet.fixture.ts';
 import { TURN_BYTES } from './read-turns.ts';
 
 const FLOODS = 8;
@@ -15,21 +15,9 @@ afterEach(async () => {
   await bench.stop();
 });
 
-async function meet() {
-  const streamId = newStreamId();
-  const arrive = async (side: Side): Promise<RawWebSocket> => {
-    const client = await RawWebSocket.open(await bench.grant(streamId, side), { ca: bench.ca });
-    client.socket.removeAllListeners('data');
-    client.socket.setNoDelay(true);
-    open.push(client);
-    return client;
-  };
-  return { streamId, device: await arrive('device'), service: await arrive('service') };
-}
-
 /** Fills a stream for as long as it lasts, in frames of 1 KiB. */
 async function flood() {
-  const { streamId, device, service } = await meet();
+  const { streamId, device, service } = await meet(bench, open);
   const block = Buffer.concat(Array.from({ length: 512 }, () => rawFrame(2, Buffer.alloc(1_024))));
   const pour = (): void => {
     while (service.socket.write(block));
@@ -45,7 +33,7 @@ describe.each([
 ])('%s', (_how, plain) => {
   test('eight floods do not hold up a small frame: few bytes of theirs pass before it, and few turns', async () => {
     bench = await startGateway({ plain });
-    const quiet = await meet();
+    const quiet = await meet(bench, open);
     const floods: Awaited<ReturnType<typeof flood>>[] = [];
     for (let i = 0; i < FLOODS; i++) floods.push(await flood());
     const moved = (): number => floods.reduce((sum, one) => sum + one.moved(), 0);

@@ -1,9 +1,9 @@
 import { Socket } from 'node:net';
 import { setImmediate as turn } from 'node:timers/promises';
-import { newStreamId, type Side } from '@culvert/protocol';
-import { RawWebSocket, rawFrame, startGateway, type TestGateway } from '@culvert/testkit';
+import { type RawWebSocket, rawFrame, startGateway, type TestGateway } from '@culvert/testkit';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { FrameMemory } from './frame-memory.ts';
+import { meet } from './meet.fixture.ts';
 
 const MIB = 1_048_576;
 const MOVED_MIB = 32;
@@ -19,17 +19,6 @@ afterEach(async () => {
   for (const client of open.splice(0)) client.socket.destroy();
   await bench.stop();
 });
-
-async function meet() {
-  const streamId = newStreamId();
-  const arrive = async (side: Side): Promise<RawWebSocket> => {
-    const client = await RawWebSocket.open(await bench.grant(streamId, side), { ca: bench.ca });
-    client.socket.removeAllListeners('data');
-    open.push(client);
-    return client;
-  };
-  return { device: await arrive('device'), service: await arrive('service') };
-}
 
 /** Counts writes to any socket but the clients', slabs that are taken, and buffers that are made, all from now on. */
 function countWork() {
@@ -55,7 +44,7 @@ function countWork() {
 describe('a MiB through the relay', () => {
   // One write for each TLS record would be 64.
   test.each([64, 1_024, 16_376, 65_536])('of frames of %i bytes takes few writes, and no new buffer', async (size) => {
-    const { device, service } = await meet();
+    const { device, service } = await meet(bench, open);
     const count = Math.ceil(MIB / size);
     const block = Buffer.concat(Array.from({ length: count }, () => rawFrame(2, Buffer.alloc(size, 7))));
     const total = MOVED_MIB * count * (size + (size < 126 ? 2 : size < 65_536 ? 4 : 10));
@@ -86,7 +75,7 @@ describe('a MiB through the relay', () => {
 });
 
 test('for a reader that does not read, two slabs are held at most, and nothing is read for it any more', async () => {
-  const { device, service } = await meet();
+  const { device, service } = await meet(bench, open);
   device.socket.pause();
   const block = Buffer.concat(Array.from({ length: 16 }, () => rawFrame(2, Buffer.alloc(65_536))));
   service.socket.on('drain', () => service.socket.write(block));

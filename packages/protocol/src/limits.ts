@@ -24,4 +24,6 @@ export const LIMITS = {
   stallMs: 300_000,
   /** Bytes of one WebSocket message an end accepts: the gateway passes longer ones on in fragments, an end must assemble them. */
   messageBytes: 16_777_216,
+  /** Characters kept of what software a device says it is: for logs only. */
+  clientVersionCharacters: 128,
 } as const;

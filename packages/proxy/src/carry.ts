@@ -1,7 +1,6 @@
 import type { Duplex } from 'node:stream';
 import { CulvertError, LIMITS } from '@culvert/protocol';
-import type { Clock, Timer } from '@culvert/stream';
-import { Flow } from './flow.ts';
+import { type Clock, Flow, type Timer } from '@culvert/stream';
 import type { LocalEnd } from './local-end.ts';
 
 /** Who ended a stream that ended well. */

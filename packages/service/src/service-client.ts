@@ -14,6 +14,8 @@ import {
   dialStream,
   dialStreamWebSocket,
   type OutboundOptions,
+  type Server,
+  serverOf,
   systemClock,
 } from '@culvert/stream';
 import type { WebSocket } from 'ws';
@@ -56,7 +58,7 @@ export class ServiceClient {
   readonly audit: Audit;
   readonly #rest: RestClient;
   /** Where streams lead: the hub itself, until a grant says otherwise. */
-  #gateway: { readonly host: string; readonly port: number };
+  #gateway: Server;
   readonly #outbound: OutboundOptions;
   readonly #clock: Clock;
 
@@ -119,7 +121,7 @@ export class ServiceClient {
     const ahead = new ConnectionAhead(this.#gateway, this.#outbound, this.#clock);
     try {
       const grant = await requestStream(this.#rest, deviceId, options);
-      this.#gateway = serverOf(grant) ?? this.#gateway;
+      if (URL.canParse(grant.url)) this.#gateway = serverOf(new URL(grant.url));
       return await dial(grant, { ...this.#dialOptions(options), ahead });
     } finally {
       ahead.drop();
@@ -129,10 +131,4 @@ export class ServiceClient {
   #dialOptions({ signal }: OpenStreamOptions) {
     return { outbound: this.#outbound, clock: this.#clock, ...(signal === undefined ? {} : { signal }) };
   }
-}
-
-function serverOf({ url }: Grant): { host: string; port: number } | undefined {
-  if (!URL.canParse(url)) return undefined;
-  const { hostname, port } = new URL(url);
-  return { host: hostname.replace(/^\[|\]$/g, ''), port: Number(port || 443) };
 }

@@ -4,6 +4,17 @@ import { type Clock, systemClock } from './clock.ts';
 import { DirectAgent } from './direct-agent.ts';
 import { type OutboundOptions, outboundAgent } from './outbound.ts';
 
+/** Where a TLS connection begins. */
+export interface Server {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** The server of a `wss:` or `https:` URL. */
+export function serverOf(url: URL): Server {
+  return { host: url.hostname.replace(/^\[|\]$/g, ''), port: Number(url.port || 443) };
+}
+
 /** Milliseconds after which a connection that nobody took is no good: a hub ends those on which nothing was said after ten seconds. */
 const FRESH_MS = 5_000;
 
@@ -19,7 +30,7 @@ export class ConnectionAhead {
   readonly #agent: Promise<DirectAgent | undefined>;
 
   /** Begins a connection; whether that succeeds nobody is told. */
-  constructor(server: { host: string; port: number }, outbound: OutboundOptions, clock: Clock = systemClock) {
+  constructor(server: Server, outbound: OutboundOptions, clock: Clock = systemClock) {
     this.#authority = formatHostPort(server.host, server.port);
     this.#clock = clock;
     this.#begunAt = clock.now();
@@ -30,8 +41,8 @@ export class ConnectionAhead {
   async agentFor(target: URL): Promise<https.Agent | undefined> {
     const agent = await this.#agent;
     const isFresh = this.#clock.now() - this.#begunAt < FRESH_MS;
-    const authority = formatHostPort(target.hostname.replace(/^\[|\]$/g, ''), Number(target.port || 443));
-    if (agent !== undefined && isFresh && authority === this.#authority) return agent;
+    const { host, port } = serverOf(target);
+    if (agent !== undefined && isFresh && formatHostPort(host, port) === this.#authority) return agent;
     agent?.destroy();
     return undefined;
   }
@@ -41,7 +52,7 @@ export class ConnectionAhead {
     void this.#agent.then((agent) => agent?.destroy());
   }
 
-  async #begin(server: { host: string; port: number }, outbound: OutboundOptions): Promise<DirectAgent | undefined> {
+  async #begin(server: Server, outbound: OutboundOptions): Promise<DirectAgent | undefined> {
     try {
       const agent = await outboundAgent(new URL(`https://${this.#authority}`), outbound);
       if (agent instanceof DirectAgent) {

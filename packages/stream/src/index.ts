@@ -1,7 +1,7 @@
 export { Backoff, type BackoffOptions } from './backoff.ts';
 export type { ClientCertificate } from './client-certificate.ts';
 export { type Clock, systemClock, type Timer } from './clock.ts';
-export { ConnectionAhead } from './connection-ahead.ts';
+export { ConnectionAhead, type Server, serverOf } from './connection-ahead.ts';
 export {
   abortReason,
   type Deadline,
@@ -18,6 +18,7 @@ export {
   dialStreamWebSocket,
   dialWebSocket,
 } from './dial.ts';
+export { Flow } from './flow.ts';
 export { networkError } from './network-error.ts';
 export { type OutboundOptions, outboundAgent, outboundProxy } from './outbound.ts';
 export { type SpliceOptions, type SpliceResult, splice } from './splice.ts';

@@ -2,6 +2,7 @@ import type { Duplex } from 'node:stream';
 import { CulvertError } from '@culvert/protocol';
 import { type Clock, systemClock, type Timer } from './clock.ts';
 import { abortReason } from './deadline.ts';
+import { Flow } from './flow.ts';
 
 /** What went through a {@link splice}. */
 export interface SpliceResult {
@@ -141,59 +142,41 @@ class Splice {
   }
 }
 
-/** One direction: by hand and not by `pipeline`, which would need a stage to count and would destroy the sides at their end. */
+/** One direction, and whether it is over. */
 class Direction {
   readonly #from: Duplex;
   readonly #to: Duplex;
+  readonly #flow: Flow;
   readonly #onEnded: () => void;
-  bytes = 0;
   /** All was read from the one, and the other has taken it all. */
   ended = false;
 
   constructor(from: Duplex, to: Duplex, onEnded: () => void) {
     this.#from = from;
     this.#to = to;
+    this.#flow = new Flow(from, to);
     this.#onEnded = onEnded;
   }
 
+  get bytes(): number {
+    return this.#flow.bytes;
+  }
+
   start(): void {
-    this.#to.on('drain', this.#drained);
-    this.#to.on('finish', this.#finished);
-    if (this.#from.readableEnded) {
-      this.#sourceEnded();
-      return;
-    }
-    this.#from.on('end', this.#sourceEnded);
-    this.#from.on('data', this.#carry);
-    // It may have been paused by whoever held it before.
-    this.#from.resume();
+    this.#to.on('finish', this.#look);
+    this.#from.on('end', this.#look);
+    this.#flow.start();
+    this.#look();
   }
 
   stop(): void {
-    this.#to.off('drain', this.#drained);
-    this.#to.off('finish', this.#finished);
-    this.#from.off('end', this.#sourceEnded);
-    this.#from.off('data', this.#carry);
+    this.#to.off('finish', this.#look);
+    this.#from.off('end', this.#look);
+    this.#flow.stop();
   }
 
-  readonly #carry = (chunk: Buffer): void => {
-    // The other may have ended by itself (a socket without half-open, a stream whose peer closed); there is nobody to tell.
-    if (this.#to.writableEnded) return;
-    this.bytes += chunk.length;
-    if (!this.#to.write(chunk)) this.#from.pause();
-  };
-
-  readonly #drained = (): void => {
-    this.#from.resume();
-  };
-
-  readonly #sourceEnded = (): void => {
-    if (this.#to.writableFinished) this.#finished();
-    else this.#to.end();
-  };
-
-  readonly #finished = (): void => {
-    if (this.ended || !this.#from.readableEnded) return;
+  readonly #look = (): void => {
+    if (this.ended || !this.#from.readableEnded || !this.#to.writableFinished) return;
     this.ended = true;
     this.#onEnded();
   };

@@ -12,9 +12,6 @@ export const MAX_KEEPALIVE_SECONDS = 1177;
 /** Milliseconds of silence after which a device is given up, whatever keepalive it asked for or was given. */
 const MAX_SILENCE_MS = 1_767_000;
 
-/** Characters of a client's version that are kept. */
-const CLIENT_VERSION_LENGTH = 128;
-
 /** Who the device says it is. */
 export interface Credentials {
   /** The hub's name as the device knows it. */
@@ -103,7 +100,7 @@ function parseCredentials(packet: IConnectPacket): Credentials {
 function clientVersionIn(username: string): string | undefined {
   const [, escaped] = /[?&/]DeviceClientType=([^&]+)/.exec(username) ?? [];
   try {
-    return escaped === undefined ? undefined : printable(decodeURIComponent(escaped), CLIENT_VERSION_LENGTH);
+    return escaped === undefined ? undefined : printable(decodeURIComponent(escaped), LIMITS.clientVersionCharacters);
   } catch {
     return undefined;
   }

@@ -1,8 +1,5 @@
-import { CHANNEL_CORRELATION, CLIENT_VERSION, printable } from '@culvert/protocol';
+import { CHANNEL_CORRELATION, CLIENT_VERSION, LIMITS, printable } from '@culvert/protocol';
 import type { Receiver, Sender } from 'rhea';
-
-/** Characters of a client's version that are kept. */
-const CLIENT_VERSION_LENGTH = 128;
 
 /**
  * The streams links of one identity. Two make a pair: one on which the device receives, one on which it sends, that name the same channel
@@ -26,7 +23,7 @@ export class StreamLinks {
     };
     this.#correlations.set(link, said(CHANNEL_CORRELATION));
     const clientVersion = said(CLIENT_VERSION);
-    if (clientVersion !== undefined) this.#clientVersion = printable(clientVersion, CLIENT_VERSION_LENGTH);
+    if (clientVersion !== undefined) this.#clientVersion = printable(clientVersion, LIMITS.clientVersionCharacters);
   }
 
   remove(link: Sender | Receiver): void {
