@@ -3,11 +3,11 @@ import type { EventSink, HubEvent } from './events.ts';
 /** Hands every event to every subscriber, in the order in which they subscribed. */
 export class EventBus {
   readonly #sinks = new Set<EventSink>();
-  /** Told while another was being handed out, as when a subscriber tells one itself: all see them in the same order. As long as one turn. */
+  /** Events emitted during a delivery, for example by a subscriber, so that all subscribers see the same order. Empty after each event-loop iteration. */
   readonly #waiting: HubEvent[] = [];
   #handing = false;
 
-  /** For the parts that tell: a bound function. */
+  /** Emits an event; bound, so that it can be passed as a callback. */
   readonly emit: EventSink = (event: HubEvent) => {
     this.#waiting.push(event);
     if (this.#handing) return;
@@ -21,7 +21,7 @@ export class EventBus {
     }
   };
 
-  /** Returns the way to unsubscribe. */
+  /** Returns a function that unsubscribes. */
   subscribe(sink: EventSink): () => void {
     this.#sinks.add(sink);
     return () => this.#sinks.delete(sink);

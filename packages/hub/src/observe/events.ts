@@ -11,15 +11,15 @@ export type HubEvent =
   | { readonly type: 'certificate-loaded'; readonly notAfter: string; readonly from: string }
   | { readonly type: 'certificate-kept'; readonly problem: string }
   | { readonly type: 'storage-failed'; readonly problem: string }
-  /** A sink of the resource log (`store`, or a diagnostic setting's name) takes no records: told once, until it does again. */
+  /** A destination of the resource log (`store`, or a diagnostic setting's name) failed: emitted once until it works again. */
   | { readonly type: 'log-failed'; readonly sink: string; readonly problem: string }
-  /** It takes them again. `lost`: how many records it never got. */
+  /** The destination works again. `lost`: how many records it never received. */
   | { readonly type: 'log-resumed'; readonly sink: string; readonly lost: number }
-  /** The audit record takes nothing, or was found cut off: told once, until it is written again. */
+  /** The audit log cannot be written, or was found truncated: emitted once until it is written again. */
   | { readonly type: 'audit-failed'; readonly problem: string }
-  /** `lost`: records that were not kept, since the hub started. */
+  /** `lost`: records dropped since the hub started. */
   | { readonly type: 'audit-resumed'; readonly lost: number }
-  /** Something of ours went wrong where it was not foreseen: whoever asked got `internal`. `where`: the route or door. */
+  /** An unexpected error: the caller got `internal`. `where`: the route or listener. */
   | { readonly type: 'fault'; readonly where: string; readonly problem: string }
   | {
       readonly type: 'connection-refused';
@@ -27,7 +27,7 @@ export type HubEvent =
       readonly remoteAddress: string;
       readonly error: ErrorCode;
       readonly detail: string;
-      /** Who the peer said it is, where it came to say so. Not proven. */
+      /** The identity the peer claimed, if it got that far. Not authenticated. */
       readonly claimed?: Identity | undefined;
     }
   | (Identity & {
@@ -51,9 +51,9 @@ export type HubEvent =
       readonly detail: string;
       readonly connectedMs: number;
     })
-  /** A device began to take offers, or stopped. */
+  /** A device subscribed to offers, or unsubscribed. */
   | (Identity & { readonly type: 'device-offers-changed'; readonly takesOffers: boolean })
-  /** A limit an administrator set was reached: a request was refused, or a stream ended. `identity`: of whom it was, where it was of one. */
+  /** A configured limit was reached: a request was refused, or a stream ended. `identity`: the device whose limit it is, for limits per device. */
   | { readonly type: 'limit-reached'; readonly limit: LimitName; readonly identity: Identity | undefined }
   | (Identity & {
       readonly type: 'stream-requested';
@@ -82,7 +82,7 @@ export type HubEvent =
       readonly error: ErrorCode;
       readonly detail: string;
     })
-  /** A principal asked by REST for a stream's end. */
+  /** A principal closed a stream by REST. */
   | (Identity & {
       readonly type: 'stream-close-requested';
       readonly streamId: string;
@@ -101,7 +101,7 @@ export type HubEvent =
       readonly authority: string;
       readonly principal: string;
     }
-  /** The whole life of a stream, told once, when it is over, however it ended: what logs, audit and metrics count. */
+  /** The complete record of a stream, emitted once when it has ended, however it ended: the source of logs, audit and metrics. */
   | { readonly type: 'stream-ended'; readonly record: StreamRecord }
   | { readonly type: 'policy-rotated'; readonly policy: string; readonly principal: string }
   | GatewayEvent;
@@ -110,8 +110,8 @@ export type HubEvent =
 export type EventSink = (event: HubEvent) => void;
 
 /**
- * An `internal` error, with where its cause was thrown, on one line; undefined for errors that were thrown on purpose. Of the cause the name
- * alone: what a message of somebody else's quotes is not known.
+ * Describes an `internal` error and where its cause was thrown, on one line; undefined for expected errors. Of the cause only the name
+ * is included: the message of a foreign error may quote a secret.
  */
 export function faultOf(error: CulvertError, where: string): Extract<HubEvent, { type: 'fault' }> | undefined {
   if (error.code !== 'internal') return undefined;

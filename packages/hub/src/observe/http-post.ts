@@ -6,7 +6,7 @@ import { abortReason, type Clock, deadline, linkSignals, networkError, outboundA
 /** Milliseconds one request may take. */
 const REQUEST_MS = 30_000;
 
-/** Bytes of an answer that are read; what endpoints say fits. */
+/** Maximum bytes read of a response. */
 const MAX_ANSWER_BYTES = 65_536;
 
 /** Where something is posted. */
@@ -19,16 +19,16 @@ export interface Endpoint {
   readonly ca?: string | undefined;
 }
 
-/** What an endpoint said. */
+/** An endpoint's response. */
 export interface HttpAnswer {
   readonly status: number;
-  /** Milliseconds it wants to be left alone (`Retry-After` in seconds); undefined: it said nothing of the kind. */
+  /** Milliseconds to wait before the next request (from `Retry-After`); undefined when the header is absent. */
   readonly retryAfterMs: number | undefined;
   /** The beginning of its body: 64 KiB. */
   readonly body: string;
 }
 
-/** Posts JSON to one endpoint over a kept connection, through the outbound proxy if the environment names one. */
+/** Posts JSON to one endpoint over a keep-alive connection, through the outbound proxy if the environment names one. */
 export class HttpPost {
   readonly #endpoint: Endpoint;
   readonly #clock: Clock;
@@ -65,7 +65,7 @@ export class HttpPost {
     agent?.destroy();
   }
 
-  /** @param again whether to try once more when the endpoint had closed the kept connection, which is no outage */
+  /** @param again whether to retry once when the endpoint had closed the keep-alive connection, which is no outage */
   async #exchange(body: string, signal: AbortSignal, again: boolean): Promise<HttpAnswer> {
     const { url, headers, ca } = this.#endpoint;
     const secure = url.protocol === 'https:';
@@ -104,7 +104,7 @@ export class HttpPost {
   }
 }
 
-/** The beginning of an answer; the rest is taken and dropped, so that the connection can be kept. */
+/** Reads the beginning of a response; the rest is discarded, so that the connection can be reused. */
 async function read(response: IncomingMessage): Promise<string> {
   const chunks: Buffer[] = [];
   let size = 0;

@@ -15,19 +15,19 @@ export interface LastDisconnect {
 /** Looks it up; undefined when it is not known. */
 export type LastDisconnectOf = (identity: Identity) => Promise<LastDisconnect | undefined>;
 
-/** Identities remembered: those that went last; an entry takes about 300 bytes. */
+/** Maximum identities remembered, the most recently disconnected; an entry takes about 300 bytes. */
 const MAX_REMEMBERED = 10_000;
 
 const UNKNOWN: LastDisconnectOf = () => Promise.resolve(undefined);
 
-/** The last disconnects since the hub started, of the identities that went last; of others, what an older memory knows. */
+/** The last disconnect of each identity: the most recent ones from memory, others looked up in the log. */
 export class RecentDisconnects {
   readonly #clock: Clock;
   readonly #older: LastDisconnectOf;
-  /** By identity name, the one that went longest ago first. */
+  /** By identity name, oldest disconnect first. */
   readonly #last = new Map<string, LastDisconnect>();
 
-  /** @param older asked where this one knows nothing; what it cannot say is not known */
+  /** @param older the fallback for identities that are not in memory */
   constructor(clock: Clock, older: LastDisconnectOf = UNKNOWN) {
     this.#clock = clock;
     this.#older = older;
@@ -47,7 +47,7 @@ export class RecentDisconnects {
 
   readonly of: LastDisconnectOf = async (identity) => {
     const recent = this.#last.get(identityName(identity));
-    // Presence does not fail with the log: that it cannot be read is told elsewhere.
+    // Presence must work without the log; a log that cannot be read is reported elsewhere.
     return recent ?? this.#older(identity).catch(() => undefined);
   };
 }

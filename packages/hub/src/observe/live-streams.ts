@@ -7,7 +7,7 @@ import type { Carried, LiveStream } from './stream-record.ts';
 const NOTHING: Carried = { bytes: 0, messages: 0 };
 
 /**
- * Follows every stream from its request to its end, and tells that with the whole record: the one place where a stream's story is put
+ * Tracks every stream from its request to its end, then emits `stream-ended` with the complete record: the one place where that record is put
  * together. An entry lives no longer than its stream; how many there can be is bounded by held requests, grants and streams at the gateway.
  */
 export class LiveStreams {
@@ -15,7 +15,7 @@ export class LiveStreams {
   readonly #onEvent: EventSink;
   readonly #gateway: () => string;
   readonly #streams = new Map<string, LiveStream>();
-  /** How many of them there are by identity name; only identities that have some. */
+  /** Number of streams by identity name; only identities that have streams. */
   readonly #perIdentity = new Map<string, number>();
 
   /** @param options.gateway `HOST:PORT` that grants name */
@@ -43,7 +43,7 @@ export class LiveStreams {
     return this.#perIdentity.get(identityName(identity)) ?? 0;
   }
 
-  /** A sink for the hub's events. The first event that can only be a stream's last ends it; what still comes of it is not heard. */
+  /** A sink for the hub's events. The first final event of a stream ends it; later events of that stream are ignored. */
   readonly observe: EventSink = (event) => {
     switch (event.type) {
       case 'stream-requested':

@@ -7,7 +7,7 @@ export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 /** `json`: one object a line, for machines. `text`: one readable line, for a terminal. */
 export type LogFormat = 'json' | 'text';
 
-/** What an event is worth: everything that strangers can cause at will stays below `info`. */
+/** The log level of an event: everything that unauthenticated clients can cause at will stays below `info`. */
 function levelOf(event: HubEvent): LogLevel {
   switch (event.type) {
     case 'connection-refused':
@@ -17,7 +17,7 @@ function levelOf(event: HubEvent): LogLevel {
     case 'device-offers-changed':
     // Under a flood there are as many as there are requests; `culvert limits` shows how many.
     case 'limit-reached':
-    // What it tells, those before it told.
+    // Its content was already logged by the events before it.
     case 'stream-ended':
       return 'debug';
     case 'fault':

@@ -2,17 +2,17 @@ import { type AuditType, type AuditValue, printable } from '@culvert/protocol';
 import type { HubEvent } from '../events.ts';
 import type { StreamRecord } from '../stream-record.ts';
 
-/** What a record says, before it has its place in the chain. */
+/** The content of an audit record before it gets its sequence number and hash. */
 export interface AuditEntry {
   readonly type: AuditType;
   readonly [field: string]: AuditValue | undefined;
 }
 
-/** Characters of any text from outside that a record keeps. */
+/** Maximum characters kept of any text that comes from a client. */
 const MAX_TEXT = 1_024;
 
 /**
- * What the audit record keeps of an event; undefined for all others. Streams, and changes of who may do what: nothing that a stranger can
+ * Maps an event to its audit entry; undefined for events that are not audited. Audited are streams and changes of permissions: nothing that an unauthenticated client can
  * cause at will, so that nobody fills the disk.
  */
 export function auditEntry(event: HubEvent): AuditEntry | undefined {

@@ -9,13 +9,13 @@ import { appendCheckpoint, lastCheckpoint } from './checkpoint-file.ts';
 import { type RecoveredEnd, recoverEnd } from './recover-end.ts';
 import { SegmentWriter } from './segment-writer.ts';
 
-/** Records that may wait for the disk, about 10 MB: at a thousand streams a second, ten seconds. Beyond, records are lost and counted. */
+/** Maximum records waiting for the disk, about 10 MB: ten seconds at a thousand streams a second. Further records are dropped and counted. */
 export const MAX_WAITING_RECORDS = 10_000;
 
 /** Records in one write, about 1 MB. */
 const MAX_BATCH = 1_000;
 
-/** Milliseconds before a failed write is tried again: doubled each time, at most the second. */
+/** Milliseconds before a failed write is retried: starts at the first, doubles up to the second. */
 const RETRY_MS = { first: 1_000, longest: 30_000 };
 
 export interface AuditLogOptions {
@@ -39,8 +39,8 @@ interface Waiting {
 }
 
 /**
- * The audit record: a subscriber of the hub's events that chains what they say and puts it on disk, many records to one sync. It never
- * makes anyone wait: while the disk takes nothing, a bounded number of records waits, then they are lost, counted, and the count is recorded.
+ * The audit log: subscribes to the hub's events, chains them by hash and writes them to disk, many records per sync. It never
+ * blocks the caller: while the disk fails, a bounded number of records is queued; further ones are dropped and counted, and the count is recorded.
  */
 export class AuditLog {
   readonly #options: AuditLogOptions;
@@ -51,7 +51,7 @@ export class AuditLog {
   #checkpointed: number;
   #checkpointTimer: { cancel(): void } | undefined;
   #checkpointDue = false;
-  /** Those lost and not yet said in the chain. */
+  /** Dropped records that the chain does not mention yet. */
   #unsaid: { count: number; from: number; until: number } | undefined;
   #written = 0;
   #lost = 0;
@@ -69,7 +69,7 @@ export class AuditLog {
   }
 
   /**
-   * Goes on where the record ends, and says in it how it was found.
+   * Opens the log, continues after its last record, and records how it was found.
    * @throws CulvertError `config_invalid` when its end is damaged; what the file system says
    */
   static async open(options: AuditLogOptions): Promise<AuditLog> {
@@ -103,18 +103,18 @@ export class AuditLog {
     return this.#waiting.length;
   }
 
-  /** The number of the last record on disk: what is behind it in a file may yet be cut. */
+  /** The number of the last synced record: anything after it in a file may still be cut off. */
   get lastSeq(): number {
     return this.#head.seq;
   }
 
-  /** Resolves when all that was told is on disk. */
+  /** Resolves when every event so far is on disk. */
   async settled(): Promise<void> {
-    // What was told after the last look of one run is another run's.
+    // An event that arrived after this run's last check is written by the next run.
     while (this.#running !== undefined) await this.#running;
   }
 
-  /** Writes what waits, with one last try, and the last checkpoint. Idempotent. */
+  /** Writes the queued records (one last attempt) and the final checkpoint. Idempotent. */
   close(): Promise<void> {
     this.#closed ??= this.#end();
     return this.#closed;
@@ -125,7 +125,7 @@ export class AuditLog {
     this.#checkpointDue = true;
     this.#closing.abort();
     await this.#running;
-    // It may have looked for work for the last time before the record above was told.
+    // The run may have checked the queue for the last time before the record above was added.
     if (this.#hasWork) await this.#writeAll();
     this.#checkpointTimer?.cancel();
     await this.#writer.close();
@@ -138,7 +138,7 @@ export class AuditLog {
 
   #enqueue(entry: AuditEntry): void {
     const at = this.#options.clock.now();
-    // Two places: what was lost is said before what comes after it.
+    // Two slots: the count of dropped records precedes the record that follows them.
     if (this.#waiting.length + 2 > MAX_WAITING_RECORDS) {
       this.#lost++;
       this.#unsaid = { count: (this.#unsaid?.count ?? 0) + 1, from: this.#unsaid?.from ?? at, until: at };
@@ -160,7 +160,7 @@ export class AuditLog {
   #run(): void {
     this.#running ??= this.#writeAll().finally(() => {
       this.#running = undefined;
-      // Told between the last look and now.
+      // Added between the last check and now.
       if (this.#hasWork && !this.#closing.signal.aborted) this.#run();
     });
   }
@@ -170,7 +170,7 @@ export class AuditLog {
   }
 
   async #writeAll(): Promise<void> {
-    // What is told in one turn shares a write.
+    // Events of one event-loop iteration share a write.
     await new Promise((resolve) => setImmediate(resolve));
     let wait = RETRY_MS.first;
     while (this.#hasWork) {
@@ -181,7 +181,7 @@ export class AuditLog {
         wait = RETRY_MS.first;
       } catch (error) {
         this.#failed(error);
-        // The last try was this one.
+        // This was the last attempt.
         if (this.#closing.signal.aborted) return;
         await delay(this.#options.clock, wait, this.#closing.signal).catch(() => undefined);
         wait = Math.min(2 * wait, RETRY_MS.longest);
@@ -210,7 +210,7 @@ export class AuditLog {
       this.#checkpointDue = true;
       this.#run();
     });
-    // Without waiting for the next record.
+    // Report at once, without waiting for the next record.
     if (this.#waiting.length === 0) this.#sayLost(clock.now());
   }
 

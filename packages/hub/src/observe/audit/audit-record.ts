@@ -3,16 +3,16 @@ import { AUDIT_TYPES, type AuditRecord, type AuditValue } from '@culvert/protoco
 import type { AuditEntry } from './audit-entry.ts';
 import { canonicalJson } from './canonical-json.ts';
 
-/** A place in the chain: the last record's number and hash. */
+/** A position in the chain: the last record's number and hash. */
 export interface ChainHead {
   readonly seq: number;
   readonly hash: string;
 }
 
-/** What the first record follows. */
+/** The position before the first record. */
 export const CHAIN_START: ChainHead = { seq: 0, hash: '0'.repeat(64) };
 
-/** Gives an entry its place behind `head`. The line is the record's canonical form, hash included, without its newline. */
+/** Appends an entry to the chain after `head`. The line is the record's canonical form, hash included, without a newline. */
 export function sealRecord(entry: AuditEntry, at: number, head: ChainHead): { line: string; head: ChainHead } {
   const open = { ...entry, seq: head.seq + 1, at: new Date(at).toISOString(), prev: head.hash };
   const hash = digest(open);
@@ -20,8 +20,8 @@ export function sealRecord(entry: AuditEntry, at: number, head: ChainHead): { li
 }
 
 /**
- * Reads a line and holds it against its own hash.
- * @returns the record, or in a clause what is wrong with it, with its place if it still says one
+ * Parses a line and checks it against its own hash.
+ * @returns the record, or a clause that says what is wrong with it, with its position if it can be read
  */
 export function readRecord(line: string): { record: AuditRecord } | { problem: string; head?: ChainHead } {
   try {
@@ -29,12 +29,12 @@ export function readRecord(line: string): { record: AuditRecord } | { problem: s
     if (!isRecord(value)) return { problem: 'is not a record' };
     const { hash, ...open } = value;
     const head = { seq: value.seq, hash };
-    // Also finds what JSON.parse forgives: white space, a key given twice, another way to write a number.
+    // Also rejects what JSON.parse accepts: white space, duplicate keys, another notation of a number.
     if (canonicalJson(value) !== line) return { problem: 'was changed: it is not in the canonical form', head };
     if (digest(open) !== hash) return { problem: 'was changed: its hash is not that of its content', head };
     return { record: value };
   } catch {
-    // No JSON, or nested too deep.
+    // Not JSON, or nested too deeply.
     return { problem: 'is not JSON' };
   }
 }

@@ -1,6 +1,6 @@
 import type { AuditValue } from '@culvert/protocol';
 
-/** Objects inside one another; a record has three. A file from somewhere else must not exhaust the stack. */
+/** Maximum nesting depth; a record has three levels. A foreign file must not exhaust the stack. */
 const MAX_DEPTH = 16;
 
 /**

@@ -3,7 +3,7 @@ import { constants, open } from 'node:fs/promises';
 import { type Checkpoint, checkpointLine, readCheckpoint } from './checkpoint.ts';
 import { linesOf } from './lines.ts';
 
-/** Bytes of a checkpoint are below 1 KiB: in these at the end of a file stands the last whole one's newline. */
+/** Bytes read from the end of the file: a checkpoint is below 1 KiB, so they contain the newline of the last complete one. */
 const TAIL_BYTES = 4_096;
 
 /**

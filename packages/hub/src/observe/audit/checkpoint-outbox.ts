@@ -1,24 +1,24 @@
 import { type Clock, delay } from '@culvert/stream';
 import type { Checkpoint } from './checkpoint.ts';
 
-/** Takes a checkpoint away from the hub. @throws when it could not; it is asked again then */
+/** Sends a checkpoint to another machine. @throws when that failed; it is then called again */
 export type SendCheckpoint = (checkpoint: Checkpoint, signal: AbortSignal) => Promise<void>;
 
-/** Checkpoints that wait while the receiver is away, at one each ten minutes more than a day's; each covers those before it, so the oldest go first. */
+/** Maximum queued checkpoints while the receiver is unreachable: more than a day's at one every ten minutes. Each covers those before it, so the oldest is dropped first. */
 const MAX_WAITING = 256;
 
-/** Milliseconds before another try: doubled each time, at most the second. */
+/** Milliseconds before a retry: starts at the first, doubles up to the second. */
 const RETRY_MS = { first: 1_000, longest: 60_000 };
 
-/** Milliseconds that what waits gets when the hub stops. */
+/** Milliseconds for sending the queue when the hub stops. */
 const CLOSE_MS = 5_000;
 
-/** Sends checkpoints away from the hub, in order, over outages of whoever receives them. */
+/** Sends checkpoints to another machine, in order, and retries while the receiver is unreachable. */
 export class CheckpointOutbox {
   readonly #send: SendCheckpoint;
   readonly #clock: Clock;
   readonly #waiting: Checkpoint[] = [];
-  /** Ends the waits between tries, and after the last grace the try under way. */
+  /** Ends the pauses between attempts and, when the final grace period is over, the attempt under way. */
   readonly #closing = new AbortController();
   readonly #cut = new AbortController();
   #running: Promise<void> | undefined;
@@ -29,12 +29,12 @@ export class CheckpointOutbox {
     this.#clock = options.clock;
   }
 
-  /** Those that wait. */
+  /** Queued checkpoints. */
   get waiting(): number {
     return this.#waiting.length;
   }
 
-  /** Tries that failed since the start. */
+  /** Failed attempts since the start. */
   get failures(): number {
     return this.#failures;
   }
@@ -48,7 +48,7 @@ export class CheckpointOutbox {
     });
   }
 
-  /** One last try for what waits, five seconds at most. */
+  /** One last attempt to send the queue, five seconds at most. */
   async close(): Promise<void> {
     this.#closing.abort();
     const timer = this.#clock.setTimer(CLOSE_MS, () => this.#cut.abort());
@@ -62,7 +62,7 @@ export class CheckpointOutbox {
       const last = this.#closing.signal.aborted;
       try {
         await this.#send(next, this.#cut.signal);
-        // It may have been pushed out meanwhile.
+        // It may have been dropped from the queue meanwhile.
         if (this.#waiting[0] === next) this.#waiting.shift();
         wait = RETRY_MS.first;
       } catch {

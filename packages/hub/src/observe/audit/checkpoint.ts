@@ -3,14 +3,14 @@ import type { ChainHead } from './audit-record.ts';
 import { canonicalJson } from './canonical-json.ts';
 
 /**
- * What the hub vouches for with its key: that record `seq` has this hash, and so that everything before it is what it was. Kept away from
- * the hub it shows when the log was cut off or written anew.
+ * A signed statement by the hub that record `seq` has this hash, and therefore that no record before it was changed. Stored away from
+ * the hub, it reveals a log that was truncated or rewritten.
  */
 export interface Checkpoint extends ChainHead {
   readonly type: 'culvert-audit-checkpoint';
   /** When it was signed, RFC 3339. */
   readonly at: string;
-  /** The SHA-256 of the public key (SPKI, DER), hexadecimal: which hub's. */
+  /** SHA-256 of the hub's public key (SPKI, DER), hexadecimal. */
   readonly key: string;
   /** Ed25519 (RFC 8032) over the canonical form of all other fields, base64url. */
   readonly signature: string;

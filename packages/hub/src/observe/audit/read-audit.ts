@@ -3,9 +3,9 @@ import { readRecord } from './audit-record.ts';
 import { linesOf } from './lines.ts';
 import { dayOf, listSegments, type SegmentFile } from './segment-files.ts';
 
-/** Which records to give. Times in milliseconds since the epoch. */
+/** Which records to return. Times in milliseconds since the epoch. */
 export interface AuditQuery {
-  /** The first record has a greater number: where the page before ended. */
+  /** Return records with a greater number: the `after` of the previous page. */
   readonly after: number;
   readonly since?: number | undefined;
   readonly until?: number | undefined;
@@ -17,16 +17,16 @@ export interface AuditQuery {
 /** Records, oldest first. */
 export interface AuditPage {
   readonly records: readonly AuditRecord[];
-  /** `after` of the next page; undefined: there is none yet. A page may be short, or empty, and not the last. */
+  /** `after` of the next page; undefined when there is none yet. A short or empty page is not necessarily the last. */
   readonly next: number | undefined;
 }
 
-/** Lines one page looks at: below half a second of work. */
+/** Maximum lines read for one page: below half a second of work. */
 const MAX_LINES = 50_000;
 
 /**
- * A page of the record, read from its files.
- * @param lastSeq the last record that is on disk for good
+ * Reads a page of the audit log from its files.
+ * @param lastSeq the last synced record
  */
 export async function readAudit(directory: string, query: AuditQuery, lastSeq: number): Promise<AuditPage> {
   const records: AuditRecord[] = [];
@@ -45,19 +45,19 @@ export async function readAudit(directory: string, query: AuditQuery, lastSeq: n
       seq = at;
       if (text === undefined || !text.includes(mark)) continue;
       const read = readRecord(text);
-      // A changed record is not shown as if it were one; `culvert audit verify` finds it.
+      // A tampered record is not shown; `culvert audit verify` reports it.
       if ('record' in read && matches(read.record, query)) records.push(read.record);
     }
   }
   return { records, next: undefined };
 }
 
-/** Those that can hold what is asked for: a file ends where the next begins. */
+/** The files that can contain matching records: a file ends where the next begins. */
 function segmentsFor(files: readonly SegmentFile[], { after, since, until }: AuditQuery): SegmentFile[] {
   return files.filter(({ day }, index) => {
     const following = files[index + 1];
     if (following !== undefined && following.firstSeq <= after + 1) return false;
-    // A clock may have been set back by some hours: a day to spare at both ends.
+    // The clock may have been set back by hours: one day of margin at both ends.
     if (since !== undefined && following !== undefined && following.day < dayOf(since - DAY_MS)) return false;
     return until === undefined || day <= dayOf(until + DAY_MS);
   });

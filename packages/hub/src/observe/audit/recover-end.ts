@@ -4,33 +4,33 @@ import { CHAIN_START, type ChainHead, readRecord } from './audit-record.ts';
 import { listSegments, type SegmentFile } from './segment-files.ts';
 import type { SegmentEnd } from './segment-writer.ts';
 
-/** Bytes at the end of a file that are looked at: more than two of the longest records. */
+/** Bytes read from the end of a file: more than two of the longest records. */
 const TAIL_BYTES = 131_072;
 
-/** Characters of a torn line that are kept, so that one can see what it was about. */
+/** Maximum characters kept of an incomplete line, so that an operator can see what it was about. */
 const MAX_TORN_TEXT = 2_048;
 
-/** How the log was found at start. */
+/** The state of the log at start. */
 export interface RecoveredEnd {
   readonly head: ChainHead;
   readonly end: SegmentEnd | undefined;
   /** The last record; undefined: there is none yet. */
   readonly last: AuditRecord | undefined;
-  /** What a crash left of a line it did not finish; it was cut off. */
+  /** The incomplete last line that a crash left behind; it was cut off. */
   readonly torn: { readonly bytes: number; readonly text: string } | undefined;
 }
 
 /**
- * Finds where the record ends, and cuts off a line that was not finished: of an append that was interrupted there is a part and no newline.
- * @throws CulvertError `config_invalid` when the last whole line is not a record: that was no crash
+ * Finds the last record and cuts off an incomplete line after it: an interrupted append leaves a part of a line without a newline.
+ * @throws CulvertError `config_invalid` when the last complete line is not a record: a crash cannot have caused that
  */
 export async function recoverEnd(directory: string): Promise<RecoveredEnd> {
   let torn: RecoveredEnd['torn'];
   for (const file of (await listSegments(directory)).reverse()) {
     const { size, lastLine, rest } = await readTail(file);
-    // Of an earlier file nothing is torn: a file is begun only behind a whole line.
+    // An earlier file has no incomplete line: a new file is begun only after a complete line.
     if (rest.length > 0) torn = { bytes: rest.length, text: printable(rest.toString('utf8'), MAX_TORN_TEXT) };
-    // A file begun and not written to.
+    // A file that was created but not written to.
     if (lastLine === undefined) continue;
     const read = readRecord(lastLine);
     if ('problem' in read) {
@@ -45,7 +45,7 @@ export async function recoverEnd(directory: string): Promise<RecoveredEnd> {
   return { head: CHAIN_START, end: undefined, last: undefined, torn };
 }
 
-/** Reads the last whole line, and cuts the file behind it. */
+/** Reads the last complete line and cuts the file after it. */
 async function readTail(file: SegmentFile): Promise<{ size: number; lastLine: string | undefined; rest: Buffer }> {
   await using handle = await open(file.path, 'r+');
   const { size } = await handle.stat();

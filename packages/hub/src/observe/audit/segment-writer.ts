@@ -1,15 +1,15 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { dayOf, type SegmentFile, segmentFile } from './segment-files.ts';
 
-/** Where the log goes on: the file, and how many bytes of it are good. */
+/** Where to append: the file, and its length in valid bytes. */
 export interface SegmentEnd {
   readonly file: SegmentFile;
   readonly size: number;
 }
 
 /**
- * Appends to the newest file of the record and begins another one each day and beyond a size. A write that failed leaves nothing behind
- * that is read as good: the next one begins by cutting the file to what was synced.
+ * Appends to the newest file of the audit log; begins a new one each day and beyond a size. A failed write leaves nothing behind
+ * that would be read as valid: the next write first cuts the file to its synced length.
  */
 export class SegmentWriter {
   readonly #directory: string;
@@ -38,7 +38,7 @@ export class SegmentWriter {
       await handle.datasync();
       this.#end = { file: end.file, size: end.size + bytes.length };
     } catch (error) {
-      // Whatever is wrong with the file, it is opened anew, and what this write left is cut off then.
+      // Whatever is wrong with the file, the next write reopens it and cuts off what this one left.
       await this.close();
       throw error;
     }
@@ -47,7 +47,7 @@ export class SegmentWriter {
   async close(): Promise<void> {
     const handle = this.#handle;
     this.#handle = undefined;
-    // What was to be kept is synced; a handle that cannot be closed is gone all the same.
+    // Everything that matters is synced; a handle that cannot be closed is lost anyway.
     await handle?.close().catch(() => undefined);
   }
 
@@ -64,7 +64,7 @@ export class SegmentWriter {
 
   async #begin(file: SegmentFile): Promise<{ handle: FileHandle; end: SegmentEnd }> {
     await this.close();
-    // Nothing good can stand there: it would hold records behind the chain's end.
+    // The file can contain nothing valid: its records would come after the end of the chain.
     const handle = await open(file.path, 'w', 0o600);
     this.#handle = handle;
     const directory = await open(this.#directory, 'r');

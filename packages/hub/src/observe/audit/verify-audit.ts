@@ -12,15 +12,15 @@ export interface AuditFinding {
   readonly problem: string;
 }
 
-/** What was looked at, and what was found. */
+/** What was checked, and what was found. */
 export interface AuditVerdict {
-  /** The first {@link MAX_FINDINGS}; empty: the record is what it was. */
+  /** The first {@link MAX_FINDINGS}; empty when nothing was tampered with. */
   readonly findings: readonly AuditFinding[];
   readonly records: number;
   readonly lastSeq: number;
   /** Checkpoints that were verified and compared. */
   readonly checkpoints: number;
-  /** The last record that a checkpoint vouches for; 0: none. What is behind it may have been cut off. */
+  /** The last record covered by a checkpoint; 0 when none is. Records after it may have been removed unnoticed. */
   readonly vouchedSeq: number;
 }
 
@@ -34,11 +34,11 @@ export interface AuditToVerify {
   readonly fromSeq?: number;
 }
 
-/** Findings beyond this are not told: the first says where it began. */
+/** Maximum findings reported: the first says where the damage begins. */
 export const MAX_FINDINGS = 1_000;
 
 /**
- * Holds every record against its hash, its predecessor and the checkpoints. Needs no hub, and memory for the checkpoints alone.
+ * Checks every record against its hash, its predecessor and the checkpoints. Needs no hub, and memory for the checkpoints only.
  * @throws what the file system says
  */
 export async function verifyAudit(audit: AuditToVerify): Promise<AuditVerdict> {
@@ -93,7 +93,7 @@ class Verification {
       else {
         const seq = read.head?.seq ?? this.#expected;
         this.#find(file, line, `Record ${seq} ${read.problem}.`);
-        // What it says it is: so that one changed record is one finding.
+        // Trust its own number and hash, so that one changed record yields one finding.
         this.#move(read.head ?? { seq, hash: '' }, file, line);
       }
     }

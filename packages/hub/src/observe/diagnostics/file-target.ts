@@ -5,18 +5,18 @@ import type { LogRecord } from '../resource-log/log-entry.ts';
 
 export interface FileTargetOptions {
   readonly path: string;
-  /** Bytes beyond which the file is put aside and a new one begun. */
+  /** Bytes beyond which the file is rotated. */
   readonly maxBytes: number;
-  /** Files kept beside the one that is written: `PATH.1` is the youngest. */
+  /** Rotated files to keep: `PATH.1` is the newest. */
   readonly keep: number;
 }
 
-/** Records in a file of JSON lines, put aside by size. A batch is in it whole or not at all, also when the disk is full. */
+/** Writes records to a file of JSON lines, rotated by size. A batch is written completely or not at all, also when the disk is full. */
 export class FileTarget implements LogTarget {
   readonly #options: FileTargetOptions;
   #file: FileHandle | undefined;
   #size = 0;
-  /** Of the open file, to notice that somebody else put it aside. */
+  /** Identity of the open file, to notice that another program rotated it. */
   #inode = 0;
 
   private constructor(options: FileTargetOptions) {
@@ -26,7 +26,7 @@ export class FileTarget implements LogTarget {
   /** Opens the file, or makes it (0600). @throws what the file system says; an error when something else than a file is there */
   static async open(options: FileTargetOptions): Promise<FileTarget> {
     const there = await statIfThere(options.path);
-    // A pipe would be waited for, a device put aside.
+    // Writing to a pipe could block, and a device would be renamed.
     if (there !== undefined && !there.isFile()) throw new Error(`${options.path} is not a file.`);
     const target = new FileTarget(options);
     await target.#open();
@@ -41,7 +41,7 @@ export class FileTarget implements LogTarget {
       await file.appendFile(text);
       this.#size += text.length;
     } catch (error) {
-      // Half a batch would be there twice when the whole comes again. If this fails too, opening ends the torn line.
+      // Otherwise half of the batch would be duplicated by the retry. If this fails too, the next opening terminates the incomplete line.
       await file.truncate(this.#size).catch(() => this.close());
       throw error;
     }

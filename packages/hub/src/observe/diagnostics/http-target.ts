@@ -3,7 +3,7 @@ import type { LogTarget } from '../resource-log/log-delivery.ts';
 import type { LogRecord } from '../resource-log/log-entry.ts';
 import { postBatch } from './post-batch.ts';
 
-/** Records to an HTTP endpoint, in the preview's body: `{"records":[…]}`. */
+/** Posts records to an HTTP endpoint in Azure's format: `{"records":[…]}`. */
 export class HttpTarget implements LogTarget {
   readonly #post: HttpPost;
 

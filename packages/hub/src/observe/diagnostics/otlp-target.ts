@@ -7,7 +7,7 @@ import { postBatch } from './post-batch.ts';
 /** OTLP's numbers of severity (logs data model, "Field: SeverityNumber"). */
 const SEVERITY = { Information: 9, Warning: 13, Error: 17 } as const;
 
-/** Records to an OpenTelemetry collector: OTLP over HTTP in its JSON encoding (opentelemetry.io/docs/specs/otlp §JSON Protobuf Encoding). */
+/** Sends records to an OpenTelemetry collector: OTLP over HTTP in its JSON encoding (opentelemetry.io/docs/specs/otlp §JSON Protobuf Encoding). */
 export class OtlpTarget implements LogTarget {
   readonly #post: HttpPost;
   readonly #resource: LogResource;
@@ -69,7 +69,7 @@ function anyValue(value: Value): object {
   return typeof value === 'boolean' ? { boolValue: value } : { stringValue: value };
 }
 
-/** How many an otherwise successful answer says were rejected (`partialSuccess`); those must not be sent again. */
+/** The number of records that a successful response reports as rejected (`partialSuccess`); they must not be sent again. */
 function rejectedOf(answer: string, sent: number): number {
   try {
     const { partialSuccess } = JSON.parse(answer) as { partialSuccess?: { rejectedLogRecords?: number | string } };

@@ -1,12 +1,12 @@
 import type { HttpPost } from '../http-post.ts';
 import { RetryLater } from '../resource-log/log-delivery.ts';
 
-/** Statuses that say the same to the same batch every time; all others may be different later, when somebody has seen to the endpoint. */
+/** Statuses that the same batch would get every time; all others may change once the endpoint is repaired. */
 const REFUSED_FOR_GOOD: ReadonlySet<number> = new Set([400, 413, 415, 422]);
 
 /**
  * Posts a batch of records.
- * @returns the answer's body; undefined when the endpoint refuses this batch for good
+ * @returns the response body; undefined when the endpoint permanently refuses this batch
  * @throws CulvertError as {@link HttpPost.post}; {@link RetryLater}; an error with the status when it may be different later
  */
 export async function postBatch(to: HttpPost, batch: string, signal: AbortSignal): Promise<string | undefined> {

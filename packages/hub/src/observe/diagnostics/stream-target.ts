@@ -3,8 +3,8 @@ import type { LogTarget } from '../resource-log/log-delivery.ts';
 import type { LogRecord } from '../resource-log/log-entry.ts';
 
 /**
- * Records as JSON lines to a stream that is somebody else's, such as standard output. A reader that does not take them holds up nothing but
- * its own queue: Node writes to a pipe or a socket without waiting, also where it is the standard output.
+ * Writes records as JSON lines to a stream owned by another part of the program, such as standard output. A slow reader delays only
+ * its own queue: Node writes to pipes and sockets without blocking, standard output included.
  */
 export class StreamTarget implements LogTarget {
   readonly #output: Writable;
@@ -18,7 +18,7 @@ export class StreamTarget implements LogTarget {
   deliver(batch: readonly LogRecord[], signal: AbortSignal): Promise<number> {
     if (this.#broken !== undefined) return Promise.reject(this.#broken);
     return new Promise((resolve, reject) => {
-      // A write cannot be taken back; that nobody waits for it any more is all there is to do.
+      // A write cannot be undone; all that can be done is to stop waiting for it.
       const onAbort = () => reject(signal.reason);
       signal.addEventListener('abort', onAbort, { once: true });
       this.#output.write(batch.map(({ json }) => `${json}\n`).join(''), (error) => {

@@ -29,14 +29,14 @@ export interface LogThreadStart {
   readonly retention: LogRetention;
 }
 
-/** To the thread. Everything that changes something says what time it is: the clock is the hub's. */
+/** Messages to the thread. Every write carries the current time: the clock is the hub's. */
 export type ToLogThread =
   | { readonly append: readonly LogRow[]; readonly now: number }
   | { readonly query: LogQuery; readonly ticket: number }
   | { readonly tidy: number }
   | { readonly close: true };
 
-/** From the thread: one answer for each `append` and each `query`, in their order. */
+/** Messages from the thread: one reply for each `append` and each `query`, in order. */
 export type FromLogThread =
   | { readonly appended: true }
   | { readonly failed: string }

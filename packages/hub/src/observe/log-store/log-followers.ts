@@ -2,23 +2,23 @@ import { CulvertError, ERRORS } from '@culvert/protocol';
 import type { LogRecord } from '../resource-log/log-entry.ts';
 import { type LogFilter, matches, type StoredRecord } from './log-query.ts';
 
-/** Who may follow the log at once: each holds a connection and up to a thousand records. */
+/** Maximum subscribers of the log: each holds a connection and up to a thousand records. */
 const MAX_FOLLOWERS = 64;
 
-/** Records that wait for one follower, about a megabyte. */
+/** Maximum records queued for one subscriber, about a megabyte. */
 const MAX_QUEUED = 1_000;
 
-/** What a follower is told: a record, or that some were left out because it did not take them in time. */
+/** What a subscriber receives: a record, or the number of records skipped because it was too slow. */
 export type Followed =
   | { readonly kind: 'record'; readonly record: StoredRecord }
   | { readonly kind: 'dropped'; readonly count: number };
 
-/** Everybody who follows the log right now. */
+/** All current subscribers of the log. */
 export class LogFollowers {
   readonly #followers = new Set<LogFollower>();
   #sequence = 0;
 
-  /** Hands a record to those who want it. Never waits. */
+  /** Delivers a record to every subscriber whose filter matches. Never waits. */
   push(record: LogRecord): void {
     this.#sequence = record.sequence;
     const number = record.error === undefined ? '' : String(ERRORS[record.error].azure[0]);
@@ -37,7 +37,7 @@ export class LogFollowers {
     return follower;
   }
 
-  /** Ends them all, after what waits for them. */
+  /** Ends all subscriptions after their queued records. */
   close(): void {
     for (const follower of this.#followers) follower.close();
   }
@@ -47,10 +47,10 @@ export class LogFollowers {
   }
 }
 
-/** One who follows the log. */
+/** A subscriber of the log. */
 export class LogFollower {
   readonly filter: LogFilter;
-  /** The last record before it began to follow. */
+  /** The last record before the subscription began. */
   readonly after: number;
   readonly #onGone: (self: LogFollower) => void;
   readonly #queue: LogRecord[] = [];
@@ -70,12 +70,12 @@ export class LogFollower {
     this.#wake();
   }
 
-  /** Whether it is over: nothing more will come. */
+  /** Whether the subscription has ended. */
   get closed(): boolean {
     return this.#closed;
   }
 
-  /** What comes next; undefined when it is over. One call at a time. */
+  /** The next item; undefined when the subscription has ended. One call at a time. */
   async next(): Promise<Followed | undefined> {
     for (;;) {
       const record = this.#queue.shift();
@@ -90,7 +90,7 @@ export class LogFollower {
     }
   }
 
-  /** Ends it, after what waits for it. Idempotent. */
+  /** Ends the subscription after its queued records. Idempotent. */
   close(): void {
     this.#closed = true;
     this.#onGone(this);

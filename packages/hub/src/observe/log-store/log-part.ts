@@ -20,7 +20,7 @@ export class LogPart {
    * Opens a part for writing, making it (0600) where it is missing; undefined when a later version wrote it.
    *
    * WAL with `synchronous=NORMAL`: a commit is not synced to the disk. A hub that dies loses nothing it wrote; a power cut may take the last
-   * seconds of log with it, never the part. The log is no registry: nobody was promised that a record is on disk.
+   * seconds of log with it, never the whole part. Unlike the registry, the log does not promise that a record is on disk.
    */
   static open(file: string): LogPart | undefined {
     privateFile(file);
@@ -64,7 +64,7 @@ export class LogPart {
   }
 }
 
-/** Made before SQLite sees it: it gives its -wal and -shm the permissions of the database. */
+/** Create the file before SQLite does: SQLite gives -wal and -shm the permissions of the database. */
 function privateFile(file: string): void {
   try {
     closeSync(openSync(file, 'wx', 0o600));

@@ -9,13 +9,13 @@ import { logStatement, PART_VERSION } from './log-statement.ts';
 
 const DAY_MS = 86_400_000;
 
-/** A day's log is in as many parts as keep each below this share of the bound: with the oldest part goes at most so much of the log. */
+/** Each part is at most this share of `maxBytes`, so deleting the oldest part deletes at most this share of the log. */
 const PARTS_AT_LEAST = 16;
 
 /** `YYYY-MM-DD.NNN.db`, in the order of time as in that of the alphabet. */
 const PART_NAME = /^(\d{4}-\d{2}-\d{2})\.(\d{3})\.db$/;
 
-/** The log on disk: a directory of daily parts, of which the last is written and all are read. */
+/** The log on disk: a directory of daily parts. The last is written, all are read. */
 export class LogParts {
   readonly #directory: string;
   readonly #retention: LogRetention;
@@ -31,7 +31,7 @@ export class LogParts {
     try {
       this.#partFor(now).append(rows);
     } catch (error) {
-      // A write that failed may have left the file in any state; it is opened anew, and a damaged one is left as it is for the next.
+      // A failed write may have left the file in any state: reopen it, and if it is damaged leave it and begin a new part.
       const damaged = this.#writing?.name;
       this.#stopWriting();
       if (!isDamaged(error) || damaged === undefined) throw error;
@@ -39,7 +39,7 @@ export class LogParts {
     }
   }
 
-  /** One page, from as many parts as it takes. */
+  /** Reads one page, from as many parts as needed. */
   query(query: LogQuery): LogPage {
     const names = this.#namesFor(query);
     const records: StoredRecord[] = [];
@@ -55,7 +55,7 @@ export class LogParts {
     return { records };
   }
 
-  /** Removes what is older than it may be, and the oldest of what is too much. */
+  /** Deletes parts past retention, then the oldest until the total fits `maxBytes`. */
   tidy(now: number): void {
     const oldest = dayOf(now - this.#retention.days * DAY_MS);
     const names = this.#names();
@@ -97,7 +97,7 @@ export class LogParts {
     return part;
   }
 
-  /** The name that follows; a clock that was set back does not bring the order of parts into disorder. */
+  /** The name of the next part; the order of parts survives a clock that was set back. */
   #after(last: string | undefined, now: number): string {
     const today = dayOf(now);
     const [, day, number] = PART_NAME.exec(last ?? '') ?? [];
@@ -128,7 +128,7 @@ export class LogParts {
     }
   }
 
-  /** The parts that can hold what is asked for, in its order. A clock that was set back can have left a record in the part of a later day. */
+  /** The parts that can contain matching records, in query order. After the clock was set back, a record can be in the part of a later day. */
   #namesFor({ order, since, until, after }: LogQuery): string[] {
     const first = since === undefined ? '' : dayOf(since);
     const last = until === undefined ? '9' : dayOf(until + DAY_MS);
@@ -145,7 +145,7 @@ export class LogParts {
     try {
       database = new DatabaseSync(file, { readOnly: true });
       const version = database.prepare('PRAGMA user_version').get()?.['user_version'];
-      // A hub that died while it made the part left it empty.
+      // A hub that died while creating the part left it empty.
       if (version === 0) return [];
       if (version !== PART_VERSION) throw new Error(`the part ${file} is of a later version of Culvert: move it away`);
       return database.prepare(sql).all(...parameters) as PartRow[];

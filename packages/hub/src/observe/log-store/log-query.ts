@@ -1,17 +1,17 @@
 import type { ErrorCode, LogCategory, LogOperation } from '@culvert/protocol';
 import type { LogEntry } from '../resource-log/log-entry.ts';
 
-/** Which results are wanted: what went well, what did not, one of the preview's numbers, or one code of ours. */
+/** Which results match: successes, failures, one Azure error number, or one Culvert error code. */
 export type WantedResult =
   | { readonly kind: 'ok' }
   | { readonly kind: 'failed' }
   | { readonly kind: 'number'; readonly number: string }
   | { readonly kind: 'code'; readonly code: ErrorCode; readonly number: string };
 
-/** Which records are wanted; what is undefined does not matter. */
+/** A filter for records; undefined fields match everything. */
 export interface LogFilter {
   readonly deviceId?: string | undefined;
-  /** `null`: the device itself, none of its modules. */
+  /** `null` matches the device itself and none of its modules. */
   readonly moduleId?: string | null | undefined;
   readonly streamId?: string | undefined;
   readonly category?: LogCategory | undefined;
@@ -23,7 +23,7 @@ export interface LogFilter {
   readonly until?: number | undefined;
 }
 
-/** The last record of a page: where the next one goes on. */
+/** The position of the last record of a page; the next page continues there. */
 export interface LogCursor {
   /** Name of the part. */
   readonly part: string;
@@ -51,7 +51,7 @@ export interface LogPage {
   readonly next?: LogCursor | undefined;
 }
 
-/** Whether an entry that was just made is one of those wanted; the same question that {@link logStatement} asks of a part. */
+/** Whether a new entry matches the filter; must agree with {@link logStatement}. */
 export function matches(filter: LogFilter, entry: LogEntry, number: string): boolean {
   const { result } = filter;
   return (

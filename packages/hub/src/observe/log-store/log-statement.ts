@@ -40,8 +40,8 @@ export interface LogStatement {
 }
 
 /**
- * Asks one part. The index is named, not left to SQLite, which without statistics would as soon walk a whole category as one device.
- * @param after where to go on, when the page before ended in this part
+ * Builds the query for one part. The index is named explicitly: without statistics SQLite might scan a whole category instead of one device.
+ * @param after where to continue, when the previous page ended in this part
  */
 export function logStatement(query: LogQuery, limit: number, after: LogCursor | undefined): LogStatement {
   const conditions: string[] = [];
@@ -56,7 +56,7 @@ export function logStatement(query: LogQuery, limit: number, after: LogCursor | 
   if (moduleId === null) add('module IS NULL');
   else if (moduleId !== undefined) add('module = ?', moduleId);
   if (category !== undefined) add('category = ?', category);
-  // As a literal, or SQLite cannot know that the partial index will do; it is one of a closed list.
+  // A literal, or SQLite would not use the partial index; safe, since it is from a closed list.
   if (operation !== undefined) add(`operation = '${operation}'`);
   if (result?.kind === 'ok') add("result = ''");
   if (result?.kind === 'failed') add("result <> ''");

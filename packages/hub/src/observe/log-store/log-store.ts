@@ -10,27 +10,27 @@ import { LogThread } from './log-thread.ts';
 /** Records of one commit. */
 const MAX_BATCH = 1_000;
 
-/** Milliseconds a record may wait for others to be committed with it, unless somebody asks for the log: what a crash may lose of it. */
+/** Maximum milliseconds a record waits to be committed together with others; a crash may lose that much. A query commits at once. */
 const GATHER_MS = 100;
 
-/** Records read at once for a follower who wants what was before. */
+/** Records read at once for a subscriber that also wants earlier records. */
 const REPLAY_PAGE = 500;
 
-/** Milliseconds between two looks for parts that have grown too old, when no new part makes them go. */
+/** Milliseconds between two checks for parts past retention, when no new part triggers one. */
 const TIDY_MS = 3_600_000;
 
 /** Milliseconds the last records have to reach the disk when the hub stops. */
 const CLOSE_MS = 5_000;
 
-/** Where a follower goes on: after the record of this id. */
+/** Where a subscriber continues: after the record with this id. */
 export interface LogPosition {
   readonly time: number;
   readonly sequence: number;
 }
 
-/** Someone follows the log: records, until `close()` or the end of the hub. */
+/** A subscription to the log: records until `close()` or until the hub stops. */
 export interface LogFollowing extends AsyncIterable<Followed> {
-  /** After which record it begins; undefined when something comes first that was before. */
+  /** The id of the record after which it begins; undefined when earlier records are delivered first. */
   readonly position: LogPosition | undefined;
   close(): void;
 }
@@ -40,13 +40,13 @@ export interface LogReader {
   /** One page. @throws CulvertError `too_many_requests`, `internal` */
   list(query: LogQuery): Promise<LogPage>;
   /**
-   * What comes, preceded by what came after `after` or, without it, since the filter's `since`; neither: only what comes.
+   * New records, preceded by those after `after` or, without it, since the filter's `since`; with neither, new records only.
    * @throws CulvertError `too_many_requests`
    */
   follow(filter: LogFilter, after?: LogPosition): LogFollowing;
 }
 
-/** The resource log's own store: kept on disk, asked by REST, followed. */
+/** The resource log on disk: written by the hub, queried and subscribed to by REST. */
 export class LogStore implements LogReader {
   readonly #thread: LogThread;
   readonly #delivery: LogDelivery;
@@ -60,7 +60,7 @@ export class LogStore implements LogReader {
     this.#thread = new LogThread({ directory, retention }, () => clock.now());
     this.#delivery = new LogDelivery({
       ...{ name: 'store', target: this.#thread, clock, onEvent, maxBatch: MAX_BATCH, gatherMs: GATHER_MS },
-      // A disk that has room again is to be used soon: the queue holds a minute of a busy hub.
+      // Retry soon after the disk has room again: the queue holds a minute of a busy hub.
       backoff: new Backoff({ minMs: 1_000, maxMs: 5_000 }),
     });
     this.#tidying = this.#tidyLater();
@@ -78,7 +78,7 @@ export class LogStore implements LogReader {
   }
 
   async list(query: LogQuery): Promise<LogPage> {
-    // What has happened is to be found, also a moment later.
+    // Flush pending records so that the query sees them.
     await this.#delivery.settled();
     return this.#thread.query(query);
   }
@@ -96,7 +96,7 @@ export class LogStore implements LogReader {
           for (const record of page.records) {
             const { time, sequence } = record;
             const seen = after !== undefined && time === after.time && sequence <= after.sequence;
-            // It is in the follower's queue too.
+            // The record is in the subscriber's queue too.
             const comes = time >= begun && sequence > follower.after;
             if (!seen && !comes) yield { kind: 'record', record };
           }
@@ -110,12 +110,12 @@ export class LogStore implements LogReader {
     return { position, [Symbol.asyncIterator]: records, close: () => follower.close() };
   }
 
-  /** Ends whoever follows. */
+  /** Ends all subscriptions. */
   endFollowing(): void {
     this.#followers.close();
   }
 
-  /** Writes what waits, within five seconds. Idempotent. */
+  /** Writes pending records, within five seconds. Idempotent. */
   close(): Promise<void> {
     this.#tidying.cancel();
     this.endFollowing();

@@ -5,7 +5,7 @@ import type { LogRecord } from '../resource-log/log-entry.ts';
 import type { FromLogThread, LogRow, LogThreadStart, ToLogThread } from './log-calls.ts';
 import type { LogPage, LogQuery } from './log-query.ts';
 
-/** Questions that may wait: each takes milliseconds, and a search through everything about a second. */
+/** Maximum queries waiting: each takes milliseconds, a search through everything about a second. */
 const MAX_WAITING_QUERIES = 64;
 
 /** The worker's file beside this one, as source or as built. */
@@ -17,7 +17,7 @@ interface Waiting<T> {
 }
 
 /**
- * The log's thread as seen from the hub. It starts with the first call and, should it die, again with the next one: no failure of the log's
+ * The hub's handle of the log's worker thread. The thread starts with the first call and, if it dies, again with the next one: no failure of the log's
  * disk keeps a hub from starting or from running.
  */
 export class LogThread implements LogTarget {
@@ -56,7 +56,7 @@ export class LogThread implements LogTarget {
     });
   }
 
-  /** Removes what has grown too old, which otherwise only new records do. */
+  /** Deletes parts past retention; otherwise only new records trigger that. */
   tidy(): void {
     this.#post({ tidy: this.#now() });
   }
@@ -66,7 +66,7 @@ export class LogThread implements LogTarget {
     if (worker === undefined) return;
     const exited = new Promise((resolve) => worker.once('exit', resolve));
     this.#post({ close: true });
-    // One that hangs is not waited for by the process either.
+    // A thread that hangs does not keep the process alive.
     worker.unref();
     await exited;
   }

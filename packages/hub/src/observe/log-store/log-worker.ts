@@ -3,7 +3,7 @@ import { sqliteProblem } from '../sqlite-problem.ts';
 import type { FromLogThread, LogThreadStart, ToLogThread } from './log-calls.ts';
 import { LogParts } from './log-parts.ts';
 
-// The entry of the log's thread: does one thing after the other, and goes on after each failure.
+// Entry point of the log's worker thread: handles one message at a time and continues after each failure.
 
 const port = parentPort;
 if (port === null) throw new Error('This file is the entry of a worker thread.');
@@ -22,7 +22,7 @@ port.on('message', (message: ToLogThread) => {
       send({ ticket, problem: sqliteProblem(error) });
     }
   } else if ('tidy' in message) {
-    // What cannot be removed now is removed with the next part.
+    // What cannot be deleted now is deleted with the next part.
     outcome(() => parts.tidy(message.tidy));
   } else {
     outcome(() => parts.close());

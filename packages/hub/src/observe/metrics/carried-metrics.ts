@@ -2,7 +2,7 @@ import { Counter, type Registry } from '@prometheus-io/client';
 import type { LiveStreams } from '../live-streams.ts';
 import type { Carried } from '../stream-record.ts';
 
-/** What a stream has carried, each way. */
+/** Bytes and messages a stream has carried, each way. */
 export interface CarriedBothWays {
   readonly fromService: Carried;
   readonly fromDevice: Carried;
@@ -10,8 +10,8 @@ export interface CarriedBothWays {
 
 /**
  * Counts what streams carry: those that are over, and at each scrape what the others have carried so far.
- * @param soFar what the gateway counts of a stream; undefined when it is not joined there
- * @returns to be told of each stream that is over
+ * @param soFar the gateway's counters of a stream; undefined when the stream is not established
+ * @returns a function to call for each stream that has ended
  */
 export function carriedMetrics(
   registry: Registry,

@@ -1,19 +1,19 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 
-/** Milliseconds between two samples: what is shorter is not seen. */
+/** Milliseconds between two samples: shorter delays are not detected. */
 const RESOLUTION_MS = 20;
 
-/** Milliseconds a window lasts at least, so that two who ask by turns see the same and not each other's rest. */
+/** Minimum milliseconds of a window, so that two scrapers that alternate both see the same values. */
 const WINDOW_MS = 10_000;
 
-/** How late the event loop was, in seconds, by share of the samples. */
+/** Event loop delay in seconds, by quantile. */
 export interface Delays {
   readonly p50: number;
   readonly p99: number;
   readonly max: number;
 }
 
-/** Watches how late the event loop runs what is due: everything the hub does waits that long. */
+/** Measures the event loop's delay: everything the hub does waits that long. */
 export class EventLoopDelay {
   readonly #histogram = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
   #since = performance.now();
@@ -23,7 +23,7 @@ export class EventLoopDelay {
     this.#histogram.enable();
   }
 
-  /** Of the window since it was last asked, ten seconds at least; of the time since the start until one is over. */
+  /** The quantiles of the window since the last call, ten seconds at least; until the first window is over, since the start. */
   read(): Delays {
     const now = performance.now();
     if (this.#last !== undefined && now - this.#since < WINDOW_MS) return this.#last;

@@ -8,12 +8,12 @@ import { EventLoopDelay } from './event-loop-delay.ts';
 import { addProcessMetrics } from './process-metrics.ts';
 import { streamMetrics } from './stream-metrics.ts';
 
-/** Seconds a call of the registry takes: from memory to a disk that is slow. */
+/** Histogram buckets in seconds of a registry call: from a cached record to a slow disk. */
 const REGISTRY_BUCKETS = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5];
 
 const PROTOCOLS: readonly ControlProtocol[] = ['mqtt', 'mqtt-ws', 'amqp', 'amqp-ws'];
 
-/** What others keep and a scrape reads. */
+/** Values kept elsewhere and read at each scrape. */
 export interface MetricSources {
   /** Milliseconds since the epoch. */
   readonly certificateNotAfter: () => number;
@@ -106,7 +106,7 @@ export class HubMetrics {
   /** A call of the registry was answered after so many seconds. */
   readonly registryCall = (seconds: number): void => this.#registryCalls.observe(seconds);
 
-  /** Names what is read at each scrape; once, when it is there. */
+  /** Registers the values that each scrape reads; called once, when they exist. */
   report(sources: MetricSources): void {
     this.#carriedSoFar = sources.carriedSoFar;
     const registers = [this.#registry];
@@ -145,7 +145,7 @@ export class HubMetrics {
     });
   }
 
-  /** All of it, in the text format 0.0.4. */
+  /** All metrics in the text format 0.0.4. */
   text(): Promise<string> {
     return this.#registry.metrics();
   }

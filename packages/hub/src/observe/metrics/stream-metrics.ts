@@ -8,14 +8,14 @@ import { type CarriedBothWays, carriedMetrics } from './carried-metrics.ts';
 /** Seconds; a handshake may take 60. */
 const HANDSHAKE_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
 
-/** Seconds, from a request's worth to a day. */
+/** Histogram buckets in seconds: from one web request to a day. */
 const DURATION_BUCKETS = [1, 10, 60, 600, 3_600, 21_600, 86_400];
 
-/** The parts of a handshake: reaching the device, its answer, the meeting at the gateway, and the whole. */
+/** The phases of a handshake: reaching the device, its answer, both sides at the gateway, and the total. */
 const STAGES = ['offer', 'answer', 'meeting', 'total'] as const;
 
 /**
- * What streams are counted by. No label names a device, so there are as many series however large the fleet.
+ * Metrics of streams. No label names a device, so the number of series does not grow with the fleet.
  * @param soFar what the gateway counts of a stream; undefined when it is not joined there
  */
 export function streamMetrics(
@@ -53,7 +53,7 @@ export function streamMetrics(
   const offers = new Counter({ name: 'culvert_offers_total', help: 'Offers made to devices.', registers });
   addNow(registry, live);
 
-  // From the start, so that the first of a kind is an increase and not a new series.
+  // Created at start, so that the first event of a kind is an increase and not a new series.
   handshakes.inc({ outcome: 'established', cause: '' }, 0);
   for (const cause of Object.keys(CLOSE_CAUSES) as CloseCause[]) {
     handshakes.inc({ outcome: outcomeOf(cause), cause }, 0);
@@ -102,7 +102,7 @@ function addNow(registry: Registry, live: Pick<LiveStreams, 'list'>): void {
   });
 }
 
-/** A device's no is its right; everything else that kept the sides apart is a failure. */
+/** A rejection by the device is no failure; everything else that prevented the stream is. */
 function outcomeOf(cause: CloseCause): 'rejected' | 'failed' {
   return cause === 'rejected' ? 'rejected' : 'failed';
 }
