@@ -3,7 +3,7 @@ import type { Clock } from '@culvert/stream';
 import type { EventSink } from '../observe/events.ts';
 import { TokenBucket, TokenBuckets } from './token-bucket.ts';
 
-/** How many streams may be asked for and held; see the configuration. */
+/** Limits on stream requests and streams; see the configuration. */
 export interface AdmissionLimits {
   readonly heldRequests: number;
   readonly streams: number;
@@ -14,17 +14,17 @@ export interface AdmissionLimits {
 
 export interface AdmissionOptions {
   readonly limits: AdmissionLimits;
-  /** Streams at the gateway now, and guests who wait there. */
+  /** Current streams and waiting connections at the gateway. */
   readonly atGateway: () => number;
-  /** Streams of a device now, from the request on. */
+  /** Current streams of a device, counted from the request on. */
   readonly ofDevice: (deviceId: string) => number;
-  /** Bytes the device may still carry today. */
+  /** Bytes left of the device's daily limit. */
   readonly leftToday: (deviceId: string) => number;
   readonly clock: Clock;
   readonly onEvent: EventSink;
 }
 
-/** Says whether one more stream may be asked for. Each refusal is told as `limit-reached`. */
+/** Decides whether another stream may be requested. Each refusal emits `limit-reached`. */
 export class Admission {
   readonly #options: AdmissionOptions;
   readonly #rate: TokenBucket;
@@ -43,8 +43,8 @@ export class Admission {
   }
 
   /**
-   * Takes a place among the held requests, and returns the way to give it back. What holds for the hub as a whole is looked at here, before
-   * anything is known or kept of the stream: a flood is refused at the cost of a few comparisons.
+   * Reserves one of the held requests and returns a function that releases it. Checks the limits of the whole hub first, before
+   * anything is stored for the stream, so that refusing a flood costs only a few comparisons.
    * @throws CulvertError `too_many_requests`
    */
   hold(): () => void {
@@ -87,7 +87,7 @@ export class Admission {
     return this.#rate.used(this.#options.clock.now());
   }
 
-  /** New streams of the last second, of the device that has the most. */
+  /** New streams in the last second of the device that has the most. */
   get mostNewStreamsOfOneDevice(): number {
     return this.#deviceRates.mostUsed(this.#options.clock.now());
   }

@@ -6,7 +6,7 @@ import type { EventSink } from '../observe/events.ts';
 import type { AuthorityStore, IdentityRecord, PolicyStore, Registry, RegistryListener } from '../registry/registry.ts';
 import type { Router } from '../routing/router.ts';
 
-/** What of the store a credential stands on. */
+/** The parts of the store that credentials depend on. */
 export interface CheckedStore {
   readonly registry: Pick<Registry, 'get'>;
   readonly policies: Pick<PolicyStore, 'get'>;
@@ -14,8 +14,8 @@ export interface CheckedStore {
 }
 
 /**
- * Attaches channels to the router and looks at their credential once more: a device disabled while it was being let in was not yet
- * there to be closed when the registry told of the change. It is told again then, so that streams the channel has accepted meanwhile
+ * Attaches channels to the router and then checks their credential again: a device that was disabled while it authenticated was not yet
+ * attached when the registry reported the change. In that case the change is reported again, so that streams the channel has accepted meanwhile
  * end too.
  */
 export class AttachCheck implements ChannelRegistrar {
@@ -61,7 +61,7 @@ export class AttachCheck implements ChannelRegistrar {
     }
   }
 
-  /** What there is now of that which proved the principal, beside its own record. */
+  /** The current state of what authenticated the principal, apart from its own record. */
   async #credential({ proof }: Principal): Promise<CredentialChange> {
     if (proof.kind === 'authority') return { authorities: await this.#store.authorities.list() };
     if (proof.owner.kind !== 'policy') return {};

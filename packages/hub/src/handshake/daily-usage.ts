@@ -1,21 +1,21 @@
 import type { Clock, Timer } from '@culvert/stream';
 import type { DeviceUsage, UsageStore } from '../registry/registry.ts';
 
-/** Milliseconds between two writes to the store: what a crash may lose of the counting. */
+/** Milliseconds between two writes to the store; a crash may lose that much of the count. */
 const SAVE_MS = 10_000;
 
-/** Totals in one call of the store, which others wait behind: about a millisecond. */
+/** Maximum totals in one call of the store: about a millisecond, during which other calls wait. */
 const MAX_TOTALS = 500;
 
 export interface DailyUsageOptions {
   readonly store: UsageStore;
   readonly clock: Clock;
-  /** Told when the store refused: counting goes on in memory, and the next write tries again. */
+  /** Called when the store refused a write: counting continues in memory, and the next write tries again. */
   readonly onFailed: (error: unknown) => void;
 }
 
 /**
- * Bytes that devices have carried today (UTC), kept over a restart. In memory there is one entry, of about 100 bytes, for each device that
+ * Bytes that devices have carried today (UTC), restored after a restart. In memory there is one entry, of about 100 bytes, for each device that
  * carried something today, so no more than there are devices.
  */
 export class DailyUsage {
@@ -63,7 +63,7 @@ export class DailyUsage {
     });
   }
 
-  /** Writes what is not written yet; resolves when it is on disk or was refused. */
+  /** Writes pending totals; resolves when they are on disk or were refused. */
   save(): Promise<void> {
     this.#timer?.cancel();
     this.#timer = undefined;
@@ -85,7 +85,7 @@ export class DailyUsage {
     }
   }
 
-  /** Tried again with the next write; of yesterday nobody asks any more. */
+  /** Retried with the next write, unless the day is over. */
   #keepUnsaved(day: string, totals: readonly DeviceUsage[]): void {
     if (day !== this.#day) return;
     for (const { deviceId } of totals) this.#unsaved.add(deviceId);

@@ -2,20 +2,20 @@ import type { KeyObject } from 'node:crypto';
 import { formatHostPort, type Side } from '@culvert/protocol';
 import { type Grant, grantPath, signGrant } from '@culvert/protocol/grant';
 
-/** Makes grants for one gateway: its address, its boot id, and the key it trusts. */
+/** Issues grants for one gateway: its address, its boot id, and the key it trusts. */
 export class GrantIssuer {
   readonly #key: KeyObject;
   readonly #bootId: string;
   readonly #authority: () => { host: string; port: number };
 
-  /** @param options.authority where clients reach the gateway; asked anew for each grant */
+  /** @param options.authority where clients reach the gateway; called for each grant */
   constructor(options: { key: KeyObject; bootId: string; authority: () => { host: string; port: number } }) {
     this.#key = options.key;
     this.#bootId = options.bootId;
     this.#authority = options.authority;
   }
 
-  /** A grant for one side of a stream. The port stands in the URL even when it is 443: the preview's C client needs it. */
+  /** Issues a grant for one side of a stream. The URL contains the port even when it is 443: Azure's C client needs it. */
   async issue(streamId: string, side: Side, expiresAt: number): Promise<Grant> {
     const { host, port } = this.#authority();
     const token = await signGrant({ streamId, side, audience: this.#bootId, expiresAt }, this.#key);

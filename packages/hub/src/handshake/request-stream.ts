@@ -21,7 +21,7 @@ export interface StreamRequest {
   readonly signal: AbortSignal;
 }
 
-/** What the service is told. */
+/** The response to the service. */
 export type StreamReply =
   | { readonly accepted: true; readonly streamId: string; readonly grant: Grant }
   | { readonly accepted: false; readonly streamId: string; readonly reason: string };
@@ -29,13 +29,13 @@ export type StreamReply =
 export interface HandshakeDeps {
   readonly registry: Pick<Registry, 'get'>;
   readonly router: Router;
-  /** Looks at the limits of the device. @throws CulvertError `too_many_requests`, `quota_reached` */
+  /** Checks the limits of the device. @throws CulvertError `too_many_requests`, `quota_reached` */
   readonly admitTo: (identity: Identity) => void;
   readonly grants: Pick<GrantIssuer, 'issue'>;
   readonly streams: StreamTable;
-  /** Frees the rendezvous at the gateway and bars the stream's grants. */
+  /** Frees the rendezvous at the gateway and revokes the stream's grants. */
   readonly endAtGateway: EndAtGateway;
-  /** Aborted when the hub stops; its reason is what callers are told. */
+  /** Aborted when the hub stops; callers get its reason. */
   readonly draining: AbortSignal;
   readonly clock: Clock;
   readonly onEvent: EventSink;
@@ -43,7 +43,7 @@ export interface HandshakeDeps {
 
 /**
  * The handshake from the service's request to its answer. Both grants die 60 s after the request, which bounds the rest:
- * the gateway tells whoever waits there by then. The device's grant is live before the device is asked, since C devices dial
+ * the gateway then tells a connection that still waits. The device's grant is valid before the device is asked, since Azure's C devices dial
  * before they answer.
  * @throws CulvertError `device_not_found`, `module_not_found`, `device_disabled`, `device_offline`, `device_gone`, `device_silent`, `too_many_requests`, `quota_reached`,
  * `withdrawn`, `revoked`, `closed_by_administrator`, `draining`
@@ -72,7 +72,7 @@ export async function requestStream(request: StreamRequest, deps: HandshakeDeps)
   try {
     ended.signal.throwIfAborted();
     deps.admitTo(identity);
-    // Before the first wait: a key removed or a device disabled from now on finds the stream.
+    // Before the first await, so that a revocation from now on finds the stream.
     const endHandshake = (error: CulvertError) => {
       if (!over) endedOutside.abort(error);
       return !over;
@@ -110,16 +110,16 @@ export async function requestStream(request: StreamRequest, deps: HandshakeDeps)
       release(deps, streamId, new CulvertError('rejected'));
       return { accepted: false, streamId, reason: answer.reason };
     }
-    // The answer came with the end of the grants.
+    // The device answered after the grants had expired.
     if (!deps.streams.answered(streamId, device)) throw new CulvertError('device_gone');
     const grant = await deps.grants.issue(streamId, 'service', expiresAt);
     ended.signal.throwIfAborted();
     return { accepted: true, streamId, grant };
   } catch (reason) {
     let error = CulvertError.from(reason);
-    // Until the device was asked, running out of time means that it was not there.
+    // A timeout before the offer was sent means that the device was offline.
     if (error.code === 'device_silent' && !offered) error = new CulvertError('device_offline');
-    // One that was refused at once has nothing to free, and a flood of them must leave nothing behind.
+    // A request refused at once has nothing to free, and a flood of them must leave no state behind.
     if (added) release(deps, streamId, error);
     onEvent({ type: 'stream-failed', ...identity, streamId, error: error.code, detail: error.message });
     throw error;
@@ -139,7 +139,7 @@ async function assertUsable(identity: Identity, registry: Pick<Registry, 'get'>)
   }
 }
 
-/** A rejection frees the rendezvous now, not at the deadline: the device may already wait there. */
+/** A rejection frees the rendezvous at once, not at the deadline: the device may already be waiting there. */
 function release(deps: HandshakeDeps, streamId: string, error: CulvertError): void {
   deps.streams.remove(streamId);
   deps.endAtGateway(streamId, error);

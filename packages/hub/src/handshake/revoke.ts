@@ -13,8 +13,8 @@ export interface RevokeDeps {
 }
 
 /**
- * Ends the channels and streams whose credential a registry change took away: a device disabled, deleted or made anew and its modules with
- * it, a key or thumbprint in use removed, a policy's key rotated away, an authority removed. Of a stream, both ends count.
+ * Ends the channels and streams whose credential a registry change revoked: a device disabled, deleted or created again and its modules with
+ * it, a key or thumbprint in use removed, a policy's key rotated out, an authority removed. A stream ends when the credential of either side is revoked.
  */
 export function revokeOnChange(deps: RevokeDeps): RegistryListener {
   const endStreams = (error: CulvertError, isOver: (entry: StreamEntry) => boolean) => {
@@ -34,10 +34,10 @@ export function revokeOnChange(deps: RevokeDeps): RegistryListener {
       const isOver = (identity: Identity, principal: Principal | undefined) => {
         if (identity.deviceId !== changed.deviceId) return false;
         if (identity.moduleId === changed.moduleId) return gone || !holds(principal, { identity: record });
-        // What ends a device ends its modules; what changes of it does not touch them.
+        // Revoking a device revokes its modules; other changes to the device do not affect them.
         return gone && changed.moduleId === undefined;
       };
-      // Most changes are to devices that have no modules online: only an end is looked for in all of them.
+      // Most changes are to devices without modules online, so all channels are searched only for a revocation.
       if (gone) endChannels(error, ({ identity, principal }) => isOver(identity, principal));
       else {
         const channel = deps.router.channel(changed);

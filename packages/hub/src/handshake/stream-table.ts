@@ -3,10 +3,10 @@ import { CulvertError, type Identity } from '@culvert/protocol';
 import type { Clock, Timer } from '@culvert/stream';
 import type { Principal } from '../auth/principal.ts';
 
-/** A stream, asked for or granted: who stands at its ends. It lives from the request to the end of the stream. */
+/** A requested or granted stream and the principals of its two sides. Exists from the request to the end of the stream. */
 export interface StreamEntry {
   readonly streamId: string;
-  /** The device or module it leads to. */
+  /** The target device or module. */
   readonly identity: Identity;
   readonly streamName: string;
   readonly service: Principal;
@@ -14,33 +14,33 @@ export interface StreamEntry {
   readonly device: Principal | undefined;
   /** Milliseconds since the epoch. */
   readonly requestedAt: number;
-  /** Ends the handshake, which then tells why; false when it is over. */
+  /** Ends the handshake with an error; false when the handshake is already over. */
   readonly endHandshake: (error: CulvertError) => boolean;
 }
 
-/** Ends a stream, or a guest who waits for it, at the gateway; exactly true when there was one. */
+/** Ends a stream, or a waiting connection, at the gateway; returns whether there was one. */
 export type EndAtGateway = (streamId: string, error: CulvertError) => unknown;
 
 interface Held {
   entry: StreamEntry;
-  /** Runs until the sides have met; disposed then, or it would end the stream at second 60. */
+  /** The handshake's deadline; cancelled when the stream is established, or it would end the stream at second 60. */
   expiry: Timer | undefined;
 }
 
 /**
- * The streams of this hub, so that a removed key or a disabled device ends them. Fed by the handshake and the gateway's events; an entry
- * whose sides never both come leaves with its grants.
+ * The streams of this hub, so that a revoked key or a disabled device ends them. Maintained by the handshake and the gateway's events; an entry
+ * whose sides never both connect is removed when its grants expire.
  */
 export class StreamTable {
   readonly #clock: Clock;
   readonly #onUnmet: (entry: StreamEntry, error: CulvertError) => void;
   readonly #streams = new Map<string, Held>();
-  /** How many of them there are by device id; only devices that have some. */
+  /** Number of streams by device id; only devices that have streams. */
   readonly #perDevice = new Map<string, number>();
 
   /**
-   * @param options.onUnmet told of a stream that is over, of which neither the handshake nor the gateway tells: its grants expired, or it was
-   * ended between the answer and the sides' coming
+   * @param options.onUnmet called for a stream whose end neither the handshake nor the gateway reports: its grants expired, or it was
+   * ended between the answer and the arrival of both sides
    */
   constructor(options: { clock: Clock; onUnmet: (entry: StreamEntry, error: CulvertError) => void }) {
     this.#clock = options.clock;
@@ -56,7 +56,7 @@ export class StreamTable {
     this.#count(entry.identity, 1);
   }
 
-  /** The device's answer names the principal that stands for the device's end. False when the stream has gone meanwhile. */
+  /** Records the device's principal when it accepts. False when the stream has ended meanwhile. */
   answered(streamId: string, device: Principal): boolean {
     const held = this.#streams.get(streamId);
     if (held === undefined) return false;
@@ -78,7 +78,7 @@ export class StreamTable {
     else this.#perDevice.set(deviceId, count);
   }
 
-  /** Follows the gateway. */
+  /** A sink for the gateway's events. */
   observe(event: GatewayEvent): void {
     if (event.type === 'stream-established') {
       const held = this.#streams.get(event.streamId);
@@ -89,7 +89,7 @@ export class StreamTable {
     }
   }
 
-  /** Ends a stream wherever it stands: in its handshake, before its sides have come, or joined. False when there is none of this id. */
+  /** Ends a stream in any state: in its handshake, before both sides have connected, or established. False when there is no such stream. */
   end(streamId: string, error: CulvertError, endAtGateway: EndAtGateway): boolean {
     const entry = this.#streams.get(streamId)?.entry;
     if (entry === undefined) return false;
@@ -100,7 +100,7 @@ export class StreamTable {
     return true;
   }
 
-  /** {@link end} for every stream that the predicate gives an error for. */
+  /** Calls {@link end} for every stream for which the predicate returns an error. */
   endMatching(matches: (entry: StreamEntry) => CulvertError | undefined, endAtGateway: EndAtGateway): void {
     for (const { entry } of [...this.#streams.values()]) {
       const error = matches(entry);
@@ -117,14 +117,14 @@ export class StreamTable {
     return this.#streams.size;
   }
 
-  /** The most streams one device has. */
+  /** The largest number of streams of one device. */
   get mostOfOneDevice(): number {
     let most = 0;
     for (const count of this.#perDevice.values()) if (count > most) most = count;
     return most;
   }
 
-  /** For the hub's own end: nobody will come any more. */
+  /** Drops all entries when the hub stops. */
   clear(): void {
     for (const { entry } of [...this.#streams.values()]) {
       this.remove(entry.streamId);

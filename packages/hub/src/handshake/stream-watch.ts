@@ -4,7 +4,7 @@ import type { Clock, Timer } from '@culvert/stream';
 import type { EventSink } from '../observe/events.ts';
 import type { DailyUsage } from './daily-usage.ts';
 
-/** What a joined stream may do; 0 means that there is no limit. */
+/** Limits of an established stream; 0 means no limit. */
 export interface WatchLimits {
   readonly idleMs: number;
   readonly lifetimeMs: number;
@@ -14,9 +14,9 @@ export interface WatchLimits {
 
 export interface StreamWatchOptions {
   readonly limits: WatchLimits;
-  /** What a joined stream has carried so far. */
+  /** Counters of an established stream. */
   readonly counters: (streamId: string) => StreamCounters | undefined;
-  /** To whom a stream leads. */
+  /** The target of a stream. */
   readonly identityOf: (streamId: string) => Identity | undefined;
   /** Ends a stream, telling both ends. */
   readonly end: (streamId: string, error: CulvertError) => void;
@@ -27,8 +27,8 @@ export interface StreamWatchOptions {
 }
 
 /**
- * Milliseconds between two looks at all joined streams. No byte waits for a look, so a stream may go over its limit by what it carries in
- * this time, and by what is on its way to a slow reader.
+ * Milliseconds between two checks of all established streams. Bytes are not delayed by the check, so a stream may exceed its limit by what it carries in
+ * this time plus what is buffered for a slow reader.
  */
 const SAMPLE_MS = 1_000;
 
@@ -42,7 +42,7 @@ interface Watched {
   ending: boolean;
 }
 
-/** Ends joined streams that reach a limit. One timer for all of them, and none while there is nothing to limit. */
+/** Ends established streams that reach a limit. One timer for all of them, and none while nothing is limited. */
 export class StreamWatch {
   readonly #options: StreamWatchOptions;
   readonly #watches: boolean;
@@ -67,7 +67,7 @@ export class StreamWatch {
     }
   };
 
-  /** Of each limit, how far the stream that is nearest to it has come; undefined where nothing is measured. */
+  /** For each limit, the highest value of any stream; undefined for limits that are off. */
   get nearest(): { readonly [Name in keyof WatchLimits]: number | undefined } {
     const { clock, limits, usage } = this.#options;
     const now = clock.now();
@@ -103,7 +103,7 @@ export class StreamWatch {
   readonly #look = (): void => {
     this.#timer = this.#options.clock.setTimer(SAMPLE_MS, this.#look);
     const now = this.#options.clock.now();
-    // All first: a device's streams share its day.
+    // Sum up first: all streams of a device share its daily limit.
     for (const [streamId, stream] of this.#streams) this.#sample(streamId, stream, now);
     for (const [streamId, stream] of this.#streams) {
       if (stream.ending) continue;

@@ -1,7 +1,7 @@
-/** Milliseconds' worth of tokens a bucket holds: what is asked for in a burst is let through if the second as a whole allows it. */
+/** Capacity of a bucket in milliseconds' worth of tokens: a burst of one second's worth is allowed. */
 const BURST_MS = 1_000;
 
-/** Lets through so many a second, bursts of one second's worth included. Kept as the one moment at which the bucket is full again. */
+/** A token bucket with a burst of one second's worth. Its state is one number: the time at which the bucket is full again. */
 export class TokenBucket {
   readonly #intervalMs: number;
   #fullAt = Number.NEGATIVE_INFINITY;
@@ -11,25 +11,25 @@ export class TokenBucket {
     this.#intervalMs = BURST_MS / perSecond;
   }
 
-  /** Takes a token; false when there is none, and then the next is there within a second. */
+  /** Takes a token; false when there is none (the next is available within a second). */
   take(now: number): boolean {
     const fullAt = Math.max(this.#fullAt, now) + this.#intervalMs;
-    // Half an interval is no whole token: it only swallows what fractions of milliseconds add up to.
+    // Half an interval of tolerance absorbs rounding of milliseconds; it is less than one token.
     if (fullAt - now > BURST_MS + this.#intervalMs / 2) return false;
     this.#fullAt = fullAt;
     return true;
   }
 
-  /** Tokens taken that have not come back yet. */
+  /** Tokens taken and not yet refilled. */
   used(now: number): number {
     return Math.max(0, Math.round((this.#fullAt - now) / this.#intervalMs));
   }
 }
 
-/** Buckets kept before the full ones are looked for: a few hundred bytes each. */
+/** Number of buckets above which full ones are removed: a few hundred bytes each. */
 const SWEEP_AT = 1_024;
 
-/** A bucket per key. A full one is as good as none, so as many are kept as keys were used within a second, twice that at most. */
+/** One token bucket per key. A full bucket needs no entry, so at most twice as many are kept as keys were used within a second. */
 export class TokenBuckets {
   readonly #perSecond: number;
   readonly #buckets = new Map<string, TokenBucket>();
@@ -50,7 +50,7 @@ export class TokenBuckets {
     return bucket.take(now);
   }
 
-  /** The most tokens taken of one bucket that have not come back yet. */
+  /** The largest number of tokens taken from one bucket and not yet refilled. */
   mostUsed(now: number): number {
     let most = 0;
     for (const bucket of this.#buckets.values()) most = Math.max(most, bucket.used(now));

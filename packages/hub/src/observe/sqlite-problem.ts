@@ -18,7 +18,7 @@ export function resultCode(error: unknown): number | undefined {
   return typeof errcode === 'number' ? errcode & 0xff : undefined;
 }
 
-/** Whether the file itself is at fault, so that trying again would be in vain. */
+/** Whether the file itself is damaged, so that a retry would fail too. */
 export function isDamaged(error: unknown): boolean {
   const code = resultCode(error);
   return code === SQLITE.CORRUPT || code === SQLITE.NOTADB;

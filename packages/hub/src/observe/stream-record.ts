@@ -9,7 +9,7 @@ export interface Carried {
   readonly messages: number;
 }
 
-/** What is known of a stream, from its request on: who, from where, to what, when, how much, and why it ended. Times in ms since the epoch. */
+/** The record of a stream, from its request on: who, from where, to what, when, how much, and why it ended. Times in ms since the epoch. */
 export interface StreamRecord extends Identity {
   readonly streamId: string;
   readonly streamName: string;
@@ -22,10 +22,10 @@ export interface StreamRecord extends Identity {
   /** `HOST:PORT` of the gateway its sides are sent to. */
   readonly gateway: string;
   readonly requestedAt: number;
-  /** When the device was asked; undefined: it never was. */
+  /** When the offer was sent to the device; undefined when it never was. */
   readonly offeredAt: number | undefined;
   readonly answeredAt: number | undefined;
-  /** What answered: the device's control channel. */
+  /** The device's control channel that answered. */
   readonly answeredBy:
     | {
         readonly principal: string;
@@ -35,20 +35,20 @@ export interface StreamRecord extends Identity {
         readonly clientVersion?: string | undefined;
       }
     | undefined;
-  /** When both sides had met. */
+  /** When the stream was established: both sides connected at the gateway. */
   readonly establishedAt: number | undefined;
-  /** Addresses of the two sides at the gateway, once they have come. */
+  /** Addresses of the two sides at the gateway, once connected. */
   readonly serviceAddress: string | undefined;
   readonly deviceAddress: string | undefined;
   readonly endedAt: number;
   readonly cause: CloseCause;
   /** The error that ended it, where there was one. */
   readonly error: ErrorCode | undefined;
-  /** One sentence: the error's, the device's reason to reject, or what the cause means. */
+  /** One sentence: the error's text, the device's reason for a rejection, or the meaning of the cause. */
   readonly detail: string;
   readonly fromService: Carried;
   readonly fromDevice: Carried;
 }
 
-/** A stream that is not over. */
+/** A stream that has not ended. */
 export type LiveStream = Omit<StreamRecord, 'endedAt' | 'cause' | 'error' | 'detail'>;

@@ -2,7 +2,7 @@ import type { DatabaseSync, SQLOutputValue } from 'node:sqlite';
 import { CulvertError } from '@culvert/protocol';
 import type { AuthorityRecord } from './registry.ts';
 
-/** Authorities in all: each is read, in some thirty microseconds, for every device that shows a certificate of one. */
+/** Maximum registered authorities: all are read, about thirty microseconds each, for every device that presents a certificate. */
 export const MAX_AUTHORITIES = 50;
 
 /** The registered certificate authorities in the database. */

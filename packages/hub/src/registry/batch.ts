@@ -59,8 +59,8 @@ export class BatchRunner {
   }
 
   /**
-   * Runs the calls in their order, all writes in one transaction, and returns only after its COMMIT. A call that fails leaves
-   * the others alone; a commit that fails fails every call since the transaction began, reads too: they saw what was not kept.
+   * Runs the calls in order, all writes in one transaction, and returns only after its COMMIT. A call that fails does not affect
+   * the others; a failed commit fails every call since the transaction began, reads too, because they saw uncommitted data.
    */
   run(batch: readonly StoreCall[]): StoreResult[] {
     const results: StoreResult[] = [];
@@ -77,7 +77,7 @@ export class BatchRunner {
       }
       const blocked = refused !== undefined && WRITES.has(call.name);
       results.push(blocked ? (refused as StoreResult) : this.#perform(call));
-      // SQLite itself rolls back the whole transaction after some failures (disk full, I/O): nothing of it is left to commit.
+      // SQLite itself rolls back the whole transaction after some failures (disk full, I/O): then there is nothing to commit.
       if (begunAt !== undefined && !this.#database.isTransaction) undone(results[results.length - 1] as StoreResult);
     }
     if (begunAt !== undefined) {

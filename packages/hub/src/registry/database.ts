@@ -48,8 +48,8 @@ export function openDatabase(directory: string): OpenDatabase {
 }
 
 /**
- * Takes the lock by which a data directory belongs to one hub: an exclusive transaction on a database of its own, which the
- * operating system ends with the process, however that dies. The registry itself stays readable for a backup.
+ * Locks the data directory for this hub: an exclusive transaction on a separate database, which the
+ * operating system releases when the process ends, however it ends. The registry itself stays readable for a backup.
  */
 function lockDirectory(directory: string): DatabaseSync {
   const file = join(directory, 'hub.lock');
@@ -69,7 +69,7 @@ function lockDirectory(directory: string): DatabaseSync {
   }
 }
 
-/** Makes the file 0600 before SQLite sees it: SQLite gives its -wal and -shm the permissions of the database. */
+/** Creates the file with 0600 before SQLite does: SQLite gives -wal and -shm the permissions of the database. */
 function privateFile(file: string): void {
   try {
     // Never opens a file that exists: closing it would drop the POSIX locks this process holds on it.

@@ -2,9 +2,9 @@ import { CulvertError, type ErrorCode } from '@culvert/protocol';
 import type { Expectation } from './registry.ts';
 
 /**
- * Holds what a writer expects against what there is.
- * @param missing the code when something was expected and there is nothing
- * @param exists the code when nothing was expected and there is something
+ * Checks a writer's expectation (If-Match, If-None-Match) against the current record.
+ * @param missing the error code when a record was expected and there is none
+ * @param exists the error code when no record was expected and there is one
  * @throws CulvertError `missing`, `exists`, `precondition_failed`
  */
 export function assertExpected(

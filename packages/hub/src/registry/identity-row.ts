@@ -5,7 +5,7 @@ import type { Authentication, IdentityRecord } from './registry.ts';
 /** A row of the database. */
 export type Row = Record<string, SQLOutputValue>;
 
-/** The columns that devices and modules have alike, in the order of their tables. */
+/** The columns common to devices and modules, in table order. */
 export const IDENTITY_COLUMNS = [
   'generation_id',
   'etag',
@@ -37,7 +37,7 @@ export function identityValues(record: IdentityRecord): Record<(typeof IDENTITY_
   };
 }
 
-/** What a row says of {@link IDENTITY_COLUMNS}. */
+/** Reads {@link IDENTITY_COLUMNS} from a row. */
 export function identityFields(
   row: Row,
 ): Pick<IdentityRecord, 'generationId' | 'etag' | 'createdAt' | 'updatedAt' | 'authentication'> {

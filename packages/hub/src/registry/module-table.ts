@@ -5,14 +5,14 @@ import { assertExpected } from './expectation.ts';
 import { IDENTITY_COLUMNS, identityFields, identityValues, type Row } from './identity-row.ts';
 import type { Expectation, IdentityRecord } from './registry.ts';
 
-/** Modules of one device: the preview's own number. They are listed in one answer. */
+/** Maximum modules of one device: Azure's limit. They are listed in one response. */
 export const MAX_MODULES_PER_DEVICE = 50;
 
 const COLUMNS = ['device_id', 'module_id', 'managed_by', ...IDENTITY_COLUMNS];
 
 const CODES = { missing: 'module_not_found', exists: 'module_exists' } as const;
 
-/** The modules in the database. They go with their device, by a trigger. Each write is one statement. */
+/** The modules in the database. A trigger deletes them with their device. Each write is one statement. */
 export class ModuleTable {
   readonly #device;
   readonly #get;

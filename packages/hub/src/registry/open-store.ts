@@ -30,20 +30,20 @@ export interface StoreOptions {
   readonly newKey?: () => string;
 }
 
-/** The embedded store: registry, authorities and policies in one SQLite file, worked on by a thread of its own. */
+/** The embedded store: registry, authorities and policies in one SQLite file, accessed by a worker thread. */
 export interface Store {
   readonly registry: Registry;
   readonly authorities: AuthorityStore;
   readonly policies: PolicyStore;
   readonly usage: UsageStore;
-  /** Resolves if the store breaks down while the hub runs: nothing can be authenticated any more. Never rejects. */
+  /** Resolves if the store fails while the hub runs: nothing can be authenticated any more. Never rejects. */
   readonly failed: Promise<CulvertError>;
-  /** Finishes what waits, then closes the database and frees the data directory. */
+  /** Finishes pending calls, then closes the database and unlocks the data directory. */
   close(): Promise<void>;
 }
 
 /**
- * Opens the store and makes it, with the shared access policies, on first start. Holds the data directory's lock until closed.
+ * Opens the store; on first start creates it with the shared access policies. Holds the data directory's lock until closed.
  * @throws CulvertError `config_invalid`: directory not usable, another hub on it, database damaged or of a newer version
  */
 export async function openStore(options: StoreOptions): Promise<Store> {

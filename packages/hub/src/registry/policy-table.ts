@@ -33,7 +33,7 @@ export class PolicyTable {
     return keys(row);
   }
 
-  /** Keeps the keys of a policy that is there. */
+  /** Inserts a policy's keys unless the policy exists. */
   insertMissing(policy: PolicyKeys): void {
     this.#insert.run(policy.name, policy.primaryKey, policy.secondaryKey);
   }

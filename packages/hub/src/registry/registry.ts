@@ -25,17 +25,17 @@ export interface IdentityRecord extends Identity {
   readonly authentication: Authentication;
   /** Of a module: free text, which program made it. */
   readonly managedBy: string | null;
-  /** Of a device: whether it calls itself an edge device; kept for its tools, means nothing here. */
+  /** Of a device: whether it is an Azure IoT Edge device; stored for its tools, not used here. */
   readonly iotEdge: boolean;
 }
 
-/** What a write expects to find: nothing, anything that exists, or exactly this version. */
+/** What a write expects: no record, any existing record, or exactly this version. */
 export type Expectation =
   | { readonly kind: 'absent' }
   | { readonly kind: 'present' }
   | { readonly kind: 'etag'; readonly etag: string };
 
-/** The identities that exist. A promise that resolves means: on disk. */
+/** The registered identities. When a write's promise resolves, the change is on disk. */
 export interface Registry {
   get(identity: Identity): Promise<IdentityRecord | undefined>;
   /**
@@ -60,7 +60,7 @@ export interface Registry {
   count(): Promise<{ total: number; disabled: number }>;
 }
 
-/** A certificate authority whose devices are let in. */
+/** A certificate authority whose devices may connect. */
 export interface AuthorityRecord {
   readonly name: string;
   /** PEM, one certificate. */
@@ -72,9 +72,9 @@ export interface AuthorityRecord {
 /** The registered certificate authorities: no other one is ever trusted for a device. */
 export interface AuthorityStore {
   get(name: string): Promise<AuthorityRecord | undefined>;
-  /** All, in the order of their names. */
+  /** All authorities, by name. */
   list(): Promise<AuthorityRecord[]>;
-  /** Adds it, or puts it in the place of the one of that name. @throws CulvertError `limit_reached` */
+  /** Adds an authority, or replaces the one with that name. @throws CulvertError `limit_reached` */
   put(record: AuthorityRecord): Promise<void>;
   /** @throws CulvertError `authority_not_found` */
   delete(name: string): Promise<void>;
@@ -92,27 +92,27 @@ export interface PolicyRecord {
 export interface PolicyStore {
   get(name: string): Promise<PolicyRecord | undefined>;
   list(): Promise<PolicyRecord[]>;
-  /** The primary key becomes the secondary, a new one is made; what was signed with the old secondary is no longer taken. */
+  /** Makes a new primary key; the old primary becomes the secondary, and tokens signed with the old secondary are no longer valid. */
   rotate(name: string): Promise<PolicyRecord>;
 }
 
-/** Told after a change is on disk; `record` is undefined after a delete. A deleted device is told once, not each of its modules. */
+/** Called after a change is on disk; `record` is undefined after a delete. Deleting a device is one call, without calls for its modules. */
 export interface RegistryListener {
   identityChanged(identity: Identity, record: IdentityRecord | undefined): void;
   policyChanged(record: PolicyRecord): void;
-  /** One was added, replaced or removed; `authorities` are all there are now. */
+  /** An authority was added, replaced or removed; `authorities` is the complete new list. */
   authoritiesChanged(authorities: readonly AuthorityRecord[]): void;
 }
 
-/** What a device has carried on a day, its modules with it. */
+/** Bytes a device and its modules have carried on one day. */
 export interface DeviceUsage {
   readonly deviceId: string;
   readonly bytes: number;
 }
 
-/** Keeps what devices have carried today over a restart. A day is one of UTC, `YYYY-MM-DD`. */
+/** Persists the bytes that devices have carried today. Days are UTC, `YYYY-MM-DD`. */
 export interface UsageStore {
   load(day: string): Promise<DeviceUsage[]>;
-  /** Replaces the totals of the devices named, and forgets other days. */
+  /** Replaces the totals of these devices and deletes those of other days. */
   save(day: string, totals: readonly DeviceUsage[]): Promise<void>;
 }

@@ -1,7 +1,7 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { CulvertError } from '@culvert/protocol';
 
-/** `PRAGMA application_id`: "Culv". Tells our database from somebody else's. */
+/** `PRAGMA application_id`: "Culv". Distinguishes a Culvert database from any other. */
 const APPLICATION_ID = 0x43756c76;
 
 /**

@@ -1,14 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import { PERMISSIONS, type Permission } from '@culvert/protocol';
 
-/** The shared access policies every hub has, and what each permits (the preview's five, and `monitor`, which is ours). */
+/** The shared access policies of every hub and their permissions: Azure's five, and `monitor`, a Culvert extension. */
 export const SHARED_ACCESS_POLICIES: Readonly<Record<string, readonly Permission[]>> = {
   iothubowner: PERMISSIONS,
   service: ['ServiceConnect'],
   device: ['DeviceConnect'],
   registryRead: ['RegistryRead'],
   registryReadWrite: ['RegistryRead', 'RegistryWrite'],
-  // Not RegistryRead: it shows the devices' keys, and who looks on must not become a device.
+  // Not RegistryRead: it reveals the devices' keys, and an observer must not be able to impersonate a device.
   monitor: ['MonitorRead'],
 };
 

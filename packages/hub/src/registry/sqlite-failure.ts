@@ -1,18 +1,18 @@
 import { CulvertError } from '@culvert/protocol';
 import { isDamaged, resultCode, SQLITE, sqliteProblem } from '../observe/sqlite-problem.ts';
 
-/** Whether somebody else holds the lock that was wanted. */
+/** Whether the lock is held by another process. */
 export function isLocked(error: unknown): boolean {
   const code = resultCode(error);
   return code === SQLITE.BUSY || code === SQLITE.LOCKED;
 }
 
-/** An error of ours as it is; anything SQLite threw while the hub runs as `internal`, in words. */
+/** Returns a CulvertError unchanged; converts an SQLite error at run time to `internal` with a readable text. */
 export function runningFailure(error: unknown): CulvertError {
   return CulvertError.from(error, 'internal', `The registry failed: ${sqliteProblem(error)}.`);
 }
 
-/** An error of ours as it is; anything SQLite threw at start as `config_invalid`, with what the operator can do. */
+/** Returns a CulvertError unchanged; converts an SQLite error at start to `config_invalid` with what the operator can do. */
 export function startFailure(error: unknown, file: string): CulvertError {
   const todo = isDamaged(error)
     ? 'Restore it from a backup, or move it away to begin with an empty registry.'

@@ -8,7 +8,7 @@ export interface PolicyKeys {
   readonly secondaryKey: string;
 }
 
-/** What the store's thread can be asked, and what it answers. Everything here crosses a thread, so it is plain data. */
+/** The calls of the store's worker thread and their results. They are sent between threads, so everything is plain data. */
 export interface StoreCalls {
   'identity.get': { input: Identity; output: IdentityRecord | undefined };
   'identity.put': { input: { record: Omit<IdentityRecord, 'etag'>; expected: Expectation }; output: IdentityRecord };
@@ -23,7 +23,7 @@ export interface StoreCalls {
   'authority.delete': { input: string; output: AuthorityRecord[] };
   /** Bytes each device has carried on a day (UTC, `YYYY-MM-DD`). */
   'usage.load': { input: string; output: DeviceUsage[] };
-  /** Replaces the totals named, and forgets other days. */
+  /** Replaces the given totals and deletes those of other days. */
   'usage.save': { input: { day: string; totals: readonly DeviceUsage[] }; output: undefined };
   'policy.get': { input: string; output: PolicyKeys | undefined };
   'policy.list': { input: undefined; output: PolicyKeys[] };
@@ -49,8 +49,8 @@ export interface StoreStart {
   readonly policies: readonly PolicyKeys[];
 }
 
-/** To the thread: a batch of calls, answered by one array of results in the same order; or the wish that it ends. */
+/** Messages to the thread: a batch of calls, answered by one array of results in the same order; or a request to stop. */
 export type ToStore = { readonly batch: readonly StoreCall[] } | { readonly close: true };
 
-/** From the thread: first whether it could open the database, then one answer per batch. */
+/** Messages from the thread: first whether it could open the database, then one reply per batch. */
 export type FromStore = { readonly opened: StoreResult } | { readonly results: readonly StoreResult[] };

@@ -3,10 +3,10 @@ import { CulvertError } from '@culvert/protocol';
 import type { Clock } from '@culvert/stream';
 import type { FromStore, StoreCall, StoreCalls, StoreResult, StoreStart, ToStore } from './store-calls.ts';
 
-/** Calls that may wait for the store: at 10,000 a second, a second's worth; beyond, callers are better told to come back. */
+/** Maximum queued calls: one second's worth at 10,000 a second; beyond that callers are told to retry. */
 export const MAX_WAITING_CALLS = 10_000;
 
-/** Calls in one batch, so that one transaction and one message between the threads stay small. */
+/** Maximum calls in one batch, so that transactions and messages between the threads stay small. */
 const MAX_BATCH = 1_000;
 
 /** Milliseconds the store may take to finish its last batch before its thread is ended: every acknowledged write is on disk anyway. */
@@ -23,9 +23,9 @@ const WORKER_FILE = new URL(
   import.meta.url,
 );
 
-/** The store's thread as seen from the hub: calls wait in a bounded queue, one batch is under way at a time. */
+/** The hub's handle of the store's worker thread: calls wait in a bounded queue, one batch is under way at a time. */
 export class StoreThread {
-  /** Resolves, once, if the thread dies by itself; from then on every call is refused. Never rejects. */
+  /** Resolves if the thread dies unexpectedly; every later call is refused. Never rejects. */
   readonly failed: Promise<CulvertError>;
   readonly #worker: Worker;
   readonly #clock: Clock;
@@ -33,7 +33,7 @@ export class StoreThread {
   #queue: Waiting[] = [];
   #underWay: readonly Waiting[] = [];
   #sending: NodeJS.Immediate | undefined;
-  /** Why no call is taken any more. */
+  /** The error for calls after the end. */
   #refusal: CulvertError | undefined;
   #closed: Promise<void> | undefined;
 
@@ -89,12 +89,12 @@ export class StoreThread {
         else reject(new CulvertError(result.code, result.message));
       };
       this.#queue.push({ call, settle });
-      // A whole turn's calls share a batch, and so a commit.
+      // All calls of one event-loop iteration share a batch, and so a commit.
       if (this.#underWay.length === 0) this.#sending ??= setImmediate(() => this.#send());
     });
   }
 
-  /** Takes no more calls, finishes those that wait, closes the database. Idempotent. */
+  /** Refuses further calls, finishes queued ones, closes the database. Idempotent. */
   close(): Promise<void> {
     this.#refusal ??= new CulvertError('draining');
     this.#closed ??= this.#end();

@@ -5,7 +5,7 @@ import { PolicyTable } from './policy-table.ts';
 import { startFailure } from './sqlite-failure.ts';
 import type { FromStore, StoreStart, ToStore } from './store-calls.ts';
 
-// The entry of the store's thread: opens the database, then runs one batch of calls after the other.
+// Entry point of the store's worker thread: opens the database, then runs one batch of calls at a time.
 
 const port = parentPort;
 if (port === null) throw new Error('This file is the entry of a worker thread.');

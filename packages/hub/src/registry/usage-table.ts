@@ -1,7 +1,7 @@
 import type { DatabaseSync } from 'node:sqlite';
 import type { DeviceUsage } from './registry.ts';
 
-/** What devices have carried today: one row for each that carried something. */
+/** Bytes that devices have carried today: one row per device with traffic. */
 export class UsageTable {
   readonly #load;
   readonly #save;

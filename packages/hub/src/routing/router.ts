@@ -2,25 +2,25 @@ import { CulvertError, type Identity, identityName } from '@culvert/protocol';
 import { type Clock, deadline, linkSignals } from '@culvert/stream';
 import type { Answer, ChannelRegistrar, ControlChannel, Offer } from '../control/control-channel.ts';
 
-/** How an offer is to be carried. */
+/** Options of an offer. */
 export interface OfferTerms {
-  /** Milliseconds to wait for a device that takes no offers now. */
+  /** Milliseconds to wait for a device that is offline or not subscribed to offers. */
   readonly connectMs: number;
-  /** Ends the whole attempt; its reason is thrown. */
+  /** Cancels the offer; its reason is thrown. */
   readonly signal: AbortSignal;
-  /** Told just before the device is asked. */
+  /** Called just before the offer is sent to the device. */
   readonly onOffered: () => void;
 }
 
 /**
- * Who is online on this hub, and the way to offer a device a stream. An entry lives exactly as long as its channel: presence is
+ * The devices online on this hub, and how to offer them streams. An entry exists exactly as long as its channel: presence is
  * never stored. Another implementation will carry offers between hub nodes.
  */
 export class Router implements ChannelRegistrar {
   readonly #clock: Clock;
-  /** By identity name, as below. */
+  /** Channels by identity name. */
   readonly #channels = new Map<string, ControlChannel>();
-  /** Those who wait for a device to take offers; as many as there are held requests, which are bounded. */
+  /** Callers waiting for a device; as many as there are held requests, which are bounded. */
   readonly #waiting = new Map<string, Set<(channel: ControlChannel) => void>>();
 
   constructor(clock: Clock) {
@@ -65,7 +65,7 @@ export class Router implements ChannelRegistrar {
   }
 
   /**
-   * Offers a stream to a device or module, waiting for it first if need be, and returns its answer and the channel it came by.
+   * Offers a stream to a device or module, waiting for it to come online if needed, and returns its answer and the channel that carried it.
    * @throws CulvertError `device_offline`, `device_gone`, `too_many_requests`; the signal's reason
    */
   async offer(

@@ -6,17 +6,17 @@ import type { LogRecord } from './log-entry.ts';
 /** Milliseconds a target may take to close. */
 const CLOSE_MS = 1_000;
 
-/** Where records go in batches: the store, a file, an endpoint. */
+/** A destination that takes records in batches: the store, a file, an endpoint. */
 export interface LogTarget {
   /**
-   * Takes a batch whole, or throws, and is then given the same batch again later.
-   * @returns how many of it the target refused for good: they are not offered again
+   * Takes a complete batch, or throws; then the same batch is delivered again later.
+   * @returns how many records the target permanently refused: they are not sent again
    */
   deliver(batch: readonly LogRecord[], signal: AbortSignal): Promise<number>;
   close(): Promise<void>;
 }
 
-/** A target asks for time: no attempt before `afterMs` milliseconds, five minutes at most. */
+/** Thrown by a target that asks for a pause: no attempt before `afterMs` milliseconds, five minutes at most. */
 export class RetryLater extends Error {
   readonly afterMs: number;
 
@@ -32,19 +32,19 @@ export interface LogDeliveryOptions {
   readonly target: LogTarget;
   readonly clock: Clock;
   readonly onEvent: EventSink;
-  /** Records that wait; each is about a kilobyte, four at most. Default 10,000. */
+  /** Maximum queued records; each is about a kilobyte, four at most. Default 10,000. */
   readonly maxQueued?: number;
   /** Records of one batch. Default 500. */
   readonly maxBatch?: number;
-  /** Milliseconds a batch that is not full waits for more records, unless somebody waits for it. Default 0: what is told in one turn. */
+  /** Milliseconds an incomplete batch waits for more records, unless a caller waits for it. Default 0: the records of one event-loop iteration. */
   readonly gatherMs?: number;
   /** Between two attempts. Default: from one second to a minute. */
   readonly backoff?: Backoff;
 }
 
 /**
- * Brings records to one target and never holds anybody up: what comes waits in a bounded queue, one batch is under way at a time, a failed one
- * is tried again over any outage, and what finds the queue full is counted as lost. An outage is told once, when it begins and when it is over.
+ * Delivers records to one target without ever blocking: records wait in a bounded queue, one batch is under way at a time, a failed one
+ * is retried for as long as the outage lasts, and records that find the queue full are counted as lost. An outage is reported when it begins and when it ends.
  */
 export class LogDelivery {
   readonly name: string;
@@ -58,10 +58,10 @@ export class LogDelivery {
   readonly #abort = new AbortController();
   readonly #queue: LogRecord[] = [];
   #running: Promise<void> | undefined;
-  /** Ends the gathering of records that is under way. */
+  /** Ends the current wait for more records. */
   #hurry: (() => void) | undefined;
   #closed: Promise<void> | undefined;
-  /** Since the outage began; undefined: there is none. */
+  /** Set during an outage; undefined otherwise. */
   #lostInOutage: number | undefined;
   #lost = 0;
   /** Records taken into the queue, and those that have left it, since the start. */
@@ -85,7 +85,7 @@ export class LogDelivery {
     return this.#lost;
   }
 
-  /** Records that wait. */
+  /** Queued records. */
   get queued(): number {
     return this.#queue.length;
   }
@@ -102,7 +102,7 @@ export class LogDelivery {
     if (this.#queue.length >= this.#maxBatch) this.#hurry?.();
   }
 
-  /** Resolves when what was pushed so far is delivered or lost; at once while there is an outage. */
+  /** Resolves when every record pushed so far is delivered or lost; at once during an outage. */
   settled(): Promise<void> {
     const until = this.#taken;
     if (this.#left >= until || this.#lostInOutage !== undefined) return Promise.resolve();
@@ -112,7 +112,7 @@ export class LogDelivery {
     });
   }
 
-  /** Takes no more records, and gives the target `graceMs` for those that wait. Idempotent. */
+  /** Stops taking records and gives the target `graceMs` for the queued ones. Idempotent. */
   close(graceMs: number): Promise<void> {
     this.#closed ??= this.#end(graceMs);
     return this.#closed;
@@ -171,7 +171,7 @@ export class LogDelivery {
     this.#running = undefined;
   }
 
-  /** Each batch costs a way to a thread and a commit: a busy hub's records come many to one. */
+  /** Each batch costs a message to a thread and a commit, so many records share one. */
   #gather(): Promise<void> {
     const isUrgent = this.#waiting.length > 0 || this.#closed !== undefined;
     if (this.#gatherMs === 0 || isUrgent || this.#queue.length >= this.#maxBatch) {
@@ -188,7 +188,7 @@ export class LogDelivery {
     });
   }
 
-  /** The target's answer, or the signal's reason as soon as it aborts, whatever the target does. */
+  /** The target's result, or the signal's reason as soon as it aborts, even if the target never answers. */
   #attempt(batch: readonly LogRecord[], signal: AbortSignal): Promise<number> {
     return new Promise((resolve, reject) => {
       const onAbort = (): void => reject(abortReason(signal));
@@ -213,7 +213,7 @@ export class LogDelivery {
     this.#onEvent({ type: 'log-failed', sink: this.name, problem });
   }
 
-  /** Half the queue is free before an outage counts as over, or one that hovers at the bound would be told without end. */
+  /** An outage counts as over when half the queue is free; otherwise a target at the limit would be reported again and again. */
   #resumed(): void {
     const lost = this.#lostInOutage;
     if (lost === undefined || this.#queue.length > this.#maxQueued / 2) return;
@@ -221,7 +221,7 @@ export class LogDelivery {
     this.#onEvent({ type: 'log-resumed', sink: this.name, lost });
   }
 
-  /** Nobody waits for the first `left` records any more. */
+  /** Resolves the callers that wait for the first `left` records. */
   #release(left: number): void {
     const ready = this.#waiting.filter(({ until }) => until <= left);
     this.#waiting = this.#waiting.filter(({ until }) => until > left);

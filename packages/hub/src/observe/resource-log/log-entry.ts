@@ -8,13 +8,13 @@ import {
   type ResourceLogRecord,
 } from '@culvert/protocol';
 
-/** Characters of a text from outside that a record keeps; a device's reason has at most 512 bytes. */
+/** Maximum characters kept of a text that comes from a client; a device's reason has at most 512 bytes. */
 const MAX_TEXT = 1_024;
 
-/** What a property of a record may hold; those that are undefined are left out. */
+/** The value of a record's property; undefined ones are left out. */
 export type LogProperties = Readonly<Record<string, string | number | boolean | null | undefined>>;
 
-/** Something that happened, as the resource log tells it, before it gets its form. */
+/** The content of a log record before it is formatted. */
 export interface LogEntry {
   /** Milliseconds since the epoch. */
   readonly time: number;
@@ -28,13 +28,13 @@ export interface LogEntry {
   readonly streamId: string | undefined;
   /** The caller's `traceparent`, for OTLP. */
   readonly traceParent: string | undefined;
-  /** The preview's first, in its order. */
+  /** Azure's properties first, in its order. */
   readonly properties: LogProperties;
 }
 
-/** An entry that has its place in the log and its form: what the store keeps, followers see and diagnostic settings send. */
+/** A formatted entry with its position in the log: what the store keeps, subscribers see and diagnostic settings send. */
 export interface LogRecord extends LogEntry {
-  /** Counts the records of this process, so that two of one millisecond are told apart. */
+  /** Counts the records of this process, so that two of one millisecond have different ids. */
   readonly sequence: number;
   /** The {@link ResourceLogRecord} as JSON, on one line. */
   readonly json: string;
@@ -46,7 +46,7 @@ export interface LogResource {
   readonly location: string;
 }
 
-/** Gives an entry its form. What came from outside is made harmless for a terminal. */
+/** Formats an entry. Control characters in text from clients are escaped, so that it is safe to print in a terminal. */
 export function logRecord(entry: LogEntry, sequence: number, resource: LogResource): LogRecord {
   const [number, name] = entry.error === undefined ? ['', ''] : ERRORS[entry.error].azure;
   const properties = Object.entries(entry.properties).map(([key, value]) => [
@@ -68,12 +68,12 @@ export function logRecord(entry: LogEntry, sequence: number, resource: LogResour
   return { ...entry, sequence, json: JSON.stringify(record) };
 }
 
-/** Where a record stands in the log: `TIME-SEQUENCE`, which follow streams give as event id. */
+/** A record's position in the log, `TIME-SEQUENCE`; event streams send it as the event id. */
 export function recordId({ time, sequence }: Pick<LogRecord, 'time' | 'sequence'>): string {
   return `${time}-${sequence}`;
 }
 
-/** The reverse of {@link recordId}; undefined when it is none. */
+/** Parses a {@link recordId}; undefined when it is malformed. */
 export function parseRecordId(text: string): { time: number; sequence: number } | undefined {
   const [, time, sequence] = /^(\d{1,16})-(\d{1,16})$/.exec(text) ?? [];
   return time === undefined || sequence === undefined ? undefined : { time: Number(time), sequence: Number(sequence) };

@@ -12,14 +12,14 @@ const MINUTE_MS = 60_000;
 
 export interface LogRecorderOptions {
   readonly clock: Clock;
-  /** Where a stream's story so far is found; it must hear events first. */
+  /** Looks up the live record of a stream; must be subscribed to the events before this. */
   readonly streams: Pick<LiveStreams, 'get'>;
   readonly resource: LogResource;
   /** Told of each record. Must not throw and must not block. */
   readonly onRecord: (record: LogRecord) => void;
 }
 
-/** Makes the resource log's records from the hub's events. */
+/** Turns the hub's events into records of the resource log. */
 export class LogRecorder {
   readonly #options: LogRecorderOptions;
   #sequence = 0;

@@ -2,7 +2,7 @@ import { type CloseCause, ERRORS, type ErrorCode } from '@culvert/protocol';
 import type { LiveStream, StreamRecord } from '../stream-record.ts';
 import type { LogEntry, LogProperties } from './log-entry.ts';
 
-/** The error a cause stands for where a stream's record names none; undefined for the polite ends. */
+/** The error that a close cause implies when the stream's record has none; undefined for normal ends. */
 const CAUSE_ERRORS: Readonly<Record<CloseCause, ErrorCode | undefined>> = {
   ended_by_service: undefined,
   ended_by_device: undefined,
@@ -25,7 +25,7 @@ const CAUSE_ERRORS: Readonly<Record<CloseCause, ErrorCode | undefined>> = {
   refused: 'too_many_requests',
 };
 
-/** `invoke`: the handshake is over because both sides have met. */
+/** `invoke`: the handshake succeeded; both sides are connected. */
 export function joinedEntry(stream: LiveStream, now: number): LogEntry {
   return {
     ...common(stream),
@@ -35,7 +35,7 @@ export function joinedEntry(stream: LiveStream, now: number): LogEntry {
   };
 }
 
-/** A stream is over: `streamClose` when it had been joined, else `invoke`, whose handshake failed. */
+/** A stream has ended: `streamClose` if it had been established, else `invoke` with the error of the failed handshake. */
 export function endedEntry(record: StreamRecord): LogEntry {
   const error = record.error ?? CAUSE_ERRORS[record.cause];
   const { establishedAt, endedAt, cause, detail } = record;
@@ -60,7 +60,7 @@ function common({ deviceId, moduleId, streamId, traceParent }: LiveStream) {
   return { category: 'DeviceStreams', deviceId, moduleId, streamId, traceParent } as const;
 }
 
-/** The preview's own keys, in its order. The hub answers a request 200 also when the device rejects. */
+/** Azure's own keys, in its order. The hub answers a request with 200 also when the device rejects. */
 function previewProperties(stream: LiveStream, error: ErrorCode | undefined): LogProperties {
   return {
     deviceId: stream.deviceId,

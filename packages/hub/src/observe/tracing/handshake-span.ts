@@ -5,7 +5,7 @@ import { attributes, ERROR_STATUS, nanoseconds, type OtlpSpan, SERVER_SPAN } fro
 import { newSpanId, type TraceContext } from './trace-context.ts';
 
 /**
- * A handshake as one span: from the service's request until both sides had met, or until it had failed; the device's part of it as events.
+ * A handshake as one span: from the service's request until the stream was established or had failed; the device's part is in its events.
  * Attributes have OpenTelemetry's names where it has one, else ours begin with `culvert.`.
  */
 export function handshakeSpan(stream: LiveStream | StreamRecord, context: TraceContext): OtlpSpan {

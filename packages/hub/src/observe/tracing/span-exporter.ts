@@ -2,25 +2,25 @@ import { type Clock, delay } from '@culvert/stream';
 import type { HttpPost } from '../http-post.ts';
 import { type OtlpSpan, tracesRequest } from './otlp-span.ts';
 
-/** Spans that may wait, about 2 MB: OpenTelemetry's own default. Beyond, they are dropped and counted. */
+/** Maximum queued spans, about 2 MB: OpenTelemetry's own default. Further ones are dropped and counted. */
 const MAX_WAITING = 2_048;
 
 /** Spans in one request; OpenTelemetry's own default. */
 const MAX_BATCH = 512;
 
-/** Milliseconds the first of a batch waits for company. */
+/** Milliseconds the first span of a batch waits for more. */
 const GATHER_MS = 5_000;
 
-/** Milliseconds before another try: doubled each time, at most the second. */
+/** Milliseconds before a retry: starts at the first, doubles up to the second. */
 const RETRY_MS = { first: 1_000, longest: 30_000 };
 
-/** Milliseconds that what waits gets when the hub stops. */
+/** Milliseconds for sending the queue when the hub stops. */
 const CLOSE_MS = 5_000;
 
-/** What a collector says when it is worth another try (OTLP/HTTP, "Retryable Response Codes"). */
+/** Statuses that permit a retry (OTLP/HTTP, "Retryable Response Codes"). */
 const RETRYABLE = new Set([429, 502, 503, 504]);
 
-/** Sends spans to a collector by OTLP/HTTP with JSON, in batches. Never blocks; what the collector does not take is dropped and counted. */
+/** Sends spans to a collector by OTLP/HTTP with JSON, in batches. Never blocks; spans that cannot be delivered are dropped and counted. */
 export class SpanExporter {
   readonly #post: HttpPost;
   readonly #resource: { readonly version: string; readonly instance: string };
@@ -38,7 +38,7 @@ export class SpanExporter {
     this.#clock = options.clock;
   }
 
-  /** Spans that were left out since the start. */
+  /** Spans dropped since the start. */
   get dropped(): number {
     return this.#dropped;
   }
@@ -54,7 +54,7 @@ export class SpanExporter {
     });
   }
 
-  /** Sends what waits, five seconds at most. */
+  /** Sends the queue, five seconds at most. */
   async close(): Promise<void> {
     this.#closing.abort();
     const timer = this.#clock.setTimer(CLOSE_MS, () => this.#cut.abort());

@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto';
 
-/** Where a span belongs: in which trace, and under which other span. */
+/** The trace and the parent of a span. */
 export interface TraceContext {
   /** 32 hexadecimal digits. */
   readonly traceId: string;
-  /** 16 hexadecimal digits; undefined: it is the first of its trace. */
+  /** 16 hexadecimal digits; undefined for the root of a trace. */
   readonly parentSpanId: string | undefined;
   /** Whether it is exported. */
   readonly sampled: boolean;
@@ -14,7 +14,7 @@ export interface TraceContext {
 const RANDOM_DIGITS = 14;
 
 /**
- * Joins the caller's trace, and follows its decision whether that is recorded; without one begins another, of which `ratio` are.
+ * Continues the caller's trace and its sampling decision; without one, starts a new trace, which is sampled with probability `ratio`.
  * @param traceParent a well-formed `traceparent` header, version 00
  * @param ratio 0 to 1
  */
