@@ -1,4 +1,4 @@
-/** What reads an audit record without a hub: `@culvert/hub/audit`. */
+/** Reads and verifies an audit log without a hub: `@culvert/hub/audit`. */
 export { listSegments, type SegmentFile } from './observe/audit/segment-files.ts';
 export {
   type AuditFinding,

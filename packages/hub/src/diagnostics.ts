@@ -11,13 +11,13 @@ import type { EventSink } from './observe/events.ts';
 import { LogDelivery, type LogTarget } from './observe/resource-log/log-delivery.ts';
 import type { LogRecord, LogResource } from './observe/resource-log/log-entry.ts';
 
-/** Milliseconds each target has, when the hub stops, for what waits; all at the same time. */
+/** Milliseconds each target has to deliver its queue when the hub stops; all at the same time. */
 const CLOSE_MS = 5_000;
 
-/** Records of one batch: at the longest 400 KB, so that a batch fits into the smallest file and any endpoint's bound. */
+/** Maximum records of one batch: at most 400 KB, so that a batch fits the smallest file and any endpoint's limit. */
 const MAX_BATCH = 100;
 
-/** Where records are sent, each with a queue of its own. */
+/** The configured targets, each with its own queue. */
 export interface Diagnostics {
   push(record: LogRecord): void;
   readonly deliveries: readonly LogDelivery[];
@@ -25,7 +25,7 @@ export interface Diagnostics {
 }
 
 /**
- * Opens every target, so that a wrong setting keeps the hub from starting and not its records from coming.
+ * Opens every target, so that a wrong setting prevents the start instead of losing records later.
  * @throws CulvertError `config_invalid`, one line that names the setting; nothing stays open then
  */
 export async function openDiagnostics(

@@ -4,10 +4,10 @@ import { z } from 'zod';
 import { readCaFile, readHeadersFile } from './observe/endpoint-files.ts';
 import { type Endpoint, HttpPost } from './observe/http-post.ts';
 
-/** An HTTP endpoint that is told things: `http:`, or `https:` with a proxy where the environment names one. */
+/** An HTTP endpoint that receives data: `http:` or `https:`, through the outbound proxy if the environment names one. */
 export const endpointConfig = z.strictObject({
   url: z.string().max(2_048),
-  /** A file of secret headers, `Name: value` a line; over `https:` only, or to this machine. */
+  /** A file of secret headers, `Name: value` per line; only over `https:`, or to this machine. */
   headersFile: z.string().optional(),
   /** PEM certificates of authorities to trust beside the system's. */
   caFile: z.string().optional(),
@@ -16,9 +16,9 @@ export const endpointConfig = z.strictObject({
 export type EndpointConfig = z.infer<typeof endpointConfig>;
 
 /**
- * Reads what an endpoint's configuration names; connects to nothing yet.
- * @param setting whose endpoint it is, for errors
- * @param options.path taken where the URL has none of its own; default `/`
+ * Reads the files that an endpoint's configuration names; does not connect yet.
+ * @param setting the configuration key, for error messages
+ * @param options.path the path when the URL has none; default `/`
  * @throws CulvertError `config_invalid`, one line that names the setting
  */
 export function openEndpoint(

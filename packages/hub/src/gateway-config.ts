@@ -1,14 +1,14 @@
 import { CulvertError, parseHostPort } from '@culvert/protocol';
 import { z } from 'zod';
 
-/** Threads at most: beyond the processors of the largest machines they only cost memory. */
+/** Maximum threads: more than the processors of the largest machines would only cost memory. */
 const MAX_THREADS = 64;
 
-/** Where streams go, for a gateway of several threads (docs/operating/gateway-threads.md). Absent: through the main port, in the hub's own thread. */
+/** A gateway with worker threads at its own address (docs/operating/gateway-threads.md). Absent: streams go through the main port, in the hub's own thread. */
 export const gatewayConfig = {
-  /** How many threads carry streams, beside the hub's own. Absent: none, and no address of their own. */
+  /** Number of worker threads that carry streams. Absent: none, and no separate address. */
   gatewayThreads: z.number().int().min(1).max(MAX_THREADS).optional(),
-  /** `HOST:PORT` of the gateway, whose threads share it; another than the main port's. Needs `gatewayThreads`. */
+  /** `HOST:PORT` of the gateway, shared by its threads; must differ from the main port. Needs `gatewayThreads`. */
   gatewayListen: z.string().optional(),
   /** `HOST[:PORT]` under which clients reach the gateway. Default: the listening host, or the hub's main name. Needs `gatewayThreads`. */
   gatewayHost: z.string().optional(),
@@ -25,10 +25,10 @@ export interface GatewayAddress {
 type Listen = { readonly host: string | undefined; readonly port: number };
 
 /**
- * Checks what is configured of the gateway's threads.
+ * Validates the configuration of the gateway's threads.
  * @param options.others the hub's other listeners, by their configuration keys
  * @param options.mainHost the name that clients reach the hub by
- * @returns undefined when there are none
+ * @returns undefined when none are configured
  * @throws CulvertError `config_invalid`
  */
 export function gatewayAddress(

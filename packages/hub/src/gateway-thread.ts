@@ -8,7 +8,7 @@ import { closeServer, listen } from './api/listen.ts';
 import { secureContext } from './api/secure-context.ts';
 import { UnprovenConnections } from './auth/unproven-connections.ts';
 
-// The program of a gateway's thread: the same TLS and HTTP as at the main port, behind which there are only streams.
+// Entry point of a gateway worker thread: the same TLS and HTTP as the main port, but streams only.
 
 const port = parentPort;
 if (port === null) throw new Error('This file is the entry of a worker thread.');

@@ -6,17 +6,17 @@ import { gatewayThreads, type HubConfig } from './config.ts';
 import type { GatewayAddress } from './gateway-config.ts';
 import type { EventSink } from './observe/events.ts';
 
-/** The threads' program beside this file, as source or as built. */
+/** The workers' entry file beside this one, as source or as built. */
 const ENTRY = new URL(import.meta.url.endsWith('.ts') ? './gateway-thread.ts' : './gateway-thread.js', import.meta.url);
 
-/** What of a gateway's threads is not the streams' business. */
+/** Settings of the gateway's worker threads that do not concern streams. */
 export interface GatewayThreadsTerms {
   readonly address: GatewayAddress;
-  /** What clients are greeted with until {@link OpenThreads.present}. */
+  /** The certificate used until {@link OpenThreads.present}. */
   readonly pair: KeyPair;
   readonly maxUnprovenPerAddress: number;
   readonly onTlsFailed: GatewayThreadsOptions['onTlsFailed'];
-  /** For tests: another program. */
+  /** For tests: another entry file. */
   readonly entry?: URL | undefined;
 }
 
@@ -40,7 +40,7 @@ export function gatewayThreadsTerms(
   );
 }
 
-/** A gateway of several threads that takes streams. */
+/** A running gateway with worker threads. */
 export interface OpenThreads {
   readonly gateway: GatewayThreads;
   readonly listening: ThreadAddress;
@@ -54,7 +54,7 @@ export async function openGatewayThreads(
   { address, pair, maxUnprovenPerAddress, onTlsFailed, entry = ENTRY }: GatewayThreadsTerms,
   options: Pick<GatewayThreadsOptions, 'grantKey' | 'clock' | 'onEvent' | 'limits'>,
 ): Promise<OpenThreads> {
-  // Two programs of one user may share a port as threads do, and would take each other's streams.
+  // Two processes of one user may share a port as threads do, and would take each other's streams.
   const alone = createServer();
   if (address.listen.port !== 0) await listen(alone, address.listen, 'gatewayListen');
   await closeServer(alone);

@@ -1,6 +1,6 @@
 import { formatAuthority, formatHostPort } from '@culvert/protocol';
 
-/** The names the hub goes by. The main one stands in connection strings and grants. */
+/** The hub's host names. The main one is used in connection strings and grants. */
 export class HostNames {
   readonly #names: readonly { host: string; port: number }[];
 
@@ -18,7 +18,7 @@ export class HostNames {
     return formatAuthority(this.main.host, this.main.port);
   }
 
-  /** What SAS tokens may be made for: each name with and without its port. */
+  /** The audiences accepted in SAS tokens: each name with and without its port. */
   get audiences(): string[] {
     return this.#names.flatMap(({ host, port }) => [host, formatAuthority(host, 443), formatHostPort(host, port)]);
   }

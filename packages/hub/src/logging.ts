@@ -13,7 +13,7 @@ export interface LoggingOptions {
   readonly dataDir: string;
   readonly logs: LogsConfig;
   readonly diagnostics: readonly DiagnosticSetting[];
-  /** What `resourceId` and `location` say when nothing is configured. */
+  /** The default of `resourceId` and `location`. */
   readonly hostName: string;
   readonly clock: Clock;
   readonly events: EventBus;
@@ -21,14 +21,14 @@ export interface LoggingOptions {
   readonly streams: LiveStreams;
 }
 
-/** The resource log and where it is sent: one recorder, many readers. */
+/** The resource log and its destinations: one recorder, many readers. */
 export interface Logging {
   readonly reader: LogReader;
-  /** When and why a device or module last went; asked of the log. */
+  /** Looks up in the log when and why a device or module last disconnected. */
   readonly lastDisconnect: LastDisconnectOf;
-  /** Records that did not arrive since the start, by sink: `store` and the names of diagnostic settings. */
+  /** Records lost since the start, by destination: `store` and the names of diagnostic settings. */
   readonly lost: () => ReadonlyMap<string, number>;
-  /** Ends whoever follows and brings away what waits, within five seconds. */
+  /** Ends all subscriptions and delivers queued records, within five seconds. */
   close(): Promise<void>;
 }
 

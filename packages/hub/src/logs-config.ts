@@ -5,9 +5,9 @@ import { endpointConfig } from './endpoint-config.ts';
 /** The resource log's own store. */
 export const logsConfigSchema = z
   .strictObject({
-    /** Days a record is kept; whole days are removed. */
+    /** Days a record is kept; whole days are deleted. */
     retentionDays: z.number().int().min(1).max(3_650).default(30),
-    /** Bytes of all records kept; beyond, the oldest go. At least 16 MiB, since a sixteenth of it goes at a time. */
+    /** Maximum bytes of all records; beyond that the oldest are deleted. At least 16 MiB, since a sixteenth of it is deleted at a time. */
     maxBytes: z
       .number()
       .int()
@@ -36,7 +36,7 @@ const target = z.strictObject({
   otlp: endpointConfig.optional(),
 });
 
-/** Where records are sent. By the configuration file only: over the network nobody can set where a hub sends what it knows. */
+/** Where records are sent. Configuration file only: the destination of a hub's data cannot be changed over the network. */
 export const diagnosticsConfigSchema = z
   .array(
     z.strictObject({
@@ -61,7 +61,7 @@ export const diagnosticsConfigSchema = z
       'the name',
       settings.map(({ name }) => name),
     );
-    // Two writers of one file would put it aside under each other.
+    // Two writers of one file would rotate it under each other.
     unique(
       'the file',
       settings.map(({ to }) => to.file?.path),

@@ -8,7 +8,7 @@ import type { KeyPair } from './auth/key-pair.ts';
 import { OwnCertificate } from './auth/own-certificate.ts';
 import { certificateDoors, gatewayThreads, type HubConfig } from './config.ts';
 
-/** Where the certificate comes from, and what clients need to know of it. */
+/** The hub's certificate and what clients need to trust it. */
 export interface Certificates {
   readonly source: CertificateSource;
   /** The authority clients are to trust; undefined with an operator's own certificate. */
@@ -17,7 +17,7 @@ export interface Certificates {
 }
 
 /**
- * The operator's certificate files when configured, else the data directory's own authority.
+ * Opens the operator's certificate files if configured, else the built-in authority in the data directory.
  * @throws CulvertError `config_invalid`
  */
 export async function openCertificates(
@@ -44,7 +44,7 @@ export async function openCertificates(
   return { source, caFile: source.caFile, notice: source.notice };
 }
 
-/** Who names a host to show its certificate there must be able to trust it: a mistake that would show only on devices. */
+/** Checks that the certificate covers every host name that asks for client certificates: otherwise the mistake would show only on devices. */
 function assertSpeaksFor({ cert, from }: KeyPair, hosts: ReadonlySet<string>, key: string): void {
   const certificate = new X509Certificate(cert);
   for (const host of hosts) {

@@ -3,25 +3,25 @@ import { type Clock, deadline } from '@culvert/stream';
 import type { NotReady } from './api/admin-listener.ts';
 import type { Store } from './registry/open-store.ts';
 
-/** Milliseconds the registry may take for the smallest question: probes give up after a second or a few. */
+/** Milliseconds the registry may take for a trivial call: probes give up after a second or a few. */
 const ANSWER_MS = 2_000;
 
 /**
- * Whether the hub takes new streams. A registry that is asked and does not answer makes it not ready; logs and audit do not: streams
- * go on without them, and their metrics and events say so.
+ * Whether the hub takes new streams. A registry that does not answer makes it not ready; failing logs and audit do not: streams
+ * continue without them, and metrics and events report the failure.
  */
 export class Readiness {
   readonly #clock: Clock;
   #state: 'starting' | 'up' | 'draining' = 'starting';
   #store: Pick<Store, 'policies'> | undefined;
-  /** Probes that come while one is answered share the answer. */
+  /** Concurrent probes share one check. */
   #asking: Promise<boolean> | undefined;
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
-  /** As far as it is known without asking anybody. */
+  /** The state known without asking the registry. */
   get isUp(): boolean {
     return this.#state === 'up';
   }
@@ -32,12 +32,12 @@ export class Readiness {
     this.#state = 'up';
   }
 
-  /** It is on its way out; there is no way back. */
+  /** The hub is stopping; this is final. */
   drain(): void {
     this.#state = 'draining';
   }
 
-  /** Undefined: it is ready. Never rejects. */
+  /** Why the hub is not ready; undefined when it is ready. Never rejects. */
   readonly check = async (): Promise<NotReady | undefined> => {
     if (this.#state !== 'up') return this.#state;
     this.#asking ??= this.#ask().finally(() => {

@@ -3,7 +3,7 @@ import { type HubFlags, logOptions, resolveHubConfig } from './config.ts';
 import { Hub } from './hub.ts';
 import { logSink } from './observe/log.ts';
 
-/** What `runHub` needs of the process it runs in. */
+/** The parts of the process that `runHub` uses. */
 export interface HubProcess {
   readonly env: NodeJS.ProcessEnv;
   /** Used when neither flags nor environment nor file name a data directory. */
@@ -31,11 +31,11 @@ export async function runHub(flags: HubFlags, host: HubProcess): Promise<void> {
   const onStop = () => {
     asked += 1;
     stopAsked();
-    // The second time, whoever asks has waited long enough.
+    // A second signal means: do not wait any longer.
     if (asked > 1) void hub?.stop(0);
   };
   const onReload = () => void hub?.reload();
-  // Before the start, which takes a moment: a signal without a listener would end the process in the middle of it.
+  // Before the start, which takes a moment: a signal without a handler would kill the process in the middle of it.
   host.on('SIGINT', onStop);
   host.on('SIGTERM', onStop);
   host.on('SIGHUP', onReload);

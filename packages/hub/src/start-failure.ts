@@ -1,6 +1,6 @@
 import { CulvertError } from '@culvert/protocol';
 
-/** Why the file system refused, by its code (errno(3)), as a clause for a person. */
+/** Readable causes of file system errors by code (errno(3)). */
 const REASONS: Readonly<Record<string, string>> = {
   ENOSPC: 'the disk is full',
   EDQUOT: 'the disk quota is used up',
@@ -13,8 +13,8 @@ const REASONS: Readonly<Record<string, string>> = {
 };
 
 /**
- * What the file system refused while the hub started as `config_invalid`, one line that says what to do; every other error as it is.
- * @param dataDir named where the error itself names no path, as when a write fails
+ * Converts a file system error during the start to `config_invalid`, one line that says what to do; returns other errors unchanged.
+ * @param dataDir the path to name when the error has none, as for a failed write
  */
 export function startFailure(error: unknown, dataDir: string): unknown {
   if (error instanceof CulvertError || !(error instanceof Error) || !('syscall' in error)) return error;

@@ -1,24 +1,24 @@
 import { z } from 'zod';
 
 const count = (fallback: number) => z.number().int().min(1).max(10_000_000).default(fallback);
-/** 0: no limit. The least a limit may be is a second, since streams are looked at once a second. */
+/** 0: no limit. Otherwise at least one second, since streams are checked once a second. */
 const noneOrMilliseconds = z.union([z.literal(0), z.number().int().min(1_000).max(31_536_000_000)]).default(0);
 const noneOrBytes = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER).default(0);
 
-/** What an administrator may set for streams, beside what bounds the hub itself (docs/operating/limits.md). */
+/** Limits on streams that an administrator may set, beside those that protect the hub itself (docs/operating/limits.md). */
 export const streamLimits = {
-  /** Streams to one device and its modules at once: what its agent carries unless told otherwise, so that one device cannot take the hub's room. */
+  /** Maximum concurrent streams to one device and its modules: the agent's default, so that one device cannot use up the hub's capacity. */
   streamsPerDevice: count(1_000),
-  /** New streams a second over the whole hub: about what one processor core can hand out; beyond, all of them would be late. */
+  /** Maximum new streams per second of the whole hub: about what one processor core can handle; beyond that all would be slow. */
   newStreamsPerSecond: count(2_000),
-  /** New streams a second to one device: a browser opens six connections at once, a scanner thousands. */
+  /** Maximum new streams per second to one device: a browser opens six connections at once, a scanner thousands. */
   newStreamsPerSecondPerDevice: count(200),
-  /** Milliseconds without a byte either way after which a stream is ended. Default none: an idle shell is not a mistake. */
+  /** Milliseconds without a byte in either direction after which a stream is ended. Default none: an idle shell is normal. */
   idleMs: noneOrMilliseconds,
-  /** Milliseconds after which a stream is ended however busy. Default none: TCP has no such limit. */
+  /** Maximum lifetime of a stream in milliseconds. Default none: TCP has no such limit. */
   lifetimeMs: noneOrMilliseconds,
-  /** Payload bytes, both ways together, after which a stream is ended. Default none. */
+  /** Maximum payload bytes of a stream, both directions together. Default none. */
   bytesPerStream: noneOrBytes,
-  /** Payload bytes of a device and its modules on one day of UTC, both ways together. Default none: for links that are paid by the byte. */
+  /** Maximum payload bytes of a device and its modules per UTC day, both directions together. Default none; meant for links that are paid by the byte. */
   bytesPerDevicePerDay: noneOrBytes,
 };

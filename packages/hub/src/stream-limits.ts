@@ -22,16 +22,16 @@ export interface StreamLimitsOptions {
   readonly events: EventBus;
 }
 
-/** What an administrator set for streams, at work. */
+/** Enforces the configured limits on streams. */
 export interface StreamLimits {
   readonly admission: Admission;
-  /** Every limit: what it is, how much of it is used, how often it was reached. */
+  /** Every limit: its value, its current use, how often it was reached. */
   view(): LimitView[];
-  /** Drops every timer and writes what is not written yet. */
+  /** Cancels every timer and writes pending totals. */
   close(): Promise<void>;
 }
 
-/** Those who are limited by the day are counted by the day, nobody else. */
+/** Only devices with a daily limit have daily counters. */
 export async function createStreamLimits(options: StreamLimitsOptions): Promise<StreamLimits> {
   const { limits, gateway, streams, clock, events, live } = options;
   const usage = limits.bytesPerDevicePerDay === 0 ? undefined : await openUsage(options);

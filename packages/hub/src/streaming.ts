@@ -19,11 +19,11 @@ import { createStreamLimits, type StreamLimits } from './stream-limits.ts';
 export interface StreamingOptions {
   readonly registry: Registry;
   readonly usage: UsageStore;
-  /** Subscribed before what is made here. */
+  /** Subscribed to the events before anything created here. */
   readonly live: LiveStreams;
   readonly names: HostNames;
   readonly limits: HubConfig['limits'];
-  /** Where streams go to threads of their own; absent: through the main port, in this thread. */
+  /** Options of worker threads for streams; absent: streams go through the main port, in this thread. */
   readonly threads: GatewayThreadsTerms | undefined;
   /** Aborted when the hub stops. */
   readonly draining: AbortSignal;
@@ -31,25 +31,25 @@ export interface StreamingOptions {
   readonly events: EventBus;
 }
 
-/** Router, gateway and handshake, tied together: what makes streams and ends them. */
+/** Router, gateway and handshake: everything that creates and ends streams. */
 export interface Streaming {
   readonly router: Router;
   readonly gateway: GatewayControl;
-  /** The gateway's threads, if it has some. */
+  /** The gateway's worker threads, if configured. */
   readonly threads: OpenThreads | undefined;
-  /** Takes the upgrades that come to the main port. */
+  /** Handles upgrade requests on the main port. */
   readonly onUpgrade: UpgradeHandler;
   readonly requestStream: (request: StreamRequest) => Promise<StreamReply>;
-  /** Ends what a change in the registry takes away. */
+  /** Ends channels and streams that a registry change revokes. */
   readonly revocation: RegistryListener;
   readonly limits: StreamLimits;
-  /** Ends a stream wherever it stands. False when there is none of this id. */
+  /** Ends a stream in any state. False when there is no such stream. */
   endStream(streamId: string, error: CulvertError): boolean;
-  /** Drops every timer and writes what is not written yet; the streams themselves are the gateway's. */
+  /** Cancels every timer and writes pending totals; does not end streams, which belong to the gateway. */
   clear(): Promise<void>;
 }
 
-/** The gateway's key pair is as old as the gateway: it holds the public half, the handshake the private one. */
+/** The key pair for grants is made at each start: the gateway has the public key, the handshake the private one. */
 export async function createStreaming(options: StreamingOptions): Promise<Streaming> {
   const { clock, limits, names, registry, draining, events, live, usage } = options;
   const onEvent = events.emit;
@@ -71,7 +71,7 @@ export async function createStreaming(options: StreamingOptions): Promise<Stream
     limits: { stallMs: limits.stallMs, maxStreams: limits.streams, maxGuests: limits.streams },
   };
   const threads = options.threads && (await openGatewayThreads(options.threads, common));
-  // Behind the main port; with threads, nobody is granted anything there.
+  // On the main port; with worker threads, no grants are issued for it.
   const here = new Gateway(common);
   const gateway = threads?.gateway ?? here;
   const endAtGateway = (streamId: string, error: CulvertError) => gateway.end(streamId, error);

@@ -5,12 +5,12 @@ import { endpointConfig } from './endpoint-config.ts';
 export const tracingConfig = z.strictObject({
   /** Base URL of a collector that takes OTLP over HTTP, usually port 4318; `/v1/traces` is added. */
   endpoint: z.url({ protocol: /^https?$/ }),
-  /** As for every endpoint that is told things. */
+  /** As for every HTTP endpoint. */
   headersFile: endpointConfig.shape.headersFile,
   caFile: endpointConfig.shape.caFile,
-  /** The share of handshakes that is traced when the caller brings no trace of its own; with one, its own decision holds. */
+  /** The share of handshakes that is traced when the caller sends no trace context; otherwise the caller's sampling decision applies. */
   sampleRatio: z.number().min(0).max(1).default(1),
 });
 
-/** `tracing:` as it is used. */
+/** The parsed `tracing:`. */
 export type TracingConfig = z.infer<typeof tracingConfig>;

@@ -8,11 +8,11 @@ import { SpanExporter } from './observe/tracing/span-exporter.ts';
 import { traceContext } from './observe/tracing/trace-context.ts';
 import type { TracingConfig } from './tracing-config.ts';
 
-/** What tells a collector of handshakes. */
+/** Exports handshakes to a collector. */
 export interface Tracing {
-  /** Subscribed behind the live streams, which it asks. */
+  /** Must subscribe after LiveStreams, which it queries. */
   readonly observe: EventSink;
-  /** Spans that were left out. */
+  /** Dropped spans. */
   readonly dropped: () => number;
   close(): Promise<void>;
 }
@@ -26,7 +26,7 @@ export interface TracingOptions {
 }
 
 /**
- * One span for each handshake, when it has come to its end; undefined configuration: none.
+ * Exports one span for each handshake when it has ended; nothing without a configuration.
  * @throws CulvertError `config_invalid`
  */
 export function openTracing(config: TracingConfig | undefined, options: TracingOptions): Tracing {

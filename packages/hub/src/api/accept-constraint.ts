@@ -4,8 +4,8 @@ import type { IncomingMessage } from 'node:http';
 export const EVENT_STREAM = 'text/event-stream';
 
 /**
- * Lets a route be for those alone who accept server-sent events, by `constraints: { accept: EVENT_STREAM }`; all others get what stands at
- * the address otherwise.
+ * Restricts a route to requests that accept server-sent events, by `constraints: { accept: EVENT_STREAM }`; other requests get the other route at
+ * the same path.
  */
 export const eventStreamConstraint = {
   name: 'accept',

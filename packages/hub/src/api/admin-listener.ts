@@ -1,9 +1,9 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 
-/** Why a hub takes no new streams: it is not up yet, it is on its way out, or its registry does not answer. */
+/** Why a hub takes no new streams: it is starting, it is stopping, or its registry does not answer. */
 export type NotReady = 'starting' | 'draining' | 'registry';
 
-/** What is told to whoever looks after the machine. */
+/** The data served to monitoring. */
 export interface AdminDeps {
   /** Undefined: it takes new streams. Must not reject. */
   readonly readiness: () => Promise<NotReady | undefined>;
@@ -11,13 +11,13 @@ export interface AdminDeps {
 }
 
 /**
- * Plain HTTP for the machine itself: `/livez` says that the process answers, `/readyz` whether it takes new streams and else in a word why not,
- * `/metrics` is Prometheus's. None says anything about a device, so they ask for no credential.
+ * Plain HTTP for monitoring: `/livez` says that the process is alive, `/readyz` whether it takes new streams or, in one word, why not,
+ * `/metrics` is for Prometheus. None reveals anything about a device, so they need no credential.
  */
 export function createAdminListener(deps: AdminDeps): Server {
   const options = { headersTimeout: 5_000, requestTimeout: 5_000, maxHeaderSize: 8_192 };
   const server = createServer(options, (request, response) => {
-    // A scrape that fails is a fault of the hub's, and the scraper counts it.
+    // A failed scrape is the hub's fault; the scraper counts it.
     answer(request, response, deps).catch(() => response.destroy());
   });
   server.maxConnections = 64;

@@ -4,7 +4,7 @@ import { type Action, authorize } from '../auth/authorize.ts';
 import type { Principal } from '../auth/principal.ts';
 import type { ApiDeps } from './api-deps.ts';
 
-/** Lets requests in, or not, by their `Authorization` header, before their body is read: the hub holds nothing of a stranger's. */
+/** Authenticates and authorises requests by their `Authorization` header before their body is read, so the hub buffers nothing for unauthenticated clients. */
 export class Admission {
   readonly #deps: Pick<ApiDeps, 'authenticator' | 'onProven' | 'onEvent'>;
   readonly #principals = new WeakMap<FastifyRequest, Principal>();
@@ -14,8 +14,8 @@ export class Admission {
   }
 
   /**
-   * Options of a route that is there for those who may do this. Where the path names a device, that device's own key will do beside the
-   * policies', as far as the action is its own affair.
+   * Route options that require this action. Where the path names a device, a token made with that device's key is accepted beside the
+   * policies', if devices may do the action themselves.
    */
   to(action: Action): { onRequest(request: FastifyRequest): Promise<void> } {
     return {
@@ -29,14 +29,14 @@ export class Admission {
     };
   }
 
-  /** Who makes a request that was let in. */
+  /** The principal of an authorised request. */
   principal(request: FastifyRequest): Principal {
     const principal = this.#principals.get(request);
     if (principal === undefined) throw new CulvertError('internal', 'A route is open to everybody.');
     return principal;
   }
 
-  /** The token's audience is held against the decoded path; a token without a policy against the keys of `identity`. */
+  /** Checks the token's audience against the decoded path; a token without a policy name is verified with the keys of `identity`. */
   async #authenticate(request: FastifyRequest, identity: Identity | undefined): Promise<Principal> {
     const { authenticator, onProven, onEvent } = this.#deps;
     try {
@@ -61,7 +61,7 @@ export class Admission {
 }
 
 function pathBelowHost(request: FastifyRequest): string {
-  // An absolute address is taken too (RFC 9112 §3.2.2).
+  // The absolute form of the request target is allowed too (RFC 9112 §3.2.2).
   const path = (request.url.split('?', 1)[0] as string).replace(/^https?:\/\/[^/]*/i, '');
   try {
     return decodeURIComponent(path.slice(1)).replace(/\/$/, '');

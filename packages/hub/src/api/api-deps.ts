@@ -12,7 +12,7 @@ import type { AuthorityStore, PolicyRecord, PolicyStore, Registry } from '../reg
 import type { Router } from '../routing/router.ts';
 import type { LiveView } from './live-view.ts';
 
-/** What the REST routes stand on. */
+/** Dependencies of the REST routes. */
 export interface ApiDeps {
   readonly registry: Registry;
   readonly policies: PolicyStore;
@@ -22,7 +22,7 @@ export interface ApiDeps {
   readonly audit: { readonly read: (query: AuditQuery) => Promise<AuditPage> };
   readonly requestStream: (request: StreamRequest) => Promise<StreamReply>;
   /**
-   * Takes a place among the requests for streams that are held, and returns the way to give it back.
+   * Reserves one of the held stream requests and returns a function that releases it.
    * @throws CulvertError `too_many_requests`
    */
   readonly hold: () => () => void;
@@ -31,7 +31,7 @@ export interface ApiDeps {
   readonly logs: LogReader;
   readonly endpoints: () => EndpointInformation;
   readonly policyConnectionString: (policy: PolicyRecord) => string;
-  /** The request's connection has proved who it is. */
+  /** Called when the request's connection has authenticated. */
   readonly onProven: (request: FastifyRequest) => void;
   readonly clock: Clock;
   readonly onEvent: EventSink;

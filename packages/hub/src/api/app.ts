@@ -24,12 +24,12 @@ import { unsupportedRoutes } from './unsupported.ts';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** The shape of this route's error bodies; the preview's unless it says otherwise. */
+    /** The format of this route's error bodies; Azure's by default. */
     errors?: ErrorDialect;
   }
 }
 
-/** The REST API as a request listener; it owns no socket. Any `api-version` is taken. */
+/** The REST API as a request listener; it owns no socket. Any `api-version` is accepted. */
 export interface RestApi {
   readonly handle: (request: IncomingMessage, response: ServerResponse) => void;
   close(): Promise<void>;
@@ -41,7 +41,7 @@ export async function createApi(deps: ApiDeps): Promise<RestApi> {
   const api: Api = fastify({
     serverFactory: (handler) => {
       handle = handler;
-      // Never listens: the front door hands requests in.
+      // Never listens itself: the HTTPS listener passes requests in.
       return new Server();
     },
     bodyLimit: deps.limits.maxBodyBytes,
@@ -49,7 +49,7 @@ export async function createApi(deps: ApiDeps): Promise<RestApi> {
     routerOptions: { maxParamLength: 512, ignoreTrailingSlash: true },
     forceCloseConnections: false,
     exposeHeadRoutes: false,
-    // What is wrong before any route is found: a broken percent escape.
+    // Errors before a route is found: a broken percent escape.
     frameworkErrors: (error, _request, reply) => void replyWithError(reply, fromFastify(error), 'preview'),
   }).withTypeProvider();
   api.addConstraintStrategy(eventStreamConstraint);
@@ -85,8 +85,8 @@ export async function createApi(deps: ApiDeps): Promise<RestApi> {
 }
 
 /**
- * Real clients send an empty body with a JSON content type (the preview's C tests) or with none, and Fastify's own parser refuses the
- * first; any other content type is a caller's mistake only where a body is read.
+ * Some clients send an empty body with a JSON content type (Azure's C tests) or with none, and Fastify's own parser refuses the
+ * first; another content type is an error only on routes that read a body.
  */
 function acceptEmptyBodies(api: Api): void {
   api.removeAllContentTypeParsers();

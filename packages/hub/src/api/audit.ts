@@ -17,7 +17,7 @@ const querystring = z.object({
   limit: z.coerce.number().int().min(1).max(MAX_PAGE).default(100),
 });
 
-/** The audit record by REST: `GET /audit`, oldest first, in pages. Ours alone, so errors are RFC 9457 problem documents. */
+/** The audit log by REST: `GET /audit`, oldest first, in pages. A Culvert extension, so errors are RFC 9457 problem documents. */
 export function auditRoutes(api: Api, deps: ApiDeps, admission: Admission): void {
   const options = { config: { errors: 'problem' as const }, ...admission.to('monitor.read') };
   api.get('/audit', { ...options, schema: { querystring, tags: ['audit'] } }, async (request) => {

@@ -3,14 +3,14 @@ import { z } from 'zod';
 import type { Authentication } from '../registry/registry.ts';
 import { newKey } from '../registry/shared-access-policies.ts';
 
-// Keys the preview takes: base64 of 16 to 64 bytes. Empty means "make one".
+// Keys that Azure accepts: base64 of 16 to 64 bytes. Empty means "generate one".
 const key = z
   .string()
   .regex(/^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/, 'must be base64')
   .refine((text) => text === '' || (bytesOf(text) >= 16 && bytesOf(text) <= 64), 'must be 16 to 64 bytes long')
   .nullish();
 
-// SHA-1 or SHA-256 in hexadecimal, as tools print it: in either case, with colons or without. Empty means "none".
+// SHA-1 or SHA-256 in hexadecimal as tools print it: upper or lower case, with or without colons. Empty means "none".
 const thumbprint = z
   .string()
   .max(128)
@@ -33,8 +33,8 @@ export const authenticationInput = z
 export type AuthenticationInput = z.infer<typeof authenticationInput>;
 
 /**
- * Credentials from what a caller gave and, for an update, what there was: of the same type, what is not given stays. Keys that are missing
- * are made; a thumbprint given as empty is removed.
+ * Builds credentials from the request and, for an update, the current ones: within the same type, omitted fields are kept. Missing keys
+ * are generated; an empty thumbprint is removed.
  * @throws CulvertError `argument_invalid` for certificates without any thumbprint
  */
 export function authenticationFrom(input: AuthenticationInput, current?: Authentication): Authentication {
@@ -72,7 +72,7 @@ function inferredType(input: AuthenticationInput): 'selfSigned' | undefined {
       : undefined;
 }
 
-/** Credentials as the preview shows them: what the type does not have is null. */
+/** Credentials in Azure's format: fields that the type does not have are null. */
 export function authenticationView(authentication: Authentication): AuthenticationView {
   const { type } = authentication;
   const keys = type === 'sas' ? authentication : undefined;

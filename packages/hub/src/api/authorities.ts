@@ -11,7 +11,7 @@ import type { Api, ApiDeps } from './api-deps.ts';
 const params = z.object({ name: z.string() });
 const body = z.strictObject({ certificate: z.string().max(16_384) });
 
-/** The certificate authorities whose devices are let in: `/certificate-authorities`. Ours alone, so errors are RFC 9457 problem documents. */
+/** The certificate authorities whose devices may connect: `/certificate-authorities`. A Culvert extension, so errors are RFC 9457 problem documents. */
 export function authorityRoutes(api: Api, deps: ApiDeps, admission: Admission): void {
   const { authorities, clock, onEvent } = deps;
   const config = { errors: 'problem' as const };
@@ -64,7 +64,7 @@ function parseAuthority(name: string, pem: string, now: number): AuthorityRecord
   const certificate = read(certificates[0] as string);
   const fault = authorityFault(certificate);
   if (fault !== undefined) throw new CulvertError('argument_invalid', `The certificate ${fault}.`);
-  // One that is not valid yet may be waiting for its turn.
+  // A certificate that is not valid yet may be registered in advance.
   const { notAfter } = readCertificate(certificate.raw);
   if (notAfter < now) {
     throw new CulvertError('argument_invalid', `The certificate expired on ${new Date(notAfter).toISOString()}.`);
@@ -85,7 +85,7 @@ function view({ name, certificate, thumbprint }: AuthorityRecord): AuthorityView
   const { notBefore, notAfter } = readCertificate(raw);
   return {
     name,
-    // Undefined for an empty one.
+    // Undefined for an empty text.
     subject: (subject ?? '').replaceAll('\n', ', '),
     thumbprint,
     notBefore: new Date(notBefore).toISOString(),

@@ -8,13 +8,13 @@ import { changedDevice, deviceInput, newDevice } from './device-documents.ts';
 import { expectedVersion, IdentityWrites } from './identity-writes.ts';
 import { changedModule, moduleInput, newModule } from './module-documents.ts';
 
-/** Devices and modules in one call: the preview's own number. */
+/** Maximum devices and modules in one call: Azure's limit. */
 const MAX_OPERATIONS = 100;
 
-/** Bytes of a call: a device as clients of the preview send it back, tags and twin left in, is below 4 KiB. */
+/** Maximum bytes of a call: a device as Azure's clients send it back, with tags and twin, is below 4 KiB. */
 const MAX_BODY_BYTES = MAX_OPERATIONS * 4_096;
 
-/** What is to be done. Clients write it with a capital letter or without. */
+/** The operation. Clients write it with or without a capital letter. */
 const MODES = [
   'create',
   'update',
@@ -38,14 +38,14 @@ type Operation = z.infer<typeof operation>;
 interface OperationError {
   readonly deviceId: string;
   readonly moduleId?: string;
-  /** The preview's name of the code. */
+  /** Azure's name of the error code. */
   readonly errorCode: string;
   readonly errorStatus: string;
 }
 
 /**
- * Many identities in one call: `POST /devices` (docs/protocol/06-identity-rest.md). Each is changed for itself, and the answer tells of those
- * that were not; a call that is malformed anywhere changes nothing.
+ * Many identities in one call: `POST /devices` (docs/protocol/06-identity-rest.md). Each is changed independently; the response lists those
+ * that failed. A malformed call changes nothing.
  */
 export function bulkRoutes(api: Api, deps: ApiDeps, admission: Admission): void {
   const writes = new IdentityWrites(deps);
@@ -67,7 +67,7 @@ export function bulkRoutes(api: Api, deps: ApiDeps, admission: Admission): void 
       return [operationError(target.identity, error)];
     });
     const isSuccessful = errors.length === 0;
-    // By this name the preview's clients tell an answer of this shape from a refusal of the whole.
+    // Azure's clients recognise a partial failure by this name.
     if (!isSuccessful) reply.code(400).header('iothub-errorcode', 'BulkRegistryOperationFailure');
     return reply.send({ isSuccessful, errors, warnings: [] });
   });
@@ -90,7 +90,7 @@ function targetsOf(operations: readonly Operation[]): readonly Target[] {
       ...(moduleId === undefined ? {} : { moduleId: parseModuleId(moduleId) }),
     };
     const name = identityName(identity);
-    // Their order would be nobody's guess.
+    // The result would depend on an unspecified order.
     if (seen.has(name)) throw new CulvertError('argument_invalid', `The call names '${name}' twice.`);
     seen.add(name);
     return { identity, wanted };

@@ -1,11 +1,11 @@
-// The beginning of TLS as a client says it (RFC 8446 §4.1.2, the same since TLS 1.0), read only as far as the name it wants (RFC 6066 §3).
-// OpenSSL reads it again and is the one to complain; here whatever is odd just names nobody.
+// Parses a TLS ClientHello (RFC 8446 §4.1.2, the same since TLS 1.0) only as far as the server name (RFC 6066 §3).
+// OpenSSL parses it again and reports errors; here anything malformed just means "no server name".
 
-/** What the first bytes of a connection tell. */
+/** The result of parsing the first bytes of a connection. */
 export type ServerNameReading =
-  /** Too little: nothing more can be said before there are `atLeast` bytes. */
+  /** Incomplete: `atLeast` bytes are needed to continue. */
   | { readonly atLeast: number }
-  /** The name the client wants, in lower case; undefined when it wants none, or this is no TLS. */
+  /** The server name, in lower case; undefined when there is none, or this is not TLS. */
   | { readonly name: string | undefined };
 
 /** Bytes of a ClientHello with its records: those of clients with post-quantum keys have 2 KiB, and OpenSSL takes none much longer. */
@@ -63,7 +63,7 @@ function nameIn(hello: Buffer): string | undefined {
       at = end;
     }
   } catch {
-    // It says that there is more than there is.
+    // A length field exceeds the data: malformed.
   }
   return undefined;
 }

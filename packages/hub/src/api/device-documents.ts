@@ -5,7 +5,7 @@ import type { IdentityRecord } from '../registry/registry.ts';
 import { authenticationFrom, authenticationInput, authenticationView } from './authentication-documents.ts';
 import type { Birth, NewRecord } from './identity-writes.ts';
 
-/** A device as callers send it. Fields they read and send back (etag, times, state) are tolerated and ignored. */
+/** A device as callers send it. Read-only fields that they send back (etag, times, state) are ignored. */
 export const deviceInput = z.looseObject({
   deviceId: z.string().nullish(),
   etag: z.string().nullish(),
@@ -16,7 +16,7 @@ export const deviceInput = z.looseObject({
 });
 export type DeviceInput = z.infer<typeof deviceInput>;
 
-/** What a new record is made of; keys that are not given are made. */
+/** Builds a new record; omitted keys are generated. */
 export function newDevice(deviceId: string, input: DeviceInput, { now, generationId }: Birth): NewRecord {
   return {
     deviceId,
@@ -32,7 +32,7 @@ export function newDevice(deviceId: string, input: DeviceInput, { now, generatio
   };
 }
 
-/** A record with a caller's changes; what is not given stays. */
+/** Applies a caller's changes to a record; omitted fields are kept. */
 export function changedDevice(record: IdentityRecord, input: DeviceInput, now: number): NewRecord {
   const status = input.status ?? record.status;
   const { etag: _, ...rest } = record;
@@ -47,7 +47,7 @@ export function changedDevice(record: IdentityRecord, input: DeviceInput, now: n
   };
 }
 
-/** The device as the preview shows it. Whether it is connected is read from its live channel, never from the registry. */
+/** The device in Azure's format. The connection state comes from its live channel, never from the registry. */
 export function deviceDocument(record: IdentityRecord, channel: ControlChannel | undefined): DeviceIdentity {
   return {
     deviceId: record.deviceId,
@@ -63,7 +63,7 @@ export function deviceDocument(record: IdentityRecord, channel: ControlChannel |
   };
 }
 
-/** What a live channel, or its absence, says. */
+/** The connection state, from the live channel or its absence. */
 export function connectionFields(
   channel: ControlChannel | undefined,
 ): Pick<DeviceIdentity, 'connectionState' | 'connectionStateUpdatedTime' | 'lastActivityTime'> {

@@ -7,13 +7,13 @@ import type { Api, ApiDeps } from './api-deps.ts';
 import { changedDevice, deviceDocument, deviceInput, newDevice } from './device-documents.ts';
 import { assertSameId, existing, expectation, IdentityWrites, isUpdate } from './identity-writes.ts';
 
-/** The most devices in one page. */
+/** Maximum devices in one page. */
 const MAX_PAGE = 1000;
 
 const params = z.object({ deviceId: z.string() });
 const page = z.looseObject({ top: z.coerce.number().int().min(1).default(MAX_PAGE) });
 
-/** The identity registry by REST: `/devices`, in the preview's shape (docs/protocol/06-identity-rest.md). */
+/** The identity registry by REST: `/devices`, in Azure's format (docs/protocol/06-identity-rest.md). */
 export function deviceRoutes(api: Api, deps: ApiDeps, admission: Admission): void {
   const { registry, router } = deps;
   const writes = new IdentityWrites(deps);
@@ -53,7 +53,7 @@ export function deviceRoutes(api: Api, deps: ApiDeps, admission: Admission): voi
   api.get('/devices', { ...read, schema: { querystring: page, tags: ['devices'] } }, async (request, reply) => {
     const limit = Math.min(request.query.top, MAX_PAGE);
     const after = continuation(request);
-    // One more than is answered tells whether there is a next page.
+    // Read one more than the page holds, to know whether there is a next page.
     const found = await registry.list({ limit: limit + 1, ...(after === undefined ? {} : { after }) });
     const records = found.slice(0, limit);
     const last = records.at(-1);

@@ -2,10 +2,10 @@ import { randomUUID } from 'node:crypto';
 import { CulvertError, type ErrorCode, formatErrorBody, printable } from '@culvert/protocol';
 import type { FastifyError, FastifyReply } from 'fastify';
 
-/** Which shape of error body a route keeps: the preview's own, or RFC 9457 on the routes that are only ours. */
+/** The format of a route's error bodies: Azure's own, or RFC 9457 on Culvert's own routes. */
 export type ErrorDialect = 'preview' | 'problem';
 
-/** Answers with an error in the route's dialect. The one place where an error becomes an HTTP answer. */
+/** Sends an error in the route's format. The one place where an error becomes an HTTP response. */
 export function replyWithError(reply: FastifyReply, error: CulvertError, dialect: ErrorDialect): FastifyReply {
   const trackingId = randomUUID();
   reply.code(error.row.http).header('iothub-errorcode', error.row.azure[1]).header('x-ms-request-id', trackingId);
@@ -26,7 +26,7 @@ export function replyWithError(reply: FastifyReply, error: CulvertError, dialect
   );
 }
 
-/** What Fastify itself found wrong (a body too large, a schema not met) as one of our errors. */
+/** Converts an error of Fastify itself (body too large, schema violated) to a CulvertError. */
 export function fromFastify(error: FastifyError | Error): CulvertError {
   if (error instanceof CulvertError) return error;
   if ('validation' in error && error.validation) return new CulvertError('argument_invalid', printable(error.message));

@@ -8,11 +8,11 @@ import type { Follower } from './follower.ts';
 import type { LiveView } from './live-view.ts';
 import { presenceView } from './presence-view.ts';
 
-/** Tells followers of devices who is there, and then who comes and goes. Looks at nothing while nobody follows. */
+/** Sends subscribers the current presence of devices, then every change. Does nothing without subscribers. */
 export class DeviceFollowing {
   readonly #live: LiveView;
   readonly #router: Router;
-  /** With the device that alone is meant, where one is. */
+  /** Subscribers with the device they asked for, if only one. */
   readonly #followers = new Map<Follower, string | undefined>();
   #unsubscribe: (() => void) | undefined;
 
@@ -21,7 +21,7 @@ export class DeviceFollowing {
     this.#router = router;
   }
 
-  /** Takes over an answer that nothing was written to. */
+  /** Takes over a response to which nothing was written yet. */
   async follow(response: ServerResponse, principal: Principal, deviceId: string | undefined): Promise<void> {
     const follower = this.#live.followers.add(response, principal, () => this.#left(follower));
     this.#followers.set(follower, deviceId);
@@ -30,7 +30,7 @@ export class DeviceFollowing {
     this.#tell(follower, { event: 'ready', data: {} });
   }
 
-  /** Each as it is when its turn has come; one that has left by then is left out, its leaving was told. */
+  /** Each device as it is when written; one that has disconnected meanwhile is skipped, since that event was sent. */
   *#snapshot(deviceId: string | undefined): Generator<DeviceNotice | undefined> {
     for (const { identity } of [...this.#router.channels()]) {
       if (deviceId !== undefined && identity.deviceId !== deviceId) continue;
@@ -46,7 +46,7 @@ export class DeviceFollowing {
     else this.#tellOnline(identity);
   };
 
-  /** Says whether it is there; false when it is not. */
+  /** Sends its presence; false when it is offline. */
   #tellOnline(identity: Identity): boolean {
     const channel = this.#router.channel(identity);
     if (channel !== undefined) this.#tellAll({ event: 'online', data: this.#view(identity, channel) });
@@ -54,9 +54,9 @@ export class DeviceFollowing {
   }
 
   async #wentAway(identity: Identity): Promise<void> {
-    // The router forgets the channel in the turn in which its end is told, after it was told.
+    // The router removes the channel in the same event-loop iteration, after this event.
     const last = await this.#live.lastDisconnect(identity);
-    // One that was taken over, or has come back since, is there by its newer channel.
+    // After a takeover or a reconnect, the device is online through its newer channel.
     if (this.#tellOnline(identity)) return;
     const known = { streams: this.#live.streams.of(identity), last };
     this.#tellAll({ event: 'offline', data: presenceView(identity, undefined, known) });

@@ -7,8 +7,8 @@ import type { LogFollowing } from '../observe/log-store/log-store.ts';
 import { recordId } from '../observe/resource-log/log-entry.ts';
 
 /**
- * Answers with server-sent events until the caller leaves, the hub stops, or the credential expires or is taken away: then the caller has to come again, with a
- * new one and the last id. A record is `id:` and `data:`; `event: dropped` says how many were left out because the caller did not take them.
+ * Sends server-sent events until the caller disconnects, the hub stops, or the credential expires or is revoked; the caller then has to reconnect with a
+ * new credential and the last id. A record is `id:` and `data:`; `event: dropped` says how many were skipped because the caller was too slow.
  */
 export function replyWithFollowing(
   reply: FastifyReply,
@@ -16,7 +16,7 @@ export function replyWithFollowing(
   options: {
     readonly clock: Clock;
     readonly expiresAt: number;
-    /** Whether the caller's credential would still be taken; asked every 25 s. Must not reject. */
+    /** Whether the caller's credential is still valid; called every 25 s. Must not reject. */
     readonly stillHolds: () => Promise<boolean>;
   },
 ): FastifyReply {
@@ -25,14 +25,14 @@ export function replyWithFollowing(
   raw.writeHead(200, {
     'content-type': 'text/event-stream; charset=utf-8',
     'cache-control': 'no-store',
-    // nginx would hold events back.
+    // Otherwise nginx buffers events.
     'x-accel-buffering': 'no',
   });
   raw.flushHeaders();
-  // Whoever loses the connection before the first record knows where to go on, too.
+  // A caller that loses the connection before the first record then knows where to continue, too.
   if (following.position !== undefined) raw.write(`id: ${recordId(following.position)}\n\n`);
   const expiry = clock.setTimer(expiresAt - clock.now(), () => following.close());
-  // The door ends connections that are silent for long, and so does what stands before it.
+  // The listener, and proxies in front of it, end connections that are idle for long.
   const beat = (): void => {
     if (raw.writableLength === 0) raw.write(':\n\n');
     void stillHolds().then((holds) => {
@@ -50,12 +50,12 @@ export function replyWithFollowing(
   const write = async (): Promise<void> => {
     for await (const followed of following) {
       if (raw.destroyed) return;
-      // The end of the connection ends the wait too.
+      // Stop waiting when the connection closes.
       if (!raw.write(event(followed))) await once(raw, 'drain', { signal: gone.signal });
     }
   };
   void write()
-    // Gone, or the log could not be read: the caller comes again and is told why then.
+    // Disconnected, or the log could not be read: the caller reconnects and gets the error then.
     .catch(() => undefined)
     .finally(() => {
       expiry.cancel();

@@ -8,18 +8,18 @@ import type { LiveView } from './live-view.ts';
 import { isMeant, type StreamFilter } from './stream-filter.ts';
 import { endedStreamView, streamView } from './stream-views.ts';
 
-/** Milliseconds between two looks at the counters, for all followers together. */
+/** Milliseconds between two readings of the counters, for all subscribers together. */
 const COUNTERS_MS = 1_000;
 
-/** Streams in one event `counters`, so that no event is longer than some 50 KiB. */
+/** Maximum streams in one `counters` event, so that no event exceeds about 50 KiB. */
 const MAX_COUNTERS = 250;
 
-/** Tells followers of streams what there is, and then what changes. Looks at nothing while nobody follows. */
+/** Sends subscribers the current streams, then every change. Does nothing without subscribers. */
 export class StreamFollowing {
   readonly #live: LiveView;
   readonly #clock: Clock;
   readonly #followers = new Map<Follower, StreamFilter>();
-  /** Bytes and messages as last told, by stream id. */
+  /** Bytes and messages as last sent, by stream id. */
   readonly #told = new Map<string, number>();
   #unsubscribe: (() => void) | undefined;
   #timer: Timer | undefined;
@@ -29,7 +29,7 @@ export class StreamFollowing {
     this.#clock = clock;
   }
 
-  /** Takes over an answer that nothing was written to. */
+  /** Takes over a response to which nothing was written yet. */
   async follow(response: ServerResponse, principal: Principal, filter: StreamFilter): Promise<void> {
     const follower = this.#live.followers.add(response, principal, () => this.#left(follower));
     this.#followers.set(follower, filter);
@@ -39,7 +39,7 @@ export class StreamFollowing {
     this.#tell(follower, { event: 'ready', data: {} });
   }
 
-  /** Each as it is when its turn has come; one that has ended by then is left out, its end was told. */
+  /** Each stream as it is when written; one that has ended meanwhile is skipped, since that event was sent. */
   *#snapshot(filter: StreamFilter): Generator<StreamNotice | undefined> {
     for (const { streamId } of this.#live.streams.list().filter((stream) => isMeant(stream, filter))) {
       yield this.#notice(streamId);
@@ -59,7 +59,7 @@ export class StreamFollowing {
       case 'stream-answered':
       case 'guest-arrived':
       case 'stream-established': {
-        // Before this, the live streams were told of it: a rejection has ended the stream by now.
+        // LiveStreams handles each event first, so after a rejection the stream has already ended.
         const stream = this.#live.streams.get(event.streamId);
         const notice = this.#notice(event.streamId);
         if (stream !== undefined && notice !== undefined) this.#tellAll(stream, notice);

@@ -3,25 +3,25 @@ import { type CulvertError, type CutView, printable } from '@culvert/protocol';
 import type { Clock, Timer } from '@culvert/stream';
 import type { Principal } from '../auth/principal.ts';
 
-/** Milliseconds between two comments that keep proxies from taking the silence for an end; they forget at 60 s. */
+/** Milliseconds between two keep-alive comments; proxies close idle connections after 60 s. */
 const HEARTBEAT_MS = 15_000;
 
-/** Bytes that may wait for a follower who does not read: some 1,500 streams' changes. Beyond, it is cut: it would be told old news. */
+/** Maximum bytes queued for a slow subscriber: about 1,500 streams' changes. Beyond that it is disconnected. */
 export const MAX_WAITING_BYTES = 1_048_576;
 
-/** Milliseconds a follower who was cut has to take what waits and the last event, before its connection is. */
+/** Milliseconds a subscriber that is being disconnected has to read the queued events and the last one. */
 const FAREWELL_MS = 10_000;
 
-/** Events of a snapshot written before the follower must have taken them. */
+/** Events of a snapshot written before waiting for the subscriber to read them. */
 const SNAPSHOT_CHUNK = 100;
 
-/** An event as it is sent; undefined: nothing any more. */
+/** An event to send; undefined when there is nothing left to send for it. */
 export interface Notice {
   readonly event: string;
   readonly data: unknown;
 }
 
-/** One connection that is told what happens, as server-sent events (WHATWG HTML, "Server-sent events"). */
+/** One subscribed connection, which gets server-sent events (WHATWG HTML, "Server-sent events"). */
 export class Follower {
   readonly principal: Principal;
   readonly #response: ServerResponse;
@@ -31,7 +31,7 @@ export class Follower {
   #farewell: Timer | undefined;
   #state: 'following' | 'cut' | 'gone' = 'following';
 
-  /** @param options.onGone told once, when nothing can be sent any more */
+  /** @param options.onGone called once, when nothing can be sent any more */
   constructor(
     response: ServerResponse,
     options: { principal: Principal; clock: Clock; onExpired: (follower: Follower) => void; onGone: () => void },
@@ -47,7 +47,7 @@ export class Follower {
       this.#state = 'gone';
       options.onGone();
     };
-    // It may have left while it was being authenticated; whoever adds it must know it first.
+    // It may have disconnected during authentication; report that only after the caller has added it.
     if (response.destroyed) {
       this.#state = 'gone';
       queueMicrotask(onClose);
@@ -57,7 +57,7 @@ export class Follower {
     response.writeHead(200, {
       'content-type': 'text/event-stream; charset=utf-8',
       'cache-control': 'no-store',
-      // nginx would collect what is meant to arrive at once.
+      // Otherwise nginx buffers events.
       'x-accel-buffering': 'no',
     });
     response.flushHeaders();
@@ -69,14 +69,14 @@ export class Follower {
     return this.#state === 'following';
   }
 
-  /** @returns false when the follower is too slow for it, and has to be cut */
+  /** @returns false when the subscriber is too slow and has to be disconnected */
   send({ event, data }: Notice): boolean {
     if (!this.following) return true;
     this.#response.write(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`);
     return this.#response.writableLength <= MAX_WAITING_BYTES;
   }
 
-  /** Sends what there is, at the pace of the follower; `undefined` is left out: it has gone meanwhile. */
+  /** Sends the snapshot at the subscriber's pace; `undefined` items are skipped. */
   async sendAll(notices: Iterable<Notice | undefined>): Promise<void> {
     let sent = 0;
     for (const notice of notices) {
@@ -87,7 +87,7 @@ export class Follower {
     }
   }
 
-  /** Says why nothing more will be told, and ends the connection; what waits and that last event still go out. */
+  /** Sends the reason as the last event after the queued ones, then ends the connection. */
   cut({ code, message }: CulvertError): void {
     if (!this.following) return;
     const data: CutView = { code, detail: printable(message, 512) };
@@ -98,7 +98,7 @@ export class Follower {
     this.#response.end();
   }
 
-  /** {@link cut} at the hub's end: whoever does not read is not waited for. */
+  /** {@link cut} when the hub stops: does not wait for a subscriber that does not read. */
   async leave(error: CulvertError): Promise<void> {
     const reads = !this.#response.writableNeedDrain;
     this.cut(error);

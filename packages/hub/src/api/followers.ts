@@ -6,10 +6,10 @@ import { principalStillHolds } from '../auth/revocation.ts';
 import type { RegistryListener } from '../registry/registry.ts';
 import { Follower, type Notice } from './follower.ts';
 
-/** Followers at once: each may hold 1 MiB, and costs a formatting of every event. */
+/** Maximum subscribers: each may queue 1 MiB, and every event is formatted for each. */
 const MAX_FOLLOWERS = 32;
 
-/** Everybody who is told of events as they happen, on whichever route. */
+/** All subscribers of server-sent events, on all routes. */
 export class Followers {
   readonly #clock: Clock;
   readonly #followers = new Set<Follower>();
@@ -30,7 +30,7 @@ export class Followers {
       throw new CulvertError('too_many_requests', `No more than ${MAX_FOLLOWERS} may follow at once.`);
   }
 
-  /** Takes over an answer that nothing was written to. @param onGone told once, when it follows no more */
+  /** Takes over a response to which nothing was written yet. @param onGone called once, when the subscription has ended */
   add(response: ServerResponse, principal: Principal, onGone: () => void): Follower {
     const follower = new Follower(response, {
       principal,
@@ -45,13 +45,13 @@ export class Followers {
     return follower;
   }
 
-  /** Tells one follower, or cuts it when it is too slow. */
+  /** Sends an event to one subscriber, or disconnects it when it is too slow. */
   tell(follower: Follower, notice: Notice): void {
     if (follower.send(notice)) return;
     follower.cut(new CulvertError('stalled', 'This follower is too slow for what happens; follow anew.'));
   }
 
-  /** Cuts those whose policy's key was removed. */
+  /** Disconnects subscribers whose policy key was removed. */
   readonly revocation: RegistryListener = {
     identityChanged: () => undefined,
     authoritiesChanged: () => undefined,
@@ -63,7 +63,7 @@ export class Followers {
     },
   };
 
-  /** Takes no more, and tells all why; resolves when they have gone. */
+  /** Refuses new subscribers and disconnects all with a reason; resolves when they are gone. */
   async close(error: CulvertError): Promise<void> {
     this.#closing = error;
     await Promise.all([...this.#followers].map((follower) => follower.leave(error)));

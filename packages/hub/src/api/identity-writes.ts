@@ -5,19 +5,19 @@ import type { Principal } from '../auth/principal.ts';
 import type { Expectation, IdentityRecord, Registry } from '../registry/registry.ts';
 import type { ApiDeps } from './api-deps.ts';
 
-/** How often an unconditional update is tried while others write the same identity. */
+/** Maximum attempts of an unconditional update while others write the same identity. */
 const MAX_UPDATE_ATTEMPTS = 4;
 
 /** A record before it is stored. */
 export type NewRecord = Omit<IdentityRecord, 'etag'>;
 
-/** When a record is made, and which life of its identity it begins. */
+/** Creation time and generation id of a new record. */
 export interface Birth {
   readonly now: number;
   readonly generationId: string;
 }
 
-/** The one way by which REST changes identities: each change that was made is told, with who made it. */
+/** All identity changes by REST go through here: each change emits an event with the principal who made it. */
 export class IdentityWrites {
   readonly #deps: Pick<ApiDeps, 'registry' | 'clock' | 'onEvent'>;
 
@@ -35,7 +35,7 @@ export class IdentityWrites {
   }
 
   /**
-   * Read and written in two steps: the version that was read is expected, so a change in between is never undone unseen.
+   * Reads, then writes expecting the version it read, so that a concurrent change is never overwritten.
    * @throws CulvertError `device_not_found`, `module_not_found`, `precondition_failed`; what `change` throws
    */
   async update(
@@ -79,12 +79,12 @@ export async function existing(registry: Registry, identity: Identity): Promise<
   throw new CulvertError(ofDevice === undefined ? 'device_not_found' : 'module_not_found');
 }
 
-/** Whether a PUT means to change what there is: the preview's clients say so by `If-Match`. */
+/** Whether a PUT is an update: Azure's clients then send `If-Match`. */
 export function isUpdate(request: FastifyRequest): boolean {
   return request.headers['if-match'] !== undefined;
 }
 
-/** What `If-Match` says is expected. */
+/** The expectation from `If-Match`. */
 export function expectation(request: FastifyRequest): Expectation {
   return expectedVersion(request.headers['if-match'] ?? '*');
 }
@@ -92,12 +92,12 @@ export function expectation(request: FastifyRequest): Expectation {
 /** `*` or nothing means any version; a quoted, weak or (from C#) bare ETag means that one. */
 export function expectedVersion(etag: string): Expectation {
   const text = etag.trim();
-  // Node's client quotes whatever it sends.
+  // Azure's Node client quotes every value.
   if (text === '*' || text === '"*"' || text === '') return { kind: 'present' };
   return { kind: 'etag', etag: text.replace(/^W\//, '').replace(/^"(.*)"$/, '$1') };
 }
 
-/** Holds an id of the body against the path's. @throws CulvertError `argument_invalid` */
+/** Compares an id in the body with the path. @throws CulvertError `argument_invalid` */
 export function assertSameId(name: 'deviceId' | 'moduleId', inBody: string | null | undefined, inPath: string): void {
   if (inBody === undefined || inBody === null || inBody === inPath) return;
   throw new CulvertError('argument_invalid', `The ${name} of the body is not that of the path.`);

@@ -8,10 +8,10 @@ import { streamFilter, streamPage, streamQuery } from './stream-filter.ts';
 import { streamView } from './stream-views.ts';
 
 const params = z.object({ streamId: z.string() });
-/** With the words before it, what a close frame carries of letters without accents. */
+/** Maximum characters of a reason: with the text before it, ASCII of this length fits a close frame. */
 const closing = z.looseObject({ reason: z.string().max(80).optional() });
 
-/** The streams there are now: `/streams`. Ours alone, so errors are RFC 9457 problem documents (docs/operating/live-view.md). */
+/** The current streams: `/streams`. A Culvert extension, so errors are RFC 9457 problem documents (docs/operating/live-view.md). */
 export function liveStreamRoutes(api: Api, deps: ApiDeps, admission: Admission): void {
   const { live, clock } = deps;
   const following = new StreamFollowing(live, clock);

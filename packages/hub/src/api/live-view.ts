@@ -5,15 +5,15 @@ import type { LastDisconnectOf } from '../observe/last-disconnect.ts';
 import type { LiveStreams } from '../observe/live-streams.ts';
 import type { Followers } from './followers.ts';
 
-/** What the live view stands on, beside the router: streams now, why devices last went, and who is told of changes. */
+/** Dependencies of the live view, beside the router: current streams, last disconnects, and the subscribers of changes. */
 export interface LiveView {
   readonly streams: LiveStreams;
-  /** What a joined stream has carried so far. */
+  /** Counters of an established stream. */
   readonly counters: (streamId: string) => StreamCounters | undefined;
-  /** Ends a stream wherever it stands. False when there is none of this id. */
+  /** Ends a stream in any state. False when there is no such stream. */
   readonly endStream: (streamId: string, error: CulvertError) => boolean;
   readonly lastDisconnect: LastDisconnectOf;
   readonly followers: Followers;
-  /** Subscribes to the hub's events, and returns the way to unsubscribe. */
+  /** Subscribes to the hub's events and returns a function that unsubscribes. */
   readonly subscribe: (sink: EventSink) => () => void;
 }

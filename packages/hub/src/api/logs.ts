@@ -34,8 +34,8 @@ const question = z.strictObject({
 });
 
 /**
- * The resource log by REST: `GET /logs`, newest first, page by page; with `follow=true` or as `text/event-stream`, what comes, as server-sent
- * events. Ours alone, so errors are RFC 9457 problem documents.
+ * The resource log by REST: `GET /logs`, newest first, in pages; with `follow=true` or as `text/event-stream`, new records as server-sent
+ * events. A Culvert extension, so errors are RFC 9457 problem documents.
  */
 export function logRoutes(api: Api, deps: ApiDeps, admission: Admission): void {
   const options = {
@@ -65,7 +65,7 @@ export function logRoutes(api: Api, deps: ApiDeps, admission: Admission): void {
   });
 }
 
-/** Whether the key a follower came with is still one of its policy's. */
+/** Whether the key that authenticated a subscriber is still a key of its policy. */
 async function holds(principal: Principal, { policies }: Pick<ApiDeps, 'policies'>): Promise<boolean> {
   const { owner } = principal.proof;
   if (owner.kind !== 'policy') return true;
@@ -73,7 +73,7 @@ async function holds(principal: Principal, { policies }: Pick<ApiDeps, 'policies
     const policy = await policies.get(owner.policy);
     return policy !== undefined && principalStillHolds(principal, { policy });
   } catch {
-    // A registry that does not answer now will be asked again.
+    // If the registry does not answer now, the next check asks again.
     return true;
   }
 }
@@ -97,7 +97,7 @@ function parseFilter(query: z.infer<typeof question>): LogFilter {
   };
 }
 
-/** `ok`, `failed`, a six-digit code of the preview, or a code of the error table. */
+/** `ok`, `failed`, a six-digit Azure error code, or a Culvert error code. */
 function parseResult(text: string): WantedResult {
   if (text === 'ok' || text === 'failed') return { kind: text };
   if (/^\d{6}$/.test(text)) return { kind: 'number', number: text };

@@ -6,7 +6,7 @@ import { authenticationFrom, authenticationInput, authenticationView } from './a
 import { connectionFields } from './device-documents.ts';
 import type { Birth, NewRecord } from './identity-writes.ts';
 
-/** A module as callers send it. Other fields, such as those they read and send back, are tolerated and ignored. */
+/** A module as callers send it. Other fields, such as read-only ones that they send back, are ignored. */
 export const moduleInput = z.looseObject({
   deviceId: z.string().nullish(),
   moduleId: z.string().nullish(),
@@ -16,7 +16,7 @@ export const moduleInput = z.looseObject({
 });
 export type ModuleInput = z.infer<typeof moduleInput>;
 
-/** What a new record is made of; keys that are not given are made. */
+/** Builds a new record; omitted keys are generated. */
 export function newModule(
   identity: { deviceId: string; moduleId: string },
   input: ModuleInput,
@@ -36,7 +36,7 @@ export function newModule(
   };
 }
 
-/** A record with a caller's changes; what is not given stays. */
+/** Applies a caller's changes to a record; omitted fields are kept. */
 export function changedModule(record: IdentityRecord, input: ModuleInput, now: number): NewRecord {
   const { etag: _, ...rest } = record;
   return {
@@ -47,7 +47,7 @@ export function changedModule(record: IdentityRecord, input: ModuleInput, now: n
   };
 }
 
-/** The module as the preview shows it. */
+/** The module in Azure's format. */
 export function moduleDocument(
   record: IdentityRecord,
   moduleId: string,

@@ -12,7 +12,7 @@ const params = z.object({ deviceId: z.string(), moduleId: z.string() });
 type Params = z.infer<typeof params>;
 
 /**
- * The modules of a device by REST, in the preview's shape. A token made with the device's own key may do all of this for its own modules
+ * The modules of a device by REST, in Azure's format. A token made with the device's own key may do all of this for that device's modules
  * (docs/protocol/06-identity-rest.md).
  */
 export function moduleRoutes(api: Api, deps: ApiDeps, admission: Admission): void {

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import type { Server as TlsServer } from 'node:tls';
 import { readServerName } from './client-hello.ts';
 
-/** Another TLS for clients that want to reach a host of these names. */
+/** Separate TLS settings for clients that request one of these server names. */
 export interface NamedHostTls {
   /** Lower case. */
   readonly names: ReadonlySet<string>;
@@ -12,11 +12,11 @@ export interface NamedHostTls {
 }
 
 /**
- * Gives the clients of a door that name one of the hosts another TLS, and lets the door go on with what is inside, so that its HTTP and all
- * its bounds are the same for everybody. To be called before anything else listens to the door's connections.
+ * Uses other TLS settings for clients that request one of the hosts; the listener then handles the decrypted connection as usual, so that its HTTP and all
+ * its limits are the same for all. Must be called before anything else listens to the listener's connections.
  *
- * A TLS server starts TLS when its event `connection` comes, which may be emitted for it (Node's documentation of the event): here it comes
- * once the name is known.
+ * A TLS server starts TLS on its event `connection`, which may be emitted by other code (Node's documentation of the event): here it is emitted
+ * once the server name is known.
  */
 export function leadByHostName(door: HttpsServer, { names, server }: NamedHostTls): void {
   const startTls = door.listeners('connection');
@@ -32,8 +32,8 @@ export function leadByHostName(door: HttpsServer, { names, server }: NamedHostTl
 }
 
 /**
- * Tells once, and with all bytes back in the socket, which host a client wants to reach; undefined when it does not say, or no TLS at all.
- * Says nothing of a socket that ends before. For how long it may be silent is the caller's to bound.
+ * Reports once, with all bytes put back into the socket, the server name a client requests; undefined when there is none, or this is not TLS.
+ * Reports nothing for a socket that closes before. The caller must limit how long that may take.
  */
 function peekServerName(socket: Socket, tell: (name: string | undefined) => void): void {
   const chunks: Buffer[] = [];

@@ -6,7 +6,7 @@ import type { Api, ApiDeps } from './api-deps.ts';
 
 const params = z.object({ name: z.string().max(64) });
 
-/** The shared access policies by REST: `/policies`. Ours alone, so errors are RFC 9457 problem documents. */
+/** The shared access policies by REST: `/policies`. A Culvert extension, so errors are RFC 9457 problem documents. */
 export function policyRoutes(api: Api, deps: ApiDeps, admission: Admission): void {
   const options = { config: { errors: 'problem' as const }, ...admission.to('policy.manage') };
   const view = (policy: PolicyRecord): PolicyView => ({

@@ -3,7 +3,7 @@ import type { ControlChannel } from '../control/control-channel.ts';
 import type { LastDisconnect } from '../observe/last-disconnect.ts';
 import { isoTime } from './stream-views.ts';
 
-/** Whether an identity is there, as its live channel says, and what is known of its last going. */
+/** Whether an identity is online, from its live channel, and what is known of its last disconnect. */
 export function presenceView(
   identity: Identity,
   channel: ControlChannel | undefined,

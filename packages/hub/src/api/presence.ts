@@ -11,7 +11,7 @@ const device = z.object({ deviceId: z.string() });
 const module = z.object({ deviceId: z.string(), moduleId: z.string() });
 const filter = z.looseObject({ device: z.string().max(128).optional() });
 
-/** Who is there, since when, and why who is not there went. Ours alone, so errors are RFC 9457 problem documents. */
+/** Presence: which devices are online and since when, and why others disconnected. A Culvert extension, so errors are RFC 9457 problem documents. */
 export function presenceRoutes(api: Api, deps: ApiDeps, admission: Admission): void {
   const { live, router, registry } = deps;
   const following = new DeviceFollowing(live, router);
@@ -33,7 +33,7 @@ export function presenceRoutes(api: Api, deps: ApiDeps, admission: Admission): v
     return presence({ deviceId: parseDeviceId(deviceId), moduleId: parseModuleId(moduleId) });
   });
 
-  // Only to who accepts such a stream: a device may be called `events`.
+  // Only for requests that accept an event stream: a device may have the id `events`.
   api.get(
     '/devices/events',
     { ...options, constraints: { accept: EVENT_STREAM }, schema: { querystring: filter, tags } },

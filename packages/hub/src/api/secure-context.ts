@@ -5,7 +5,7 @@ import type { SecureContextOptions, TlsOptions } from 'node:tls';
 export type ServerPair = Pick<SecureContextOptions, 'cert' | 'key'>;
 
 /**
- * What a door's TLS is made of, and made of again by `setSecureContext` when the certificate changes, which forgets whatever it is not told.
+ * The options of a listener's TLS context, also for `setSecureContext` when the certificate changes: it resets every option that is not given.
  * @param asksForCertificate whether clients are asked for one
  */
 export function secureContext({ cert, key }: ServerPair, asksForCertificate: boolean): SecureContextOptions {
@@ -13,16 +13,16 @@ export function secureContext({ cert, key }: ServerPair, asksForCertificate: boo
   if (!asksForCertificate) return common;
   return {
     ...common,
-    // Nobody, so not the system's roots either: who vouches for a device is found by `authenticate`. It also keeps authorities' names out of
-    // the request; clients that go by them would not show a certificate that is known by its thumbprint.
+    // No authorities, not even the system's: `authenticate` decides which are trusted. It also keeps authority names out of
+    // the certificate request; clients that filter by them would not send a certificate known by its thumbprint.
     ca: [],
-    // No session is taken up again, so that no certificate counts that was not shown on this connection (without tickets there is only a
-    // cache, and there is none), and none is exchanged for another on it.
+    // No session resumption, so that only certificates presented on this connection count (without tickets there is only a
+    // cache, and there is none), and no renegotiation that could change the certificate.
     secureOptions: constants.SSL_OP_NO_TICKET | constants.SSL_OP_NO_RENEGOTIATION,
   };
 }
 
-/** Options of a TLS server that asks for a certificate, takes connections without, and leaves it to others to judge it. */
+/** Options of a TLS server that requests a client certificate, accepts connections without one, and leaves verification to `authenticate`. */
 export function certificateRequest(
   asksForCertificate: boolean,
 ): Pick<TlsOptions, 'requestCert' | 'rejectUnauthorized'> {

@@ -1,7 +1,7 @@
 import type { Admission } from './admission.ts';
 import type { Api, ApiDeps } from './api-deps.ts';
 
-/** How many devices there are, and how many are here now: `/statistics`, in the preview's shape (docs/protocol/06-identity-rest.md). */
+/** How many devices are registered and how many are connected: `/statistics`, in Azure's format (docs/protocol/06-identity-rest.md). */
 export function statisticsRoutes(api: Api, { registry, router }: ApiDeps, admission: Admission): void {
   const options = { ...admission.to('registry.read'), schema: { tags: ['devices'] } };
 

@@ -2,10 +2,10 @@ import { CulvertError } from '@culvert/protocol';
 import { z } from 'zod';
 import type { LiveStream } from '../observe/stream-record.ts';
 
-/** The most streams in one page: about 700 bytes each. */
+/** Maximum streams in one page: about 700 bytes each. */
 const MAX_PAGE = 1_000;
 
-/** Which streams are meant, by query parameters; all that are given must hold. */
+/** A filter of streams by query parameters; all given ones must match. */
 export const streamFilter = z.object({
   device: z.string().max(128).optional(),
   module: z.string().max(128).optional(),
@@ -14,15 +14,15 @@ export const streamFilter = z.object({
 });
 export type StreamFilter = z.infer<typeof streamFilter>;
 
-/** {@link streamFilter}, and which page. */
+/** {@link streamFilter} and paging. */
 export const streamQuery = z.object({
   ...streamFilter.shape,
   top: z.coerce.number().int().min(1).max(MAX_PAGE).default(100),
-  /** Of the page before. */
+  /** From the previous page. */
   continuation: z.string().max(64).optional(),
 });
 
-/** Whether a stream is meant. */
+/** Whether a stream matches. */
 export function isMeant(stream: Pick<LiveStream, 'deviceId' | 'moduleId' | 'caller'>, filter: StreamFilter): boolean {
   return (
     (filter.device === undefined || stream.deviceId === filter.device) &&
@@ -32,8 +32,8 @@ export function isMeant(stream: Pick<LiveStream, 'deviceId' | 'moduleId' | 'call
 }
 
 /**
- * One page in the order of the requests. A stream that comes or ends between two pages shifts no other one.
- * @throws CulvertError `argument_invalid` for a continuation that is not ours
+ * One page in the order of the requests. A stream that begins or ends between two pages does not shift the others.
+ * @throws CulvertError `argument_invalid` for a malformed continuation token
  */
 export function streamPage(
   streams: readonly LiveStream[],

@@ -65,12 +65,12 @@ function parseIdentity({ deviceId, moduleId }: Identity): Identity {
   return { deviceId: parseDeviceId(deviceId), moduleId: moduleId === undefined ? undefined : parseModuleId(moduleId) };
 }
 
-/** One that is not well-formed is ignored, as the recommendation wants. */
+/** A malformed header is ignored, as the recommendation requires. */
 function parseTraceParent(text: string | undefined): string | undefined {
   return text !== undefined && isTraceParent(text) ? text : undefined;
 }
 
-/** A signal that is aborted when the caller's connection goes before the answer was written. */
+/** A signal that is aborted when the caller's connection closes before the response was written. */
 function callerSignal(reply: FastifyReply): { signal: AbortSignal; dispose(): void } {
   const controller = new AbortController();
   const onClose = () => controller.abort(new CulvertError('withdrawn'));
@@ -81,7 +81,7 @@ function callerSignal(reply: FastifyReply): { signal: AbortSignal; dispose(): vo
 
 function header(request: FastifyRequest, name: string): string | undefined {
   const value = request.headers[name];
-  // A header given twice reaches us joined by a comma, which is no number.
+  // Node joins duplicate headers by a comma, which is not a number.
   return Array.isArray(value) ? value.join(',') : value;
 }
 

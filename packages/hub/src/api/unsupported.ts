@@ -2,15 +2,15 @@ import { CulvertError } from '@culvert/protocol';
 import type { Api } from './api-deps.ts';
 
 /**
- * Routes of the preview's service that belong to what this hub is not: twins, methods, messages, jobs, queries, files, configurations. Their
- * callers are told so, not that there is nothing at the address.
+ * Azure's routes for features that this hub does not have: twins, methods, messages, jobs, queries, files, configurations. Their
+ * callers get 501 with that reason, not 404.
  */
 const ROUTES: readonly (readonly [url: string, ...methods: ('GET' | 'PUT' | 'POST' | 'PATCH' | 'DELETE')[]])[] = [
   ['/twins/:deviceId', 'GET', 'PUT', 'PATCH'],
   ['/twins/:deviceId/methods', 'POST'],
   ['/twins/:deviceId/modules/:moduleId', 'GET', 'PUT', 'PATCH'],
   ['/twins/:deviceId/modules/:moduleId/methods', 'POST'],
-  // By POST alone: a device may be called `query`.
+  // POST only: a device may have the id `query`.
   ['/devices/query', 'POST'],
   ['/devices/:deviceId/query', 'POST'],
   ['/devices/:deviceId/messages/*', 'GET', 'POST', 'DELETE'],
@@ -27,7 +27,7 @@ const ROUTES: readonly (readonly [url: string, ...methods: ('GET' | 'PUT' | 'POS
 ];
 
 /**
- * Answers them all, without looking at the credential, for the answer is the same for everybody, nor at the body, which need not be JSON.
+ * Answers all of them the same way without reading the credential or the body, which need not be JSON.
  */
 export function unsupportedRoutes(api: Api): void {
   const refuse = () => Promise.reject(new CulvertError('not_supported'));
