@@ -14,7 +14,7 @@ export interface StreamCounters {
   readonly fromDevice: DirectionCounters;
 }
 
-/** What a gateway tells: the part of the hub's event union that happens here. */
+/** The events a gateway emits: its part of the hub's event union. */
 export type GatewayEvent =
   | { readonly type: 'guest-arrived'; readonly streamId: string; readonly side: Side; readonly remoteAddress: string }
   | {
@@ -33,20 +33,20 @@ export type GatewayEvent =
       readonly type: 'stream-closed';
       readonly streamId: string;
       readonly cause: CloseCause;
-      /** The error that ended it; absent when a side did, by its close frame. */
+      /** The error that ended the stream; absent when a side closed it normally. */
       readonly error?: ErrorCode | undefined;
-      /** A sentence, where there is more to say than what the cause means. */
+      /** A sentence, if there is more to say than the meaning of the cause. */
       readonly detail?: string | undefined;
-      /** Whether the two sides ever met. */
+      /** Whether the stream was ever established. */
       readonly established: boolean;
       readonly durationMs: number;
     } & StreamCounters)
-  /** A thread of the gateway died, and the streams that it carried with it: so many, counted from 0 to `threads` - 1. */
+  /** A gateway thread died, and with it the streams it carried. `thread` counts from 0 to `threads` - 1. */
   | {
       readonly type: 'gateway-thread-failed';
       readonly thread: number;
       readonly streams: number;
       readonly problem: string;
     }
-  /** Another thread has taken its place. */
+  /** The dead thread was replaced. */
   | { readonly type: 'gateway-thread-replaced'; readonly thread: number };

@@ -1,6 +1,6 @@
 import type { FrameMemory, Slab, SlabHolder } from './frame-memory.ts';
 
-/** Bytes of the smallest buffer of its own that a direction keeps while it is quiet. */
+/** Bytes of the smallest private buffer that an idle direction keeps. */
 const FIRST_BYTES = 512;
 
 const EMPTY = Buffer.alloc(0);
@@ -8,19 +8,19 @@ const EMPTY = Buffer.alloc(0);
 /** Whole units taken out of a {@link FrameBuffer}. */
 export interface Filled {
   readonly bytes: Buffer;
-  /** What they lie in, to be given back once they are written; undefined when the buffer is theirs alone. */
+  /** The slab that holds them, to be released once they are written; undefined when the buffer is private. */
   readonly slab: Slab | undefined;
 }
 
 /**
- * What one direction of a stream holds, ready to be sent: whole units, and behind them the beginning of one that is not whole yet.
- * While bytes come it is a slab. It is given back when all that it held has gone; if something is left, when another needs it: then an
- * ordinary buffer of about its size takes its place, and what comes drop by drop is not copied each time.
+ * The outgoing bytes of one direction of a stream: whole units, followed by the beginning of an incomplete one.
+ * While bytes arrive they are kept in a slab of the pool. The slab is released when it is empty; if something is left, when another direction needs it: then an
+ * ordinary buffer of about its size replaces it, large enough that slowly arriving bytes are not copied each time.
  */
 export class FrameBuffer implements SlabHolder {
   /** Filled up to {@link end}. */
   bytes: Buffer = EMPTY;
-  /** Where {@link bytes} begin in the frame memory; -1 outside of it. */
+  /** Offset of {@link bytes} in the pool's memory; -1 when outside of it. */
   base = -1;
   /** Bytes of whole units. */
   whole = 0;
@@ -29,12 +29,12 @@ export class FrameBuffer implements SlabHolder {
   readonly #memory: FrameMemory | undefined;
   #slab: Slab | undefined;
 
-  /** @param memory where slabs are taken; without one, ordinary buffers are used throughout */
+  /** @param memory the pool of slabs; without one, ordinary buffers are used */
   constructor(memory: FrameMemory | undefined) {
     this.#memory = memory;
   }
 
-  /** Whether it is a slab that {@link take} would hand over as it is. */
+  /** Whether {@link take} would hand over the slab without copying. */
   get isSlab(): boolean {
     return this.#slab !== undefined;
   }
@@ -43,7 +43,7 @@ export class FrameBuffer implements SlabHolder {
     return this.bytes.length - this.end;
   }
 
-  /** Makes room for `count` more bytes, by moving what is held if it must. */
+  /** Makes room for `count` more bytes, moving the contents if necessary. */
   makeRoom(count: number): void {
     if (this.room >= count) return;
     const needed = this.end + count;
@@ -100,7 +100,7 @@ export class FrameBuffer implements SlabHolder {
     this.#slab = slab;
   }
 
-  /** With room for as much again: a drop at a time then costs two copies of each byte at most. */
+  /** Doubles the size, so that bytes arriving one at a time cost at most two copies each. */
   #holdAlone(bytes: Buffer): void {
     this.base = -1;
     this.bytes = bytes.length === 0 ? EMPTY : Buffer.allocUnsafeSlow(Math.max(2 * bytes.length, FIRST_BYTES));

@@ -14,7 +14,7 @@ const MASKED = 0x80;
 const RSV = 0x70;
 
 /**
- * Reads the headers of a client's frames from chunks cut anywhere, and refuses what RFC 6455 does not allow a client without
+ * Parses the headers of a client's frames from arbitrarily split chunks, and rejects what RFC 6455 does not allow a client without
  * extensions to send. After {@link HeaderParser.parse} left {@link HeaderParser.whole} true, the fields hold the header.
  */
 export class HeaderParser {
@@ -26,15 +26,15 @@ export class HeaderParser {
   /** The masking key, its first byte lowest. */
   key = 0;
 
-  /** A header whose first bytes came in an earlier chunk. */
+  /** The first bytes of a header that is split over chunks. */
   readonly #split = Buffer.alloc(MAX_HEADER_BYTES);
   #have = 0;
   /** Whether a fragmented message is under way (§5.4). */
   #fragmented = false;
 
   /**
-   * Reads from `start` as much as belongs to one header.
-   * @returns the position after what was read: that of the payload when {@link whole}, `end` otherwise
+   * Parses one header from `start` on, or as much of it as there is.
+   * @returns the position after the parsed bytes: the start of the payload when {@link whole}, `end` otherwise
    * @throws CulvertError `protocol_error`
    */
   parse(chunk: Buffer, start: number, end: number): number {
@@ -87,7 +87,7 @@ export class HeaderParser {
     else if (size === 8) this.length = bytes.readUInt16BE(at + 2);
     else {
       const high = bytes.readUInt32BE(at + 2);
-      // §5.2 forbids the top bit. Below it, what a JavaScript number cannot count takes 28 years at 10 MB/s.
+      // §5.2 forbids the top bit. Smaller lengths beyond 2^53 would take 28 years at 10 MB/s.
       if (high > 0x1f_ffff) throw refuse('a frame longer than 2^53 bytes');
       this.length = high * 2 ** 32 + bytes.readUInt32BE(at + 6);
     }

@@ -4,34 +4,34 @@ import { unmaskModule } from './unmask-module.ts';
 /** Bytes of a page of WebAssembly's memory. */
 const PAGE_BYTES = 65_536;
 
-/** Pages that connections are read into: as much as libuv reads at once from a connection without TLS; a TLS record is a quarter. */
+/** Pages of the shared read buffer: as much as libuv reads at once from a connection without TLS; a TLS record is a quarter of it. */
 const INPUT_PAGES = 1;
 
-/** Pages of a slab: two of the longest units and what is left of a third, so that a turn's bytes leave in one write. */
+/** Pages of a slab: two of the longest units and part of a third, so that the bytes of an event-loop iteration leave in one write. */
 const SLAB_PAGES = 3;
 
 /**
- * Slabs at most, 24 MiB of address space, of which only what is in use together becomes memory. They serve streams that are busy
- * in the same turn and those that wait for a slow client; beyond, streams are carried in ordinary buffers, at more cost.
+ * Maximum slabs, 24 MiB of address space; only those used at the same time become resident memory. They serve streams that are busy
+ * in the same event-loop iteration and those that wait for a slow client; further streams use ordinary buffers, at a higher cost.
  */
 const MAX_SLABS = 128;
 
-/** A piece of the memory to gather a turn's frames in. */
+/** A piece of the memory that collects the frames of one event-loop iteration. */
 export interface Slab {
   readonly bytes: Buffer;
   /** Where it begins in the memory. */
   readonly base: number;
 }
 
-/** What holds a slab between turns, and can do without. */
+/** An object that keeps a slab between event-loop iterations and can give it up. */
 export interface SlabHolder {
-  /** Gives the slab back, and keeps what is in it elsewhere. */
+  /** Releases the slab and keeps its contents elsewhere. */
   settle(): void;
 }
 
 type Unmask = (from: number, to: number, length: number, key: number) => void;
 
-/** What is used of it here; Node's types do not know it. */
+/** The members used here; Node's types do not declare them. */
 declare const WebAssembly:
   | {
       readonly Memory: new (pages: { initial: number; maximum: number }) => { readonly buffer: ArrayBuffer };
@@ -41,18 +41,18 @@ declare const WebAssembly:
   | undefined;
 
 /**
- * One memory for what is read and what is written, so that a WebAssembly function can move payload from the one to the other and
+ * One WebAssembly memory for reading and writing, so that a WebAssembly function can move payload from the read buffer to a slab and
  * unmask it on the way. It never grows: growing would invalidate the buffers that sockets hold.
  */
 export class FrameMemory {
-  /** What connections are read into, one after the other: valid until the next read of any. It begins at 0. */
+  /** The read buffer shared by all connections, at offset 0: valid until the next read of any connection. */
   readonly input: Buffer;
-  /** Moves bytes within the memory and takes the mask off: see `unmaskModule`. */
+  /** Moves bytes within the memory and unmasks them: see `unmaskModule`. */
   readonly unmask: Unmask;
 
   readonly #buffer: ArrayBuffer;
   readonly #free: Slab[] = [];
-  /** The one that has held its slab for longest first. */
+  /** Owners of slabs, the one that has held its slab longest first. */
   readonly #holders = new Set<SlabHolder>();
   #made = 0;
 
@@ -78,8 +78,8 @@ export class FrameMemory {
   }
 
   /**
-   * The slab that was in use last, which is the likeliest to be in the processor's cache. When all are in use, who has held one for longest
-   * must do without; undefined when all are being written.
+   * Takes the most recently used slab, which is most likely in the processor's cache. When all are in use, the owner that has held one longest
+   * must release it; undefined when all are being written.
    */
   take(holder: SlabHolder): Slab | undefined {
     let slab = this.#free.pop() ?? this.#make();
@@ -92,12 +92,12 @@ export class FrameMemory {
     return slab;
   }
 
-  /** The holder's slab goes elsewhere, to be given back from there: it holds it no more. */
+  /** The owner passes its slab on, to be released by the new user. */
   handOver(holder: SlabHolder): void {
     this.#holders.delete(holder);
   }
 
-  /** Takes a slab back: nobody may hold its bytes any more. */
+  /** Releases a slab: its bytes must not be used any more. */
   give(slab: Slab): void {
     this.#free.push(slab);
   }

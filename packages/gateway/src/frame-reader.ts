@@ -4,24 +4,24 @@ import { HeaderParser, headerBytes, MAX_CONTROL_BYTES, OPCODE, writeHeader } fro
 import type { FrameMemory } from './frame-memory.ts';
 import { rotateKey, unmask } from './unmask.ts';
 
-/** Where a {@link FrameReader} delivers; called synchronously, in the order of the bytes. */
+/** Callbacks of a {@link FrameReader}, called synchronously in the order of the bytes. */
 export interface FrameSink {
-  /** The output has no room for the next unit: its whole units should be taken, or it grows. */
+  /** The output has no room for the next unit: take its whole units, or it grows. */
   full(): void;
-  /** A control frame; everything before it is in the output. The payload is only valid during the call. */
+  /** A control frame arrived; everything before it is in the output. The payload is only valid during the call. */
   control(opcode: number, payload: Buffer): void;
 }
 
 const HEADER = 0;
 const PAYLOAD = 1;
 const CONTROL = 2;
-/** A close frame came: nothing after it counts (RFC 6455 §5.5.1). */
+/** A close frame arrived: everything after it is ignored (RFC 6455 §5.5.1). */
 const CLOSED = 3;
 
 /**
- * Turns a client's masked frames into the unmasked ones a server sends. It never assembles a message. What it puts into its output
- * are *units*: a frame of up to 64 KiB as it came, or a fragment of 64 KiB (the last one shorter) of a longer frame (RFC 6455 §5.4).
- * Only whole units leave, so that what is sent stands at a frame boundary at any time.
+ * Converts a client's masked frames to the unmasked ones that a server sends. It never assembles a message. Its output
+ * consists of *units*: a frame of up to 64 KiB as received, or a fragment of 64 KiB (the last one shorter) of a longer frame (RFC 6455 §5.4).
+ * Only whole units are sent, so that the sent bytes always end at a frame boundary.
  */
 export class FrameReader {
   /** Payload bytes of whole units. */
@@ -45,7 +45,7 @@ export class FrameReader {
   /** The opcode of the current frame's next unit: its own for the first one, continuation after. */
   #opcode: number = OPCODE.continuation;
 
-  /** @param memory the thread's; without one everything is done in JavaScript */
+  /** @param memory the thread's buffer pool; without one everything is done in JavaScript */
   constructor(sink: FrameSink, memory: FrameMemory | undefined) {
     this.#sink = sink;
     this.#memory = memory;
@@ -53,8 +53,8 @@ export class FrameReader {
   }
 
   /**
-   * Takes the first `end` bytes of a chunk, which is left as it was: the memory's input or any other buffer.
-   * @throws CulvertError `protocol_error`; what came before the offence is in the output, and the reader must not be used again
+   * Reads the first `end` bytes of a chunk (the pool's read buffer or any other buffer) without changing it.
+   * @throws CulvertError `protocol_error`; the frames before the error are in the output, and the reader must not be used again
    */
   read(chunk: Buffer, end: number): void {
     let at = 0;
@@ -87,7 +87,7 @@ export class FrameReader {
     const output = this.output;
     const length = Math.min(this.#frameLeft, LIMITS.frameBytes);
     const size = headerBytes(length);
-    // So that a unit begun in a slab need not be moved out of it within the turn.
+    // So that a unit begun in a slab need not be moved within the same event-loop iteration.
     if (output.isSlab && output.room < size + length) this.#sink.full();
     if (output.room < size + length) output.makeRoom(size + Math.min(length, available));
     const fin = this.#header.fin && length === this.#frameLeft;
@@ -123,7 +123,7 @@ export class FrameReader {
     return at;
   }
 
-  /** Appends payload to the output without its mask. */
+  /** Appends unmasked payload to the output. */
   #move(chunk: Buffer, start: number, count: number): void {
     const output = this.output;
     const memory = this.#memory;

@@ -7,25 +7,25 @@ import { controlFrame, OPCODE } from './frame-header.ts';
 import type { FrameMemory, Slab } from './frame-memory.ts';
 import { RemoteSocket } from './threads/remote-socket.ts';
 
-/** What a {@link FrameWriter} tells its owner. */
+/** Callbacks of a {@link FrameWriter}. */
 export interface WriterListener {
-  /** The socket takes no more for now: bring no more until {@link WriterListener.drained}. */
+  /** The socket is full: add nothing until {@link WriterListener.drained}. */
   full(): void;
   drained(): void;
-  /** A write made no progress for `stallMs`. Told once. */
+  /** A write made no progress for `stallMs`. Called once. */
   stalled(): void;
 }
 
-/** Bytes up to which frames are copied out of their slab, so that a slow client holds no slab for a few bytes. */
+/** Up to this many bytes are copied out of their slab, so that a slow client does not occupy a slab for a few bytes. */
 const SMALL_BYTES = 4_096;
 
 /**
- * Writes whole frames to a socket. What comes alone is written at once. When several chunks come within one turn of the event loop,
- * they leave in one write at its end; what comes while a write is under way, in the next one. So there is one write at a time, and
- * a source that goes on all the same, or that fills a slab, finds it full.
+ * Writes whole frames to a socket. A single chunk is written at once. Several chunks within one event-loop iteration
+ * leave in one write at its end; chunks that arrive during a write leave in the next one. So there is one write at a time, and
+ * a source that continues anyway, or that fills a slab, finds the writer full.
  */
 export class FrameWriter {
-  /** Whether the socket takes no more for now. */
+  /** Whether the socket is full. */
   full = false;
 
   readonly #socket: Duplex;
@@ -33,22 +33,22 @@ export class FrameWriter {
   readonly #clock: Clock;
   readonly #stallMs: number;
   readonly #memory: FrameMemory | undefined;
-  /** Whether the socket is done with a buffer when it says so; any other duplex may hand it on as it is. */
+  /** Whether the socket no longer uses a buffer after its write callback; other duplexes may pass the buffer on. */
   readonly #reuses: boolean;
-  /** What the other side's frames are taken from. */
+  /** The buffer of frames to send, filled by the other side. */
   #source: FrameBuffer | undefined;
-  /** Chunks that came since the last write, and whether the last turn brought more than one. */
+  /** Chunks since the last write, and whether the last event-loop iteration brought more than one. */
   #chunks = 0;
   #busyTurn = false;
   /** The answer to the last ping: a client that floods pings gets one answer per write (RFC 6455 §5.5.3 allows it). */
   #pong: Buffer | undefined;
-  /** A ping of our own that waits for room, and who is told when it is on its way. */
+  /** A ping that waits for room in the socket, and the callback for when it is sent. */
   #ping: { readonly frame: Buffer; readonly sent: () => void } | undefined;
   #turn: NodeJS.Immediate | undefined;
   #written: (() => void) | undefined;
-  /** For each write the socket has not finished, the slab that it lies in, the first one first; two at most. */
+  /** The slab of each unfinished write, oldest first; two at most. */
   readonly #unfinished: (Slab | undefined)[] = [];
-  /** When a write was last finished, or the first was begun. */
+  /** When a write last finished, or the first began. */
   #progressAt = 0;
   #stallTimer: Timer | undefined;
 
@@ -65,13 +65,13 @@ export class FrameWriter {
     this.#reuses = socket instanceof Socket || socket instanceof RemoteSocket;
   }
 
-  /** From now on whole frames are taken from there; its owner says {@link offer} when some were added. */
+  /** Sets the buffer to send from; its owner calls {@link offer} after adding frames. */
   takeFrom(source: FrameBuffer): void {
     this.#source = source;
     this.offer();
   }
 
-  /** A chunk was added to the source: sends what is whole of it, at once or soon. */
+  /** A chunk was added to the source: sends its whole frames, at once or soon. */
   offer(): void {
     this.#chunks++;
     if (this.#isBusy) {
@@ -83,7 +83,7 @@ export class FrameWriter {
     }
   }
 
-  /** The source has no room left: sends what is whole of it, whatever is under way. */
+  /** The source is full: sends its whole frames even if a write is under way. */
   spill(): void {
     const wasBusy = this.#isBusy;
     this.#flush();
@@ -91,13 +91,13 @@ export class FrameWriter {
     if (wasBusy) this.#setFull();
   }
 
-  /** Answers a ping, once the socket takes it. A later answer replaces one that was not sent yet. */
+  /** Answers a ping when the socket has room. A later answer replaces an unsent one. */
   pong(payload: Buffer): void {
     this.#pong = controlFrame(OPCODE.pong, payload);
     if (!this.#isBusy) this.#flushAfterTurn();
   }
 
-  /** Pings the client, once the socket takes it: also in the pauses of a stream that keeps it full. */
+  /** Pings the client when the socket has room, also between the writes of a busy stream. */
   ping(frame: Buffer, sent: () => void): void {
     this.#ping = { frame, sent };
     if (!this.#isBusy) this.#flushAfterTurn();
@@ -105,7 +105,7 @@ export class FrameWriter {
 
   /**
    * Sends the last frame, a close frame: nothing may follow it, not even an answer to a ping.
-   * @param written called once the operating system has taken everything up to it
+   * @param written called when the operating system has accepted everything up to it
    */
   last(frame: Buffer, written: () => void): void {
     this.#pong = undefined;
@@ -117,7 +117,7 @@ export class FrameWriter {
     this.#write({ bytes: frame, slab: undefined });
   }
 
-  /** Forgets what was not given to the socket, and frees the timer; the socket must be closed. */
+  /** Drops unsent data and cancels the timer; the socket must be closed. */
   destroy(): void {
     clearImmediate(this.#turn);
     this.#turn = undefined;
@@ -208,7 +208,7 @@ export class FrameWriter {
     this.#listener.drained();
   };
 
-  /** One timer per busy spell, not per write. */
+  /** One timer per busy period, not per write. */
   #watchProgress(): void {
     this.#stallTimer ??= this.#clock.setTimer(this.#stallMs, this.#checkProgress);
   }

@@ -1,23 +1,23 @@
 import type { Clock, Timer } from '@culvert/stream';
 import { controlFrame, OPCODE } from './frame-header.ts';
 
-/** Intervals in a row without a word after a ping, after which a client is lost (docs/protocol: pings). */
+/** Consecutive intervals without any byte after a ping, after which a client counts as lost (docs/protocol: pings). */
 const MAX_MISSED = 2;
 
 const PING = controlFrame(OPCODE.ping, Buffer.alloc(0));
 
-/** What a heartbeat does to its connection. */
+/** The connection of a heartbeat. */
 export interface Heart {
-  /** Sends the frame as soon as the connection takes something, and tells when it has been given to it. */
+  /** Sends the frame as soon as the connection has room, and calls back when it was sent. */
   ping(frame: Buffer, sent: () => void): void;
   lost(): void;
 }
 
-/** Pings a client that declared it copes, and notices when it answers nothing for two intervals. */
+/** Pings a client that declared support for pings, and reports it lost when nothing arrives for two intervals. */
 export class Heartbeat {
-  /** Set when anything at all came from the client. */
+  /** Set when any byte arrived from the client. */
   heard = false;
-  /** Whether the client is paused, so that its answers cannot be read: then nothing is held against it. */
+  /** Whether reading from the client is paused, so that its answers cannot arrive: it is then not considered lost. */
   deaf = false;
 
   readonly #clock: Clock;
@@ -53,7 +53,7 @@ export class Heartbeat {
       return;
     }
     this.heard = false;
-    // A client that takes nothing cannot be blamed for its silence; the limit on a stuck write is for that one.
+    // A client whose receive side is blocked may not see the ping; the stall limit on writes handles that case.
     this.#pinged = false;
     this.#heart.ping(PING, this.#onSent);
     this.#timer = this.#clock.setTimer(this.#intervalMs, this.#beat);

@@ -1,10 +1,10 @@
 import { LIMITS } from '@culvert/protocol';
 
-/** What an operator may change of a gateway's bounds. */
+/** The configurable limits of a gateway. */
 export interface GatewayLimits {
-  /** Guests waiting for their other side, at most: each may hold 64 KiB of early frames. Default 10,000. */
+  /** Maximum connections waiting for their other side: each may hold 64 KiB of early frames. Default 10,000. */
   readonly maxGuests: number;
-  /** Streams, waiting or joined, at most: each holds two sockets. Default 25,000. */
+  /** Maximum streams, waiting or established: each holds two sockets. Default 25,000. */
   readonly maxStreams: number;
   /** Milliseconds between pings to clients that cope with them, 0 for none; two unanswered ones end the stream. Default 25,000. */
   readonly pingMs: number;

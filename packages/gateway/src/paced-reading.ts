@@ -2,7 +2,7 @@ import type { Duplex } from 'node:stream';
 import { readInto } from './fixed-read.ts';
 import type { ReadTurns, TurnReader } from './read-turns.ts';
 
-/** Whether a socket is read: not while its owner has paused it, and not while it waits for its turn. */
+/** Decides whether a socket is read: not while its owner has paused it, and not while the scheduler has it queued. */
 export class PacedReading implements TurnReader {
   turn = 0;
   readBytes = 0;
@@ -11,7 +11,7 @@ export class PacedReading implements TurnReader {
   readonly #socket: Duplex;
   readonly #turns: ReadTurns;
   #paused = false;
-  /** Whether Node is told with each read whether to go on, which costs less than a pause of the stream. */
+  /** Whether each read callback returns whether to continue, which costs less than pausing the stream. */
   #tellsNode = false;
 
   constructor(socket: Duplex, turns: ReadTurns) {
@@ -19,7 +19,7 @@ export class PacedReading implements TurnReader {
     this.#turns = turns;
   }
 
-  /** Has the socket read into `buffer` where it can: see {@link readInto}. */
+  /** Makes the socket read into `buffer` if possible: see {@link readInto}. */
   readInto(buffer: Buffer, receive: (length: number) => void): void {
     this.#tellsNode = readInto(this.#socket, buffer, (length) => {
       receive(length);
@@ -27,7 +27,7 @@ export class PacedReading implements TurnReader {
     });
   }
 
-  /** Says that so many bytes came. */
+  /** Reports the number of bytes read. */
   note(length: number): void {
     this.#turns.note(this, length);
   }

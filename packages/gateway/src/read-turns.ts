@@ -1,49 +1,49 @@
 /**
- * Bytes that connections which flood bring into one turn of the event loop together. To decrypt, move and encrypt them takes 0.15 ms or so,
- * which is what everything else waits for.
+ * Total bytes read from busy connections per event-loop iteration. Decrypting, moving and encrypting them takes about 0.15 ms,
+ * during which everything else waits.
  */
 export const TURN_BYTES = 131_072;
 
-/** Bytes that one of them brings into a turn: libuv reads as much at once, so that less cannot be had. */
+/** Bytes read from one of them per iteration: libuv reads this much at once, so it cannot be less. */
 export const SHARE_BYTES = 65_536;
 
 const SHARES = TURN_BYTES / SHARE_BYTES;
 
-/** Bytes until which nobody asks whether a turn is over: a gateway of small frames would else do so for each of them. */
+/** Bytes below which the end of the iteration is not checked; otherwise a gateway of small frames would check for each of them. */
 const UNCOUNTED_BYTES = 16_384;
 
-/** One connection that is read, as {@link ReadTurns} counts it. */
+/** One connection, as {@link ReadTurns} counts it. */
 export interface TurnReader {
-  /** The turn that {@link readBytes} are of. */
+  /** The iteration that {@link readBytes} belong to. */
   turn: number;
   readBytes: number;
-  /** Whether it stands in line: nothing is to be read until {@link start}. */
+  /** Whether it is queued: it is not read until {@link start}. */
   waits: boolean;
   stop(): void;
   start(): void;
 }
 
 /**
- * Shares the turns of the event loop among the connections that it reads, so that many which flood hold up the others no more than two do.
- * Who has read its share stands in line, as does who was paused and is to be read again, and each turn takes from the line as many as there
- * are shares. A connection that reads little never waits, and a flood alone waits for nobody.
+ * Fair read scheduler: many busy connections delay the others no more than two do. At most 128 KiB per event-loop iteration are read from
+ * busy connections, 64 KiB each; a connection that has used its quota is queued, as is one that resumes after a pause, and each iteration takes
+ * as many from the queue as there are quotas. Connections that read little are never queued, nor is a single busy one.
  */
 export class ReadTurns {
-  /** Those that wait, the first one first: each connection once, so no more than there are. */
+  /** The queue, oldest first: each connection at most once. */
   readonly #line: TurnReader[] = [];
   #turn = 0;
-  /** What all have read in this turn. */
+  /** Bytes read by all in this iteration. */
   #readBytes = 0;
-  /** Shares given for the turn to come. */
+  /** Quotas assigned for the next iteration. */
   #given = 0;
   #end: NodeJS.Immediate | undefined;
 
-  /** Connections that wait for a turn. */
+  /** Queued connections. */
   get waiting(): number {
     return this.#line.length;
   }
 
-  /** Says that a connection was read; stops it when it has had its share. */
+  /** Counts a read; stops the connection when its quota is used up. */
   note(reader: TurnReader, length: number): void {
     this.#readBytes += length;
     if (this.#readBytes >= UNCOUNTED_BYTES) this.#end ??= setImmediate(this.#onEnd);
@@ -58,7 +58,7 @@ export class ReadTurns {
     this.#wait(reader);
   }
 
-  /** Starts a connection that its owner had paused: now, or when a share is left for it. */
+  /** Resumes a connection that its owner had paused: now, or when a quota is free. */
   ask(reader: TurnReader): void {
     if (reader.waits) return;
     if (this.#given >= SHARES) {

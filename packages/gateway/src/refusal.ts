@@ -14,7 +14,7 @@ export function refusal(error: CulvertError): string {
   if (status === 401) lines.push('WWW-Authenticate: Bearer');
   // RFC 6455 §4.4.
   if (status === 426) lines.push('Upgrade: websocket', 'Sec-WebSocket-Version: 13');
-  // Ours, so that an end learns the exact error and its sentence, as it would from a close frame.
+  // A Culvert extension: the exact error and its text, as a close frame would carry them.
   lines.push(`${REFUSAL_HEADER}: ${error.code} ${encodeURIComponent(error.message)}`);
   if (error.row.retryable) lines.push('Retry-After: 1');
   return `${lines.join('\r\n')}\r\n\r\n${body}`;

@@ -9,9 +9,9 @@ const STOP = 4;
 const KEYS = 5;
 
 /**
- * The module whose `unmask(from, to, length, key)` moves bytes within a memory and takes a client's mask off them (RFC 6455 §5.3)
- * on the way: 64 at a time, then 16, 4, 1. As every step but the last kind is a multiple of four bytes, the key need not be turned.
- * The two places may be the same, or `to` the lower one.
+ * A WebAssembly module whose `unmask(from, to, length, key)` moves bytes within a memory and unmasks them (RFC 6455 §5.3)
+ * on the way: 64 at a time, then 16, 4, 1. All but the last step are multiples of four bytes, so the key need not be rotated.
+ * `to` may be equal to or lower than `from`.
  */
 export function unmaskModule(pages: number): Uint8Array {
   return assembleModule(
@@ -48,7 +48,7 @@ export function unmaskModule(pages: number): Uint8Array {
   );
 }
 
-/** Does `step` for every `bytes` of the part of the length that `mask` leaves. */
+/** Emits a loop that runs `step` for every `bytes` of the length masked by `mask`. */
 function repeat(bytes: number, mask: number, step: readonly Instruction[]): Instruction[] {
   return [
     ['local.get', FROM],

@@ -2,7 +2,7 @@
 const SHORT = 64;
 
 /**
- * Takes the client's mask off `length` bytes from `at` on, in place (RFC 6455 §5.3).
+ * Unmasks `length` bytes from `at` on, in place (RFC 6455 §5.3).
  *
  * @param key the masking key as a 32-bit integer whose lowest eight bits belong to the first byte; 0 does nothing
  */
@@ -12,7 +12,7 @@ export function unmask(bytes: Buffer, at: number, length: number, key: number): 
   else xorWords(bytes, at, length, key);
 }
 
-/** The key as it stands for the bytes after the next `count` ones. */
+/** The key rotated by `count` bytes. */
 export function rotateKey(key: number, count: number): number {
   const shift = (count & 3) << 3;
   return shift === 0 ? key : (key >>> shift) | (key << (32 - shift));

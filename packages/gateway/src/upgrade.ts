@@ -14,13 +14,13 @@ const BEARER = /^Bearer +([A-Za-z0-9\-._~+/]+=*)$/i;
 /** RFC 9110 §5.6.2. */
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 
-/** A checked upgrade request, except for its grant. */
+/** A valid upgrade request whose grant is not verified yet. */
 export interface UpgradeRequest {
   readonly key: string;
   readonly path: NonNullable<ReturnType<typeof parseGrantPath>>;
   /** The grant's token, not verified. */
   readonly token: string;
-  /** The subprotocol to answer with, if one was offered. */
+  /** The subprotocol to send back, if one was offered. */
   readonly subprotocol: string | undefined;
 }
 
@@ -48,7 +48,7 @@ export function parseUpgrade(request: IncomingMessage): UpgradeRequest {
 }
 
 /**
- * Verifies the grant of an upgrade request, and that it is for the address it came to.
+ * Verifies the grant of an upgrade request, and that it matches the requested path.
  * @throws CulvertError `grant_invalid`
  */
 export async function verifyUpgrade(
@@ -62,7 +62,7 @@ export async function verifyUpgrade(
   return claims;
 }
 
-/** The answer that takes an upgrade. No extension is ever agreed to: permessage-deflate stays off. */
+/** The 101 response. No extension is ever accepted: permessage-deflate stays off. */
 export function acceptance({ key, subprotocol }: UpgradeRequest): string {
   const accept = createHash('sha1')
     .update(key + KEY_SUFFIX)
@@ -77,7 +77,7 @@ export function acceptance({ key, subprotocol }: UpgradeRequest): string {
   return `${lines.join('\r\n')}\r\n\r\n`;
 }
 
-/** The first subprotocol offered is echoed, whatever it is (the preview's C samples offer `MQTT`, `AMQP`, `HTTP`); ours goes first. */
+/** Echoes the first offered subprotocol, whatever it is (Azure's C samples offer `MQTT`, `AMQP`, `HTTP`), but prefers Culvert's own. */
 function chooseSubprotocol(header: string | undefined): string | undefined {
   if (header === undefined) return undefined;
   const offered = header.split(',').map((name) => name.trim());

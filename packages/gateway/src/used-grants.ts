@@ -4,15 +4,15 @@ import type { Clock, Timer } from '@culvert/stream';
 
 interface Entry {
   readonly used: Set<Side>;
-  /** Why no grant of the stream is taken any more. */
+  /** The error for every further grant of the stream. */
   barred: CulvertError | undefined;
   until: number;
   forget: Timer;
 }
 
 /**
- * Which grants were used, and which streams take none any more: remembered until those grants have expired. So a grant opens one
- * connection and no second one. (That it opens none after a restart is the boot id's doing.)
+ * Remembers used grants, and streams whose grants were invalidated, until those grants expire. So a grant opens one
+ * connection and no second one. (After a restart, the boot id invalidates all earlier grants.)
  */
 export class UsedGrants {
   readonly #clock: Clock;
@@ -28,8 +28,8 @@ export class UsedGrants {
   }
 
   /**
-   * Refuses what {@link use} would refuse.
-   * @throws CulvertError `grant_invalid` when the grant was used, or the error its stream was barred with
+   * Throws what {@link use} would throw.
+   * @throws CulvertError `grant_invalid` when the grant was used, or the error with which its stream was invalidated
    */
   check({ streamId, side }: GrantClaims): void {
     const entry = this.#entries.get(streamId);
@@ -43,19 +43,19 @@ export class UsedGrants {
     this.#entry(claims.streamId, claims.expiresAt).used.add(claims.side);
   }
 
-  /** Takes no grant of the stream any more; the first error given stays. */
+  /** Invalidates all grants of the stream; the first error given is kept. */
   bar(streamId: string, error: CulvertError): void {
     const entry = this.#entry(streamId, 0);
     entry.barred ??= error;
   }
 
-  /** Forgets everything, to free the timers. */
+  /** Clears everything and cancels the timers. */
   clear(): void {
     for (const entry of this.#entries.values()) entry.forget.cancel();
     this.#entries.clear();
   }
 
-  /** The other side's grant may expire later than the one at hand, but no grant lives longer than a handshake. */
+  /** The other side's grant may expire later than this one, but no grant lives longer than a handshake. */
   #entry(streamId: string, expiresAt: number): Entry {
     const until = Math.max(expiresAt, this.#clock.now() + LIMITS.handshakeMs);
     const known = this.#entries.get(streamId);

@@ -1,9 +1,9 @@
 /**
- * Just enough of WebAssembly's binary format (core specification 2.0, chapter 5) to write one function that reads well: types are
+ * The subset of WebAssembly's binary format (core specification 2.0, chapter 5) needed for one readable function: types are
  * i32 and v128, the memory is imported, nothing is returned.
  */
 
-/** Opcodes by their names in the text format (§5.4); those of vectors (§5.4.8) stand behind the prefix 0xfd. */
+/** Opcodes by their names in the text format (§5.4); vector opcodes (§5.4.8) have the prefix 0xfd. */
 const OPCODES = {
   block: [0x02, 0x40],
   loop: [0x03, 0x40],
@@ -34,7 +34,7 @@ const OPCODES = {
 
 type Opcode = keyof typeof OPCODES;
 
-/** An instruction as in the text format, its immediate (a constant, an index, an offset) behind its name. */
+/** An instruction as in the text format: its name, then its immediate (a constant, an index, an offset). */
 export type Instruction = readonly [Opcode] | readonly [Opcode, number];
 
 const TYPES = { i32: 0x7f, v128: 0x7b } as const;
@@ -42,7 +42,7 @@ const TYPES = { i32: 0x7f, v128: 0x7b } as const;
 export type ValueType = keyof typeof TYPES;
 
 export interface WasmFunction {
-  /** What it is exported as. */
+  /** The export name. */
   readonly name: string;
   readonly parameters: readonly ValueType[];
   readonly locals: readonly ValueType[];

@@ -1,25 +1,25 @@
-/** What the preview calls things over AMQP 1.0 (docs/protocol/09-control-channel-amqp.md). */
+/** Names that Azure IoT Hub device streams (preview) uses over AMQP 1.0 (docs/protocol/09-control-channel-amqp.md). */
 
-/** Subprotocols of AMQP over WebSocket: the preview's clients', and the registered one (RFC 6455 registry; AMQP WebSocket binding §2.1). */
+/** Subprotocols of AMQP over WebSocket: that of Azure's clients, and the registered one (RFC 6455 registry; AMQP WebSocket binding §2.1). */
 export const AMQP_SUBPROTOCOLS: readonly string[] = ['AMQPWSB10', 'amqp'];
 
 /** The node of claims-based security: where tokens are put. */
 export const CBS_NODE = '$cbs';
 
-/** Property of a link by which the two links of a pair name each other: `streams:{uuid}`. */
+/** Link property that pairs the two links of a device: `streams:{uuid}`. */
 export const CHANNEL_CORRELATION = 'com.microsoft:channel-correlation-id';
 
-/** Property of a link by which a client says what software it is. */
+/** Link property with the client's software name. */
 export const CLIENT_VERSION = 'com.microsoft:client-version';
 
-/** Application properties of a stream request and of its answer; what is ours besides is in `OFFER_PROPERTIES`. */
+/** Application properties of a stream request and its answer; Culvert extensions are in `OFFER_PROPERTIES`. */
 export const STREAM_PROPERTIES = {
   name: 'IoThub-streaming-name',
   url: 'IoThub-streaming-url',
   token: 'IoThub-streaming-auth-token',
   /** Answer: a boolean. */
   isAccepted: 'IoThub-streaming-is-accepted',
-  /** Answer, ours: why the device rejected. */
+  /** Answer, a Culvert extension: why the device rejected. */
   rejectReason: 'culvert-reject-reason',
 } as const;
 

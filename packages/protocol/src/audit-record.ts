@@ -1,4 +1,4 @@
-/** Every type of record that the audit record holds: what the hub's events tell, and what it tells of itself. */
+/** Every type of audit record: from the hub's events, and about the log itself. */
 export const AUDIT_TYPES = [
   'stream-ended',
   'stream-close-requested',
@@ -12,7 +12,7 @@ export const AUDIT_TYPES = [
 
 export type AuditType = (typeof AUDIT_TYPES)[number];
 
-/** What a record is made of: JSON. */
+/** A JSON value. */
 export type AuditValue =
   | string
   | number
@@ -22,13 +22,13 @@ export type AuditValue =
   | { readonly [key: string]: AuditValue | undefined };
 
 /**
- * One line of the audit record. `hash` is the SHA-256 of the canonical form (RFC 8785) of all other fields, `prev` the `hash` of the
- * record before; so no record can be changed, taken out or moved without a trace.
+ * One line of the audit log. `hash` is the SHA-256 of the canonical form (RFC 8785) of all other fields, `prev` the `hash` of the
+ * previous record; so no record can be changed, removed or moved without a trace.
  */
 export interface AuditRecord {
-  /** 1 for the first, then one more each. */
+  /** Sequence number, from 1. */
   readonly seq: number;
-  /** When it was told, RFC 3339 in UTC with milliseconds. */
+  /** Time of the event, RFC 3339 in UTC with milliseconds. */
   readonly at: string;
   readonly type: AuditType;
   readonly prev: string;
@@ -36,11 +36,11 @@ export interface AuditRecord {
   readonly [field: string]: AuditValue | undefined;
 }
 
-/** Which records of the audit to give. */
+/** A query of the audit log. */
 export interface AuditFilter {
   /** RFC 3339. */
   readonly since?: string;
-  /** RFC 3339; the first record that is not given any more. */
+  /** RFC 3339, exclusive. */
   readonly until?: string;
   readonly device?: string;
   readonly type?: AuditType;

@@ -1,7 +1,7 @@
 import { CulvertError } from './errors.ts';
 import { type Identity, parseDeviceId, parseModuleId } from './ids.ts';
 
-/** What every connection string says: where the hub is. */
+/** The common part of all connection strings: where the hub is. */
 interface HubAddress {
   /** The hub's host name or IP address (IPv6 without brackets). */
   readonly host: string;
@@ -16,7 +16,7 @@ export interface ServiceConnectionString extends HubAddress {
   readonly key: string;
 }
 
-/** A device's or a module's connection string: its id, and a key, a ready-made SAS token, or the word that a certificate proves it. */
+/** A device's or a module's connection string: its id, and a key, a ready-made SAS token, or `x509=true` for a certificate. */
 export interface DeviceConnectionString extends HubAddress, Identity {
   /** The device's key in base64, or a policy's where `policy` is given. */
   readonly key?: string;
@@ -24,7 +24,7 @@ export interface DeviceConnectionString extends HubAddress, Identity {
   readonly token?: string;
   /** The policy the key belongs to, for a gateway that speaks for any device. */
   readonly policy?: string;
-  /** `x509=true`: neither key nor token; a client certificate proves the device. */
+  /** `x509=true`: neither key nor token; the device authenticates by a client certificate. */
   readonly x509?: boolean;
 }
 
@@ -95,7 +95,7 @@ export function formatHostPort(host: string, port: number): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
-/** The host as connection strings and audiences carry it: without port where that is 443 (the preview's clients know no other). */
+/** The host as in connection strings and audiences: without the port when that is 443 (Azure's clients know no other). */
 export function formatAuthority(host: string, port: number): string {
   if (port !== 443) return formatHostPort(host, port);
   return host.includes(':') ? `[${host}]` : host;
@@ -145,7 +145,7 @@ export function formatServiceConnectionString(value: ServiceConnectionString): s
   return `HostName=${formatAuthority(value.host, value.port)};SharedAccessKeyName=${value.policy};SharedAccessKey=${value.key}`;
 }
 
-/** Writes a device's or module's connection string from its key; with null, that of one which proves itself by a certificate. */
+/** Writes a device's or module's connection string from its key; with null, one for a client certificate. */
 export function formatDeviceConnectionString(value: HubAddress & Identity & { readonly key: string | null }): string {
   const module = value.moduleId === undefined ? '' : `;ModuleId=${value.moduleId}`;
   const proof = value.key === null ? 'x509=true' : `SharedAccessKey=${value.key}`;

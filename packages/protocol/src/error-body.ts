@@ -1,22 +1,22 @@
 import { CulvertError, ERRORS, type ErrorCode } from './errors.ts';
 import { printable } from './ids.ts';
 
-/** The error body of the preview's REST routes: a JSON string inside JSON (§1.3 of its wire). */
+/** The error body of Azure's REST routes: a JSON string inside JSON. */
 export function formatErrorBody(error: CulvertError, trackingId: string, now: Date): string {
   const inner = {
     errorCode: error.row.azure[0],
     trackingId,
     message: error.message,
     timestampUtc: now.toISOString(),
-    // Ours: the exact code, where the preview's numbers are too coarse to tell two causes apart.
+    // A Culvert extension: the exact code, since Azure's numbers cannot distinguish some causes.
     culvertCode: error.code,
   };
   return JSON.stringify({ Message: JSON.stringify(inner), ExceptionMessage: '' });
 }
 
 /**
- * The error an HTTP answer of the hub (or of something in between) stands for: from the preview's body, from an RFC 9457 problem document,
- * or, where the body says nothing, from the status.
+ * The error that an HTTP response of the hub (or of a proxy in between) stands for: from Azure's body, from an RFC 9457 problem document,
+ * or, without a known body, from the status.
  */
 export function parseErrorBody(status: number, body: string): CulvertError {
   const outer = parseObject(body);
@@ -29,7 +29,7 @@ export function parseErrorBody(status: number, body: string): CulvertError {
   return new CulvertError(byNumber ?? byStatus(status), message);
 }
 
-/** The error a refused upgrade names in its header `culvert-error`; undefined when whoever refused did not say it in our way. */
+/** The error in the header `culvert-error` of a refused upgrade; undefined when the header is absent. */
 export function parseRefusal(header: string | string[] | undefined): CulvertError | undefined {
   const [code = '', text = ''] = typeof header === 'string' ? header.split(' ', 2) : [];
   if (!Object.hasOwn(ERRORS, code)) return undefined;

@@ -1,22 +1,22 @@
-/** What every dialect needs of one error code. */
+/** One error code in the terms of every protocol. */
 export interface ErrorRow {
-  /** What went wrong, for a person; the thrower may give a more telling sentence instead. */
+  /** What went wrong, for people; the thrower may give a more specific sentence. */
   readonly text: string;
-  /** HTTP status of a REST answer or a refused upgrade. */
+  /** HTTP status of a REST response or a refused upgrade. */
   readonly http: number;
-  /** The preview's six-digit code and its name (docs: troubleshoot-error-codes); the name is sent as `iothub-errorcode`. */
+  /** Azure's six-digit code and its name (docs: troubleshoot-error-codes); the name is sent as `iothub-errorcode`. */
   readonly azure: readonly [code: number, name: string];
   /** MQTT 3.1.1 CONNACK return code, §3.2.2.3 of that specification. */
   readonly connack: 1 | 2 | 3 | 4 | 5;
   /** MQTT 5 reason code, §2.4, for CONNACK and DISCONNECT. */
   readonly mqtt5: number;
-  /** AMQP 1.0 error condition (§2.8.15 to §2.8.18; `com.microsoft:` as the preview's service uses them), for DETACH, CLOSE and dispositions. */
+  /** AMQP 1.0 error condition (§2.8.15 to §2.8.18; `com.microsoft:` as Azure's service uses them), for DETACH, CLOSE and dispositions. */
   readonly amqp: string;
-  /** WebSocket close code (RFC 6455 §7.4; 4000 and above are ours). Never absent: a close frame always bears a code. */
+  /** WebSocket close code (RFC 6455 §7.4; 4000 and above are Culvert's own). Always present: a close frame always has a code. */
   readonly close: number;
   /** Exit code of `culvert`. */
   readonly exit: number;
-  /** Whether the same request may succeed when made again without changing it. */
+  /** Whether a retry of the same request may succeed. */
   readonly retryable: boolean;
 }
 

@@ -5,13 +5,13 @@ import { isStreamId, type Side } from './ids.ts';
 import { LIMITS } from './limits.ts';
 
 /**
- * What a grant says: the bearer may come as `side` of stream `streamId`, to the gateway whose boot id this is, once, until
- * `expiresAt`. Nothing else: neither names nor ids of devices are in it. (docs/protocol/04-grants.md)
+ * The claims of a grant: the bearer may connect as `side` of stream `streamId`, to the gateway with this boot id, once, until
+ * `expiresAt`. It contains neither names nor ids of devices. (docs/protocol/04-grants.md)
  */
 export interface GrantClaims {
   readonly streamId: string;
   readonly side: Side;
-  /** The boot id of the one gateway process that takes this grant; after a restart it is another, so old grants die. */
+  /** The boot id of the one gateway process that accepts this grant; it changes at a restart, which invalidates old grants. */
   readonly audience: string;
   /** Milliseconds since the epoch; on the wire `exp` in seconds with milliseconds as its fraction. */
   readonly expiresAt: number;
@@ -19,7 +19,7 @@ export interface GrantClaims {
 
 /** URL and one-time token that let one side reach the gateway for one stream. */
 export interface Grant {
-  /** `wss://host:port/bridges/{streamId}/{side}`: always with a port, never with a query (the preview's C client needs both). */
+  /** `wss://host:port/bridges/{streamId}/{side}`: always with a port, never with a query (Azure's C client requires both). */
   readonly url: string;
   /** A compact JWT of fewer than 1,000 bytes, sent as `Authorization: Bearer`. */
   readonly token: string;
@@ -30,15 +30,15 @@ export function newGrantKeys(): Promise<{ readonly publicKey: KeyObject; readonl
   return promisify(generateKeyPair)('ed25519', {});
 }
 
-/** The first part of every grant: the one header there is, so that no other algorithm is ever thought of. */
+/** The first part of every grant: the only accepted header, so that a token cannot choose another algorithm. */
 const HEADER = Buffer.from(JSON.stringify({ alg: 'EdDSA', typ: 'JWT' })).toString('base64url');
 
 /** Payload and signature of a token that begins with {@link HEADER}; 64 bytes of signature are 86 characters. */
 const PARTS = /^([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]{86})$/;
 
 /**
- * Signs a grant with Ed25519. Only the hub holds the key. By OpenSSL at once and not by the thread pool, as WebCrypto would: with its way there
- * and back a signature costs two to three times as much, and each handshake makes two and verifies two.
+ * Signs a grant with Ed25519. Only the hub has the key. Signs synchronously by OpenSSL, not in the thread pool as WebCrypto does: that
+ * costs two to three times as much per signature, and each handshake makes two and verifies two.
  */
 export async function signGrant(claims: GrantClaims, key: KeyObject): Promise<string> {
   const { streamId, side, audience, expiresAt } = claims;
@@ -51,7 +51,7 @@ export async function signGrant(claims: GrantClaims, key: KeyObject): Promise<st
 }
 
 /**
- * Verifies signature, algorithm, audience and expiry and returns the claims. That a grant is used once is the gateway's own care.
+ * Verifies signature, algorithm, audience and expiry and returns the claims. The gateway itself ensures that a grant is used only once.
  * @throws CulvertError `grant_invalid`, never quoting the token
  */
 export async function verifyGrant(
@@ -76,7 +76,7 @@ export async function verifyGrant(
   return { streamId: sid, side, audience: expected.audience, expiresAt };
 }
 
-/** Of a signed grant, so a hub's own words; anything else has no claims. */
+/** Parses the payload of a verified grant. */
 function readPayload(payload: string): Readonly<Record<string, unknown>> {
   try {
     const value: unknown = JSON.parse(Buffer.from(payload, 'base64url').toString());
@@ -93,13 +93,13 @@ export function grantPath(streamId: string, side: Side): string {
   return `/bridges/${streamId}/${side}`;
 }
 
-/** The stream and side a request path names, or undefined when it is no grant's path. */
+/** The stream and side of a request path, or undefined when it is not a grant's path. */
 export function parseGrantPath(path: string): { streamId: string; side: Side } | undefined {
   const match = PATH.exec(path);
   return match === null ? undefined : { streamId: match[1] as string, side: match[2] as Side };
 }
 
-/** Whether a request path is the gateway's to answer. */
+/** Whether a request path belongs to the gateway. */
 export function isGatewayPath(path: string): boolean {
   return path.startsWith('/bridges/');
 }

@@ -1,11 +1,11 @@
-/** What all identities have, as the identity REST API shows them: the preview's own shape (docs/protocol/06-identity-rest.md). */
+/** The common fields of all identities in the identity REST API, in Azure's format (docs/protocol/06-identity-rest.md). */
 interface RegisteredIdentity {
   readonly deviceId: string;
-  /** Changes when an identity is deleted and made again. */
+  /** Changes when an identity is deleted and created again. */
   readonly generationId: string;
   /** Without quotes here, quoted in the `ETag` header. */
   readonly etag: string;
-  /** Whether a control channel is attached right now: asked of the router when the answer is made, never stored. */
+  /** Whether a control channel is attached right now: asked from the router for each response, never stored. */
   readonly connectionState: 'Connected' | 'Disconnected';
   /** ISO 8601, as all times here; `0001-01-01T00:00:00` means never. */
   readonly connectionStateUpdatedTime: string;
@@ -33,13 +33,13 @@ export interface ModuleIdentity extends RegisteredIdentity {
 export type DeviceStatus = 'enabled' | 'disabled';
 
 /**
- * How an identity proves itself: by a key (`sas`), by a certificate known by its thumbprint (`selfSigned`), by a certificate of a registered
+ * How an identity authenticates: by a key (`sas`), by a certificate known by its thumbprint (`selfSigned`), by a certificate of a registered
  * authority whose common name is the device id (`certificateAuthority`), or not at all, so that it never connects (`none`).
  */
 export const AUTHENTICATION_TYPES = ['sas', 'selfSigned', 'certificateAuthority', 'none'] as const;
 export type AuthenticationType = (typeof AUTHENTICATION_TYPES)[number];
 
-/** An identity's credentials as the REST API shows them; what its type does not have is null. */
+/** An identity's credentials in the REST API; fields that its type does not have are null. */
 export interface AuthenticationView {
   readonly type: AuthenticationType;
   /** Base64. */
@@ -48,7 +48,7 @@ export interface AuthenticationView {
   readonly x509Thumbprint: { readonly primaryThumbprint: string | null; readonly secondaryThumbprint: string | null };
 }
 
-/** Credentials as a caller gives them. Empty or absent keys mean "make them" on create, "keep them" on update. */
+/** Credentials as a caller gives them. Empty or absent keys mean "generate them" on create, "keep them" on update. */
 export interface AuthenticationInput {
   readonly type?: AuthenticationType;
   readonly symmetricKey?: { readonly primaryKey?: string | null; readonly secondaryKey?: string | null };
@@ -77,7 +77,7 @@ export interface ModuleIdentityInput {
   readonly authentication?: AuthenticationInput;
 }
 
-/** A certificate authority whose devices are let in, as `GET /certificate-authorities/{name}` shows it. */
+/** A certificate authority whose devices may connect, as `GET /certificate-authorities/{name}` shows it. */
 export interface AuthorityView {
   /** 1 to 64 letters, digits, `.`, `-` or `_`; an administrator's choice. */
   readonly name: string;
@@ -94,7 +94,7 @@ export interface AuthorityView {
 /** Paging header of `GET /devices`, in the request and, while there is more, in the answer. */
 export const CONTINUATION_HEADER = 'x-ms-continuation';
 
-/** How the preview writes "never". */
+/** Azure's notation of "never". */
 export const NEVER = '0001-01-01T00:00:00';
 
 /** A shared access policy as `GET /policies/{name}` shows it. */
@@ -108,8 +108,8 @@ export interface PolicyView {
 }
 
 /**
- * What a credential may do. The first four are the preview's; `PolicyManage` (reading and rotating policies) and `MonitorRead` (the live view,
- * logs, audit and limits) are ours.
+ * Permissions. The first four are Azure's; `PolicyManage` (reading and rotating policies) and `MonitorRead` (the live view,
+ * logs, audit and limits) are Culvert extensions.
  */
 export const PERMISSIONS = [
   'RegistryRead',

@@ -3,23 +3,23 @@ import { CulvertError } from './errors.ts';
 /** The two ends of a stream. */
 export type Side = 'device' | 'service';
 
-/** Who may hold a control channel and be asked for streams: a device, or one module of it. */
+/** An identity that can attach and be offered streams: a device, or one of its modules. */
 export interface Identity {
   readonly deviceId: string;
   /** Absent for the device itself. */
   readonly moduleId?: string | undefined;
 }
 
-/** The preview's own grammar of device and module ids (its quotas page): 1 to 128 of these characters. */
+/** Azure's grammar of device and module ids (its quotas page): 1 to 128 of these characters. */
 const DEVICE_OR_MODULE_ID = /^[A-Za-z0-9\-:.+%_#*?!(),=@;$']{1,128}$/;
 
 /**
  * Stream names are put undecoded into an MQTT topic between `/`, `?`, `&` and `=`, and unencoded into a URL path by every
- * preview client (protocol page 2), so they are what is safe in both as it stands.
+ * Azure client (protocol page 2), so only characters that are safe in both without escaping are allowed.
  */
 const STREAM_NAME = /^[A-Za-z0-9\-_.~:@!$'()*,;]{1,128}$/;
 
-/** A `;Key=` inside an id would end the id early when a connection string is read. */
+/** A `;Key=` inside an id would end the id early when a connection string is parsed. */
 const SPLITS_CONNECTION_STRING =
   /;(HostName|DeviceId|ModuleId|SharedAccessKeyName|SharedAccessKey|SharedAccessSignature|GatewayHostName|CredentialType|x509)=/i;
 
@@ -66,7 +66,7 @@ export function identityName({ deviceId, moduleId }: Identity): string {
   return moduleId === undefined ? deviceId : `${deviceId}/${moduleId}`;
 }
 
-/** Where an identity stands below a hub's name, decoded: `devices/{d}` or `devices/{d}/modules/{m}`; SAS audiences and AMQP addresses carry it. */
+/** The decoded path of an identity: `devices/{d}` or `devices/{d}/modules/{m}`; used in SAS audiences and AMQP addresses. */
 export function identityPath({ deviceId, moduleId }: Identity): string {
   return moduleId === undefined ? `devices/${deviceId}` : `devices/${deviceId}/modules/${moduleId}`;
 }
@@ -111,8 +111,8 @@ export function isStreamId(text: string): boolean {
 }
 
 /**
- * `text` with control, line-breaking and bidirectional characters escaped and cut to `max` characters, so that nothing from
- * outside can forge a log line or steer a terminal.
+ * Escapes control, line-breaking and bidirectional characters in `text` and cuts it to `max` characters, so that text from
+ * clients cannot forge a log line or control a terminal.
  */
 export function printable(text: string, max = 256): string {
   const cut = text.length > max ? `${text.slice(0, max)}…` : text;

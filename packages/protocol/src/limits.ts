@@ -1,18 +1,18 @@
 /** The limits of the wire, each with its unit and its reason. What an operator may change is in hub/config.ts. */
 export const LIMITS = {
-  /** Milliseconds from a service's request until both sides are joined; the preview's overview page says 60 s. */
+  /** Milliseconds from a service's request until the stream is established; Azure's overview page says 60 s. */
   handshakeMs: 60_000,
-  /** Milliseconds a connection may take to authenticate, on any door: a slow client is not worth more of a table's place. */
+  /** Milliseconds a connection may take to authenticate, at any listener: a slow client must not occupy a slot for longer. */
   authenticateMs: 10_000,
-  /** Milliseconds of clock skew allowed to a SAS token's expiry; the preview's verifier allows five minutes. */
+  /** Milliseconds of clock skew allowed for a SAS token's expiry; Azure's verifier allows five minutes. */
   clockSkewMs: 300_000,
-  /** Bytes of payload of the frames a gateway sends, and what it holds for a peer who has not come: the preview's largest message. */
+  /** Maximum payload bytes of a frame that a gateway sends, and of what it buffers until the other side connects: Azure's largest message. */
   frameBytes: 65_536,
-  /** Bytes of an MQTT packet on a control channel: the preview's largest device-to-cloud message. */
+  /** Maximum bytes of an MQTT packet on a control channel: Azure's largest device-to-cloud message. */
   mqttPacketBytes: 262_144,
-  /** Bytes of a SAS token; the longest real one (512-byte host, 128-byte id, all escaped) stays below 2 KiB. */
+  /** Maximum bytes of a SAS token; the longest real one (512-byte host, 128-byte id, all escaped) stays below 2 KiB. */
   sasTokenBytes: 4_096,
-  /** Bytes of a grant's token: the C samples format it into a 1,024-byte array and crash beyond. */
+  /** Maximum bytes of a grant's token: Azure's C samples copy it into a 1,024-byte array and crash beyond. */
   grantTokenBytes: 999,
   /** Bytes of UTF-8 of a rejection's reason, sent in an MQTT payload and an HTTP header. */
   rejectReasonBytes: 512,
@@ -20,10 +20,10 @@ export const LIMITS = {
   pingMs: 25_000,
   /** Milliseconds the other direction of a raw stream may go on after one direction ended: a raw stream has no half-close. */
   lingerMs: 5_000,
-  /** Milliseconds without progress of a write after which a stream is ended: TCP says nothing while data is unacknowledged. */
+  /** Milliseconds without progress of a write after which a stream is ended: TCP reports nothing while data is unacknowledged. */
   stallMs: 300_000,
-  /** Bytes of one WebSocket message an end accepts: the gateway passes longer ones on in fragments, an end must assemble them. */
+  /** Maximum bytes of a WebSocket message that an end accepts: the gateway forwards longer ones in fragments, which an end must assemble. */
   messageBytes: 16_777_216,
-  /** Characters kept of what software a device says it is: for logs only. */
+  /** Maximum characters kept of a device's software name: for logs only. */
   clientVersionCharacters: 128,
 } as const;

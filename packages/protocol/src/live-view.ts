@@ -1,18 +1,18 @@
 import type { CloseCause } from './close-cause.ts';
 import type { ErrorCode } from './errors.ts';
 
-// What the live view shows by REST (docs/operating/live-view.md). Times are ISO 8601; what is not known yet is null.
+// The live view's REST documents (docs/operating/live-view.md). Times are ISO 8601; unknown values are null.
 
-/** How far a stream has come. */
+/** The phase of a stream. */
 export type StreamState = 'requested' | 'offered' | 'accepted' | 'established';
 
-/** What one direction carried: payload bytes and whole WebSocket messages. */
+/** Traffic of one direction: payload bytes and whole WebSocket messages. */
 export interface CarriedView {
   readonly bytes: number;
   readonly messages: number;
 }
 
-/** A stream that is not over, as `GET /streams/{id}` shows it. */
+/** A current stream, as `GET /streams/{id}` shows it. */
 export interface StreamView {
   readonly streamId: string;
   readonly streamName: string;
@@ -21,24 +21,24 @@ export interface StreamView {
   readonly state: StreamState;
   /** The principal who asked, such as `policy:service`. */
   readonly caller: string;
-  /** From where it was asked for. */
+  /** The address of the request. */
   readonly callerAddress: string;
-  /** `HOST:PORT` its sides are sent to. */
+  /** `HOST:PORT` of the gateway. */
   readonly gateway: string;
   readonly requestedAt: string;
   readonly offeredAt: string | null;
   readonly answeredAt: string | null;
   readonly establishedAt: string | null;
-  /** By which protocol the device answered. */
+  /** The transport by which the device answered. */
   readonly protocol: string | null;
-  /** Addresses of the two sides at the gateway, once they have come. */
+  /** Addresses of the two sides at the gateway, once connected. */
   readonly serviceAddress: string | null;
   readonly deviceAddress: string | null;
   readonly fromService: CarriedView;
   readonly fromDevice: CarriedView;
 }
 
-/** The last that `GET /streams/events` says of a stream. */
+/** The final event of a stream in `GET /streams/events`. */
 export interface EndedStreamView extends StreamView {
   readonly endedAt: string;
   readonly cause: CloseCause;
@@ -46,14 +46,14 @@ export interface EndedStreamView extends StreamView {
   readonly detail: string;
 }
 
-/** What `GET /streams` answers. */
+/** The response of `GET /streams`. */
 export interface StreamPage {
   readonly streams: readonly StreamView[];
   /** For the query parameter `continuation` of the next page; null on the last. */
   readonly continuation: string | null;
 }
 
-/** Why a device or module last went. */
+/** Why a device or module last disconnected. */
 export interface LastDisconnectView {
   readonly at: string;
   readonly error: ErrorCode;
@@ -61,12 +61,12 @@ export interface LastDisconnectView {
   readonly protocol: string;
 }
 
-/** Who is there, as `GET /devices/{id}/presence` shows it. */
+/** The presence of an identity, as `GET /devices/{id}/presence` shows it. */
 export interface PresenceView {
   readonly deviceId: string;
   readonly moduleId: string | null;
   readonly online: boolean;
-  /** Online: since when. Offline: when it went. Null when that is not known. */
+  /** Since when it is online or offline; null when unknown. */
   readonly since: string | null;
   /** Of its control channel; null when offline. */
   readonly protocol: string | null;
@@ -74,26 +74,26 @@ export interface PresenceView {
   readonly principal: string | null;
   /** Whether it can be offered streams. */
   readonly takesOffers: boolean;
-  /** Streams to it that are not over. */
+  /** Its current streams. */
   readonly streams: number;
-  /** When and why it last went, also while it is back; null when that is not known. */
+  /** When and why it last disconnected, also while it is online again; null when unknown. */
   readonly last: LastDisconnectView | null;
 }
 
-/** The counters of one stream, in the event `counters`. */
+/** The counters of one stream in the event `counters`. */
 export interface StreamCountersView {
   readonly streamId: string;
   readonly fromService: CarriedView;
   readonly fromDevice: CarriedView;
 }
 
-/** Why a follower is told nothing more: the last event of `GET /streams/events` and `GET /devices/events`. */
+/** Why a subscription ends: the last event of `GET /streams/events` and `GET /devices/events`. */
 export interface CutView {
   readonly code: ErrorCode;
   readonly detail: string;
 }
 
-/** What `GET /streams/events` tells: what there is, then `ready`, then what changes. */
+/** The events of `GET /streams/events`: the current streams, then `ready`, then changes. Changes during the initial list are interleaved. */
 export type StreamNotice =
   | { readonly event: 'stream'; readonly data: StreamView }
   | { readonly event: 'ready'; readonly data: Record<string, never> }
@@ -101,14 +101,14 @@ export type StreamNotice =
   | { readonly event: 'ended'; readonly data: EndedStreamView }
   | { readonly event: 'cut'; readonly data: CutView };
 
-/** What `GET /devices/events` tells: who is online, then `ready`, then who comes and goes. */
+/** The events of `GET /devices/events`: the devices online, then `ready`, then changes. */
 export type DeviceNotice =
   | { readonly event: 'online'; readonly data: PresenceView }
   | { readonly event: 'ready'; readonly data: Record<string, never> }
   | { readonly event: 'offline'; readonly data: PresenceView }
   | { readonly event: 'cut'; readonly data: CutView };
 
-/** The limits an administrator sets on streams; their meaning is in docs/operating/limits.md. */
+/** The configurable limits on streams; their meaning is in docs/operating/limits.md. */
 export const LIMIT_NAMES = [
   'streams',
   'streamsPerDevice',
@@ -128,7 +128,7 @@ export interface LimitView {
   readonly unit: 'streams' | 'requests' | 'ms' | 'bytes';
   /** Null: none. */
   readonly limit: number | null;
-  /** How much of it is used now; of a limit per device or per stream, by the one that is nearest to it. Null where nothing is measured. */
+  /** The current use; of a limit per device or per stream, the highest value. Null where nothing is measured. */
   readonly used: number | null;
   /** How often it was reached since the hub started: requests refused, streams ended. */
   readonly reached: number;

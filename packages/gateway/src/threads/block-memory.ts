@@ -1,17 +1,17 @@
-/** Bytes of a block: as much as libuv reads at once, and a third of the most that is written at once. */
+/** Bytes of a block: as much as libuv reads at once, and a third of the largest write. */
 export const BLOCK_BYTES = 65_536;
 
 /**
- * Blocks of a thread: 8 MiB of address space, of which only what is in use together becomes memory. A block is taken for the moment in
- * which the other thread fetches it, or as long as a slow client is being written to; beyond, bytes are sent as copies, at more cost.
+ * Blocks of a thread: 8 MiB of address space; only those used at the same time become resident memory. A block is taken for the moment in
+ * which the other thread reads it, or for as long as a slow client is being written to; when none is free, bytes are sent as copies, at a higher cost.
  */
 const BLOCKS = 128;
 
-/** Memory of one thread from which other threads read what it hands them. Only the thread it belongs to takes and gives back. */
+/** Memory of one thread, from which other threads read. Only the owning thread allocates and releases. */
 export class BlockMemory {
   readonly shared = new SharedArrayBuffer(BLOCKS * BLOCK_BYTES);
   readonly #views = blockViews(this.shared);
-  /** The one that was in use last is the likeliest to be in the processor's cache. */
+  /** The most recently used one first: it is most likely in the processor's cache. */
   readonly #free = Array.from(this.#views.keys()).reverse();
 
   /** Blocks in use. */
@@ -24,7 +24,7 @@ export class BlockMemory {
     return this.#free.pop();
   }
 
-  /** Takes a block back: the other thread is done with it. */
+  /** Releases a block that the other thread has read. */
   give(block: number): void {
     this.#free.push(block);
   }
@@ -41,7 +41,7 @@ export function blockViews(shared: SharedArrayBuffer): readonly Buffer[] {
   );
 }
 
-/** @throws Error for a number that no block has */
+/** @throws Error for an invalid block number */
 export function viewOf(views: readonly Buffer[], block: number): Buffer {
   const view = views[block];
   if (view === undefined) throw new Error(`There is no block ${block}.`);

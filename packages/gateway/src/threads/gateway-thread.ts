@@ -12,19 +12,19 @@ import { type HandedGuest, Link } from './link.ts';
 import type { FromThread, ThreadAddress, ThreadPair, ThreadStart, ToThread } from './messages.ts';
 import { RemoteSocket } from './remote-socket.ts';
 
-/** The TLS server of a thread: its owner's, like a gateway's. It leads upgrades to {@link GatewayThread.gateway}. */
+/** The TLS server of a thread, provided by the caller. It passes upgrades to {@link GatewayThread.gateway}. */
 export interface ThreadDoor {
   /** @throws CulvertError `config_invalid` */
   listen(): Promise<ThreadAddress>;
-  /** New connections are greeted with this certificate. */
+  /** Uses this certificate for new connections. */
   present(pair: ThreadPair): void;
   /** Takes no more connections. */
   close(): void;
-  /** Ends connections that belong to nobody. */
+  /** Ends connections that are not part of a stream. */
   destroyConnections(): void;
 }
 
-/** One of the threads of a gateway, from within: seats clients here, or hands them to the thread that has their stream. */
+/** A gateway thread, seen from inside: registers clients here, or forwards them to the thread that owns their stream. */
 export class GatewayThread {
   readonly gateway: Gateway;
 
@@ -32,9 +32,9 @@ export class GatewayThread {
   readonly #port: MessagePort;
   readonly #clock: Clock;
   readonly #blocks = new BlockMemory();
-  /** By which clients are handed to other threads, by the thread's id. */
+  /** Links to other threads, by thread id, over which clients are forwarded. */
   readonly #links = new Map<number, Link>();
-  /** The streams that have their place here and a side that landed in another thread, by the link it came by. */
+  /** Streams owned here with a side that another thread accepted, by the link to that thread. */
   readonly #handedOver = new Map<Link, Set<string>>();
   readonly #asked = new Map<number, (answer: ToThread & { type: 'placed' | 'refused' }) => void>();
   #requests = 0;
@@ -67,7 +67,7 @@ export class GatewayThread {
     return this.#blocks.taken;
   }
 
-  /** Opens the door and does what the main thread says. */
+  /** Opens the listener and executes the main thread's commands. */
   async run(door: ThreadDoor): Promise<void> {
     this.#door = door;
     this.#port.on('message', (message: ToThread) => this.#heard(message));
@@ -79,7 +79,7 @@ export class GatewayThread {
     }
   }
 
-  /** A client did not manage TLS. */
+  /** A TLS handshake failed. */
   tlsFailed(remoteAddress: string, problem: string): void {
     this.#say({ type: 'tls-failed', remoteAddress, problem });
   }
@@ -129,7 +129,7 @@ export class GatewayThread {
   #handOver({ socket, head, ...guest }: Arrival, owner: number): void {
     const link = this.#linkTo(owner);
     const connection = link.newConnection();
-    // A copy: a message takes the whole buffer below a view with it.
+    // A copy: a message transfers the whole buffer behind a view.
     link.send(['guest', connection, { ...guest, head: new Uint8Array(head) }]);
     const { lingerMs = GATEWAY_LIMITS.lingerMs } = this.#start.limits;
     const memory = this.#start.plain ? undefined : FrameMemory.ofThread;
@@ -159,7 +159,7 @@ export class GatewayThread {
     this.gateway.receive({ ...guest, socket, head: Buffer.from(head) });
   }
 
-  /** The thread that handed clients over by this link is gone, and their connections with it. */
+  /** The thread that forwarded clients over this link has died, and their connections with it. */
   #lostFrom(link: Link): void {
     const error = new CulvertError('stream_lost', CLOSE_CAUSES.gateway_failed);
     for (const streamId of this.#handedOver.get(link) ?? []) this.gateway.end(streamId, error, 'gateway_failed');
@@ -175,7 +175,7 @@ export class GatewayThread {
   async #finish(graceMs: number): Promise<void> {
     await this.gateway.close(graceMs);
     this.#door?.destroyConnections();
-    // Other threads hear of the last connections' ends before this one is ended.
+    // Other threads must learn of the last connections' ends before this thread ends.
     await new Promise((resolve) => setImmediate(resolve));
     this.#say({ type: 'closed' });
   }

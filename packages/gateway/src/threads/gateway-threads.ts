@@ -12,15 +12,15 @@ import { StreamPlaces } from './stream-places.ts';
 /** Bytes of the key that a TLS server encrypts its session tickets with (`ticketKeys` of Node's `tls`). */
 const TICKET_KEY_BYTES = 48;
 
-/** Milliseconds a thread must have lived for the next death to be met at once again: one that dies as it starts is not started all the time. */
+/** Milliseconds a thread must have lived for an immediate replacement: a thread that dies at start is not restarted all the time. */
 const HEALTHY_MS = 60_000;
 
-/** Milliseconds before a thread that died is replaced: at random up to the first, doubled with each death that follows soon, up to the second. */
+/** Milliseconds before a dead thread is replaced: random up to the first, doubled with each early death, up to the second. */
 const RESTART_MS = { minMs: 100, maxMs: 10_000 };
 
 export interface GatewayThreadsOptions {
   readonly threads: number;
-  /** The threads' program: makes a `GatewayThread` of its `workerData`, a {@link ThreadStart}, and runs it. */
+  /** The workers' entry file: creates a `GatewayThread` from its `workerData`, a {@link ThreadStart}, and runs it. */
   readonly entry: URL;
   readonly listen: { readonly host: string | undefined; readonly port: number };
   /** Each thread listens on a port of its own, for tests and measurements that choose a connection's thread. Default: all on one. */
@@ -31,24 +31,24 @@ export interface GatewayThreadsOptions {
   readonly clock: Clock;
   /** Told everything that happens here; of one stream in order. Must neither throw nor block. */
   readonly onEvent: (event: GatewayEvent) => void;
-  /** A client did not manage TLS. */
+  /** A TLS handshake failed. */
   readonly onTlsFailed: (remoteAddress: string, problem: string) => void;
   readonly limits?: Partial<GatewayLimits>;
   readonly plain?: boolean;
 }
 
-/** One thread as the main one sees it. */
+/** The main thread's view of one thread. */
 interface Thread {
   readonly id: number;
   readonly worker: Worker;
   readonly startedAt: number;
-  /** It said that it has closed, or must not be replaced. */
+  /** It has reported that it closed, or must not be replaced. */
   isDone: boolean;
 }
 
 /**
- * A gateway of several threads at an address of its own, each with its own listener there. The operating system divides the connections
- * among them; where the two sides of a stream come to different threads, the second is handed to the first one's (docs/adr/0016).
+ * A gateway of several threads at a separate address, each with its own listener there. The operating system distributes the connections
+ * among them; when the two sides of a stream reach different threads, the second is forwarded to the first one's (docs/adr/0016).
  */
 export class GatewayThreads implements GatewayControl {
   readonly bootId = newBootId();
@@ -56,7 +56,7 @@ export class GatewayThreads implements GatewayControl {
   readonly #options: GatewayThreadsOptions;
   readonly #places: StreamPlaces;
   readonly #ticketKeys = randomBytes(TICKET_KEY_BYTES);
-  /** By their place among the others; undefined while one is not there. */
+  /** Threads by index; undefined while one is being replaced. */
   readonly #threads: (Thread | undefined)[];
   readonly #backoffs: readonly Backoff[];
   readonly #restarts = new Set<Timer>();
@@ -78,7 +78,7 @@ export class GatewayThreads implements GatewayControl {
   static async start(options: GatewayThreadsOptions): Promise<GatewayThreads> {
     const gateway = new GatewayThreads(options);
     try {
-      // The first may choose the port for all.
+      // The first thread may choose the port for all.
       gateway.#addresses.push(await gateway.#begin(0));
       const others = Array.from({ length: options.threads - 1 }, (_, index) => gateway.#begin(index + 1));
       gateway.#addresses.push(...(await Promise.all(others)));
@@ -89,7 +89,7 @@ export class GatewayThreads implements GatewayControl {
     return gateway;
   }
 
-  /** Where the threads listen: all on one address, unless they are apart. */
+  /** The addresses of the threads: all the same, except in tests. */
   get addresses(): readonly ThreadAddress[] {
     return this.#addresses;
   }
@@ -114,7 +114,7 @@ export class GatewayThreads implements GatewayControl {
     return place.isSeated;
   }
 
-  /** New connections are greeted with this certificate. */
+  /** Uses this certificate for new connections. */
   present(pair: ThreadPair): void {
     this.#pair = pair;
     this.#sayAll({ type: 'present', pair });
@@ -220,7 +220,7 @@ export class GatewayThreads implements GatewayControl {
       case 'link': {
         const { to, port } = message;
         const target = this.#threads.find((other) => other?.id === to);
-        // Who hands over then learns that nobody is there.
+        // A thread that forwards to it then learns that it is gone.
         if (target === undefined) port.close();
         else target.worker.postMessage({ type: 'link', port } satisfies ToThread, [port]);
         return;
@@ -279,7 +279,7 @@ export class GatewayThreads implements GatewayControl {
       this.#restarts.delete(timer);
       this.#begin(index).then(
         () => this.#options.onEvent({ type: 'gateway-thread-replaced', thread: index }),
-        // Its exit was told, and begins the next try.
+        // Its 'exit' event starts the next attempt.
         () => undefined,
       );
     });
@@ -295,7 +295,7 @@ export class GatewayThreads implements GatewayControl {
   }
 }
 
-/** Of an error its name, its code and where it was thrown: what its message quotes is not known. */
+/** Name, code and origin of an error, without its message, which may quote a secret. */
 function problemOf(error: unknown): string {
   if (error instanceof CulvertError) return error.message;
   if (!(error instanceof Error)) return 'It ended without an error.';

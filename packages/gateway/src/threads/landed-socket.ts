@@ -10,7 +10,7 @@ import { refusal } from '../refusal.ts';
 import type { Link, LinkEnd } from './link.ts';
 import { Outflow } from './outflow.ts';
 
-/** Bytes of a client that may be under way to the other thread or wait there, after which it is read no more: two blocks, one to fill and one to empty. */
+/** Maximum bytes of a client in transit to the other thread or waiting there before reading pauses: two blocks, one to fill and one to empty. */
 const WINDOW_BYTES = 131_072;
 
 export interface LandedSocketOptions {
@@ -20,7 +20,7 @@ export interface LandedSocketOptions {
   readonly lingerMs: number;
 }
 
-/** A client's connection at the thread where it landed, after it was handed over: only bytes pass here. */
+/** A client's connection at the thread that accepted it, after it was forwarded: passes bytes only. */
 export class LandedSocket implements LinkEnd {
   readonly #socket: Duplex;
   readonly #link: Link;
@@ -28,9 +28,9 @@ export class LandedSocket implements LinkEnd {
   readonly #options: LandedSocketOptions;
   readonly #outflow: Outflow;
   readonly #reading: PacedReading;
-  /** The other thread has answered the upgrade. */
+  /** Whether the other thread has answered the upgrade. */
   #answered = false;
-  /** The other thread sends nothing any more. */
+  /** Whether the other thread has sent its last byte. */
   #over = false;
   #isPaused = false;
   #isLost = false;
@@ -76,7 +76,7 @@ export class LandedSocket implements LinkEnd {
     this.#socket.destroy();
   }
 
-  /** What was written ended with a frame: see `RemoteSocket`. */
+  /** Whether the written bytes end at a frame boundary: see `RemoteSocket`. */
   onLost(): void {
     this.#outflow.abandon();
     if (this.#socket.destroyed) return;

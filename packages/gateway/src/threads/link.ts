@@ -3,31 +3,31 @@ import type { GrantClaims } from '@culvert/protocol/grant';
 import type { UpgradeRequest } from '../upgrade.ts';
 import { type BlockMemory, blockViews, viewOf } from './block-memory.ts';
 
-/** A client as one thread hands it to another: its upgrade was read and its grant verified, nothing was answered. */
+/** A client that one thread forwards to another: its upgrade was parsed and its grant verified, but not answered. */
 export interface HandedGuest {
   readonly upgrade: UpgradeRequest;
   readonly claims: GrantClaims;
   readonly remoteAddress: string;
-  /** What of the connection was read behind the request. */
+  /** Bytes of the connection read after the request. */
   readonly head: Uint8Array;
 }
 
 /**
- * What two threads say to each other about a connection, each by the connection's number on their link. Of one connection everything
- * arrives in the order in which it was sent.
+ * Messages between two threads about a connection, identified by its number on their link. All messages of one connection
+ * arrive in order.
  */
 export type LinkItem =
-  /** A client that landed in the sender's thread, for the receiver to seat. */
+  /** A client accepted by the sender's thread, for the receiver to register. */
   | readonly ['guest', connection: number, guest: HandedGuest]
-  /** Bytes in a block of the sender's memory, the receiver's until it says `taken`. */
+  /** Bytes in a block of the sender's memory, reserved for the receiver until it sends `taken`. */
   | readonly ['block', connection: number, block: number, length: number]
-  /** Bytes, copied: a few, or when the sender has no block left. */
+  /** Copied bytes: only a few, or when the sender has no free block. */
   | readonly ['bytes', connection: number, bytes: Uint8Array]
   /** The sender sends no more bytes. */
   | readonly ['end', connection: number]
-  /** So many of the receiver's `block`, `bytes` and `end` are done with, and so many bytes of them were passed on. */
+  /** How many of the receiver's `block`, `bytes` and `end` messages were processed, and how many bytes were passed on. */
   | readonly ['taken', connection: number, items: number, passedOn: number]
-  /** The connection is closed, or must be. The last of the thread where the client landed. */
+  /** The connection is closed, or must be. The last message of the thread that accepted the client. */
   | readonly ['closed', connection: number];
 
 /** One connection at its end of a {@link Link}. */
@@ -41,14 +41,14 @@ export interface LinkEnd {
   onLost(): void;
 }
 
-/** What a link's first message each way carries: where the sender's blocks are. */
+/** The first message of a link in each direction: the sender's block memory. */
 interface Opening {
   readonly memory: SharedArrayBuffer;
 }
 
 /**
- * Between two threads of a gateway: carries connections that landed in one to the other. What is said in one turn of the event loop goes
- * in one message at its end; bytes lie in shared memory and are not in it.
+ * A link between two gateway threads: carries connections accepted by one to the other. All messages of one event-loop iteration are sent
+ * together at its end; bytes are in shared memory, not in the message.
  */
 export class Link {
   readonly memory: BlockMemory;
@@ -56,7 +56,7 @@ export class Link {
   readonly #port: MessagePort;
   readonly #onGuest: (link: Link, connection: number, guest: HandedGuest) => void;
   readonly #ends = new Map<number, LinkEnd>();
-  /** Those who gather bytes for the message to come. */
+  /** Buffers that collect bytes for the next message. */
   readonly #gathering = new Set<{ seal(): void }>();
   #theirs: readonly Buffer[] = [];
   #items: LinkItem[] = [];
@@ -65,8 +65,8 @@ export class Link {
   #isLost = false;
 
   /**
-   * @param onGuest told of a client that the other thread hands over
-   * @param onLost told when the other thread is gone, after every connection's end was
+   * @param onGuest called for a client that the other thread forwards
+   * @param onLost called when the other thread has died, after the end of every connection was reported
    */
   constructor(
     port: MessagePort,
@@ -90,12 +90,12 @@ export class Link {
     port.postMessage({ memory: memory.shared } satisfies Opening);
   }
 
-  /** Connections that are not over. */
+  /** Open connections. */
   get size(): number {
     return this.#ends.size;
   }
 
-  /** A number for a connection that is handed over; only the thread that began the link hands over on it. */
+  /** Assigns a number to a forwarded connection; only the thread that created the link forwards on it. */
   newConnection(): number {
     return this.#connections++;
   }
@@ -114,7 +114,7 @@ export class Link {
     this.#turn ??= setImmediate(this.#post);
   }
 
-  /** Has `gatherer` sealed, which sends what it gathered, before this turn's message leaves. */
+  /** Schedules `gatherer` to be flushed before this iteration's message is sent. */
   gather(gatherer: { seal(): void }): void {
     this.#gathering.add(gatherer);
     this.#turn ??= setImmediate(this.#post);
@@ -129,7 +129,7 @@ export class Link {
     this.#turn = undefined;
     for (const gatherer of this.#gathering) gatherer.seal();
     this.#gathering.clear();
-    // Sealing asked for a turn of its own.
+    // Flushing scheduled another message.
     clearImmediate(this.#turn);
     this.#turn = undefined;
     const items = this.#items;
@@ -144,7 +144,7 @@ export class Link {
       return;
     }
     const end = this.#ends.get(connection);
-    // It may be over here before the other thread knows.
+    // It may have ended here before the other thread knows.
     if (end === undefined) return;
     if (kind === 'block') end.onBytes(viewOf(this.#theirs, item[2]).subarray(0, item[3]));
     else if (kind === 'bytes') end.onBytes(Buffer.from(item[2].buffer, item[2].byteOffset, item[2].length));

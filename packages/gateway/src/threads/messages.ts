@@ -17,23 +17,23 @@ export interface ThreadPair {
   readonly key: string;
 }
 
-/** What a thread needs for its door. */
+/** Settings of a thread's listener. */
 export interface ThreadDoorStart {
   /** Absent: all addresses. */
   readonly host: string | undefined;
   readonly port: number;
-  /** Whether other threads listen there too. */
+  /** Whether other threads share the address. */
   readonly reusePort: boolean;
   readonly pair: ThreadPair;
-  /** 48 bytes that all threads share, so that a client may take up its TLS session whichever it comes to. */
+  /** 48 bytes shared by all threads, so that a client can resume its TLS session at any of them. */
   readonly ticketKeys: Uint8Array;
-  /** Connections of one address that have not shown a grant, at this thread. */
+  /** Maximum connections per address without a verified grant, at this thread. */
   readonly maxUnprovenPerAddress: number;
 }
 
-/** What a thread is started with. */
+/** The `workerData` of a thread. */
 export interface ThreadStart {
-  /** Never used again, unlike the thread's place among the others. */
+  /** Never reused, unlike the thread's index. */
   readonly threadId: number;
   readonly bootId: string;
   readonly grantKey: KeyObject;
@@ -42,36 +42,36 @@ export interface ThreadStart {
   readonly door: ThreadDoorStart;
 }
 
-/** An error on its way to another thread. */
+/** An error as sent to another thread. */
 export interface PlainError {
   readonly code: ErrorCode;
   readonly message: string;
 }
 
-/** What the main thread says to a gateway's thread. */
+/** Messages from the main thread to a gateway thread. */
 export type ToThread =
   | { readonly type: 'placed'; readonly request: number; readonly owner: number }
   | { readonly type: 'refused'; readonly request: number; readonly error: PlainError }
-  /** Another thread hands clients over by this port. */
+  /** Another thread forwards clients over this port. */
   | { readonly type: 'link'; readonly port: MessagePort }
   | { readonly type: 'end'; readonly streamId: string; readonly error: PlainError }
   | { readonly type: 'present'; readonly pair: ThreadPair }
   | { readonly type: 'close'; readonly graceMs: number }
   | { readonly type: 'destroy' };
 
-/** What a gateway's thread says to the main thread. */
+/** Messages from a gateway thread to the main thread. */
 export type FromThread =
   | { readonly type: 'listening'; readonly address: ThreadAddress }
-  /** It cannot listen, and ends. */
+  /** It cannot listen and exits. */
   | { readonly type: 'unusable'; readonly error: PlainError }
-  /** Where has this grant's stream its place? */
+  /** Asks which thread owns this grant's stream. */
   | { readonly type: 'place'; readonly request: number; readonly claims: GrantClaims }
   | { readonly type: 'unseated'; readonly streamId: string }
   | { readonly type: 'link'; readonly to: number; readonly port: MessagePort }
   | { readonly type: 'event'; readonly event: GatewayEvent }
-  /** What a stream carries is counted there (see `Steering.counters`). */
+  /** The shared counters of a stream (see `Steering.counters`). */
   | { readonly type: 'counters'; readonly streamId: string; readonly shared: SharedArrayBuffer }
-  /** A client did not manage TLS. */
+  /** A TLS handshake failed. */
   | { readonly type: 'tls-failed'; readonly remoteAddress: string; readonly problem: string }
-  /** After `close` or `destroy`: every connection is closed, and nothing more will be said. */
+  /** After `close` or `destroy`: every connection is closed; this is the last message. */
   | { readonly type: 'closed' };

@@ -1,23 +1,23 @@
 import { BLOCK_BYTES } from './block-memory.ts';
 import type { Link } from './link.ts';
 
-/** Bytes up to which they are copied into the message: dearer than a block to nobody, and a slow client then holds no block for a few bytes. */
+/** Up to this many bytes are copied into the message: no dearer than a block, and a slow client does not occupy a block for a few bytes. */
 const SMALL_BYTES = 4_096;
 
-/** What a piece of bytes is gathered in, and then lies in until the other thread has taken it. */
+/** A piece of collected bytes, kept until the other thread has taken it. */
 interface Piece {
   readonly block: number | undefined;
   readonly bytes: Buffer;
 }
 
-/** One direction of a handed-over connection at the sending thread. */
+/** The sending half of a forwarded connection. */
 export class Outflow {
-  /** Bytes sent that the other thread has not passed on. */
+  /** Bytes sent that the other thread has not passed on yet. */
   owed = 0;
 
   readonly #link: Link;
   readonly #connection: number;
-  /** The blocks of what was sent and not taken, the first one first; undefined for what lies in none. */
+  /** The blocks of sent pieces not yet taken, oldest first; undefined for copied ones. */
   readonly #sent: (number | undefined)[] = [];
   #open: Piece | undefined;
   #openBytes = 0;
@@ -32,7 +32,7 @@ export class Outflow {
     return this.#sent.length === 0 && this.#open === undefined;
   }
 
-  /** Adds the first `length` bytes of a chunk, which is left as it was, to what leaves at the end of this turn. */
+  /** Adds the first `length` bytes of a chunk, without changing it, to the message sent at the end of this iteration. */
   append(chunk: Buffer, length: number): void {
     this.owed += length;
     for (let at = 0; at < length; ) {
@@ -46,7 +46,7 @@ export class Outflow {
     }
   }
 
-  /** Sends what was gathered. */
+  /** Sends the collected bytes. */
   seal(): void {
     const piece = this.#open;
     if (piece === undefined) return;
@@ -54,7 +54,7 @@ export class Outflow {
     this.#open = undefined;
     this.#openBytes = 0;
     if (piece.block === undefined || length <= SMALL_BYTES) {
-      // A message takes the whole buffer below a view with it.
+      // A message transfers the whole buffer behind a view.
       this.#link.send(['bytes', this.#connection, new Uint8Array(piece.bytes.subarray(0, length))]);
       if (piece.block !== undefined) this.#link.memory.give(piece.block);
       this.#sent.push(undefined);
@@ -64,7 +64,7 @@ export class Outflow {
     }
   }
 
-  /** Says that no more bytes come; counts as sent until it is taken. */
+  /** Signals the end of the bytes; counts as sent until taken. */
   end(): void {
     this.seal();
     this.#link.send(['end', this.#connection]);
@@ -76,7 +76,7 @@ export class Outflow {
     for (const block of this.#sent.splice(0, items)) if (block !== undefined) this.#link.memory.give(block);
   }
 
-  /** Takes everything back: nobody reads it any more. */
+  /** Releases all blocks: the other thread no longer reads them. */
   abandon(): void {
     if (this.#open?.block !== undefined) this.#link.memory.give(this.#open.block);
     this.#open = undefined;

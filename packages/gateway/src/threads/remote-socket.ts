@@ -2,19 +2,19 @@ import { Duplex } from 'node:stream';
 import type { Link, LinkEnd } from './link.ts';
 import { Outflow } from './outflow.ts';
 
-/** Bytes that may be under way to a client: the longest write and a block, so that a thread need not wait for the other after each. */
+/** Maximum bytes in transit to a client: the longest write and a block, so that threads need not wait for each other after each write. */
 const WINDOW_BYTES = 262_144;
 
-/** Bytes of a write that is finished only when the operating system has taken it and all before it: whoever says little, or the last word, wants to know. */
+/** Writes up to this size finish only when the operating system has accepted them and everything before: the sender of a short or final message needs to know. */
 const SMALL_BYTES = 4_096;
 
 /**
- * A client's connection that landed in another thread: what is written here is written there, what the client sends comes here, and it
- * ends and closes as the socket there does. A write is finished when the operating system has taken it, a longer one when so little is
- * under way that the other thread does not run dry.
+ * A client's connection accepted by another thread: bytes written here are written there, bytes from the client arrive here, and it
+ * ends and closes as the socket there does. A write finishes when the operating system has accepted it; a longer one already when so little is
+ * in transit that the other thread would otherwise run dry.
  */
 export class RemoteSocket extends Duplex implements LinkEnd {
-  /** Takes what the client sends in place of 'data' events; bytes are only valid during the call. */
+  /** Receives the client's bytes instead of 'data' events; they are only valid during the call. */
   receive: ((bytes: Buffer) => void) | undefined;
 
   readonly #link: Link;
@@ -23,13 +23,13 @@ export class RemoteSocket extends Duplex implements LinkEnd {
   #written: ((error?: Error | null) => void) | undefined;
   /** The write under way is finished with the last byte of it. */
   #needsAll = false;
-  /** Bytes that wait here because nobody reads; the other thread is told when somebody does. */
+  /** Bytes waiting here while reading is paused; the other thread is told when they are read. */
   #waiting = 0;
-  /** The client's socket is closed, or the thread that had it is gone. */
+  /** The client's socket is closed, or its thread has died. */
   #isGone = false;
 
   constructor(link: Link, connection: number) {
-    // One byte: then every byte that waits here counts against what the other thread may send.
+    // One byte, so that every waiting byte counts against what the other thread may send.
     super({ allowHalfOpen: true, readableHighWaterMark: 1 });
     this.#link = link;
     this.#connection = connection;
@@ -46,7 +46,7 @@ export class RemoteSocket extends Duplex implements LinkEnd {
       this.#tell(1, length);
     } else {
       this.#waiting += length;
-      // Copied, so that a client that is not read holds no block.
+      // Copied, so that a paused client occupies no block.
       this.push(Buffer.from(bytes));
       this.#tell(1, 0);
     }
@@ -79,7 +79,7 @@ export class RemoteSocket extends Duplex implements LinkEnd {
     this.#waiting = 0;
   }
 
-  /** All of it leaves in one message: should this thread die, the other one stands between two frames. */
+  /** Sent in one message: if this thread dies, the other one is at a frame boundary. */
   override _write(chunk: Buffer, _encoding: BufferEncoding, written: (error?: Error | null) => void): void {
     this.#written = written;
     this.#outflow.append(chunk, chunk.length);

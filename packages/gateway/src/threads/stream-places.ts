@@ -6,17 +6,17 @@ import type { GatewayLimits } from '../limits.ts';
 import { UsedGrants } from '../used-grants.ts';
 
 interface Place {
-  /** The id of the thread that has the stream: where its first side landed. */
+  /** The id of the thread that owns the stream: the one that accepted its first side. */
   readonly owner: number;
   readonly since: number;
-  /** A guest was seated, so that an end will be told. */
+  /** A connection was registered, so its end will be reported. */
   isSeated: boolean;
   isJoined: boolean;
   /** See `Steering.counters`. */
   counters: Float64Array | undefined;
 }
 
-/** A stream whose thread died, as far as the main thread knows it. */
+/** What the main thread knows of a stream whose thread died. */
 export interface LostStream extends StreamCounters {
   readonly streamId: string;
   readonly isSeated: boolean;
@@ -27,8 +27,8 @@ export interface LostStream extends StreamCounters {
 const NOTHING: StreamCounters = { fromService: { bytes: 0, messages: 0 }, fromDevice: { bytes: 0, messages: 0 } };
 
 /**
- * Which thread of a gateway has which stream: the one table for all threads, so that a grant opens one connection in all of them together
- * and their limits are one. A stream's place is where its first side landed.
+ * Which gateway thread owns which stream: one table for all threads, so that a grant opens one connection in all of them together
+ * and limits count over all. A stream is owned by the thread that accepted its first side.
  */
 export class StreamPlaces {
   readonly #clock: Clock;
@@ -43,19 +43,19 @@ export class StreamPlaces {
     this.#usedGrants = new UsedGrants(clock);
   }
 
-  /** Streams that are not joined yet. */
+  /** Streams not established yet. */
   get guests(): number {
     return this.#places.size - this.#joined;
   }
 
-  /** Streams that are joined. */
+  /** Established streams. */
   get streams(): number {
     return this.#joined;
   }
 
   /**
-   * Uses a grant that landed in the thread `landedIn`.
-   * @returns the thread that has its stream
+   * Uses a grant presented to the thread `landedIn`.
+   * @returns the thread that owns its stream
    * @throws CulvertError as `UsedGrants`, or `too_many_requests`
    */
   place(claims: GrantClaims, landedIn: number): number {
@@ -78,7 +78,7 @@ export class StreamPlaces {
     return landedIn;
   }
 
-  /** The thread refused a client of this stream: if nobody else came, there is no such stream. */
+  /** The thread refused a client of this stream: without another client the entry is removed. */
   unseated(streamId: string): void {
     if (this.#places.get(streamId)?.isSeated === false) this.#places.delete(streamId);
   }
@@ -93,7 +93,7 @@ export class StreamPlaces {
     return place?.isJoined === true ? carried(place) : undefined;
   }
 
-  /** Follows what the threads tell. */
+  /** A sink for the threads' events. */
   observe(event: GatewayEvent): void {
     if (event.type === 'guest-arrived') {
       const place = this.#places.get(event.streamId);
@@ -110,14 +110,14 @@ export class StreamPlaces {
     }
   }
 
-  /** The thread that has a stream, if one has. Before its sides have met, its grants are taken no more. */
+  /** The owner of a stream, if any. Before the stream is established, this also invalidates its grants. */
   end(streamId: string, error: CulvertError): { readonly owner: number; readonly isSeated: boolean } | undefined {
     const place = this.#places.get(streamId);
     if (place?.isJoined !== true) this.#usedGrants.bar(streamId, error);
     return place;
   }
 
-  /** A thread is gone: forgets its streams, of which a grant that was not used can join none any more. */
+  /** A thread died: removes its streams; their unused grants become useless. */
   lost(owner: number): LostStream[] {
     const lost: LostStream[] = [];
     for (const [streamId, place] of this.#places) {
@@ -130,7 +130,7 @@ export class StreamPlaces {
     return lost;
   }
 
-  /** Forgets which grants were used, to free the timers. */
+  /** Clears the used grants and their timers. */
   clear(): void {
     this.#usedGrants.clear();
   }

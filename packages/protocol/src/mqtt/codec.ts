@@ -39,13 +39,13 @@ export type {
 /** MQTT's protocol level: 4 is 3.1.1, 5 is 5. */
 export type MqttVersion = 4 | 5;
 
-// Without this the first packet costs a table of 65,536 buffers; our packets are few and agents start often.
+// Without this the first packet allocates a table of 65,536 buffers; there are few packets, and agents start often.
 writeToStream.cacheNumbers = false;
 
-/** The first allocation for a packet that came in pieces; doubled as needed, so slow arrivals cost what has arrived. */
+/** The first allocation for an incomplete packet; doubled as needed, so that memory follows the bytes received. */
 const FIRST_PIECE_BYTES = 1024;
 
-/** Turns one peer's bytes into packets, behind a size guard. */
+/** Decodes a peer's bytes into packets, behind a size limiter. */
 export class PacketReader {
   readonly #guard: PacketGuard;
   #parser: Parser;
@@ -53,13 +53,13 @@ export class PacketReader {
   #level: number | undefined;
   #error: Error | undefined;
   #packet: MqttPacket | undefined;
-  /** The beginning of a packet whose end has not come, in `#held` bytes of this buffer. */
+  /** The beginning of an incomplete packet, in the first `#held` bytes of this buffer. */
   #pieces: Buffer | undefined;
   #held = 0;
 
   /**
    * @param maxPacketBytes packets longer than this end the connection before they are buffered
-   * @param version what the peer speaks; absent when its CONNECT is to tell, as a server reads
+   * @param version the protocol version; absent at a server, where the CONNECT packet tells
    */
   constructor(maxPacketBytes: number, version?: MqttVersion) {
     this.#guard = new PacketGuard(maxPacketBytes);
@@ -73,8 +73,8 @@ export class PacketReader {
   }
 
   /**
-   * The packets that `chunk` completes, one by one; those before a malformed one are given first. A caller that stops early
-   * gives up the rest of the chunk.
+   * Yields the packets that `chunk` completes; those before a malformed one are yielded first. A caller that stops early
+   * loses the rest of the chunk.
    * @throws CulvertError `too_large`, `protocol_error`, `protocol_unsupported`; the connection is then of no further use
    */
   *push(chunk: Buffer): Generator<MqttPacket, void, undefined> {
@@ -111,7 +111,7 @@ export class PacketReader {
     return whole;
   }
 
-  /** The parser sees one whole packet at a time, so it cannot read beyond a malformed one into the next. */
+  /** The parser gets one whole packet at a time, so it cannot read past a malformed one into the next. */
   #parse(whole: Buffer): MqttPacket {
     const isConnect = this.#awaitsConnect;
     if (isConnect) this.#checkLevel(whole);
@@ -123,7 +123,7 @@ export class PacketReader {
     }
     const packet = this.#packet;
     this.#packet = undefined;
-    // mqtt-packet's keeps the CONNECT it has read, and with it the password and the chunk that it came in, as long as it lives.
+    // A parser of mqtt-packet keeps the CONNECT packet, and with it the password and its chunk, as long as it lives.
     if (isConnect) this.#parser = this.#parserOf(this.#level);
     if (this.#error !== undefined || packet === undefined)
       throw new CulvertError(
@@ -158,7 +158,7 @@ export class PacketReader {
 
 /**
  * A packet's bytes in the given version.
- * @throws Error from mqtt-packet when a field is out of its range: a mistake of ours, never of the peer
+ * @throws Error from mqtt-packet when a field is out of range: a bug here, never the peer's fault
  */
 export function encodePacket(packet: MqttPacket, version: MqttVersion): Buffer {
   return generate(packet, { protocolVersion: version });

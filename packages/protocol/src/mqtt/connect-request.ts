@@ -4,35 +4,35 @@ import { LIMITS } from '../limits.ts';
 import type { IConnectPacket, MqttVersion } from './codec.ts';
 
 /**
- * Seconds of keepalive from which on 1.5 times as long would exceed 1767 s, the longest the preview waits for a sign of life
+ * Maximum keepalive in seconds: 1.5 times as long must not exceed 1767 s, the longest that Azure waits for a sign of life
  * (protocol page 3); 0, "no keepalive", counts as this.
  */
 export const MAX_KEEPALIVE_SECONDS = 1177;
 
-/** Milliseconds of silence after which a device is given up, whatever keepalive it asked for or was given. */
+/** Maximum milliseconds of silence after which a device counts as lost, whatever keepalive it requested. */
 const MAX_SILENCE_MS = 1_767_000;
 
-/** Who the device says it is. */
+/** The identity that the device claims. */
 export interface Credentials {
   /** The hub's name as the device knows it. */
   readonly host: string;
   readonly identity: Identity;
   /** The SAS token; undefined when there is none, as with a certificate. */
   readonly password: string | undefined;
-  /** What software the device says it is (`DeviceClientType`), at most 128 printable characters; undefined when it says nothing. */
+  /** The device's software name (`DeviceClientType`), at most 128 printable characters; undefined when absent. */
   readonly clientVersion: string | undefined;
 }
 
-/** What a device's CONNECT asks of the connection. */
+/** The parsed CONNECT of a device. */
 export interface ConnectTerms {
   readonly version: MqttVersion;
-  /** Milliseconds of silence after which the device is gone: 1.5 times its keepalive (MQTT 3.1.1 §3.1.2.10). */
+  /** Milliseconds of silence after which the device counts as lost: 1.5 times its keepalive (MQTT 3.1.1 §3.1.2.10). */
   readonly silenceMs: number;
-  /** Whether the device asked for no keepalive or a longer one than {@link MAX_KEEPALIVE_SECONDS}; MQTT 5 can be told. */
+  /** Whether the device requested no keepalive or one longer than {@link MAX_KEEPALIVE_SECONDS}; MQTT 5 clients are told the actual one. */
   readonly capsKeepalive: boolean;
-  /** Bytes of a packet the device takes; Infinity when it named no limit. */
+  /** Maximum bytes of a packet to the device; Infinity when it named no limit. */
   readonly maxPacketBytes: number;
-  /** QoS 1 publications the device takes at once before acknowledging one. */
+  /** Maximum unacknowledged QoS 1 publications to the device. */
   readonly receiveMaximum: number;
 }
 
@@ -43,7 +43,7 @@ export function parseConnect(packet: IConnectPacket): { terms: ConnectTerms; cre
   const { properties, will } = packet;
   if (properties?.authenticationMethod !== undefined)
     throw new CulvertError('unauthorized', 'Enhanced authentication is not supported.');
-  // A will is taken and never published: there is nobody to publish it to. MQTT 5 §3.2.2.3.4 wants this one refused.
+  // A will is accepted and never published: there are no subscribers. MQTT 5 §3.2.2.3.4 requires refusing this one.
   if (version === 5 && will?.qos === 2) throw new CulvertError('qos_unsupported', 'A will of QoS 2 is not supported.');
   const keepalive = packet.keepalive ?? 0;
   const capped = keepalive === 0 || keepalive > MAX_KEEPALIVE_SECONDS;
@@ -74,7 +74,7 @@ function parseCredentials(packet: IConnectPacket): Credentials {
     throw new CulvertError('unauthorized', 'A username {hub}/{device}/?api-version=… is needed.');
   const [host = '', deviceId = '', third = ''] = username.split('/');
   const isQuery = third === '' || third.startsWith('?') || /^[\w-]+=/.test(third);
-  // A module whose id looks like a parameter is told from one by the client id, which has it too.
+  // A module whose id looks like a parameter is recognised by the client id, which contains it too.
   const isModule = third !== '' && clientId === `${deviceId}/${third}`;
   if (!isQuery && !isModule) throw unlike(clientId);
   const identity: Identity = {
@@ -87,7 +87,7 @@ function parseCredentials(packet: IConnectPacket): Credentials {
   const password = packet.password;
   if (password !== undefined && password.length > LIMITS.sasTokenBytes)
     throw new CulvertError('unauthorized', 'The password is too long for a SAS token.');
-  // An empty one is no token: some clients with a certificate send it.
+  // Some clients with a certificate send an empty password.
   return {
     host,
     identity,
@@ -96,7 +96,7 @@ function parseCredentials(packet: IConnectPacket): Credentials {
   };
 }
 
-/** Nothing depends on it, so one that is malformed is none. */
+/** Only informative, so a malformed one is ignored. */
 function clientVersionIn(username: string): string | undefined {
   const [, escaped] = /[?&/]DeviceClientType=([^&]+)/.exec(username) ?? [];
   try {
