@@ -3,21 +3,21 @@ import { Backoff, type Clock, type Timer } from '@culvert/stream';
 import type { Attempt, AttemptListener, StartAttempt } from './attempt.ts';
 import type { ControlChannel } from './control-channel.ts';
 
-/** Milliseconds attached after which the connection counts as good, so that the next loss is met with short waits again. */
+/** Milliseconds attached after which the connection counts as stable and the back-off is reset. */
 const STABLE_MS = 30_000;
 
-/** What an attached state tells. */
+/** Callbacks of the attached state. */
 export interface AttachedListener {
-  /** It has lasted. */
+  /** The connection is stable. */
   onStable(): void;
-  /** A newer channel of ours, with a newer token, has taken over. */
+  /** A newer channel of this client, with a newer token, has taken over. */
   onRenewed(channel: ControlChannel): void;
-  /** The channel broke while a newer one was being opened; whoever hears this owns the attempt. */
+  /** The channel broke while a newer one was being opened; the listener takes over the attempt. */
   onBroken(renewal: Attempt, error: CulvertError): void;
   onLost(error: CulvertError): void;
 }
 
-/** What an attached state works with. */
+/** Dependencies of the attached state. */
 export interface AttachedContext {
   readonly clock: Clock;
   readonly random: () => number;
@@ -25,10 +25,10 @@ export interface AttachedContext {
 }
 
 /**
- * The device is attached, and renews its token in time: the hub closes a channel whose token has expired, and knows no way to
- * replace the token on it. So a second channel is opened while the first still stands; it takes over, by which the hub closes
- * the first. An offer that is being answered is not cut off: the renewal waits for it, a minute at most. Running streams have
- * connections of their own and notice nothing.
+ * The device is attached and renews its token in time: the hub closes a channel whose token has expired, and there is no way to
+ * replace the token on it. So a second channel is opened while the first is still up; it takes over, and the hub closes
+ * the first. An offer that awaits an answer is not cut off: the renewal waits for it, a minute at most. Running streams have
+ * their own connections and are not affected.
  */
 export class Attached implements AttemptListener {
   readonly name = 'attached';
@@ -97,7 +97,7 @@ export class Attached implements AttemptListener {
     if (this.#left) return;
     this.#ended = error;
     const renewal = this.#renewal;
-    // Our own newer connection took over, and is about to be attached: nothing was lost.
+    // This client's newer connection took over and is about to attach: nothing was lost.
     if (renewal !== undefined && error.code === 'taken_over') return;
     this.#renewal = undefined;
     if (renewal !== undefined) this.#listener.onBroken(renewal, error);

@@ -1,7 +1,7 @@
 import { CulvertError } from '@culvert/protocol';
 import type { ControlChannel } from './control-channel.ts';
 
-/** Who waits for an attempt. One of the two is called, once. */
+/** Callbacks of an attempt. Exactly one of them is called, once. */
 export interface AttemptListener {
   onAttached(channel: ControlChannel): void;
   onFailed(error: CulvertError): void;
@@ -26,12 +26,12 @@ export class Attempt {
     );
   }
 
-  /** Somebody else waits from now on. */
+  /** Replaces the callbacks. */
   redirect(listener: AttemptListener): void {
     this.#listener = listener;
   }
 
-  /** Nobody waits any more; what was begun is undone. Harmless when the attempt is over. */
+  /** Cancels the attempt. No effect when it is over. */
   abort(): void {
     this.#listener = undefined;
     this.#cancel.abort(new CulvertError('aborted'));

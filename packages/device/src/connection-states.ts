@@ -3,7 +3,7 @@ import type { Clock, Timer } from '@culvert/stream';
 import type { Attached } from './attached.ts';
 import type { Attempt } from './attempt.ts';
 
-/** Where a client stands. Each state owns its timers and listeners: `leave()` frees them, and resolves when all is gone. */
+/** The state of a client. Each state owns its timers and listeners: `leave()` releases them, and resolves when that is done. */
 export type ConnectionState = Closed | Connecting | Attached | Waiting;
 
 /** Not opened, or closed. */
@@ -45,5 +45,5 @@ export class Waiting {
   }
 }
 
-/** Why a client is where it is, for its state callback. */
+/** Why a client is in its state, for the state callback. */
 export type StateCallback = (state: ConnectionState['name'], error?: CulvertError) => void;

@@ -14,7 +14,7 @@ import { ControlConnection, type ControlConnectionListener } from './control-con
 import type { Credential, Proof } from './credential.ts';
 import { type OfferHandling, PendingOffers } from './pending-offers.ts';
 
-/** What every control channel of a client is made from. */
+/** Settings of a client's control channels. */
 export interface ChannelContext extends OfferHandling {
   readonly identity: DeviceConnectionString;
   readonly credential: Credential;
@@ -25,14 +25,14 @@ export interface ChannelContext extends OfferHandling {
 export class ControlChannel implements ControlConnectionListener {
   /** The offers not answered yet. */
   readonly offers: PendingOffers;
-  /** What the device proved itself with. */
+  /** The credential that the device authenticated with. */
   readonly proof: Proof;
   /** Resolves, once, with why the channel ended; never when {@link close} ended it. */
   readonly closed: Promise<CulvertError>;
   readonly #connection: ControlConnection;
   /** Resolves with nothing once attached, or with why that never came. */
   readonly #attached: Promise<CulvertError | undefined>;
-  // Promise executors run at once, so both are set before anything can call them.
+  // Promise executors run synchronously, so both are set before they can be called.
   #settleAttached: (failure?: CulvertError) => void = () => undefined;
   #settleClosed: (error: CulvertError) => void = () => undefined;
 
@@ -70,7 +70,7 @@ export class ControlChannel implements ControlConnectionListener {
       signal,
       protocols: ['mqtt'],
       maxPayload: LIMITS.mqttPacketBytes,
-      // MQTT has its own pings, and they reach the hub's session, not only its socket.
+      // MQTT has its own pings, which reach the hub's session, not only its socket.
       pingMs: 0,
     });
     const channel = new ControlChannel(duplex, proof, context);
@@ -87,7 +87,7 @@ export class ControlChannel implements ControlConnectionListener {
     return channel;
   }
 
-  /** Rejects the offers that are pending, says goodbye, and resolves when the connection is gone. Never rejects. */
+  /** Rejects pending offers, disconnects, and resolves when the connection is closed. Never rejects. */
   close(): Promise<void> {
     this.offers.rejectAll('The device is disconnecting.');
     return this.#connection.close();

@@ -9,9 +9,9 @@ import {
 } from '@culvert/protocol/mqtt';
 import type { Clock, Timer } from '@culvert/stream';
 
-/** What a connection's owner hears of it. */
+/** Callbacks of a connection. */
 export interface ControlConnectionListener {
-  /** The hub takes the device as attached: offers may come. At most once. */
+  /** The device is attached: offers may arrive. Called at most once. */
   onAttached(): void;
   onOffer(offer: DeviceOffer): void;
   /** The connection has ended, exactly once, unless the owner ended it. */
@@ -52,7 +52,7 @@ export class ControlConnection {
     this.#perform(this.#session.answer(answer, this.#clock.now()));
   }
 
-  /** Says goodbye; resolves when the connection is gone. Idempotent, never rejects. */
+  /** Disconnects; resolves when the connection is closed. Idempotent, never rejects. */
   close(): Promise<void> {
     const gone = new Promise<void>((resolve) => {
       if (this.#duplex.closed) resolve();
@@ -81,7 +81,7 @@ export class ControlConnection {
       if (this.#ended) return;
       switch (effect.kind) {
         case 'send':
-          // What goes out is bounded by what is asked: one answer an offer, one ping an interval.
+          // Output is bounded: one answer per offer, one ping per interval.
           this.#duplex.write(encodePacket(effect.packet, this.#session.version));
           break;
         case 'attached':
@@ -113,7 +113,7 @@ export class ControlConnection {
   #goodbye(): void {
     this.#finish();
     this.#duplex.end();
-    // Nobody listens to what the hub may still say, but its goodbye is behind it.
+    // Discard further data, so that the hub's end of the connection is noticed.
     this.#duplex.resume();
   }
 

@@ -7,19 +7,19 @@ import {
 } from '@culvert/protocol';
 import type { ClientCertificate, Clock } from '@culvert/stream';
 
-/** What one connection proves itself with. */
+/** The credential of one connection. */
 export interface Proof {
-  /** A SAS token; undefined where the certificate does its work. */
+  /** A SAS token; undefined with a certificate. */
   readonly token: string | undefined;
-  /** Shown to the hub in the TLS handshake. */
+  /** Presented to the hub in the TLS handshake. */
   readonly certificate: ClientCertificate | undefined;
-  /** Milliseconds since the epoch at which to connect anew with another; undefined when there is no other. */
+  /** Milliseconds since the epoch at which to reconnect with a new credential; undefined when there is none. */
   readonly renewAt: number | undefined;
   /** Milliseconds since the epoch at which the hub will close the connection; undefined when only the hub knows. */
   readonly expiresAt: number | undefined;
 }
 
-/** The part of a token's life after which it is renewed; the rest is there for retries, and spread so that a fleet does not come at once. */
+/** The share of a token's lifetime after which it is renewed; the rest allows retries, and is randomised so that a fleet does not reconnect at once. */
 const RENEW_FROM = 0.8;
 const RENEW_SPREAD = 0.1;
 
@@ -33,7 +33,7 @@ export interface CredentialOptions {
 }
 
 /**
- * A device's key, from which a token is made for each connection; or a token made elsewhere or a certificate, which serve until they expire.
+ * A device's key, from which a token is made for each connection; or a ready-made token or a certificate, used until it expires.
  */
 export class Credential {
   readonly #identity: DeviceConnectionString;
@@ -59,11 +59,11 @@ export class Credential {
     this.#random = options.random;
   }
 
-  /** Proof for the next connection. */
+  /** The credential for the next connection. */
   async next(): Promise<Proof> {
     const { host, port, key, policy, token } = this.#identity;
     const certificate = this.#certificate;
-    // Only the hub knows when these run out.
+    // Only the hub knows when these expire.
     if (token !== undefined || certificate !== undefined)
       return { token, certificate, renewAt: undefined, expiresAt: undefined };
     const now = this.#clock.now();

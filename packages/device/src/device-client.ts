@@ -19,7 +19,7 @@ import type { StreamOffer } from './stream-offer.ts';
  */
 export type DeviceClientState = ConnectionState['name'];
 
-/** What a device does with offers, and how it reaches its hub. */
+/** How a device handles offers and reaches its hub. */
 export interface DeviceClientOptions {
   /**
    * A service asks for a stream. The offer is rejected when this throws, or returns (its promise settles) without an answer.
@@ -45,7 +45,7 @@ export interface DeviceClientOptions {
 /** Milliseconds of the longest wait between attempts. */
 const MAX_WAIT_MS = 30_000;
 
-/** Refusals that trying again does not mend: somebody must act, on the device or at the hub. */
+/** Refusals that a retry does not change: somebody must act, at the device or at the hub. */
 const PERMANENT: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'unauthorized',
   'token_expired',
@@ -66,7 +66,7 @@ export class DeviceClient {
   readonly #random: () => number;
   readonly #backoff: Backoff;
   #state: ConnectionState = new Closed();
-  /** Settles when the last state left has freed all it had. */
+  /** Settles when the previous state has released its resources. */
   #left: Promise<void> = Promise.resolve();
   #opening: Opening | undefined;
 
@@ -91,7 +91,7 @@ export class DeviceClient {
     return new DeviceClient(parseDeviceConnectionString(text), options);
   }
 
-  /** Where the client stands now. */
+  /** The current state. */
   get state(): DeviceClientState {
     return this.#state.name;
   }
@@ -174,7 +174,7 @@ export class DeviceClient {
     this.#state = next;
     this.#left = previous.leave();
     const tell = this.#onStateChange;
-    // In a microtask: what the callback throws, or calls, must not meet a transition half done.
+    // In a microtask, so that the callback cannot interfere with an unfinished transition.
     if (tell !== undefined && next.name !== previous.name) queueMicrotask(() => tell(next.name, error));
   }
 }

@@ -7,14 +7,14 @@ import { PendingOffer, type StreamOffer } from './stream-offer.ts';
 /** Offers of one connection that may await an answer at once: more than a person opens, little enough to hold. */
 const MAX_PENDING = 256;
 
-/** What is done with every offer, whichever connection it comes by. */
+/** The handler of every offer, whichever connection it arrives on. */
 export interface OfferHandling {
   readonly onStream: (offer: StreamOffer) => void | Promise<void>;
   readonly clock: Clock;
   readonly outbound: OutboundOptions;
 }
 
-/** The offers that came by one connection and are not answered yet. */
+/** The unanswered offers of one connection. */
 export class PendingOffers {
   readonly #handling: OfferHandling;
   readonly #pending = new Set<PendingOffer>();
@@ -24,7 +24,7 @@ export class PendingOffers {
     this.#handling = handling;
   }
 
-  /** Hands an offer to the program. `connection` is the one it came by and its answer goes back on. */
+  /** Passes an offer to the program. `connection` is where it arrived and where its answer is sent. */
   receive(message: DeviceOffer, connection: ControlConnection): void {
     if (this.#pending.size >= MAX_PENDING) {
       connection.answer({ requestId: message.requestId, accepted: false, reason: 'too many offers' });
@@ -40,18 +40,18 @@ export class PendingOffers {
     void this.#handle(offer);
   }
 
-  /** Calls back once, as soon as no answer is awaited; at once when none is. Takes the place of an earlier call. */
+  /** Calls back once, when no offer is pending; at once when none is. Replaces an earlier call. */
   whenEmpty(callback: (() => void) | undefined): void {
     this.#onEmpty = callback;
     if (this.#pending.size === 0) this.#emptied();
   }
 
-  /** Rejects what is pending: the device is about to leave. */
+  /** Rejects pending offers: the device is about to disconnect. */
   rejectAll(reason: string): void {
     for (const offer of this.#pending) void offer.reject(reason);
   }
 
-  /** The connection is gone, and with it the way for an answer. */
+  /** The connection is closed, so pending offers can no longer be answered. */
   abandon(): void {
     const why = () => new CulvertError('withdrawn', 'The connection to the hub ended before the offer was answered.');
     for (const offer of this.#pending) offer.settle(why);
@@ -62,7 +62,7 @@ export class PendingOffers {
       await this.#handling.onStream(offer);
       if (offer.pending) await offer.reject('The device did not answer the offer.');
     } catch (error) {
-      // Another error's text is not ours to send to a stranger; it is a fault of the program, which must hear of it.
+      // The text of a foreign error must not be sent to the service; it is a bug of the program and must be reported there.
       const ours = error instanceof CulvertError;
       if (!ours) process.emitWarning(error instanceof Error ? error : new Error(String(error)));
       if (offer.pending) await offer.reject(ours ? error.message : 'The device failed to handle the offer.');

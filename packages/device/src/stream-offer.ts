@@ -12,7 +12,7 @@ import {
 } from '@culvert/stream';
 import type { WebSocket } from 'ws';
 
-/** Cancels the opening of an accepted stream. */
+/** Cancels opening an accepted stream. */
 export interface AcceptOptions {
   readonly signal?: AbortSignal;
 }
@@ -88,7 +88,7 @@ export class PendingOffer implements StreamOffer {
     return this.#settled === undefined;
   }
 
-  /** Takes the chance to answer away. */
+  /** Makes the offer unanswerable, with this error. */
   settle(why: () => CulvertError): void {
     if (this.#settled !== undefined) return;
     this.#settled = why;

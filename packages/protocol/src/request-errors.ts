@@ -2,7 +2,7 @@ import { type ErrorRow, row } from './error-row.ts';
 
 /** What is wrong with a request, a credential or the registry. */
 export const REQUEST_ERRORS = {
-  // What a caller got wrong.
+  // Invalid requests.
   argument_invalid: row(
     'The request is malformed.',
     400,

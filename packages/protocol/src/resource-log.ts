@@ -1,10 +1,10 @@
-/** The categories of the resource log: the preview's own for streams, and its sibling for control channels. */
+/** The categories of the resource log, as in Azure: streams and control channels. */
 export const LOG_CATEGORIES = ['DeviceStreams', 'Connections'] as const;
 export type LogCategory = (typeof LOG_CATEGORIES)[number];
 
 /**
- * What happened. `invoke` (a handshake is over), `deviceConnect` and `deviceDisconnect` are the preview's; `streamClose` (a stream that was
- * joined is over) and `connectionRefused` are ours.
+ * The operation. `invoke` (a handshake has ended), `deviceConnect` and `deviceDisconnect` are Azure's; `streamClose` (an established stream
+ * has ended) and `connectionRefused` are Culvert extensions.
  */
 export const LOG_OPERATIONS = [
   'invoke',
@@ -15,27 +15,27 @@ export const LOG_OPERATIONS = [
 ] as const;
 export type LogOperation = (typeof LOG_OPERATIONS)[number];
 
-/** `Error`: what was asked for did not come about. `Warning`: it ended otherwise than politely. */
+/** `Error`: the operation failed. `Warning`: it did not end normally. */
 export type LogRecordLevel = 'Information' | 'Warning' | 'Error';
 
-/** One record of the resource log, in the preview's shape (its monitor reference; docs/operating/logs.md lists every field). */
+/** One record of the resource log, in Azure's format (its monitor reference; docs/operating/logs.md lists every field). */
 export interface ResourceLogRecord {
   /** ISO 8601, UTC. */
   readonly time: string;
   readonly resourceId: string;
   readonly operationName: LogOperation;
   readonly category: LogCategory;
-  /** The preview's six-digit code of the error table; empty when nothing went wrong. */
+  /** Azure's six-digit error code; empty on success. */
   readonly resultType: string;
-  /** The name of that code; empty when nothing went wrong. */
+  /** The name of that code; empty on success. */
   readonly resultDescription: string;
   readonly level: LogRecordLevel;
-  /** Whole milliseconds, in digits; empty where nothing lasted. */
+  /** Whole milliseconds, in digits; empty for operations without a duration. */
   readonly durationMs: string;
-  /** A JSON object as text, as in the preview. */
+  /** A JSON object as text, as in Azure. */
   readonly properties: string;
   readonly location: string;
 }
 
-/** The most records in one answer of `GET /logs`. */
+/** Maximum records in one response of `GET /logs`. */
 export const MAX_LOG_PAGE = 1_000;

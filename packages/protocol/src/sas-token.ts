@@ -1,9 +1,9 @@
 import { CulvertError } from './errors.ts';
 import { LIMITS } from './limits.ts';
 
-/** A SAS token taken apart, its audience exactly as it stood: the signature covers those very characters. */
+/** A parsed SAS token; its audience is kept verbatim, since the signature covers those exact characters. */
 export interface SasToken {
-  /** `sr` as it stands in the token, encoded or not. */
+  /** `sr` verbatim, percent-encoded or not. */
   readonly audience: string;
   /** The signature's bytes, as binary decoded from `sig`. */
   readonly signature: Uint8Array;
@@ -36,7 +36,7 @@ export function parseSasToken(text: string): SasToken {
   const signature = found.get('sig');
   const expiry = found.get('se');
   if (!audience || !signature || !expiry) throw malformed('sr, sig and se are required');
-  // Signed as it stands: a leading zero would be lost in the number.
+  // The signature covers the text: a leading zero would be lost in the number.
   if (!/^(0|[1-9]\d{0,14})$/.test(expiry)) throw malformed('se is not a number');
   const policy = found.get('skn');
   return {
@@ -101,7 +101,7 @@ function decodeEscapes(text: string): string {
   }
 }
 
-/** Only the one spelling of the bytes that an encoder makes: the preview compares signatures as text. */
+/** Accepts only canonical base64: Azure compares signatures as text. */
 function decodeSignature(text: string): Uint8Array {
   const bytes = decodeBase64(text);
   if (btoa(String.fromCharCode(...bytes)) !== text) throw malformed('its signature is not base64');

@@ -2,7 +2,7 @@ import { CulvertError } from './errors.ts';
 import { type Identity, parseDeviceId, parseModuleId, parseStreamName, printable } from './ids.ts';
 import { LIMITS } from './limits.ts';
 
-/** The REST call that asks for a stream, and its answer: names as on the preview's wire (docs/protocol/02-stream-request.md). */
+/** Header names of the stream request and its response, as in Azure's protocol (docs/protocol/02-stream-request.md). */
 export const STREAM_HEADERS = {
   /** Request: seconds to wait for a disconnected device to connect. */
   connectTimeout: 'iothub-streaming-connect-timeout-in-seconds',
@@ -14,9 +14,9 @@ export const STREAM_HEADERS = {
   url: 'iothub-streaming-url',
   /** Answer: the service's grant token. */
   token: 'iothub-streaming-auth-token',
-  /** Answer, ours: the stream's id, to find it in the logs. */
+  /** Response, a Culvert extension: the stream's id, to find it in the logs. */
   streamId: 'culvert-stream-id',
-  /** Answer, ours: why the device rejected, percent-encoded UTF-8. */
+  /** Response, a Culvert extension: why the device rejected, percent-encoded UTF-8. */
   rejectReason: 'culvert-reject-reason',
 } as const;
 
@@ -25,13 +25,13 @@ export function isTraceParent(text: string): boolean {
   return /^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/.test(text);
 }
 
-/** The subprotocol by which an end of ours tells the gateway that it copes with WebSocket pings (C clients of the preview do not). */
+/** The subprotocol by which Culvert's own ends tell the gateway that they support WebSocket pings (Azure's C clients do not). */
 export const STREAM_SUBPROTOCOL = 'culvert.stream.v1';
 
-/** Answer to a refused upgrade, ours: the error's code, a space, and its sentence, percent-encoded UTF-8. */
+/** Response header of a refused upgrade, a Culvert extension: the error's code, a space, and its text, percent-encoded UTF-8. */
 export const REFUSAL_HEADER = 'culvert-error';
 
-/** The api-version our own ends send; the hub takes any. */
+/** The api-version that Culvert's clients send; the hub accepts any. */
 export const API_VERSION = '2020-09-30';
 
 /** How long a request may be held, in milliseconds. */

@@ -1,10 +1,10 @@
 import { CulvertError } from './errors.ts';
 
-/** MQTT topics of the preview (docs/protocol/03-control-channel-mqtt.md). */
+/** MQTT topics of Azure's protocol (docs/protocol/03-control-channel-mqtt.md). */
 export const STREAM_REQUEST_FILTER = '$iothub/streams/POST/#';
-/** The filter the preview's C client subscribes besides; nothing is ever published to it. */
+/** Another filter that Azure's C client subscribes to; nothing is ever published to it. */
 export const STREAM_RESPONSE_FILTER = '$iothub/streams/res/#';
-/** Where a control channel over WebSocket is opened. */
+/** The path of control channels over WebSocket. */
 export const CONTROL_PATH = '/$iothub/websocket';
 
 /** A stream request as the device sees it. */
@@ -25,7 +25,7 @@ export function formatOfferTopic(offer: OfferTopic): string {
   return `$iothub/streams/POST/${offer.streamName}/?$rid=${offer.requestId}&$url=${encodeURIComponent(offer.url)}&$auth=${offer.token}`;
 }
 
-/** Reads an offer's topic; undefined when the topic is none. Unknown parameters are tolerated. */
+/** Parses an offer's topic; undefined for any other topic. Unknown parameters are ignored. */
 export function parseOfferTopic(topic: string): OfferTopic | undefined {
   const match = /^\$iothub\/streams\/POST\/([^/]+)\/\?([^/]+)$/.exec(topic);
   if (match === null) return undefined;
@@ -45,8 +45,8 @@ export function formatAnswerTopic(answer: { requestId: string; accepted: boolean
 }
 
 /**
- * Reads a device's answer; undefined when the topic is none.
- * @throws CulvertError `protocol_error` when it is one but broken
+ * Parses the topic of a device's answer; undefined for any other topic.
+ * @throws CulvertError `protocol_error` when it is malformed
  */
 export function parseAnswerTopic(topic: string): { requestId: string; accepted: boolean } | undefined {
   if (!topic.startsWith('$iothub/streams/res/')) return undefined;
@@ -66,10 +66,10 @@ function parseParameters(query: string): Map<string, string> {
   return found;
 }
 
-/** Names of the MQTT 5 user properties by which the hub tells a device more than the preview's topic can hold. */
+/** MQTT 5 user properties of an offer for what Azure's topic format cannot carry. */
 export const OFFER_PROPERTIES = {
   /** The stream's id, as in the hub's logs. */
   streamId: 'culvert-stream-id',
-  /** Who asks: the principal's name, such as `policy:service`. */
+  /** The requesting principal's name, such as `policy:service`. */
   caller: 'culvert-caller',
 } as const;

@@ -5,7 +5,7 @@ import { abortReason, type Clock, type Timer } from '@culvert/stream';
 /** Characters of one event; the hub's longest has some 50,000. */
 const MAX_EVENT = 1_048_576;
 
-/** Milliseconds of silence after which the hub is taken for gone: three of its comments are missing then. */
+/** Milliseconds of silence after which the hub counts as unreachable: three of its keep-alive comments are then missing. */
 const SILENCE_MS = 45_000;
 
 /** A notice as it came; its data is the hub's own, and trusted as such. */
@@ -58,7 +58,7 @@ export async function* readEvents<N extends Notice>(
   }
 }
 
-/** One event; undefined for a comment, which only says that the hub is there. */
+/** One event; undefined for a keep-alive comment. */
 function parseEvent(text: string): Notice | undefined {
   const fields = new Map<string, string>();
   for (const line of text.split('\n')) {

@@ -14,7 +14,7 @@ interface HttpAnswer {
 
 /**
  * One HTTPS request and its whole answer, of any status.
- * @param repeatable whether to make it once more when the hub had closed the kept connection it was written to
+ * @param repeatable whether to retry once when the hub had closed the keep-alive connection it was written to
  * @throws CulvertError `unreachable`, `untrusted`, `too_large` for an answer beyond 4 MiB, or the signal's reason
  */
 export function exchange(

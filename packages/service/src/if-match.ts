@@ -1,10 +1,10 @@
-/** Which version of a device or module a change is meant for. */
+/** The expected version of a device or module for a change. */
 export interface EtagOptions {
   /** Its `etag` as last read, without quotes: fail if it has changed since. Default: whatever is there. */
   readonly etag?: string;
 }
 
-/** The header `If-Match` that says so. */
+/** The corresponding `If-Match` header. */
 export function ifMatch({ etag }: EtagOptions): string {
   return etag === undefined || etag === '*' ? '*' : `"${etag}"`;
 }

@@ -2,7 +2,7 @@ import { CulvertError } from '@culvert/protocol';
 
 /**
  * An answer's body as the object or array it must be, with at least the string fields named.
- * The hub is trusted to fill in the rest of its own types; what is not the hub (a captive portal, say) is told from it here.
+ * The hub is trusted to fill in the other fields; this check detects responses that are not from a hub, such as a captive portal.
  * @throws CulvertError `protocol_error`
  */
 export function jsonObject<T extends object>(body: string, ...fields: (keyof T & string)[]): T {

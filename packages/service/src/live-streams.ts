@@ -9,7 +9,7 @@ import {
 import { jsonObject, objectsOf } from './json-answer.ts';
 import type { RestClient } from './rest-client.ts';
 
-/** Which streams are meant; all that are given must hold. */
+/** A filter of streams; all given fields must match. */
 export interface StreamFilter {
   readonly deviceId?: string | undefined;
   readonly moduleId?: string | undefined;
@@ -17,10 +17,10 @@ export interface StreamFilter {
   readonly caller?: string | undefined;
 }
 
-/** What a follower of streams is told: those there are, `ready`, then what changes. */
+/** The events of a subscription: the current streams, `ready`, then changes. */
 export type FollowedStream = Exclude<StreamNotice, { event: 'cut' }>;
 
-/** The streams there are now. Needs the permission `MonitorRead`; closing one needs `RegistryWrite`. Every method rejects with a CulvertError. */
+/** The current streams. Needs the permission `MonitorRead`; closing one needs `RegistryWrite`. Every method rejects with a CulvertError. */
 export class LiveStreams {
   readonly #rest: RestClient;
 
@@ -29,7 +29,7 @@ export class LiveStreams {
     this.#rest = rest;
   }
 
-  /** All streams that are not over, in the order of their requests; a page is read only when the one before is used up. */
+  /** All current streams, in the order of their requests; pages are read as needed. */
   async *list(filter: StreamFilter = {}): AsyncGenerator<StreamView, void, undefined> {
     let continuation: string | null = null;
     do {
@@ -49,7 +49,7 @@ export class LiveStreams {
   }
 
   /**
-   * Ends a stream, also one that is still being asked for. Both ends are told within a second.
+   * Ends a stream, also one whose handshake is under way. Both ends are told within a second.
    * @param reason what they are told, at most 80 characters
    * @throws CulvertError `stream_not_found`
    */
@@ -59,8 +59,8 @@ export class LiveStreams {
   }
 
   /**
-   * Tells of every stream there is, then `ready`, then of every change as it happens, until the caller stops reading. When the token has
-   * expired it begins anew, so what there is may be told again.
+   * Yields every current stream, then `ready`, then every change as it happens, until the caller stops reading. When the token has
+   * expired it begins again, so streams may be repeated.
    * @throws CulvertError `stalled` when changes are not read fast enough, `unreachable`, `revoked`, `draining`, `too_many_requests`; the signal's reason
    */
   follow(filter: StreamFilter = {}, signal?: AbortSignal): AsyncGenerator<FollowedStream, void, undefined> {

@@ -4,7 +4,7 @@ import { jsonObject, objectsOf } from './json-answer.ts';
 import { logEvents } from './log-events.ts';
 import type { RestClient } from './rest-client.ts';
 
-/** Which records are wanted. */
+/** A filter of records. */
 export interface LogFilterOptions {
   readonly device?: string | undefined;
   /** A module of that device; without it, the device and all its modules. */
@@ -20,32 +20,32 @@ export interface LogFilterOptions {
   readonly until?: Date | undefined;
 }
 
-/** How to read what is there. */
+/** How to read existing records. */
 export interface ListLogOptions extends LogFilterOptions {
   /** Default: newest first. */
   readonly order?: 'newest' | 'oldest' | undefined;
   /** Records per page, 1 to 1,000; default 1,000. */
   readonly top?: number | undefined;
-  /** What the page before gave; absent for the first. */
+  /** From the previous page; absent for the first. */
   readonly continuation?: string | undefined;
 }
 
 /** A page of records. */
 export interface LogPage {
   readonly records: ResourceLogRecord[];
-  /** Gives the next page; absent on the last. */
+  /** Token of the next page; absent on the last. */
   readonly continuation?: string | undefined;
 }
 
-/** How to follow what comes. */
+/** How to follow new records. */
 export interface FollowLogOptions extends Omit<LogFilterOptions, 'until'> {
   /** Ends it. */
   readonly signal?: AbortSignal | undefined;
-  /** The connection was lost and is tried again in `waitMs` milliseconds. */
+  /** The connection was lost; the next attempt is in `waitMs` milliseconds. */
   readonly onLost?: ((error: CulvertError, waitMs: number) => void) | undefined;
-  /** It is there again. */
+  /** The connection is back. */
   readonly onBack?: (() => void) | undefined;
-  /** The hub left out `count` records, because they were not taken in time. `list` has them. */
+  /** The hub skipped `count` records because they were not read in time. `list` has them. */
   readonly onDropped?: ((count: number) => void) | undefined;
 }
 
@@ -74,7 +74,7 @@ export class Logs {
     return { records: page, ...(typeof next === 'string' ? { continuation: next } : {}) };
   }
 
-  /** All records that are wanted, read page by page as they are taken. */
+  /** All matching records; pages are read as needed. */
   async *list(options: ListLogOptions = {}): AsyncGenerator<ResourceLogRecord> {
     let { continuation } = options;
     do {
@@ -85,8 +85,8 @@ export class Logs {
   }
 
   /**
-   * What comes, as it comes, preceded by what has come since `since`. A lost connection is made again for as long as it takes, and what was
-   * missed meanwhile comes first: nothing is left out, unless `onDropped` says so.
+   * New records as they are written, preceded by those since `since`. A lost connection is re-established for as long as it takes, and records
+   * missed meanwhile come first: nothing is skipped, unless `onDropped` is called.
    * @throws CulvertError when the first connection fails; later `unauthorized`, `forbidden` or `argument_invalid`; the signal's reason, else `aborted`
    */
   async *follow(options: FollowLogOptions = {}): AsyncGenerator<ResourceLogRecord> {

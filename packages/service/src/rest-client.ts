@@ -20,9 +20,9 @@ export interface RestRequest {
   /** Milliseconds until the whole answer is there; default 30,000. */
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal | undefined;
-  /** Whether the call proves who it is; default true. */
+  /** Whether the call is authenticated; default true. */
   readonly authorized?: boolean;
-  /** Whether it may be made twice when a kept connection turns out to have been closed by the hub; default true for GET alone. */
+  /** Whether it may be repeated when the hub had closed the keep-alive connection; default true for GET only. */
   readonly repeatable?: boolean;
 }
 
@@ -32,14 +32,14 @@ export interface RestAnswer {
   readonly body: string;
 }
 
-/** Speaks REST to one hub over kept connections. */
+/** A REST client of one hub with keep-alive connections. */
 export class RestClient {
   readonly #address: ServiceConnectionString;
   readonly #outbound: OutboundOptions;
   readonly #clock: Clock;
   readonly #tokens: TokenSource;
   #agent: Promise<Agent> | undefined;
-  /** Aborted when the client is closed: ends what would go on for ever. */
+  /** Aborted when the client is closed: ends event streams. */
   readonly #closing = new AbortController();
   #pending = 0;
   #closed = false;
@@ -71,7 +71,7 @@ export class RestClient {
   }
 
   /**
-   * Follows server-sent events until the caller stops reading; begins anew when the token has expired.
+   * Yields server-sent events until the caller stops reading; reconnects when the token has expired.
    * @throws CulvertError as {@link send}, and why the hub tells no more
    */
   async *follow<N extends { readonly event: string; readonly data: unknown }>(
@@ -124,7 +124,7 @@ export class RestClient {
   }
 
   /**
-   * Makes a GET whose answer goes on and on, and resolves with its beginning. Whoever reads it destroys it in the end, also when `signal` aborts.
+   * Makes a GET with an endless response and resolves when it begins. The caller must destroy the response, also when `signal` aborts.
    * @throws CulvertError as {@link send}
    */
   async open(
@@ -157,7 +157,7 @@ export class RestClient {
     }
   }
 
-  /** Takes no more calls; the connections go as soon as the calls under way have ended. Idempotent. */
+  /** Refuses further calls; the connections close when the calls under way have ended. Idempotent. */
   close(): void {
     this.#closed = true;
     this.#closing.abort(new CulvertError('aborted', 'The client has been closed.'));
@@ -170,7 +170,7 @@ export class RestClient {
     this.#agent = undefined;
     agent?.then(
       (made) => made.destroy(),
-      // The agent could not be made: every call that wanted it has reported that, and there is nothing to release.
+      // The agent could not be created; every call has reported that, and there is nothing to release.
       () => undefined,
     );
   }

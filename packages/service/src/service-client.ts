@@ -46,18 +46,18 @@ export class ServiceClient {
   readonly devices: DeviceRegistry;
   /** The modules of those devices. */
   readonly modules: ModuleRegistry;
-  /** The certificate authorities whose devices are let in. */
+  /** The certificate authorities whose devices may connect. */
   readonly authorities: Authorities;
   /** The hub's shared access policies. */
   readonly policies: Policies;
-  /** The streams there are now. */
+  /** The current streams. */
   readonly streams: LiveStreams;
   /** The hub's resource log. */
   readonly logs: Logs;
-  /** The record of who reached what. */
+  /** The audit log: who reached what. */
   readonly audit: Audit;
   readonly #rest: RestClient;
-  /** Where streams lead: the hub itself, until a grant says otherwise. */
+  /** The gateway's address: the hub itself, until a grant names another. */
   #gateway: Server;
   readonly #outbound: OutboundOptions;
   readonly #clock: Clock;
@@ -110,7 +110,7 @@ export class ServiceClient {
     return jsonObject<EndpointInformation>(body, 'hostName');
   }
 
-  /** Lets requests under way finish and drops the kept connections; streams live on. Idempotent. */
+  /** Lets requests under way finish and closes the keep-alive connections; streams continue. Idempotent. */
   close(): void {
     this.#rest.close();
   }

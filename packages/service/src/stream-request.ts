@@ -18,7 +18,7 @@ export interface OpenStreamOptions {
   readonly responseTimeoutMs?: number;
 }
 
-/** Milliseconds beyond the two timeouts after which the hub itself must have failed: connecting, TLS, a slow line. */
+/** Milliseconds beyond the two timeouts after which the request fails: time for connecting, TLS, and a slow line. */
 const SLACK_MS = 10_000;
 
 /**
@@ -60,7 +60,7 @@ function readAnswer({ headers }: RestAnswer): Grant {
   throw new CulvertError('rejected', reason === undefined ? undefined : `The device rejected the stream: ${reason}`);
 }
 
-/** The device's own words, made fit to be shown in a terminal. */
+/** The device's reason, safe to print in a terminal. */
 function decodeReason(text: string | undefined): string | undefined {
   if (text === undefined) return undefined;
   try {
@@ -70,7 +70,7 @@ function decodeReason(text: string | undefined): string | undefined {
   }
 }
 
-/** The hub would ignore any other, and the caller wonder where its spans are. */
+/** The hub ignores a malformed header, so report it here. */
 function wellFormed(traceParent: string): string {
   if (isTraceParent(traceParent)) return traceParent;
   throw new CulvertError(

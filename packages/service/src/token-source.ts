@@ -7,7 +7,7 @@ const LIFETIME_SECONDS = 3_600;
 /** Milliseconds before a token's expiry at which a new one is made: no request takes longer than 70 s, clocks differ a little. */
 const RENEW_BEFORE_MS = 300_000;
 
-/** A policy's SAS token, made when first wanted, kept, and made anew in time. Speaks for the whole hub. */
+/** A policy's SAS token for the whole hub, made on first use, cached, and renewed in time. */
 export class TokenSource {
   readonly #credential: ServiceConnectionString;
   readonly #clock: Clock;
@@ -19,7 +19,7 @@ export class TokenSource {
     this.#clock = clock;
   }
 
-  /** A token that is good for at least another five minutes. */
+  /** A token that is valid for at least five more minutes. */
   token(): Promise<string> {
     const now = this.#clock.now();
     if (this.#token === undefined || now >= this.#renewAt) {

@@ -9,8 +9,8 @@ export interface BackoffOptions {
 }
 
 /**
- * How long to wait before the next attempt: exponential with full jitter, so that a thousand devices that lost the same hub do not
- * come back in the same instant.
+ * Computes the wait before the next attempt: exponential with full jitter, so that a thousand devices that lost the same hub do not
+ * reconnect at the same instant.
  */
 export class Backoff {
   readonly #minMs: number;
@@ -25,7 +25,7 @@ export class Backoff {
     this.#ceilingMs = this.#minMs;
   }
 
-  /** Milliseconds to wait now: anything from 0 to a ceiling that doubles with every call up to the maximum. */
+  /** The next wait in milliseconds: random between 0 and a ceiling that doubles with every call up to the maximum. */
   next(): number {
     const wait = Math.round(this.#random() * this.#ceilingMs);
     this.#ceilingMs = Math.min(this.#ceilingMs * 2, this.#maxMs);

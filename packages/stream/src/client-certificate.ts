@@ -1,9 +1,9 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { CulvertError } from '@culvert/protocol';
 
-/** What a device proves itself with where it has no key of the hub's: its own certificate and the private key to it, PEM. */
+/** A device's certificate and private key, PEM, for devices that authenticate without a key registered at the hub. */
 export interface ClientCertificate {
-  /** The certificate; below it those that lead to its authority, if there are any. */
+  /** The certificate, followed by intermediate certificates if there are any. */
   readonly cert: string;
   readonly key: string;
   /** Of an encrypted key. */
@@ -11,7 +11,7 @@ export interface ClientCertificate {
 }
 
 /**
- * Returns when TLS can present it. OpenSSL's own words would not tell which of the two parts is wrong.
+ * Checks that TLS can use it. OpenSSL's own message would not tell which of the two parts is wrong.
  * @throws CulvertError `config_invalid`, never quoting the key
  */
 export function assertUsable({ cert, key, passphrase }: ClientCertificate): void {
@@ -37,7 +37,7 @@ function read<T>(problem: string, parse: () => T): T {
   try {
     return parse();
   } catch (error) {
-    // Without its cause: what a library says of a key is not ours to show.
+    // Without the cause: a library's message about a key may quote it.
     const code = error instanceof Error && 'code' in error ? ` (${String(error.code)})` : '';
     throw new CulvertError('config_invalid', problem.replace(/\.$/, `${code}.`));
   }

@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream';
 
-/** Called when a frame was handed to the kernel, or could not be. */
+/** Called when a frame was passed to the kernel, or failed. */
 type Sent = (error?: Error | null) => void;
 
 type DataListener = (this: Duplex, chunk: Buffer) => void;
@@ -28,21 +28,21 @@ const MAX_CONTROL_BYTES = 125;
 const JOINED_BYTES = 4_000;
 
 export interface ClientFramesOptions {
-  /** Takes payload in the order in which it came: a frame's, or a piece of one. */
+  /** Receives payload in order: that of a whole frame, or a part of it. */
   readonly receive: (piece: Buffer) => void;
-  /** Bytes of the longest message; what is longer is left to the library, which refuses it. */
+  /** Maximum bytes of a message; longer ones are left to the library, which rejects them. */
   readonly maxPayload: number;
 }
 
 /**
- * The data frames of a WebSocket client, read from its connection and written to it by ourselves. The library (`ws`) assembles each message and passes
- * it through a stream of its own, for which a stream of bytes has no use: here a message's bytes go on as they come. All else stays the
- * library's: control frames are handed to it one by one, and the first frame that is neither control nor a whole binary message (text,
- * fragments, a peer at fault) is handed to it with everything that follows.
+ * Reads and writes the data frames of a WebSocket client directly on its connection. The library (`ws`) assembles each message and passes
+ * it through a stream of its own, which a byte stream does not need: here a message's bytes are passed on as they arrive. Everything else is left to the
+ * library: control frames are passed to it one by one, and the first frame that is neither control nor a whole binary message (text,
+ * fragments, a protocol error) is passed to it with everything that follows.
  */
 export class ClientFrames {
   readonly #connection: Duplex;
-  /** The library's own 'data' listener. */
+  /** The library's original 'data' listener. */
   readonly #library: DataListener;
   readonly #options: ClientFramesOptions;
   readonly #head = Buffer.alloc(MAX_HEAD_BYTES);
@@ -53,7 +53,7 @@ export class ClientFrames {
   #state: 'reading' | 'closing' | 'left to the library' = 'reading';
 
   /**
-   * Takes the place of the library's 'data' listener; undefined, and nothing changed, where there is not exactly one. Call it in the turn in which
+   * Replaces the library's 'data' listener; returns undefined and changes nothing unless there is exactly one. Must be called in the same event-loop iteration in which
    * the library emits 'open', before anything is read.
    */
   static over(connection: Duplex, options: ClientFramesOptions): ClientFrames | undefined {
@@ -68,7 +68,7 @@ export class ClientFrames {
     this.#library = library;
     connection.on('data', this.#read);
     connection.off('data', library);
-    // Before the library's own, which would take what is unread as the beginning of a frame.
+    // Before the library's own listener, which would treat unread bytes as the beginning of a frame.
     connection.prependOnceListener('close', () => this.#readRest());
   }
 
@@ -166,7 +166,7 @@ export class ClientFrames {
     Reflect.apply(this.#library, this.#connection, [bytes]);
   }
 
-  /** The library goes on where this head begins. It takes its own listener off again when the peer is at fault. */
+  /** The library continues where this head begins. It removes its listener again after a protocol error. */
   #leave(): void {
     this.#state = 'left to the library';
     this.#connection.on('data', this.#library);

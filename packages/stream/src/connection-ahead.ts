@@ -19,8 +19,8 @@ export function serverOf(url: URL): Server {
 const FRESH_MS = 5_000;
 
 /**
- * A TLS connection that is begun while it is not yet known whether it will be wanted: a service that asks for a stream is to go to the gateway as soon
- * as the device has said yes, and by then two round trips are behind it. Through a proxy none is begun. Whoever begins it drops it in the end, whether it was
+ * A TLS connection opened before it is known whether it will be needed: a service connects to the gateway as soon
+ * as the device accepts, and this saves two round trips then. Not used through a proxy. The creator must call `drop()`, whether it was
  * used or not.
  */
 export class ConnectionAhead {
@@ -29,7 +29,7 @@ export class ConnectionAhead {
   readonly #begunAt: number;
   readonly #agent: Promise<DirectAgent | undefined>;
 
-  /** Begins a connection; whether that succeeds nobody is told. */
+  /** Starts connecting; success or failure is not reported. */
   constructor(server: Server, outbound: OutboundOptions, clock: Clock = systemClock) {
     this.#authority = formatHostPort(server.host, server.port);
     this.#clock = clock;
@@ -37,7 +37,7 @@ export class ConnectionAhead {
     this.#agent = this.#begin(server, outbound);
   }
 
-  /** An agent whose first connection to `target` is this one, where it is to there and fit to be used; else undefined. */
+  /** An agent whose first connection to `target` is this one, if it leads there and is usable; else undefined. */
   async agentFor(target: URL): Promise<https.Agent | undefined> {
     const agent = await this.#agent;
     const isFresh = this.#clock.now() - this.#begunAt < FRESH_MS;
@@ -47,7 +47,7 @@ export class ConnectionAhead {
     return undefined;
   }
 
-  /** It is not wanted any more; one that became a WebSocket's is not touched. Idempotent. */
+  /** Closes the connection unless a WebSocket uses it. Idempotent. */
   drop(): void {
     void this.#agent.then((agent) => agent?.destroy());
   }

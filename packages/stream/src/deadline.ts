@@ -1,7 +1,7 @@
 import { CulvertError } from '@culvert/protocol';
 import type { Clock } from './clock.ts';
 
-/** An `AbortSignal` that aborts with a typed reason when its time has come, unless it was cancelled. */
+/** An `AbortSignal` that aborts with a typed reason after a time, unless cancelled. */
 export interface Deadline {
   readonly signal: AbortSignal;
   /** Stops the timer: the signal will never abort by time. May be called any number of times. */
@@ -9,7 +9,7 @@ export interface Deadline {
   [Symbol.dispose](): void;
 }
 
-/** A deadline `ms` milliseconds from now; `error` makes the reason when it passes. Dispose it on the happy path. */
+/** A deadline `ms` milliseconds from now; `error` creates the reason when it passes. Dispose it on success. */
 export function deadline(clock: Clock, ms: number, error: () => CulvertError): Deadline {
   const controller = new AbortController();
   const timer = clock.setTimer(ms, () => controller.abort(error()));

@@ -1,7 +1,7 @@
 import { LIMITS } from '@culvert/protocol';
 import type { Clock, Timer } from './clock.ts';
 
-/** What a {@link Liveness} acts on. */
+/** The connection of a {@link Liveness}. */
 export interface LivenessOptions {
   readonly clock: Clock;
   /** Milliseconds between pings; 0 never pings and never finds the peer lost. */
@@ -13,7 +13,7 @@ export interface LivenessOptions {
 }
 
 /**
- * Pings, and tells when the peer is lost: after two intervals without a pong or data.
+ * Sends pings and reports when the peer is lost: after two intervals without a pong or data.
  *
  * Silence has innocent causes, and a full buffer must never become an error: we do not read (our own back-pressure holds the pong),
  * or the peer does not (its back-pressure holds our data and the ping behind it, as when somebody suspends `scp`). So silence counts
@@ -53,14 +53,14 @@ export class Liveness {
     if (!paused) this.#heardAt = this.#options.clock.now();
   }
 
-  /** A pong came. */
+  /** A pong arrived. */
   heard(): void {
     this.#heardAt = this.#options.clock.now();
     this.#sentBefore = this.#sentSince;
     this.#sentSince = false;
   }
 
-  /** Data came: the peer is there, though its pong may still be behind more data. */
+  /** Data arrived: the peer is alive, though its pong may still be queued behind more data. */
   receivedData(): void {
     this.#received = true;
   }

@@ -1,6 +1,6 @@
 import { CulvertError } from '@culvert/protocol';
 
-/** How OpenSSL's verification and Node's own check of the name call a certificate that is not to be trusted. */
+/** Error codes of OpenSSL and Node for untrusted certificates. */
 const CERTIFICATE_ADVICE: Readonly<Record<string, string>> = {
   DEPTH_ZERO_SELF_SIGNED_CERT: 'is self-signed',
   SELF_SIGNED_CERT_IN_CHAIN: 'comes from an authority this machine does not know',
@@ -50,8 +50,8 @@ const NETWORK_FAULTS: Readonly<Record<string, string>> = {
 };
 
 /**
- * The error a failed connection stands for: `untrusted` when the certificate was at fault (with what to do about it), `aborted` for an
- * `AbortError`, else `unreachable`. One of ours is returned as it is.
+ * Converts the error of a failed connection: `untrusted` when the certificate was rejected (with what to do about it), `aborted` for an
+ * `AbortError`, else `unreachable`. A CulvertError is returned unchanged.
  * @param where what was connected to, such as `hub.example:443`; it is shown, so no credentials
  */
 export function networkError(error: unknown, where: string): CulvertError {
@@ -66,7 +66,7 @@ export function networkError(error: unknown, where: string): CulvertError {
     return new CulvertError('untrusted', text, options);
   }
   const fault = CERTIFICATE_FAULTS[code];
-  // What Node has no code for, such as a name outside the authority's name constraints: OpenSSL's own words.
+  // Errors without a Node code, such as a violated name constraint: OpenSSL's own text.
   if (code === 'UNSPECIFIED')
     return new CulvertError('untrusted', `The certificate of ${where} is not valid: ${messageOf(first)}.`, options);
   if (fault !== undefined)

@@ -21,7 +21,7 @@ export interface OutboundOptions {
 
 /** What an agent is made from. */
 export interface OutboundAgentOptions extends OutboundOptions {
-  /** Shown to the server of the URL when it asks for one, and to nobody on the way there. */
+  /** Presented to the server of the URL when it asks for one, never to a proxy. */
   readonly certificate?: ClientCertificate;
 }
 

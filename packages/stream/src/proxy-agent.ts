@@ -11,7 +11,7 @@ import type { InnerTls } from './inner-tls.ts';
 import { networkError } from './network-error.ts';
 import { knownSession, rememberSessions } from './tls-sessions.ts';
 
-/** Milliseconds a proxy may take to open the tunnel: most ways to give a request up do not reach into its agent. */
+/** Milliseconds a proxy may take to open the tunnel: cancelling a request usually does not cancel its agent's work. */
 const TUNNEL_MS = 10_000;
 
 /** An agent that connects through `proxy`; imported by `outbound.ts` only when one applies. */
@@ -60,7 +60,7 @@ class HttpTunnelAgent extends https.Agent {
     }
   }
 
-  /** Without a name of its own Node would ask the proxy for the certificate of the Host header: the hub's. */
+  /** Without an explicit server name, Node would check the proxy's certificate against the Host header, which names the hub. */
   #tlsToProxy(host: string): https.RequestOptions {
     const { proxyContext } = this.#inner;
     return { servername: serverName(host), ...(proxyContext === undefined ? {} : { secureContext: proxyContext }) };

@@ -4,7 +4,7 @@ import { type Clock, systemClock, type Timer } from './clock.ts';
 import { abortReason } from './deadline.ts';
 import { Flow } from './flow.ts';
 
-/** What went through a {@link splice}. */
+/** Byte counts of a {@link splice}. */
 export interface SpliceResult {
   readonly bytesAToB: number;
   readonly bytesBToA: number;
@@ -98,7 +98,7 @@ class Splice {
     );
   }
 
-  /** `side` is gone. When it had read and said all it would, what it said is still delivered to the `other`. */
+  /** `side` has closed. If it had finished both directions, its remaining bytes are still delivered to the `other`. */
   #closed(side: Duplex, other: Duplex): void {
     if (this.#settled) return;
     if (!side.readableEnded || !side.writableFinished) {
@@ -113,7 +113,7 @@ class Splice {
     const finished = (): void => this.#closed(side, other);
     other.once('finish', finished);
     this.#undo.push(() => other.off('finish', finished));
-    // It may never finish, when its peer reads no more: what it sends has nowhere to go either.
+    // It may never finish when its peer stopped reading.
     this.#startLinger();
   }
 

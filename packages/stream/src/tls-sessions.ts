@@ -1,9 +1,9 @@
 import type { SecureContext, TLSSocket } from 'node:tls';
 
-/** Servers remembered for one trust, the newest: a program knows one hub and a few gateways. A session is 2 to 4 KB. */
+/** Maximum servers remembered per trust, the newest: a program connects to one hub and a few gateways. A session is 2 to 4 KB. */
 const MAX_SERVERS = 16;
 
-/** What a server must be the same by for a session to be offered to it again. */
+/** Identifies a server for which a session may be reused. */
 interface Server {
   readonly host: string;
   readonly port: number;
@@ -12,8 +12,8 @@ interface Server {
 }
 
 /**
- * TLS sessions by server, each with what it was verified against: resuming does not verify a certificate again, so a session is only
- * for those who trust the same authorities, and are the same client.
+ * TLS sessions by server and by the trust that verified them: resuming does not verify a certificate again, so a session is only
+ * reused with the same authorities and the same client identity.
  */
 const byTrust = new WeakMap<object, Map<string, Buffer>>();
 
@@ -21,18 +21,18 @@ const byTrust = new WeakMap<object, Map<string, Buffer>>();
 const DEFAULT_TRUST = {};
 
 /**
- * The session to resume with a server, if one is known: it saves the certificates, their checking, and a signature on both sides.
- * When the server knows it no more there is a full handshake. Sessions live as long as the server says, for a hub five minutes.
+ * The session to resume with a server, if one is known: resuming saves the certificates, their verification, and a signature on both sides.
+ * If the server has forgotten it, a full handshake follows. Sessions live as long as the server says: five minutes for a hub.
  */
 export function knownSession(trust: SecureContext | undefined, server: Server): Buffer | undefined {
   return byTrust.get(trust ?? DEFAULT_TRUST)?.get(keyOf(server));
 }
 
-/** Keeps the sessions that the server hands out on this connection, and forgets them when it fails. */
+/** Stores the sessions that the server issues on this connection, and removes them when it fails. */
 export function rememberSessions(socket: TLSSocket, trust: SecureContext | undefined, server: Server): void {
   const key = keyOf(server);
   socket.on('session', (session) => {
-    // A certificate that was not accepted ends the connection, but its session may come first.
+    // A rejected certificate ends the connection, but its session ticket may arrive before that.
     if (!socket.authorized) return;
     const sessions = byTrust.get(trust ?? DEFAULT_TRUST) ?? new Map<string, Buffer>();
     byTrust.set(trust ?? DEFAULT_TRUST, sessions);

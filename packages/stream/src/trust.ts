@@ -4,13 +4,13 @@ import * as tls from 'node:tls';
 import { CulvertError } from '@culvert/protocol';
 import { assertUsable, type ClientCertificate } from './client-certificate.ts';
 
-/** Contexts kept: making one parses every root certificate, 15 to 30 ms, too much for each connection. A process uses one or two. */
+/** Maximum cached contexts: creating one parses every root certificate, 15 to 30 ms, too slow for each connection. A process uses one or two. */
 const MAX_CONTEXTS = 4;
 
 const contexts = new Map<string, tls.SecureContext>();
 
 /**
- * What a TLS client trusts: the authorities this Node trusts by default and those in `ca`.
+ * A TLS context that trusts Node's default authorities and those in `ca`.
  * @param ca one or more PEM certificates
  * @throws CulvertError `config_invalid` when it is not that
  */
@@ -25,7 +25,7 @@ export function trustedContext(ca: string): tls.SecureContext {
 }
 
 /**
- * As {@link trustedContext}, for a client that shows a certificate of its own. Not kept: that is a control channel, which is opened seldom,
+ * As {@link trustedContext}, for a client with its own certificate. Not cached: only control channels use it, which are opened rarely,
  * and a private key should not outlive its use.
  * @param ca one or more PEM certificates beside the default authorities; undefined: these alone
  * @throws CulvertError `config_invalid` when the certificate, its key or `ca` cannot be used

@@ -149,14 +149,14 @@ export class DeviceSession {
       cmd: 'publish',
       topic: formatAnswerTopic(answer),
       payload: answer.accepted ? '' : cutUtf8(answer.reason ?? '', LIMITS.rejectReasonBytes),
-      // QoS 0: the answer and the connection have the same fate, so an acknowledgement would tell nothing.
+      // QoS 0: an answer is lost only together with the connection, so an acknowledgement would add nothing.
       qos: 0,
       dup: false,
       retain: false,
     });
   }
 
-  /** Finishes politely: DISCONNECT, then the end. */
+  /** Closes the session: sends DISCONNECT, then ends. */
   close(now: number): DeviceEffect[] {
     if (this.#state === 'ended') return [];
     const said = this.#state === 'new' ? [] : this.#send(now, { cmd: 'disconnect', reasonCode: 0 });
@@ -173,7 +173,7 @@ export class DeviceSession {
       return this.#end(refusal, true);
     }
     const lowered = packet.properties?.serverKeepAlive;
-    // Server Keep Alive replaces ours (MQTT 5 §3.2.2.3.14); pinging more often than asked for is allowed, so only lower it.
+    // Server Keep Alive replaces the requested one (MQTT 5 §3.2.2.3.14); pinging more often is allowed, so only lower it.
     if (lowered !== undefined && lowered > 0) this.#keepaliveMs = Math.min(this.#keepaliveMs, lowered * 1000);
     this.#state = 'subscribing';
     return this.#send(now, {

@@ -6,7 +6,7 @@ import type { IConnackPacket, IPublishPacket, MqttPacket, MqttVersion } from './
 import { type ConnectTerms, MAX_KEEPALIVE_SECONDS } from './connect-request.ts';
 import { connackReason, disconnectReason } from './reason-codes.ts';
 
-/** A stream request as the hub makes it over MQTT. */
+/** A stream request as the hub sends it over MQTT. */
 export interface HubOffer {
   readonly streamName: string;
   /** The device's grant. */
@@ -17,7 +17,7 @@ export interface HubOffer {
   readonly caller: string;
 }
 
-/** What the CONNACK of MQTT 5 tells of the hub (§3.2.2.3): what is not announced would be taken for available. */
+/** The hub's features in an MQTT 5 CONNACK (§3.2.2.3): features that are not mentioned count as available. */
 export function announcements(terms: ConnectTerms, maxPacketBytes: number): NonNullable<IConnackPacket['properties']> {
   return {
     sessionExpiryInterval: 0,

@@ -45,7 +45,7 @@ const MAX_HELD_PACKETS = 64;
 /** Filters in one SUBSCRIBE or UNSUBSCRIBE: real clients send at most about ten. */
 const MAX_FILTERS_PER_PACKET = 64;
 
-/** MQTT 5 §3.4.2.1: the PUBACK of what nobody listens to. */
+/** MQTT 5 §3.4.2.1: PUBACK reason "no matching subscribers". */
 const NO_MATCHING_SUBSCRIBERS = 0x10;
 
 type State =
@@ -148,13 +148,13 @@ export class HubSession {
       cmd: 'connack',
       returnCode: 0,
       reasonCode: 0,
-      // Sessions are not kept: what a device subscribes to lives as long as its connection.
+      // Sessions are not kept: a device's subscriptions live as long as its connection.
       sessionPresent: false,
       ...(this.#version === 5 ? { properties: announcements(terms, this.#options.maxPacketBytes) } : {}),
     });
   }
 
-  /** Handles what the device sent before it had CONNACK. */
+  /** Handles packets that the device sent before it received CONNACK. */
   release(now: number): HubEffect[] {
     if (this.#state.name !== 'open') return [];
     const held = this.#state.held;
@@ -179,7 +179,7 @@ export class HubSession {
     return { requestId, effects: now === undefined ? [] : [{ kind: 'send', packet: now }] };
   }
 
-  /** Forgets an offer: an answer to it is ignored from now on. */
+  /** Withdraws an offer: an answer to it is ignored from now on. */
   withdraw(requestId: string): void {
     if (this.#state.name === 'open') this.#state.offers.remove(requestId);
   }
@@ -198,7 +198,7 @@ export class HubSession {
     }
   }
 
-  /** The connection is of no use any more, so nothing is said: it broke, or the device said goodbye. */
+  /** Ends the session without sending anything: the connection broke, or the device disconnected. */
   lost(error: CulvertError): HubEffect[] {
     return this.#state.name === 'ended' ? [] : this.#ended(error, []);
   }
@@ -213,7 +213,7 @@ export class HubSession {
   #connect(packet: IConnectPacket): HubEffect[] {
     this.#version = packet.protocolVersion === 5 ? 5 : 4;
     try {
-      // The password goes to whoever verifies it and is not kept.
+      // The password is passed to the verifier and not kept.
       const { terms, credentials } = parseConnect(packet);
       this.#state = { name: 'authenticating', terms, held: [] };
       return [{ kind: 'authenticate', credentials }];

@@ -22,7 +22,7 @@ export class OfferBook {
     this.#maxInFlight = Math.min(options.receiveMaximum, MAX_IN_FLIGHT);
   }
 
-  /** A fresh request id: small integers, as the preview's. @throws CulvertError `too_many_requests` */
+  /** A new request id: a small integer, as Azure uses. @throws CulvertError `too_many_requests` */
   newRequest(): string {
     if (this.#pending.size >= this.#maxOffers)
       throw new CulvertError('too_many_requests', 'Too many stream requests await an answer of this device.');
@@ -30,7 +30,7 @@ export class OfferBook {
     return String(this.#lastRequest);
   }
 
-  /** Enters an offer; gives its publication when it may be sent now, else keeps it until {@link acknowledge}. */
+  /** Adds an offer; returns its publication if it may be sent now, else queues it until {@link acknowledge}. */
   enter(requestId: string, publication: IPublishPacket): IPublishPacket | undefined {
     this.#pending.add(requestId);
     if (publication.qos === 0) return publication;
@@ -39,7 +39,7 @@ export class OfferBook {
     return undefined;
   }
 
-  /** The device acknowledged a message; gives the publication that may be sent in its place. Unknown ids are ignored. */
+  /** The device acknowledged a message; returns the queued publication that may be sent now. Unknown ids are ignored. */
   acknowledge(messageId: number): IPublishPacket | undefined {
     if (!this.#inFlight.delete(messageId)) return undefined;
     for (const [requestId, publication] of this.#waiting) {
@@ -49,7 +49,7 @@ export class OfferBook {
     return undefined;
   }
 
-  /** Removes an offer, answered or withdrawn; says whether it was there. */
+  /** Removes an answered or withdrawn offer; returns whether it existed. */
   remove(requestId: string): boolean {
     this.#waiting.delete(requestId);
     return this.#pending.delete(requestId);

@@ -53,7 +53,7 @@ export function isTopicFilter(filter: string): boolean {
   );
 }
 
-/** What one device has subscribed to. Filters that match nothing the hub says are granted all the same. */
+/** The subscriptions of one device. Filters that match nothing the hub publishes are granted too. */
 export class Subscriptions {
   /** Filter to granted QoS. */
   readonly #granted = new Map<string, 0 | 1>();
@@ -80,7 +80,7 @@ export class Subscriptions {
     return filters.map((filter) => (this.#granted.delete(filter) ? 0 : NOT_SUBSCRIBED));
   }
 
-  /** Whether the device wants what is published to `topic`. */
+  /** Whether the device is subscribed to `topic`. */
   covers(topic: string): boolean {
     return [...this.#granted.keys()].some((filter) => matchesTopic(filter, topic));
   }

@@ -5,8 +5,8 @@ import type { IPublishPacket } from './codec.ts';
 const TWIN_REQUEST = /^\$iothub\/twin\/(?:GET|PATCH\/properties\/reported)\/\?\$rid=([^&/+#\0]{1,64})(?:&|$)/;
 
 /**
- * What a device that asks for its twin is told: there is none here. The preview's clients take an answer with a JSON body that has an
- * `errorCode` for a failure, and wait for ever where none comes. Undefined when `topic` is no such request.
+ * The response to a request for the device twin, which does not exist here. Azure's clients treat a response whose JSON body has an
+ * `errorCode` as a failure, and wait forever without a response. Undefined when `topic` is no such request.
  */
 export function twinRefusal(topic: string): IPublishPacket | undefined {
   const requestId = TWIN_REQUEST.exec(topic)?.[1];
