@@ -16,7 +16,7 @@ export interface MeasureOptions extends EntrantOptions {
 }
 
 /**
- * Measures one scenario: every peer started anew and warmed up, then in each round every peer once, each round beginning with another, so
+ * Measures one scenario: every peer started again and warmed up, then in each round every peer once, each round beginning with another, so
  * that what else the machine does falls on all of them.
  * @throws the signal's reason when it aborts; everything that was started is stopped
  */

@@ -7,7 +7,7 @@ import { damageDer, encodeDer, parseDer } from './der.ts';
 import { openSslTakes } from './openssl-verdict.ts';
 import { Prng } from './prng.ts';
 
-// Fuzzes what is made of certificates: damaged ones, many of them signed anew, are shown by devices in TLS and put at
+// Fuzzes what is made of certificates: damaged ones, many of them signed again, are shown by devices in TLS and put at
 // `/certificate-authorities`. Whatever comes: the hub answers without a fault, lets in only who OpenSSL would take too, and the sender
 // loses its connection; a device whose certificate is right is let in afterwards.
 // `node --conditions=development fuzz/certificates.ts [--seed N] [--runs N]`
@@ -51,7 +51,7 @@ async function readBase(name: string, key: KeyObject): Promise<Base> {
 const pem = (der: Buffer) =>
   `-----BEGIN CERTIFICATE-----\n${der.toString('base64').replace(/.{64}/g, '$&\n')}\n-----END CERTIFICATE-----\n`;
 
-/** A certificate with some of it changed, mostly signed anew by `signer`. */
+/** A certificate with some of it changed, mostly signed again by `signer`. */
 function damaged(random: Prng, { der }: Base, signer: KeyObject): Buffer {
   const [certificate] = parseDer(der);
   if (certificate === undefined || Buffer.isBuffer(certificate.content)) throw new Error('The corpus is damaged.');

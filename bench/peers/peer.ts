@@ -38,7 +38,7 @@ export interface RunningPeer {
   /** Where to connect to reach the target. */
   readonly entry: Address;
   readonly processes: readonly PeerProcess[];
-  /** What the scenario `start` starts anew beside what is running; absent when there is nothing to start. */
+  /** What the scenario `start` starts again beside what is running; absent when there is nothing to start. */
   readonly launches?: Launches;
   /** Devices that only hold their control channel to the first of {@link processes}; absent where there is no such thing. */
   readonly devices?: Devices;

@@ -29,7 +29,7 @@ export function pathScenario(name: string, lossPercent: number, bytes: number): 
     ],
     workUnit: 'GB',
     applies: () => true,
-    // Windows and caches of routes begin anew with each connection: there is nothing to warm but the programs.
+    // Windows and caches of routes begin again with each connection: there is nothing to warm but the programs.
     warmUp: async ({ entry }) => {
       const connection = new Connection(entry);
       await connection.pingPong(16, 1).finally(() => connection.close());

@@ -50,7 +50,7 @@ export interface Scenario {
   readonly baseline?: string;
   /** The program in `traffic/` that is the target; default the one that sends, checks and echoes bytes. */
   readonly target?: string;
-  /** What lies between the peer's programs, made anew for each peer; absent, nothing. */
+  /** What lies between the peer's programs, created again for each peer; absent, nothing. */
   readonly link?: () => Link;
   /** Whether it runs in a network namespace of its own, whose packets may be held up and dropped. */
   readonly isolated?: true;

@@ -38,7 +38,7 @@ function token(of: { key: string; path?: string; host?: string; policy?: string;
   return signSasToken({ audience: `${host}${path}`, key: keys[key] ?? key, expiry, ...(policy && { policy }) });
 }
 
-/** One request by curl, with or without a credential; gives status and the preview's error name. */
+/** One request by curl, with or without a credential; gives status and Azure's error name. */
 async function curl(method: string, path: string, authorization: string | undefined, body?: string) {
   const args = ['-sS', '--max-time', '20', '--path-as-is', '--cacert', hub.caFile, '-X', method, '-o', '/dev/null'];
   if (authorization !== undefined) args.push('-H', `Authorization: ${authorization}`);

@@ -25,7 +25,7 @@ import {
 } from './support/preview/service.ts';
 import { startAgent, startConnect } from './support/proxies.ts';
 
-/** The size of the preview's own end-to-end test. */
+/** The size of Azure's own end-to-end test. */
 const PAYLOAD_BYTES = 300_000;
 
 const shared = new Cleanup();
@@ -48,7 +48,7 @@ afterEach(async () => {
   expect(devices.flatMap(({ crashes }) => crashes)).toEqual([]);
 });
 
-/** A device client of the preview and how it reaches the hub. */
+/** A device client of Azure and how it reaches the hub. */
 interface DeviceClient {
   readonly name: string;
   readonly dialect: DeviceDialect;
@@ -114,7 +114,7 @@ async function startDevice(client: DeviceClient, options: Pick<PreviewDeviceOpti
 
 const wish = (deviceId: string) => ({ deviceId, streamName: 'TestStream', connectTimeout: 30, responseTimeout: 30 });
 
-/** The preview's service, both halves of it. */
+/** Azure's service, both halves of it. */
 async function openAsService(deviceId: string, early?: Buffer): Promise<PreviewServiceStream> {
   return PreviewServiceStream.open(hub, await requestStream(hub, NODE_SERVICE, wish(deviceId)), early);
 }
@@ -147,7 +147,7 @@ async function throughProxy(ports: readonly number[], payload: Buffer): Promise<
   return Buffer.concat(parts);
 }
 
-/** The inner document of the preview's error body. */
+/** The inner document of Azure's error body. */
 function errorOf(answer: HttpAnswer): Record<string, unknown> {
   expect(answer.headers.get('content-type')).toBe('application/json; charset=utf-8');
   const outer: unknown = JSON.parse(answer.body);

@@ -25,7 +25,7 @@ beforeAll(async () => {
 });
 afterAll(() => cleanup.run());
 
-/** The preview's proxy quickstart for services, and the port it listens on. */
+/** Azure's proxy quickstart for services, and the port it listens on. */
 async function startPreviewProxy(deviceId: string): Promise<{ port: number; stderr: () => string }> {
   const env = { CONNECTION_STRING: hub.policy('service'), DEVICE_ID: deviceId };
   const program = startClient(cleanup, hub, 'preview-proxy.mjs', env);

@@ -97,7 +97,7 @@ export class DeviceClient {
   }
 
   /**
-   * Resolves when first attached. Transient failures are retried for ever, with back-off; so is everything after the first
+   * Resolves when first attached. Transient failures are retried forever, with back-off; so is everything after the first
    * success, since whatever went wrong may be mended.
    * @throws CulvertError what the hub refused the first connection with for good (`unauthorized`, `device_disabled`, …),
    *   `untrusted`, or `config_invalid` for a proxy, CA or certificate that cannot be used, after which the client is closed; `aborted` when

@@ -72,7 +72,7 @@ describe('the resource log', () => {
       ...[ResourceLogRecord, ResourceLogRecord, ResourceLogRecord],
       ...[ResourceLogRecord, ResourceLogRecord, ResourceLogRecord],
     ];
-    // The preview's keys, in its order.
+    // Azure's keys, in its order.
     expect(Object.keys(invoke)).toEqual([
       ...['time', 'resourceId', 'operationName', 'category', 'resultType', 'resultDescription'],
       ...['level', 'durationMs', 'properties', 'location'],

@@ -190,7 +190,7 @@ async function perform(kind: string, deed: Deed): Promise<void> {
 /** A second behind, so that of two deadlines at the same moment the hub's is first. */
 const deviceClock: Clock = { now: () => clock.now(), setTimer: (ms, callback) => clock.setTimer(ms + 1_000, callback) };
 
-/** Makes the device's client anew: a disabled one gives up for good. */
+/** Makes the device's client again: a disabled one gives up for good. */
 async function attach(connectionString: string): Promise<DeviceClient> {
   const options = {
     onStream,

@@ -47,14 +47,14 @@ export function parseSasToken(text: string): SasToken {
   };
 }
 
-/** What a SAS token's signature is made over: the audience as it stands, a line feed, the expiry (§8 of the preview). */
+/** What a SAS token's signature is made over: the audience as it stands, a line feed, the expiry (§8 of Azure). */
 export function sasStringToSign(token: Pick<SasToken, 'audience' | 'expiry'>): string {
   return `${token.audience}\n${token.expiry}`;
 }
 
 /**
  * Whether `target` (such as `hub.example/devices/d1`) lies within a token's audience: equal to it or below it, by whole path
- * segments, ignoring case, as the preview's verifier does. An audience without any raw `/` may be percent-encoded as a whole.
+ * segments, ignoring case, as Azure's verifier does. An audience without any raw `/` may be percent-encoded as a whole.
  */
 export function audienceCovers(audience: string, target: string): boolean {
   let plain = audience;

@@ -19,7 +19,7 @@ export interface OfferTopic {
 
 /**
  * `$iothub/streams/POST/{name}/?$rid={rid}&$url={encoded url}&$auth={token}`: exactly five levels, parameters in this order,
- * only the URL percent-encoded, as the preview's parsers demand.
+ * only the URL percent-encoded, as Azure's parsers demand.
  */
 export function formatOfferTopic(offer: OfferTopic): string {
   return `$iothub/streams/POST/${offer.streamName}/?$rid=${offer.requestId}&$url=${encodeURIComponent(offer.url)}&$auth=${offer.token}`;

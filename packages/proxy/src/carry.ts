@@ -27,7 +27,7 @@ export interface CarryOptions {
  * Joins a local program and a raw stream until both directions have ended, by the rules of ARCHITECTURE.md §6:
  * - A raw stream has no half-close. When the program ends its sending, the stream is ended (flush, Close 1000) and its other
  *   direction still delivered until the peer closes; the stream itself bounds that time.
- * - A stream that is lost after the program had ended is a clean end: the preview's C devices end politely by dropping TCP.
+ * - A stream that is lost after the program had ended is a clean end: Azure's C devices end politely by dropping TCP.
  * - Otherwise a lost stream resets the program's connection, so that what it got never looks complete; a program that is lost
  *   ends the stream with 1011.
  *
@@ -143,7 +143,7 @@ class Carriage {
     this.#settleWhenDone();
   }
 
-  /** A program that neither reads nor goes away would hold its connection and a buffer for ever. */
+  /** A program that neither reads nor goes away would hold its connection and a buffer forever. */
   #watchStall(left: number): void {
     this.#timer?.cancel();
     if (this.#state === 'settled' || this.#local.writable.writableFinished || !this.#localTakesMore) return;

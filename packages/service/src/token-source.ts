@@ -1,7 +1,7 @@
 import { formatAuthority, type ServiceConnectionString, signSasToken } from '@culvert/protocol';
 import type { Clock } from '@culvert/stream';
 
-/** Seconds a token lives: an hour, as in the preview's own clients. */
+/** Seconds a token lives: an hour, as in Azure's own clients. */
 const LIFETIME_SECONDS = 3_600;
 
 /** Milliseconds before a token's expiry at which a new one is made: no request takes longer than 70 s, clocks differ a little. */

@@ -22,7 +22,7 @@ export class DirectAgent extends https.Agent {
     // As for a request: the name of a server, not its address (RFC 6066 §3).
     const servername = this.#inner.servername ?? (isIP(host) === 0 ? host : '');
     const socket = this.createConnection({ ...this.options, host, port, servername }, () => undefined);
-    // Whoever takes it has a listener of its own, and connects anew when this one has failed before.
+    // Whoever takes it has a listener of its own, and connects again when this one has failed before.
     socket?.on('error', () => undefined);
     this.#ahead = socket instanceof TLSSocket ? { host, port, socket } : undefined;
   }

@@ -141,7 +141,7 @@ export class AmqpDevice {
     return this.#attached(link, 'receiver', address);
   }
 
-  /** Attaches the two streams links of an identity, as the preview's C client does. */
+  /** Attaches the two streams links of an identity, as Azure's C client does. */
   async attachStreams(identity: Identity, correlation: string | undefined = `streams:${randomUUID()}`): Promise<void> {
     const address = `amqps://${HUB}/${identityPath(identity)}/streams`;
     const options = {

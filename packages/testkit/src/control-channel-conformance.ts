@@ -39,7 +39,7 @@ export interface DialectUnderTest {
   readonly maxOffers: number;
   /** The code by which a device learns of an end. */
   code(error: ErrorCode): string | number | undefined;
-  /** A device that came in and takes offers; its credential holds until `expiresAt` (default: for ever). */
+  /** A device that came in and takes offers; its credential holds until `expiresAt` (default: forever). */
   attach(options?: { expiresAt?: number }): Promise<{ channel: ChannelUnderTest; device: DeviceUnderTest }>;
   close(): Promise<void>;
 }

@@ -82,7 +82,7 @@ function bodyOf(body: unknown): Buffer | undefined {
   return Buffer.from(typeof body === 'string' ? body : JSON.stringify(body));
 }
 
-/** Status, and the preview's number in the preview's form of an error body. */
+/** Status, and Azure's number in Azure's form of an error body. */
 export function azureError({ status, body }: RestReply): [status: number, code: number] {
   return [status, JSON.parse(JSON.parse(body).Message).errorCode];
 }

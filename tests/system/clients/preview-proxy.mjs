@@ -1,4 +1,4 @@
-// The proxy quickstart of the preview for services: a local port, and for each connection a stream, by the request code of azure-iothub
+// The proxy quickstart of Azure for services: a local port, and for each connection a stream, by the request code of azure-iothub
 // as it is published and the `websocket-stream` that the quickstart used. The package's own `initiateStream` was never published.
 import { createServer } from 'node:net';
 import azureIothub from 'azure-iothub';

@@ -98,7 +98,7 @@ export async function upgrade(
   return { status, socket };
 }
 
-/** Comes with a grant as any client of the preview does, and gives the status; a connection that was let in is closed again. */
+/** Comes with a grant as any client of Azure does, and gives the status; a connection that was let in is closed again. */
 export async function present(hub: HubProcess, url: string, authorization: string | undefined): Promise<number> {
   const headers = authorization === undefined ? {} : { Authorization: authorization };
   const { status, socket } = await upgrade(hub, new URL(url).pathname, headers);

@@ -78,7 +78,7 @@ describe('an update', () => {
 
   it('of every device of a fleet at once is whole', async () => {
     await put({});
-    // Unconditional ones read and write anew when another came in between.
+    // Unconditional ones read and write again when another came in between.
     const updates = await Promise.all(Array.from({ length: 4 }, (_, n) => put({ statusReason: `${n}` }, UPDATE)));
     expect(updates.map(({ status }) => status)).toEqual([200, 200, 200, 200]);
   });

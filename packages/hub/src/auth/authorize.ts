@@ -19,7 +19,7 @@ const REQUIRED = {
 export type Action = keyof typeof REQUIRED;
 
 /**
- * Returns when the principal may do it. A device or module may connect, as itself; a device may see to its own modules besides (the preview's
+ * Returns when the principal may do it. A device or module may connect, as itself; a device may see to its own modules besides (Azure's
  * clients do so). A policy may do what it permits, to all.
  * @param subject whom the action is about, where it is about one
  * @throws CulvertError `forbidden`

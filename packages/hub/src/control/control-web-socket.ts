@@ -100,7 +100,7 @@ function binaryOnly(webSocket: WebSocket, { name }: WebSocketDialect, deps: Cont
   webSocket.on('message', (_data, isBinary) => {
     if (!isBinary) connection.destroy(new CulvertError('protocol_error', `A text message where ${name} is spoken.`));
   });
-  // The preview's C client breaks the connection when it is pinged; the dialect's own keepalive does the work.
+  // Azure's C client breaks the connection when it is pinged; the dialect's own keepalive does the work.
   const connection = webSocketDuplex(webSocket, { pingMs: 0, clock: deps.clock, readBufferBytes: READ_BUFFER_BYTES });
   return connection;
 }

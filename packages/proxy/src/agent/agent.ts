@@ -19,7 +19,7 @@ export interface AgentOptions {
   readonly certificate?: ClientCertificate;
   /** What the agent offers, by stream name; it connects to nothing else. */
   readonly services: ReadonlyMap<string, Target>;
-  /** The service that takes names the list does not hold (the preview's clients send `TestStream`). Must be in the list. */
+  /** The service that takes names the list does not hold (Azure's clients send `TestStream`). Must be in the list. */
   readonly defaultService?: string;
   /** How the hub and its gateway are reached. */
   readonly outbound?: OutboundOptions;

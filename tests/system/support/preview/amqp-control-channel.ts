@@ -11,7 +11,7 @@ import { audienceOf, csharpToken, cToken, type PreviewConnectionString } from '.
 /** Milliseconds a client waits for an answer of the hub before it gives up. */
 const ANSWER_MS = 30_000;
 
-/** What tells one AMQP client of the preview from another. */
+/** What tells one AMQP client of Azure from another. */
 interface AmqpDialect {
   readonly mechanism: 'MSSBCBS' | 'ANONYMOUS';
   readonly apiVersion: string;

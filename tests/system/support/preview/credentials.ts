@@ -1,6 +1,6 @@
 import { createHmac } from 'node:crypto';
 
-/** A device's connection string as the preview's clients take it apart: at every `;`, names as they stand. */
+/** A device's connection string as Azure's clients take it apart: at every `;`, names as they stand. */
 export interface PreviewConnectionString {
   readonly hostName: string;
   readonly deviceId: string;

@@ -12,7 +12,7 @@ import {
   streamAddress,
 } from './control-channel.ts';
 
-/** What tells one device client of the preview from another, once a request has come. */
+/** What tells one device client of Azure from another, once a request has come. */
 export interface DeviceDialect {
   /** Whether it answers before it opens the WebSocket, or after. */
   readonly answersFirst: boolean;

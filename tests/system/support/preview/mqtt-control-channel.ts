@@ -22,7 +22,7 @@ const RESPONSES = '$iothub/streams/res/#';
 /** Milliseconds a client waits for an answer of the hub before it gives up. */
 const ANSWER_MS = 30_000;
 
-/** What tells one MQTT client of the preview from another. */
+/** What tells one MQTT client of Azure from another. */
 interface MqttDialect {
   readonly cleanSession: boolean;
   /** Seconds. */

@@ -12,7 +12,7 @@ export const AMQP_LIMITS = {
   values: 4_096,
   /** Bytes that a frame of a message in several frames counts at least: what is kept of it costs memory beside its payload. */
   leastPieceBytes: 256,
-  /** Identities on one connection: the preview allows 999 tokens, and the pool of its C# client puts up to 995 devices on one. */
+  /** Identities on one connection: Azure allows 999 tokens, and the pool of its C# client puts up to 995 devices on one. */
   identities: 999,
   /** Sessions: one for each identity, as the C# client opens them, and some for CBS. Announced as channel-max. */
   spareSessions: 8,

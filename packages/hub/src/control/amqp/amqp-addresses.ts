@@ -11,7 +11,7 @@ export type LinkAddress =
 /** The node of claims-based security (AMQP CBS 1.0 §3.1). */
 const CBS_NODE = '$cbs';
 
-/** The preview's paths below a device or module (protocol page 9). */
+/** Azure's paths below a device or module (protocol page 9). */
 const NODES: Readonly<Record<string, DeviceNode>> = {
   streams: 'streams',
   'messages/events': 'telemetry',

@@ -43,7 +43,7 @@ export class AmqpIdentities {
     return [...this.#entries.values()].flatMap(({ channel }) => channel ?? []);
   }
 
-  /** The identity's channel, made anew if it had left; undefined when it has not proved who it is. */
+  /** The identity's channel, created again if it had left; undefined when it has not proved who it is. */
   channel(identity: Identity): AmqpChannel | undefined {
     const entry = this.#entries.get(identityName(identity));
     if (entry === undefined) return undefined;

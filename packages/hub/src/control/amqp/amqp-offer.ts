@@ -18,7 +18,7 @@ export function correlationKey(id: unknown): string | undefined {
 }
 
 /**
- * A stream request as the preview's clients read it: the correlation id a uuid, every application property a string, the URL plain. The body
+ * A stream request as Azure's clients read it: the correlation id a uuid, every application property a string, the URL plain. The body
  * is the one byte that the C client sends itself where it has nothing to say.
  */
 export function encodeOffer(offer: Offer, correlationId: Buffer): Buffer {

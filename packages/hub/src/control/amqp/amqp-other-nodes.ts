@@ -21,7 +21,7 @@ type AnswerLinks = () => readonly Sender[];
 const MAX_WAITING = 64;
 
 /**
- * Answers each request for a twin that there are none, as a failure that the preview's clients understand: on the link on which the twin's answers
+ * Answers each request for a twin that there are none, as a failure that Azure's clients understand: on the link on which the twin's answers
  * are received, with the request's correlation id, the annotation `status`, and a sentence in JSON. Where there is no such link, or too
  * many answers wait for credit, a request is rejected; one that was sent settled cannot be, and costs its link.
  */

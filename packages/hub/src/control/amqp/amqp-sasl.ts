@@ -18,7 +18,7 @@ export interface SaslOptions {
 }
 
 /**
- * The SASL mechanisms the hub offers, by name. MSSBCBS is how the preview's C client calls ANONYMOUS when it is to put a token; who comes by
+ * The SASL mechanisms the hub offers, by name. MSSBCBS is how Azure's C client calls ANONYMOUS when it is to put a token; who comes by
  * either, or with a certificate by EXTERNAL, has proved nothing yet.
  */
 export function saslMechanisms(options: SaslOptions): Readonly<Record<string, SaslVerifier>> {

@@ -3,7 +3,7 @@ import type { Receiver, Sender } from 'rhea';
 
 /**
  * The streams links of one identity. Two make a pair: one on which the device receives, one on which it sends, that name the same channel
- * correlation id, or of which one names none. Several pairs may stand for a moment, when a device attaches anew before it detaches; the
+ * correlation id, or of which one names none. Several pairs may stand for a moment, when a device attaches again before it detaches; the
  * newest counts.
  */
 export class StreamLinks {

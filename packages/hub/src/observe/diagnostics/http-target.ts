@@ -21,7 +21,7 @@ export class HttpTarget implements LogTarget {
   }
 }
 
-/** The preview's body of many records. */
+/** Azure's body of many records. */
 export function recordsBody(batch: readonly { readonly json: string }[]): string {
   return `{"records":[${batch.map(({ json }) => json).join(',')}]}`;
 }

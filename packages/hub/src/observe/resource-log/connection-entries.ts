@@ -58,7 +58,7 @@ function ofIdentity({ deviceId, moduleId }: { deviceId: string; moduleId?: strin
   return { category: 'Connections', deviceId, moduleId, streamId: undefined, traceParent: undefined } as const;
 }
 
-/** The preview's own keys, in its order. `authType` is a JSON string inside the JSON string, as there. */
+/** Azure's own keys, in its order. `authType` is a JSON string inside the JSON string, as there. */
 function previewProperties(
   { deviceId, moduleId }: { deviceId?: string; moduleId?: string | undefined },
   connection: {
