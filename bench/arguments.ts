@@ -37,7 +37,7 @@ const DEVICES = '1000,5000';
 const MOST_DEVICES = 25_000;
 /** Minutes unless told otherwise: as many as it takes. */
 const MINUTES = 10_000;
-/** The most of either: beyond, a slip of the finger would take days. */
+/** Maximum of either: a typo must not make a run take days. */
 const MOST_ROUNDS = 1_000;
 const MOST_BYTES = 2 ** 40;
 
@@ -55,7 +55,7 @@ scenarios: ${SCENARIOS.map((scenario) => scenario.name).join(', ')} (default: al
   --from FILE          measures nothing, and shows the JSON of an earlier run
 `;
 
-/** What is wrong with the command line. */
+/** An error in the command line. */
 export class UsageError extends Error {}
 
 /**

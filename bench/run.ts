@@ -15,7 +15,7 @@ const RESULTS = join(import.meta.dirname, 'results');
 
 const MINUTE_MS = 60_000;
 
-/** Every round and its figures as they come; the result alone goes to standard output. */
+/** Progress (every round and its figures) goes to standard error; only the result goes to standard output. */
 const progress = (message: string): void => {
   process.stderr.write(`${message}\n`);
 };
@@ -67,7 +67,7 @@ async function bench(chosen: BenchArguments, signal: AbortSignal): Promise<Bench
     const options = { rounds, bytes, devices, baseline, workspace, onProgress: progress, signal };
     const weights = chosen.scenarios.map(({ weight }) => weight ?? 1);
     for (const [index, scenario] of chosen.scenarios.entries()) {
-      // What a scenario leaves of its share is the others'.
+      // Unused time of a scenario is available to the following ones.
       const share = shareOf(until - performance.now(), weights, index);
       scenarios.push(await measureOrSay(scenario, present, { ...options, withinMs: share }));
     }
@@ -84,7 +84,7 @@ async function bench(chosen: BenchArguments, signal: AbortSignal): Promise<Bench
   };
 }
 
-/** What makes a whole scenario impossible is told in its place, and the next has its turn. */
+/** A scenario that cannot run is reported in its place, and the next one runs. */
 async function measureOrSay(
   scenario: Scenario,
   peers: readonly Peer[],

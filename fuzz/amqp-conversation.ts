@@ -16,7 +16,7 @@ export function readAmqpCorpus(): Buffer[] {
     .map((name) => Buffer.from(readFileSync(new URL(name, CORPUS), 'utf8').replaceAll(/\s/g, ''), 'hex'));
 }
 
-/** What a device says, and how it would answer an offer once that is said. */
+/** The bytes a device sends, and how it answers an offer afterwards. */
 export interface Conversation {
   readonly bytes: Buffer;
   /** The frame that answers the request of this correlation id; undefined when the conversation left no link for it. */
@@ -27,7 +27,7 @@ const NODES = ['streams', 'messages/events', 'messages/devicebound', 'twin', 'me
 
 const PLAIN = ['\0d1@sas.hub.example\0token', '\0device@sas.root.hub.example\0token', '\0\0'];
 
-/** A device that says what makes sense, mostly. */
+/** A mostly valid conversation of a device. */
 class Device {
   readonly #random: Prng;
   readonly #said: Buffer[] = [];
@@ -43,7 +43,7 @@ class Device {
     this.#greet();
     const random = this.#random;
     this.#say(open(), begin());
-    // One who says no more waits for the hub to lose its patience.
+    // A device that sends nothing more waits for the hub's timeout.
     if (random.chance(0.05)) return this.#spoken();
     if (random.chance(0.8)) this.#putToken('d1');
     if (random.chance(0.9)) this.#attachStreams('d1');
@@ -97,7 +97,7 @@ class Device {
     this.#answers = this.#attach('sends', `/devices/${deviceId}/streams`);
   }
 
-  /** Any one thing a device may do. */
+  /** One random action of a device. */
   #go(): void {
     const random = this.#random;
     const device = random.pick(['d1', 'd1', 'd2', 'd1/modules/m']);
@@ -175,14 +175,14 @@ function mutated(random: Prng, bytes: Buffer): Buffer {
       () => Buffer.from([0xff, 0xff, 0xff, 0xff]),
       () => result.subarray(at, Math.min(result.length, at + 40)),
     ])();
-    // Mostly as long as before, so that the frames after it are still met as frames.
+    // Mostly of the same length, so that the following frames are still parsed as frames.
     const until = random.chance(0.7) ? at + put.length : random.chance(0.5) ? at : other;
     result = Buffer.concat([result.subarray(0, at), put, result.subarray(Math.max(until, at))]);
   }
   return result;
 }
 
-/** What one device says: something sane, what a real client said, either of them changed, or noise. */
+/** The input of one device: a valid conversation, a recorded one, a mutation of either, or noise. */
 export function anyConversation(random: Prng, corpus: readonly Buffer[]): Conversation {
   const sane = new Device(random).converse();
   const bytes = random.chance(0.2) ? random.pick(corpus) : sane.bytes;

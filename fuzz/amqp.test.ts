@@ -4,7 +4,7 @@ import { fuzzAmqp } from './amqp.ts';
 describe('the AMQP door', () => {
   it('keeps its promises to a thousand devices, broken ones among them', async () => {
     const counts = await fuzzAmqp(1, 1_000);
-    // That the cases reach beyond the door, and what lies behind it.
+    // The cases must get past the listener and exercise the code behind it.
     for (const kind of [
       'device-attached',
       'device-detached device_gone',

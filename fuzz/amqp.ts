@@ -14,7 +14,7 @@ import { Prng } from './prng.ts';
 // every attached device is detached again, no timer is left behind, and nothing is printed.
 // `node --conditions=development fuzz/amqp.ts [--seed N] [--runs N]`
 
-/** How a run went: how often devices were let in, and by which codes connections ended. */
+/** Result of a run: how often devices were accepted, and with which codes connections ended. */
 export type FuzzCounts = Record<string, number>;
 
 const OFFER: Offer = {
@@ -33,10 +33,10 @@ function* cut(random: Prng, bytes: Buffer): Generator<Buffer> {
   }
 }
 
-/** What cases are made of. */
+/** Building blocks of the cases. */
 interface Material {
   readonly corpus: readonly Buffer[];
-  /** What TLS showed of a device named `d1`. */
+  /** The TLS client certificate of a device named `d1`. */
   readonly certificate: ClientCertificate;
 }
 
@@ -46,7 +46,7 @@ async function gather(): Promise<Material> {
   return { corpus: readAmqpCorpus(), certificate };
 }
 
-/** One device's life at the door. @throws Error when the hub broke one of its promises */
+/** One device's connection. @throws Error when the hub violates an invariant */
 async function runCase(random: Prng, { corpus, certificate }: Material, counts: FuzzCounts): Promise<void> {
   const clock = new FakeClock();
   const events: HubEvent[] = [];
@@ -97,7 +97,7 @@ async function runCase(random: Prng, { corpus, certificate }: Material, counts: 
   await clock.advance(0);
   for (const channel of channels) offer(channel);
   if (random.chance(0.5)) deviceEnd.destroy();
-  // Expiry, silence or the time to authenticate ends whoever still stands.
+  // Expiry, silence or the authentication timeout ends every remaining connection.
   await clock.advance(7_300_000);
   await accepted;
   for (const outcome of await Promise.all(offers)) counts[`offer ${outcome}`] = (counts[`offer ${outcome}`] ?? 0) + 1;
@@ -121,7 +121,7 @@ function check(condition: boolean, problem: string): void {
   if (!condition) throw new Error(problem);
 }
 
-/** The correlation ids of the offers among what the hub said: each is a uuid in a request's properties. */
+/** The correlation ids of the offers in the hub's output: each is a uuid in a request's properties. */
 function correlationIds(said: Buffer): Buffer[] {
   const mark = Buffer.from([0x40, 0x40, 0x40, 0x98]);
   const ids: Buffer[] = [];
@@ -129,7 +129,7 @@ function correlationIds(said: Buffer): Buffer[] {
   return ids;
 }
 
-/** What the hub said must be AMQP: headers and whole frames, the first of AMQP's an open, and nothing after its close. */
+/** Checks that the hub's output is AMQP: headers and whole frames, an open first, and nothing after its close. */
 function checkWellFormed(said: Buffer): void {
   let type = 0;
   let isOpen = false;
@@ -153,7 +153,7 @@ function checkWellFormed(said: Buffer): void {
   }
 }
 
-/** Runs `work`, in which nothing may be printed: what a stranger says would be quoted. @throws Error */
+/** Runs `work` and fails if anything is printed: it could contain a client's input. @throws Error */
 async function silently(work: () => Promise<void>): Promise<void> {
   const printed: unknown[] = [];
   const { error, warn, log, trace } = console;

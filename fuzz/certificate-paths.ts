@@ -17,17 +17,17 @@ import { fuzzArguments } from './arguments.ts';
 import { openSslTakes } from './openssl-verdict.ts';
 import { Prng } from './prng.ts';
 
-// Fuzzes the finding of authorities that vouch for a device's certificate, against OpenSSL's: chains that are right or wrong somewhere in
-// their uses, lives, constraints, signatures and order. Whatever is taken here, OpenSSL takes; whatever only OpenSSL takes has something
-// that is refused here on purpose.
+// Fuzzes the path validation of device certificates against OpenSSL's: chains that are right or wrong somewhere in
+// their key usage, validity, constraints, signatures and order. Every chain accepted here is accepted by OpenSSL; a chain that only OpenSSL accepts has something
+// that is rejected here on purpose.
 // `node --conditions=development fuzz/certificate-paths.ts [--seed N] [--runs N]`
 
-/** How often both took a chain, both refused it, or only OpenSSL took it. */
+/** How often both accepted a chain, both rejected it, or only OpenSSL accepted it. */
 export type FuzzCounts = Record<'both' | 'neither' | 'openssl', number>;
 
 const HOUR_MS = 3_600_000;
 
-/** A chain, and whether anything in it is refused here that OpenSSL lets pass. */
+/** A chain, and whether it contains something that is rejected here but accepted by OpenSSL. */
 interface Chain {
   readonly device: DeviceCertificate;
   readonly authorities: readonly TestAuthority[];
@@ -38,7 +38,7 @@ const NAME_CONSTRAINTS = new x509.Extension('2.5.29.30', true, Buffer.from('300a
 const UNKNOWN = new x509.Extension('1.2.3.4', true, Buffer.from('0500', 'hex'));
 const HARMLESS = new x509.Extension('1.2.3.5', false, Buffer.from('0500', 'hex'));
 
-/** What is said of any certificate of a chain; most of the time nothing is wrong with it. */
+/** Random properties of a certificate in a chain; usually nothing is wrong with it. */
 function oddity(random: Prng): CertificateOptions {
   if (random.chance(0.75)) return {};
   const now = Date.now();
@@ -71,7 +71,7 @@ async function makeChain(random: Prng): Promise<Chain> {
   const excused =
     ofDevice.usages?.length === 0 ||
     [ofDevice, ...line.map(({ odd }) => odd)].some(({ extensions }) => extensions?.includes(NAME_CONSTRAINTS)) ||
-    // Of an anchor that is no root OpenSSL looks at neither dates nor uses.
+    // OpenSSL checks neither dates nor key usage of a trust anchor that is not a root.
     registered.some(({ odd }) => odd.notBefore !== undefined || odd.usages !== undefined);
   const authorities = registered.map(({ authority }) => authority);
   if (random.chance(0.3)) authorities.push(other);
@@ -79,7 +79,7 @@ async function makeChain(random: Prng): Promise<Chain> {
   return { device: { ...device, cert: sent(random, device, all) }, authorities, excused };
 }
 
-/** What the device sends: mostly all between itself and the root, sometimes less, more, or in another order. */
+/** The chain the device sends: usually everything between itself and the root, sometimes less, more, or in another order. */
 function sent(random: Prng, { cert }: DeviceCertificate, all: readonly TestAuthority[]): string {
   if (random.chance(0.7)) return cert;
   const leaf = cert.slice(0, cert.indexOf('-----END CERTIFICATE-----') + 26);

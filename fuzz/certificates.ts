@@ -12,13 +12,13 @@ import { Prng } from './prng.ts';
 // loses its connection; a device whose certificate is right is let in afterwards.
 // `node --conditions=development fuzz/certificates.ts [--seed N] [--runs N]`
 
-/** How often a certificate was taken, or in which way it was not. */
+/** How often a certificate was accepted, or how it was rejected. */
 export type FuzzCounts = Record<string, number>;
 
 const BY_THUMBPRINT = 'by-thumbprint';
 const BY_AUTHORITY = 'by-authority';
 
-/** Milliseconds after which a connection that the hub has not ended counts as stuck; it has two seconds for its own goodbye. */
+/** Milliseconds after which a connection that the hub has not ended counts as stuck; the hub itself takes up to two seconds to close. */
 const STUCK_MS = 10_000;
 
 /** A certificate of the corpus and the key of it, which is no secret. */
@@ -65,7 +65,7 @@ function damaged(random: Prng, { der }: Base, signer: KeyObject): Buffer {
   return bytes;
 }
 
-/** One hub with two devices, and what is done to it. */
+/** One hub with two devices, under test. */
 class Bench {
   readonly hub: TestHub;
   readonly #authority: Base;
@@ -99,7 +99,7 @@ class Bench {
     return new Bench(hub, bases, await corpus('certificates', 'put-'));
   }
 
-  /** Shows a damaged certificate as one of the devices. */
+  /** Presents a damaged certificate as one of the devices. */
   async show(random: Prng): Promise<string> {
     const deviceId = random.pick([BY_THUMBPRINT, BY_AUTHORITY]);
     for (let attempt = 0; attempt < 8; attempt++) {
@@ -112,7 +112,7 @@ class Bench {
       try {
         secureContext = createSecureContext({ cert: chain, key: DEVICE_PEM });
       } catch {
-        // What OpenSSL does not read on its way out it does not read on its way in.
+        // A certificate that OpenSSL cannot send it cannot receive either.
         continue;
       }
       if (!(await this.connect(deviceId, secureContext))) return `refused ${deviceId}`;
@@ -122,7 +122,7 @@ class Bench {
     return 'unreadable';
   }
 
-  /** Whether the hub lets the device in. @throws Error when it keeps a connection it does not want */
+  /** Whether the hub accepts the device. @throws Error when it keeps a connection open after rejecting it */
   async connect(deviceId: string, secureContext: SecureContext): Promise<boolean> {
     const port = this.hub.hub.mqttAddress?.port ?? 0;
     const socket = connectTls({
@@ -149,7 +149,7 @@ class Bench {
     return false;
   }
 
-  /** Holds what was taken against what OpenSSL says of it. */
+  /** Checks an accepted certificate against OpenSSL's verdict. */
   async #assertRight(deviceId: string, leaf: Buffer, chain: string): Promise<void> {
     const certificate = new X509Certificate(leaf);
     if (deviceId === BY_THUMBPRINT) {
@@ -162,7 +162,7 @@ class Bench {
       throw new Error('A certificate was taken that OpenSSL refuses, or that is not the device’s.');
   }
 
-  /** Puts a damaged authority, and takes it away again if it was taken. */
+  /** Registers a damaged authority, and removes it again if it was accepted. */
   async put(random: Prng, run: number): Promise<string> {
     const kept = this.#inputs[run]?.toString('utf8');
     const text = kept ?? this.#authorityText(random);
@@ -186,7 +186,7 @@ class Bench {
     );
   }
 
-  /** @throws Error when the hub noted a fault, or a right certificate is not taken any more */
+  /** @throws Error when the hub reported an internal error, or no longer accepts a valid certificate */
   async assertSound(): Promise<void> {
     const fault = this.hub.events.find(({ type }) => type === 'fault');
     if (fault !== undefined) throw new Error(JSON.stringify(fault));
@@ -196,7 +196,7 @@ class Bench {
     await this.hub.stop();
   }
 
-  /** Devices whose certificates nobody touched. */
+  /** Devices with undamaged certificates. */
   async assertTaken(): Promise<void> {
     for (const [deviceId, { der }] of [
       [BY_THUMBPRINT, this.#selfSigned],

@@ -15,10 +15,10 @@ import { Prng } from './prng.ts';
 // should be.
 // `node --conditions=development fuzz/client-hello.ts [--seed N] [--runs N]`
 
-/** How often a sender got an answer in TLS, an answer that is none, or nothing, before it lost its connection. */
+/** How often a sender got a TLS answer, another answer, or nothing before its connection was closed. */
 export type FuzzCounts = Record<'tls' | 'other' | 'nothing', number>;
 
-/** Milliseconds a connection has at this door. */
+/** Milliseconds a connection has at this listener. */
 const AUTHENTICATE_MS = 400;
 
 /** Milliseconds after which a connection that is still there counts as stuck. */
@@ -55,7 +55,7 @@ async function openDoor(): Promise<Door> {
   return { server, unproven, port: (server.address() as AddressInfo).port, ca: pair.ca };
 }
 
-/** Hellos as Node says them. */
+/** ClientHellos as Node sends them. */
 async function hellos(): Promise<Buffer[]> {
   const found: Buffer[] = [];
   for (const maxVersion of ['TLSv1.2', 'TLSv1.3'] as const) {
@@ -78,7 +78,7 @@ function damaged(random: Prng, hello: Buffer): Buffer {
   return random.chance(0.1) ? Buffer.concat([bytes, random.bytes(random.pick([10, 20_000]))]) : bytes;
 }
 
-/** Sends bytes in pieces, and gives what came back until the hub ended the connection. @throws Error when it does not */
+/** Sends bytes in pieces and returns everything received until the hub closes the connection. @throws Error when it does not */
 async function send({ port }: Door, random: Prng, bytes: Buffer): Promise<Buffer> {
   const socket = connectTcp({ port, host: '127.0.0.1', noDelay: true });
   const received: Buffer[] = [];
@@ -105,7 +105,7 @@ async function send({ port }: Door, random: Prng, bytes: Buffer): Promise<Buffer
   return Buffer.concat(received);
 }
 
-/** What the door says to a right client that has a certificate. */
+/** The listener's answer to a valid client with a certificate. */
 async function ask(door: Door, servername: string, client: { cert: string; key: string }): Promise<string> {
   const { cert, key } = client;
   const socket = connectTls({ host: '127.0.0.1', port: door.port, ca: door.ca, servername, cert, key });

@@ -23,7 +23,7 @@ export function parseDer(bytes: Buffer): DerNode[] {
   return nodes;
 }
 
-/** Writes DER, all lengths as they must be. */
+/** Encodes DER with correct lengths. */
 export function encodeDer({ tag, content }: DerNode): Buffer {
   const bytes = Buffer.isBuffer(content) ? content : Buffer.concat(content.map(encodeDer));
   const { length } = bytes;
@@ -31,7 +31,7 @@ export function encodeDer({ tag, content }: DerNode): Buffer {
   return Buffer.concat([Buffer.from([tag, ...head]), bytes]);
 }
 
-/** Elements of certificates by which others are replaced: names, dates, numbers and extensions that make no sense, or hardly. */
+/** Replacement elements for certificates: unusual or invalid names, dates, numbers and extensions. */
 const PIECES = [
   '0500',
   '3000',
@@ -54,7 +54,7 @@ const PIECES = [
   '0303070001',
 ].map((hex) => parseDer(Buffer.from(hex, 'hex')));
 
-/** Changes some elements anywhere in a tree, in place: what comes out is DER, but seldom what it was. */
+/** Changes some elements anywhere in a tree, in place; the result is still DER. */
 export function damageDer(random: Prng, root: DerNode): void {
   for (let count = random.integer(1, 3); count > 0; count--) damageOne(random, root);
 }
@@ -62,7 +62,7 @@ export function damageDer(random: Prng, root: DerNode): void {
 function damageOne(random: Prng, root: DerNode): void {
   let parent = root;
   let children = childrenOf(parent);
-  // Down some way, by chance.
+  // Descend a random number of levels.
   while (random.chance(0.8)) {
     const next = random.pick(children);
     if (Buffer.isBuffer(next.content) || next.content.length === 0) break;

@@ -8,8 +8,8 @@ import { Prng } from './prng.ts';
 const GRANT_MS = 700;
 
 /**
- * Throws frames at the gateway, right and wrong, on both sides of a stream, cut anywhere. Whatever comes: the gateway lives, who
- * broke the protocol loses its connection, and nothing of the stream stays behind.
+ * Sends valid and invalid frames to the gateway, on both sides of a stream, split anywhere. Whatever is sent, the gateway survives, a client that
+ * violated the protocol loses its connection, and no state of the stream remains.
  * @param plain as the gateway's option
  */
 export async function fuzzGatewayFrames(seed: number, runs: number, plain = false): Promise<void> {
@@ -29,7 +29,7 @@ export async function fuzzGatewayFrames(seed: number, runs: number, plain = fals
 
 async function fuzzStream(bench: TestGateway, random: Prng, bytes: Buffer, name: string): Promise<void> {
   const streamId = newStreamId();
-  // A guest that fills its 64 KiB is paused, and then leaves unnoticed until its grant expires: let that be soon.
+  // A waiting connection that fills its 64 KiB is paused, and its disconnect is noticed only when its grant expires: make that soon.
   const grant = await bench.grant(streamId, 'device', { expiresAt: Date.now() + GRANT_MS });
   const attacker = await RawWebSocket.open(grant, {
     ca: bench.ca,
@@ -51,7 +51,7 @@ async function fuzzStream(bench: TestGateway, random: Prng, bytes: Buffer, name:
   else if (end === 1) attacker.socket.end();
   else attacker.socket.destroy();
   const closed = bench.event('stream-closed', streamId);
-  // A long frame that was never finished swallows the close frame: then only the end of the connection is the end.
+  // An unfinished long frame swallows the close frame; then only the end of the connection counts.
   const patience = setTimeout(() => attacker.socket.destroy(), 50);
   await closed;
   clearTimeout(patience);

@@ -6,8 +6,8 @@ import { corpus } from './corpus.ts';
 import { Prng } from './prng.ts';
 
 /**
- * Throws upgrade requests at the gateway that are wrong somewhere: in their headers, their address, their grant. Whatever comes:
- * the gateway lives, the sender gets no connection, nothing stays behind, and a correct request is still taken.
+ * Sends invalid upgrade requests to the gateway, with errors in headers, address or grant. Whatever is sent,
+ * the gateway survives, the sender gets no connection, no state remains, and a valid request is still accepted.
  */
 export async function fuzzGatewayUpgrade(seed: number, runs: number): Promise<void> {
   const bench = await startGateway({ limits: { lingerMs: 200 } });
@@ -19,7 +19,7 @@ export async function fuzzGatewayUpgrade(seed: number, runs: number): Promise<vo
       const grant = await bench.grant(newStreamId(), 'device');
       const request = inputs[run]?.toString('latin1') ?? mutate(one, grant);
       const client = await RawWebSocket.connect(grant, { ca: bench.ca, request: Buffer.from(request, 'latin1') });
-      // Some mutations leave a request that waits for more: then the sender gives up.
+      // Some mutations leave an incomplete request: then the sender gives up.
       const patience = setTimeout(() => client.socket.end(), 100);
       const status = await client.answer();
       clearTimeout(patience);
@@ -37,7 +37,7 @@ export async function fuzzGatewayUpgrade(seed: number, runs: number): Promise<vo
 }
 
 /**
- * Whether a request may be taken: what the mutation touched, it left its address and its grant whole. The last character of a
+ * Whether a request may be accepted: the mutation left its address and its grant intact. The last character of a
  * token holds four bits that belong to no byte of the signature; a token that differs in them is the same one (a grant is used
  * once by its stream and side, not by its text).
  */

@@ -12,7 +12,7 @@ import { Prng } from './prng.ts';
 // settles, every attached device is detached again, and no timer is left behind.
 // `node --conditions=development fuzz/mqtt.ts [--seed N] [--runs N]`
 
-/** How a run went: how often devices were let in, and by which codes connections ended. */
+/** Result of a run: how often devices were accepted, and with which codes connections ended. */
 export type FuzzCounts = Record<string, number>;
 
 const CORPUS = new URL('corpus/mqtt/', import.meta.url);
@@ -108,7 +108,7 @@ function* cut(random: Prng, bytes: Buffer): Generator<Buffer> {
   }
 }
 
-/** One device's life at the door. @throws Error when the hub broke one of its promises */
+/** One device's connection. @throws Error when the hub violates an invariant */
 async function runCase(random: Prng, corpus: readonly Buffer[], counts: FuzzCounts): Promise<void> {
   const clock = new FakeClock();
   const events: HubEvent[] = [];
@@ -149,7 +149,7 @@ async function runCase(random: Prng, corpus: readonly Buffer[], counts: FuzzCoun
   await clock.advance(0);
   for (const channel of channels) offer(channel);
   if (random.chance(0.5)) deviceEnd.destroy();
-  // Expiry, keepalive or the time to authenticate ends whoever still stands.
+  // Expiry, keepalive or the authentication timeout ends every remaining connection.
   await clock.advance(7_300_000);
   await accepted;
   for (const outcome of await Promise.all(offers)) counts[`offer ${outcome}`] = (counts[`offer ${outcome}`] ?? 0) + 1;
@@ -172,7 +172,7 @@ function check(condition: boolean, problem: string): void {
   if (!condition) throw new Error(problem);
 }
 
-/** What the hub said must be MQTT: of the version whose CONNACK has its length, 2 bytes in 3.1.1 and at least 3 in 5. */
+/** Checks that the hub's output is MQTT of the right version: CONNACK has 2 bytes in 3.1.1 and at least 3 in 5. */
 function checkWellFormed(said: Buffer): void {
   if (said.length === 0) return;
   check(said[0] === 0x20, 'the hub said something before CONNACK or DISCONNECT');

@@ -20,7 +20,7 @@ export async function openSslTakes(
   try {
     secureContext = createSecureContext(client);
   } catch {
-    // OpenSSL before 3.5 would not even show what is signed with SHA-1.
+    // OpenSSL before 3.5 rejects SHA-1 signatures by default.
     return false;
   }
   const ca = authorities.map(trusted);

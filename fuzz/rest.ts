@@ -11,7 +11,7 @@ import { Prng } from './prng.ts';
 // still answered.
 // `node --conditions=development fuzz/rest.ts [--seed N] [--runs N]`
 
-/** How often each status was answered; `closed` where the hub said nothing. */
+/** How often each status was returned; `closed` when the hub sent nothing. */
 export type FuzzCounts = Record<string, number>;
 
 /** Milliseconds after which a sender gives up a request that waits for more. */
@@ -38,7 +38,7 @@ export async function fuzzRest(seed: number, runs: number): Promise<FuzzCounts> 
       const status = /^HTTP\/1\.1 (\d{3}) /.exec(answer)?.[1] ?? 'closed';
       counts[status] = (counts[status] ?? 0) + 1;
     }
-    // A rotation among the requests may have taken the key: its former one is the secondary, and works on.
+    // A rotation among the requests may have replaced the key: the former one is the secondary and still works.
     const last = await send(hub, complete(random, 'GET / HTTP/1.1\r\n\r\n', authorization));
     if (!last.startsWith('HTTP/1.1 200 ')) throw new Error('A correct request is no longer answered.');
   } finally {
@@ -54,7 +54,7 @@ async function everything(hub: TestHub): Promise<string> {
   return signSasToken({ audience: formatAuthority(host, port), key, policy, expiry });
 }
 
-/** Puts in what every request needs: mostly the token, and a length that is mostly right. */
+/** Fills in the token (usually) and the content length (usually correct). */
 function complete(random: Prng, request: string, authorization: string): Buffer {
   const end = request.indexOf('\r\n\r\n');
   if (end < 0) return Buffer.from(request, 'latin1');
@@ -89,7 +89,7 @@ const PIECES = [
   'Transfer-Encoding: chunked\r\n',
 ];
 
-/** Some of a text overwritten, cut, repeated, or with something put in that parsers trip over. */
+/** A text with parts overwritten, cut, repeated, or with inserted characters that confuse parsers. */
 function damaged(random: Prng, text: string): string {
   let result = text;
   for (let count = random.integer(1, 3); count > 0; count--) {
@@ -117,7 +117,7 @@ function damaged(random: Prng, text: string): string {
 
 const VALUES = ['null', '0', '""', '[]', '{}', 'true', '"\\u0000"', '1e400', `"${'A'.repeat(200)}"`, '[[],[{}]]'];
 
-/** Sends bytes and gives all that comes back until the hub closes, or the sender has waited long enough. */
+/** Sends bytes and returns everything received until the hub closes or the sender's timeout. */
 async function send(hub: TestHub, bytes: Buffer): Promise<string> {
   const socket: TLSSocket = connect({ host: '127.0.0.1', port: hub.port, ca: hub.ca });
   let answer = '';
@@ -129,7 +129,7 @@ async function send(hub: TestHub, bytes: Buffer): Promise<string> {
   await Promise.race([once(socket, 'secureConnect'), closed]);
   socket.write(bytes);
   const patience = setTimeout(() => socket.end(), PATIENCE_MS);
-  // Still silent after its peer has said goodbye.
+  // Still silent after the other end closed.
   const impatience = setTimeout(() => socket.destroy(), 20 * PATIENCE_MS);
   await closed;
   clearTimeout(patience);

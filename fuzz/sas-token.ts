@@ -15,7 +15,7 @@ const HOST = 'hub.example';
 const ALPHABET =
   "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-:.+%_#*?!(),=@;$'/& \u0000\u00e9\ud800";
 
-/** How a run went: how many tokens were taken, how many refused by which code. */
+/** Result of a run: how many tokens were accepted, and how many rejected with which code. */
 export type FuzzCounts = Record<string, number>;
 
 type Device = IdentityRecord & { readonly keys: { readonly primaryKey: string; readonly secondaryKey: string } };
@@ -71,7 +71,7 @@ function mutated(random: Prng, text: string): string {
   return random.chance(0.001) ? result + random.text(5_000, ALPHABET) : result;
 }
 
-/** The rules once more, written another way: what is taken must pass here too. */
+/** An independent implementation of the rules: every accepted token must pass here too. */
 function trulySigned(text: string, device: Device): boolean {
   const field = (name: string) => new RegExp(`[ &]${name}=([^&]*)`).exec(text)?.[1] ?? '';
   const [sr, se, sig] = [field('sr'), field('se'), decodeURIComponent(field('sig'))];
@@ -86,7 +86,7 @@ function trulySigned(text: string, device: Device): boolean {
 }
 
 /**
- * Shows `runs` tokens to an authenticator.
+ * Passes `runs` tokens to an authenticator.
  * @throws Error, with the token, when one is wrongly taken or refused, or fails in a way the error table does not know
  */
 export async function fuzzSasTokens(seed: number, runs: number): Promise<FuzzCounts> {

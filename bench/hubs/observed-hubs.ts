@@ -6,7 +6,7 @@ import { Child, type CommandLine } from '../processes/child.ts';
 /** The hub that the others are compared with. */
 export const UNOBSERVED = 'hub-unobserved';
 
-/** One hub four times, which differ in who hears of its streams. */
+/** Four hubs that differ only in what observes their streams. */
 export const observedHubs: readonly Peer[] = [
   observedHub('unobserved', 'whose events nobody hears'),
   observedHub('metrics', 'with its metrics'),

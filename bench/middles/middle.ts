@@ -2,13 +2,13 @@ import type { Grant } from '@culvert/protocol/grant';
 import type { TestCertificate } from '@culvert/testkit';
 import type { Joined } from '../traffic/pour.ts';
 
-/** What stands between two TLS connections and passes bytes from the one to the other. */
+/** A program between two TLS connections that relays bytes. */
 export interface RunningMiddle {
-  /** Whether it takes the client's mask off the frames; else it passes every byte on as it came. */
+  /** Whether it unmasks WebSocket frames; otherwise it forwards every byte unchanged. */
   readonly unmasks: boolean;
   /** Opens a stream through it: both ends are ready to carry bytes. */
   join(): Promise<Joined>;
-  /** What another process needs to open a stream; absent where only the driver can. */
+  /** What another process needs to open a stream; absent when only the driver can. */
   readonly ticket?: () => Promise<StreamTicket>;
 }
 

@@ -9,12 +9,12 @@ import type { Link } from '../traffic/link.ts';
  */
 export type Family = 'tunnel' | 'middle' | 'threads' | 'hub';
 
-/** One of the ways of carrying TCP that are compared. */
+/** One of the compared programs. */
 export interface Peer {
   readonly name: string;
   /** What it is, in one line. */
   readonly title: string;
-  /** What it can stand in for: only scenarios of the same family measure it. */
+  /** Its family: only scenarios of the same family measure it. */
   readonly family: Family;
   /** Why it cannot run on this machine, in plain words; `undefined` when it can. */
   missing(): string | undefined;
@@ -42,7 +42,7 @@ export interface RunningPeer {
   readonly launches?: Launches;
   /** Devices that only hold their control channel to the first of {@link processes}; absent where there is no such thing. */
   readonly devices?: Devices;
-  /** What opens streams by the SDKs, with no local proxy in between; absent where there is no such thing. */
+  /** Opens streams by the SDKs, without a local forwarder; absent where there is no SDK. */
   readonly ends?: Ends;
   /** How to open a stream through a middle; absent in a tunnel. */
   readonly middle?: RunningMiddle;

@@ -1,4 +1,4 @@
-/** AMQP 1.0 written byte by byte, for what no library would write. */
+/** Encodes AMQP 1.0 byte by byte, for input that no library would produce. */
 
 const bytes = (...parts: (number | Uint8Array)[]): Buffer =>
   Buffer.concat(parts.map((part) => (typeof part === 'number' ? Buffer.of(part) : part)));
@@ -54,7 +54,7 @@ export function amqpFrame(
 
 const { null: none, true: yes, false: no, uint, ubyte, string, symbol, binary, described, list, map } = amqpValue;
 
-/** Frames as a device sends them, with what a test wants of them. */
+/** Frames as a device sends them, with a test's changes. */
 export const amqpFrames = {
   saslInit: (mechanism: string, response: Uint8Array = Buffer.alloc(0)): Buffer =>
     amqpFrame(0x41, [symbol(mechanism), binary(response)], { type: 1 }),

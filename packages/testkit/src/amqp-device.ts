@@ -12,7 +12,7 @@ import {
 } from '@culvert/protocol';
 import rhea, { type Connection, type EventContext, type Message, type Receiver, type Sender } from 'rhea';
 
-/** How a device begins: with a mechanism and its initial response, or, by null, without a SASL layer. */
+/** The SASL mechanism and initial response of a device; null for no SASL layer. */
 export type AmqpSasl = { readonly mechanism: string; readonly response?: string } | null;
 
 /** A stream request as it came, its correlation id in hexadecimal. */
@@ -35,13 +35,13 @@ const EVENTS = [
   ...['message', 'accepted', 'rejected', 'released', 'sendable'],
 ];
 
-/** The name of the hub as scripted devices know it. */
+/** The hub's name as used by scripted devices. */
 const HUB = 'hub.example';
 
-/** An AMQP device played step by step on rhea, over any connection. It shows no life by itself, and settles what it is sent. */
+/** An AMQP device controlled step by step, on rhea, over any connection. It sends no heartbeats and settles what it receives. */
 export class AmqpDevice {
   readonly connection: Duplex;
-  /** rhea's own connection, for what is not played here. */
+  /** rhea's own connection, for everything not covered here. */
   readonly engine: Connection;
   /** Resolves when the connection has ended, however it did. */
   readonly over: Promise<void>;
@@ -51,7 +51,7 @@ export class AmqpDevice {
   readonly detached: { readonly address: string; readonly condition: string | undefined }[] = [];
   readonly #addresses = new Map<Link, string>();
   readonly #waiting = new Map<string, Waiting[]>();
-  /** Messages that nobody has waited for yet. */
+  /** Received messages that no caller has taken yet. */
   readonly #messages: EventContext[] = [];
   #isOver = false;
   #streams: { sender: Sender; receiver: Receiver } | undefined;
@@ -98,16 +98,16 @@ export class AmqpDevice {
       connection.once('end', end);
       connection.once('close', end);
     });
-    // How the connection ended is told by `over`; an end is what many tests wait for.
+    // `over` reports how the connection ended, which many tests wait for.
     connection.on('error', () => connection.destroy());
   }
 
-  /** Waits for the hub's OPEN; to be called in the turn in which the device is made. */
+  /** Waits for the hub's OPEN; call it in the same event-loop iteration in which the device is created. */
   async opened(): Promise<void> {
     await this.event('connection_open');
   }
 
-  /** Puts a token for an identity, or for any name, and says what the hub thinks of it. */
+  /** Puts a token for an identity, or for any name, and returns the hub's status. */
   async putToken(to: Identity | string, token = 'token'): Promise<{ status: number; description: string }> {
     this.#cbs ??= this.#attachCbs();
     const { sender, receiver } = await this.#cbs;
@@ -241,7 +241,7 @@ export class AmqpDevice {
 
   #listen(): void {
     const { engine } = this;
-    // Its timers are the system's; a test plays the time.
+    // rhea's timers use the system clock; tests use a fake one.
     Object.defineProperty(engine['local'].open, 'idle_time_out', { value: undefined });
     engine.on('connection_open', () =>
       Object.defineProperty(engine['remote'].open, 'idle_time_out', { value: undefined }),

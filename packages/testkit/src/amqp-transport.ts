@@ -46,7 +46,7 @@ function overWebSocket(hub: TestHub, { certificate }: DeviceProof): Duplex {
   return webSocketDuplex(new WebSocket(url, 'AMQPWSB10', { ca: hub.ca, ...certificate }), { pingMs: 0 });
 }
 
-/** Whatever dialect-neutral tests want of an {@link AmqpDevice} whose streams links are attached. */
+/** What transport-independent tests need of an {@link AmqpDevice} whose stream links are attached. */
 export function amqpDeviceUnderTest(device: AmqpDevice, identity: Identity): DeviceUnderTest {
   return {
     nextOffer: async () => {

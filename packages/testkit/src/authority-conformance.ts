@@ -1,6 +1,6 @@
 import type { AuthorityRecord, AuthorityStore, RegistryListener } from '@culvert/hub';
 
-/** An empty store of authorities to be tried, and how to end it. */
+/** An empty store of authorities under test, and how to close it. */
 export interface AuthoritiesUnderTest {
   readonly authorities: AuthorityStore;
   close(): Promise<void>;

@@ -4,7 +4,7 @@ import { type ConnectionOptions, connect } from 'node:tls';
 /** Bytes of a TLS record's header: type, version, length. */
 const RECORD_HEADER_BYTES = 5;
 
-/** The first thing Node's TLS client says: a ClientHello, in one record. */
+/** The first message of Node's TLS client: a ClientHello, in one record. */
 export async function clientHello(options: ConnectionOptions = {}): Promise<Buffer> {
   let said: (hello: Buffer) => void = () => {};
   const hello = new Promise<Buffer>((resolve) => {
@@ -25,7 +25,7 @@ export async function clientHello(options: ConnectionOptions = {}): Promise<Buff
   }
 }
 
-/** A message that came in one TLS record, in records of `size` bytes each (RFC 8446 §5.1). */
+/** Splits a message of one TLS record into records of `size` bytes each (RFC 8446 §5.1). */
 export function inRecords(record: Buffer, size: number): Buffer {
   const records: Buffer[] = [];
   for (let at = RECORD_HEADER_BYTES; at < record.length; at += size) {

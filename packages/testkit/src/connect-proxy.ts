@@ -2,7 +2,7 @@ import { createServer, type Server } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { pipeline } from 'node:stream';
 
-/** An HTTP proxy that knows nothing but CONNECT, as companies have them, and remembers what it was asked for. */
+/** An HTTP proxy that supports only CONNECT, like corporate proxies, and records its requests. */
 export class ConnectProxy {
   /** `host:port` of every CONNECT, in order. */
   readonly targets: string[] = [];

@@ -20,26 +20,26 @@ export interface DeviceUnderTest {
   /** The next offer that reaches it. */
   nextOffer(): Promise<{ requestId: string; streamName: string; grant: Grant }>;
   answer(answer: { requestId: string; accepted: boolean; reason?: string }): void;
-  /** Begins to take offers; resolves when the hub knows. */
+  /** Subscribes to offers; resolves when the hub has processed that. */
   takeOffers(): Promise<void>;
-  /** Stops taking offers; resolves when the hub knows. */
+  /** Unsubscribes from offers; resolves when the hub has processed that. */
   refuseOffers(): Promise<void>;
-  /** Cuts the connection without a goodbye. */
+  /** Resets the connection. */
   drop(): void;
-  /** Reads nothing any more. */
+  /** Stops reading. */
   stall(): void;
-  /** Resolves when the connection is over, with what the device was told: a code of its dialect, undefined where it has none. */
+  /** Resolves when the connection has ended, with the transport's reason code; undefined where it has none. */
   readonly told: Promise<string | number | undefined>;
 }
 
-/** One dialect's door, ready for devices. */
+/** A listener of one transport, ready for devices. */
 export interface DialectUnderTest {
   readonly clock: FakeClock;
   /** Offers a device may have unanswered; at least 1,000. */
   readonly maxOffers: number;
-  /** The code by which a device learns of an end. */
+  /** The code that tells a device why its connection ended. */
   code(error: ErrorCode): string | number | undefined;
-  /** A device that came in and takes offers; its credential holds until `expiresAt` (default: forever). */
+  /** An attached device that is subscribed to offers; its credential is valid until `expiresAt` (default: forever). */
   attach(options?: { expiresAt?: number }): Promise<{ channel: ChannelUnderTest; device: DeviceUnderTest }>;
   close(): Promise<void>;
 }
@@ -54,7 +54,7 @@ const offerNamed = (streamName: string) => ({
 
 const never = new AbortController().signal;
 
-/** What every dialect's control channel must do. */
+/** The required behaviour of a control channel over any transport. */
 export function controlChannelConformance(name: string, open: () => Promise<DialectUnderTest>): void {
   describe(`control channel conformance: ${name}`, () => {
     let dialect: DialectUnderTest;
@@ -212,7 +212,7 @@ function bounds(dialect: () => DialectUnderTest): void {
       await offer;
       if (offers % 100 === 0) await new Promise((resolve) => setImmediate(resolve));
     }
-    // Flow control may have kept it all from being sent; then the silence counts.
+    // Flow control may have prevented any sending; then the silence counts.
     if (ended === undefined) await dialect().clock.advance(3_600_000);
     expect(['stalled', 'keepalive_timeout']).toContain((ended as CulvertError | undefined)?.code);
   });

@@ -9,11 +9,11 @@ export interface TestAuthority {
   readonly certificate: string;
   readonly subject: string;
   readonly signingKey: webcrypto.CryptoKey;
-  /** What those it issues to are to send along, PEM: itself and those above it up to a root, which is not; empty for a root. */
+  /** The intermediate certificates that its devices must send, PEM: itself and those above it without the root; empty for a root. */
   readonly chain: string;
 }
 
-/** What a device shows, as PEM, and by what the hub would know it. */
+/** A device's certificate and key, PEM, and its thumbprints. */
 export interface DeviceCertificate {
   /** The certificate; below it those that lead to its authority. */
   readonly cert: string;
@@ -24,13 +24,13 @@ export interface DeviceCertificate {
   readonly sha256: string;
 }
 
-/** When a certificate counts; default from an hour ago to a day from now. */
+/** Validity period; default from an hour ago to a day from now. */
 export interface Validity {
   readonly notBefore?: Date;
   readonly notAfter?: Date;
 }
 
-/** What a certificate may have wrong, or more than usual. */
+/** Deviations from a normal certificate. */
 export interface CertificateOptions extends Validity {
   /** Whether basic constraints call it an authority; default that of what is made. */
   readonly ca?: boolean;

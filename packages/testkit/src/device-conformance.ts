@@ -7,7 +7,7 @@ import type { DeviceUnderTest } from './control-channel-conformance.ts';
 import { FakeClock } from './fake-clock.ts';
 import { startHub, type TestHub, type TestHubOptions } from './test-hub.ts';
 
-/** What a device shows at the door. */
+/** A device's credential. */
 export interface DeviceProof {
   /** A SAS token. */
   readonly token?: string;
@@ -15,10 +15,10 @@ export interface DeviceProof {
   readonly certificate?: { readonly cert: string; readonly key: string; readonly servername?: string };
 }
 
-/** One way for a device to come to a hub. */
+/** A transport between a device and a hub. */
 export interface DeviceTransport {
   readonly name: string;
-  /** Comes in, proves itself and takes offers; rejects when the hub does not let it in. */
+  /** Connects, authenticates and subscribes to offers; rejects when the hub refuses. */
   attach(hub: TestHub, identity: Identity, proof: DeviceProof): Promise<DeviceUnderTest>;
 }
 
@@ -35,8 +35,8 @@ const DAY_MS = 86_400_000;
 const MANY_OFFERS = 1_000;
 
 /**
- * What a hub must do for a device, by whatever transport it comes, with whatever credential, itself or as a module: the whole way from the
- * service's request to bytes at the gateway, on a real hub with a clock of its own.
+ * The required behaviour of a hub towards a device, for every transport and credential, as a device or a module: from the
+ * service's request to bytes at the gateway, on a real hub with a fake clock.
  * @param options of the hub: the listeners that the transport needs
  */
 export function deviceConformance(
@@ -133,7 +133,7 @@ class Bench {
     return device;
   }
 
-  /** Asks for a stream as a service does. */
+  /** Requests a stream as a service does. */
   open(times: { connectTimeoutMs?: number; responseTimeoutMs?: number; signal?: AbortSignal } = {}): Promise<Duplex> {
     const { deviceId, moduleId } = this.identity;
     return this.hub.owner.openStream(deviceId, {

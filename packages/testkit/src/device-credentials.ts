@@ -10,7 +10,7 @@ import { deviceCertificate, type TestAuthority, testAuthority } from './device-c
 import type { DeviceCredentials } from './device-conformance.ts';
 import type { TestHub } from './test-hub.ts';
 
-/** Where devices show their certificates: what `clientCertificates` and `advertise` of a hub must name for them. */
+/** Hub settings (`clientCertificates`, `advertise`) required for device certificates. */
 export const CERTIFICATE_HOST = 'localhost';
 
 /** A key, and a token made of it. The hub forgives five minutes of skew beyond its expiry. */

@@ -1,7 +1,7 @@
 import type { Principal } from '@culvert/hub';
 import { type Identity, identityName } from '@culvert/protocol';
 
-/** A principal as an authenticator would make it for a device or module with a key, for doors that are tested without one. */
+/** The principal of a device or module with a key, for listeners tested without an authenticator. */
 export function devicePrincipal(identity: Identity, over: Partial<Principal> = {}): Principal {
   const { deviceId, moduleId } = identity;
   return {

@@ -44,7 +44,7 @@ class End extends Duplex {
       done();
       return;
     }
-    // Called back later, as a socket does, or a long chain of writes would overflow the stack.
+    // Call back asynchronously, as a socket does; otherwise a long chain of writes overflows the stack.
     if (this.push(chunk)) process.nextTick(done);
     else this.#taken = done;
   }

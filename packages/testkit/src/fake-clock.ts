@@ -33,8 +33,8 @@ export class FakeClock implements Clock {
   }
 
   /**
-   * Moves the time on by `ms` and fires what falls due on the way, in order, also what the callbacks themselves set. Between two
-   * timers, and at the end, promises get their turn and the event loop goes round once.
+   * Advances the time by `ms` and fires the timers that become due, in order, including those set by callbacks. Between two
+   * timers, and at the end, pending promises run and the event loop completes one iteration.
    */
   async advance(ms: number): Promise<void> {
     const end = this.#now + ms;

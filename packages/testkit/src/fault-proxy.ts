@@ -15,7 +15,7 @@ interface Pair {
 }
 
 /**
- * A TCP forwarder on a port of its own that can misbehave as networks do. Half-close is passed on; an end that is reset resets the other.
+ * A TCP forwarder on its own port that simulates network faults. Half-close is forwarded; a reset of one end resets the other.
  *
  * ```ts
  * const proxy = await FaultProxy.start({ port: hub.port });
@@ -24,7 +24,7 @@ interface Pair {
  * ```
  */
 export class FaultProxy {
-  /** Milliseconds each chunk is late, in either direction. */
+  /** Delay in milliseconds of each chunk, in either direction. */
   delayMs = 0;
   readonly #target: FaultTarget;
   readonly #server: Server;
@@ -73,17 +73,17 @@ export class FaultProxy {
     this.#set('paused');
   }
 
-  /** Goes on reading and swallows everything: the ends believe that what they send arrives. */
+  /** Reads and discards everything: both ends see their data acknowledged. */
   blackHole(): void {
     this.#set('black-hole');
   }
 
-  /** Resets new connections at once; the open ones live on. */
+  /** Resets new connections at once; open ones continue. */
   refuse(): void {
     this.#set('refusing');
   }
 
-  /** Forwards again. What a black hole swallowed is gone. */
+  /** Forwards again. Discarded data stays lost. */
   resume(): void {
     this.#set('none');
   }

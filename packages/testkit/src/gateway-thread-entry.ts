@@ -6,16 +6,16 @@ import { peerAddress } from '@culvert/protocol';
 import { FakeClock } from './fake-clock.ts';
 import { type FromTestThread, type ToTestThread, testChannel } from './test-threads.ts';
 
-// The program of a test gateway's thread: a TLS server of the plainest kind, a clock that the test moves, and a channel to the test.
+// Entry point of a test gateway's worker thread: a minimal TLS server, a fake clock, and a channel to the test.
 
 const port = parentPort;
 if (port === null) throw new Error('This file is the entry of a worker thread.');
 
-/** How often the test is told what is kept here, in milliseconds. */
+/** Milliseconds between two reports to the test. */
 const REPORT_MS = 1;
 
 function open(start: ThreadStart, toMain: MessagePort): void {
-  // The test moves it to its own time when it hears of this thread.
+  // The test sets it to its own time when it learns of this thread.
   const clock = new FakeClock(0);
   const thread = new GatewayThread(start, toMain, clock);
   const { door } = start;

@@ -14,7 +14,7 @@ const PRESENT: Expectation = { kind: 'present' };
 /** Modules of one device that every registry holds, and no more. */
 const MOST = 50;
 
-/** What every registry must do with the modules of devices. */
+/** The required behaviour of every registry for modules. */
 export function moduleConformance({ it, expect }: Vitest, using: UseRegistry): void {
   const failing = (promise: Promise<unknown>, code: string) => expect(promise).rejects.toMatchObject({ code });
 
@@ -107,7 +107,7 @@ export function moduleConformance({ it, expect }: Vitest, using: UseRegistry): v
       expect(refused).toHaveLength(5);
       expect(refused[0]).toMatchObject({ reason: { code: 'limit_reached' } });
       expect(await registry.modules('d')).toHaveLength(MOST);
-      // Neither a change nor another device's module is one more.
+      // Neither a change nor another device's module counts.
       await registry.put(sampleModule('d', 'm0', { managedBy: null }), PRESENT);
       await registry.put(sampleModule('e', 'm'), ABSENT);
       await registry.delete({ deviceId: 'd', moduleId: 'm1' }, PRESENT);
@@ -135,7 +135,7 @@ export function moduleConformance({ it, expect }: Vitest, using: UseRegistry): v
         '+d2',
         '+d2/m',
         '+d',
-        // One word for the device, none for each module.
+        // One notification for the device, none for its modules.
         '-d',
         '+d',
       ]);

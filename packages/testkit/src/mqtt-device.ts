@@ -10,7 +10,7 @@ import {
   PacketReader,
 } from '@culvert/protocol/mqtt';
 
-/** An MQTT device played packet by packet, over any connection. It acknowledges what it is sent with QoS 1. */
+/** An MQTT device controlled packet by packet, over any connection. It acknowledges QoS 1 messages. */
 export class MqttDevice {
   readonly connection: Duplex;
   readonly version: MqttVersion;
@@ -38,7 +38,7 @@ export class MqttDevice {
       connection.once('end', end);
       connection.once('close', end);
     });
-    // How the connection ended is told by `over`; an end is what many tests wait for.
+    // `over` reports how the connection ended, which many tests wait for.
     connection.on('error', () => connection.destroy());
   }
 

@@ -51,7 +51,7 @@ function overWebSocket(hub: TestHub, { certificate }: DeviceProof): Duplex {
   return webSocketDuplex(new WebSocket(url, 'mqtt', { ca: hub.ca, ...certificate }), { pingMs: 0 });
 }
 
-/** Whatever dialect-neutral tests want of an {@link MqttDevice} that is let in. */
+/** What transport-independent tests need of an authenticated {@link MqttDevice}. */
 function underTest(device: MqttDevice): DeviceUnderTest {
   const nextOffer: DeviceUnderTest['nextOffer'] = async () => {
     const packet = await device.next();
