@@ -41,7 +41,7 @@ describe('docs/operating/logs.md', () => {
   });
 
   it('has every property of a stream’s record, in its order', () => {
-    const documented = firstColumn("the first eight are the preview's:");
+    const documented = firstColumn("the first eight are Azure's:");
     expect(new Set(documented)).toEqual(new Set(Object.keys(endedEntry(record).properties)));
     expect(documented.slice(0, 8)).toEqual(Object.keys(endedEntry(record).properties).slice(0, 8));
   });
@@ -53,7 +53,7 @@ describe('docs/operating/logs.md', () => {
       detachedEntry({ type: 'device-detached', ...proven, error: 'device_gone', detail: 'why', connectedMs: 1 }, 1),
       refusedEntry({ type: 'connection-refused', door: 'mqtt', remoteAddress: '192.0.2.1', ...refused }, 1, 1),
     ];
-    const documented = firstColumn("the first seven are the preview's:");
+    const documented = firstColumn("the first seven are Azure's:");
     expect(new Set(documented)).toEqual(new Set(entries.flatMap(({ properties }) => Object.keys(properties))));
     expect(documented.slice(0, 7)).toEqual(Object.keys(entries[0]?.properties ?? {}).slice(0, 7));
   });
