@@ -42,7 +42,7 @@ async function all<T>(records: AsyncIterable<T>): Promise<T[]> {
 }
 
 describe('the resource log', () => {
-  it('tells, in the preview’s shape, what happened to a device and its streams', async () => {
+  it('tells, in Azure’s shape, what happened to a device and its streams', async () => {
     const test = await start({ config: { logs: { resourceId: '/hubs/a', location: 'Plant 3' } } });
     const device = await attach(test, 'press-7');
     await exchange(test, 'press-7', 'hello');

@@ -169,7 +169,7 @@ describe('the torn end', () => {
     const closed = once(raw, 'close');
     raw.close();
     expect((await failed).code).toBe('stream_lost');
-    // Ours, even then, has one: an empty close frame makes a preview device crash.
+    // Ours, even then, has one: an empty close frame makes one of Azure’s devices crash.
     expect((await closed)[0]).toBe(1000);
   });
 

@@ -36,7 +36,7 @@ async function client(moduleId: string, policy?: string): Promise<DeviceClient> 
 }
 
 describe('modules', () => {
-  it('are created from a document without keys, as the preview’s C client sends it', async () => {
+  it('are created from a document without keys, as Azure’s C client sends it', async () => {
     const body = {
       deviceId,
       moduleId: 'TestModule',

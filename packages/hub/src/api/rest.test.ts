@@ -216,7 +216,7 @@ describe('a request for a stream', () => {
   });
 });
 
-it('an unknown address is a 404 in the preview’s form', async () => {
+it('an unknown address is a 404 in Azure’s form', async () => {
   const answer = await call('GET', '/nowhere');
   expect([answer.status, azureCode(answer)]).toEqual([404, 404000]);
 });

@@ -11,7 +11,7 @@ beforeAll(async () => {
 });
 afterAll(() => hub.stop());
 
-describe('what the preview’s service can do besides', () => {
+describe('what Azure’s service can do besides', () => {
   it.each([
     ['GET', '/twins/d'],
     ['PATCH', '/twins/d'],

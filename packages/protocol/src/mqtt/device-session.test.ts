@@ -29,7 +29,7 @@ const sent = (effects: readonly DeviceEffect[]): MqttPacket[] =>
   effects.flatMap((effect) => (effect.kind === 'send' ? [effect.packet] : []));
 
 describe('DeviceSession', () => {
-  it('connects by the preview’s form, MQTT 5 unless told otherwise', () => {
+  it('connects by Azure’s form, MQTT 5 unless told otherwise', () => {
     const connect = {
       cmd: 'connect',
       protocolVersion: 5,

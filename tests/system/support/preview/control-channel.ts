@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 
-/** A stream request as the callback of a preview device gets it. */
+/** A stream request as the callback of one of Azure’s devices gets it. */
 export interface PreviewRequest {
   /** What names it in the answer: `$rid` over MQTT, the correlation id over AMQP. */
   readonly requestId: unknown;

@@ -40,7 +40,7 @@ export interface PreviewDeviceOptions {
   readonly target?: number;
 }
 
-/** A program with a preview device client in it, played on the wire. */
+/** A program with one of Azure’s devices client in it, played on the wire. */
 export class PreviewDevice {
   /** What happened, in order: `request NAME`, `websocket open`, `answered true`, `close 1000 reason`, `torn`, … */
   readonly log: string[] = [];

@@ -67,7 +67,7 @@ function post(url: string, more: { headers?: Record<string, string>; ca?: string
 }
 
 describe('an HTTP endpoint', () => {
-  it('gets the preview’s body and its secret headers, over one connection', async () => {
+  it('gets Azure’s body and its secret headers, over one connection', async () => {
     const port = await serve();
     const headers = { authorization: 'Bearer secret' };
     const target = new HttpTarget(post(`http://127.0.0.1:${port}/logs?x=1`, { headers }));
