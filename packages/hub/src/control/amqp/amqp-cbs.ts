@@ -1,6 +1,6 @@
 import { CBS_PROPERTIES, CulvertError, type Identity, LIMITS, PUT_TOKEN, SAS_TOKEN_TYPE } from '@culvert/protocol';
 import rhea, { type Delivery, type Message, type Receiver, type Sender } from 'rhea';
-import { AMQP_LIMITS } from '../amqp-gate/amqp-limits.ts';
+import { AMQP_LIMITS } from '../amqp-validator/amqp-limits.ts';
 import { parseAudience } from './amqp-addresses.ts';
 import { amqpError } from './amqp-error.ts';
 import { bodyText, echoedId } from './amqp-messages.ts';

@@ -1,8 +1,8 @@
 import { type CulvertError, type Identity, LIMITS } from '@culvert/protocol';
 import { AmqpDevice, type AmqpSasl, devicePrincipal, duplexPair, FakeClock } from '@culvert/testkit';
 import type { HubEvent } from '../../observe/events.ts';
-import { acceptAmqp } from '../accept-amqp.ts';
 import type { ControlChannel, ControlDeps, ControlOrigin, Offer } from '../control-channel.ts';
+import { acceptAmqp } from './accept-amqp.ts';
 
 /** A stream request. */
 export const OFFER: Offer = {

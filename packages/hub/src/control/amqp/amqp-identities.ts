@@ -1,7 +1,7 @@
 import { CulvertError, type Identity, identityName } from '@culvert/protocol';
 import type { Principal } from '../../auth/principal.ts';
 import { faultOf } from '../../observe/events.ts';
-import { AMQP_LIMITS } from '../amqp-gate/amqp-limits.ts';
+import { AMQP_LIMITS } from '../amqp-validator/amqp-limits.ts';
 import { reportChannel, reportRefusal } from '../channel-events.ts';
 import type { ControlDeps, ControlOrigin } from '../control-channel.ts';
 import { AmqpChannel, type ChannelCarrier } from './amqp-channel.ts';

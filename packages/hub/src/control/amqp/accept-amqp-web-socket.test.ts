@@ -5,9 +5,9 @@ import { systemClock, webSocketDuplex } from '@culvert/stream';
 import { AmqpDevice, amqpFrames, amqpHeader, amqpRawFrame, devicePrincipal } from '@culvert/testkit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
-import type { HubEvent } from '../observe/events.ts';
-import { acceptControlWebSocket } from './accept-web-socket.ts';
-import type { ControlChannel } from './control-channel.ts';
+import type { HubEvent } from '../../observe/events.ts';
+import { acceptControlWebSocket } from '../accept-web-socket.ts';
+import type { ControlChannel } from '../control-channel.ts';
 
 let server: Server;
 let url: string;

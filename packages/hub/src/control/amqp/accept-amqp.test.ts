@@ -1,11 +1,11 @@
 import { CulvertError, LIMITS } from '@culvert/protocol';
 import { AmqpDevice, type AmqpSasl, devicePrincipal, duplexPair, FakeClock } from '@culvert/testkit';
 import { describe, expect, it } from 'vitest';
-import type { DeviceCredential } from '../auth/authenticate.ts';
-import type { Principal } from '../auth/principal.ts';
-import type { HubEvent } from '../observe/events.ts';
+import type { DeviceCredential } from '../../auth/authenticate.ts';
+import type { Principal } from '../../auth/principal.ts';
+import type { HubEvent } from '../../observe/events.ts';
+import type { ControlChannel, ControlDeps } from '../control-channel.ts';
 import { acceptAmqp } from './accept-amqp.ts';
-import type { ControlChannel, ControlDeps } from './control-channel.ts';
 
 const SASL_HEADER = Buffer.from([0x41, 0x4d, 0x51, 0x50, 3, 1, 0, 0]);
 const AMQP_HEADER = Buffer.from([0x41, 0x4d, 0x51, 0x50, 0, 1, 0, 0]);

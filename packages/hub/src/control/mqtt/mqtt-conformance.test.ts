@@ -21,9 +21,9 @@ import {
   MqttDevice,
 } from '@culvert/testkit';
 import { WebSocket } from 'ws';
+import type { ControlChannel, ControlDeps } from '../control-channel.ts';
 import { acceptMqtt } from './accept-mqtt.ts';
 import { acceptMqttWebSocket } from './accept-mqtt-web-socket.ts';
-import type { ControlChannel, ControlDeps } from './control-channel.ts';
 
 const MAX_OFFERS = 1_000;
 

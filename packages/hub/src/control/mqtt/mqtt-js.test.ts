@@ -6,9 +6,9 @@ import { systemClock } from '@culvert/stream';
 import { devicePrincipal, type TestCertificate, testCertificate } from '@culvert/testkit';
 import mqtt, { type IClientOptions, type MqttClient } from 'mqtt';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
+import type { ControlChannel, ControlDeps } from '../control-channel.ts';
 import { acceptMqtt } from './accept-mqtt.ts';
 import { acceptMqttWebSocket } from './accept-mqtt-web-socket.ts';
-import type { ControlChannel, ControlDeps } from './control-channel.ts';
 
 const OFFER = {
   streamId: '0123456789abcdef0123456789abcdef',

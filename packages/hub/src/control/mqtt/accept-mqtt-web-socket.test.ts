@@ -6,7 +6,7 @@ import { systemClock } from '@culvert/stream';
 import { devicePrincipal } from '@culvert/testkit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
-import type { HubEvent } from '../observe/events.ts';
+import type { HubEvent } from '../../observe/events.ts';
 import { acceptMqttWebSocket } from './accept-mqtt-web-socket.ts';
 
 const CONNECT = encodePacket(

@@ -2,10 +2,10 @@ import { CulvertError, LIMITS } from '@culvert/protocol';
 import type { MqttVersion } from '@culvert/protocol/mqtt';
 import { devicePrincipal, duplexPair, FakeClock, MqttDevice } from '@culvert/testkit';
 import { describe, expect, it } from 'vitest';
-import type { Principal } from '../auth/principal.ts';
-import type { HubEvent } from '../observe/events.ts';
+import type { Principal } from '../../auth/principal.ts';
+import type { HubEvent } from '../../observe/events.ts';
+import type { ControlChannel, ControlDeps } from '../control-channel.ts';
 import { acceptMqtt } from './accept-mqtt.ts';
-import type { ControlChannel, ControlDeps } from './control-channel.ts';
 
 /** A door with one connection at it. */
 function knock(version: MqttVersion = 5, overrides: Partial<ControlDeps> = {}) {

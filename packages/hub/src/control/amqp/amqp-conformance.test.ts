@@ -14,9 +14,9 @@ import {
   FakeClock,
 } from '@culvert/testkit';
 import { WebSocket } from 'ws';
+import type { ControlChannel, ControlDeps } from '../control-channel.ts';
 import { acceptAmqp } from './accept-amqp.ts';
 import { acceptAmqpWebSocket } from './accept-amqp-web-socket.ts';
-import type { ControlChannel, ControlDeps } from './control-channel.ts';
 
 const MAX_OFFERS = 1_000;
 
