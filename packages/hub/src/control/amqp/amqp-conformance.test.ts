@@ -15,6 +15,7 @@ import {
 } from '@culvert/testkit';
 import { WebSocket } from 'ws';
 import type { ControlChannel, ControlDeps } from '../control-channel.ts';
+import { NO_SERVICES } from '../no-services.fixture.ts';
 import { acceptAmqp } from './accept-amqp.ts';
 import { acceptAmqpWebSocket } from './accept-amqp-web-socket.ts';
 
@@ -64,6 +65,7 @@ async function openDialect(variant: Variant): Promise<DialectUnderTest> {
   let expiresAt = Number.POSITIVE_INFINITY;
   const deps: ControlDeps = {
     authenticate: async ({ identity }) => devicePrincipal(identity, { expiresAt }),
+    services: NO_SERVICES,
     registrar,
     clock,
     onEvent: () => {},
