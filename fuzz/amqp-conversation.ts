@@ -25,6 +25,15 @@ export interface Conversation {
 
 const NODES = ['streams', 'messages/events', 'messages/devicebound', 'twin', 'methods/devicebound', 'files'];
 
+const SERVICE_NODES = ['/messages/deviceBound', '/messages/serviceBound/feedback', '/messages/serviceBound/files'];
+
+const TOKEN_TYPES = [
+  'servicebus.windows.net:sastoken',
+  'azure-devices.net:sastoken',
+  'azure-devices.net:sastoken',
+  'jwt',
+];
+
 const PLAIN = ['\0d1@sas.hub.example\0token', '\0device@sas.root.hub.example\0token', '\0\0'];
 
 /** A mostly valid conversation of a device. */
@@ -45,7 +54,8 @@ class Device {
     this.#say(open(), begin());
     // A device that sends nothing more waits for the hub's timeout.
     if (random.chance(0.05)) return this.#spoken();
-    if (random.chance(0.8)) this.#putToken('d1');
+    if (random.chance(0.25)) this.#beService();
+    else if (random.chance(0.8)) this.#putToken('d1');
     if (random.chance(0.9)) this.#attachStreams('d1');
     for (let count = random.integer(0, 6); count > 0; count--) this.#go();
     return this.#spoken();
@@ -88,8 +98,21 @@ class Device {
   }
 
   #putToken(deviceId: string): void {
+    this.#put(`hub.example/devices/${deviceId}`);
+  }
+
+  #put(name: string): void {
     this.#attach('receives', '$cbs');
-    this.#send(this.#attach('sends', '$cbs'), putToken(`hub.example/devices/${deviceId}`));
+    this.#send(this.#attach('sends', '$cbs'), putToken(name, this.#random.pick(TOKEN_TYPES)));
+  }
+
+  /** What a service's client says when it is opened, and then, mostly, a message for a device. */
+  #beService(): void {
+    const random = this.#random;
+    this.#put(random.pick(['amqps://hub.example:5671/', 'hub.example', 'amqps://hub.example:5671']));
+    const messages = this.#attach('sends', 'amqps://hub.example:5671/messages/deviceBound');
+    this.#attach('receives', 'amqps://hub.example:5671/messages/serviceBound/feedback');
+    for (let count = random.integer(0, 3); count > 0; count--) this.#send(messages, this.#message());
   }
 
   #attachStreams(deviceId: string): void {
@@ -105,6 +128,8 @@ class Device {
       () => this.#attach(random.pick(['sends', 'receives']), `/devices/${device}/${random.pick(NODES)}`),
       () => this.#send(this.#attach('sends', `/devices/d1/${random.pick(NODES)}`), this.#message()),
       () => this.#putToken(device),
+      () => this.#beService(),
+      () => this.#attach(random.pick(['sends', 'receives']), random.pick(SERVICE_NODES)),
       () => this.#attachStreams('d1'),
       () => this.#say(detach(random.integer(0, this.#handles))),
       () => this.#say(flow(random.integer(0, Math.max(0, this.#handles - 1)), random.integer(0, 100))),

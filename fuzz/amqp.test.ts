@@ -20,7 +20,16 @@ describe('the AMQP door', () => {
       'offer device_silent',
     ])
       expect(counts[kind] ?? 0, kind).toBeGreaterThan(5);
-    for (const kind of ['connection-refused internal', 'device-detached internal'])
+    for (const kind of [
+      'service-connected',
+      'service-disconnected device_gone',
+      'service-disconnected protocol_error',
+      'service-disconnected revoked',
+      'service-disconnected token_expired',
+      'connection-refused forbidden',
+    ])
+      expect(counts[kind] ?? 0, kind).toBeGreaterThan(0);
+    for (const kind of ['connection-refused internal', 'device-detached internal', 'service-disconnected internal'])
       expect(counts).not.toHaveProperty(kind);
   });
 });

@@ -1,11 +1,15 @@
 import { X509Certificate } from 'node:crypto';
 import { CulvertError } from '@culvert/protocol';
-import { deviceCertificate, devicePrincipal, duplexPair, FakeClock } from '@culvert/testkit';
+import { deviceCertificate, devicePrincipal, duplexPair, FakeClock, policyPrincipal } from '@culvert/testkit';
 import type { ClientCertificate } from '../packages/hub/src/auth/client-certificate.ts';
-import { acceptAmqp } from '../packages/hub/src/control/accept-amqp.ts';
-import { PERFORMATIVES, readPerformative } from '../packages/hub/src/control/amqp-gate/performative.ts';
+import { keyDigest } from '../packages/hub/src/auth/key-digest.ts';
+import type { Proof } from '../packages/hub/src/auth/principal.ts';
+import { acceptAmqp } from '../packages/hub/src/control/amqp/accept-amqp.ts';
+import { PERFORMATIVES, readPerformative } from '../packages/hub/src/control/amqp-validator/performative.ts';
 import type { ControlChannel, Offer } from '../packages/hub/src/control/control-channel.ts';
+import { ServiceConnections } from '../packages/hub/src/control/service-connections.ts';
 import type { HubEvent } from '../packages/hub/src/observe/events.ts';
+import type { PolicyRecord } from '../packages/hub/src/registry/registry.ts';
 import { anyConversation, readAmqpCorpus } from './amqp-conversation.ts';
 import { fuzzArguments } from './arguments.ts';
 import { Prng } from './prng.ts';
@@ -22,6 +26,19 @@ const OFFER: Offer = {
   streamName: 'ssh',
   caller: 'policy:service',
   grant: { url: 'wss://hub.example:8443/bridges/0123456789abcdef0123456789abcdef/device', token: 'e.y.J' },
+};
+
+const POLICY: PolicyRecord = {
+  name: 'service',
+  permissions: ['ServiceConnect'],
+  primaryKey: 'Zmlyc3Q=',
+  secondaryKey: 'c2Vjb25k',
+};
+
+const PROOF: Proof = {
+  kind: 'key',
+  owner: { kind: 'policy', policy: POLICY.name },
+  keyDigest: keyDigest(POLICY.primaryKey),
 };
 
 function* cut(random: Prng, bytes: Buffer): Generator<Buffer> {
@@ -51,6 +68,21 @@ async function runCase(random: Prng, { corpus, certificate }: Material, counts: 
   const clock = new FakeClock();
   const events: HubEvent[] = [];
   const channels: ControlChannel[] = [];
+  const services = new ServiceConnections({
+    authenticate: async () => {
+      if (random.chance(0.1)) throw new CulvertError('forbidden');
+      const expiresAt = clock.now() + random.pick([20_000, 7_200_000]);
+      return policyPrincipal('service', { expiresAt, proof: PROOF });
+    },
+    policies: { get: async () => POLICY },
+    draining: new AbortController().signal,
+    clock,
+    onEvent: (event) => {
+      events.push(event);
+      if (event.type === 'service-connected' && random.chance(0.3))
+        clock.setTimer(5_000, () => services.revocation.policyChanged({ ...POLICY, primaryKey: 'cm90YXRlZA==' }));
+    },
+  });
   const offers: Promise<string>[] = [];
   const offer = (channel: ControlChannel): void => {
     const patience = new AbortController();
@@ -69,6 +101,7 @@ async function runCase(random: Prng, { corpus, certificate }: Material, counts: 
         if (random.chance(0.1)) throw new CulvertError('unauthorized');
         return devicePrincipal(identity, { expiresAt: clock.now() + random.pick([20_000, 7_200_000]) });
       },
+      services,
       registrar: {
         // A renewed channel is attached again.
         attach: (channel) => channels.includes(channel) || channels.push(channel),
@@ -100,8 +133,9 @@ async function runCase(random: Prng, { corpus, certificate }: Material, counts: 
   // Expiry, silence or the authentication timeout ends every remaining connection.
   await clock.advance(7_300_000);
   await accepted;
-  for (const outcome of await Promise.all(offers)) counts[`offer ${outcome}`] = (counts[`offer ${outcome}`] ?? 0) + 1;
+  for (const outcome of await Promise.all(offers)) count(counts, `offer ${outcome}`);
   for (const channel of channels) await channel.closed;
+  check(services.size === 0, 'a service is still there');
   await clock.advance(0);
   check(hubEnd.destroyed, 'the connection is still there');
   check(clock.timers === 0, `${clock.timers} timers are left`);
@@ -109,12 +143,18 @@ async function runCase(random: Prng, { corpus, certificate }: Material, counts: 
   const number = (kind: HubEvent['type']) => kinds.filter((each) => each === kind).length;
   check(number('device-attached') === channels.length, 'an attached device was not told of');
   check(number('device-detached') === channels.length, 'a detached device was not told of');
+  check(number('service-connected') === number('service-disconnected'), 'a service was not told of');
+  check(channels.length === 0 || number('service-connected') === 0, 'a connection is of a service and of devices');
   check(number('fault') === 0, JSON.stringify(events));
   checkWellFormed(Buffer.concat(said));
   for (const event of events) {
     const name = 'error' in event ? `${event.type} ${event.error}` : event.type;
-    counts[name] = (counts[name] ?? 0) + 1;
+    count(counts, name);
   }
+}
+
+function count(counts: FuzzCounts, name: string): void {
+  counts[name] = (counts[name] ?? 0) + 1;
 }
 
 function check(condition: boolean, problem: string): void {

@@ -2,8 +2,9 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { CulvertError } from '@culvert/protocol';
 import { encodePacket, type MqttPacket, type MqttVersion, PacketReader } from '@culvert/protocol/mqtt';
 import { devicePrincipal, duplexPair, FakeClock } from '@culvert/testkit';
-import { acceptMqtt } from '../packages/hub/src/control/accept-mqtt.ts';
 import type { ControlChannel, Offer } from '../packages/hub/src/control/control-channel.ts';
+import { acceptMqtt } from '../packages/hub/src/control/mqtt/accept-mqtt.ts';
+import { NO_SERVICES } from '../packages/hub/src/control/no-services.fixture.ts';
 import type { HubEvent } from '../packages/hub/src/observe/events.ts';
 import { fuzzArguments } from './arguments.ts';
 import { Prng } from './prng.ts';
@@ -131,6 +132,7 @@ async function runCase(random: Prng, corpus: readonly Buffer[], counts: FuzzCoun
         if (random.chance(0.1)) throw new CulvertError('unauthorized');
         return devicePrincipal(identity, { expiresAt: clock.now() + random.pick([20_000, 7_200_000]) });
       },
+      services: NO_SERVICES,
       registrar: { attach: (channel) => channels.push(channel), offersChanged: offer },
       clock,
       onEvent: (event) => events.push(event),

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { LIMITS } from '@culvert/protocol';
 import { describe, expect, it } from 'vitest';
 import { parseHubConfig } from '../packages/hub/src/config.ts';
-import { AMQP_LIMITS } from '../packages/hub/src/control/amqp-gate/amqp-limits.ts';
+import { AMQP_LIMITS } from '../packages/hub/src/control/amqp-validator/amqp-limits.ts';
 import { limitsPage, PAGE } from './limits-page.ts';
 
 describe('docs/limits.md', () => {

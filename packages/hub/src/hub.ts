@@ -10,10 +10,11 @@ import { Authenticator } from './auth/authenticate.ts';
 import { clientCertificate } from './auth/client-certificate.ts';
 import { PolicyFiles } from './auth/policy-files.ts';
 import { advertisedNames, certificateNames, type HubConfig } from './config.ts';
-import { acceptAmqp } from './control/accept-amqp.ts';
-import { acceptMqtt } from './control/accept-mqtt.ts';
 import { acceptControlWebSocket } from './control/accept-web-socket.ts';
+import { acceptAmqp } from './control/amqp/accept-amqp.ts';
 import type { ControlDeps, ControlOrigin } from './control/control-channel.ts';
+import { acceptMqtt } from './control/mqtt/accept-mqtt.ts';
+import { ServiceConnections } from './control/service-connections.ts';
 import { Doors } from './doors.ts';
 import { gatewayThreadsTerms, type OpenThreads } from './gateway-threads.ts';
 import { AttachCheck } from './handshake/attach-check.ts';
@@ -257,8 +258,14 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
   });
   undo(() => api.close());
 
+  const services = new ServiceConnections({
+    ...{ ...common, policies: store.policies, draining: draining.signal },
+    authenticate: (token) => authenticator.authenticateService(token),
+  });
+  listeners.push(services.revocation);
   const control: ControlDeps = {
     ...common,
+    services,
     authenticate: (credential) =>
       draining.signal.aborted ? Promise.reject(draining.signal.reason) : authenticator.authenticateDevice(credential),
     registrar: new AttachCheck({

@@ -32,6 +32,8 @@ export const CBS_PROPERTIES = {
   statusDescription: 'status-description',
 } as const;
 
-/** The one operation of CBS here, and the one kind of token. */
+/** The one operation of CBS here. */
 export const PUT_TOKEN = 'put-token';
-export const SAS_TOKEN_TYPE = 'servicebus.windows.net:sastoken';
+
+/** What clients call a SAS token in a put-token: the C and Node clients by the first name, the C# ones by the second. */
+export const SAS_TOKEN_TYPES = ['servicebus.windows.net:sastoken', 'azure-devices.net:sastoken'] as const;

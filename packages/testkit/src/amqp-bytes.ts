@@ -99,10 +99,10 @@ export const amqpFrames = {
   close: (): Buffer => amqpFrame(0x18, []),
   /** A message whose body is a string. */
   message: (body: string): Buffer => described(0x77, string(body)),
-  /** A message that puts a token. */
-  putToken: (name: string): Buffer => {
+  /** A message that puts a token; of the C client's type unless another is given. */
+  putToken: (name: string, type = 'servicebus.windows.net:sastoken'): Buffer => {
     const properties = [
-      ...[string('operation'), string('put-token'), string('type'), string('servicebus.windows.net:sastoken')],
+      ...[string('operation'), string('put-token'), string('type'), string(type)],
       ...[string('name'), string(name)],
     ];
     return bytes(described(0x74, map(...properties)), described(0x77, string('token')));

@@ -7,7 +7,7 @@ import {
   type Identity,
   identityPath,
   PUT_TOKEN,
-  SAS_TOKEN_TYPE,
+  SAS_TOKEN_TYPES,
   STREAM_PROPERTIES,
 } from '@culvert/protocol';
 import rhea, { type Connection, type EventContext, type Message, type Receiver, type Sender } from 'rhea';
@@ -117,7 +117,7 @@ export class AmqpDevice {
       message_id: id,
       application_properties: {
         [CBS_PROPERTIES.operation]: PUT_TOKEN,
-        [CBS_PROPERTIES.type]: SAS_TOKEN_TYPE,
+        [CBS_PROPERTIES.type]: SAS_TOKEN_TYPES[0],
         [CBS_PROPERTIES.name]: typeof to === 'string' ? to : `${HUB}/${identityPath(to)}`,
       },
       body: token,

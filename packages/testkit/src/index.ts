@@ -40,6 +40,7 @@ export { FakeClock } from './fake-clock.ts';
 export { FaultProxy, type FaultTarget } from './fault-proxy.ts';
 export { MqttDevice } from './mqtt-device.ts';
 export { mqttTransport } from './mqtt-transport.ts';
+export { policyPrincipal } from './policy-principal.ts';
 export {
   type RawFrame,
   type RawFrameOptions,

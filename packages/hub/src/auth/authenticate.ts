@@ -100,6 +100,16 @@ export class Authenticator {
     return principal;
   }
 
+  /**
+   * Verifies a policy's token for the hub as a whole, on a connection of a service's own.
+   * @throws CulvertError as `authenticateSas`; `forbidden` for a policy without `ServiceConnect`
+   */
+  async authenticateService(token: string): Promise<Principal> {
+    const principal = await this.authenticateSas(token, { path: '' });
+    authorize(principal, 'service.connect');
+    return principal;
+  }
+
   async #certified(identity: Identity, certificate: ClientCertificate | undefined): Promise<Principal> {
     if (certificate === undefined)
       throw new CulvertError('unauthorized', 'Neither a token nor a certificate was shown.');

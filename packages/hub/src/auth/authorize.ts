@@ -4,6 +4,7 @@ import type { Principal } from './principal.ts';
 /** What each action needs: the one table of who may do what. */
 const REQUIRED = {
   'stream.open': 'ServiceConnect',
+  'service.connect': 'ServiceConnect',
   'device.connect': 'DeviceConnect',
   'registry.read': 'RegistryRead',
   'registry.write': 'RegistryWrite',

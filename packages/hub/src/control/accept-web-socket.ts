@@ -2,10 +2,10 @@ import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { AMQP_SUBPROTOCOLS } from '@culvert/protocol';
 import type { ClientCertificate } from '../auth/client-certificate.ts';
-import { acceptAmqpWebSocket } from './accept-amqp-web-socket.ts';
-import { acceptMqttWebSocket, MQTT_SUBPROTOCOLS } from './accept-mqtt-web-socket.ts';
+import { acceptAmqpWebSocket } from './amqp/accept-amqp-web-socket.ts';
 import type { ControlDeps } from './control-channel.ts';
 import { offeredSubprotocols } from './control-web-socket.ts';
+import { acceptMqttWebSocket, MQTT_SUBPROTOCOLS } from './mqtt/accept-mqtt-web-socket.ts';
 
 /**
  * Opens a control channel on an upgrade request in the dialect of the first subprotocol offered that is known; one who offers none is refused

@@ -6,6 +6,7 @@ import type { ClientCertificate } from '../auth/client-certificate.ts';
 import type { Principal } from '../auth/principal.ts';
 import type { ControlProtocol } from '../observe/door.ts';
 import type { EventSink } from '../observe/events.ts';
+import type { ServiceGateway } from './service-connection.ts';
 
 /** A stream request as the hub makes it to a device. */
 export interface Offer {
@@ -77,6 +78,7 @@ export interface ControlDeps {
   /** Verifies what a device says it is. @throws CulvertError, which the dialect tells the device */
   authenticate(credential: DeviceCredential): Promise<Principal>;
   readonly registrar: ChannelRegistrar;
+  readonly services: ServiceGateway;
   readonly clock: Clock;
   readonly onEvent: EventSink;
   readonly limits: ControlLimits;

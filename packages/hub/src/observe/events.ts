@@ -51,6 +51,23 @@ export type HubEvent =
       readonly detail: string;
       readonly connectedMs: number;
     })
+  /** A service holds a connection of its own, over AMQP. */
+  | {
+      readonly type: 'service-connected';
+      readonly principal: string;
+      readonly protocol: ControlProtocol;
+      readonly remoteAddress: string;
+    }
+  | {
+      readonly type: 'service-disconnected';
+      readonly principal: string;
+      readonly protocol: ControlProtocol;
+      readonly remoteAddress: string;
+      readonly clientVersion: string | undefined;
+      readonly error: ErrorCode;
+      readonly detail: string;
+      readonly connectedMs: number;
+    }
   /** A device subscribed to offers, or unsubscribed. */
   | (Identity & { readonly type: 'device-offers-changed'; readonly takesOffers: boolean })
   /** A configured limit was reached: a request was refused, or a stream ended. `identity`: the device whose limit it is, for limits per device. */

@@ -1,7 +1,7 @@
-import { CBS_PROPERTIES, CulvertError, type Identity, LIMITS, PUT_TOKEN, SAS_TOKEN_TYPE } from '@culvert/protocol';
+import { CBS_PROPERTIES, CulvertError, LIMITS, PUT_TOKEN, SAS_TOKEN_TYPES } from '@culvert/protocol';
 import rhea, { type Delivery, type Message, type Receiver, type Sender } from 'rhea';
-import { AMQP_LIMITS } from '../amqp-gate/amqp-limits.ts';
-import { parseAudience } from './amqp-addresses.ts';
+import { AMQP_LIMITS } from '../amqp-validator/amqp-limits.ts';
+import { type Audience, parseAudience } from './amqp-addresses.ts';
 import { amqpError } from './amqp-error.ts';
 import { bodyText, echoedId } from './amqp-messages.ts';
 
@@ -9,8 +9,10 @@ import { bodyText, echoedId } from './amqp-messages.ts';
 export interface CbsCarrier {
   canSend(link: Sender): boolean;
   send(link: Sender, message: Buffer, tag?: Buffer): void;
-  /** Verifies a token for an identity; from then on that may be on the connection. @throws CulvertError */
-  admit(identity: Identity, token: string): Promise<unknown>;
+  /** Verifies a token; from then on who it was put for may be on the connection. @throws CulvertError */
+  admit(audience: Audience, token: string): Promise<unknown>;
+  /** What was put for this audience is no token that could be looked at. */
+  refused(error: CulvertError, audience: Audience): void;
   /** Reads nothing until the returned function is called. */
   hold(): () => void;
   /** Ends the connection. */
@@ -90,30 +92,43 @@ export class CbsNode {
   /** Resolves with why the token is not taken, if it is not. */
   async #put(message: Message): Promise<CulvertError | undefined> {
     try {
-      const { identity, token } = readRequest(message);
-      await this.#carrier.admit(identity, token);
+      await this.#carrier.admit(...this.#read(message));
       return undefined;
     } catch (reason) {
       return CulvertError.from(reason);
     }
   }
+
+  /** @throws CulvertError `argument_invalid`, `unauthorized` */
+  #read(message: Message): [audience: Audience, token: string] {
+    let audience: Audience | undefined;
+    try {
+      audience = readAudience(message);
+      return [audience, readToken(message)];
+    } catch (reason) {
+      const error = CulvertError.from(reason);
+      if (audience !== undefined) this.#carrier.refused(error, audience);
+      throw error;
+    }
+  }
 }
 
-/** @throws CulvertError `argument_invalid`, `not_supported`, `unauthorized` */
-function readRequest(message: Message): { identity: Identity; token: string } {
-  const properties = message.application_properties ?? {};
-  const {
-    [CBS_PROPERTIES.operation]: operation,
-    [CBS_PROPERTIES.type]: type,
-    [CBS_PROPERTIES.name]: name,
-  } = properties;
-  if (operation !== PUT_TOKEN) throw new CulvertError('argument_invalid', `The operation is not ${PUT_TOKEN}.`);
-  if (type !== SAS_TOKEN_TYPE)
-    throw new CulvertError('argument_invalid', `The token is not of type ${SAS_TOKEN_TYPE}.`);
+/** For whom a token is put, which is the first that is looked at: a refusal is to name who was refused. @throws CulvertError `argument_invalid` */
+function readAudience(message: Message): Audience {
+  const name: unknown = message.application_properties?.[CBS_PROPERTIES.name];
   if (typeof name !== 'string') throw new CulvertError('argument_invalid', 'The token is put for no name.');
+  return parseAudience(name);
+}
+
+/** @throws CulvertError `argument_invalid`, `unauthorized` */
+function readToken(message: Message): string {
+  const { [CBS_PROPERTIES.operation]: operation, [CBS_PROPERTIES.type]: type } = message.application_properties ?? {};
+  if (operation !== PUT_TOKEN) throw new CulvertError('argument_invalid', `The operation is not ${PUT_TOKEN}.`);
+  if (!SAS_TOKEN_TYPES.some((known) => known === type))
+    throw new CulvertError('argument_invalid', `The token is of none of the types ${SAS_TOKEN_TYPES.join(' and ')}.`);
   const token = bodyText(message, LIMITS.sasTokenBytes);
   if (token === undefined) throw new CulvertError('unauthorized', 'The body is no SAS token.');
-  return { identity: parseAudience(name), token };
+  return token;
 }
 
 function encodeReply({ request, error }: Reply): Buffer {

@@ -4,8 +4,17 @@ import type { Receiver, Sender } from 'rhea';
 import type { Principal } from '../../auth/principal.ts';
 import type { ControlProtocol } from '../../observe/door.ts';
 import type { Answer, ChannelOrigin, ControlChannel, Offer } from '../control-channel.ts';
+import type { DeviceNode } from './amqp-addresses.ts';
 import { encodeOffer, newCorrelationId } from './amqp-offer.ts';
 import { StreamLinks } from './amqp-stream-links.ts';
+import { CredentialExpiry } from './credential-expiry.ts';
+import { clientVersionOf } from './link-properties.ts';
+
+/**
+ * Milliseconds that the first link of a device is waited for before its coming is told: clients say with their links what software they are, and
+ * attach the first one as soon as their token was taken. The Node SDK may attach none for hours.
+ */
+const INTRODUCTION_MS = 2_000;
 
 /** The connection that carries a channel, maybe with others. */
 export interface ChannelCarrier {
@@ -36,39 +45,46 @@ export class AmqpChannel implements ControlChannel {
   readonly connectedAt: number;
   readonly closed: Promise<CulvertError>;
   readonly #carrier: ChannelCarrier;
-  readonly #clock: Clock;
   readonly #maxOffers: number;
+  readonly #credential: CredentialExpiry;
   readonly #streams = new StreamLinks();
   /** By correlation id, in the order in which they were made. */
   readonly #pending = new Map<string, PendingOffer>();
-  #principal: Principal;
-  #expiry: Timer | undefined;
+  readonly #onIntroduced: () => void;
+  /** Undefined once the device's coming was told. */
+  #introduction: Timer | undefined;
+  #clientVersion: string | undefined;
   #endedWith: CulvertError | undefined;
   #resolveClosed: (error: CulvertError) => void = () => {};
 
-  constructor(origin: ChannelOrigin, options: { carrier: ChannelCarrier; clock: Clock; maxOffers: number }) {
+  /** @param options.onIntroduced told once, before anything happens on the channel: the device has said what software it is, if it ever will */
+  constructor(
+    origin: ChannelOrigin,
+    options: { carrier: ChannelCarrier; clock: Clock; maxOffers: number; onIntroduced: () => void },
+  ) {
     this.identity = origin.identity;
     this.protocol = origin.protocol;
     this.remoteAddress = origin.remoteAddress;
     this.connectedAt = origin.connectedAt;
-    this.#principal = origin.principal;
     this.#carrier = options.carrier;
-    this.#clock = options.clock;
     this.#maxOffers = options.maxOffers;
+    this.#onIntroduced = options.onIntroduced;
     this.closed = new Promise((resolve) => {
       this.#resolveClosed = resolve;
     });
-    this.#awaitExpiry();
+    this.#credential = new CredentialExpiry(origin.principal, options.clock, () =>
+      this.close(new CulvertError('token_expired')),
+    );
+    this.#introduction = options.clock.setTimer(INTRODUCTION_MS, () => this.#introduce());
   }
 
   get principal(): Principal {
-    return this.#principal;
+    return this.#credential.principal;
   }
 
   /** The device has shown a newer credential. */
   renew(principal: Principal): void {
-    this.#principal = principal;
-    this.#awaitExpiry();
+    this.#credential.renew(principal);
   }
 
   /** Why the channel ended; undefined while it lives. */
@@ -77,7 +93,7 @@ export class AmqpChannel implements ControlChannel {
   }
 
   get clientVersion(): string | undefined {
-    return this.#streams.clientVersion;
+    return this.#clientVersion;
   }
 
   get takesOffers(): boolean {
@@ -136,9 +152,11 @@ export class AmqpChannel implements ControlChannel {
     if (this.#endedWith === undefined) this.#carrier.close(this, error);
   }
 
-  /** A streams link was attached. */
-  linkOpened(link: Sender | Receiver): void {
-    this.#changingOffers(() => this.#streams.add(link));
+  /** A link of the device's was attached. */
+  linkOpened(link: Sender | Receiver, node: DeviceNode): void {
+    this.#clientVersion = clientVersionOf(link) ?? this.#clientVersion;
+    this.#introduce();
+    if (node === 'streams') this.#changingOffers(() => this.#streams.add(link));
   }
 
   /** A streams link is gone: what was asked on it, and what nobody can answer now, is not waited for. */
@@ -158,7 +176,8 @@ export class AmqpChannel implements ControlChannel {
   ended(error: CulvertError): void {
     if (this.#endedWith !== undefined) return;
     this.#endedWith = error;
-    this.#expiry?.cancel();
+    this.#credential.cancel();
+    this.#introduce();
     for (const pending of [...this.#pending.values()]) pending.fail(new CulvertError('device_gone'));
     this.#resolveClosed(error);
   }
@@ -169,10 +188,10 @@ export class AmqpChannel implements ControlChannel {
     if (this.takesOffers !== before) this.#carrier.offersChanged(this);
   }
 
-  #awaitExpiry(): void {
-    this.#expiry?.cancel();
-    const ms = this.#principal.expiresAt - this.#clock.now();
-    if (ms === Number.POSITIVE_INFINITY) return;
-    this.#expiry = this.#clock.setTimer(Math.max(0, ms), () => this.close(new CulvertError('token_expired')));
+  #introduce(): void {
+    if (this.#introduction === undefined) return;
+    this.#introduction.cancel();
+    this.#introduction = undefined;
+    this.#onIntroduced();
   }
 }

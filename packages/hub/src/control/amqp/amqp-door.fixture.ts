@@ -1,8 +1,9 @@
 import { type CulvertError, type Identity, LIMITS } from '@culvert/protocol';
 import { AmqpDevice, type AmqpSasl, devicePrincipal, duplexPair, FakeClock } from '@culvert/testkit';
 import type { HubEvent } from '../../observe/events.ts';
-import { acceptAmqp } from '../accept-amqp.ts';
 import type { ControlChannel, ControlDeps, ControlOrigin, Offer } from '../control-channel.ts';
+import { NO_SERVICES } from '../no-services.fixture.ts';
+import { acceptAmqp } from './accept-amqp.ts';
 
 /** A stream request. */
 export const OFFER: Offer = {
@@ -21,6 +22,7 @@ export async function openDoor(
     sasl?: AmqpSasl;
     open?: object;
     authenticate?: ControlDeps['authenticate'];
+    services?: ControlDeps['services'];
     certificate?: ControlOrigin['certificate'];
     maxOffers?: number;
   } = {},
@@ -30,12 +32,13 @@ export async function openDoor(
   const channels: ControlChannel[] = [];
   const ended = new Map<ControlChannel, CulvertError>();
   const [hubEnd, deviceEnd] = duplexPair();
-  const { authenticate, certificate, maxOffers = 64 } = options;
+  const { authenticate, services = NO_SERVICES, certificate, maxOffers = 64 } = options;
   const accepted = acceptAmqp(
     hubEnd,
     { remoteAddress: '192.0.2.1', protocol: 'amqp', certificate },
     {
       authenticate: authenticate ?? (async ({ identity }: { identity: Identity }) => devicePrincipal(identity)),
+      services,
       registrar: {
         attach: (channel) => {
           channels.push(channel);

@@ -153,7 +153,7 @@ describe('a put-token', () => {
   });
 
   it.each([
-    'hub.example',
+    '/',
     'hub.example/devices',
     'hub.example/devices/',
     'hub.example/twins/a',

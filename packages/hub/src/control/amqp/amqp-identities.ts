@@ -1,7 +1,7 @@
 import { CulvertError, type Identity, identityName } from '@culvert/protocol';
 import type { Principal } from '../../auth/principal.ts';
 import { faultOf } from '../../observe/events.ts';
-import { AMQP_LIMITS } from '../amqp-gate/amqp-limits.ts';
+import { AMQP_LIMITS } from '../amqp-validator/amqp-limits.ts';
 import { reportChannel, reportRefusal } from '../channel-events.ts';
 import type { ControlDeps, ControlOrigin } from '../control-channel.ts';
 import { AmqpChannel, type ChannelCarrier } from './amqp-channel.ts';
@@ -38,6 +38,11 @@ export class AmqpIdentities {
     return this.#entries.size;
   }
 
+  /** Whether an identity has proved who it is here, or its credential is being verified. */
+  get isClaimed(): boolean {
+    return this.size > 0 || this.#verifying > 0;
+  }
+
   /** The channels there are now. */
   get channels(): AmqpChannel[] {
     return [...this.#entries.values()].flatMap(({ channel }) => channel ?? []);
@@ -70,7 +75,7 @@ export class AmqpIdentities {
       const error = CulvertError.from(reason);
       const fault = faultOf(error, origin.protocol);
       if (fault !== undefined) deps.onEvent(fault);
-      reportRefusal(error, origin, deps.onEvent);
+      reportRefusal(error, origin, deps.onEvent, identity);
       throw error;
     } finally {
       this.#verifying--;
@@ -140,11 +145,13 @@ export class AmqpIdentities {
     const { protocol, remoteAddress } = origin;
     const channel = new AmqpChannel(
       { ...entry, protocol, remoteAddress, connectedAt: deps.clock.now() },
-      { carrier, clock: deps.clock, maxOffers: deps.limits.maxOffers },
+      {
+        ...{ carrier, clock: deps.clock, maxOffers: deps.limits.maxOffers },
+        onIntroduced: () => reportChannel(channel, deps),
+      },
     );
     entry.channel = channel;
     onProven();
-    reportChannel(channel, deps);
     deps.registrar.attach(channel);
     return channel;
   }

@@ -263,7 +263,7 @@ describe('the links that clients attach besides', () => {
     '/devices/d1/files',
     '/devices/d1',
     '/devices//streams',
-    '/messages/servicebound/feedback',
+    '/messages/servicebound/filenotifications',
     '/devices/d1/streams/x',
     '/devices/d1/__proto__',
   ])('lead nowhere: %j', async (address) => {

@@ -5,7 +5,13 @@ import type { Delivery, Message, Receiver, Sender } from 'rhea';
 import { faultOf } from '../../observe/events.ts';
 import { reportRefusal } from '../channel-events.ts';
 import type { ControlDeps, ControlOrigin } from '../control-channel.ts';
-import { type DeviceNode, parseIdentityName, parseLinkAddress } from './amqp-addresses.ts';
+import {
+  type Audience,
+  type DeviceNode,
+  parseIdentityName,
+  parseLinkAddress,
+  type ServiceNode,
+} from './amqp-addresses.ts';
 import { CbsNode } from './amqp-cbs.ts';
 import type { AmqpChannel } from './amqp-channel.ts';
 import { amqpError } from './amqp-error.ts';
@@ -14,10 +20,11 @@ import { AmqpLink, type AmqpLinkListener } from './amqp-link.ts';
 import { readAnswer } from './amqp-offer.ts';
 import { refuseMessage, TwinNode } from './amqp-other-nodes.ts';
 import { type PlainClaim, saslMechanisms } from './amqp-sasl.ts';
+import { AmqpService } from './amqp-service.ts';
 import type { Outcome } from './rhea-engine.ts';
 import { echoTermini } from './termini.ts';
 
-type DeviceLink = Sender | Receiver;
+type PeerLink = Sender | Receiver;
 
 /**
  * Milliseconds in which a device with a certificate may say by a link or a token who it is, before its certificate does. The Node SDK attaches no
@@ -28,6 +35,7 @@ const PRESUME_AFTER_MS = 2_000;
 /** Where an attached link leads. */
 type Purpose =
   | { readonly kind: 'cbs' }
+  | { readonly kind: 'service'; readonly node: ServiceNode }
   | { readonly kind: 'device'; readonly channel: AmqpChannel; readonly node: DeviceNode };
 
 /** Whoever is at the other end of an AMQP connection: gives their credentials to be verified, and each link its purpose. */
@@ -36,20 +44,23 @@ export class AmqpPeer implements AmqpLinkListener {
   readonly #deps: ControlDeps;
   readonly #link: AmqpLink;
   readonly #identities: AmqpIdentities;
+  readonly #service: AmqpService;
   readonly #cbs: CbsNode;
   readonly #twins: TwinNode;
-  readonly #purposes = new Map<DeviceLink, Purpose>();
+  readonly #purposes = new Map<PeerLink, Purpose>();
   /** Channels with offers that wait for credit. */
   readonly #awaitingCredit = new Set<AmqpChannel>();
   /** A policy's token, verified for each identity that a link names. */
   #policyToken: string | undefined;
   #presumption: Timer | undefined;
   #isProven = false;
+  /** Who the peer last said it is, with a credential or by a link, whether or not it proved it. */
+  #claimed: Identity | undefined;
   /** Why a credential was refused, the last time; it was reported then. */
   #refusal: CulvertError | undefined;
   #settleProven: (proven: boolean) => void = () => {};
 
-  /** Resolves true once an identity has proved who it is, false when the connection ended before; never rejects. */
+  /** Resolves true once a device or service has proved who it is, false when the connection ended before; never rejects. */
   readonly proven: Promise<boolean>;
 
   constructor(connection: Duplex, origin: ControlOrigin, deps: ControlDeps) {
@@ -65,7 +76,7 @@ export class AmqpPeer implements AmqpLinkListener {
       clock,
       limits,
       sasl: saslMechanisms({ hasCertificate: certificate !== undefined, claim: (claim) => this.#claim(claim) }),
-      identities: () => this.#identities.size,
+      identities: () => this.#identities.size + (this.#service.isProven ? 1 : 0),
       listener: this,
     });
     const canSend = (link: Sender): boolean => this.#link.canSend(link);
@@ -82,10 +93,15 @@ export class AmqpPeer implements AmqpLinkListener {
         close: (channel, error) => this.#closeChannel(channel, error),
       },
     });
+    this.#service = new AmqpService({
+      ...{ origin, deps, onProven: () => this.#onProven() },
+      end: (error) => this.#link.end(error),
+    });
     this.#cbs = new CbsNode({
       canSend,
       send,
-      admit: (identity, token) => this.#admit(identity, token),
+      admit: (audience, token) => this.#admitTo(audience, token),
+      refused: (error, audience) => this.#refused(error, audience.kind === 'identity' ? audience.identity : undefined),
       hold: () => this.#link.hold(),
       end: (error) => this.#link.end(error),
     });
@@ -98,10 +114,11 @@ export class AmqpPeer implements AmqpLinkListener {
     this.#presumption = this.#deps.clock.setTimer(PRESUME_AFTER_MS, () => this.#presume());
   }
 
-  linkOpened(link: DeviceLink): void {
+  linkOpened(link: PeerLink): void {
     const address = parseLinkAddress(link.is_receiver() ? link.target?.address : link.source?.address);
     if (address === undefined) refuse(link, new CulvertError('route_not_found'));
     else if (address.kind === 'device') this.#deviceLinkOpened(link, address);
+    else if (address.kind === 'service') this.#serviceLinkOpened(link, address.node);
     else {
       echoTermini(link);
       this.#purposes.set(link, address);
@@ -109,21 +126,52 @@ export class AmqpPeer implements AmqpLinkListener {
     }
   }
 
-  #deviceLinkOpened(link: DeviceLink, { identity, node }: { identity: Identity; node: DeviceNode }): void {
+  #deviceLinkOpened(link: PeerLink, { identity, node }: { identity: Identity; node: DeviceNode }): void {
+    this.#claimed = identity;
     const channel = this.#identities.channel(identity);
+    const canProve = this.#policyToken !== undefined || this.#origin.certificate !== undefined;
     if (channel !== undefined) this.#open(link, { kind: 'device', channel, node });
-    else if (this.#policyToken === undefined && this.#origin.certificate === undefined) this.#refuseUnknown(link);
-    else this.#openWhenAdmitted(link, identity, node);
+    else if (this.#service.isClaimed) this.#refuseLink(link, serviceIsNoDevice(), identity);
+    else if (!canProve) this.#refuseLink(link, nothingShown(), identity);
+    else {
+      this.#openWhenAdmitted(link, async () => {
+        const admitted = await this.#admit(identity, this.#policyToken);
+        return () => this.#open(link, { kind: 'device', channel: admitted, node });
+      });
+    }
   }
 
-  #refuseUnknown(link: DeviceLink): void {
-    const error = new CulvertError('unauthorized', 'Neither a token nor a certificate was shown.');
-    this.#refusal = error;
-    reportRefusal(error, this.#origin, this.#deps.onEvent);
+  /** A service sends messages for devices, and receives what became of them: not the other way. */
+  #serviceLinkOpened(link: PeerLink, node: ServiceNode): void {
+    const open = () => {
+      echoTermini(link);
+      this.#purposes.set(link, { kind: 'service', node });
+      this.#service.linkOpened(link);
+    };
+    const token = this.#policyToken;
+    if (link.is_receiver() !== (node === 'deviceMessages')) refuse(link, new CulvertError('route_not_found'));
+    else if (this.#service.isProven) open();
+    else if (token === undefined) this.#refuseLink(link, nothingShown());
+    else {
+      this.#openWhenAdmitted(link, async () => {
+        await this.#admitService(token);
+        return open;
+      });
+    }
+  }
+
+  #refuseLink(link: PeerLink, error: CulvertError, claimed?: Identity): void {
+    this.#refused(error, claimed);
     refuse(link, error);
   }
 
-  linkClosed(link: DeviceLink): void {
+  /** Reports it, and keeps it from being reported again as the connection's end. */
+  #refused(error: CulvertError, claimed: Identity | undefined): void {
+    this.#refusal = error;
+    reportRefusal(error, this.#origin, this.#deps.onEvent, claimed);
+  }
+
+  linkClosed(link: PeerLink): void {
     const purpose = this.#purposes.get(link);
     this.#purposes.delete(link);
     if (purpose?.kind === 'cbs') this.#cbs.linkClosed(link);
@@ -137,6 +185,7 @@ export class AmqpPeer implements AmqpLinkListener {
     const purpose = this.#purposes.get(receiver);
     if (purpose === undefined) delivery.release();
     else if (purpose.kind === 'cbs') this.#cbs.message(receiver, message, delivery);
+    else if (purpose.kind === 'service') refuseMessage(delivery);
     else if (purpose.node === 'streams') answer(purpose.channel, message, delivery);
     else if (purpose.node === 'twin') this.#answerTwin(purpose.channel, message, delivery);
     else refuseMessage(delivery);
@@ -164,9 +213,11 @@ export class AmqpPeer implements AmqpLinkListener {
     const { protocol } = this.#origin;
     const fault = error === this.#refusal ? undefined : faultOf(error, protocol);
     if (fault !== undefined) this.#deps.onEvent(fault);
-    if (!this.#isProven && this.#refusal === undefined) reportRefusal(error, this.#origin, this.#deps.onEvent);
+    if (!this.#isProven && this.#refusal === undefined)
+      reportRefusal(error, this.#origin, this.#deps.onEvent, this.#claimed);
     this.#presumption?.cancel();
     this.#identities.end(error);
+    this.#service.ended(error);
     this.#purposes.clear();
     this.#awaitingCredit.clear();
     this.#settleProven(false);
@@ -177,11 +228,39 @@ export class AmqpPeer implements AmqpLinkListener {
     else await this.#admit(claim.identity, claim.token);
   }
 
-  /** Nothing more is read until the first credential is verified, so that a stranger can make the hub hold no more than what it has read. */
+  async #admitTo(audience: Audience, token: string): Promise<void> {
+    if (audience.kind === 'hub') await this.#admitService(token);
+    else await this.#admit(audience.identity, token);
+  }
+
   async #admit(identity: Identity, token: string | undefined): Promise<AmqpChannel> {
+    this.#claimed = identity;
+    if (this.#service.isClaimed) {
+      const error = serviceIsNoDevice();
+      this.#refused(error, identity);
+      throw error;
+    }
+    return this.#verifying(() => this.#identities.admit(identity, token));
+  }
+
+  async #admitService(token: string): Promise<void> {
+    try {
+      if (this.#identities.isClaimed) throw new CulvertError('unauthorized', 'This connection is that of devices.');
+      await this.#verifying(() => this.#service.admit(token));
+    } catch (reason) {
+      const error = CulvertError.from(reason);
+      const fault = faultOf(error, this.#origin.protocol);
+      if (fault !== undefined) this.#deps.onEvent(fault);
+      this.#refused(error, undefined);
+      throw error;
+    }
+  }
+
+  /** Nothing more is read until the first credential is verified, so that a stranger can make the hub hold no more than what it has read. */
+  async #verifying<T>(verify: () => Promise<T>): Promise<T> {
     const release = this.#isProven ? undefined : this.#link.hold();
     try {
-      return await this.#identities.admit(identity, token);
+      return await verify();
     } catch (reason) {
       this.#refusal = CulvertError.from(reason);
       throw this.#refusal;
@@ -193,7 +272,7 @@ export class AmqpPeer implements AmqpLinkListener {
   /** Takes the certificate's common name for the device's or module's, which it is wherever an authority vouches for it. */
   #presume(): void {
     const name = this.#origin.certificate?.commonName;
-    if (name === undefined || this.#policyToken !== undefined) return;
+    if (name === undefined || this.#policyToken !== undefined || this.#service.isClaimed) return;
     try {
       const identity = parseIdentityName(name);
       void this.#identities.presume(identity).finally(this.#link.hold());
@@ -210,11 +289,11 @@ export class AmqpPeer implements AmqpLinkListener {
   }
 
   /** Nothing is read or answered while the credential is verified, so that the link is opened or refused at once. */
-  #openWhenAdmitted(link: DeviceLink, identity: Identity, node: DeviceNode): void {
+  #openWhenAdmitted(link: PeerLink, admit: () => Promise<() => void>): void {
     const releases = [this.#link.holdAnswers(), this.#link.hold()];
-    this.#admit(identity, this.#policyToken)
+    admit()
       .then(
-        (channel) => this.#open(link, { kind: 'device', channel, node }),
+        (open) => open(),
         (reason) => this.#credentialRefused(link, CulvertError.from(reason)),
       )
       .finally(() => {
@@ -223,12 +302,12 @@ export class AmqpPeer implements AmqpLinkListener {
   }
 
   /** Where the credential is the connection's and has proved nobody, the next link would be refused as well. */
-  #credentialRefused(link: DeviceLink, error: CulvertError): void {
+  #credentialRefused(link: PeerLink, error: CulvertError): void {
     refuse(link, error);
     if (!this.#isProven) this.#link.end(error);
   }
 
-  #open(link: DeviceLink, purpose: Extract<Purpose, { kind: 'device' }>): void {
+  #open(link: PeerLink, purpose: Extract<Purpose, { kind: 'device' }>): void {
     const { endedWith } = purpose.channel;
     if (endedWith !== undefined) {
       refuse(link, endedWith);
@@ -236,11 +315,11 @@ export class AmqpPeer implements AmqpLinkListener {
     }
     echoTermini(link);
     this.#purposes.set(link, purpose);
-    if (purpose.node === 'streams') purpose.channel.linkOpened(link);
+    purpose.channel.linkOpened(link, purpose.node);
   }
 
-  #linksOf(channel: AmqpChannel): DeviceLink[] {
-    const links: DeviceLink[] = [];
+  #linksOf(channel: AmqpChannel): PeerLink[] {
+    const links: PeerLink[] = [];
     for (const [link, purpose] of this.#purposes)
       if (purpose.kind === 'device' && purpose.channel === channel) links.push(link);
     return links;
@@ -273,7 +352,12 @@ export class AmqpPeer implements AmqpLinkListener {
   }
 }
 
-function refuse(link: DeviceLink, error: CulvertError): void {
+const nothingShown = () => new CulvertError('unauthorized', 'Neither a token nor a certificate was shown.');
+
+const serviceIsNoDevice = () =>
+  new CulvertError('unauthorized', 'This connection is that of a service: a device needs one of its own.');
+
+function refuse(link: PeerLink, error: CulvertError): void {
   link.close(amqpError(error));
 }
 

@@ -1,5 +1,6 @@
-import { CHANNEL_CORRELATION, CLIENT_VERSION, LIMITS, printable } from '@culvert/protocol';
+import { CHANNEL_CORRELATION } from '@culvert/protocol';
 import type { Receiver, Sender } from 'rhea';
+import { linkProperty } from './link-properties.ts';
 
 /**
  * The streams links of one identity. Two make a pair: one on which the device receives, one on which it sends, that name the same channel
@@ -8,22 +9,9 @@ import type { Receiver, Sender } from 'rhea';
  */
 export class StreamLinks {
   readonly #correlations = new Map<Sender | Receiver, string | undefined>();
-  #clientVersion: string | undefined;
-
-  /** What software the device last said it is. */
-  get clientVersion(): string | undefined {
-    return this.#clientVersion;
-  }
 
   add(link: Sender | Receiver): void {
-    const { properties } = link;
-    const said = (name: string): string | undefined => {
-      const value: unknown = typeof properties === 'object' && properties !== null ? properties[name] : undefined;
-      return typeof value === 'string' ? value : undefined;
-    };
-    this.#correlations.set(link, said(CHANNEL_CORRELATION));
-    const clientVersion = said(CLIENT_VERSION);
-    if (clientVersion !== undefined) this.#clientVersion = printable(clientVersion, LIMITS.clientVersionCharacters);
+    this.#correlations.set(link, linkProperty(link, CHANNEL_CORRELATION));
   }
 
   remove(link: Sender | Receiver): void {

@@ -2,9 +2,10 @@ import { LIMITS } from '@culvert/protocol';
 import { amqpFrame, amqpFrames, amqpHeader, amqpValue, devicePrincipal, duplexPair, FakeClock } from '@culvert/testkit';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { HubEvent } from '../../observe/events.ts';
-import { acceptAmqp } from '../accept-amqp.ts';
-import { PERFORMATIVES, type Performative, readPerformative } from '../amqp-gate/performative.ts';
+import { PERFORMATIVES, type Performative, readPerformative } from '../amqp-validator/performative.ts';
 import type { ControlChannel } from '../control-channel.ts';
+import { NO_SERVICES } from '../no-services.fixture.ts';
+import { acceptAmqp } from './accept-amqp.ts';
 import { NEVER, OFFER } from './amqp-door.fixture.ts';
 
 const { attach, begin, close, detach, end, flow, message, open, putToken, transfer } = amqpFrames;
@@ -22,6 +23,7 @@ async function letIn() {
     { remoteAddress: '192.0.2.1', protocol: 'amqp' },
     {
       authenticate: async ({ identity }) => devicePrincipal(identity),
+      services: NO_SERVICES,
       registrar: { attach: (channel) => channels.push(channel), offersChanged: () => {} },
       clock,
       onEvent: (event) => events.push(event),

@@ -1,8 +1,8 @@
 import { EventEmitter } from 'node:events';
 import { CulvertError, printable } from '@culvert/protocol';
 import rhea, { type Delivery, type EventContext, type Message, type Receiver, type Sender, type Session } from 'rhea';
-import { AMQP_LIMITS } from '../amqp-gate/amqp-limits.ts';
-import { CHANNEL_MAX } from '../amqp-gate/connection-rules.ts';
+import { AMQP_LIMITS } from '../amqp-validator/amqp-limits.ts';
+import { CHANNEL_MAX } from '../amqp-validator/connection-rules.ts';
 import { amqpError } from './amqp-error.ts';
 import type {
   ConnectionInternals,

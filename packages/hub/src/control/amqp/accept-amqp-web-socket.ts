@@ -1,11 +1,11 @@
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { AMQP_SUBPROTOCOLS, peerAddress } from '@culvert/protocol';
-import type { ClientCertificate } from '../auth/client-certificate.ts';
+import type { ClientCertificate } from '../../auth/client-certificate.ts';
+import { AMQP_LIMITS } from '../amqp-validator/amqp-limits.ts';
+import type { ControlDeps, ControlOrigin } from '../control-channel.ts';
+import { acceptWebSocket } from '../control-web-socket.ts';
 import { acceptAmqp } from './accept-amqp.ts';
-import { AMQP_LIMITS } from './amqp-gate/amqp-limits.ts';
-import type { ControlDeps, ControlOrigin } from './control-channel.ts';
-import { acceptWebSocket } from './control-web-socket.ts';
 
 /**
  * Opens a control channel on an upgrade request, echoing the subprotocol as it was offered. AMQP frames may span messages and share them.

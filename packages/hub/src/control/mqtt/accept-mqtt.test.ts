@@ -2,10 +2,11 @@ import { CulvertError, LIMITS } from '@culvert/protocol';
 import type { MqttVersion } from '@culvert/protocol/mqtt';
 import { devicePrincipal, duplexPair, FakeClock, MqttDevice } from '@culvert/testkit';
 import { describe, expect, it } from 'vitest';
-import type { Principal } from '../auth/principal.ts';
-import type { HubEvent } from '../observe/events.ts';
+import type { Principal } from '../../auth/principal.ts';
+import type { HubEvent } from '../../observe/events.ts';
+import type { ControlChannel, ControlDeps } from '../control-channel.ts';
+import { NO_SERVICES } from '../no-services.fixture.ts';
 import { acceptMqtt } from './accept-mqtt.ts';
-import type { ControlChannel, ControlDeps } from './control-channel.ts';
 
 /** A door with one connection at it. */
 function knock(version: MqttVersion = 5, overrides: Partial<ControlDeps> = {}) {
@@ -18,6 +19,7 @@ function knock(version: MqttVersion = 5, overrides: Partial<ControlDeps> = {}) {
     { remoteAddress: '192.0.2.1', protocol: 'mqtt' },
     {
       authenticate: async ({ identity }) => devicePrincipal(identity),
+      services: NO_SERVICES,
       registrar: { attach: (channel) => channels.push(channel), offersChanged: () => {} },
       clock,
       onEvent: (event) => events.push(event),

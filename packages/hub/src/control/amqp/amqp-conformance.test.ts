@@ -14,9 +14,10 @@ import {
   FakeClock,
 } from '@culvert/testkit';
 import { WebSocket } from 'ws';
+import type { ControlChannel, ControlDeps } from '../control-channel.ts';
+import { NO_SERVICES } from '../no-services.fixture.ts';
 import { acceptAmqp } from './accept-amqp.ts';
 import { acceptAmqpWebSocket } from './accept-amqp-web-socket.ts';
-import type { ControlChannel, ControlDeps } from './control-channel.ts';
 
 const MAX_OFFERS = 1_000;
 
@@ -64,6 +65,7 @@ async function openDialect(variant: Variant): Promise<DialectUnderTest> {
   let expiresAt = Number.POSITIVE_INFINITY;
   const deps: ControlDeps = {
     authenticate: async ({ identity }) => devicePrincipal(identity, { expiresAt }),
+    services: NO_SERVICES,
     registrar,
     clock,
     onEvent: () => {},

@@ -1,10 +1,10 @@
 import type { Duplex } from 'node:stream';
 import { CulvertError, type Identity } from '@culvert/protocol';
 import type { Credentials } from '@culvert/protocol/mqtt';
-import type { Principal } from '../auth/principal.ts';
-import { faultOf } from '../observe/events.ts';
-import { reportChannel, reportRefusal } from './channel-events.ts';
-import type { ControlDeps, ControlOrigin } from './control-channel.ts';
+import type { Principal } from '../../auth/principal.ts';
+import { faultOf } from '../../observe/events.ts';
+import { reportChannel, reportRefusal } from '../channel-events.ts';
+import type { ControlDeps, ControlOrigin } from '../control-channel.ts';
 import { MqttChannel } from './mqtt-channel.ts';
 import { MqttLink } from './mqtt-link.ts';
 

@@ -5,9 +5,10 @@ import { systemClock, webSocketDuplex } from '@culvert/stream';
 import { AmqpDevice, amqpFrames, amqpHeader, amqpRawFrame, devicePrincipal } from '@culvert/testkit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
-import type { HubEvent } from '../observe/events.ts';
-import { acceptControlWebSocket } from './accept-web-socket.ts';
-import type { ControlChannel } from './control-channel.ts';
+import type { HubEvent } from '../../observe/events.ts';
+import { acceptControlWebSocket } from '../accept-web-socket.ts';
+import type { ControlChannel } from '../control-channel.ts';
+import { NO_SERVICES } from '../no-services.fixture.ts';
 
 let server: Server;
 let url: string;
@@ -23,6 +24,7 @@ beforeEach(async () => {
     outcomes.push(
       acceptControlWebSocket(request, socket, head, {
         authenticate: async ({ identity }) => devicePrincipal(identity),
+        services: NO_SERVICES,
         registrar: { attach: (channel) => channels.push(channel), offersChanged: () => {} },
         clock: systemClock,
         onEvent: (event) => events.push(event),

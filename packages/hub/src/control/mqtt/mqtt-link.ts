@@ -9,9 +9,9 @@ import {
   PacketReader,
 } from '@culvert/protocol/mqtt';
 import type { Clock, Timer } from '@culvert/stream';
-import type { ControlProtocol } from '../observe/door.ts';
-import { lossOf } from './connection-loss.ts';
-import type { ControlLimits } from './control-channel.ts';
+import type { ControlProtocol } from '../../observe/door.ts';
+import { lossOf } from '../connection-loss.ts';
+import type { ControlLimits } from '../control-channel.ts';
 
 /** Told what the device does once it is let in. */
 export interface MqttLinkListener {

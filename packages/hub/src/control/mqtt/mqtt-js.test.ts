@@ -6,9 +6,10 @@ import { systemClock } from '@culvert/stream';
 import { devicePrincipal, type TestCertificate, testCertificate } from '@culvert/testkit';
 import mqtt, { type IClientOptions, type MqttClient } from 'mqtt';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
+import type { ControlChannel, ControlDeps } from '../control-channel.ts';
+import { NO_SERVICES } from '../no-services.fixture.ts';
 import { acceptMqtt } from './accept-mqtt.ts';
 import { acceptMqttWebSocket } from './accept-mqtt-web-socket.ts';
-import type { ControlChannel, ControlDeps } from './control-channel.ts';
 
 const OFFER = {
   streamId: '0123456789abcdef0123456789abcdef',
@@ -36,6 +37,7 @@ async function startDoor(carrier: 'mqtts' | 'wss') {
       if (token !== 'right') throw new CulvertError('unauthorized', 'No such key.');
       return devicePrincipal(identity);
     },
+    services: NO_SERVICES,
     registrar: {
       attach: (channel) => {
         current?.close(new CulvertError('taken_over'));

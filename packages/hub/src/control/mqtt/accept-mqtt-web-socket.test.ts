@@ -6,7 +6,8 @@ import { systemClock } from '@culvert/stream';
 import { devicePrincipal } from '@culvert/testkit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
-import type { HubEvent } from '../observe/events.ts';
+import type { HubEvent } from '../../observe/events.ts';
+import { NO_SERVICES } from '../no-services.fixture.ts';
 import { acceptMqttWebSocket } from './accept-mqtt-web-socket.ts';
 
 const CONNECT = encodePacket(
@@ -36,6 +37,7 @@ beforeEach(async () => {
     outcomes.push(
       acceptMqttWebSocket(request, socket, head, {
         authenticate: async ({ identity }) => devicePrincipal(identity),
+        services: NO_SERVICES,
         registrar: { attach: () => {}, offersChanged: () => {} },
         clock: systemClock,
         onEvent: (event) => events.push(event),

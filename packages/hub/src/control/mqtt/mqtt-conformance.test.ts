@@ -21,9 +21,10 @@ import {
   MqttDevice,
 } from '@culvert/testkit';
 import { WebSocket } from 'ws';
+import type { ControlChannel, ControlDeps } from '../control-channel.ts';
+import { NO_SERVICES } from '../no-services.fixture.ts';
 import { acceptMqtt } from './accept-mqtt.ts';
 import { acceptMqttWebSocket } from './accept-mqtt-web-socket.ts';
-import type { ControlChannel, ControlDeps } from './control-channel.ts';
 
 const MAX_OFFERS = 1_000;
 
@@ -67,6 +68,7 @@ async function openDialect(variant: Variant): Promise<DialectUnderTest> {
   let expiresAt = Number.POSITIVE_INFINITY;
   const deps: ControlDeps = {
     authenticate: async ({ identity }) => devicePrincipal(identity, { expiresAt }),
+    services: NO_SERVICES,
     registrar,
     clock,
     onEvent: () => {},

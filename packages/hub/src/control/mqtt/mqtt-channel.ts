@@ -1,8 +1,8 @@
 import { CulvertError, type Identity } from '@culvert/protocol';
 import { abortReason } from '@culvert/stream';
-import type { Principal } from '../auth/principal.ts';
-import type { ControlProtocol } from '../observe/door.ts';
-import type { Answer, ChannelOrigin, ControlChannel, Offer } from './control-channel.ts';
+import type { Principal } from '../../auth/principal.ts';
+import type { ControlProtocol } from '../../observe/door.ts';
+import type { Answer, ChannelOrigin, ControlChannel, Offer } from '../control-channel.ts';
 import type { MqttLink, MqttLinkListener } from './mqtt-link.ts';
 
 /** A control channel over MQTT: promises of answers over an {@link MqttLink}'s events. */

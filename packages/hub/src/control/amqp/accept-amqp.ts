@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream';
-import { AmqpPeer } from './amqp/amqp-peer.ts';
-import type { ControlDeps, ControlOrigin } from './control-channel.ts';
+import type { ControlDeps, ControlOrigin } from '../control-channel.ts';
+import { AmqpPeer } from './amqp-peer.ts';
 
 /**
  * Speaks AMQP 1.0 with whoever came in on `connection`, which belongs to it from now on. Resolves true once a device has proved who

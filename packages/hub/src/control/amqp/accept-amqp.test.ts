@@ -1,11 +1,12 @@
 import { CulvertError, LIMITS } from '@culvert/protocol';
 import { AmqpDevice, type AmqpSasl, devicePrincipal, duplexPair, FakeClock } from '@culvert/testkit';
 import { describe, expect, it } from 'vitest';
-import type { DeviceCredential } from '../auth/authenticate.ts';
-import type { Principal } from '../auth/principal.ts';
-import type { HubEvent } from '../observe/events.ts';
+import type { DeviceCredential } from '../../auth/authenticate.ts';
+import type { Principal } from '../../auth/principal.ts';
+import type { HubEvent } from '../../observe/events.ts';
+import type { ControlChannel, ControlDeps } from '../control-channel.ts';
+import { NO_SERVICES } from '../no-services.fixture.ts';
 import { acceptAmqp } from './accept-amqp.ts';
-import type { ControlChannel, ControlDeps } from './control-channel.ts';
 
 const SASL_HEADER = Buffer.from([0x41, 0x4d, 0x51, 0x50, 3, 1, 0, 0]);
 const AMQP_HEADER = Buffer.from([0x41, 0x4d, 0x51, 0x50, 0, 1, 0, 0]);
@@ -31,6 +32,7 @@ function knock(overrides: Partial<ControlDeps> = {}) {
     { remoteAddress: '192.0.2.1', protocol: 'amqp' },
     {
       authenticate: async ({ identity }) => devicePrincipal(identity),
+      services: NO_SERVICES,
       registrar: { attach: (channel) => channels.push(channel), offersChanged: () => {} },
       clock,
       onEvent: (event) => events.push(event),
@@ -209,8 +211,8 @@ describe('acceptAmqp', () => {
     });
     await device.opened();
     await device.putToken({ deviceId: 'd1' });
-    // That of the connection, and that of the token.
-    expect(clock.timers).toBe(2);
+    // That of the connection, that of the token, and that until its first link.
+    expect(clock.timers).toBe(3);
     device.connection.destroy();
     await channels[0]?.closed;
     await clock.advance(2_000);

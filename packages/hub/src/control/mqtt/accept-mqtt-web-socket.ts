@@ -1,10 +1,10 @@
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { peerAddress } from '@culvert/protocol';
-import type { ClientCertificate } from '../auth/client-certificate.ts';
+import type { ClientCertificate } from '../../auth/client-certificate.ts';
+import type { ControlDeps, ControlOrigin } from '../control-channel.ts';
+import { acceptWebSocket } from '../control-web-socket.ts';
 import { acceptMqtt } from './accept-mqtt.ts';
-import type { ControlDeps, ControlOrigin } from './control-channel.ts';
-import { acceptWebSocket } from './control-web-socket.ts';
 
 /** The subprotocols of MQTT in use: the standard's (MQTT 3.1.1 §6) and the C client's. */
 export const MQTT_SUBPROTOCOLS: readonly string[] = ['mqtt', 'MQTT'];

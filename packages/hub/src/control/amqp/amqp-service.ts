@@ -1,0 +1,126 @@
+import { CulvertError } from '@culvert/protocol';
+import type { Clock } from '@culvert/stream';
+import type { Receiver, Sender } from 'rhea';
+import type { Principal } from '../../auth/principal.ts';
+import type { ControlProtocol } from '../../observe/door.ts';
+import type { ControlDeps, ControlOrigin } from '../control-channel.ts';
+import type { ServiceConnection } from '../service-connection.ts';
+import { CredentialExpiry } from './credential-expiry.ts';
+import { clientVersionOf } from './link-properties.ts';
+
+/** A service's connection, as long as its token is renewed. */
+class AmqpServiceConnection implements ServiceConnection {
+  readonly protocol: ControlProtocol;
+  readonly remoteAddress: string;
+  readonly connectedAt: number;
+  readonly closed: Promise<CulvertError>;
+  clientVersion: string | undefined;
+  readonly #end: (error: CulvertError) => void;
+  readonly #credential: CredentialExpiry;
+  #resolveClosed: (error: CulvertError) => void = () => {};
+
+  constructor(
+    principal: Principal,
+    { protocol, remoteAddress }: ControlOrigin,
+    options: { clock: Clock; end: (error: CulvertError) => void },
+  ) {
+    this.protocol = protocol;
+    this.remoteAddress = remoteAddress;
+    this.connectedAt = options.clock.now();
+    this.#end = options.end;
+    this.#credential = new CredentialExpiry(principal, options.clock, () =>
+      this.close(new CulvertError('token_expired')),
+    );
+    this.closed = new Promise((resolve) => {
+      this.#resolveClosed = resolve;
+    });
+  }
+
+  get principal(): Principal {
+    return this.#credential.principal;
+  }
+
+  renew(principal: Principal): void {
+    this.#credential.renew(principal);
+  }
+
+  close(error: CulvertError): void {
+    this.#end(error);
+  }
+
+  ended(error: CulvertError): void {
+    this.#credential.cancel();
+    this.#resolveClosed(error);
+  }
+}
+
+export interface AmqpServiceOptions {
+  readonly origin: ControlOrigin;
+  readonly deps: Pick<ControlDeps, 'services' | 'clock'>;
+  /** Ends the connection. */
+  readonly end: (error: CulvertError) => void;
+  /** The service is about to be attached. */
+  readonly onProven: () => void;
+}
+
+/** The service that a connection may belong to, instead of to devices: proved by a policy's token for the hub. */
+export class AmqpService {
+  readonly #options: AmqpServiceOptions;
+  #connection: AmqpServiceConnection | undefined;
+  #verifying = 0;
+  #isOver = false;
+
+  constructor(options: AmqpServiceOptions) {
+    this.#options = options;
+  }
+
+  /** Whether the connection is a service's, or its token is being verified. */
+  get isClaimed(): boolean {
+    return this.#connection !== undefined || this.#verifying > 0;
+  }
+
+  /** Whether a service has proved who it is. */
+  get isProven(): boolean {
+    return this.#connection !== undefined;
+  }
+
+  /**
+   * Verifies a policy's token and makes the connection the service's, or renews what that stands on.
+   * @throws CulvertError as `ServiceGateway`; `device_gone` when the connection ended meanwhile
+   */
+  async admit(token: string): Promise<void> {
+    const { deps, origin, end, onProven } = this.#options;
+    this.#verifying++;
+    try {
+      const principal = await deps.services.authenticate(token);
+      if (this.#isOver) throw new CulvertError('device_gone');
+      if (this.#connection !== undefined) {
+        this.#connection.renew(principal);
+        deps.services.attach(this.#connection);
+        return;
+      }
+      const connection = new AmqpServiceConnection(principal, origin, { clock: deps.clock, end });
+      try {
+        deps.services.attach(connection);
+      } catch (reason) {
+        connection.ended(CulvertError.from(reason));
+        throw reason;
+      }
+      this.#connection = connection;
+      onProven();
+    } finally {
+      this.#verifying--;
+    }
+  }
+
+  /** A link of the service's was attached. */
+  linkOpened(link: Sender | Receiver): void {
+    if (this.#connection !== undefined) this.#connection.clientVersion ??= clientVersionOf(link);
+  }
+
+  /** The connection is over. */
+  ended(error: CulvertError): void {
+    this.#isOver = true;
+    this.#connection?.ended(error);
+  }
+}
