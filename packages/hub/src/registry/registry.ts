@@ -35,9 +35,21 @@ export type Expectation =
   | { readonly kind: 'present' }
   | { readonly kind: 'etag'; readonly etag: string };
 
+/** What was found for a client that is not authenticated yet. */
+export interface Lookup<T> {
+  readonly record: T | undefined;
+  /**
+   * To be awaited before the client is told that it is refused: it makes the store's work the same whether there is a record or not, so that
+   * response time does not tell.
+   */
+  refused(): Promise<void>;
+}
+
 /** The identities that exist. A promise that resolves means: on disk. */
 export interface Registry {
   get(identity: Identity): Promise<IdentityRecord | undefined>;
+  /** As `get`, on behalf of a client that is not authenticated yet. */
+  lookup(identity: Identity): Promise<Lookup<IdentityRecord>>;
   /**
    * Writes and returns the record with its new etag.
    * @throws CulvertError `device_exists`, `module_exists` (expected absent), `device_not_found`, `module_not_found`, `precondition_failed`,
@@ -91,6 +103,8 @@ export interface PolicyRecord {
 /** The shared access policies: a fixed set of names, keys that rotate. */
 export interface PolicyStore {
   get(name: string): Promise<PolicyRecord | undefined>;
+  /** As `get`, on behalf of a client that is not authenticated yet. */
+  lookup(name: string): Promise<Lookup<PolicyRecord>>;
   list(): Promise<PolicyRecord[]>;
   /** The primary key becomes the secondary, a new one is made; what was signed with the old secondary is no longer taken. */
   rotate(name: string): Promise<PolicyRecord>;
