@@ -15,7 +15,7 @@ import { Followers } from './followers.ts';
 it('says nothing of its own faults to the caller, and to the log where they are', async () => {
   const fail = () => Promise.reject(new RangeError('key secret42'));
   const registry: Registry = {
-    ...{ get: fail, lookup: fail, put: fail, delete: fail },
+    ...{ get: fail, lookup: fail, remembers: () => false, put: fail, delete: fail },
     ...{ list: fail, modules: fail, count: fail },
   };
   const authorities: AuthorityStore = { get: fail, list: fail, put: fail, delete: fail };

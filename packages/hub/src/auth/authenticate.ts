@@ -196,6 +196,15 @@ export class Authenticator {
   }
 }
 
+/** Whether a SAS token is said to be made with a device's or module's own key, for the log of refusals. */
+export function claimsIdentity(token: string | undefined): boolean {
+  try {
+    return token !== undefined && parseSasToken(token).policy === undefined;
+  } catch {
+    return false;
+  }
+}
+
 /** The keys of what is known by keys. */
 function sasKeys(record: IdentityRecord | undefined): TwoKeys | undefined {
   return record?.authentication.type === 'sas' ? record.authentication : undefined;

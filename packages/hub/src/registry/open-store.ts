@@ -93,6 +93,7 @@ function sqliteRegistry(thread: Calls, listener: RegistryListener): Registry {
   return {
     get: (identity) => known.read(cacheKey(identity), load(identity)),
     lookup: (identity) => known.lookup(cacheKey(identity), load(identity)),
+    remembers: (identity) => known.remembers(cacheKey(identity)),
     put: (record, expected) =>
       known.write({ key: cacheKey(record) }, async () => {
         const stored = await thread.call({ name: 'identity.put', input: { record, expected } });

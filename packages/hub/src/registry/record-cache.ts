@@ -53,6 +53,11 @@ export class RecordCache<T> {
     };
   }
 
+  /** Whether there is a record, as far as is known without asking. */
+  remembers(key: string): boolean {
+    return this.#records.has(key) || this.#refused.get(key) !== undefined;
+  }
+
   /** Does a write that changes no other records than those of `scope`, which are forgotten, also when it fails. */
   async write<R>(scope: WriteScope, write: () => Promise<R>): Promise<R> {
     this.#forget(scope);

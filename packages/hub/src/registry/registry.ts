@@ -50,6 +50,8 @@ export interface Registry {
   get(identity: Identity): Promise<IdentityRecord | undefined>;
   /** As `get`, on behalf of a client that is not authenticated yet. */
   lookup(identity: Identity): Promise<Lookup<IdentityRecord>>;
+  /** Whether the identity is known to exist without asking the store, as it is of one that was just looked up. */
+  remembers(identity: Identity): boolean;
   /**
    * Writes and returns the record with its new etag.
    * @throws CulvertError `device_exists`, `module_exists` (expected absent), `device_not_found`, `module_not_found`, `precondition_failed`,

@@ -70,7 +70,7 @@ export class AmqpIdentities {
       const error = CulvertError.from(reason);
       const fault = faultOf(error, origin.protocol);
       if (fault !== undefined) deps.onEvent(fault);
-      reportRefusal(error, origin, deps.onEvent);
+      reportRefusal(error, origin, deps.onEvent, identity);
       throw error;
     } finally {
       this.#verifying--;
