@@ -1,5 +1,5 @@
 import { createHmac } from 'node:crypto';
-import { CulvertError } from '@culvert/protocol';
+import { CulvertError, type Identity } from '@culvert/protocol';
 import { Authenticator } from '../packages/hub/src/auth/authenticate.ts';
 import type { IdentityRecord } from '../packages/hub/src/registry/registry.ts';
 import { fuzzArguments } from './arguments.ts';
@@ -76,7 +76,9 @@ function trulySigned(text: string, device: Device): boolean {
   const field = (name: string) => new RegExp(`[ &]${name}=([^&]*)`).exec(text)?.[1] ?? '';
   const [sr, se, sig] = [field('sr'), field('se'), decodeURIComponent(field('sig'))];
   const keys = [device.keys.primaryKey, device.keys.secondaryKey];
-  const path = decodeURIComponent(decodeURIComponent(sr)).toLowerCase().replace(/\/$/, '');
+  const path = decodeURIComponent(decodeURIComponent(sr))
+    .replace(/^[^/]*/, (host) => host.toLowerCase())
+    .replace(/\/$/, '');
   return (
     field('skn') === '' &&
     keys.some((key) => signed(sr, se, key) === sig) &&
@@ -92,10 +94,11 @@ function trulySigned(text: string, device: Device): boolean {
 export async function fuzzSasTokens(seed: number, runs: number): Promise<FuzzCounts> {
   const random = new Prng(seed);
   const device = newDevice(random);
+  const get = async ({ deviceId }: Identity) => (deviceId === device.deviceId ? device : undefined);
   const authenticator = new Authenticator({
-    registry: { get: async ({ deviceId }) => (deviceId === device.deviceId ? device : undefined) },
+    registry: { get, lookup: async (identity) => ({ record: await get(identity), refused: async () => undefined }) },
     authorities: { list: async () => [] },
-    policies: { get: async () => undefined },
+    policies: { lookup: async () => ({ record: undefined, refused: async () => undefined }) },
     audiences: [HOST],
     clock: { now: () => NOW * 1000, setTimer: () => ({ cancel() {} }) },
   });

@@ -59,6 +59,10 @@ function addAudit(program: Command, onExitCode: OnExitCode): void {
     .option('--public-key <file>', 'the hub’s audit/public.pem, best from a copy kept elsewhere')
     .option('--checkpoints <file>', 'checkpoints that were sent off the machine; repeatable', collect)
     .option('--from <seq>', 'the first record that is expected, when older files were put away')
+    .option(
+      '--allow-unsigned',
+      'be content with records that no checkpoint vouches for, as before the first one was signed',
+    )
     .option('--data-dir <dir>', 'on the hub’s machine: its data directory (default: the hub’s own default)')
     .addOption(new Option('--output <format>').choices(['text', 'json']).default('text'))
     .action(async (paths: string[], flags) =>

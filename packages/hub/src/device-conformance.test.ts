@@ -3,6 +3,7 @@ import {
   authorityCredentials,
   CERTIFICATE_HOST,
   deviceConformance,
+  deviceKeyCredentials,
   mqttTransport,
   sasCredentials,
   thumbprintCredentials,
@@ -35,4 +36,5 @@ for (const transport of transports) {
   ]) {
     for (const moduleId of [undefined, 'm1']) deviceConformance(transport, credentials, moduleId, options);
   }
+  deviceConformance(transport, deviceKeyCredentials, 'm1', options);
 }

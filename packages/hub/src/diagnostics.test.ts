@@ -137,6 +137,7 @@ it('what no queue had room for is counted for each sink', async () => {
     ],
   });
   const logging = await createLogging({
+    isRegistered: () => false,
     ...{ dataDir: directory, logs, diagnostics, hostName: 'h', clock, events, streams },
   });
   for (let n = 0; n < 10_050; n++) {

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import type { Identity } from '@culvert/protocol';
 import type { Clock } from '@culvert/stream';
 import { type Diagnostics, openDiagnostics } from './diagnostics.ts';
 import type { DiagnosticSetting, LogsConfig } from './logs-config.ts';
@@ -19,6 +20,8 @@ export interface LoggingOptions {
   readonly events: EventBus;
   /** Must have subscribed before. */
   readonly streams: LiveStreams;
+  /** Whether an identity that was just looked up is a registered one. */
+  readonly isRegistered: (identity: Identity) => boolean;
 }
 
 /** The resource log and its destinations: one recorder, many readers. */
@@ -44,6 +47,7 @@ export async function createLogging(options: LoggingOptions): Promise<Logging> {
     clock,
     resource,
     streams: options.streams,
+    isRegistered: options.isRegistered,
     onRecord: (record) => {
       store.push(record);
       diagnostics.push(record);

@@ -5,7 +5,12 @@ import { Readiness } from './readiness.ts';
 import type { PolicyRecord, PolicyStore } from './registry/registry.ts';
 
 const store = (get: PolicyStore['get']) => ({
-  policies: { get, list: () => Promise.resolve([]), rotate: () => Promise.reject(new CulvertError('internal')) },
+  policies: {
+    get,
+    lookup: () => Promise.reject(new CulvertError('internal')),
+    list: () => Promise.resolve([]),
+    rotate: () => Promise.reject(new CulvertError('internal')),
+  },
 });
 const policy: PolicyRecord = { name: 'service', permissions: [], primaryKey: '', secondaryKey: '' };
 

@@ -59,6 +59,12 @@ describe('an audience', () => {
     ['hub.example%3A8443', 'hub.example:8443/devices/d1', true],
     ['hub.example/devices/d1', 'hub.example/devices/d1', true],
     ['hub.example/devices/d1', 'hub.example/devices/d1/modules/m', true],
+    ['HUB.Example%2Fdevices%2Fd1', 'hub.example/devices/d1', true],
+    // Ids that differ in case alone are two devices.
+    ['hub.example/devices/D1', 'hub.example/devices/d1', false],
+    ['hub.example%2Fdevices%2FD1', 'hub.example/devices/d1', false],
+    ['hub.example/Devices/d1', 'hub.example/devices/d1', false],
+    ['hub.example/devices/d1/modules/M', 'hub.example/devices/d1/modules/m', false],
     ['hub.example/devices/d1', 'hub.example/devices/d10', false],
     ['hub.example/devices/d1', 'hub.example/devices', false],
     ['hub.example.evil', 'hub.example/devices/d1', false],

@@ -54,7 +54,8 @@ export function sasStringToSign(token: Pick<SasToken, 'audience' | 'expiry'>): s
 
 /**
  * Whether `target` (such as `hub.example/devices/d1`) lies within a token's audience: equal to it or below it, by whole path
- * segments, ignoring case, as Azure's verifier does. An audience without any raw `/` may be percent-encoded as a whole.
+ * segments. Case counts as it does in ids; of the host, the first segment, it does not. An audience without any raw `/` may be
+ * percent-encoded as a whole.
  */
 export function audienceCovers(audience: string, target: string): boolean {
   let plain = audience;
@@ -65,9 +66,14 @@ export function audienceCovers(audience: string, target: string): boolean {
       return false;
     }
   }
-  const wanted = plain.replace(/\/$/, '').toLowerCase().split('/');
-  const given = target.toLowerCase().split('/');
+  const wanted = audienceSegments(plain.replace(/\/$/, ''));
+  const given = audienceSegments(target);
   return wanted.length <= given.length && wanted.every((segment, index) => segment === given[index]);
+}
+
+function audienceSegments(text: string): string[] {
+  const [host = '', ...path] = text.split('/');
+  return [host.toLowerCase(), ...path];
 }
 
 /**

@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream';
 import { connect as connectTls } from 'node:tls';
-import { CONTROL_PATH, CulvertError, type Identity, STREAM_PROPERTIES } from '@culvert/protocol';
+import { CONTROL_PATH, CulvertError, type Identity, identityName, STREAM_PROPERTIES } from '@culvert/protocol';
 import { webSocketDuplex } from '@culvert/stream';
 import { WebSocket } from 'ws';
 import { AmqpDevice, type AmqpSasl } from './amqp-device.ts';
@@ -8,18 +8,25 @@ import type { DeviceUnderTest } from './control-channel-conformance.ts';
 import type { DeviceProof, DeviceTransport } from './device-conformance.ts';
 import type { TestHub } from './test-hub.ts';
 
-/** A device by AMQP, over TLS on the hub's AMQP listener or over WebSocket on its main port: with a token by CBS, with a certificate by EXTERNAL. */
-export function amqpTransport(carrier: 'TLS' | 'WebSocket'): DeviceTransport {
+/**
+ * A device by AMQP, over TLS on the hub's AMQP listener or over WebSocket on its main port: with a token by CBS or SASL PLAIN, with a certificate
+ * by EXTERNAL.
+ */
+export function amqpTransport(carrier: 'TLS' | 'WebSocket', tokenBy: 'CBS' | 'PLAIN' = 'CBS'): DeviceTransport {
   return {
-    name: `AMQP over ${carrier}`,
+    name: `AMQP over ${carrier}${tokenBy === 'PLAIN' ? ', PLAIN' : ''}`,
     async attach(hub, identity, proof) {
       const connection = carrier === 'TLS' ? overTls(hub, proof) : overWebSocket(hub, proof);
       const isByCertificate = proof.token === undefined && proof.certificate !== undefined;
-      const sasl: AmqpSasl = { mechanism: isByCertificate ? 'EXTERNAL' : 'MSSBCBS' };
+      const isByPlain = tokenBy === 'PLAIN' && proof.token !== undefined;
+      const response = `\0${identityName(identity)}@sas.${hub.hostName}\0${proof.token}`;
+      const sasl: AmqpSasl = isByPlain
+        ? { mechanism: 'PLAIN', response }
+        : { mechanism: isByCertificate ? 'EXTERNAL' : 'MSSBCBS' };
       const device = new AmqpDevice(connection, sasl);
       try {
         await device.opened();
-        if (proof.token !== undefined) await putToken(device, identity, proof.token);
+        if (proof.token !== undefined && !isByPlain) await putToken(device, identity, proof.token);
         await device.attachStreams(identity);
       } catch (reason) {
         connection.destroy();

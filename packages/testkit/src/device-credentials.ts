@@ -24,6 +24,18 @@ export const sasCredentials: DeviceCredentials = {
   },
 };
 
+/** Of a module: a token for it that is made with its device's key, as module connection strings of the preview's suites are. */
+export const deviceKeyCredentials: DeviceCredentials = {
+  name: "SAS by its device's key",
+  async register(hub, identity, expiresAt) {
+    await create(hub, identity);
+    const { authentication } = await hub.owner.devices.get(identity.deviceId);
+    const audience = `${formatAuthority(hub.hostName, hub.port)}/${identityPath(identity)}`;
+    const key = authentication.symmetricKey.primaryKey ?? '';
+    return { token: await signSasToken({ audience, key, expiry: Math.floor(expiresAt / 1000) }) };
+  },
+};
+
 /** A certificate signed by itself, known by one of its thumbprints in one of the two places. */
 export function thumbprintCredentials(
   hash: 'sha1' | 'sha256',

@@ -30,6 +30,7 @@ export {
 export {
   authorityCredentials,
   CERTIFICATE_HOST,
+  deviceKeyCredentials,
   sasCredentials,
   thumbprintCredentials,
 } from './device-credentials.ts';

@@ -1,11 +1,12 @@
 import { createPublicKey, type KeyObject } from 'node:crypto';
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { type AuditVerdict, listSegments, MAX_FINDINGS, verifyAudit } from '@culvert/hub/audit';
 import { CulvertError } from '@culvert/protocol';
 import { defaultDataDirectory } from '../data-directory.ts';
 import { tell } from '../messages.ts';
+import { fileProblem, readSmallFile } from '../secret-file.ts';
 import { writeJson, writeOut } from '../standard-output.ts';
 
 /** Flags of `culvert audit verify`. */
@@ -13,6 +14,7 @@ export interface AuditVerifyFlags {
   readonly publicKey?: string;
   readonly checkpoints?: readonly string[];
   readonly from?: string;
+  readonly allowUnsigned?: boolean;
   readonly dataDir?: string;
   readonly output: 'json' | 'text';
 }
@@ -32,12 +34,17 @@ export async function verifyAuditFiles(paths: readonly string[], flags: AuditVer
     flags.dataDir ?? env['CULVERT_DATA_DIR'] ?? defaultDataDirectory(env, process.getuid?.(), homedir());
   try {
     const audit = await lookedAt(paths.length === 0 ? [join(directory, 'audit')] : paths, flags);
-    const verdict = await verifyAudit({ ...audit, fromSeq });
+    const verdict = await verifyAudit({ ...audit, fromSeq, allowUnsigned: flags.allowUnsigned ?? false });
     await (flags.output === 'json' ? writeJson(verdict) : writeVerdict(verdict));
     return verdict.findings.length === 0 ? 0 : 1;
   } catch (error) {
     if (error instanceof CulvertError || !(error instanceof Error)) throw error;
-    throw new CulvertError('config_invalid', `the audit record cannot be read: ${error.message}`, { cause: error });
+    const { path } = error as NodeJS.ErrnoException;
+    throw new CulvertError(
+      'config_invalid',
+      `cannot read ${path ?? 'the audit record'}: ${fileProblem(error)}; name the hub's data directory (--data-dir DIR), or the audit record's directory or files`,
+      { cause: error },
+    );
   }
 }
 
@@ -49,8 +56,13 @@ async function lookedAt(paths: readonly string[], flags: AuditVerifyFlags) {
     if (directories.includes(path)) files.push(...(await listSegments(path)).map((segment) => segment.path));
     else files.push(path);
   }
-  if (files.length === 0) throw new CulvertError('config_invalid', `there is no audit record in ${paths.join(', ')}`);
+  if (files.length === 0)
+    throw new CulvertError(
+      'config_invalid',
+      `there is no audit record in ${paths.join(', ')}; name the hub's data directory (--data-dir DIR), or the audit record's directory or files`,
+    );
   const own = directories.map((path) => join(path, 'checkpoints.jsonl')).filter((path) => existsSync(path));
+  for (const path of flags.checkpoints ?? []) statSync(path);
   const checkpointFiles = [...own, ...(flags.checkpoints ?? [])];
   const keyFile = flags.publicKey ?? join(directories[0] ?? dirname(files[0] as string), 'public.pem');
   return { files, checkpointFiles, publicKey: readKey(keyFile) };
@@ -60,8 +72,9 @@ function readKey(path: string): KeyObject {
   if (!existsSync(path)) {
     throw new CulvertError('usage', `there is no ${path}: give --public-key FILE, the hub's audit/public.pem`);
   }
+  const text = readSmallFile(path);
   try {
-    const key = createPublicKey(readFileSync(path));
+    const key = createPublicKey(text);
     if (key.asymmetricKeyType === 'ed25519') return key;
   } catch {
     // The sentence below says it.
@@ -74,11 +87,12 @@ async function writeVerdict({ findings, records, lastSeq, vouchedSeq }: AuditVer
   await writeOut(lines.map((line) => `${line}\n`).join(''));
   if (findings.length >= MAX_FINDINGS) tell(`only the first ${MAX_FINDINGS} findings are shown`);
   if (findings.length > 0) {
-    tell(`${records} records, ${findings.length} findings: the audit record is not what it was`);
+    const count = findings.length === 1 ? '1 finding' : `${findings.length} findings`;
+    tell(`${records} records, ${count}: do not rely on this audit record`);
     return;
   }
   const behind = lastSeq - vouchedSeq;
-  const vouched = vouchedSeq === 0 ? 'no checkpoint vouches for it' : `signed up to record ${vouchedSeq}`;
+  const vouched = vouchedSeq === 0 ? 'no checkpoint vouches for them' : `signed up to record ${vouchedSeq}`;
   const loose = behind === 0 || vouchedSeq === 0 ? '' : `; the last ${behind} could be missing others behind them`;
   await writeOut(`${records} records up to ${lastSeq}, unbroken; ${vouched}${loose}\n`);
 }

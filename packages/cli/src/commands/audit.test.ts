@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { ServiceClient } from '@culvert/service';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { culvert, startCulvert } from '../culvert.fixture.ts';
@@ -78,7 +78,13 @@ describe('culvert audit', () => {
     // Cut off together with the hub's own checkpoints: those kept elsewhere tell.
     writeFileSync(file, `${whole.split('\n').slice(0, 4).join('\n')}\n`);
     const kept = ['--public-key', join(elsewhere, 'public.pem'), '--checkpoints', join(elsewhere, 'checkpoints.jsonl')];
-    expect((await culvert(['audit', 'verify', file])).code).toBe(0);
+    const unsigned = await culvert(['audit', 'verify', file]);
+    expect(unsigned).toMatchObject({ code: 1, stdout: expect.stringContaining(`${file}: No checkpoint vouches for`) });
+    expect(unsigned.stderr).toContain('4 records, 1 finding: do not rely on this audit record');
+    expect(await culvert(['audit', 'verify', file, '--allow-unsigned'])).toMatchObject({
+      code: 0,
+      stdout: '4 records up to 4, unbroken; no checkpoint vouches for them\n',
+    });
     const cut = await culvert(['audit', 'verify', file, ...kept, '--output', 'json']);
     expect(cut.code).toBe(1);
     expect(JSON.parse(cut.stdout)).toMatchObject({
@@ -87,7 +93,27 @@ describe('culvert audit', () => {
     });
     writeFileSync(file, whole);
     rmSync(elsewhere, { recursive: true });
-    const none = await culvert(['audit', 'verify', '/nonexistent']);
-    expect(none).toMatchObject({ code: 78, stdout: '', stderr: expect.stringContaining('cannot be read') });
+  });
+
+  it.each([
+    [['/nonexistent'], '/nonexistent'],
+    [['--data-dir', '/nonexistent'], '/nonexistent/audit'],
+    [['--data-dir', directory, '--checkpoints', '/nonexistent/c'], '/nonexistent/c'],
+  ])('verify %j says in one line which file is not there and what to do', async (flags, path) => {
+    expect(await culvert(['audit', 'verify', ...flags])).toMatchObject({
+      ...{ code: 78, stdout: '' },
+      stderr: `culvert: cannot read ${path}: there is no such file; name the hub's data directory (--data-dir DIR), or the audit record's directory or files\n`,
+    });
+  });
+
+  it('verify finds that the checkpoints are gone', async () => {
+    const copy = mkdtempSync(join(tmpdir(), 'culvert-copy-'));
+    for (const name of ['public.pem', basename(auditFile())])
+      copyFileSync(join(directory, 'audit', name), join(copy, name));
+    expect(await culvert(['audit', 'verify', copy])).toMatchObject({
+      code: 1,
+      stdout: expect.stringContaining('there is no file of checkpoints (checkpoints.jsonl'),
+    });
+    rmSync(copy, { recursive: true });
   });
 });

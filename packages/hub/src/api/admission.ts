@@ -1,5 +1,6 @@
 import { CulvertError, type Identity, peerAddress } from '@culvert/protocol';
 import type { FastifyRequest } from 'fastify';
+import { claimsIdentity } from '../auth/authenticate.ts';
 import { type Action, authorize } from '../auth/authorize.ts';
 import type { Principal } from '../auth/principal.ts';
 import type { ApiDeps } from './api-deps.ts';
@@ -39,8 +40,8 @@ export class Admission {
   /** Checks the token's audience against the decoded path; a token without a policy name is verified with the keys of `identity`. */
   async #authenticate(request: FastifyRequest, identity: Identity | undefined): Promise<Principal> {
     const { authenticator, onProven, onEvent } = this.#deps;
+    const token = request.headers.authorization;
     try {
-      const token = request.headers.authorization;
       if (token === undefined) throw new CulvertError('unauthorized', 'The request has no Authorization header.');
       const target = { path: pathBelowHost(request), ...(identity === undefined ? {} : { identity }) };
       const principal = await authenticator.authenticateSas(token, target);
@@ -54,6 +55,7 @@ export class Admission {
         remoteAddress: peerAddress(request.raw.socket),
         error: error.code,
         detail: error.message,
+        claimed: identity !== undefined && claimsIdentity(token) ? identity : undefined,
       });
       throw error;
     }

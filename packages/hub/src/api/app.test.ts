@@ -14,9 +14,12 @@ import { Followers } from './followers.ts';
 
 it('says nothing of its own faults to the caller, and to the log where they are', async () => {
   const fail = () => Promise.reject(new RangeError('key secret42'));
-  const registry: Registry = { get: fail, put: fail, delete: fail, list: fail, modules: fail, count: fail };
+  const registry: Registry = {
+    ...{ get: fail, lookup: fail, remembers: () => false, put: fail, delete: fail },
+    ...{ list: fail, modules: fail, count: fail },
+  };
   const authorities: AuthorityStore = { get: fail, list: fail, put: fail, delete: fail };
-  const policies: PolicyStore = { get: fail, list: fail, rotate: fail };
+  const policies: PolicyStore = { get: fail, lookup: fail, list: fail, rotate: fail };
   const events: HubEvent[] = [];
   const api = await createApi({
     registry,

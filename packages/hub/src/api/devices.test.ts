@@ -59,7 +59,9 @@ describe('If-Match', () => {
 
   it('of two writers with the same version lets one through', async () => {
     const { etag } = JSON.parse((await put({})).body);
-    const writes = await Promise.all(Array.from({ length: 8 }, () => put({}, { 'if-match': `"${etag}"` })));
+    const writes = await Promise.all(
+      Array.from({ length: 8 }, (_, n) => put({ statusReason: `writer ${n}` }, { 'if-match': `"${etag}"` })),
+    );
     const statuses = writes.map(({ status }) => status).toSorted((a, b) => a - b);
     expect(statuses).toEqual([200, 412, 412, 412, 412, 412, 412, 412]);
   });

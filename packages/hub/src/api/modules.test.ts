@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { DeviceClient } from '@culvert/device';
 import { formatDeviceConnectionString } from '@culvert/protocol';
-import { azureError, echoOffer, RestCaller, startHub, type TestHub } from '@culvert/testkit';
+import { azureError, echoOffer, FakeClock, RestCaller, startHub, type TestHub } from '@culvert/testkit';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 
 let hub: TestHub;
@@ -91,11 +91,12 @@ describe('modules', () => {
       (etag: string) => `W/"${etag}"`,
     ];
     let { etag } = created;
-    for (const form of forms) {
-      const updated = await rest.call('PUT', path('m'), { headers: { 'if-match': form(etag) }, body: {} });
+    for (const [index, form] of forms.entries()) {
+      const managedBy = `me ${index}`;
+      const updated = await rest.call('PUT', path('m'), { headers: { 'if-match': form(etag) }, body: { managedBy } });
       expect(updated.status).toBe(200);
       const module = JSON.parse(updated.body);
-      expect(module).toEqual({ ...created, etag: module.etag });
+      expect(module).toEqual({ ...created, managedBy, etag: module.etag });
       expect(module.etag).not.toBe(etag);
       etag = module.etag;
     }
@@ -105,6 +106,21 @@ describe('modules', () => {
     }
     const whole = { headers: { 'if-match': '*' }, body: { ...created, managedBy: null } };
     expect(JSON.parse((await rest.call('PUT', path('m'), whole)).body).managedBy).toBeNull();
+  });
+
+  it('keep their etag when a write changes nothing, which is not told', async () => {
+    const created = JSON.parse((await create('m', { managedBy: 'me' })).body);
+    const { etag, authentication } = created;
+    for (const body of [{}, { managedBy: 'me' }, { authentication }, created]) {
+      for (const match of ['*', `"${etag}"`]) {
+        const written = await rest.call('PUT', path('m'), { headers: { 'if-match': match }, body });
+        expect([written.status, JSON.parse(written.body)]).toEqual([200, created]);
+      }
+    }
+    const device = await hub.owner.devices.get(deviceId);
+    expect((await hub.owner.devices.update({ deviceId, status: 'enabled' })).etag).toBe(device.etag);
+    const told = hub.events.filter((event) => event.type === 'registry-changed' && event.deviceId === deviceId);
+    expect(told.map((event) => 'change' in event && event.change)).toEqual(['created', 'created']);
   });
 
   it('are not there: of the device or the module', async () => {
@@ -170,6 +186,40 @@ describe('a device’s own token', () => {
       (event) => event.moduleId === 'm' && event.deviceId === deviceId,
     );
     expect(principal).toBe(`device:${deviceId}`);
+  });
+
+  it('changes modules a hundred times at once and then once a minute, and what changes nothing does not count', async () => {
+    const clock = new FakeClock(Date.now());
+    const own = await startHub({ clock });
+    try {
+      const caller = new RestCaller(own);
+      const { authentication } = await own.owner.devices.create('d');
+      await own.owner.devices.create('e');
+      const authorization = await caller.ownToken({ deviceId: 'd' }, authentication.symmetricKey.primaryKey ?? '');
+      const write = async (method: string, body: object | undefined, match?: string): Promise<number> => {
+        const headers = match === undefined ? {} : { 'if-match': match };
+        const options = { authorization, headers, ...(body === undefined ? {} : { body }) };
+        return (await caller.call(method, '/devices/d/modules/m', options)).status;
+      };
+      const counts: Record<number, number> = {};
+      for (let n = 0; n < 60; n++) {
+        for (const status of [await write('PUT', {}), await write('DELETE', undefined, '*')])
+          counts[status] = (counts[status] ?? 0) + 1;
+        if (n === 10) expect(await write('PUT', {}, '*')).toBe(404);
+      }
+      expect(counts).toEqual({ 200: 50, 204: 50, 429: 20 });
+      expect(own.events.filter(({ type }) => type === 'registry-changed')).toHaveLength(102);
+      await clock.advance(60_000);
+      expect([
+        await write('PUT', {}),
+        await write('PUT', {}, '*'),
+        await write('PUT', { managedBy: 'x' }, '*'),
+      ]).toEqual([200, 200, 429]);
+      expect((await caller.call('PUT', '/devices/e/modules/m', { body: {} })).status).toBe(200);
+      expect((await caller.call('DELETE', '/devices/d/modules/m')).status).toBe(204);
+    } finally {
+      await own.stop();
+    }
   });
 
   it('manages nothing else', async () => {

@@ -1,6 +1,6 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import { identityName, signSasToken } from '@culvert/protocol';
-import { FakeClock, sampleDevice } from '@culvert/testkit';
+import { FakeClock, sampleDevice, sampleModule } from '@culvert/testkit';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { IdentityRecord, PolicyRecord } from '../registry/registry.ts';
@@ -36,10 +36,15 @@ const empty = device('empty', {}, { primaryKey: '', secondaryKey: '' });
 const service = policy('service', ['ServiceConnect']);
 const speaker = policy('device', ['DeviceConnect']);
 
+const found = <T>(record: T | undefined) => ({ record, refused: async () => undefined });
+
 const authenticator = new Authenticator({
-  registry: { get: async (identity) => devices.get(identityName(identity)) },
+  registry: {
+    get: async (identity) => devices.get(identityName(identity)),
+    lookup: async (identity) => found(devices.get(identityName(identity))),
+  },
   authorities: { list: async () => [] },
-  policies: { get: async (name) => policies.get(name) },
+  policies: { lookup: async (name) => found(policies.get(name)) },
   audiences: [HUB, `${HUB}:8443`, '127.0.0.1', '[::1]:8443'],
   clock,
 });
@@ -81,7 +86,7 @@ describe("a device's token", () => {
     'hub.example%2Fdevices%2Fd1',
     'hub.example%2fdevices%2fd1',
     'hub.example%2fdevices%2Fd1',
-    'HUB.Example/Devices/D1',
+    'HUB.Example/devices/d1',
     'hub.example:8443/devices/d1',
     'hub.example%3A8443%2Fdevices%2Fd1',
     '127.0.0.1/devices/d1',
@@ -95,6 +100,8 @@ describe("a device's token", () => {
 
   it.each([
     'hub.example/devices/d',
+    'hub.example/devices/D1',
+    'hub.example/Devices/d1',
     'hub.example/devices/d11',
     'hub.example/devices/d1/modules/m',
     'hub.example/devices/d2',
@@ -209,6 +216,101 @@ describe("a device's token", () => {
 
   it('is refused when it is longer than any real one', () =>
     refused(asD1(`SharedAccessSignature sr=${'a'.repeat(5_000)}&sig=AAAA&se=1`), 'unauthorized'));
+});
+
+describe("a device's key for a module", () => {
+  const target = (moduleId: string) => {
+    const identity = { deviceId: 'd1', moduleId };
+    return { path: `devices/d1/modules/${moduleId}`, identity };
+  };
+  const module = (moduleId: string, over: Partial<IdentityRecord> = {}) => {
+    const record = { ...sampleModule('d1', moduleId), etag: 'e', ...over };
+    devices.set(`d1/${moduleId}`, record);
+    return record;
+  };
+  const enters = (sr: string, moduleId: string, with_ = d1.primaryKey) =>
+    authenticator.authenticateSas(token(sr, with_), target(moduleId));
+
+  it('proves the module that the token names, and is told as the device’s', async () => {
+    const { generationId } = module('m');
+    for (const used of [d1.primaryKey, d1.secondaryKey]) {
+      expect(await enters(`${HUB}/devices/d1/modules/m`, 'm', used)).toEqual({
+        name: 'device:d1',
+        permissions: new Set(['DeviceConnect']),
+        identity: { deviceId: 'd1', moduleId: 'm' },
+        proof: {
+          kind: 'key',
+          owner: { kind: 'identity', deviceId: 'd1', moduleId: undefined, generationId: d1.generationId },
+          keyDigest: keyDigest(used),
+          module: { kind: 'identity', deviceId: 'd1', moduleId: 'm', generationId },
+        },
+        expiresAt: (NOW + 60 + SKEW) * 1000,
+      });
+    }
+  });
+
+  it.each([
+    'hub.example',
+    'hub.example/devices',
+    'hub.example/devices/d1',
+    'hub.example/devices/d1/modules',
+    'hub.example/devices/d1/modules/n',
+    'hub.example/devices/d1/modules/M',
+    'hub.example/devices/d1/modules/m/x',
+    'hub.example/devices/d2/modules/m',
+  ])('opens nothing with the audience %s', async (sr) => {
+    module('m');
+    module('n');
+    await refused(enters(sr, 'm'), 'unauthorized');
+  });
+
+  it('opens one module only, however its id is escaped', async () => {
+    const ids = ['a:b', 'a%3Ab', 'a%253Ab'];
+    for (const id of ids) module(id);
+    for (const sr of ['a:b', 'a%3Ab', 'a%253Ab', 'a%25253Ab'].map((id) => `${HUB}/devices/d1/modules/${id}`)) {
+      for (const spelling of [sr, encodeURIComponent(sr)]) {
+        const opened = await Promise.allSettled(ids.map((id) => enters(spelling, id)));
+        expect(opened.filter(({ status }) => status === 'fulfilled').length).toBeLessThan(2);
+      }
+    }
+    expect((await enters(encodeURIComponent(`${HUB}/devices/d1/modules/a%3Ab`), 'a:b')).name).toBe('device:d1');
+  });
+
+  it('is nothing to a module that is not registered or not known by keys, or to that of another device', async () => {
+    const sr = (moduleId: string) => `${HUB}/devices/d1/modules/${moduleId}`;
+    await refused(enters(sr('nobody'), 'nobody'), 'unauthorized');
+    for (const type of ['none', 'certificateAuthority'] as const) {
+      module(type, { authentication: { type } });
+      await refused(enters(sr(type), type), 'unauthorized');
+    }
+    module('m');
+    await refused(enters(sr('m'), 'm', odd.primaryKey), 'unauthorized');
+    await refused(enters(sr('m'), 'm', service.primaryKey), 'unauthorized');
+  });
+
+  it('opens neither the device nor anything below it that is the device’s to open', async () => {
+    module('m');
+    const text = token(`${HUB}/devices/d1/modules/m`, d1.primaryKey);
+    await refused(asD1(text), 'unauthorized');
+    const rest = { path: 'devices/d1/modules/m', identity: { deviceId: 'd1' } };
+    await refused(authenticator.authenticateSas(text, rest), 'unauthorized');
+    expect((await authenticator.authenticateSas(token(`${HUB}/devices/d1`, d1.primaryKey), rest)).name).toBe(
+      'device:d1',
+    );
+  });
+
+  it('is of no use while the device is disabled, or known otherwise than by keys', async () => {
+    const of = (deviceId: string, key: string) =>
+      authenticator.authenticateSas(token(`${HUB}/devices/${deviceId}/modules/m`, key), {
+        path: `devices/${deviceId}/modules/m`,
+        identity: { deviceId, moduleId: 'm' },
+      });
+    devices.set('off/m', { ...sampleModule('off', 'm'), etag: 'e' });
+    await refused(of('off', off.primaryKey), 'device_disabled');
+    const shut = device('shut', { authentication: { type: 'none' } });
+    devices.set('shut/m', { ...sampleModule('shut', 'm'), etag: 'e' });
+    await refused(of('shut', shut.primaryKey), 'unauthorized');
+  });
 });
 
 describe("a policy's token", () => {

@@ -11,15 +11,15 @@ import {
 import type { Clock } from '@culvert/stream';
 import type { AuthorityStore, IdentityRecord, PolicyStore, Registry } from '../registry/registry.ts';
 import { authorize } from './authorize.ts';
-import { authorityProof, thumbprintProof } from './certificate-proof.ts';
+import { authorityProof, type CertificateProof, thumbprintProof } from './certificate-proof.ts';
 import type { ClientCertificate } from './client-certificate.ts';
 import { keyDigest } from './key-digest.ts';
-import type { Principal, Proof, RegisteredIdentity } from './principal.ts';
-import { coversTarget, signingKey } from './sas-signature.ts';
+import type { KeyProof, Principal, Proof, RegisteredIdentity } from './principal.ts';
+import { coversTarget, namesExactly, signingKey, type TwoKeys } from './sas-signature.ts';
 
 export interface AuthenticatorOptions {
-  readonly registry: Pick<Registry, 'get'>;
-  readonly policies: Pick<PolicyStore, 'get'>;
+  readonly registry: Pick<Registry, 'get' | 'lookup'>;
+  readonly policies: Pick<PolicyStore, 'lookup'>;
   readonly authorities: Pick<AuthorityStore, 'list'>;
   /** Every name the hub goes by, with and without port, as audiences carry it: `hub.example`, `hub.example:8443`, `[::1]:8443`. */
   readonly audiences: readonly string[];
@@ -32,7 +32,9 @@ export interface AuthenticatorOptions {
 export interface SasTarget {
   /** The path below the host, decoded, such as `devices/d1`, `twins/d1/streams/ssh`, `devices`. */
   readonly path: string;
-  /** Whose key a token without policy must be made with. Absent where only policies may come. */
+  /**
+   * Whose key a token without policy must be made with: its own, or that of the device whose module it is. Absent where only policies may come.
+   */
   readonly identity?: Identity;
 }
 
@@ -49,8 +51,8 @@ const NOBODY = { primaryKey: `${'A'.repeat(43)}=`, secondaryKey: `${'B'.repeat(4
 
 /** Tells who a SAS token or a certificate proves its bearer to be (docs/protocol/07-authentication.md). Every door asks it; none judges a credential itself. */
 export class Authenticator {
-  readonly #registry: Pick<Registry, 'get'>;
-  readonly #policies: Pick<PolicyStore, 'get'>;
+  readonly #registry: Pick<Registry, 'get' | 'lookup'>;
+  readonly #policies: Pick<PolicyStore, 'lookup'>;
   readonly #authorities: Pick<AuthorityStore, 'list'>;
   readonly #audiences: readonly string[];
   readonly #clock: Clock;
@@ -74,12 +76,16 @@ export class Authenticator {
     const token = parseSasToken(text);
     const expiresAt = Math.min(token.expiry * 1000 + this.#clockSkewMs, Number.MAX_SAFE_INTEGER);
     if (expiresAt < this.#clock.now()) throw new CulvertError('token_expired');
-    if (!coversTarget(token, this.#audiences, target.path)) {
+    const { identity } = target;
+    const paths =
+      token.policy === undefined && identity !== undefined ? [target.path, identityPath(identity)] : [target.path];
+    // A token for one module is no token of its device, though a path below that device is the target.
+    if (!paths.every((path) => coversTarget(token, this.#audiences, path))) {
       throw new CulvertError('unauthorized', 'The SAS token is made for another address (sr).');
     }
     if (token.policy !== undefined) return this.#policyPrincipal(token, token.policy, expiresAt);
-    if (target.identity === undefined) throw new CulvertError('unauthorized');
-    return this.#keyPrincipal(token, target.identity, expiresAt);
+    if (identity === undefined) throw new CulvertError('unauthorized');
+    return this.#keyPrincipal(token, identity, expiresAt);
   }
 
   /**
@@ -113,16 +119,31 @@ export class Authenticator {
   async #certified(identity: Identity, certificate: ClientCertificate | undefined): Promise<Principal> {
     if (certificate === undefined)
       throw new CulvertError('unauthorized', 'Neither a token nor a certificate was shown.');
-    const record = await this.#registry.get(identity);
+    const found = await this.#registry.lookup(identity);
+    const { record } = found;
+    try {
+      const { proof, expiresAt } = await this.#certificateProof(identity, record, certificate);
+      // There is no proof of what does not exist.
+      if (record === undefined) throw new CulvertError('unauthorized');
+      await this.#assertEnabled(record);
+      return identityPrincipal(record, { ...proof, owner: ownerOf(record) }, expiresAt);
+    } catch (error) {
+      await found.refused();
+      throw error;
+    }
+  }
+
+  async #certificateProof(
+    identity: Identity,
+    record: IdentityRecord | undefined,
+    certificate: ClientCertificate,
+  ): Promise<CertificateProof<'thumbprint'> | CertificateProof<'authority'>> {
     const authentication = record?.authentication;
     const now = this.#clock.now();
-    const { proof, expiresAt } =
+    return (
       thumbprintProof(certificate, authentication, now) ??
-      authorityProof(certificate, { identity, authentication, authorities: await this.#trusted(), now });
-    // There is no proof of what does not exist.
-    if (record === undefined) throw new CulvertError('unauthorized');
-    await this.#assertEnabled(record);
-    return identityPrincipal(record, { ...proof, owner: ownerOf(record) }, expiresAt);
+      authorityProof(certificate, { identity, authentication, authorities: await this.#trusted(), now })
+    );
   }
 
   async #trusted(): Promise<X509Certificate[]> {
@@ -130,9 +151,12 @@ export class Authenticator {
   }
 
   async #policyPrincipal(token: SasToken, name: string, expiresAt: number): Promise<Principal> {
-    const policy = await this.#policies.get(name);
+    const { record: policy, refused } = await this.#policies.lookup(name);
     const key = signingKey(token, policy ?? NOBODY);
-    if (policy === undefined || key === undefined) throw new CulvertError('unauthorized');
+    if (policy === undefined || key === undefined) {
+      await refused();
+      throw new CulvertError('unauthorized');
+    }
     return {
       name: `policy:${name}`,
       permissions: new Set(policy.permissions),
@@ -142,13 +166,36 @@ export class Authenticator {
     };
   }
 
+  /**
+   * Each record and each key is tried, whatever there is, before anything is said: the work for an identity does not depend on what is registered.
+   */
   async #keyPrincipal(token: SasToken, identity: Identity, expiresAt: number): Promise<Principal> {
-    const record = await this.#registry.get(identity);
-    const keys = record?.authentication.type === 'sas' ? record.authentication : undefined;
-    const key = signingKey(token, keys ?? NOBODY);
-    if (record === undefined || keys === undefined || key === undefined) throw new CulvertError('unauthorized');
-    await this.#assertEnabled(record);
-    return identityPrincipal(record, { kind: 'key', owner: ownerOf(record), keyDigest: keyDigest(key) }, expiresAt);
+    const { deviceId, moduleId } = identity;
+    const own = await this.#registry.lookup(identity);
+    const key = signingKey(token, sasKeys(own.record) ?? NOBODY);
+    const device = moduleId === undefined ? undefined : await this.#registry.lookup({ deviceId });
+    const deviceKey = device && signingKey(token, sasKeys(device.record) ?? NOBODY);
+    const proof = keyProof(own.record, key) ?? this.#deviceKeyProof(token, own.record, device?.record, deviceKey);
+    if (own.record === undefined || proof === undefined) {
+      await Promise.all([own.refused(), device?.refused()]);
+      throw new CulvertError('unauthorized');
+    }
+    await this.#assertEnabled(own.record);
+    return identityPrincipal(own.record, proof, expiresAt);
+  }
+
+  /** A module's connection string may hold its device's key (the preview's suites make them so): it opens the one module that the token names. */
+  #deviceKeyProof(
+    token: SasToken,
+    module: IdentityRecord | undefined,
+    device: IdentityRecord | undefined,
+    key: string | undefined,
+  ): Proof | undefined {
+    const proof = keyProof(device, key);
+    if (module === undefined || proof === undefined || sasKeys(module) === undefined) return undefined;
+    return namesExactly(token, this.#audiences, identityPath(module))
+      ? { ...proof, module: ownerOf(module) }
+      : undefined;
   }
 
   /** A disabled device's modules are disabled with it. */
@@ -159,13 +206,32 @@ export class Authenticator {
   }
 }
 
+/** Whether a SAS token is said to be made with a device's or module's own key, for the log of refusals. */
+export function claimsIdentity(token: string | undefined): boolean {
+  try {
+    return token !== undefined && parseSasToken(token).policy === undefined;
+  } catch {
+    return false;
+  }
+}
+
+/** The keys of what is known by keys. */
+function sasKeys(record: IdentityRecord | undefined): TwoKeys | undefined {
+  return record?.authentication.type === 'sas' ? record.authentication : undefined;
+}
+
+function keyProof(record: IdentityRecord | undefined, key: string | undefined): KeyProof | undefined {
+  if (record === undefined || sasKeys(record) === undefined || key === undefined) return undefined;
+  return { kind: 'key', owner: ownerOf(record), keyDigest: keyDigest(key) };
+}
+
 function identityPrincipal(record: IdentityRecord, proof: Proof, expiresAt: number): Principal {
   const { deviceId, moduleId } = record;
-  const identity = { deviceId, moduleId };
+  const prover = proof.owner.kind === 'identity' ? proof.owner : record;
   return {
-    name: `${moduleId === undefined ? 'device' : 'module'}:${identityName(identity)}`,
+    name: `${prover.moduleId === undefined ? 'device' : 'module'}:${identityName(prover)}`,
     permissions: new Set(['DeviceConnect']),
-    identity,
+    identity: { deviceId, moduleId },
     proof,
     expiresAt,
   };

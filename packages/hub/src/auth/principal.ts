@@ -1,9 +1,18 @@
 import type { Identity, Permission } from '@culvert/protocol';
 
+/** By a key. */
+export interface KeyProof {
+  readonly kind: 'key';
+  readonly owner: KeyOwner;
+  /** SHA-256 of the key, hexadecimal. */
+  readonly keyDigest: string;
+  /** The module for which its device's key was taken: it must stay registered, with the type `sas`. */
+  readonly module?: RegisteredIdentity;
+}
+
 /** How a credential was proved, so that the proof's removal can be noticed. Holds no secret. */
 export type Proof =
-  /** By a key. `keyDigest`: its SHA-256, hexadecimal. */
-  | { readonly kind: 'key'; readonly owner: KeyOwner; readonly keyDigest: string }
+  | KeyProof
   /** By a certificate whose thumbprint is registered; both forms of it, upper-case hexadecimal. */
   | {
       readonly kind: 'thumbprint';
@@ -25,7 +34,10 @@ export type KeyOwner = RegisteredIdentity | { readonly kind: 'policy'; readonly 
 
 /** Who a verified credential proves you are. */
 export interface Principal {
-  /** For logs and offers: `device:{d}`, `module:{d}/{m}` or `policy:{name}`. */
+  /**
+   * For logs and offers: `device:{d}`, `module:{d}/{m}` or `policy:{name}`: whose credential it was. A module that came with its device's key is
+   * `device:{d}`.
+   */
   readonly name: string;
   readonly permissions: ReadonlySet<Permission>;
   /** The one device or module this principal is; undefined for a policy. */

@@ -1,3 +1,4 @@
+import type { Identity } from '@culvert/protocol';
 import type { AuthorityRecord, IdentityRecord, PolicyRecord } from '../registry/registry.ts';
 import { matchesThumbprint } from './certificate-proof.ts';
 import { keyDigest } from './key-digest.ts';
@@ -14,7 +15,7 @@ export interface CredentialChange {
 
 /**
  * Whether what a principal was let in for still holds after a change. Ask with `identity` only for the one on whose channel or stream the
- * principal stands as the device: that one being deleted or disabled ends a policy's channel too.
+ * principal stands as the device, or for the device of that module: that one being deleted or disabled ends a policy's channel too.
  */
 export function principalStillHolds(principal: Principal, change: CredentialChange): boolean {
   const { proof } = principal;
@@ -32,8 +33,14 @@ function survives(proof: Proof, record: IdentityRecord | undefined): boolean {
   const { owner } = proof;
   const enabled = record.status === 'enabled';
   if (owner.kind === 'policy') return enabled && record.authentication.type !== 'none';
-  if (record.deviceId !== owner.deviceId || record.moduleId !== owner.moduleId) return true;
+  if (proof.kind === 'key' && proof.module !== undefined && isRecordOf(record, proof.module))
+    return record.generationId === proof.module.generationId && record.authentication.type === 'sas';
+  if (!isRecordOf(record, owner)) return true;
   return enabled && record.generationId === owner.generationId && proves(proof, record.authentication);
+}
+
+function isRecordOf(record: IdentityRecord, { deviceId, moduleId }: Identity): boolean {
+  return record.deviceId === deviceId && record.moduleId === moduleId;
 }
 
 function proves(proof: Proof, authentication: IdentityRecord['authentication']): boolean {

@@ -34,6 +34,18 @@ export function coversTarget(token: SasToken, hosts: readonly string[], path: st
   return hosts.some((host) => readings.some((audience) => audienceCovers(audience, `${host}/${path}`)));
 }
 
+/**
+ * Whether the token's audience is `host/path` for one of the hosts, no more and no less. Of several readings only the one with fewest escapes
+ * counts, so that an audience names one identity alone.
+ */
+export function namesExactly(token: SasToken, hosts: readonly string[], path: string): boolean {
+  const plain = unescaped(token.audience).at(-1) ?? token.audience;
+  return hosts.some((host) => {
+    const target = `${host}/${path}`;
+    return audienceCovers(plain, target) && plain.replace(/\/$/, '').split('/').length === target.split('/').length;
+  });
+}
+
 /** The text with its escapes taken off once, and twice, as far as they are escapes. */
 function unescaped(text: string): string[] {
   const readings: string[] = [];

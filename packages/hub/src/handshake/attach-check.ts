@@ -53,9 +53,10 @@ export class AttachCheck implements ChannelRegistrar {
       const device = await this.#store.registry.get({ deviceId: identity.deviceId });
       const record = identity.moduleId === undefined ? device : await this.#store.registry.get(identity);
       const change = { identity: record, ...(await this.#credential(principal)) };
-      if (device?.status === 'enabled' && principalStillHolds(principal, change)) return;
+      const deviceHolds = device?.status === 'enabled' && keepsKey(device, principal);
+      if (deviceHolds && principalStillHolds(principal, change)) return;
       channel.close(new CulvertError('revoked'));
-      this.#tellAgain(identity, device, change);
+      this.#tellAgain(identity, deviceHolds ? undefined : { record: device }, change);
     } catch (error) {
       channel.close(CulvertError.from(error));
     }
@@ -69,10 +70,22 @@ export class AttachCheck implements ChannelRegistrar {
     return policy === undefined ? {} : { policy };
   }
 
-  #tellAgain(identity: Identity, device: IdentityRecord | undefined, change: CredentialChange): void {
-    if (device?.status !== 'enabled') this.#revocation.identityChanged({ deviceId: identity.deviceId }, device);
+  /** @param device when the change was one of the device */
+  #tellAgain(
+    identity: Identity,
+    device: { readonly record: IdentityRecord | undefined } | undefined,
+    change: CredentialChange,
+  ): void {
+    if (device !== undefined) this.#revocation.identityChanged({ deviceId: identity.deviceId }, device.record);
     else this.#revocation.identityChanged(identity, change.identity);
     if (change.policy !== undefined) this.#revocation.policyChanged(change.policy);
     if (change.authorities !== undefined) this.#revocation.authoritiesChanged(change.authorities);
   }
+}
+
+/** Whether a device has the key by which a module of it was let in; true of those let in otherwise. */
+function keepsKey(device: IdentityRecord, principal: Principal): boolean {
+  const { proof } = principal;
+  const byDevice = proof.kind === 'key' && proof.module !== undefined;
+  return !byDevice || principalStillHolds(principal, { identity: device });
 }

@@ -34,15 +34,12 @@ export function revokeOnChange(deps: RevokeDeps): RegistryListener {
       const isOver = (identity: Identity, principal: Principal | undefined) => {
         if (identity.deviceId !== changed.deviceId) return false;
         if (identity.moduleId === changed.moduleId) return gone || !holds(principal, { identity: record });
-        // Revoking a device revokes its modules; other changes to the device do not affect them.
-        return gone && changed.moduleId === undefined;
+        if (changed.moduleId !== undefined) return false;
+        // What ends a device ends its modules; what changes of it touches those alone that came with its key.
+        return gone || (provenByDevice(principal) && !holds(principal, { identity: record }));
       };
-      // Most changes are to devices without modules online, so all channels are searched only for a revocation.
-      if (gone) endChannels(error, ({ identity, principal }) => isOver(identity, principal));
-      else {
-        const channel = deps.router.channel(changed);
-        if (channel !== undefined && isOver(channel.identity, channel.principal)) channel.close(error);
-      }
+      for (const channel of deps.router.channelsOf(changed.deviceId))
+        if (isOver(channel.identity, channel.principal)) channel.close(error);
       endStreams(error, ({ identity, device }) => isOver(identity, device));
     },
     policyChanged: (policy) =>
@@ -54,6 +51,11 @@ export function revokeOnChange(deps: RevokeDeps): RegistryListener {
 
 function holds(principal: Principal | undefined, change: CredentialChange): boolean {
   return principal === undefined || principalStillHolds(principal, change);
+}
+
+/** Whether a module was let in by its device's key. */
+function provenByDevice(principal: Principal | undefined): boolean {
+  return principal?.proof.kind === 'key' && principal.proof.module !== undefined;
 }
 
 function identityError({ moduleId }: Identity, record: IdentityRecord | undefined): CulvertError {

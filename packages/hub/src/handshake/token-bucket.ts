@@ -1,21 +1,23 @@
-/** Capacity of a bucket in milliseconds' worth of tokens: a burst of one second's worth is allowed. */
-const BURST_MS = 1_000;
-
-/** A token bucket with a burst of one second's worth. Its state is one number: the time at which the bucket is full again. */
+/** Lets through so many a second, and a burst. Kept as the one moment at which the bucket is full again. */
 export class TokenBucket {
   readonly #intervalMs: number;
+  readonly #burstMs: number;
   #fullAt = Number.NEGATIVE_INFINITY;
 
-  /** @param perSecond tokens, at least 1 */
-  constructor(perSecond: number) {
-    this.#intervalMs = BURST_MS / perSecond;
+  /**
+   * @param perSecond tokens
+   * @param burst tokens that a full bucket holds, at least 1; default a second's worth
+   */
+  constructor(perSecond: number, burst = perSecond) {
+    this.#intervalMs = 1_000 / perSecond;
+    this.#burstMs = burst * this.#intervalMs;
   }
 
-  /** Takes a token; false when there is none (the next is available within a second). */
+  /** Takes a token; false when there is none, and then the next is there within the time that one takes. */
   take(now: number): boolean {
     const fullAt = Math.max(this.#fullAt, now) + this.#intervalMs;
     // Half an interval of tolerance absorbs rounding of milliseconds; it is less than one token.
-    if (fullAt - now > BURST_MS + this.#intervalMs / 2) return false;
+    if (fullAt - now > this.#burstMs + this.#intervalMs / 2) return false;
     this.#fullAt = fullAt;
     return true;
   }
@@ -29,22 +31,27 @@ export class TokenBucket {
 /** Number of buckets above which full ones are removed: a few hundred bytes each. */
 const SWEEP_AT = 1_024;
 
-/** One token bucket per key. A full bucket needs no entry, so at most twice as many are kept as keys were used within a second. */
+/**
+ * A bucket per key. A full one is as good as none, so as many are kept as keys were used within the time that fills a bucket, twice that at
+ * most.
+ */
 export class TokenBuckets {
   readonly #perSecond: number;
+  readonly #burst: number;
   readonly #buckets = new Map<string, TokenBucket>();
   #sweepAt = SWEEP_AT;
 
-  /** @param perSecond tokens for each key */
-  constructor(perSecond: number) {
+  /** As of {@link TokenBucket}, for each key. */
+  constructor(perSecond: number, burst = perSecond) {
     this.#perSecond = perSecond;
+    this.#burst = burst;
   }
 
   take(key: string, now: number): boolean {
     let bucket = this.#buckets.get(key);
     if (bucket === undefined) {
       this.#sweep(now);
-      bucket = new TokenBucket(this.#perSecond);
+      bucket = new TokenBucket(this.#perSecond, this.#burst);
       this.#buckets.set(key, bucket);
     }
     return bucket.take(now);

@@ -1,7 +1,7 @@
-import { CulvertError } from '@culvert/protocol';
+import { CulvertError, type Identity } from '@culvert/protocol';
 import type { Clock } from '@culvert/stream';
 import { openDataDirectory } from './data-directory.ts';
-import { RecordCache } from './record-cache.ts';
+import { RecordCache, type WriteScope } from './record-cache.ts';
 import type {
   AuthorityStore,
   IdentityRecord,
@@ -86,19 +86,22 @@ function timed(thread: Calls, onCall: (seconds: number) => void): Calls {
 
 function sqliteRegistry(thread: Calls, listener: RegistryListener): Registry {
   const known = new RecordCache<IdentityRecord>();
+  const load =
+    ({ deviceId, moduleId }: Identity) =>
+    () =>
+      thread.call({ name: 'identity.get', input: { deviceId, moduleId } });
   return {
-    get: ({ deviceId, moduleId }) =>
-      known.read(JSON.stringify([deviceId, moduleId]), () =>
-        thread.call({ name: 'identity.get', input: { deviceId, moduleId } }),
-      ),
+    get: (identity) => known.read(cacheKey(identity), load(identity)),
+    lookup: (identity) => known.lookup(cacheKey(identity), load(identity)),
+    remembers: (identity) => known.remembers(cacheKey(identity)),
     put: (record, expected) =>
-      known.write(async () => {
+      known.write({ key: cacheKey(record) }, async () => {
         const stored = await thread.call({ name: 'identity.put', input: { record, expected } });
         listener.identityChanged(stored, stored);
         return stored;
       }),
     delete: ({ deviceId, moduleId }, expected) =>
-      known.write(async () => {
+      known.write(deleteScope({ deviceId, moduleId }), async () => {
         const identity = { deviceId, moduleId };
         await thread.call({ name: 'identity.delete', input: { identity, expected } });
         listener.identityChanged(identity, undefined);
@@ -111,6 +114,20 @@ function sqliteRegistry(thread: Calls, listener: RegistryListener): Registry {
     modules: (deviceId) => thread.call({ name: 'module.list', input: deviceId }),
     count: () => thread.call({ name: 'device.count', input: undefined }),
   };
+}
+
+/** Those of a device and its modules begin alike, and no other's does: JSON ends the id with a quote that the id cannot hold. */
+function cacheKey({ deviceId, moduleId }: Identity): string {
+  return moduleId === undefined ? devicePrefix(deviceId) : devicePrefix(deviceId) + JSON.stringify(moduleId);
+}
+
+function devicePrefix(deviceId: string): string {
+  return `${JSON.stringify(deviceId)}/`;
+}
+
+/** A device's modules go with it. */
+function deleteScope(identity: Identity): WriteScope {
+  return identity.moduleId === undefined ? { prefix: devicePrefix(identity.deviceId) } : { key: cacheKey(identity) };
 }
 
 function sqliteAuthorities(thread: Calls, listener: RegistryListener): AuthorityStore {
@@ -128,17 +145,18 @@ function sqliteAuthorities(thread: Calls, listener: RegistryListener): Authority
 
 function sqlitePolicies(thread: Calls, listener: RegistryListener, newKey: () => string): PolicyStore {
   const known = new RecordCache<PolicyRecord>();
+  const load = (name: string) => async () => {
+    const keys = await thread.call({ name: 'policy.get', input: name });
+    return keys === undefined ? undefined : policy(keys);
+  };
   return {
-    get: (name) =>
-      known.read(name, async () => {
-        const keys = await thread.call({ name: 'policy.get', input: name });
-        return keys === undefined ? undefined : policy(keys);
-      }),
+    get: (name) => known.read(name, load(name)),
+    lookup: (name) => known.lookup(name, load(name)),
     async list() {
       return (await thread.call({ name: 'policy.list', input: undefined })).map(policy);
     },
     rotate: (name) =>
-      known.write(async () => {
+      known.write({ key: name }, async () => {
         const rotated = policy(await thread.call({ name: 'policy.rotate', input: { name, primaryKey: newKey() } }));
         listener.policyChanged(rotated);
         return rotated;

@@ -35,9 +35,23 @@ export type Expectation =
   | { readonly kind: 'present' }
   | { readonly kind: 'etag'; readonly etag: string };
 
+/** What was found for a client that is not authenticated yet. */
+export interface Lookup<T> {
+  readonly record: T | undefined;
+  /**
+   * To be awaited before the client is told that it is refused: it makes the store's work the same whether there is a record or not, so that
+   * response time does not tell.
+   */
+  refused(): Promise<void>;
+}
+
 /** The registered identities. When a write's promise resolves, the change is on disk. */
 export interface Registry {
   get(identity: Identity): Promise<IdentityRecord | undefined>;
+  /** As `get`, on behalf of a client that is not authenticated yet. */
+  lookup(identity: Identity): Promise<Lookup<IdentityRecord>>;
+  /** Whether the identity is known to exist without asking the store, as it is of one that was just looked up. */
+  remembers(identity: Identity): boolean;
   /**
    * Writes and returns the record with its new etag.
    * @throws CulvertError `device_exists`, `module_exists` (expected absent), `device_not_found`, `module_not_found`, `precondition_failed`,
@@ -91,6 +105,8 @@ export interface PolicyRecord {
 /** The shared access policies: a fixed set of names, keys that rotate. */
 export interface PolicyStore {
   get(name: string): Promise<PolicyRecord | undefined>;
+  /** As `get`, on behalf of a client that is not authenticated yet. */
+  lookup(name: string): Promise<Lookup<PolicyRecord>>;
   list(): Promise<PolicyRecord[]>;
   /** Makes a new primary key; the old primary becomes the secondary, and tokens signed with the old secondary are no longer valid. */
   rotate(name: string): Promise<PolicyRecord>;

@@ -20,6 +20,8 @@ export class Router implements ChannelRegistrar {
   readonly #clock: Clock;
   /** Channels by identity name. */
   readonly #channels = new Map<string, ControlChannel>();
+  /** The same channels by device id: a device's own and its modules'. */
+  readonly #perDevice = new Map<string, Set<ControlChannel>>();
   /** Callers waiting for a device; as many as there are held requests, which are bounded. */
   readonly #waiting = new Map<string, Set<(channel: ControlChannel) => void>>();
 
@@ -32,9 +34,15 @@ export class Router implements ChannelRegistrar {
     const older = this.#channels.get(name);
     if (older === channel) return;
     this.#channels.set(name, channel);
+    const { deviceId } = channel.identity;
+    const ofDevice = this.#perDevice.get(deviceId) ?? new Set();
+    this.#perDevice.set(deviceId, ofDevice.add(channel));
+    if (older !== undefined) ofDevice.delete(older);
     older?.close(new CulvertError('taken_over'));
     void channel.closed.then(() => {
       if (this.#channels.get(name) === channel) this.#channels.delete(name);
+      ofDevice.delete(channel);
+      if (ofDevice.size === 0 && this.#perDevice.get(deviceId) === ofDevice) this.#perDevice.delete(deviceId);
     });
     this.offersChanged(channel);
   }
@@ -50,6 +58,11 @@ export class Router implements ChannelRegistrar {
   /** The identity's live channel; undefined when it is offline. */
   channel(identity: Identity): ControlChannel | undefined {
     return this.#channels.get(identityName(identity));
+  }
+
+  /** The live channels of a device and of its modules. */
+  channelsOf(deviceId: string): ControlChannel[] {
+    return [...(this.#perDevice.get(deviceId) ?? [])];
   }
 
   /** How many devices hold a live channel; their modules do not count. */

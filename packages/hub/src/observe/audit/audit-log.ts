@@ -50,7 +50,8 @@ export class AuditLog {
   #head: ChainHead;
   #checkpointed: number;
   #checkpointTimer: { cancel(): void } | undefined;
-  #checkpointDue = false;
+  /** At start too: how the record was found is vouched for at once, and a new record is never without a checkpoint. */
+  #checkpointDue = true;
   /** Dropped records that the chain does not mention yet. */
   #unsaid: { count: number; from: number; until: number } | undefined;
   #written = 0;

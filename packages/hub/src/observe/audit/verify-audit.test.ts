@@ -80,7 +80,30 @@ describe('culvert’s audit record', () => {
       checkpointFiles: [kept],
       publicKey: bench.keys.publicKey,
     });
-    expect(verdict.findings).toMatchObject([{ line: 6, problem: expect.stringContaining('was rewritten') }]);
+    expect(verdict.findings).toMatchObject([
+      { line: 3, problem: expect.stringContaining('was rewritten') },
+      { line: 6, problem: expect.stringContaining('was rewritten') },
+    ]);
+  });
+
+  it('that no checkpoint vouches for is a finding, unless one is content with that', async () => {
+    await write(4, 1_000_000);
+    const files = await bench.files();
+    rmSync(join(bench.directory, 'checkpoints.jsonl'));
+    const unsigned = /No checkpoint vouches for these records: there is no file of checkpoints/;
+    expect(await problems()).toEqual([expect.stringMatching(unsigned)]);
+    // Written anew by somebody who has not the key.
+    rmSync(files[0] as string);
+    const forged = await bench.open({ keys: generateKeyPairSync('ed25519') });
+    forged.observe(ended('forged'));
+    await forged.close();
+    const own = join(bench.directory, 'checkpoints.jsonl');
+    rmSync(own);
+    expect(await problems()).toEqual([expect.stringMatching(unsigned)]);
+    const audit = { files: await bench.files(), checkpointFiles: [], publicKey: bench.keys.publicKey };
+    expect((await verifyAudit({ ...audit, allowUnsigned: true })).findings).toEqual([]);
+    writeFileSync(own, '');
+    expect(await problems()).toEqual([expect.stringContaining(`there is none of them in ${own}`)]);
   });
 
   it('takes no checkpoint of another key, nor a changed one', async () => {
@@ -88,8 +111,12 @@ describe('culvert’s audit record', () => {
     const file = join(bench.directory, 'checkpoints.jsonl');
     const stranger = generateKeyPairSync('ed25519').publicKey;
     const foreign = await verifyAudit({ files: await bench.files(), checkpointFiles: [file], publicKey: stranger });
-    expect(foreign.findings).toMatchObject([{ line: 1, problem: 'The checkpoint was signed with another key.' }]);
-    writeFileSync(file, readFileSync(file, 'utf8').replace(/"seq":\d/, '"seq":3'));
+    const problem = 'The checkpoint was signed with another key.';
+    expect(foreign.findings).toMatchObject([
+      { line: 1, problem },
+      { line: 2, problem },
+    ]);
+    writeFileSync(file, readFileSync(file, 'utf8').replace(/"seq":\d/, '"seq":2'));
     expect(await problems()).toEqual(['1: The checkpoint bears a signature that is not the hub’s.']);
   });
 
@@ -97,7 +124,7 @@ describe('culvert’s audit record', () => {
     await write(8, 1_000);
     const files = (await bench.files()).slice(1);
     const [, seq] = /(\d{12})-/.exec(files[0] as string) ?? [];
-    const audit = { files, checkpointFiles: [], publicKey: bench.keys.publicKey };
+    const audit = { files, checkpointFiles: [], publicKey: bench.keys.publicKey, allowUnsigned: true };
     expect((await verifyAudit(audit)).findings).toMatchObject([{ problem: expect.stringContaining('missing') }]);
     expect((await verifyAudit({ ...audit, fromSeq: Number(seq) })).findings).toEqual([]);
   });

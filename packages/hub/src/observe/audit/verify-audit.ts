@@ -32,6 +32,8 @@ export interface AuditToVerify {
   readonly publicKey: KeyObject;
   /** The first record that is expected, when older files were put away; default 1. */
   readonly fromSeq?: number;
+  /** Whether it is enough that the records follow each other, though no checkpoint vouches for any: then anybody may have written them. Default false. */
+  readonly allowUnsigned?: boolean;
 }
 
 /** Maximum findings reported: the first says where the damage begins. */
@@ -42,7 +44,7 @@ export const MAX_FINDINGS = 1_000;
  * @throws what the file system says
  */
 export async function verifyAudit(audit: AuditToVerify): Promise<AuditVerdict> {
-  const verification = new Verification(audit.fromSeq ?? 1);
+  const verification = new Verification(audit);
   for (const file of audit.checkpointFiles) await verification.readCheckpoints(file, audit.publicKey);
   for (const file of audit.files) await verification.readSegment(file);
   return verification.verdict();
@@ -51,6 +53,8 @@ export async function verifyAudit(audit: AuditToVerify): Promise<AuditVerdict> {
 class Verification {
   readonly #findings: AuditFinding[] = [];
   readonly #fromSeq: number;
+  readonly #allowUnsigned: boolean;
+  readonly #checkpointFiles: readonly string[];
   /** By number; the hub's copy and the one sent away say the same, or the log is compared with both. */
   readonly #signed = new Map<number, Map<string, Checkpoint>>();
   #checkpoints = 0;
@@ -60,8 +64,10 @@ class Verification {
   #head: ChainHead | undefined;
   #where = '';
 
-  constructor(fromSeq: number) {
+  constructor({ fromSeq = 1, allowUnsigned = false, checkpointFiles }: AuditToVerify) {
     this.#fromSeq = fromSeq;
+    this.#allowUnsigned = allowUnsigned;
+    this.#checkpointFiles = checkpointFiles;
   }
 
   async readCheckpoints(file: string, publicKey: KeyObject): Promise<void> {
@@ -145,6 +151,8 @@ class Verification {
     }
     const { length } = this.#findings;
     if (this.#records === 0 && length === 0) this.#find(this.#where, undefined, 'There are no records.');
+    else if (length === 0 && this.#vouchedSeq === 0 && !this.#allowUnsigned)
+      this.#find(this.#where, undefined, unsigned(this.#checkpointFiles));
     return {
       findings: this.#findings,
       records: this.#records,
@@ -157,6 +165,14 @@ class Verification {
   #find(file: string, line: number | undefined, problem: string): void {
     if (this.#findings.length < MAX_FINDINGS) this.#findings.push({ file, line, problem });
   }
+}
+
+function unsigned(checkpointFiles: readonly string[]): string {
+  const why =
+    checkpointFiles.length === 0
+      ? 'there is no file of checkpoints (checkpoints.jsonl, or a copy kept elsewhere)'
+      : `there is none of them in ${checkpointFiles.join(', ')}`;
+  return `No checkpoint vouches for these records: ${why}. Anybody who can write the files may have written them.`;
 }
 
 function missing(from: number, to: number): string {

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type CloseCause, ERRORS, type ErrorCode, type ResourceLogRecord } from '@culvert/protocol';
+import { type CloseCause, ERRORS, type ErrorCode, type Identity, type ResourceLogRecord } from '@culvert/protocol';
 import { FakeClock } from '@culvert/testkit';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { EventBus } from '../event-bus.ts';
@@ -26,7 +26,9 @@ beforeEach(() => {
   const streams = new LiveStreams({ clock, onEvent: bus.emit, gateway: () => 'hub.example:443' });
   bus.subscribe(streams.observe);
   const resource = { resourceId: 'hub.example', location: 'Plant 3' };
-  bus.subscribe(new LogRecorder({ clock, streams, resource, onRecord: (record) => onRecord(record) }).observe);
+  const isRegistered = ({ deviceId }: Identity) => deviceId === 'd';
+  const recorder = new LogRecorder({ clock, streams, resource, isRegistered, onRecord: (record) => onRecord(record) });
+  bus.subscribe(recorder.observe);
 });
 
 const properties = (json: string) =>
@@ -34,18 +36,28 @@ const properties = (json: string) =>
 const nothing = { bytes: 0, messages: 0 };
 
 describe('refusals', () => {
-  const refuse = () =>
+  const refuse = (deviceId?: string) =>
     bus.emit({
       ...{ type: 'connection-refused', door: 'rest', remoteAddress: '192.0.2.1', error: 'unauthorized', detail: 'no' },
+      ...(deviceId === undefined ? {} : { claimed: { deviceId } }),
     });
 
-  it('are recorded twenty times a minute, and how many were not is told with the next', async () => {
+  it('are recorded three times a minute of one client, and how many were not is told with the next', async () => {
     for (let n = 0; n < 50; n++) refuse();
-    expect(records.length).toBe(20);
+    expect(records.length).toBe(3);
     await clock.advance(60_000);
     refuse();
     refuse();
-    expect(records.slice(20).map(({ json }) => properties(json)['unrecorded'])).toEqual([30, undefined]);
+    expect(records.slice(3).map(({ json }) => properties(json)['unrecorded'])).toEqual([47, undefined]);
+  });
+
+  it('of a device that exists are recorded behind a flood of others', () => {
+    for (let n = 0; n < 50; n++) refuse(`made-up-${n}`);
+    for (let n = 0; n < 50; n++) refuse('d');
+    expect(records.slice(3).map(({ deviceId, json }) => [deviceId, properties(json)['unrecorded']])).toEqual([
+      ['d', 47],
+      ['d', undefined],
+    ]);
   });
 
   it('name the door, and who the peer said it is', () => {

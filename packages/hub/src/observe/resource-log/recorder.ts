@@ -1,20 +1,19 @@
+import type { Identity } from '@culvert/protocol';
 import type { Clock } from '@culvert/stream';
 import type { EventSink, HubEvent } from '../events.ts';
 import type { LiveStreams } from '../live-streams.ts';
 import { attachedEntry, detachedEntry, refusedEntry } from './connection-entries.ts';
 import { type LogEntry, type LogRecord, type LogResource, logRecord } from './log-entry.ts';
+import { RefusalQuota } from './refusal-quota.ts';
 import { endedEntry, joinedEntry } from './stream-entries.ts';
-
-/** Refusals recorded in one minute. Strangers cause them at will; at 0.8 KB each, a month of this is 700 MB, below the store's default size. */
-const REFUSALS_A_MINUTE = 20;
-
-const MINUTE_MS = 60_000;
 
 export interface LogRecorderOptions {
   readonly clock: Clock;
   /** Looks up the live record of a stream; must be subscribed to the events before this. */
   readonly streams: Pick<LiveStreams, 'get'>;
   readonly resource: LogResource;
+  /** Whether an identity that somebody was refused as is a registered one. */
+  readonly isRegistered: (identity: Identity) => boolean;
   /** Told of each record. Must not throw and must not block. */
   readonly onRecord: (record: LogRecord) => void;
 }
@@ -23,8 +22,7 @@ export interface LogRecorderOptions {
 export class LogRecorder {
   readonly #options: LogRecorderOptions;
   #sequence = 0;
-  #minute = 0;
-  #refusals = 0;
+  readonly #refusals = new RefusalQuota();
   #unrecorded = 0;
 
   constructor(options: LogRecorderOptions) {
@@ -63,17 +61,13 @@ export class LogRecorder {
     event: Extract<HubEvent, { type: 'connection-refused' | 'grant-refused' }>,
     now: number,
   ): LogEntry | undefined {
-    const minute = Math.floor(now / MINUTE_MS);
-    if (minute !== this.#minute) {
-      this.#minute = minute;
-      this.#refusals = 0;
-    }
-    if (++this.#refusals > REFUSALS_A_MINUTE) {
-      this.#unrecorded++;
-      return undefined;
-    }
-    const unrecorded = this.#unrecorded;
-    this.#unrecorded = 0;
-    return refusedEntry(event, now, unrecorded);
+    const claimed = event.type === 'connection-refused' ? event.claimed : undefined;
+    const registered = claimed !== undefined && this.#options.isRegistered(claimed) ? claimed : undefined;
+    // Made in any case, so that the time it takes does not tell whose refusals have a share of their own.
+    const entry = refusedEntry(event, now, this.#unrecorded);
+    const listener = event.type === 'connection-refused' ? event.door : 'gateway';
+    const isRecorded = this.#refusals.take({ listener, remoteAddress: event.remoteAddress, registered }, now);
+    this.#unrecorded = isRecorded ? 0 : this.#unrecorded + 1;
+    return isRecorded ? entry : undefined;
   }
 }
