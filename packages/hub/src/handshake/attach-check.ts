@@ -5,10 +5,11 @@ import type { ChannelRegistrar, ControlChannel } from '../control/control-channe
 import type { EventSink } from '../observe/events.ts';
 import type { AuthorityStore, IdentityRecord, PolicyStore, Registry, RegistryListener } from '../registry/registry.ts';
 import type { Router } from '../routing/router.ts';
+import { registerHostKeys } from './host-keys.ts';
 
 /** What of the store a credential stands on. */
 export interface CheckedStore {
-  readonly registry: Pick<Registry, 'get'>;
+  readonly registry: Pick<Registry, 'get' | 'put'>;
   readonly policies: Pick<PolicyStore, 'get'>;
   readonly authorities: Pick<AuthorityStore, 'list'>;
 }
@@ -53,7 +54,9 @@ export class AttachCheck implements ChannelRegistrar {
       const device = await this.#store.registry.get({ deviceId: identity.deviceId });
       const record = identity.moduleId === undefined ? device : await this.#store.registry.get(identity);
       const change = { identity: record, ...(await this.#credential(principal)) };
-      if (device?.status === 'enabled' && principalStillHolds(principal, change)) return;
+      if (device?.status === 'enabled' && principalStillHolds(principal, change)) {
+        return await registerHostKeys(channel, record, this.#store.registry, this.#onEvent);
+      }
       channel.close(new CulvertError('revoked'));
       this.#tellAgain(identity, device, change);
     } catch (error) {

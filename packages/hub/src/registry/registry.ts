@@ -27,6 +27,8 @@ export interface IdentityRecord extends Identity {
   readonly managedBy: string | null;
   /** Of a device: whether it calls itself an edge device; kept for its tools, means nothing here. */
   readonly iotEdge: boolean;
+  /** Public keys of its SSH server, as `sshHostKeysIn` gives them; empty where none are registered. */
+  readonly sshHostKeys: readonly string[];
 }
 
 /** What a write expects to find: nothing, anything that exists, or exactly this version. */
