@@ -9,11 +9,18 @@ import { openAudit } from './audit.ts';
 import { Authenticator } from './auth/authenticate.ts';
 import { clientCertificate } from './auth/client-certificate.ts';
 import { PolicyFiles } from './auth/policy-files.ts';
-import { advertisedNames, certificateNames, type HubConfig } from './config.ts';
+import {
+  advertisedNames,
+  asksForCertificate,
+  type CertificateListener,
+  certificateDoors,
+  certificateNames,
+  type HubConfig,
+} from './config.ts';
 import { acceptAmqp } from './control/accept-amqp.ts';
 import { acceptMqtt } from './control/accept-mqtt.ts';
 import { acceptControlWebSocket } from './control/accept-web-socket.ts';
-import type { ControlDeps, ControlOrigin } from './control/control-channel.ts';
+import type { ControlDeps, ControlOrigin, TlsIdentity } from './control/control-channel.ts';
 import { Doors } from './doors.ts';
 import { gatewayThreadsTerms, type OpenThreads } from './gateway-threads.ts';
 import { AttachCheck } from './handshake/attach-check.ts';
@@ -249,6 +256,7 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
     endpoints: () => ({
       hostName: names.authority,
       streamingEndpoints: [`https://${gatewayName}`],
+      clientCertificates: config.clientCertificates,
     }),
     policyConnectionString: ({ name, primaryKey }: PolicyRecord) =>
       formatServiceConnectionString({ ...names.main, policy: name, key: primaryKey }),
@@ -272,13 +280,18 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
       maxQueuedBytes: MAX_QUEUED_BYTES,
     },
   };
+  const asking = certificateDoors(config);
+  const tlsIdentity = (socket: TLSSocket, listener: CertificateListener): TlsIdentity => ({
+    certificate: clientCertificate(socket),
+    certificateAsked: asksForCertificate(asking, listener, socket),
+  });
   opened.leadTo({
     onRequest: api.handle,
     onControl: (request, socket, head) =>
-      acceptControlWebSocket(request, socket, head, control, clientCertificate(socket)),
+      acceptControlWebSocket(request, socket, head, control, tlsIdentity(socket, 'listen')),
     onGateway: streaming.onUpgrade,
-    onMqtt: (socket) => acceptMqtt(socket, originOf(socket, 'mqtt'), control),
-    onAmqp: (socket) => acceptAmqp(socket, originOf(socket, 'amqp'), control),
+    onMqtt: (socket) => acceptMqtt(socket, originOf(socket, 'mqtt', tlsIdentity(socket, 'mqttListen')), control),
+    onAmqp: (socket) => acceptAmqp(socket, originOf(socket, 'amqp', tlsIdentity(socket, 'amqpListen')), control),
   });
   metrics.report({
     certificateNotAfter: () => certificates.source.current.notAfter.getTime(),
@@ -316,8 +329,8 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
   };
 }
 
-function originOf(socket: TLSSocket, protocol: ControlProtocol): ControlOrigin {
-  return { remoteAddress: peerAddress(socket), protocol, certificate: clientCertificate(socket) };
+function originOf(socket: TLSSocket, protocol: ControlProtocol, tls: TlsIdentity): ControlOrigin {
+  return { remoteAddress: peerAddress(socket), protocol, ...tls };
 }
 
 /** The reverse of the start, each step with its reason. */

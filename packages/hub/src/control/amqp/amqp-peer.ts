@@ -2,6 +2,7 @@ import type { Duplex } from 'node:stream';
 import { CulvertError, type Identity, rejectReason } from '@culvert/protocol';
 import type { Timer } from '@culvert/stream';
 import type { Delivery, Message, Receiver, Sender } from 'rhea';
+import { nothingShown } from '../../auth/nothing-shown.ts';
 import { faultOf } from '../../observe/events.ts';
 import { reportRefusal } from '../channel-events.ts';
 import type { ControlDeps, ControlOrigin } from '../control-channel.ts';
@@ -117,7 +118,7 @@ export class AmqpPeer implements AmqpLinkListener {
   }
 
   #refuseUnknown(link: DeviceLink): void {
-    const error = new CulvertError('unauthorized', 'Neither a token nor a certificate was shown.');
+    const error = nothingShown(this.#origin.certificateAsked);
     this.#refusal = error;
     reportRefusal(error, this.#origin, this.#deps.onEvent);
     refuse(link, error);
@@ -164,12 +165,19 @@ export class AmqpPeer implements AmqpLinkListener {
     const { protocol } = this.#origin;
     const fault = error === this.#refusal ? undefined : faultOf(error, protocol);
     if (fault !== undefined) this.#deps.onEvent(fault);
-    if (!this.#isProven && this.#refusal === undefined) reportRefusal(error, this.#origin, this.#deps.onEvent);
+    if (!this.#isProven && this.#refusal === undefined) this.#reportEnd(error);
     this.#presumption?.cancel();
     this.#identities.end(error);
     this.#purposes.clear();
     this.#awaitingCredit.clear();
     this.#settleProven(false);
+  }
+
+  #reportEnd(error: CulvertError): void {
+    // A device that would prove itself by EXTERNAL goes by itself when it is not offered: it was refused all the same.
+    const wantsExternal = this.#origin.certificateAsked === false && this.#link.awaitsMechanism;
+    const refusal = wantsExternal ? nothingShown(false) : error;
+    reportRefusal(refusal, this.#origin, this.#deps.onEvent);
   }
 
   async #claim(claim: PlainClaim): Promise<void> {
