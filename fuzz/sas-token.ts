@@ -33,7 +33,7 @@ function newDevice(random: Prng): Device {
     status: 'enabled',
     statusReason: null,
     ...{ statusUpdatedAt: 0, createdAt: 0, updatedAt: 0 },
-    ...{ managedBy: null, iotEdge: false },
+    ...{ managedBy: null, iotEdge: false, sshHostKeys: [] },
     authentication: { type: 'sas', ...keys },
     keys,
   };

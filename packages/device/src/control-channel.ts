@@ -19,6 +19,7 @@ export interface ChannelContext extends OfferHandling {
   readonly identity: DeviceConnectionString;
   readonly credential: Credential;
   readonly keepaliveSeconds: number;
+  readonly sshHostKeys: readonly string[];
 }
 
 /** The control channel of a device or module: a connection on which it is attached, and the offers that came by it. */
@@ -37,7 +38,7 @@ export class ControlChannel implements ControlConnectionListener {
   #settleClosed: (error: CulvertError) => void = () => undefined;
 
   private constructor(duplex: Duplex, proof: Proof, context: ChannelContext) {
-    const { identity, keepaliveSeconds, clock } = context;
+    const { identity, keepaliveSeconds, sshHostKeys, clock } = context;
     this.proof = proof;
     this.offers = new PendingOffers(context);
     this.#attached = new Promise((resolve) => {
@@ -52,6 +53,7 @@ export class ControlChannel implements ControlConnectionListener {
       password: proof.token,
       keepaliveSeconds,
       clientType: clientType(),
+      sshHostKeys,
     });
     this.#connection = new ControlConnection(duplex, session, clock, this);
   }

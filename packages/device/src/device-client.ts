@@ -3,6 +3,7 @@ import {
   type DeviceConnectionString,
   type ErrorCode,
   parseDeviceConnectionString,
+  sshHostKeysIn,
 } from '@culvert/protocol';
 import { Backoff, type ClientCertificate, type Clock, type OutboundOptions, systemClock } from '@culvert/stream';
 import { Attached, type AttachedListener } from './attached.ts';
@@ -38,6 +39,11 @@ export interface DeviceClientOptions {
   readonly keepaliveSeconds?: number;
   /** Seconds a token lives, 1 to 31,536,000, default 3,600. Renewed after four fifths; not for tokens given in the connection string. */
   readonly tokenLifetimeSeconds?: number;
+  /**
+   * Public keys of the device's SSH server, as its `.pub` files hold them: the hub registers them if it has none yet, for `culvert ssh`. What is no key is left out; at
+   * most eight, 4,096 characters together. Default none.
+   */
+  readonly sshHostKeys?: readonly string[];
   /** Random numbers of [0, 1) for back-off and renewal. Default `Math.random`. */
   readonly random?: () => number;
 }
@@ -74,8 +80,9 @@ export class DeviceClient {
     const { clock = systemClock, random = Math.random, outbound = {}, certificate, onStream } = options;
     const keepaliveSeconds = whole('keepaliveSeconds', options.keepaliveSeconds ?? 25, 1_800);
     const lifetimeSeconds = whole('tokenLifetimeSeconds', options.tokenLifetimeSeconds ?? 3_600, 31_536_000);
+    const sshHostKeys = sshHostKeysIn(options.sshHostKeys ?? []);
     const credential = new Credential(identity, { certificate, lifetimeSeconds, clock, random });
-    this.#context = { identity, credential, keepaliveSeconds, clock, outbound, onStream };
+    this.#context = { identity, credential, keepaliveSeconds, sshHostKeys, clock, outbound, onStream };
     this.#onStateChange = options.onStateChange;
     this.#random = random;
     this.#backoff = new Backoff({ maxMs: MAX_WAIT_MS, random });

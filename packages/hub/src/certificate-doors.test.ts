@@ -5,6 +5,7 @@ import { connect } from 'node:tls';
 import { Hub, type HubConfigInput, parseHubConfig } from '@culvert/hub';
 import { ServiceClient } from '@culvert/service';
 import {
+  amqpTransport,
   type DeviceCertificate,
   deviceCertificate,
   MqttDevice,
@@ -113,4 +114,31 @@ describe("an operator's own certificate", () => {
     cleanups.push(() => socket.destroy());
     return (await new MqttDevice(socket, 5).connect('d1', { password: Buffer.alloc(0) })).reasonCode;
   }
+});
+
+describe('a device with a certificate that nobody asked for', () => {
+  it.each([
+    mqttTransport('TLS', 5),
+    mqttTransport('TLS', 4),
+    mqttTransport('WebSocket', 5),
+    amqpTransport('TLS'),
+    amqpTransport('WebSocket'),
+  ])('is noted as such, with the way out, over $name', async (transport) => {
+    const hub = await startHub({ config: { mqttListen: '127.0.0.1:0', amqpListen: '127.0.0.1:0' } });
+    cleanups.push(() => hub.stop());
+    const certificate = await deviceCertificate('d1');
+    // A device that finds none of its SASL mechanisms may not come to an answer.
+    transport.attach(hub, { deviceId: 'd1' }, { certificate }).catch(() => undefined);
+    const { detail } = await hub.event('connection-refused');
+    expect(detail).toMatch(/listener asks no client for a certificate.*clientCertificates/);
+  });
+
+  it('is told, by the SDK too; where the listener does ask, that it showed none', async () => {
+    const asking = await startHub({ config: { clientCertificates: ['listen'] } });
+    cleanups.push(() => asking.stop());
+    await expect(mqttTransport('WebSocket', 5).attach(asking, { deviceId: 'd1' }, {})).rejects.toThrow();
+    const { detail } = await asking.event('connection-refused');
+    expect(detail).toBe('Neither a token nor a certificate was shown.');
+    expect(await asking.owner.endpoints()).toMatchObject({ clientCertificates: ['listen'] });
+  });
 });

@@ -247,17 +247,18 @@ export function certificateNames(config: HubConfig): string[] {
 
 /** Listeners that may ask for a certificate. */
 const CERTIFICATE_LISTENERS = ['listen', 'mqttListen', 'amqpListen'] as const;
+export type CertificateListener = (typeof CERTIFICATE_LISTENERS)[number];
 
 /** Where clients are asked for a certificate. */
 export interface CertificateDoors {
-  readonly listeners: ReadonlySet<(typeof CERTIFICATE_LISTENERS)[number]>;
+  readonly listeners: ReadonlySet<CertificateListener>;
   /** On the main port, by TLS server name, as clients write it. */
   readonly hosts: ReadonlySet<string>;
 }
 
 /** @throws CulvertError `config_invalid` for a listener there is not, and for what is no advertised host name */
 export function certificateDoors(config: Omit<HubConfig, 'log' | 'limits'>): CertificateDoors {
-  const listeners = new Set<(typeof CERTIFICATE_LISTENERS)[number]>();
+  const listeners = new Set<CertificateListener>();
   const hosts = new Set<string>();
   const advertised = advertisedNames(config, 0).map(({ host }) => domainToASCII(host));
   const refused = (what: string) => new CulvertError('config_invalid', `clientCertificates: ${what}.`);
@@ -277,6 +278,15 @@ export function certificateDoors(config: Omit<HubConfig, 'log' | 'limits'>): Cer
     } else hosts.add(host);
   }
   return { listeners, hosts };
+}
+
+/** Whether a client that came to this listener, naming the host in `servername` (TLS's SNI), was asked for a certificate. */
+export function asksForCertificate(
+  { listeners, hosts }: CertificateDoors,
+  listener: CertificateListener,
+  { servername }: { readonly servername?: string | false | null },
+): boolean {
+  return listeners.has(listener) || (listener === 'listen' && hosts.has((servername || '').toLowerCase()));
 }
 
 /** The log's form when none is configured: readable in a terminal, JSON elsewhere. */

@@ -9,10 +9,17 @@ import { openAudit } from './audit.ts';
 import { Authenticator } from './auth/authenticate.ts';
 import { clientCertificate } from './auth/client-certificate.ts';
 import { PolicyFiles } from './auth/policy-files.ts';
-import { advertisedNames, certificateNames, type HubConfig } from './config.ts';
+import {
+  advertisedNames,
+  asksForCertificate,
+  type CertificateListener,
+  certificateDoors,
+  certificateNames,
+  type HubConfig,
+} from './config.ts';
 import { acceptControlWebSocket } from './control/accept-web-socket.ts';
 import { acceptAmqp } from './control/amqp/accept-amqp.ts';
-import type { ControlDeps, ControlOrigin } from './control/control-channel.ts';
+import type { ControlDeps, ControlOrigin, TlsIdentity } from './control/control-channel.ts';
 import { acceptMqtt } from './control/mqtt/accept-mqtt.ts';
 import { ServiceConnections } from './control/service-connections.ts';
 import { Doors } from './doors.ts';
@@ -254,6 +261,7 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
     endpoints: () => ({
       hostName: names.authority,
       streamingEndpoints: [`https://${gatewayName}`],
+      clientCertificates: config.clientCertificates,
     }),
     policyConnectionString: ({ name, primaryKey }: PolicyRecord) =>
       formatServiceConnectionString({ ...names.main, policy: name, key: primaryKey }),
@@ -283,13 +291,18 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
       maxQueuedBytes: MAX_QUEUED_BYTES,
     },
   };
+  const asking = certificateDoors(config);
+  const tlsIdentity = (socket: TLSSocket, listener: CertificateListener): TlsIdentity => ({
+    certificate: clientCertificate(socket),
+    certificateAsked: asksForCertificate(asking, listener, socket),
+  });
   opened.leadTo({
     onRequest: api.handle,
     onControl: (request, socket, head) =>
-      acceptControlWebSocket(request, socket, head, control, clientCertificate(socket)),
+      acceptControlWebSocket(request, socket, head, control, tlsIdentity(socket, 'listen')),
     onGateway: streaming.onUpgrade,
-    onMqtt: (socket) => acceptMqtt(socket, originOf(socket, 'mqtt'), control),
-    onAmqp: (socket) => acceptAmqp(socket, originOf(socket, 'amqp'), control),
+    onMqtt: (socket) => acceptMqtt(socket, originOf(socket, 'mqtt', tlsIdentity(socket, 'mqttListen')), control),
+    onAmqp: (socket) => acceptAmqp(socket, originOf(socket, 'amqp', tlsIdentity(socket, 'amqpListen')), control),
   });
   metrics.report({
     certificateNotAfter: () => certificates.source.current.notAfter.getTime(),
@@ -327,8 +340,8 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
   };
 }
 
-function originOf(socket: TLSSocket, protocol: ControlProtocol): ControlOrigin {
-  return { remoteAddress: peerAddress(socket), protocol, certificate: clientCertificate(socket) };
+function originOf(socket: TLSSocket, protocol: ControlProtocol, tls: TlsIdentity): ControlOrigin {
+  return { remoteAddress: peerAddress(socket), protocol, ...tls };
 }
 
 /** The reverse of the start, each step with its reason. */

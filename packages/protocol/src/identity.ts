@@ -12,6 +12,8 @@ interface RegisteredIdentity {
   readonly lastActivityTime: string;
   readonly cloudToDeviceMessageCount: number;
   readonly authentication: AuthenticationView;
+  /** A Culvert extension: public keys of its SSH server, `TYPE BASE64`; absent where none are registered. */
+  readonly sshHostKeys?: readonly string[];
 }
 
 /** A device as the identity REST API shows it. */
@@ -66,6 +68,8 @@ export interface DeviceIdentityInput {
   readonly statusReason?: string | null;
   readonly authentication?: AuthenticationInput;
   readonly capabilities?: { readonly iotEdge?: boolean };
+  /** An empty list forgets those there are: the next agent registers its own. */
+  readonly sshHostKeys?: readonly string[];
 }
 
 /** What a caller may give to create or change a module. */
@@ -75,6 +79,8 @@ export interface ModuleIdentityInput {
   readonly etag?: string;
   readonly managedBy?: string | null;
   readonly authentication?: AuthenticationInput;
+  /** As a device's. */
+  readonly sshHostKeys?: readonly string[];
 }
 
 /** A certificate authority whose devices may connect, as `GET /certificate-authorities/{name}` shows it. */
@@ -126,4 +132,9 @@ export interface EndpointInformation {
   readonly hostName: string;
   /** `https://host:port`, as `az iot hub devicestream show` prints them. */
   readonly streamingEndpoints: readonly string[];
+  /**
+   * A Culvert extension: where devices are asked for a certificate, as the hub's `clientCertificates` says: `listen`, `mqttListen`, `amqpListen`, or host
+   * names. Empty: nowhere.
+   */
+  readonly clientCertificates?: readonly string[];
 }

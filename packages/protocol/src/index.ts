@@ -12,6 +12,7 @@ export * from './peer-address.ts';
 export * from './reject-reason.ts';
 export * from './resource-log.ts';
 export * from './sas-token.ts';
+export * from './ssh-host-keys.ts';
 export * from './stream-request.ts';
 export * from './topics.ts';
 export * from './utf8.ts';

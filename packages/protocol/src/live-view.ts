@@ -1,5 +1,6 @@
 import type { CloseCause } from './close-cause.ts';
 import type { ErrorCode } from './errors.ts';
+import type { DeviceStatus } from './identity.ts';
 
 // The live view's REST documents (docs/operating/live-view.md). Times are ISO 8601; unknown values are null.
 
@@ -80,7 +81,21 @@ export interface PresenceView {
   readonly last: LastDisconnectView | null;
 }
 
-/** The counters of one stream in the event `counters`. */
+/** Whether a stream can be asked for, as `GET /devices/{id}/reachability` tells everybody who may ask for one. */
+export interface ReachabilityView {
+  readonly deviceId: string;
+  readonly moduleId: string | null;
+  /** Of the device. */
+  readonly status: DeviceStatus;
+  /** Whether it is attached and takes offers. */
+  readonly online: boolean;
+  /** Public keys of its SSH server that are registered, `TYPE BASE64`. The hub's word, no more. */
+  readonly sshHostKeys: readonly string[];
+  /** Whether the agent attached now named other keys than those registered. */
+  readonly namesOtherHostKeys: boolean;
+}
+
+/** The counters of one stream, in the event `counters`. */
 export interface StreamCountersView {
   readonly streamId: string;
   readonly fromService: CarriedView;

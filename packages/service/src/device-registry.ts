@@ -9,6 +9,7 @@ import {
   type PresenceView,
   parseDeviceId,
   parseModuleId,
+  type ReachabilityView,
 } from '@culvert/protocol';
 import { type EtagOptions, ifMatch } from './if-match.ts';
 import { jsonObject, jsonObjects } from './json-answer.ts';
@@ -81,6 +82,16 @@ export class DeviceRegistry {
   async presence(deviceId: string, moduleId?: string): Promise<PresenceView> {
     const answer = await this.#rest.send({ method: 'GET', path: `/${encodedPath({ deviceId, moduleId })}/presence` });
     return jsonObject<PresenceView>(answer.body, 'deviceId');
+  }
+
+  /**
+   * Whether a stream to a device, or to a module of it, can be asked for now, and the SSH host keys that are registered for it. Needs the permission
+   * `ServiceConnect`.
+   * @throws CulvertError `device_not_found`, `module_not_found`
+   */
+  async reachability(deviceId: string, moduleId?: string): Promise<ReachabilityView> {
+    const path = `/${encodedPath({ deviceId, moduleId })}/reachability`;
+    return jsonObject<ReachabilityView>((await this.#rest.send({ method: 'GET', path })).body, 'deviceId', 'status');
   }
 
   /**

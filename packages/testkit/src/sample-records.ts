@@ -20,6 +20,7 @@ export function sampleDevice(deviceId: string, over: Partial<NewRecord> = {}): N
     },
     managedBy: null,
     iotEdge: false,
+    sshHostKeys: [],
     ...over,
   };
 }

@@ -18,6 +18,7 @@ import { logRoutes } from './logs.ts';
 import { moduleRoutes } from './modules.ts';
 import { policyRoutes } from './policies.ts';
 import { presenceRoutes } from './presence.ts';
+import { reachabilityRoutes } from './reachability.ts';
 import { statisticsRoutes } from './statistics.ts';
 import { streamRoutes } from './streams.ts';
 import { unsupportedRoutes } from './unsupported.ts';
@@ -74,6 +75,7 @@ export async function createApi(deps: ApiDeps): Promise<RestApi> {
   policyRoutes(api, deps, admission);
   authorityRoutes(api, deps, admission);
   liveStreamRoutes(api, deps, admission);
+  reachabilityRoutes(api, deps, admission);
   presenceRoutes(api, deps, admission);
   limitRoutes(api, deps, admission);
   logRoutes(api, deps, admission);

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { ControlChannel } from '../control/control-channel.ts';
 import type { IdentityRecord } from '../registry/registry.ts';
 import { authenticationFrom, authenticationInput, authenticationView } from './authentication-documents.ts';
+import { sshHostKeysFrom, sshHostKeysInput, sshHostKeysView } from './host-key-documents.ts';
 import type { Birth, NewRecord } from './identity-writes.ts';
 
 /** A device as callers send it. Read-only fields that they send back (etag, times, state) are ignored. */
@@ -12,6 +13,7 @@ export const deviceInput = z.looseObject({
   status: z.enum(['enabled', 'disabled']).nullish(),
   statusReason: z.string().max(128).nullish(),
   authentication: authenticationInput,
+  sshHostKeys: sshHostKeysInput,
   capabilities: z.looseObject({ iotEdge: z.boolean().nullish() }).nullish(),
 });
 export type DeviceInput = z.infer<typeof deviceInput>;
@@ -29,6 +31,7 @@ export function newDevice(deviceId: string, input: DeviceInput, { now, generatio
     authentication: authenticationFrom(input.authentication),
     managedBy: null,
     iotEdge: input.capabilities?.iotEdge ?? false,
+    sshHostKeys: sshHostKeysFrom(input.sshHostKeys, []),
   };
 }
 
@@ -43,6 +46,7 @@ export function changedDevice(record: IdentityRecord, input: DeviceInput, now: n
     statusUpdatedAt: status === record.status ? record.statusUpdatedAt : now,
     updatedAt: now,
     authentication: authenticationFrom(input.authentication, record.authentication),
+    sshHostKeys: sshHostKeysFrom(input.sshHostKeys, record.sshHostKeys),
     iotEdge: input.capabilities?.iotEdge ?? record.iotEdge,
   };
 }
@@ -59,6 +63,7 @@ export function deviceDocument(record: IdentityRecord, channel: ControlChannel |
     statusUpdatedTime: new Date(record.statusUpdatedAt).toISOString(),
     cloudToDeviceMessageCount: 0,
     authentication: authenticationView(record.authentication),
+    ...sshHostKeysView(record),
     capabilities: { iotEdge: record.iotEdge },
   };
 }

@@ -4,6 +4,7 @@ import type { ControlChannel } from '../control/control-channel.ts';
 import type { IdentityRecord } from '../registry/registry.ts';
 import { authenticationFrom, authenticationInput, authenticationView } from './authentication-documents.ts';
 import { connectionFields } from './device-documents.ts';
+import { sshHostKeysFrom, sshHostKeysInput, sshHostKeysView } from './host-key-documents.ts';
 import type { Birth, NewRecord } from './identity-writes.ts';
 
 /** A module as callers send it. Other fields, such as read-only ones that they send back, are ignored. */
@@ -13,6 +14,7 @@ export const moduleInput = z.looseObject({
   etag: z.string().nullish(),
   managedBy: z.string().max(128).nullish(),
   authentication: authenticationInput,
+  sshHostKeys: sshHostKeysInput,
 });
 export type ModuleInput = z.infer<typeof moduleInput>;
 
@@ -33,6 +35,7 @@ export function newModule(
     authentication: authenticationFrom(input.authentication),
     managedBy: input.managedBy ?? null,
     iotEdge: false,
+    sshHostKeys: sshHostKeysFrom(input.sshHostKeys, []),
   };
 }
 
@@ -43,6 +46,7 @@ export function changedModule(record: IdentityRecord, input: ModuleInput, now: n
     ...rest,
     updatedAt: now,
     authentication: authenticationFrom(input.authentication, record.authentication),
+    sshHostKeys: sshHostKeysFrom(input.sshHostKeys, record.sshHostKeys),
     managedBy: input.managedBy === undefined ? record.managedBy : input.managedBy,
   };
 }
@@ -62,5 +66,6 @@ export function moduleDocument(
     ...connectionFields(channel),
     cloudToDeviceMessageCount: 0,
     authentication: authenticationView(record.authentication),
+    ...sshHostKeysView(record),
   };
 }

@@ -20,7 +20,11 @@ describe('GET /', () => {
     const { status, body } = await call('GET', '/', { authorization: 'nobody' });
     expect([status, JSON.parse(body)]).toEqual([
       200,
-      { hostName: `127.0.0.1:${test.port}`, streamingEndpoints: [`https://127.0.0.1:${test.port}`] },
+      {
+        hostName: `127.0.0.1:${test.port}`,
+        streamingEndpoints: [`https://127.0.0.1:${test.port}`],
+        clientCertificates: [],
+      },
     ]);
   });
 });

@@ -14,6 +14,7 @@ import { authorize } from './authorize.ts';
 import { authorityProof, type CertificateProof, thumbprintProof } from './certificate-proof.ts';
 import type { ClientCertificate } from './client-certificate.ts';
 import { keyDigest } from './key-digest.ts';
+import { nothingShown } from './nothing-shown.ts';
 import type { KeyProof, Principal, Proof, RegisteredIdentity } from './principal.ts';
 import { coversTarget, namesExactly, signingKey, type TwoKeys } from './sas-signature.ts';
 
@@ -44,6 +45,8 @@ export interface DeviceCredential {
   /** A SAS token; undefined when none was shown, and then the certificate counts. */
   readonly token: string | undefined;
   readonly certificate: ClientCertificate | undefined;
+  /** Whether the client was asked for one; default true. For the words of a refusal alone. */
+  readonly certificateAsked?: boolean | undefined;
 }
 
 /** Stand in for the keys of a device or policy that does not exist, so that its tokens take as long to refuse. */
@@ -93,13 +96,16 @@ export class Authenticator {
    * for devices. It must exist, and its device be enabled, either way. What its authentication is of another type proves nothing.
    * @throws CulvertError as `authenticateSas`; `forbidden` for a policy without `DeviceConnect`
    */
-  async authenticateDevice({ identity, token, certificate }: DeviceCredential): Promise<Principal> {
-    if (token === undefined) return this.#certified(identity, certificate);
+  async authenticateDevice({ identity, token, certificate, certificateAsked }: DeviceCredential): Promise<Principal> {
+    if (token === undefined) {
+      if (certificate === undefined) throw nothingShown(certificateAsked);
+      return this.#certified(identity, certificate);
+    }
     const principal = await this.authenticateSas(token, { path: identityPath(identity), identity });
     authorize(principal, 'device.connect', identity);
     if (principal.identity === undefined) {
       const record = await this.#registry.get(identity);
-      // A policy does not open what was closed to everybody.
+      // A policy key cannot connect a device whose authentication is `none`.
       if (record === undefined || record.authentication.type === 'none') throw new CulvertError('unauthorized');
       await this.#assertEnabled(record);
     }
@@ -116,9 +122,7 @@ export class Authenticator {
     return principal;
   }
 
-  async #certified(identity: Identity, certificate: ClientCertificate | undefined): Promise<Principal> {
-    if (certificate === undefined)
-      throw new CulvertError('unauthorized', 'Neither a token nor a certificate was shown.');
+  async #certified(identity: Identity, certificate: ClientCertificate): Promise<Principal> {
     const found = await this.#registry.lookup(identity);
     const { record } = found;
     try {

@@ -1,9 +1,8 @@
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { AMQP_SUBPROTOCOLS } from '@culvert/protocol';
-import type { ClientCertificate } from '../auth/client-certificate.ts';
 import { acceptAmqpWebSocket } from './amqp/accept-amqp-web-socket.ts';
-import type { ControlDeps } from './control-channel.ts';
+import type { ControlDeps, TlsIdentity } from './control-channel.ts';
 import { offeredSubprotocols } from './control-web-socket.ts';
 import { acceptMqttWebSocket, MQTT_SUBPROTOCOLS } from './mqtt/accept-mqtt-web-socket.ts';
 
@@ -16,10 +15,10 @@ export function acceptControlWebSocket(
   socket: Duplex,
   head: Buffer,
   deps: ControlDeps,
-  certificate?: ClientCertificate,
+  tls: TlsIdentity = {},
 ): Promise<boolean> {
   const known = [...AMQP_SUBPROTOCOLS, ...MQTT_SUBPROTOCOLS];
   const first = offeredSubprotocols(request).find((name) => known.includes(name));
   const isAmqp = first !== undefined && AMQP_SUBPROTOCOLS.includes(first);
-  return (isAmqp ? acceptAmqpWebSocket : acceptMqttWebSocket)(request, socket, head, deps, certificate);
+  return (isAmqp ? acceptAmqpWebSocket : acceptMqttWebSocket)(request, socket, head, deps, tls);
 }

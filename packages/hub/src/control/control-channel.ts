@@ -36,6 +36,8 @@ export interface ControlChannel {
    * first streams link.
    */
   readonly clientVersion?: string | undefined;
+  /** Public keys of its SSH server, as the device names them. */
+  readonly sshHostKeys?: readonly string[] | undefined;
   /** Whether the device has said that it takes offers (MQTT: subscribed). It may begin to, and stop, at any time. */
   readonly takesOffers: boolean;
   /**
@@ -66,11 +68,17 @@ export interface ChannelRegistrar {
   offersChanged(channel: ControlChannel): void;
 }
 
+/** What TLS below a control connection said of the client. */
+export interface TlsIdentity {
+  readonly certificate?: ClientCertificate | undefined;
+  /** Whether the client was asked for a certificate; default true. */
+  readonly certificateAsked?: boolean;
+}
+
 /** By which door a connection came, from where, and with which certificate. */
-export interface ControlOrigin {
+export interface ControlOrigin extends TlsIdentity {
   readonly remoteAddress: string;
   readonly protocol: ControlProtocol;
-  readonly certificate?: ClientCertificate | undefined;
 }
 
 /** What every control door needs of the hub. */

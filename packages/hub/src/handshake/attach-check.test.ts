@@ -24,6 +24,7 @@ const device: IdentityRecord = {
   authentication: { type: 'sas', primaryKey: KEY, secondaryKey: KEY },
   managedBy: null,
   iotEdge: false,
+  sshHostKeys: [],
 };
 
 const principal = (over: Partial<Principal>): Principal => ({
@@ -55,7 +56,7 @@ it('closes a channel whose device was disabled while it was let in, and ends wha
   });
   const found = later<IdentityRecord | undefined>();
   const store = {
-    registry: { get: () => found.promise },
+    registry: { put: () => Promise.reject(new Error('nothing is written')), get: () => found.promise },
     policies: { get: () => Promise.resolve(undefined) },
     authorities: { list: () => Promise.resolve([]) },
   };
@@ -97,7 +98,7 @@ it('looks again at a channel whose device has renewed its credential, and does n
   const router = new Router(new FakeClock());
   let record: IdentityRecord = device;
   const store = {
-    registry: { get: () => Promise.resolve(record) },
+    registry: { put: () => Promise.reject(new Error('nothing is written')), get: () => Promise.resolve(record) },
     policies: { get: () => Promise.resolve(undefined) },
     authorities: { list: () => Promise.resolve([]) },
   };

@@ -5,10 +5,11 @@ import type { ChannelRegistrar, ControlChannel } from '../control/control-channe
 import type { EventSink } from '../observe/events.ts';
 import type { AuthorityStore, IdentityRecord, PolicyStore, Registry, RegistryListener } from '../registry/registry.ts';
 import type { Router } from '../routing/router.ts';
+import { registerHostKeys } from './host-keys.ts';
 
 /** The parts of the store that credentials depend on. */
 export interface CheckedStore {
-  readonly registry: Pick<Registry, 'get'>;
+  readonly registry: Pick<Registry, 'get' | 'put'>;
   readonly policies: Pick<PolicyStore, 'get'>;
   readonly authorities: Pick<AuthorityStore, 'list'>;
 }
@@ -54,7 +55,9 @@ export class AttachCheck implements ChannelRegistrar {
       const record = identity.moduleId === undefined ? device : await this.#store.registry.get(identity);
       const change = { identity: record, ...(await this.#credential(principal)) };
       const deviceHolds = device?.status === 'enabled' && keepsKey(device, principal);
-      if (deviceHolds && principalStillHolds(principal, change)) return;
+      if (deviceHolds && principalStillHolds(principal, change)) {
+        return await registerHostKeys(channel, record, this.#store.registry, this.#onEvent);
+      }
       channel.close(new CulvertError('revoked'));
       this.#tellAgain(identity, deviceHolds ? undefined : { record: device }, change);
     } catch (error) {

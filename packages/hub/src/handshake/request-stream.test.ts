@@ -32,6 +32,7 @@ const record: IdentityRecord = {
   authentication: { type: 'sas', primaryKey: '', secondaryKey: '' },
   managedBy: null,
   iotEdge: false,
+  sshHostKeys: [],
 };
 
 /** A channel whose device answers as the test says. */

@@ -16,6 +16,7 @@ export const IDENTITY_COLUMNS = [
   'secondary_key',
   'primary_thumbprint',
   'secondary_thumbprint',
+  'ssh_host_keys',
 ] as const;
 
 /** Values for {@link IDENTITY_COLUMNS}. */
@@ -34,19 +35,21 @@ export function identityValues(record: IdentityRecord): Record<(typeof IDENTITY_
     secondary_key: keys.secondaryKey,
     primary_thumbprint: thumbprints.primaryThumbprint,
     secondary_thumbprint: thumbprints.secondaryThumbprint,
+    ssh_host_keys: record.sshHostKeys.join('\n'),
   };
 }
 
 /** Reads {@link IDENTITY_COLUMNS} from a row. */
 export function identityFields(
   row: Row,
-): Pick<IdentityRecord, 'generationId' | 'etag' | 'createdAt' | 'updatedAt' | 'authentication'> {
+): Pick<IdentityRecord, 'generationId' | 'etag' | 'createdAt' | 'updatedAt' | 'authentication' | 'sshHostKeys'> {
   return {
     generationId: String(row['generation_id']),
     etag: String(row['etag']),
     createdAt: Number(row['created_at']),
     updatedAt: Number(row['updated_at']),
     authentication: authenticationOf(row),
+    sshHostKeys: String(row['ssh_host_keys']).split('\n').filter(Boolean),
   };
 }
 

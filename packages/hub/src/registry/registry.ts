@@ -27,6 +27,8 @@ export interface IdentityRecord extends Identity {
   readonly managedBy: string | null;
   /** Of a device: whether it is an Azure IoT Edge device; stored for its tools, not used here. */
   readonly iotEdge: boolean;
+  /** Public keys of its SSH server, as `sshHostKeysIn` gives them; empty where none are registered. */
+  readonly sshHostKeys: readonly string[];
 }
 
 /** What a write expects: no record, any existing record, or exactly this version. */

@@ -72,6 +72,9 @@ const STEPS: readonly string[] = [
      day TEXT NOT NULL,
      bytes INTEGER NOT NULL
    ) STRICT, WITHOUT ROWID;`,
+  // The host keys of an identity's SSH server, one a line.
+  `ALTER TABLE device ADD COLUMN ssh_host_keys TEXT NOT NULL DEFAULT '';
+   ALTER TABLE module ADD COLUMN ssh_host_keys TEXT NOT NULL DEFAULT '';`,
 ];
 
 /** The schema version this code reads and writes. */

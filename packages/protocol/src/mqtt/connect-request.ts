@@ -1,6 +1,7 @@
 import { CulvertError } from '../errors.ts';
 import { type Identity, identityName, parseDeviceId, parseModuleId, printable } from '../ids.ts';
 import { LIMITS } from '../limits.ts';
+import { SSH_HOST_KEY_PROPERTY, sshHostKeysIn } from '../ssh-host-keys.ts';
 import type { IConnectPacket, MqttVersion } from './codec.ts';
 
 /**
@@ -21,6 +22,8 @@ export interface Credentials {
   readonly password: string | undefined;
   /** The device's software name (`DeviceClientType`), at most 128 printable characters; undefined when absent. */
   readonly clientVersion: string | undefined;
+  /** Public keys of the device's SSH server, which a Culvert agent names (MQTT 5); usually none. */
+  readonly sshHostKeys: readonly string[];
 }
 
 /** The parsed CONNECT of a device. */
@@ -93,6 +96,7 @@ function parseCredentials(packet: IConnectPacket): Credentials {
     identity,
     password: password === undefined || password.length === 0 ? undefined : password.toString('utf8'),
     clientVersion: clientVersionIn(username),
+    sshHostKeys: hostKeysIn(packet),
   };
 }
 
@@ -104,6 +108,12 @@ function clientVersionIn(username: string): string | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** As above: what is no key, and too much, is left out. */
+function hostKeysIn({ properties }: IConnectPacket): readonly string[] {
+  const named = properties?.userProperties?.[SSH_HOST_KEY_PROPERTY];
+  return named === undefined ? [] : sshHostKeysIn([named].flat());
 }
 
 function unlike(clientId: string): CulvertError {

@@ -1,6 +1,7 @@
 import { CulvertError } from '../errors.ts';
 import { type Identity, identityName } from '../ids.ts';
 import { LIMITS } from '../limits.ts';
+import { SSH_HOST_KEY_PROPERTY } from '../ssh-host-keys.ts';
 import { API_VERSION } from '../stream-request.ts';
 import {
   formatAnswerTopic,
@@ -10,7 +11,14 @@ import {
   STREAM_REQUEST_FILTER,
 } from '../topics.ts';
 import { cutUtf8 } from '../utf8.ts';
-import type { IConnackPacket, IPublishPacket, ISubackPacket, MqttPacket, MqttVersion } from './codec.ts';
+import type {
+  IConnackPacket,
+  IConnectPacket,
+  IPublishPacket,
+  ISubackPacket,
+  MqttPacket,
+  MqttVersion,
+} from './codec.ts';
 import { errorFromReasonCode, errorFromReturnCode } from './reason-codes.ts';
 
 /** A stream request as it reached the device. */
@@ -45,6 +53,8 @@ export interface DeviceSessionOptions {
   readonly version?: MqttVersion;
   /** Sent as `DeviceClientType`, for the hub's logs. */
   readonly clientType?: string;
+  /** Public keys of the device's SSH server, `TYPE BASE64`, for the hub to register (MQTT 5). */
+  readonly sshHostKeys?: readonly string[];
 }
 
 const SUBSCRIBE_ID = 1;
@@ -100,8 +110,14 @@ export class DeviceSession {
       keepalive: keepaliveSeconds,
       username: `${hostName}/${name}/?api-version=${API_VERSION}&DeviceClientType=${type}`,
       ...(password === undefined ? {} : { password: Buffer.from(password) }),
-      ...(this.version === 5 ? { properties: { maximumPacketSize: LIMITS.mqttPacketBytes } } : {}),
+      ...(this.version === 5 ? { properties: this.#connectProperties() } : {}),
     });
+  }
+
+  #connectProperties(): NonNullable<IConnectPacket['properties']> {
+    const { sshHostKeys = [] } = this.#options;
+    const named = sshHostKeys.length === 0 ? {} : { userProperties: { [SSH_HOST_KEY_PROPERTY]: [...sshHostKeys] } };
+    return { maximumPacketSize: LIMITS.mqttPacketBytes, ...named };
   }
 
   /** A packet came from the hub. */

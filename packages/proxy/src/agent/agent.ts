@@ -21,6 +21,8 @@ export interface AgentOptions {
   readonly services: ReadonlyMap<string, Target>;
   /** The service that takes names the list does not hold (Azure's clients send `TestStream`). Must be in the list. */
   readonly defaultService?: string;
+  /** Public keys of this device's SSH server, for the hub to register; default none. */
+  readonly sshHostKeys?: readonly string[];
   /** How the hub and its gateway are reached. */
   readonly outbound?: OutboundOptions;
   readonly onEvent?: (event: AgentEvent) => void;
@@ -74,6 +76,7 @@ export function startAgent(
     },
     clock,
     ...(options.outbound === undefined ? {} : { outbound: options.outbound }),
+    ...(options.sshHostKeys === undefined ? {} : { sshHostKeys: options.sshHostKeys }),
     ...(options.certificate === undefined ? {} : { certificate: options.certificate }),
   });
   const attached = client.open();

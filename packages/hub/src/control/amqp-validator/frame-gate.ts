@@ -40,6 +40,11 @@ export class FrameGate {
     return this.#state === 'authenticating';
   }
 
+  /** Whether the peer was shown the SASL mechanisms and has chosen none. */
+  get awaitsMechanism(): boolean {
+    return this.#state === 'sasl';
+  }
+
   /** The header that is to be told to a peer who began with another one (§2.2). */
   get expectedHeader(): Buffer {
     const protocol = this.#state === 'amqp-header' ? PROTOCOLS.amqp : PROTOCOLS.sasl;

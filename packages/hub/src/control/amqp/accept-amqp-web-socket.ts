@@ -1,9 +1,8 @@
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { AMQP_SUBPROTOCOLS, peerAddress } from '@culvert/protocol';
-import type { ClientCertificate } from '../../auth/client-certificate.ts';
 import { AMQP_LIMITS } from '../amqp-validator/amqp-limits.ts';
-import type { ControlDeps, ControlOrigin } from '../control-channel.ts';
+import type { ControlDeps, ControlOrigin, TlsIdentity } from '../control-channel.ts';
 import { acceptWebSocket } from '../control-web-socket.ts';
 import { acceptAmqp } from './accept-amqp.ts';
 
@@ -16,9 +15,9 @@ export function acceptAmqpWebSocket(
   socket: Duplex,
   head: Buffer,
   deps: ControlDeps,
-  certificate?: ClientCertificate,
+  tls: TlsIdentity = {},
 ): Promise<boolean> {
-  const origin: ControlOrigin = { remoteAddress: peerAddress(request.socket), protocol: 'amqp-ws', certificate };
+  const origin: ControlOrigin = { remoteAddress: peerAddress(request.socket), protocol: 'amqp-ws', ...tls };
   const dialect = {
     name: 'AMQP',
     subprotocols: AMQP_SUBPROTOCOLS,

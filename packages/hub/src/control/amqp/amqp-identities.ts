@@ -68,7 +68,8 @@ export class AmqpIdentities {
       throw new CulvertError('too_many_requests', 'Too many identities on one connection.');
     this.#verifying++;
     try {
-      const principal = await deps.authenticate({ identity, token, certificate: origin.certificate });
+      const { certificate, certificateAsked } = origin;
+      const principal = await deps.authenticate({ identity, token, certificate, certificateAsked });
       if (this.#isOver) throw new CulvertError('device_gone');
       return this.#admitted(identity, principal);
     } catch (reason) {

@@ -85,6 +85,11 @@ export class AmqpLink implements EngineListener {
     return this.#endedWith;
   }
 
+  /** Whether the peer was shown the SASL mechanisms and has chosen none. */
+  get awaitsMechanism(): boolean {
+    return this.#gate.awaitsMechanism;
+  }
+
   /** An identity has proved who it is: the peer has the time and the bytes it wants from now on. */
   proven(): void {
     this.#unproven = undefined;

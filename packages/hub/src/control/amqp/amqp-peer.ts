@@ -2,6 +2,7 @@ import type { Duplex } from 'node:stream';
 import { CulvertError, type Identity, rejectReason } from '@culvert/protocol';
 import type { Timer } from '@culvert/stream';
 import type { Delivery, Message, Receiver, Sender } from 'rhea';
+import { nothingShown } from '../../auth/nothing-shown.ts';
 import { faultOf } from '../../observe/events.ts';
 import { reportRefusal } from '../channel-events.ts';
 import type { ControlDeps, ControlOrigin } from '../control-channel.ts';
@@ -132,7 +133,7 @@ export class AmqpPeer implements AmqpLinkListener {
     const canProve = this.#policyToken !== undefined || this.#origin.certificate !== undefined;
     if (channel !== undefined) this.#open(link, { kind: 'device', channel, node });
     else if (this.#service.isClaimed) this.#refuseLink(link, serviceIsNoDevice(), identity);
-    else if (!canProve) this.#refuseLink(link, nothingShown(), identity);
+    else if (!canProve) this.#refuseLink(link, nothingShown(this.#origin.certificateAsked), identity);
     else {
       this.#openWhenAdmitted(link, async () => {
         const admitted = await this.#admit(identity, this.#policyToken);
@@ -151,7 +152,7 @@ export class AmqpPeer implements AmqpLinkListener {
     const token = this.#policyToken;
     if (link.is_receiver() !== (node === 'deviceMessages')) refuse(link, new CulvertError('route_not_found'));
     else if (this.#service.isProven) open();
-    else if (token === undefined) this.#refuseLink(link, nothingShown());
+    else if (token === undefined) this.#refuseLink(link, nothingShown(this.#origin.certificateAsked));
     else {
       this.#openWhenAdmitted(link, async () => {
         await this.#admitService(token);
@@ -213,14 +214,20 @@ export class AmqpPeer implements AmqpLinkListener {
     const { protocol } = this.#origin;
     const fault = error === this.#refusal ? undefined : faultOf(error, protocol);
     if (fault !== undefined) this.#deps.onEvent(fault);
-    if (!this.#isProven && this.#refusal === undefined)
-      reportRefusal(error, this.#origin, this.#deps.onEvent, this.#claimed);
+    if (!this.#isProven && this.#refusal === undefined) this.#reportEnd(error);
     this.#presumption?.cancel();
     this.#identities.end(error);
     this.#service.ended(error);
     this.#purposes.clear();
     this.#awaitingCredit.clear();
     this.#settleProven(false);
+  }
+
+  #reportEnd(error: CulvertError): void {
+    // A device that would prove itself by EXTERNAL goes by itself when it is not offered: it was refused all the same.
+    const wantsExternal = this.#origin.certificateAsked === false && this.#link.awaitsMechanism;
+    const refusal = wantsExternal ? nothingShown(false) : error;
+    reportRefusal(refusal, this.#origin, this.#deps.onEvent, this.#claimed);
   }
 
   async #claim(claim: PlainClaim): Promise<void> {
@@ -351,8 +358,6 @@ export class AmqpPeer implements AmqpLinkListener {
     if (this.#identities.channels.length === 0) this.#link.end(error);
   }
 }
-
-const nothingShown = () => new CulvertError('unauthorized', 'Neither a token nor a certificate was shown.');
 
 const serviceIsNoDevice = () =>
   new CulvertError('unauthorized', 'This connection is that of a service: a device needs one of its own.');

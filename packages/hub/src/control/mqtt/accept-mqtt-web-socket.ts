@@ -1,8 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { peerAddress } from '@culvert/protocol';
-import type { ClientCertificate } from '../../auth/client-certificate.ts';
-import type { ControlDeps, ControlOrigin } from '../control-channel.ts';
+import type { ControlDeps, ControlOrigin, TlsIdentity } from '../control-channel.ts';
 import { acceptWebSocket } from '../control-web-socket.ts';
 import { acceptMqtt } from './accept-mqtt.ts';
 
@@ -18,9 +17,9 @@ export function acceptMqttWebSocket(
   socket: Duplex,
   head: Buffer,
   deps: ControlDeps,
-  certificate?: ClientCertificate,
+  tls: TlsIdentity = {},
 ): Promise<boolean> {
-  const origin: ControlOrigin = { remoteAddress: peerAddress(request.socket), protocol: 'mqtt-ws', certificate };
+  const origin: ControlOrigin = { remoteAddress: peerAddress(request.socket), protocol: 'mqtt-ws', ...tls };
   const dialect = {
     name: 'MQTT',
     subprotocols: MQTT_SUBPROTOCOLS,

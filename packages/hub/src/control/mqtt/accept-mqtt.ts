@@ -22,7 +22,8 @@ export async function acceptMqtt(connection: Duplex, origin: ControlOrigin, deps
     return false;
   }
   const connectedAt = deps.clock.now();
-  const about = { ...proven, protocol, remoteAddress, connectedAt, clientVersion: credentials?.clientVersion };
+  const { clientVersion, sshHostKeys } = credentials ?? {};
+  const about = { ...proven, protocol, remoteAddress, connectedAt, clientVersion, sshHostKeys };
   const channel = new MqttChannel(link, about, (changed) => deps.registrar.offersChanged(changed));
   reportChannel(channel, deps);
   link.accept(proven.principal.expiresAt, channel);
@@ -34,11 +35,11 @@ export async function acceptMqtt(connection: Duplex, origin: ControlOrigin, deps
 async function authenticate(
   link: MqttLink,
   { identity, password: token }: Credentials,
-  { protocol, certificate }: ControlOrigin,
+  { protocol, certificate, certificateAsked }: ControlOrigin,
   deps: ControlDeps,
 ): Promise<{ identity: Identity; principal: Principal } | undefined> {
   try {
-    return { identity, principal: await deps.authenticate({ identity, token, certificate }) };
+    return { identity, principal: await deps.authenticate({ identity, token, certificate, certificateAsked }) };
   } catch (reason) {
     const error = CulvertError.from(reason);
     const fault = faultOf(error, protocol);

@@ -13,6 +13,7 @@ export class MqttChannel implements ControlChannel, MqttLinkListener {
   readonly remoteAddress: string;
   readonly connectedAt: number;
   readonly clientVersion: string | undefined;
+  readonly sshHostKeys: readonly string[] | undefined;
   readonly closed: Promise<CulvertError>;
   readonly #link: MqttLink;
   readonly #onOffersChanged: (channel: MqttChannel) => void;
@@ -22,7 +23,7 @@ export class MqttChannel implements ControlChannel, MqttLinkListener {
 
   constructor(
     link: MqttLink,
-    origin: ChannelOrigin & { readonly clientVersion: string | undefined },
+    origin: ChannelOrigin & Pick<ControlChannel, 'clientVersion' | 'sshHostKeys'>,
     onOffersChanged: (channel: MqttChannel) => void,
   ) {
     this.#link = link;
@@ -32,6 +33,7 @@ export class MqttChannel implements ControlChannel, MqttLinkListener {
     this.remoteAddress = origin.remoteAddress;
     this.connectedAt = origin.connectedAt;
     this.clientVersion = origin.clientVersion;
+    this.sshHostKeys = origin.sshHostKeys;
     this.#onOffersChanged = onOffersChanged;
     this.closed = new Promise((resolve) => {
       this.#resolveClosed = resolve;
