@@ -1,5 +1,7 @@
 /** Every type of record that the audit record holds: what the hub's events tell, and what it tells of itself. */
 export const AUDIT_TYPES = [
+  'stream-established',
+  'streams-open',
   'stream-ended',
   'stream-close-requested',
   'registry-changed',

@@ -19,6 +19,8 @@ function levelOf(event: HubEvent): LogLevel {
     case 'limit-reached':
     // What it tells, those before it told.
     case 'stream-ended':
+    // The audit record and the resource log have each of them.
+    case 'stream-interrupted':
       return 'debug';
     case 'fault':
     case 'storage-failed':
