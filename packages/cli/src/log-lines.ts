@@ -13,10 +13,20 @@ export function logLine(record: ResourceLogRecord): string {
   const text = (key: string): string => (typeof told[key] === 'string' ? told[key] : '');
   const device = text('moduleId') === '' ? text('deviceId') : `${text('deviceId')}/${text('moduleId')}`;
   const result = text('error') || text('cause') || 'ok';
-  return row([record.time.replace(/\.\d+Z$/, 'Z'), record.operationName, device || '-', result, detail(record, text)]);
+  return row([
+    record.time.replace(/\.\d+Z$/, 'Z'),
+    record.operationName,
+    device || '-',
+    result,
+    detail(record, told, text),
+  ]);
 }
 
-function detail(record: ResourceLogRecord, text: (key: string) => string): string {
+function detail(
+  record: ResourceLogRecord,
+  told: Readonly<Record<string, unknown>>,
+  text: (key: string) => string,
+): string {
   const lasted = `${record.durationMs} ms`;
   switch (record.operationName) {
     case 'invoke': {
@@ -24,6 +34,8 @@ function detail(record: ResourceLogRecord, text: (key: string) => string): strin
       return record.level === 'Information' ? `${asked}, in ${lasted}` : `${asked}: ${text('detail')}`;
     }
     case 'streamClose':
+      // When the hub had died nobody knows how much it carried.
+      if (told['requestSize'] === null) return `${text('requestName')}: ${text('detail')}`;
       return `${text('requestName')}, ${text('requestSize')} B there, ${text('responseSize')} B back, ${lasted}`;
     case 'deviceDisconnect':
       return `${text('detail')} After ${lasted}.`;

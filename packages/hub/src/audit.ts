@@ -9,13 +9,16 @@ import { checkpointLine } from './observe/audit/checkpoint.ts';
 import { appendCheckpoint } from './observe/audit/checkpoint-file.ts';
 import { CheckpointOutbox, type SendCheckpoint } from './observe/audit/checkpoint-outbox.ts';
 import { type AuditPage, type AuditQuery, readAudit } from './observe/audit/read-audit.ts';
-import type { EventSink } from './observe/events.ts';
+import type { EventSink, HubEvent } from './observe/events.ts';
 import type { HttpPost } from './observe/http-post.ts';
+import type { LiveStreams } from './observe/live-streams.ts';
 import { openDataDirectory } from './registry/data-directory.ts';
 
 /** The hub's audit record with what belongs to it. */
 export interface Audit {
   readonly observe: EventSink;
+  /** Of each stream that was open when the hub before this one died; to be told to all who observe. */
+  readonly interrupted: readonly HubEvent[];
   /** Counts for the metrics. */
   readonly counts: () => AuditCounts;
   /** @throws CulvertError `too_many_requests` when two others read already */
@@ -48,7 +51,7 @@ export const AUDIT_DIRECTORY = 'audit';
 export async function openAudit(
   config: AuditConfig,
   dataDir: string,
-  { clock, onEvent }: { clock: Clock; onEvent: EventSink },
+  { clock, onEvent, streams }: { clock: Clock; onEvent: EventSink; streams: LiveStreams },
 ): Promise<Audit> {
   if (!config.enabled) return NO_AUDIT;
   const directory = join(dataDir, AUDIT_DIRECTORY);
@@ -60,7 +63,7 @@ export async function openAudit(
   const outboxes = sends.map((send) => new CheckpointOutbox({ send, clock }));
   const { checkpointRecords, checkpointMs, segmentBytes } = config;
   const log = await AuditLog.open({
-    ...{ directory, keys, clock, onEvent, checkpointRecords, checkpointMs, segmentBytes },
+    ...{ directory, keys, clock, onEvent, streams, checkpointRecords, checkpointMs, segmentBytes },
     onCheckpoint: (checkpoint) => {
       for (const outbox of outboxes) outbox.add(checkpoint);
     },
@@ -68,6 +71,7 @@ export async function openAudit(
   let readers = 0;
   return {
     observe: log.observe,
+    interrupted: log.interrupted,
     counts: () => ({
       written: log.written,
       lost: log.lost,
@@ -94,6 +98,7 @@ export async function openAudit(
 
 const NO_AUDIT: Audit = {
   observe: () => undefined,
+  interrupted: [],
   counts: () => ({ written: 0, lost: 0, waiting: 0, sendFailures: 0 }),
   read: () => Promise.resolve({ records: [], next: undefined }),
   settled: () => Promise.resolve(),

@@ -214,9 +214,10 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
 
   const common = { clock, onEvent: events.emit };
   // Behind the store, whose lock it needs too; before anything that it is to record.
-  const audit = await openAudit(config.audit, config.dataDir, common);
+  const audit = await openAudit(config.audit, config.dataDir, { ...common, streams: live });
   undo(() => audit.close());
   events.subscribe(audit.observe);
+  for (const event of audit.interrupted) events.emit(event);
 
   const { registry } = store;
   const streaming = await createStreaming({

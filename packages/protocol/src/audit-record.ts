@@ -1,5 +1,7 @@
 /** Every type of audit record: from the hub's events, and about the log itself. */
 export const AUDIT_TYPES = [
+  'stream-established',
+  'streams-open',
   'stream-ended',
   'stream-close-requested',
   'registry-changed',

@@ -15,6 +15,7 @@ export const CLOSE_CAUSES = {
   closed_by_administrator: 'An administrator closed it.',
   revoked: 'What it stood on was taken away: a key, a certificate, a device.',
   shutting_down: 'The hub was stopped.',
+  hub_died: 'The hub ended without a word: it was killed, it crashed, or its machine lost power.',
   gateway_failed: 'The part of the gateway that carried it failed.',
   rejected: 'The device rejected it.',
   withdrawn: 'The caller went away before the sides were joined.',

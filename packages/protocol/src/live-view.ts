@@ -95,7 +95,7 @@ export interface ReachabilityView {
   readonly namesOtherHostKeys: boolean;
 }
 
-/** The counters of one stream, in the event `counters`. */
+/** The counters of one stream in the event `counters`. */
 export interface StreamCountersView {
   readonly streamId: string;
   readonly fromService: CarriedView;

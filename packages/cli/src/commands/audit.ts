@@ -53,16 +53,25 @@ function row(record: AuditRecord): string[] {
   if (stream === undefined) {
     const what = [record.type, word(record['change'])].filter((part) => part !== '').join(' ');
     const subject = record['policy'] ?? record['authority'] ?? name(record);
-    const why = record.type === 'records-lost' ? `${word(record['count'])} records` : word(record['before']);
+    const why = reason(record);
     return [`${record.seq}`, time, what, word(subject), word(record['principal']), '', '', '', why];
   }
-  const seconds = (Date.parse(word(stream['endedAt'])) - Date.parse(word(stream['requestedAt']))) / 1_000;
+  const endedAt = word(stream['endedAt']);
+  const seconds = endedAt === '' ? '' : (Date.parse(endedAt) - Date.parse(word(stream['requestedAt']))) / 1_000;
   const toDevice = word(fields(stream['fromService'])?.['bytes']);
   const fromDevice = word(fields(stream['fromDevice'])?.['bytes']);
   const what = word(stream['streamName']);
   const subject = name(stream);
   const by = word(stream['caller']);
-  return [`${record.seq}`, time, what, subject, by, `${seconds}`, toDevice, fromDevice, word(stream['cause'])];
+  const why = record.type === 'stream-established' ? 'established' : word(stream['cause']);
+  return [`${record.seq}`, time, what, subject, by, `${seconds}`, toDevice, fromDevice, why];
+}
+
+/** What is to be said of a record that is not of one stream. */
+function reason(record: AuditRecord): string {
+  const { streams } = record;
+  if (record.type === 'streams-open') return `${Array.isArray(streams) ? streams.length : 0} streams`;
+  return record.type === 'records-lost' ? `${word(record['count'])} records` : word(record['before']);
 }
 
 function name(subject: { readonly [key: string]: AuditValue | undefined }): string {

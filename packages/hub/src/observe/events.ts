@@ -1,7 +1,7 @@
 import type { GatewayEvent } from '@culvert/gateway';
 import type { AuthenticationType, CulvertError, ErrorCode, Identity, LimitName } from '@culvert/protocol';
 import type { ControlProtocol, Door } from './door.ts';
-import type { StreamRecord } from './stream-record.ts';
+import type { LiveStream, StreamRecord } from './stream-record.ts';
 
 /** Everything that happens in a hub, as one union: logs, metrics, audit and live view are its subscribers, so they cannot disagree. */
 export type HubEvent =
@@ -120,6 +120,11 @@ export type HubEvent =
     }
   /** The complete record of a stream, emitted once when it has ended, however it ended: the source of logs, audit and metrics. */
   | { readonly type: 'stream-ended'; readonly record: StreamRecord }
+  /**
+   * A stream was open when an earlier process of this hub died; told once, at the next start. `knownUntil`: when that process last gave a sign of
+   * life, in milliseconds since the epoch.
+   */
+  | { readonly type: 'stream-interrupted'; readonly stream: LiveStream; readonly knownUntil: number }
   | { readonly type: 'policy-rotated'; readonly policy: string; readonly principal: string }
   | GatewayEvent;
 

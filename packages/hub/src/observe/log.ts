@@ -19,6 +19,8 @@ function levelOf(event: HubEvent): LogLevel {
     case 'limit-reached':
     // Its content was already logged by the events before it.
     case 'stream-ended':
+    // The audit record and the resource log have each of them.
+    case 'stream-interrupted':
       return 'debug';
     case 'fault':
     case 'storage-failed':

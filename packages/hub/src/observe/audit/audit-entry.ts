@@ -1,6 +1,7 @@
-import { type AuditType, type AuditValue, printable } from '@culvert/protocol';
+import { type AuditType, type AuditValue, CLOSE_CAUSES, type CloseCause, printable } from '@culvert/protocol';
 import type { HubEvent } from '../events.ts';
-import type { StreamRecord } from '../stream-record.ts';
+import type { LiveStreams } from '../live-streams.ts';
+import type { LiveStream, StreamRecord } from '../stream-record.ts';
 
 /** The content of an audit record before it gets its sequence number and hash. */
 export interface AuditEntry {
@@ -15,10 +16,16 @@ const MAX_TEXT = 1_024;
  * Maps an event to its audit entry; undefined for events that are not audited. Audited are streams and changes of permissions: nothing that an unauthenticated client can
  * cause at will, so that nobody fills the disk.
  */
-export function auditEntry(event: HubEvent): AuditEntry | undefined {
+export function auditEntry(event: HubEvent, streams: Pick<LiveStreams, 'get'>): AuditEntry | undefined {
   switch (event.type) {
+    case 'stream-established': {
+      const stream = streams.get(event.streamId);
+      return stream === undefined ? undefined : { type: event.type, stream: openFields(stream) };
+    }
     case 'stream-ended':
-      return { type: event.type, stream: streamFields(event.record) };
+      return { type: event.type, stream: endedFields(event.record) };
+    case 'stream-interrupted':
+      return { type: 'stream-ended', stream: interruptedFields(event.stream, event.knownUntil) };
     case 'stream-close-requested': {
       const { type, streamId, deviceId, moduleId, principal, remoteAddress, reason } = event;
       return { type, streamId, deviceId, moduleId, principal, remoteAddress, reason: reason && text(reason) };
@@ -38,8 +45,22 @@ export function auditEntry(event: HubEvent): AuditEntry | undefined {
   }
 }
 
-function streamFields(record: StreamRecord): AuditValue {
-  const { requestedAt, offeredAt, answeredAt, establishedAt, endedAt, answeredBy, fromService, fromDevice } = record;
+/** Streams that one record names: ten thousand open ones are 1,250 records of 8 KiB. */
+const STREAMS_PER_RECORD = 8;
+
+/** What says, at the beginning of another file, which streams are open: whoever looks for them need not read the files before. */
+export function openStreamsEntries(streams: readonly LiveStream[]): AuditEntry[] {
+  const entries: AuditEntry[] = [];
+  for (let at = 0; at < streams.length; at += STREAMS_PER_RECORD) {
+    entries.push({ type: 'streams-open', streams: streams.slice(at, at + STREAMS_PER_RECORD).map(openFields) });
+  }
+  return entries;
+}
+
+type Fields = { readonly [key: string]: AuditValue | undefined };
+
+function openFields(record: LiveStream): Fields {
+  const { requestedAt, offeredAt, answeredAt, establishedAt, answeredBy } = record;
   return {
     streamId: record.streamId,
     streamName: text(record.streamName),
@@ -60,13 +81,26 @@ function streamFields(record: StreamRecord): AuditValue {
     establishedAt: time(establishedAt),
     serviceAddress: record.serviceAddress,
     deviceAddress: record.deviceAddress,
-    endedAt: time(endedAt),
+  };
+}
+
+function endedFields(record: StreamRecord): Fields {
+  return {
+    ...openFields(record),
+    endedAt: time(record.endedAt),
     cause: record.cause,
     error: record.error,
     detail: text(record.detail),
-    fromService: { ...fromService },
-    fromDevice: { ...fromDevice },
+    fromService: { ...record.fromService },
+    fromDevice: { ...record.fromDevice },
   };
+}
+
+/** When it ended, and what it had carried, nobody knows. */
+function interruptedFields(stream: LiveStream, knownUntil: number): Fields {
+  const cause: CloseCause = 'hub_died';
+  const how = { cause, error: 'stream_lost', detail: CLOSE_CAUSES[cause] };
+  return { ...openFields(stream), knownUntil: time(knownUntil), ...how };
 }
 
 function time(ms: number | undefined): string | undefined {

@@ -1,10 +1,11 @@
 import { generateKeyPairSync } from 'node:crypto';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { AuditRecord } from '@culvert/protocol';
 import { FakeClock } from '@culvert/testkit';
 import type { HubEvent } from '../events.ts';
+import type { LiveStream } from '../stream-record.ts';
 import { AuditLog, type AuditLogOptions } from './audit-log.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import { listSegments } from './segment-files.ts';
@@ -17,6 +18,8 @@ export class AuditBench {
   readonly clock = new FakeClock(Date.UTC(2026, 0, 1, 12));
   readonly told: HubEvent[] = [];
   readonly checkpoints: Checkpoint[] = [];
+  /** The streams that are open. */
+  readonly live = new Map<string, LiveStream>();
 
   open(options: Partial<AuditLogOptions> = {}): Promise<AuditLog> {
     return AuditLog.open({
@@ -24,12 +27,37 @@ export class AuditBench {
       keys: this.keys,
       clock: this.clock,
       onEvent: (event) => this.told.push(event),
+      streams: { get: (streamId) => this.live.get(streamId), list: () => [...this.live.values()] },
       onCheckpoint: (checkpoint) => this.checkpoints.push(checkpoint),
       checkpointRecords: 1_000,
       checkpointMs: 600_000,
       segmentBytes: 1_048_576,
       ...options,
     });
+  }
+
+  /** Both sides of a stream have met. */
+  establish(log: AuditLog, streamId: string): void {
+    const { cause: _, error: __, detail: ___, endedAt: ____, ...stream } = ended(streamId).record;
+    this.live.set(streamId, { ...stream, establishedAt: 4_000, deviceAddress: 'a', serviceAddress: 'b' });
+    log.observe({ type: 'stream-established', streamId, deviceAddress: 'a', serviceAddress: 'b' });
+  }
+
+  /** A stream that had met is over. */
+  end(log: AuditLog, streamId: string): void {
+    this.live.delete(streamId);
+    log.observe(ended(streamId, { establishedAt: 4_000, cause: 'ended_by_service', error: undefined }));
+  }
+
+  /** What is on disk is all that is left: as if the process had been killed. */
+  async kill(log: AuditLog): Promise<void> {
+    await log.settled();
+    const left = readdirSync(this.directory).map((name) => join(this.directory, name));
+    const texts = left.map((path) => readFileSync(path));
+    await log.close();
+    for (const name of readdirSync(this.directory)) rmSync(join(this.directory, name));
+    for (const [index, path] of left.entries()) writeFileSync(path, texts[index] ?? '');
+    this.live.clear();
   }
 
   async files(): Promise<string[]> {

@@ -12,7 +12,7 @@ import {
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { AuditBench, ended } from './audit-log.fixture.ts';
-import { MAX_WAITING_RECORDS } from './audit-log.ts';
+import { type AuditLog, MAX_WAITING_RECORDS } from './audit-log.ts';
 
 let bench: AuditBench;
 
@@ -247,3 +247,96 @@ describe('a disk that takes nothing', () => {
 async function until(reached: () => boolean): Promise<void> {
   while (!reached()) await new Promise((resolve) => setImmediate(resolve));
 }
+
+describe('a stream that is open when the hub dies', () => {
+  const streamOf = async (type: string) =>
+    (await bench.records()).filter((record) => record.type === type).map(({ stream }) => stream);
+  const ids = (log: AuditLog) => log.interrupted.map(({ stream }) => stream.streamId);
+  const tell = (log: AuditLog, count = log.interrupted.length) => {
+    for (const event of log.interrupted.slice(0, count)) log.observe(event);
+  };
+
+  it('is in the record from when both sides met, and is told as ended at the next start, with what is known', async () => {
+    const killed = await bench.open();
+    bench.establish(killed, 'lasts');
+    bench.establish(killed, 'ends');
+    bench.end(killed, 'ends');
+    await bench.kill(killed);
+    expect(await streamOf('stream-established')).toMatchObject([
+      { streamId: 'lasts', deviceId: 'press-7', establishedAt: '1970-01-01T00:00:04.000Z', deviceAddress: 'a' },
+      { streamId: 'ends' },
+    ]);
+    await bench.clock.advance(3_600_000);
+    const next = await bench.open();
+    expect(ids(next)).toEqual(['lasts']);
+    tell(next);
+    await next.close();
+    const last = (await streamOf('stream-ended')).at(-1);
+    expect(last).toEqual({
+      ...{ streamId: 'lasts', streamName: 'ssh', deviceId: 'press-7' },
+      ...{ caller: 'policy:service', callerAddress: '192.0.2.1', gateway: 'hub.example:443' },
+      requestedAt: '1970-01-01T00:00:01.000Z',
+      offeredAt: '1970-01-01T00:00:02.000Z',
+      answeredAt: '1970-01-01T00:00:03.000Z',
+      answeredBy: { principal: 'device:press-7', protocol: 'mqtt', remoteAddress: '198.51.100.1' },
+      establishedAt: '1970-01-01T00:00:04.000Z',
+      ...{ serviceAddress: 'b', deviceAddress: 'a', knownUntil: '2026-01-01T12:00:00.000Z' },
+      ...{ cause: 'hub_died', error: 'stream_lost', detail: expect.stringContaining('killed') },
+    });
+    expect((await bench.verify()).findings).toEqual([]);
+  });
+
+  it('is told once, also when the hub is killed again and again while it tells', async () => {
+    const killed = await bench.open();
+    for (const id of ['1', '2', '3']) bench.establish(killed, id);
+    await bench.kill(killed);
+    const second = await bench.open();
+    tell(second, 1);
+    await bench.kill(second);
+    const third = await bench.open();
+    expect(ids(third)).toEqual(['2', '3']);
+    await bench.kill(third);
+    const fourth = await bench.open();
+    tell(fourth);
+    await bench.kill(fourth);
+    const fifth = await bench.open();
+    expect(ids(fifth)).toEqual([]);
+    await fifth.close();
+    expect((await streamOf('stream-ended')).map((stream) => (stream as { streamId: string }).streamId)).toEqual([
+      '1',
+      '2',
+      '3',
+    ]);
+  });
+
+  it('is found however many files ago it began, from the newest ones alone', async () => {
+    const killed = await bench.open({ segmentBytes: 20_000 });
+    for (let n = 0; n < 20; n++) bench.establish(killed, `lasts ${n}`);
+    for (let n = 0; n < 500; n++) {
+      killed.observe(ended(`short ${n}`));
+      if (n % 10 === 0) await killed.settled();
+    }
+    bench.end(killed, 'lasts 7');
+    await bench.kill(killed);
+    const files = await bench.files();
+    expect(files.length).toBeGreaterThan(20);
+    for (const file of files.slice(0, -16)) rmSync(file);
+    const next = await bench.open();
+    const expected = Array.from({ length: 20 }, (_, n) => `lasts ${n}`).filter((id) => id !== 'lasts 7');
+    expect(ids(next).toSorted()).toEqual(expected.toSorted());
+    await next.close();
+  });
+
+  it('is none when the record was closed, or no stream had met', async () => {
+    const log = await bench.open();
+    bench.establish(log, 'whose end was lost');
+    log.observe(ended('rejected'));
+    await log.close();
+    const next = await bench.open();
+    expect(ids(next)).toEqual([]);
+    await bench.kill(next);
+    const last = await bench.open();
+    expect(ids(last)).toEqual([]);
+    await last.close();
+  });
+});

@@ -1,11 +1,13 @@
 import type { KeyObject } from 'node:crypto';
 import { join } from 'node:path';
 import { type Clock, delay } from '@culvert/stream';
-import type { EventSink } from '../events.ts';
-import { type AuditEntry, auditEntry } from './audit-entry.ts';
+import type { EventSink, HubEvent } from '../events.ts';
+import type { LiveStreams } from '../live-streams.ts';
+import { type AuditEntry, auditEntry, openStreamsEntries } from './audit-entry.ts';
 import { type ChainHead, sealRecord } from './audit-record.ts';
 import { type Checkpoint, keyId, signCheckpoint } from './checkpoint.ts';
 import { appendCheckpoint, lastCheckpoint } from './checkpoint-file.ts';
+import { findOpenStreams } from './open-streams.ts';
 import { type RecoveredEnd, recoverEnd } from './recover-end.ts';
 import { SegmentWriter } from './segment-writer.ts';
 
@@ -24,6 +26,8 @@ export interface AuditLogOptions {
   readonly keys: { readonly privateKey: KeyObject; readonly publicKey: KeyObject };
   readonly clock: Clock;
   readonly onEvent: EventSink;
+  /** Where a stream's story so far is found, and which are open; it must hear events first. */
+  readonly streams: Pick<LiveStreams, 'get' | 'list'>;
   /** Told of each checkpoint once it is on disk. Must neither throw nor block. */
   readonly onCheckpoint: (checkpoint: Checkpoint) => void;
   /** Records, and milliseconds, after which there is a checkpoint at the latest. */
@@ -32,6 +36,8 @@ export interface AuditLogOptions {
   /** Bytes after which another file is begun. */
   readonly segmentBytes: number;
 }
+
+type Interrupted = Extract<HubEvent, { type: 'stream-interrupted' }>;
 
 interface Waiting {
   readonly entry: AuditEntry;
@@ -60,8 +66,16 @@ export class AuditLog {
   #running: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
 
-  private constructor(options: AuditLogOptions, { head, end, last, torn }: RecoveredEnd) {
+  /** Streams that were open when the hub that wrote the record before died. To be told, once this log hears events, so that they are in it. */
+  readonly interrupted: readonly Interrupted[];
+
+  private constructor(
+    options: AuditLogOptions,
+    { head, end, last, torn }: RecoveredEnd,
+    interrupted: readonly Interrupted[],
+  ) {
     this.#options = options;
+    this.interrupted = interrupted;
     this.#head = head;
     this.#checkpointed = head.seq;
     this.#writer = new SegmentWriter({ directory: options.directory, maxBytes: options.segmentBytes, end });
@@ -80,12 +94,15 @@ export class AuditLog {
       const problem = `The audit record ends with record ${found.head.seq}, and record ${signed.seq} was signed: records were cut off.`;
       options.onEvent({ type: 'audit-failed', problem });
     }
-    return new AuditLog(options, found);
+    const knownUntil = found.last === undefined ? 0 : Date.parse(found.last.at);
+    const open = found.last?.type === 'log-closed' ? [] : await findOpenStreams(options.directory);
+    const interrupted = open.map((stream): Interrupted => ({ type: 'stream-interrupted', stream, knownUntil }));
+    return new AuditLog(options, found, interrupted);
   }
 
   /** For the hub's events. */
   readonly observe: EventSink = (event) => {
-    const entry = auditEntry(event);
+    const entry = auditEntry(event, this.#options.streams);
     if (entry !== undefined) this.#enqueue(entry);
   };
 
@@ -150,6 +167,12 @@ export class AuditLog {
     this.#run();
   }
 
+  /** In each file, so that at the next start the newest ones tell which streams were open. */
+  #tellOpen(): void {
+    const open = this.#options.streams.list().filter(({ establishedAt }) => establishedAt !== undefined);
+    for (const entry of openStreamsEntries(open)) this.#enqueue(entry);
+  }
+
   #sayLost(at: number): void {
     if (this.#unsaid === undefined) return;
     const { count, from, until } = this.#unsaid;
@@ -201,9 +224,11 @@ export class AuditLog {
       text += `${sealed.line}\n`;
       head = sealed.head;
     }
-    await this.#writer.append(text, this.#head.seq + 1, first.at);
+    const { began } = await this.#writer.append(text, this.#head.seq + 1, first.at);
     this.#head = head;
     this.#waiting.splice(0, batch.length);
+    // Behind the record's close nothing is open.
+    if (began && !this.#closing.signal.aborted) this.#tellOpen();
     this.#written += batch.length;
     const { clock, checkpointRecords, checkpointMs } = this.#options;
     if (head.seq - this.#checkpointed >= checkpointRecords) this.#checkpointDue = true;

@@ -25,18 +25,19 @@ export class SegmentWriter {
   }
 
   /**
-   * Puts whole lines on disk; resolves when they are synced.
+   * Puts whole lines on disk; resolves when they are synced, and says whether they began another file.
    * @param firstSeq the number of the first record in `text`
    * @param at when that was told, milliseconds since the epoch
    * @throws what the file system says
    */
-  async append(text: string, firstSeq: number, at: number): Promise<void> {
+  async append(text: string, firstSeq: number, at: number): Promise<{ readonly began: boolean }> {
     const bytes = Buffer.from(text);
     try {
       const { handle, end } = await this.#open(firstSeq, at);
       await writeFully(handle, bytes, end.size);
       await handle.datasync();
       this.#end = { file: end.file, size: end.size + bytes.length };
+      return { began: end.size === 0 };
     } catch (error) {
       // Whatever is wrong with the file, the next write reopens it and cuts off what this one left.
       await this.close();

@@ -83,6 +83,9 @@ export function streamMetrics(
         return;
       case 'stream-ended':
         count(event.record);
+        return;
+      case 'stream-interrupted':
+        ended.inc({ cause: 'hub_died' });
     }
   };
 }

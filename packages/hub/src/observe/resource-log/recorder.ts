@@ -5,7 +5,7 @@ import type { LiveStreams } from '../live-streams.ts';
 import { attachedEntry, detachedEntry, refusedEntry } from './connection-entries.ts';
 import { type LogEntry, type LogRecord, type LogResource, logRecord } from './log-entry.ts';
 import { RefusalQuota } from './refusal-quota.ts';
-import { endedEntry, joinedEntry } from './stream-entries.ts';
+import { endedEntry, interruptedEntry, joinedEntry } from './stream-entries.ts';
 
 export interface LogRecorderOptions {
   readonly clock: Clock;
@@ -45,6 +45,8 @@ export class LogRecorder {
       }
       case 'stream-ended':
         return endedEntry(event.record);
+      case 'stream-interrupted':
+        return interruptedEntry(event, now);
       case 'device-attached':
         return attachedEntry(event, now);
       case 'device-detached':

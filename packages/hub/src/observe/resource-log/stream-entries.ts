@@ -1,6 +1,9 @@
-import { type CloseCause, ERRORS, type ErrorCode } from '@culvert/protocol';
+import { CLOSE_CAUSES, type CloseCause, ERRORS, type ErrorCode } from '@culvert/protocol';
+import type { HubEvent } from '../events.ts';
 import type { LiveStream, StreamRecord } from '../stream-record.ts';
 import type { LogEntry, LogProperties } from './log-entry.ts';
+
+type Event<Type extends HubEvent['type']> = Extract<HubEvent, { type: Type }>;
 
 /** The error that a close cause implies when the stream's record has none; undefined for normal ends. */
 const CAUSE_ERRORS: Readonly<Record<CloseCause, ErrorCode | undefined>> = {
@@ -16,6 +19,7 @@ const CAUSE_ERRORS: Readonly<Record<CloseCause, ErrorCode | undefined>> = {
   closed_by_administrator: 'closed_by_administrator',
   revoked: 'revoked',
   shutting_down: 'draining',
+  hub_died: 'stream_lost',
   gateway_failed: 'stream_lost',
   rejected: 'rejected',
   withdrawn: 'withdrawn',
@@ -52,6 +56,24 @@ export function endedEntry(record: StreamRecord): LogEntry {
       ...previewProperties(record, joined ? undefined : error),
       ...ownProperties(record),
       ...{ streamMs: span(establishedAt, endedAt), cause, error, detail },
+    },
+  };
+}
+
+/** `streamClose` of a stream that was open when the hub died: what it carried, and when it ended, is not known. */
+export function interruptedEntry({ stream, knownUntil }: Event<'stream-interrupted'>, now: number): LogEntry {
+  const cause: CloseCause = 'hub_died';
+  const error = CAUSE_ERRORS[cause];
+  return {
+    ...common(stream),
+    ...{ time: now, operation: 'streamClose', level: 'Warning', error, durationMs: undefined },
+    properties: {
+      ...previewProperties(stream, undefined),
+      ...{ requestSize: null, responseSize: null },
+      ...ownProperties(stream),
+      ...{ bytesFromService: undefined, bytesFromDevice: undefined },
+      ...{ messagesFromService: undefined, messagesFromDevice: undefined },
+      ...{ cause, error, detail: CLOSE_CAUSES[cause], knownUntil: new Date(knownUntil).toISOString() },
     },
   };
 }
