@@ -1,3 +1,5 @@
+import type { UnansweredView } from './live-view.ts';
+
 /** What all identities have, as the identity REST API shows them: the preview's own shape (docs/protocol/06-identity-rest.md). */
 interface RegisteredIdentity {
   readonly deviceId: string;
@@ -11,6 +13,8 @@ interface RegisteredIdentity {
   readonly connectionStateUpdatedTime: string;
   readonly lastActivityTime: string;
   readonly cloudToDeviceMessageCount: number;
+  /** Culvert's own; there only while a connected device leaves requests for streams unanswered. */
+  readonly unansweredOffers?: UnansweredView;
   readonly authentication: AuthenticationView;
 }
 

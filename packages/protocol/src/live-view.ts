@@ -61,6 +61,13 @@ export interface LastDisconnectView {
   readonly protocol: string;
 }
 
+/** Requests for streams that a connected device has left unanswered. */
+export interface UnansweredView {
+  /** When the first of them was made, ISO 8601. */
+  readonly since: string;
+  readonly count: number;
+}
+
 /** Who is there, as `GET /devices/{id}/presence` shows it. */
 export interface PresenceView {
   readonly deviceId: string;
@@ -74,6 +81,8 @@ export interface PresenceView {
   readonly principal: string | null;
   /** Whether it can be offered streams. */
   readonly takesOffers: boolean;
+  /** The requests for streams that it has left unanswered since its last answer on this channel; null when it answers, or is offline. */
+  readonly unanswered: UnansweredView | null;
   /** Streams to it that are not over. */
   readonly streams: number;
   /** When and why it last went, also while it is back; null when that is not known. */

@@ -4,13 +4,14 @@ export type LogCategory = (typeof LOG_CATEGORIES)[number];
 
 /**
  * What happened. `invoke` (a handshake is over), `deviceConnect` and `deviceDisconnect` are the preview's; `streamClose` (a stream that was
- * joined is over) and `connectionRefused` are ours.
+ * joined is over), `offersUnanswered` and `connectionRefused` are ours.
  */
 export const LOG_OPERATIONS = [
   'invoke',
   'streamClose',
   'deviceConnect',
   'deviceDisconnect',
+  'offersUnanswered',
   'connectionRefused',
 ] as const;
 export type LogOperation = (typeof LOG_OPERATIONS)[number];

@@ -4,6 +4,7 @@ import type { ControlChannel } from '../control/control-channel.ts';
 import type { IdentityRecord } from '../registry/registry.ts';
 import { authenticationFrom, authenticationInput, authenticationView } from './authentication-documents.ts';
 import type { Birth, NewRecord } from './identity-writes.ts';
+import { unansweredView } from './presence-view.ts';
 
 /** A device as callers send it. Fields they read and send back (etag, times, state) are tolerated and ignored. */
 export const deviceInput = z.looseObject({
@@ -66,11 +67,13 @@ export function deviceDocument(record: IdentityRecord, channel: ControlChannel |
 /** What a live channel, or its absence, says. */
 export function connectionFields(
   channel: ControlChannel | undefined,
-): Pick<DeviceIdentity, 'connectionState' | 'connectionStateUpdatedTime' | 'lastActivityTime'> {
+): Pick<DeviceIdentity, 'connectionState' | 'connectionStateUpdatedTime' | 'lastActivityTime' | 'unansweredOffers'> {
+  const unansweredOffers = unansweredView(channel);
   const connectedAt = channel === undefined ? NEVER : new Date(channel.connectedAt).toISOString();
   return {
     connectionState: channel === undefined ? 'Disconnected' : 'Connected',
     connectionStateUpdatedTime: connectedAt,
     lastActivityTime: connectedAt,
+    ...(unansweredOffers === undefined ? {} : { unansweredOffers }),
   };
 }
