@@ -4,6 +4,7 @@ import {
   type ModuleIdentity,
   type PresenceView,
   parseServiceConnectionString,
+  type UnansweredView,
 } from '@culvert/protocol';
 import { authenticationName } from './authentication-flags.ts';
 import { type OutputFormat, pairs, writeJson, writeOut } from './standard-output.ts';
@@ -37,12 +38,20 @@ export function writeIdentity(
       ['Device', identity.deviceId],
       ...('moduleId' in identity ? moduleRows(identity) : deviceRows(identity)),
       ['Connection', identity.connectionState],
+      ...(identity.unansweredOffers === undefined
+        ? []
+        : [['Not answering', unansweredText(identity.unansweredOffers)] as const]),
       ...(presence === undefined ? [] : presenceRows(presence)),
       ['Authentication', authenticationName(type)],
       ...thumbprints(identity).map((thumbprint) => ['Thumbprint', thumbprint] as const),
       ...(connectionString === undefined ? [] : [['Connection string', connectionString] as const]),
     ]),
   );
+}
+
+/** Of a device that is connected and leaves requests for streams unanswered: how many, and since when. */
+export function unansweredText({ count, since }: UnansweredView): string {
+  return `${count} unanswered since ${since}`;
 }
 
 function deviceRows({ status, statusReason }: DeviceIdentity): readonly (readonly [string, string])[] {

@@ -61,6 +61,27 @@ describe('culvert', () => {
     await follow.ended;
   });
 
+  it('shows of a device that is connected and answers nothing how many requests it left, and since when', async () => {
+    const silent = DeviceClient.fromConnectionString(await hub.createDevice('press-9'), {
+      onStream: () => new Promise(() => {}),
+      outbound: hub.outbound,
+    });
+    await silent.open();
+    const before = JSON.parse((await culvert(['device', 'show', 'press-9', '--output', 'json'], owner)).stdout);
+    expect(before.presence.unanswered).toBeNull();
+    expect(before).not.toHaveProperty('unansweredOffers');
+    const wish = { name: 'echo', connectTimeoutMs: 0, responseTimeoutMs: 1_000 };
+    await expect(hub.owner.openStream('press-9', wish)).rejects.toMatchObject({ code: 'device_silent' });
+    const shown = await culvert(['device', 'show', 'press-9'], owner);
+    expect(shown.stdout).toMatch(/^Not answering +1 unanswered since 20\d\d-.*Z$/m);
+    const listed = await culvert(['device', 'list'], owner);
+    expect(listed.stdout).toMatch(/^press-9 +enabled +Connected, 1 unanswered since 20\d\d-.*Z/m);
+    expect(listed.stdout).toMatch(/^press-7 +enabled +Connected *$/m);
+    await silent.close();
+    const after = await culvert(['device', 'show', 'press-9'], owner);
+    expect(after.stdout).not.toContain('Not answering');
+  });
+
   it('has agent and connect tell in a line why a stream was closed', async () => {
     const echo = createServer((socket) => socket.on('error', () => undefined).pipe(socket)).listen(0, '127.0.0.1');
     await once(echo, 'listening');

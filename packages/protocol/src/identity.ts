@@ -1,3 +1,10 @@
+/** Requests for streams that a connected device has left unanswered. */
+export interface UnansweredView {
+  /** When the first of them was made, ISO 8601. */
+  readonly since: string;
+  readonly count: number;
+}
+
 /** The common fields of all identities in the identity REST API, in Azure's format (docs/protocol/06-identity-rest.md). */
 interface RegisteredIdentity {
   readonly deviceId: string;
@@ -11,6 +18,8 @@ interface RegisteredIdentity {
   readonly connectionStateUpdatedTime: string;
   readonly lastActivityTime: string;
   readonly cloudToDeviceMessageCount: number;
+  /** Culvert's own; there only while a connected device leaves requests for streams unanswered. */
+  readonly unansweredOffers?: UnansweredView;
   readonly authentication: AuthenticationView;
   /** A Culvert extension: public keys of its SSH server, `TYPE BASE64`; absent where none are registered. */
   readonly sshHostKeys?: readonly string[];

@@ -1,6 +1,6 @@
 import type { CloseCause } from './close-cause.ts';
 import type { ErrorCode } from './errors.ts';
-import type { DeviceStatus } from './identity.ts';
+import type { DeviceStatus, UnansweredView } from './identity.ts';
 
 // The live view's REST documents (docs/operating/live-view.md). Times are ISO 8601; unknown values are null.
 
@@ -75,6 +75,8 @@ export interface PresenceView {
   readonly principal: string | null;
   /** Whether it can be offered streams. */
   readonly takesOffers: boolean;
+  /** The requests for streams that it has left unanswered since its last answer on this channel; null when it answers, or is offline. */
+  readonly unanswered: UnansweredView | null;
   /** Its current streams. */
   readonly streams: number;
   /** When and why it last disconnected, also while it is online again; null when unknown. */

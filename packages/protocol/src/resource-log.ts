@@ -4,13 +4,14 @@ export type LogCategory = (typeof LOG_CATEGORIES)[number];
 
 /**
  * The operation. `invoke` (a handshake has ended), `deviceConnect` and `deviceDisconnect` are Azure's; `streamClose` (an established stream
- * has ended) and `connectionRefused` are Culvert extensions.
+ * has ended), `offersUnanswered` and `connectionRefused` are Culvert extensions.
  */
 export const LOG_OPERATIONS = [
   'invoke',
   'streamClose',
   'deviceConnect',
   'deviceDisconnect',
+  'offersUnanswered',
   'connectionRefused',
 ] as const;
 export type LogOperation = (typeof LOG_OPERATIONS)[number];

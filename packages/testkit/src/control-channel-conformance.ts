@@ -7,6 +7,7 @@ import type { FakeClock } from './fake-clock.ts';
 export interface ChannelUnderTest {
   readonly identity: Identity;
   readonly takesOffers: boolean;
+  readonly unanswered: { readonly now: { readonly since: number; readonly count: number } | undefined };
   offer(
     offer: { streamId: string; streamName: string; grant: Grant; caller: string },
     signal: AbortSignal,
@@ -110,6 +111,33 @@ function answers(dialect: () => DialectUnderTest): void {
     expect(second.requestId).not.toBe(requestId);
     device.answer({ requestId: second.requestId, accepted: false, reason: 'no' });
     expect(await next).toEqual({ accepted: false, reason: 'no' });
+  });
+
+  it('counts the offers that the device leaves unanswered, until it answers one', async () => {
+    const { clock } = dialect();
+    const { channel, device } = await dialect().attach();
+    const since = clock.now();
+    const ask = async (code: ErrorCode, afterMs: number) => {
+      const caller = new AbortController();
+      const asked = channel.offer(offerNamed('ssh'), caller.signal);
+      const offer = await device.nextOffer();
+      await clock.advance(afterMs);
+      caller.abort(new CulvertError(code));
+      await expect(asked).rejects.toMatchObject({ code });
+      return offer;
+    };
+    // A caller that leaves at once has not given the device its time.
+    await ask('withdrawn', 4_999);
+    expect(channel.unanswered.now).toBeUndefined();
+    await ask('withdrawn', 5_000);
+    await ask('device_silent', 1_000);
+    expect(channel.unanswered.now).toEqual({ since: since + 4_999, count: 2 });
+
+    const answered = channel.offer(offerNamed('ssh'), never);
+    const { requestId } = await device.nextOffer();
+    device.answer({ requestId, accepted: false, reason: 'no' });
+    await answered;
+    expect(channel.unanswered.now).toBeUndefined();
   });
 
   it('refuses an offer whose signal is aborted already', async () => {

@@ -1,9 +1,15 @@
-import { CulvertError, type DeviceIdentityInput, type DeviceStatus, type PresenceView } from '@culvert/protocol';
+import {
+  CulvertError,
+  type DeviceIdentity,
+  type DeviceIdentityInput,
+  type DeviceStatus,
+  type PresenceView,
+} from '@culvert/protocol';
 import type { ServiceClient } from '@culvert/service';
 import { type AuthenticationFlags, authenticationInput } from '../authentication-flags.ts';
 import { withClient } from '../client.ts';
 import type { ConnectionFlags } from '../hub-connection.ts';
-import { writeIdentity } from '../identity-output.ts';
+import { unansweredText, writeIdentity } from '../identity-output.ts';
 import { tell } from '../messages.ts';
 import { rotatedKey } from '../rotated-key.ts';
 import { type OutputFormat, table, writeOut } from '../standard-output.ts';
@@ -87,13 +93,18 @@ async function listTable(client: ServiceClient): Promise<void> {
   let rows: string[][] = [];
   let shown = 0;
   for await (const device of client.devices.list()) {
-    rows.push([device.deviceId, device.status, device.connectionState, device.statusReason ?? '']);
+    rows.push([device.deviceId, device.status, connectionOf(device), device.statusReason ?? '']);
     if (rows.length < TABLE_ROWS) continue;
     await writeOut(table(headings, rows));
     shown += rows.length;
     rows = [];
   }
   if (rows.length > 0 || shown === 0) await writeOut(table(headings, rows));
+}
+
+/** A device that is connected and answers nothing is not to be taken for one that is there. */
+function connectionOf({ connectionState, unansweredOffers }: DeviceIdentity): string {
+  return unansweredOffers === undefined ? connectionState : `${connectionState}, ${unansweredText(unansweredOffers)}`;
 }
 
 function settings(flags: DeviceSettings): DeviceIdentityInput {

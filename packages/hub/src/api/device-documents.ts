@@ -5,6 +5,7 @@ import type { IdentityRecord } from '../registry/registry.ts';
 import { authenticationFrom, authenticationInput, authenticationView } from './authentication-documents.ts';
 import { sshHostKeysFrom, sshHostKeysInput, sshHostKeysView } from './host-key-documents.ts';
 import type { Birth, NewRecord } from './identity-writes.ts';
+import { unansweredView } from './presence-view.ts';
 
 /** A device as callers send it. Read-only fields that they send back (etag, times, state) are ignored. */
 export const deviceInput = z.looseObject({
@@ -71,11 +72,13 @@ export function deviceDocument(record: IdentityRecord, channel: ControlChannel |
 /** The connection state, from the live channel or its absence. */
 export function connectionFields(
   channel: ControlChannel | undefined,
-): Pick<DeviceIdentity, 'connectionState' | 'connectionStateUpdatedTime' | 'lastActivityTime'> {
+): Pick<DeviceIdentity, 'connectionState' | 'connectionStateUpdatedTime' | 'lastActivityTime' | 'unansweredOffers'> {
+  const unansweredOffers = unansweredView(channel);
   const connectedAt = channel === undefined ? NEVER : new Date(channel.connectedAt).toISOString();
   return {
     connectionState: channel === undefined ? 'Disconnected' : 'Connected',
     connectionStateUpdatedTime: connectedAt,
     lastActivityTime: connectedAt,
+    ...(unansweredOffers === undefined ? {} : { unansweredOffers }),
   };
 }

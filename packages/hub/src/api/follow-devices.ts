@@ -8,6 +8,14 @@ import type { Follower } from './follower.ts';
 import type { LiveView } from './live-view.ts';
 import { presenceView } from './presence-view.ts';
 
+/** Events after which a device is shown otherwise than before. */
+const CHANGES: ReadonlySet<HubEvent['type']> = new Set([
+  'device-offers-changed',
+  'device-unresponsive',
+  'device-responsive',
+  'device-detached',
+]);
+
 /** Sends subscribers the current presence of devices, then every change. Does nothing without subscribers. */
 export class DeviceFollowing {
   readonly #live: LiveView;
@@ -40,7 +48,7 @@ export class DeviceFollowing {
   }
 
   readonly #observe: EventSink = (event: HubEvent) => {
-    if (event.type !== 'device-offers-changed' && event.type !== 'device-detached') return;
+    if (!CHANGES.has(event.type) || !('deviceId' in event)) return;
     const identity = { deviceId: event.deviceId, moduleId: event.moduleId };
     if (event.type === 'device-detached') void this.#wentAway(identity);
     else this.#tellOnline(identity);

@@ -1,4 +1,4 @@
-import type { Identity, LastDisconnectView, PresenceView } from '@culvert/protocol';
+import type { Identity, LastDisconnectView, PresenceView, UnansweredView } from '@culvert/protocol';
 import type { ControlChannel } from '../control/control-channel.ts';
 import type { LastDisconnect } from '../observe/last-disconnect.ts';
 import { isoTime } from './stream-views.ts';
@@ -19,9 +19,16 @@ export function presenceView(
     address: channel?.remoteAddress ?? null,
     principal: channel?.principal.name ?? null,
     takesOffers: channel?.takesOffers ?? false,
+    unanswered: unansweredView(channel) ?? null,
     streams: known.streams,
     last,
   };
+}
+
+/** What a live channel has left unanswered; undefined when that is nothing. */
+export function unansweredView(channel: ControlChannel | undefined): UnansweredView | undefined {
+  const unanswered = channel?.unanswered.now;
+  return unanswered && { since: isoTime(unanswered.since), count: unanswered.count };
 }
 
 function lastView({ at, error, detail, protocol }: LastDisconnect): LastDisconnectView {

@@ -18,12 +18,27 @@ export function reportChannel(
   const { identity, protocol, remoteAddress, connectedAt } = channel;
   const authentication = AUTHENTICATION[channel.principal.proof.kind];
   const origin = { protocol, remoteAddress, principal: channel.principal.name, authentication };
+  channel.unanswered.onChange((now, before) => {
+    if (now === undefined) {
+      const { since, count } = before ?? { since: clock.now(), count: 0 };
+      onEvent({ type: 'device-responsive', ...identity, since: new Date(since).toISOString(), unanswered: count });
+    } else if (isPowerOfTwo(now.count)) {
+      const { clientVersion } = channel;
+      const about = { ...origin, clientVersion, since: new Date(now.since).toISOString(), unanswered: now.count };
+      onEvent({ type: 'device-unresponsive', ...identity, ...about });
+    }
+  });
   void channel.closed.then(({ code, message }) => {
     const connectedMs = clock.now() - connectedAt;
     const about = { ...origin, clientVersion: channel.clientVersion };
     onEvent({ type: 'device-detached', ...identity, ...about, error: code, detail: message, connectedMs });
   });
   onEvent({ type: 'device-attached', ...identity, ...origin, clientVersion: channel.clientVersion });
+}
+
+/** Told at 1, 2, 4, 8 …, so that the log of a device that never answers grows more slowly than the requests for it. */
+function isPowerOfTwo(count: number): boolean {
+  return Number.isInteger(Math.log2(count));
 }
 
 /**

@@ -7,6 +7,7 @@ import type { Principal } from '../auth/principal.ts';
 import type { ControlProtocol } from '../observe/door.ts';
 import type { EventSink } from '../observe/events.ts';
 import type { ServiceGateway } from './service-connection.ts';
+import type { UnansweredOffers } from './unanswered-offers.ts';
 
 /** A stream request as the hub makes it to a device. */
 export interface Offer {
@@ -40,6 +41,8 @@ export interface ControlChannel {
   readonly sshHostKeys?: readonly string[] | undefined;
   /** Whether the device has said that it takes offers (MQTT: subscribed). It may begin to, and stop, at any time. */
   readonly takesOffers: boolean;
+  /** The offers it leaves unanswered; they go with the channel. */
+  readonly unanswered: UnansweredOffers;
   /**
    * Offers a stream and waits for the answer, for as long as `signal` and the channel live.
    * @throws the signal's reason; CulvertError `device_gone` when the channel ends meanwhile or takes no offers; `too_many_requests`

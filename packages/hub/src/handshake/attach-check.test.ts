@@ -4,6 +4,7 @@ import { expect, it } from 'vitest';
 import { keyDigest } from '../auth/key-digest.ts';
 import type { Principal } from '../auth/principal.ts';
 import type { ControlChannel } from '../control/control-channel.ts';
+import { UnansweredOffers } from '../control/unanswered-offers.ts';
 import type { IdentityRecord } from '../registry/registry.ts';
 import { Router } from '../routing/router.ts';
 import { AttachCheck } from './attach-check.ts';
@@ -62,6 +63,7 @@ it('closes a channel whose device was disabled while it was let in, and ends wha
   };
   const closed = later<CulvertError>();
   const channel: ControlChannel = {
+    unanswered: new UnansweredOffers(new FakeClock()),
     identity: { deviceId: 'd' },
     principal: principal({}),
     protocol: 'mqtt',
@@ -104,6 +106,7 @@ it('looks again at a channel whose device has renewed its credential, and does n
   };
   const closed = later<CulvertError>();
   const channel: ControlChannel = {
+    unanswered: new UnansweredOffers(new FakeClock()),
     identity: { deviceId: 'd' },
     principal: principal({}),
     protocol: 'amqp',

@@ -4,6 +4,7 @@ import { FakeClock } from '@culvert/testkit';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Principal } from '../auth/principal.ts';
 import type { Answer, ControlChannel, Offer } from '../control/control-channel.ts';
+import { UnansweredOffers } from '../control/unanswered-offers.ts';
 import type { HubEvent } from '../observe/events.ts';
 import type { IdentityRecord } from '../registry/registry.ts';
 import { Router } from '../routing/router.ts';
@@ -42,6 +43,7 @@ class FakeChannel implements ControlChannel {
   readonly protocol = 'mqtt';
   readonly remoteAddress = '127.0.0.1';
   readonly connectedAt = 0;
+  readonly unanswered = new UnansweredOffers(new FakeClock());
   takesOffers = true;
   readonly offers: Offer[] = [];
   #end: (error: CulvertError) => void = () => undefined;

@@ -68,6 +68,22 @@ export type HubEvent =
       readonly detail: string;
       readonly connectedMs: number;
     }
+  /**
+   * A device holds its control channel and leaves offers unanswered: told of the first, the second, the fourth and so on since its last answer.
+   * `since`: when the first of them was made, ISO 8601.
+   */
+  | (Identity & {
+      readonly type: 'device-unresponsive';
+      readonly protocol: ControlProtocol;
+      readonly principal: string;
+      readonly remoteAddress: string;
+      readonly authentication?: AuthenticationType | undefined;
+      readonly clientVersion?: string | undefined;
+      readonly since: string;
+      readonly unanswered: number;
+    })
+  /** It has answered again, on the same channel; how many it had left until then. */
+  | (Identity & { readonly type: 'device-responsive'; readonly since: string; readonly unanswered: number })
   /** A device subscribed to offers, or unsubscribed. */
   | (Identity & { readonly type: 'device-offers-changed'; readonly takesOffers: boolean })
   /** A configured limit was reached: a request was refused, or a stream ended. `identity`: the device whose limit it is, for limits per device. */

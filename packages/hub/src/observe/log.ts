@@ -33,6 +33,7 @@ function levelOf(event: HubEvent): LogLevel {
     case 'audit-resumed':
     case 'gateway-thread-replaced':
     case 'stream-failed':
+    case 'device-unresponsive':
       return 'warn';
     default:
       return 'info';

@@ -1,5 +1,6 @@
 import { CulvertError, LIMITS } from '@culvert/protocol';
 import { AmqpDevice, type AmqpSasl, devicePrincipal, duplexPair, FakeClock } from '@culvert/testkit';
+import rhea from 'rhea';
 import { describe, expect, it } from 'vitest';
 import type { DeviceCredential } from '../../auth/authenticate.ts';
 import type { Principal } from '../../auth/principal.ts';
@@ -124,6 +125,104 @@ describe('acceptAmqp', () => {
     expect(device.closeCondition).toBe('com.microsoft:timeout');
     expect(events).toEqual(refused('unauthorized'));
     expect(JSON.stringify(events)).not.toContain('secret');
+  });
+
+  it.each(['servicebus.windows.net:sastoken', 'azure-devices.net:sastoken'])(
+    'takes a put-token of type %s, written as the C# clients write it',
+    async (type) => {
+      const { device, channels, accepted } = knockAs({ mechanism: 'ANONYMOUS' });
+      await device.opened();
+      const name = 'duplex1:2:3';
+      const [sender, receiver] = await Promise.all([
+        device.send('$cbs', { name: `${name}:sender`, source: {}, snd_settle_mode: 1 }),
+        device.receive('$cbs', { name: `${name}:receiver`, snd_settle_mode: 1, credit_window: 50 }),
+      ]);
+      sender.send({
+        message_id: 'request1',
+        reply_to: 'a0b1',
+        application_properties: {
+          ...{ operation: 'put-token', type, name: 'hub.example/devices/d1' },
+          expiration: rhea.types.wrap_timestamp(1_800_000_000_000),
+        },
+        body: 'token',
+      });
+      expect(await device.next(receiver)).toMatchObject({
+        correlation_id: 'request1',
+        application_properties: { 'status-code': 200, 'status-description': 'OK' },
+      });
+      expect(await accepted).toBe(true);
+      expect(channels).toMatchObject([{ identity: { deviceId: 'd1' } }]);
+    },
+  );
+
+  it('tells of the coming of a device with what software its first link says it is', async () => {
+    const { device, events, channels } = knockAs();
+    await device.opened();
+    await device.putToken({ deviceId: 'd1' });
+    expect([events, channels.length]).toEqual([[], 1]);
+    const properties = { 'com.microsoft:client-version': 'iothubclient/1.9.0' };
+    await device.send('/devices/d1/messages/events', { properties });
+    expect(events).toMatchObject([{ type: 'device-attached', deviceId: 'd1', clientVersion: 'iothubclient/1.9.0' }]);
+    // Those of the streams say nothing here.
+    await device.attachStreams({ deviceId: 'd1' });
+    expect(channels[0]?.clientVersion).toBe('iothubclient/1.9.0');
+    expect(events).toHaveLength(1);
+  });
+
+  it('tells of the coming of a device that attaches no link after two seconds, or with its leaving', async () => {
+    const idle = knockAs();
+    await idle.device.opened();
+    await idle.device.putToken({ deviceId: 'd1' });
+    await idle.clock.advance(1_999);
+    expect(idle.events).toEqual([]);
+    await idle.clock.advance(1);
+    expect(idle.events).toMatchObject([{ type: 'device-attached', deviceId: 'd1', clientVersion: undefined }]);
+
+    const brief = knockAs();
+    await brief.device.opened();
+    await brief.device.putToken({ deviceId: 'd1' });
+    brief.device.connection.destroy();
+    await brief.channels[0]?.closed;
+    await brief.clock.advance(0);
+    expect(brief.events.map(({ type }) => type)).toEqual(['device-attached', 'device-detached']);
+  });
+
+  it.each<[string, (device: AmqpDevice) => Promise<unknown>, string]>([
+    ['a token that is refused', (device) => device.putToken({ deviceId: 'd1' }), 'unauthorized'],
+    ['what is no token', (device) => device.putToken('h/devices/d1', 't'.repeat(4_097)), 'unauthorized'],
+    ['a link without a token', (device) => device.send('/devices/d1/streams'), 'unauthorized'],
+  ])('names the device that was claimed with %s, where it refuses', async (_name, claim, error) => {
+    const { device, events } = knockAs(undefined, {
+      authenticate: () => Promise.reject(new CulvertError('unauthorized')),
+    });
+    await device.opened();
+    await claim(device).catch(() => {});
+    expect(events).toMatchObject([{ type: 'connection-refused', error, claimed: { deviceId: 'd1' } }]);
+  });
+
+  it('names it too where SASL PLAIN is refused, and where time runs out', async () => {
+    const plain = knockAs(
+      { mechanism: 'PLAIN', response: '\0d1/m1@sas.hub.example\0token' },
+      { authenticate: () => Promise.reject(new CulvertError('token_expired')) },
+    );
+    expect(await plain.accepted).toBe(false);
+    const claimed = { deviceId: 'd1', moduleId: 'm1' };
+    expect(plain.events).toMatchObject([{ type: 'connection-refused', error: 'token_expired', claimed }]);
+
+    let asked = () => {};
+    const isAsked = new Promise<void>((resolve) => (asked = resolve));
+    const slow = knockAs(undefined, {
+      authenticate: () => {
+        asked();
+        return new Promise(() => {});
+      },
+    });
+    await slow.device.opened();
+    slow.device.putToken({ deviceId: 'd1' }).catch(() => {});
+    await isAsked;
+    await slow.clock.advance(10_000);
+    expect(await slow.accepted).toBe(false);
+    expect(slow.events).toMatchObject([{ error: 'handshake_timeout', claimed: { deviceId: 'd1' } }]);
   });
 
   it('a fault inside is an internal error to the device and says nothing of it', async () => {

@@ -4,6 +4,7 @@ import type { Receiver, Sender } from 'rhea';
 import type { Principal } from '../../auth/principal.ts';
 import type { ControlProtocol } from '../../observe/door.ts';
 import type { Answer, ChannelOrigin, ControlChannel, Offer } from '../control-channel.ts';
+import { UnansweredOffers } from '../unanswered-offers.ts';
 import type { DeviceNode } from './amqp-addresses.ts';
 import { encodeOffer, newCorrelationId } from './amqp-offer.ts';
 import { StreamLinks } from './amqp-stream-links.ts';
@@ -44,6 +45,7 @@ export class AmqpChannel implements ControlChannel {
   readonly remoteAddress: string;
   readonly connectedAt: number;
   readonly closed: Promise<CulvertError>;
+  readonly unanswered: UnansweredOffers;
   readonly #carrier: ChannelCarrier;
   readonly #maxOffers: number;
   readonly #credential: CredentialExpiry;
@@ -66,6 +68,7 @@ export class AmqpChannel implements ControlChannel {
     this.protocol = origin.protocol;
     this.remoteAddress = origin.remoteAddress;
     this.connectedAt = origin.connectedAt;
+    this.unanswered = new UnansweredOffers(options.clock);
     this.#carrier = options.carrier;
     this.#maxOffers = options.maxOffers;
     this.#onIntroduced = options.onIntroduced;
@@ -112,6 +115,7 @@ export class AmqpChannel implements ControlChannel {
     // Zero and none both mean "no limit" (AMQP 1.0 §2.7.3).
     if (message.length > (link.max_message_size || Number.POSITIVE_INFINITY))
       throw new CulvertError('too_large', 'The request is larger than the messages this device takes.');
+    const outcome = this.unanswered.offered();
     return new Promise((resolve, reject) => {
       const key = tag.toString('hex');
       const settle = (): void => {
@@ -122,9 +126,14 @@ export class AmqpChannel implements ControlChannel {
         settle();
         reject(error);
       };
-      const withdraw = (): void => fail(abortReason(signal));
+      const withdraw = (): void => {
+        const why = abortReason(signal);
+        outcome.withdrawn(why);
+        fail(why);
+      };
       const answer = (given: Answer): void => {
         settle();
+        outcome.answered();
         resolve(given);
       };
       signal.addEventListener('abort', withdraw);

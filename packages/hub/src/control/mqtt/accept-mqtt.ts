@@ -24,7 +24,8 @@ export async function acceptMqtt(connection: Duplex, origin: ControlOrigin, deps
   const connectedAt = deps.clock.now();
   const { clientVersion, sshHostKeys } = credentials ?? {};
   const about = { ...proven, protocol, remoteAddress, connectedAt, clientVersion, sshHostKeys };
-  const channel = new MqttChannel(link, about, (changed) => deps.registrar.offersChanged(changed));
+  const onOffersChanged = (changed: MqttChannel) => deps.registrar.offersChanged(changed);
+  const channel = new MqttChannel(link, about, { clock: deps.clock, onOffersChanged });
   reportChannel(channel, deps);
   link.accept(proven.principal.expiresAt, channel);
   deps.registrar.attach(channel);

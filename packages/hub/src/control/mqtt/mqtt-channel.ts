@@ -1,8 +1,9 @@
 import { CulvertError, type Identity } from '@culvert/protocol';
-import { abortReason } from '@culvert/stream';
+import { abortReason, type Clock } from '@culvert/stream';
 import type { Principal } from '../../auth/principal.ts';
 import type { ControlProtocol } from '../../observe/door.ts';
 import type { Answer, ChannelOrigin, ControlChannel, Offer } from '../control-channel.ts';
+import { UnansweredOffers } from '../unanswered-offers.ts';
 import type { MqttLink, MqttLinkListener } from './mqtt-link.ts';
 
 /** A control channel over MQTT: promises of answers over an {@link MqttLink}'s events. */
@@ -15,6 +16,7 @@ export class MqttChannel implements ControlChannel, MqttLinkListener {
   readonly clientVersion: string | undefined;
   readonly sshHostKeys: readonly string[] | undefined;
   readonly closed: Promise<CulvertError>;
+  readonly unanswered: UnansweredOffers;
   readonly #link: MqttLink;
   readonly #onOffersChanged: (channel: MqttChannel) => void;
   /** By request id; the session bounds them. */
@@ -24,7 +26,7 @@ export class MqttChannel implements ControlChannel, MqttLinkListener {
   constructor(
     link: MqttLink,
     origin: ChannelOrigin & Pick<ControlChannel, 'clientVersion' | 'sshHostKeys'>,
-    onOffersChanged: (channel: MqttChannel) => void,
+    options: { clock: Clock; onOffersChanged: (channel: MqttChannel) => void },
   ) {
     this.#link = link;
     this.identity = origin.identity;
@@ -34,7 +36,8 @@ export class MqttChannel implements ControlChannel, MqttLinkListener {
     this.connectedAt = origin.connectedAt;
     this.clientVersion = origin.clientVersion;
     this.sshHostKeys = origin.sshHostKeys;
-    this.#onOffersChanged = onOffersChanged;
+    this.#onOffersChanged = options.onOffersChanged;
+    this.unanswered = new UnansweredOffers(options.clock);
     this.closed = new Promise((resolve) => {
       this.#resolveClosed = resolve;
     });
@@ -50,6 +53,7 @@ export class MqttChannel implements ControlChannel, MqttLinkListener {
     const requestId = this.#link.offer({ streamName, streamId, caller, ...grant });
     // The write may have shown that the device does not read.
     if (this.#link.endedWith !== undefined) throw new CulvertError('device_gone');
+    const outcome = this.unanswered.offered();
     return new Promise((resolve, reject) => {
       const forget = (): void => {
         this.#pending.delete(requestId);
@@ -58,12 +62,15 @@ export class MqttChannel implements ControlChannel, MqttLinkListener {
       const withdraw = (): void => {
         forget();
         this.#link.withdraw(requestId);
-        reject(abortReason(signal));
+        const why = abortReason(signal);
+        outcome.withdrawn(CulvertError.from(why));
+        reject(why);
       };
       signal.addEventListener('abort', withdraw);
       this.#pending.set(requestId, {
         answer: (answer) => {
           forget();
+          outcome.answered();
           resolve(answer);
         },
         fail: (error) => {

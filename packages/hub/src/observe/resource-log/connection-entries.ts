@@ -31,6 +31,21 @@ export function detachedEntry(event: Event<'device-detached'>, now: number): Log
   };
 }
 
+/** `offersUnanswered`: a device that has its control channel does not answer. */
+export function unansweredEntry(event: Event<'device-unresponsive'>, now: number): LogEntry {
+  const { since, unanswered, principal, remoteAddress } = event;
+  const error = 'device_silent';
+  const detail = `The device is connected and has left ${unanswered} ${unanswered === 1 ? 'request' : 'requests'} unanswered since ${since}.`;
+  return {
+    ...ofIdentity(event),
+    ...{ time: now, operation: 'offersUnanswered', level: 'Warning', error, durationMs: undefined },
+    properties: {
+      ...previewProperties(event, event, error),
+      ...{ principal, remoteAddress, error, detail, since, unanswered },
+    },
+  };
+}
+
 /**
  * `connectionRefused`: somebody was not let in, at whatever door.
  * @param unrecorded how many before it were not recorded, because there were too many

@@ -2,7 +2,7 @@ import type { Identity } from '@culvert/protocol';
 import type { Clock } from '@culvert/stream';
 import type { EventSink, HubEvent } from '../events.ts';
 import type { LiveStreams } from '../live-streams.ts';
-import { attachedEntry, detachedEntry, refusedEntry } from './connection-entries.ts';
+import { attachedEntry, detachedEntry, refusedEntry, unansweredEntry } from './connection-entries.ts';
 import { type LogEntry, type LogRecord, type LogResource, logRecord } from './log-entry.ts';
 import { RefusalQuota } from './refusal-quota.ts';
 import { endedEntry, interruptedEntry, joinedEntry } from './stream-entries.ts';
@@ -51,6 +51,8 @@ export class LogRecorder {
         return attachedEntry(event, now);
       case 'device-detached':
         return detachedEntry(event, now);
+      case 'device-unresponsive':
+        return unansweredEntry(event, now);
       case 'connection-refused':
       case 'grant-refused':
         return this.#refused(event, now);
