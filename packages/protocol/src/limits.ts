@@ -4,6 +4,12 @@ export const LIMITS = {
   handshakeMs: 60_000,
   /** Milliseconds a connection may take to authenticate, on any door: a slow client is not worth more of a table's place. */
   authenticateMs: 10_000,
+  /** Milliseconds in which the first message of TLS must have come, and before it a PROXY header where one is expected: a client sends it at once, so this is for lost packets. */
+  clientHelloMs: 5_000,
+  /** Bytes a client may send before its TLS handshake is done: with keys for post-quantum exchange and a certificate with its chain, real clients send below 10,000. */
+  tlsHandshakeBytes: 16_384,
+  /** Bytes a device may send on its control channel before it has authenticated: a CONNECT or a SASL exchange with the longest token is below 6 KiB. */
+  unauthenticatedBytes: 16_384,
   /** Milliseconds of clock skew allowed to a SAS token's expiry; the preview's verifier allows five minutes. */
   clockSkewMs: 300_000,
   /** Bytes of payload of the frames a gateway sends, and what it holds for a peer who has not come: the preview's largest message. */

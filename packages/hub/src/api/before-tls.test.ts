@@ -43,7 +43,7 @@ afterEach(async () => {
 async function open(over: Partial<FrontDoorOptions> & { clock?: FakeClock } = {}): Promise<Door> {
   const tlsErrors: string[] = [];
   const clock = over.clock ?? systemClock;
-  const unproven = new UnprovenConnections({ clock, authenticateMs: 10_000, maxPerAddress: 64 });
+  const unproven = new UnprovenConnections({ clock, authenticateMs: 10_000, maxPerAddress: 64, maxTotal: 64 });
   const never = () => Promise.resolve(false);
   const terms = { pair, authenticateMs: over.authenticateMs ?? 10_000 };
   const named = createCertificateTls(terms);
@@ -51,6 +51,7 @@ async function open(over: Partial<FrontDoorOptions> & { clock?: FakeClock } = {}
     ...terms,
     namedHosts: { names: new Set(['devices.example']), server: named },
     unproven,
+    clock,
     idleMs: 60_000,
     onRequest: (request, response) => {
       unproven.proven(request.socket);
@@ -205,7 +206,7 @@ describe('before it is known which host is wanted', () => {
     const socket = await silent(door, Buffer.from([22, 3]));
     await connected;
     expect([door.unproven.size, clock.timers]).toEqual([1, 1]);
-    await clock.advance(10_000);
+    await clock.advance(5_000);
     await once(socket, 'close');
     expect([door.unproven.size, clock.timers]).toEqual([0, 0]);
     const named = dial(door, { servername: 'devices.example' });
