@@ -13,15 +13,23 @@ export interface RequestTurnsOptions {
   readonly mayStay: (socket: Socket) => boolean;
 }
 
+interface Asked {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+}
+
 /** One connection. */
 interface Line {
   readonly socket: Socket;
   /** What Node's HTTP does with bytes that come. */
   readonly parse: (chunk: Buffer) => void;
-  readonly waiting: { readonly request: IncomingMessage; readonly response: ServerResponse }[];
-  current: { readonly request: IncomingMessage; readonly response: ServerResponse } | undefined;
+  readonly waiting: Asked[];
+  current: Asked | undefined;
   /** What has come and is not parsed yet. */
   rest: Buffer | undefined;
+  isParsing: boolean;
+  /** It is paused, with a request that waits for its turn. */
+  isHeld: boolean;
   answers: number;
   /** No further request is answered. */
   isLast: boolean;
@@ -55,7 +63,8 @@ export class RequestTurns {
         for (const listener of listeners) listener.call(socket, chunk);
       },
       waiting: [],
-      ...{ current: undefined, rest: undefined, answers: 0, isLast: false, isUpgraded: false },
+      ...{ current: undefined, rest: undefined, answers: 0 },
+      ...{ isParsing: false, isHeld: false, isLast: false, isUpgraded: false },
       onData: (chunk) => this.#receive(line, chunk),
     };
     this.#lines.set(socket, line);
@@ -89,46 +98,46 @@ export class RequestTurns {
     }
     const { rest } = line;
     line.rest = undefined;
-    return rest === undefined || rest.length === 0 ? head : Buffer.concat([head, rest]);
+    return rest === undefined ? head : Buffer.concat([head, rest]);
   }
 
   #receive(line: Line, chunk: Buffer): void {
-    // It comes in spite of the pause when HTTP itself ends one.
-    if (line.rest !== undefined) {
-      line.rest = Buffer.concat([line.rest, chunk]);
-      line.socket.pause();
-      return;
-    }
-    this.#parse(line, chunk);
+    // More may come in spite of the pause, when HTTP itself ends one.
+    line.rest = line.rest === undefined ? chunk : Buffer.concat([line.rest, chunk]);
+    if (line.isHeld) line.socket.pause();
+    else this.#parse(line);
   }
 
-  #parse(line: Line, chunk: Buffer): void {
+  /** Parses what has come, as far as it may be. */
+  #parse(line: Line): void {
     const { socket } = line;
-    for (let at = 0; at < chunk.length; ) {
-      if (line.isUpgraded || socket.destroyed || !socket.writable) return;
+    if (line.isParsing) return;
+    line.isParsing = true;
+    while (line.rest !== undefined && !line.isUpgraded) {
       // Of a last request the body is still wanted.
-      if (line.isLast && line.current?.request.complete !== false) return;
-      if (line.waiting.length > 0) {
-        line.rest = chunk.subarray(at);
-        socket.pause();
-        return;
+      const isOver = line.isLast && line.current?.request.complete !== false;
+      if (isOver || socket.destroyed || !socket.writable) line.rest = undefined;
+      else if (line.waiting.length > 0) break;
+      else {
+        const { rest } = line;
+        line.rest = rest.length > PIECE_BYTES ? rest.subarray(PIECE_BYTES) : undefined;
+        line.parse(rest.subarray(0, PIECE_BYTES));
       }
-      const piece = chunk.subarray(at, at + PIECE_BYTES);
-      at += piece.length;
-      line.rest = chunk.subarray(at);
-      line.parse(piece);
-      if (!line.isUpgraded) line.rest = undefined;
     }
+    line.isParsing = false;
+    if (line.isUpgraded || line.isHeld === (line.rest !== undefined)) return;
+    line.isHeld = !line.isHeld;
+    if (line.isHeld) socket.pause();
+    else socket.resume();
   }
 
   #next(line: Line): void {
-    const next = line.waiting.shift();
-    line.current = next;
-    if (next === undefined) {
-      this.#goOn(line);
-      return;
-    }
-    const { request, response } = next;
+    line.current = line.waiting.shift();
+    if (line.current !== undefined) this.#serve(line, line.current);
+    this.#parse(line);
+  }
+
+  #serve(line: Line, { request, response }: Asked): void {
     if (!this.#options.mayStay(line.socket) && ++line.answers >= UNAUTHENTICATED_ANSWERS) {
       line.isLast = true;
       line.waiting.length = 0;
@@ -139,13 +148,5 @@ export class RequestTurns {
       if (!line.socket.destroyed) this.#next(line);
     });
     this.#options.handle(request, response);
-  }
-
-  #goOn(line: Line): void {
-    const { rest, socket } = line;
-    if (rest === undefined) return;
-    line.rest = undefined;
-    this.#parse(line, rest);
-    if (line.rest === undefined && !line.isUpgraded) socket.resume();
   }
 }
