@@ -19,6 +19,8 @@ export class HandshakeSocket extends Duplex {
   readonly #options: HandshakeSocketOptions;
   #left: number;
   #isOpen = false;
+  /** What came beyond the limit, while it is not known whether it still belongs to the handshake. */
+  #behind: Buffer | undefined;
 
   /** @param first what was already read of the socket, which is paused */
   constructor(socket: Socket, first: Buffer, options: HandshakeSocketOptions) {
@@ -42,15 +44,28 @@ export class HandshakeSocket extends Duplex {
   }
 
   #received(chunk: Buffer): void {
-    if (!this.#isOpen) {
-      this.#left -= chunk.length;
-      if (this.#left < 0) {
-        this.#socket.pause();
-        this.#options.onTooLong();
-        return;
-      }
+    if (this.#isOpen) {
+      if (!this.push(chunk)) this.#socket.pause();
+      return;
     }
-    if (!this.push(chunk)) this.#socket.pause();
+    // Behind the handshake there may be data already, in any amount: TLS gets what the limit leaves, and then it is seen whether it is done.
+    const part = chunk.subarray(0, this.#left);
+    this.#left -= part.length;
+    if (part.length < chunk.length) {
+      this.#behind = chunk.subarray(part.length);
+      this.#socket.pause();
+    }
+    if (part.length > 0) this.push(part);
+    else this.#goOn();
+  }
+
+  /** TLS has taken all that it was given. */
+  #goOn(): void {
+    const behind = this.#behind;
+    if (behind === undefined || this.readableLength > 0 || this.destroyed) return;
+    this.#behind = undefined;
+    if (this.#isOpen) this.push(behind);
+    else this.#options.onTooLong();
   }
 
   /** TLS takes what it is given while the event is emitted. */
@@ -61,11 +76,12 @@ export class HandshakeSocket extends Duplex {
       return super.emit(event, ...values);
     } finally {
       this.#options.onWork(processorMs() - before);
+      this.#goOn();
     }
   }
 
   override _read(): void {
-    this.#socket.resume();
+    if (this.#behind === undefined) this.#socket.resume();
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, callback: (error?: Error | null) => void): void {
