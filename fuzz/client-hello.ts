@@ -40,9 +40,22 @@ async function openDoor(): Promise<Door> {
   const pair = await testCertificate({ names: NAMES });
   const never = () => Promise.resolve(false);
   const terms = { pair, authenticateMs: AUTHENTICATE_MS };
-  const unproven = new UnprovenConnections({ clock: systemClock, authenticateMs: AUTHENTICATE_MS, maxPerAddress: 512 });
+  const unproven = new UnprovenConnections({
+    clock: systemClock,
+    authenticateMs: AUTHENTICATE_MS,
+    maxPerAddress: 512,
+    maxTotal: 512,
+  });
   const server = createFrontDoor({
-    ...{ ...terms, unproven, idleMs: 60_000, onControl: never, onGateway: never, onTlsError: () => undefined },
+    ...{
+      ...terms,
+      unproven,
+      clock: systemClock,
+      idleMs: 60_000,
+      onControl: never,
+      onGateway: never,
+      onTlsError: () => undefined,
+    },
     namedHosts: { names: new Set(['devices.example']), server: createCertificateTls(terms) },
     onRequest: (request, response) => {
       unproven.proven(request.socket);

@@ -18,6 +18,7 @@ const gateway = await GatewayThreads.start({
     key: readFileSync(process.env['BENCH_KEY_FILE'] ?? '', 'utf8'),
   },
   maxUnprovenPerAddress: 1_000,
+  maxUnproven: 1_000,
   grantKey,
   clock: systemClock,
   onEvent: () => undefined,

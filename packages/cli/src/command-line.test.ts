@@ -57,7 +57,8 @@ describe('the command line', () => {
     // What has no default is shown by an example.
     const { tls, advertise, mqttListen, amqpListen, clientCertificates, tracing } = told;
     const { gatewayThreads, gatewayListen, gatewayHost } = told;
-    const gateway = { gatewayThreads, gatewayListen, gatewayHost };
+    const { proxyProtocol, proxyProtocolFrom } = told;
+    const gateway = { gatewayThreads, gatewayListen, gatewayHost, proxyProtocol, proxyProtocolFrom };
     const examples = { tls, advertise, mqttListen, amqpListen, clientCertificates, ...gateway, tracing };
     const { checkpoints } = told.audit;
     const defaults = parseHubConfig({ dataDir: '/var/lib/culvert' });

@@ -33,7 +33,8 @@ Examples:
 export const HUB_CONFIGURATION = `
 Flags come first, then the environment, then the file, then defaults. The environment:
   CULVERT_CONFIG, CULVERT_DATA_DIR, CULVERT_LISTEN, CULVERT_ADVERTISE (names with commas between), CULVERT_MQTT_LISTEN,
-  CULVERT_AMQP_LISTEN, CULVERT_CLIENT_CERTIFICATES (with commas too), CULVERT_GATEWAY_THREADS,
+  CULVERT_AMQP_LISTEN, CULVERT_CLIENT_CERTIFICATES (with commas too), CULVERT_PROXY_PROTOCOL and
+  CULVERT_PROXY_PROTOCOL_FROM (with commas too), CULVERT_GATEWAY_THREADS,
   CULVERT_GATEWAY_LISTEN, CULVERT_GATEWAY_HOST, CULVERT_ADMIN_LISTEN, CULVERT_TLS_CERT, CULVERT_TLS_KEY,
   CULVERT_LOG_LEVEL, CULVERT_LOG_FORMAT
 
@@ -43,6 +44,8 @@ The file, every key optional, with its default or an example:
   mqttListen: ":8883"
   amqpListen: ":5671"
   clientCertificates: [mqttListen, amqpListen]    # where devices are asked for theirs: listeners, or advertised names on the main port
+  proxyProtocol: [listen, mqttListen]     # behind load balancers that speak the PROXY protocol: docs/operating/proxy-protocol.md
+  proxyProtocolFrom: [10.0.0.0/8]         # where they are
   gatewayThreads: 4             # threads that carry streams, at an address of their own: docs/operating/gateway-threads.md
   gatewayListen: "192.0.2.2:443"
   gatewayHost: streams.example.com
@@ -64,6 +67,7 @@ The file, every key optional, with its default or an example:
   drainMs: 10000                # for running streams to end by themselves when the hub stops
   limits:
     unprovenPerAddress: 512     # connections of one address that have not authenticated
+    unauthenticatedConnections: 4096     # the same of all addresses
     offersPerDevice: 64         # offers a device has not answered
     heldRequests: 10000         # requests for streams that wait for their device
     streams: 20000              # streams at once; each takes two file descriptors

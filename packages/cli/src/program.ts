@@ -56,6 +56,12 @@ function addHub(program: Command): void {
       collect,
     )
     .option(
+      '--proxy-protocol <listener>',
+      'listener behind a load balancer that speaks the PROXY protocol: listen, mqttListen, amqpListen, gatewayListen; repeatable',
+      collect,
+    )
+    .option('--proxy-protocol-from <address[/bits]>', 'where those load balancers are; repeatable', collect)
+    .option(
       '--gateway-threads <number>',
       'threads that carry streams, at an address of their own; with --gateway-listen',
     )

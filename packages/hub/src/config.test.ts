@@ -2,7 +2,14 @@ import { mkdtempSync, writeFileSync } from 'node:fs';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { advertisedNames, certificateDoors, parseHubConfig, parseListen, resolveHubConfig } from './config.ts';
+import {
+  advertisedNames,
+  certificateDoors,
+  parseHubConfig,
+  parseListen,
+  proxiedListeners,
+  resolveHubConfig,
+} from './config.ts';
 
 function file(text: string): string {
   const name = join(mkdtempSync(join(tmpdir(), 'culvert-config-')), 'hub.yaml');
@@ -63,6 +70,45 @@ describe('the configuration', () => {
       { host: 'hub.example', port: 443 },
       { host: 'other.example', port: 8443 },
     ]);
+  });
+
+  describe('of load balancers that speak the PROXY protocol', () => {
+    const proxied = (proxyProtocol: string[], proxyProtocolFrom: string[], over: object = {}) =>
+      proxiedListeners(parseHubConfig({ dataDir: '/d', proxyProtocol, proxyProtocolFrom, ...over }));
+
+    it('is nowhere unless it says so', () => {
+      expect(proxiedListeners(parseHubConfig({ dataDir: '/d' }))).toEqual({ listeners: new Set(), from: [] });
+    });
+
+    it('takes listeners and networks', () => {
+      const over = { mqttListen: ':8883', gatewayThreads: 2, gatewayListen: ':8445' };
+      const { listeners, from } = proxied(['listen', 'mqttListen', 'gatewayListen'], ['192.0.2.0/24', '::1'], over);
+      expect([[...listeners], from]).toEqual([
+        ['listen', 'mqttListen', 'gatewayListen'],
+        ['192.0.2.0/24', '::1'],
+      ]);
+    });
+
+    it.each<[string, string[], string[], RegExp]>([
+      ['a listener there is not', ['amqpListen'], ['::1'], /^proxyProtocol: there is no listener 'amqpListen'\.$/],
+      ['the listener of probes', ['adminListen'], ['::1'], /^proxyProtocol: 'adminListen' is none of listen, /],
+      ['no networks', ['listen'], [], /^proxyProtocol needs proxyProtocolFrom/],
+      ['networks without listeners', [], ['::1'], /^proxyProtocolFrom is for listeners/],
+      ['a name for a network', ['listen'], ['lb.example'], /^proxyProtocolFrom: 'lb\.example' is neither/],
+    ])('refuses %s', (_what, listeners, from, message) => {
+      expect(() => proxied(listeners, from)).toThrow(message);
+      expect(() => proxied(listeners, from)).toThrow(expect.objectContaining({ code: 'config_invalid' }));
+    });
+
+    it('comes by flag or environment', () => {
+      const env = { CULVERT_PROXY_PROTOCOL: 'listen', CULVERT_PROXY_PROTOCOL_FROM: '192.0.2.1, 192.0.2.2' };
+      const told = (flags: object) => {
+        const { proxyProtocol, proxyProtocolFrom } = resolveHubConfig(flags, env, '/d');
+        return [proxyProtocol, proxyProtocolFrom];
+      };
+      expect(told({})).toEqual([['listen'], ['192.0.2.1', '192.0.2.2']]);
+      expect(told({ proxyProtocolFrom: ['::1'] })).toEqual([['listen'], ['::1']]);
+    });
   });
 
   describe('of where clients are asked for a certificate', () => {

@@ -6,6 +6,7 @@ import { domainToASCII } from 'node:url';
 import { CulvertError, LIMITS, parseHostPort } from '@culvert/protocol';
 import { parse } from 'yaml';
 import { z } from 'zod';
+import { ProxySources } from './api/proxy-sources.ts';
 import { auditConfig } from './audit-config.ts';
 import { type GatewayAddress, gatewayAddress, gatewayConfig } from './gateway-config.ts';
 import { diagnosticsConfigSchema, logsConfigSchema } from './logs-config.ts';
@@ -33,6 +34,13 @@ export const configSchema = z.strictObject({
    * which count on the main port. Empty: nowhere. A browser that is asked shows its user a dialog.
    */
   clientCertificates: z.array(z.string()).max(32).default([]),
+  /**
+   * Listeners (`listen`, `mqttListen`, `amqpListen`, `gatewayListen`) behind a load balancer that says by the PROXY protocol, version 1 or 2, whose each connection
+   * is. Every connection must begin with its header then. Needs `proxyProtocolFrom`. docs/operating/proxy-protocol.md.
+   */
+  proxyProtocol: z.array(z.string()).max(32).default([]),
+  /** Addresses and networks (`192.0.2.0/24`) of those load balancers; connections from elsewhere are closed. */
+  proxyProtocolFrom: z.array(z.string()).max(256).default([]),
   ...gatewayConfig,
   /** `HOST:PORT` of `/livez` and `/readyz` in plain HTTP. Without host, 127.0.0.1. */
   adminListen: z.string().default('127.0.0.1:8444'),
@@ -52,6 +60,8 @@ export const configSchema = z.strictObject({
     .strictObject({
       /** Connections of one address that have not yet authenticated: many devices may share a NAT's address after an outage. */
       unprovenPerAddress: count(512),
+      /** The same over all addresses: eight times as many. Each costs up to 100 KiB once its TLS handshake has begun. */
+      unauthenticatedConnections: count(4_096),
       /** Offers one device may have unanswered: beyond this it is not answering. */
       offersPerDevice: count(64),
       /** Requests for streams held at once: each holds a connection and a timer for up to 60 s. */
@@ -83,6 +93,8 @@ export interface HubFlags {
   readonly mqttListen?: string;
   readonly amqpListen?: string;
   readonly clientCertificates?: string[];
+  readonly proxyProtocol?: string[];
+  readonly proxyProtocolFrom?: string[];
   readonly gatewayThreads?: string;
   readonly gatewayListen?: string;
   readonly gatewayHost?: string;
@@ -120,6 +132,8 @@ export function resolveHubConfig(flags: HubFlags, env: NodeJS.ProcessEnv, defaul
     mqttListen: pick(flags.mqttListen, 'CULVERT_MQTT_LISTEN'),
     amqpListen: pick(flags.amqpListen, 'CULVERT_AMQP_LISTEN'),
     clientCertificates: pickList(flags.clientCertificates, 'CULVERT_CLIENT_CERTIFICATES'),
+    proxyProtocol: pickList(flags.proxyProtocol, 'CULVERT_PROXY_PROTOCOL'),
+    proxyProtocolFrom: pickList(flags.proxyProtocolFrom, 'CULVERT_PROXY_PROTOCOL_FROM'),
     gatewayThreads: numeral(pick(flags.gatewayThreads, 'CULVERT_GATEWAY_THREADS')),
     gatewayListen: pick(flags.gatewayListen, 'CULVERT_GATEWAY_LISTEN'),
     gatewayHost: pick(flags.gatewayHost, 'CULVERT_GATEWAY_HOST'),
@@ -157,6 +171,7 @@ export function parseHubConfig(input: unknown): HubConfig {
   }
   certificateDoors(config);
   gatewayThreads(config);
+  proxiedListeners(config);
   return config;
 }
 
@@ -287,6 +302,38 @@ export function asksForCertificate(
   { servername }: { readonly servername?: string | false | null },
 ): boolean {
   return listeners.has(listener) || (listener === 'listen' && hosts.has((servername || '').toLowerCase()));
+}
+
+/** Listeners that a load balancer may stand before. */
+const PROXIED_LISTENERS = ['listen', 'mqttListen', 'amqpListen', 'gatewayListen'] as const;
+
+/** Where connections begin with a PROXY header, and from which networks they are taken. */
+export interface ProxiedListeners {
+  readonly listeners: ReadonlySet<(typeof PROXIED_LISTENERS)[number]>;
+  readonly from: readonly string[];
+}
+
+/** @throws CulvertError `config_invalid` for a listener there is not, for what is no network, and for one key without the other */
+export function proxiedListeners(config: Omit<HubConfig, 'log' | 'limits'>): ProxiedListeners {
+  const { proxyProtocol, proxyProtocolFrom: from } = config;
+  const refused = (what: string) => new CulvertError('config_invalid', `${what}.`);
+  const listeners = new Set<(typeof PROXIED_LISTENERS)[number]>();
+  for (const entry of proxyProtocol) {
+    const listener = PROXIED_LISTENERS.find((key) => key === entry);
+    if (listener === undefined) {
+      throw refused(`proxyProtocol: '${entry}' is none of ${PROXIED_LISTENERS.join(', ')}`);
+    }
+    if (config[listener] === undefined) throw refused(`proxyProtocol: there is no listener '${entry}'`);
+    listeners.add(listener);
+  }
+  if (listeners.size > 0 && from.length === 0) {
+    throw refused('proxyProtocol needs proxyProtocolFrom: the addresses or networks of your load balancers');
+  }
+  if (listeners.size === 0 && from.length > 0) {
+    throw refused('proxyProtocolFrom is for listeners behind a load balancer: name them in proxyProtocol');
+  }
+  new ProxySources(from);
+  return { listeners, from };
 }
 
 /** The log's form when none is configured: readable in a terminal, JSON elsewhere. */

@@ -1,6 +1,6 @@
 import type { Server } from 'node:net';
 import type { TLSSocket } from 'node:tls';
-import { LIMITS } from '@culvert/protocol';
+import { CulvertError, LIMITS } from '@culvert/protocol';
 import type { Clock } from '@culvert/stream';
 import { type AdminDeps, createAdminListener } from './api/admin-listener.ts';
 import type { RestApi } from './api/app.ts';
@@ -11,11 +11,13 @@ import {
   MQTT_ALPN,
   type UpgradeHandler,
 } from './api/front-door.ts';
+import { HandshakeBudget } from './api/handshake-budget.ts';
 import { closeServer, type Listening, listen } from './api/listen.ts';
+import { ProxySources } from './api/proxy-sources.ts';
 import { secureContext } from './api/secure-context.ts';
 import type { KeyPair } from './auth/key-pair.ts';
 import { UnprovenConnections } from './auth/unproven-connections.ts';
-import { type CertificateDoors, certificateDoors, type HubConfig, parseListen } from './config.ts';
+import { type CertificateDoors, certificateDoors, type HubConfig, parseListen, proxiedListeners } from './config.ts';
 import type { EventSink } from './observe/events.ts';
 
 /** What the doors lead to. */
@@ -64,8 +66,8 @@ export class Doors {
     const { config, clock } = options;
     const unproven = new UnprovenConnections({
       clock,
-      authenticateMs: LIMITS.authenticateMs,
       maxPerAddress: config.limits.unprovenPerAddress,
+      maxTotal: config.limits.unauthenticatedConnections,
     });
     const certificates = certificateDoors(config);
     const state: DoorState = { unproven, certificates, behind: undefined };
@@ -136,14 +138,21 @@ interface DoorState {
   behind: BehindTheDoors | undefined;
 }
 
-function createServers({ config, pair, admin, onEvent }: DoorsOptions, state: DoorState) {
+function createServers({ config, pair, admin, clock, onEvent }: DoorsOptions, state: DoorState) {
   const common = {
     pair,
+    clock,
     unproven: state.unproven,
+    budget: new HandshakeBudget(),
     authenticateMs: LIMITS.authenticateMs,
-    onTlsError: ({ message }: Error, remoteAddress: string) =>
-      onEvent({ type: 'connection-refused', door: 'tls', remoteAddress, error: 'protocol_error', detail: message }),
+    onTlsError: (reason: Error, remoteAddress: string) => {
+      const error = reason instanceof CulvertError ? reason.code : 'protocol_error';
+      onEvent({ type: 'connection-refused', door: 'tls', remoteAddress, error, detail: reason.message });
+    },
   };
+  const proxied = proxiedListeners(config);
+  const sources = new ProxySources(proxied.from);
+  const proxiesOf = (key: 'listen' | 'mqttListen' | 'amqpListen') => (proxied.listeners.has(key) ? sources : undefined);
   const turnAway = (socket: TLSSocket) => {
     socket.destroy();
     return Promise.resolve(false);
@@ -155,6 +164,7 @@ function createServers({ config, pair, admin, onEvent }: DoorsOptions, state: Do
     front: createFrontDoor({
       ...common,
       asksForCertificate: listeners.has('listen'),
+      proxies: proxiesOf('listen'),
       namedHosts: named && { names: hosts, server: named },
       idleMs: 2 * LIMITS.handshakeMs,
       onRequest: (request, response) =>
@@ -169,6 +179,7 @@ function createServers({ config, pair, admin, onEvent }: DoorsOptions, state: Do
             ...common,
             alpn: MQTT_ALPN,
             asksForCertificate: listeners.has('mqttListen'),
+            proxies: proxiesOf('mqttListen'),
             onConnection: (socket) => state.behind?.onMqtt(socket) ?? turnAway(socket),
           }),
     amqp:
@@ -177,6 +188,7 @@ function createServers({ config, pair, admin, onEvent }: DoorsOptions, state: Do
         : createControlDoor({
             ...common,
             asksForCertificate: listeners.has('amqpListen'),
+            proxies: proxiesOf('amqpListen'),
             onConnection: (socket) => state.behind?.onAmqp(socket) ?? turnAway(socket),
           }),
     admin: createAdminListener(admin),

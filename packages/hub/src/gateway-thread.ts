@@ -5,6 +5,7 @@ import { LIMITS } from '@culvert/protocol';
 import { systemClock } from '@culvert/stream';
 import { createFrontDoor } from './api/front-door.ts';
 import { closeServer, listen } from './api/listen.ts';
+import { ProxySources } from './api/proxy-sources.ts';
 import { secureContext } from './api/secure-context.ts';
 import { UnprovenConnections } from './auth/unproven-connections.ts';
 
@@ -19,13 +20,15 @@ const ticketKeys = Buffer.from(door.ticketKeys);
 const thread = new GatewayThread(start, port, systemClock);
 const unproven = new UnprovenConnections({
   clock: systemClock,
-  authenticateMs: LIMITS.authenticateMs,
   maxPerAddress: door.maxUnprovenPerAddress,
+  maxTotal: door.maxUnproven,
 });
 const server = createFrontDoor({
   pair: door.pair,
   ticketKeys,
   unproven,
+  clock: systemClock,
+  proxies: door.proxiesFrom === undefined ? undefined : new ProxySources(door.proxiesFrom),
   authenticateMs: LIMITS.authenticateMs,
   idleMs: 2 * LIMITS.handshakeMs,
   onRequest: (_request: IncomingMessage, response: ServerResponse) => {

@@ -2,7 +2,7 @@ import { createServer } from 'node:net';
 import { GatewayThreads, type GatewayThreadsOptions, type ThreadAddress } from '@culvert/gateway';
 import { closeServer, listen } from './api/listen.ts';
 import type { KeyPair } from './auth/key-pair.ts';
-import { gatewayThreads, type HubConfig } from './config.ts';
+import { gatewayThreads, type HubConfig, proxiedListeners } from './config.ts';
 import type { GatewayAddress } from './gateway-config.ts';
 import type { EventSink } from './observe/events.ts';
 
@@ -14,7 +14,11 @@ export interface GatewayThreadsTerms {
   readonly address: GatewayAddress;
   /** The certificate used until {@link OpenThreads.present}. */
   readonly pair: KeyPair;
+  /** Over all threads. */
   readonly maxUnprovenPerAddress: number;
+  readonly maxUnproven: number;
+  /** Networks of the load balancers whose connections begin with a PROXY header; absent: nobody's do. */
+  readonly proxiesFrom: readonly string[] | undefined;
   readonly onTlsFailed: GatewayThreadsOptions['onTlsFailed'];
   /** For tests: another entry file. */
   readonly entry?: URL | undefined;
@@ -28,11 +32,14 @@ export function gatewayThreadsTerms(
   entry: URL | undefined,
 ): GatewayThreadsTerms | undefined {
   const address = gatewayThreads(config);
+  const { listeners, from } = proxiedListeners(config);
   return (
     address && {
       address,
       pair,
       maxUnprovenPerAddress: config.limits.unprovenPerAddress,
+      maxUnproven: config.limits.unauthenticatedConnections,
+      proxiesFrom: listeners.has('gatewayListen') ? from : undefined,
       onTlsFailed: (remoteAddress, detail) =>
         onEvent({ type: 'connection-refused', door: 'tls', remoteAddress, error: 'protocol_error', detail }),
       entry,
@@ -51,9 +58,10 @@ export interface OpenThreads {
 
 /** @throws CulvertError `config_invalid` when the address cannot be had */
 export async function openGatewayThreads(
-  { address, pair, maxUnprovenPerAddress, onTlsFailed, entry = ENTRY }: GatewayThreadsTerms,
+  terms: GatewayThreadsTerms,
   options: Pick<GatewayThreadsOptions, 'grantKey' | 'clock' | 'onEvent' | 'limits'>,
 ): Promise<OpenThreads> {
+  const { address, pair, maxUnprovenPerAddress, maxUnproven, proxiesFrom, onTlsFailed, entry = ENTRY } = terms;
   // Two processes of one user may share a port as threads do, and would take each other's streams.
   const alone = createServer();
   if (address.listen.port !== 0) await listen(alone, address.listen, 'gatewayListen');
@@ -64,7 +72,10 @@ export async function openGatewayThreads(
     entry,
     listen: address.listen,
     pair: plain(pair),
-    maxUnprovenPerAddress,
+    // The threads know nothing of each other's connections, and an address's come to all of them.
+    maxUnprovenPerAddress: shareOf(maxUnprovenPerAddress, address.threads),
+    maxUnproven: shareOf(maxUnproven, address.threads),
+    proxiesFrom,
     onTlsFailed,
   });
   const [listening = { host: '', port: address.listen.port }] = gateway.addresses;
@@ -74,6 +85,13 @@ export async function openGatewayThreads(
     name: { host: address.name.host, port: address.name.port ?? listening.port },
     present: (next) => gateway.present(plain(next)),
   };
+}
+
+/** Connections that a thread may have at least: the operating system does not divide them evenly. */
+const LEAST_SHARE = 64;
+
+function shareOf(limit: number, threads: number): number {
+  return Math.min(limit, Math.max(LEAST_SHARE, Math.ceil(limit / threads)));
 }
 
 function plain({ cert, key }: KeyPair): { cert: string; key: string } {

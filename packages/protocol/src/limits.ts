@@ -4,6 +4,12 @@ export const LIMITS = {
   handshakeMs: 60_000,
   /** Milliseconds a connection may take to authenticate, at any listener: a slow client must not occupy a slot for longer. */
   authenticateMs: 10_000,
+  /** Milliseconds in which the first message of TLS must have come, and before it a PROXY header where one is expected: a client sends it at once, so this is for lost packets. */
+  clientHelloMs: 5_000,
+  /** Bytes a client may send before its TLS handshake is done: with keys for post-quantum exchange and a certificate with its chain, real clients send below 10,000. */
+  tlsHandshakeBytes: 16_384,
+  /** Bytes a device may send on its control channel before it has authenticated: a CONNECT or a SASL exchange with the longest token is below 6 KiB. */
+  unauthenticatedBytes: 16_384,
   /** Milliseconds of clock skew allowed for a SAS token's expiry; Azure's verifier allows five minutes. */
   clockSkewMs: 300_000,
   /** Maximum payload bytes of a frame that a gateway sends, and of what it buffers until the other side connects: Azure's largest message. */

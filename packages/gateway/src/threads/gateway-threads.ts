@@ -26,7 +26,11 @@ export interface GatewayThreadsOptions {
   /** Each thread listens on a port of its own, for tests and measurements that choose a connection's thread. Default: all on one. */
   readonly apart?: boolean;
   readonly pair: ThreadPair;
+  /** Connections that have not shown a grant, at each thread: of one address, and of all. */
   readonly maxUnprovenPerAddress: number;
+  readonly maxUnproven: number;
+  /** Networks of the load balancers whose connections begin with a PROXY header; absent: nobody's do. */
+  readonly proxiesFrom?: readonly string[] | undefined;
   readonly grantKey: KeyObject;
   readonly clock: Clock;
   /** Told everything that happens here; of one stream in order. Must neither throw nor block. */
@@ -156,7 +160,8 @@ export class GatewayThreads implements GatewayControl {
 
   /** Starts a thread and waits until it listens. */
   #begin(index: number): Promise<ThreadAddress> {
-    const { entry, listen, apart = false, grantKey, limits = {}, plain = false, maxUnprovenPerAddress } = this.#options;
+    const { entry, listen, apart = false, grantKey, limits = {}, plain = false } = this.#options;
+    const { maxUnprovenPerAddress, maxUnproven, proxiesFrom } = this.#options;
     const id = this.#ids++;
     const known = this.#addresses[apart ? index : 0];
     const start: ThreadStart = {
@@ -171,7 +176,7 @@ export class GatewayThreads implements GatewayControl {
         reusePort: !apart,
         pair: this.#pair,
         ticketKeys: this.#ticketKeys,
-        maxUnprovenPerAddress,
+        ...{ maxUnprovenPerAddress, maxUnproven, proxiesFrom },
       },
     };
     const worker = new Worker(entry, { workerData: start, name: `culvert-gateway-${index}` });

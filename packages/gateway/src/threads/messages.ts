@@ -29,6 +29,10 @@ export interface ThreadDoorStart {
   readonly ticketKeys: Uint8Array;
   /** Maximum connections per address without a verified grant, at this thread. */
   readonly maxUnprovenPerAddress: number;
+  /** The same of all addresses. */
+  readonly maxUnproven: number;
+  /** Networks of the load balancers whose connections begin with a PROXY header; absent: nobody's do. */
+  readonly proxiesFrom: readonly string[] | undefined;
 }
 
 /** The `workerData` of a thread. */

@@ -1,4 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import { RequestTurns } from './request-turns.ts';
 
 /** Why a hub takes no new streams: it is starting, it is stopping, or its registry does not answer. */
 export type NotReady = 'starting' | 'draining' | 'registry';
@@ -10,17 +12,42 @@ export interface AdminDeps {
   readonly metrics: { readonly contentType: string; text(): Promise<string> };
 }
 
+/** Connections at once: some probes and scrapers. */
+const MAX_CONNECTIONS = 64;
+
 /**
  * Plain HTTP for monitoring: `/livez` says that the process is alive, `/readyz` whether it takes new streams or, in one word, why not,
- * `/metrics` is for Prometheus. None reveals anything about a device, so they need no credential.
+ * `/metrics` is for Prometheus. None reveals anything about a device, so they need no credential. When there is no room for a new connection, the oldest that has
+ * no request under way is closed for it.
  */
 export function createAdminListener(deps: AdminDeps): Server {
   const options = { headersTimeout: 5_000, requestTimeout: 5_000, maxHeaderSize: 8_192 };
-  const server = createServer(options, (request, response) => {
-    // A failed scrape is the hub's fault; the scraper counts it.
-    answer(request, response, deps).catch(() => response.destroy());
+  const server = createServer(options);
+  // In the order in which they came.
+  const idle = new Set<Socket>();
+  let connections = 0;
+  const turns = new RequestTurns({
+    handle(request, response) {
+      const { socket } = request;
+      idle.delete(socket);
+      response.once('close', () => void (socket.destroyed || idle.add(socket)));
+      // A failed scrape is the hub's fault; the scraper counts it.
+      answer(request, response, deps).catch(() => response.destroy());
+    },
+    mayStay: () => true,
   });
-  server.maxConnections = 64;
+  server.on('connection', (socket) => {
+    const [oldest] = idle;
+    if (connections >= MAX_CONNECTIONS) (oldest ?? socket).destroy();
+    connections++;
+    socket.once('close', () => {
+      connections--;
+      idle.delete(socket);
+    });
+    idle.add(socket);
+    turns.watch(socket);
+  });
+  server.on('request', (request, response) => turns.take(request, response));
   return server;
 }
 

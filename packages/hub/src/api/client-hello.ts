@@ -1,15 +1,19 @@
 // Parses a TLS ClientHello (RFC 8446 §4.1.2, the same since TLS 1.0) only as far as the server name (RFC 6066 §3).
 // OpenSSL parses it again and reports errors; here anything malformed just means "no server name".
 
+import { LIMITS } from '@culvert/protocol';
+
 /** The result of parsing the first bytes of a connection. */
 export type ServerNameReading =
   /** Incomplete: `atLeast` bytes are needed to continue. */
   | { readonly atLeast: number }
+  /** No client says so much. */
+  | { readonly tooLong: true }
   /** The server name, in lower case; undefined when there is none, or this is not TLS. */
   | { readonly name: string | undefined };
 
-/** Bytes of a ClientHello with its records: those of clients with post-quantum keys have 2 KiB, and OpenSSL takes none much longer. */
-const MAX_HELLO_BYTES = 16_384;
+/** Bytes of a ClientHello with its records: those of clients with post-quantum keys have 2 KiB. OpenSSL would keep 128 KiB. */
+const MAX_HELLO_BYTES = LIMITS.tlsHandshakeBytes;
 
 /** Records a ClientHello may be cut into, as its sender likes (RFC 8446 §5.1): one is usual. It bounds how often the beginning is read. */
 const MAX_RECORDS = 16;
@@ -24,6 +28,7 @@ const SERVER_NAME = 0;
 const HOST_NAME = 0;
 
 const NOBODY: ServerNameReading = { name: undefined };
+const TOO_LONG: ServerNameReading = { tooLong: true };
 
 /** Reads the name that a client wants to reach from the first bytes of its connection. */
 export function readServerName(bytes: Buffer): ServerNameReading {
@@ -38,14 +43,14 @@ export function readServerName(bytes: Buffer): ServerNameReading {
     if (hello.length < HELLO_HEADER_BYTES) continue;
     if (hello[0] !== CLIENT_HELLO) return NOBODY;
     const end = HELLO_HEADER_BYTES + hello.readUIntBE(1, 3);
-    if (end > MAX_HELLO_BYTES) return NOBODY;
+    if (end > MAX_HELLO_BYTES) return TOO_LONG;
     if (hello.length >= end) return { name: nameIn(hello.subarray(HELLO_HEADER_BYTES, end)) };
   }
   return NOBODY;
 }
 
 function more(atLeast: number): ServerNameReading {
-  return atLeast > MAX_HELLO_BYTES ? NOBODY : { atLeast };
+  return atLeast > MAX_HELLO_BYTES ? TOO_LONG : { atLeast };
 }
 
 function nameIn(hello: Buffer): string | undefined {

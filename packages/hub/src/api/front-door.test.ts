@@ -103,7 +103,8 @@ describe('a connection on which nothing moves', () => {
     const never = () => Promise.resolve(false);
     const server = createFrontDoor({
       pair,
-      unproven: new UnprovenConnections({ clock: systemClock, authenticateMs: 60_000, maxPerAddress: 8 }),
+      unproven: new UnprovenConnections({ clock: systemClock, authenticateMs: 60_000, maxPerAddress: 8, maxTotal: 8 }),
+      clock: systemClock,
       authenticateMs: 10_000,
       idleMs: 50,
       onRequest: (_request, response) => response.end(Buffer.alloc(16 * 1024 * 1024)),

@@ -1,12 +1,15 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
-import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { createServer as createTlsServer, type TLSSocket, type Server as TlsServer } from 'node:tls';
-import { CONTROL_PATH, peerAddress } from '@culvert/protocol';
+import { CONTROL_PATH } from '@culvert/protocol';
 import { isGatewayPath } from '@culvert/protocol/grant';
+import type { Clock } from '@culvert/stream';
 import type { UnprovenConnections } from '../auth/unproven-connections.ts';
-import { leadByHostName, type NamedHostTls } from './named-host-tls.ts';
+import { beforeTls, type NamedHostTls } from './before-tls.ts';
+import { HandshakeBudget } from './handshake-budget.ts';
+import type { ProxySources } from './proxy-sources.ts';
+import { RequestTurns } from './request-turns.ts';
 import { certificateRequest, type ServerPair, secureContext } from './secure-context.ts';
 
 /** Takes an upgraded connection; true once its peer has proved who it is. Never rejects. */
@@ -20,6 +23,11 @@ export interface FrontDoorOptions {
   readonly asksForCertificate?: boolean;
   /** Other TLS for those who name one of these hosts. */
   readonly namedHosts?: NamedHostTls | undefined;
+  /** Whose connections begin with a PROXY header, all of them; absent: nobody's do. */
+  readonly proxies?: ProxySources | undefined;
+  /** Shared with other listeners; default one of its own. */
+  readonly budget?: HandshakeBudget | undefined;
+  readonly clock: Clock;
   readonly unproven: UnprovenConnections;
   /** Milliseconds for the TLS handshake, and for a request's headers to arrive. */
   readonly authenticateMs: number;
@@ -29,6 +37,7 @@ export interface FrontDoorOptions {
   /** Absent: there are no control channels here. */
   readonly onControl?: UpgradeHandler;
   readonly onGateway: UpgradeHandler;
+  /** A connection was ended before its TLS handshake was done. A `CulvertError` where it was not TLS that refused it. */
   readonly onTlsError: (error: Error, remoteAddress: string) => void;
 }
 
@@ -52,6 +61,11 @@ const HTTP_ALPN = ['http/1.1'];
 
 type TlsTerms = Pick<FrontDoorOptions, 'pair' | 'asksForCertificate' | 'authenticateMs'>;
 
+type GuardTerms = Pick<
+  FrontDoorOptions,
+  'unproven' | 'clock' | 'asksForCertificate' | 'namedHosts' | 'proxies' | 'budget' | 'onTlsError'
+>;
+
 const tlsOptions = ({ pair, asksForCertificate = false, authenticateMs }: TlsTerms) => ({
   ...secureContext(pair, asksForCertificate),
   ...certificateRequest(asksForCertificate),
@@ -60,30 +74,32 @@ const tlsOptions = ({ pair, asksForCertificate = false, authenticateMs }: TlsTer
 
 /** The one TLS port for everything: REST requests, control channels and stream upgrades, told apart by their path. */
 export function createFrontDoor(options: FrontDoorOptions): Server {
-  const server = createServer(
-    {
-      ...tlsOptions(options),
-      ...(options.ticketKeys === undefined ? {} : { ticketKeys: options.ticketKeys }),
-      ALPNProtocols: HTTP_ALPN,
-      maxHeaderSize: MAX_HEADER_BYTES,
-      headersTimeout: options.authenticateMs,
-      requestTimeout: 3 * options.authenticateMs,
-      keepAliveTimeout: KEEP_ALIVE_MS,
-      // Slow clients are looked for this often; Node's default of 30 s would triple the bound above.
-      connectionsCheckingInterval: 2_000,
-      noDelay: true,
-      // Whoever offers to upgrade a REST request is answered as if not (RFC 9110 §7.8), and in its turn.
-      shouldUpgradeCallback: (request: IncomingMessage) => upgradeHandler(request, options) !== undefined,
-    },
-    options.onRequest,
-  );
-  if (options.namedHosts !== undefined) leadByHostName(server, options.namedHosts);
+  const server = createServer({
+    ...tlsOptions(options),
+    ...(options.ticketKeys === undefined ? {} : { ticketKeys: options.ticketKeys }),
+    ALPNProtocols: HTTP_ALPN,
+    maxHeaderSize: MAX_HEADER_BYTES,
+    headersTimeout: options.authenticateMs,
+    requestTimeout: 3 * options.authenticateMs,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    // Slow clients are looked for this often; Node's default of 30 s would triple the bound above.
+    connectionsCheckingInterval: 2_000,
+    noDelay: true,
+    // Whoever offers to upgrade a REST request is answered as if not (RFC 9110 §7.8), and in its turn.
+    shouldUpgradeCallback: (request: IncomingMessage) => upgradeHandler(request, options) !== undefined,
+  });
+  guard(server, options);
   // Bounds what a peer who does not take its answer makes the hub hold.
   server.timeout = options.idleMs;
-  server.on('connection', (socket: Socket) => admit(socket, options.unproven));
-  server.on('tlsClientError', (error, socket) => tlsFailed(error, socket, options));
+  const turns = new RequestTurns({
+    handle: options.onRequest,
+    mayStay: (socket) => !options.unproven.has(socket),
+  });
+  server.on('secureConnection', (socket: TLSSocket) => turns.watch(socket));
+  server.on('request', (request: IncomingMessage, response: ServerResponse) => turns.take(request, response));
   server.on('upgrade', (request: IncomingMessage, socket: TLSSocket, head: Buffer) => {
-    void upgrade(request, socket, head, options);
+    const all = turns.upgrade(socket, head);
+    if (all !== undefined) void upgrade(request, socket, all, options);
   });
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     if (!socket.writable) return void socket.destroy();
@@ -100,7 +116,7 @@ export function createCertificateTls(options: Pick<FrontDoorOptions, 'pair' | 'a
 /** A door of its own for one dialect over TLS, for devices that speak no WebSocket. */
 export function createControlDoor(
   options: TlsTerms &
-    Pick<FrontDoorOptions, 'unproven' | 'onTlsError'> & {
+    Omit<GuardTerms, 'namedHosts'> & {
       /** ALPN names one of which a client must offer if it offers any; absent where the dialect has none. */
       alpn?: string[];
       onConnection: (socket: TLSSocket) => Promise<boolean>;
@@ -108,8 +124,7 @@ export function createControlDoor(
 ): TlsServer {
   const alpn = options.alpn === undefined ? {} : { ALPNProtocols: options.alpn };
   const server = createTlsServer({ ...tlsOptions(options), ...alpn });
-  server.on('connection', (socket: Socket) => admit(socket, options.unproven));
-  server.on('tlsClientError', (error, socket) => tlsFailed(error, socket, options));
+  guard(server, options);
   server.on('secureConnection', (socket: TLSSocket) => {
     socket.on('error', () => socket.destroy());
     socket.setNoDelay(true);
@@ -118,20 +133,9 @@ export function createControlDoor(
   return server;
 }
 
-function admit(socket: Socket, unproven: UnprovenConnections): void {
-  // A reset before TLS is done is nobody's but the peer's affair.
-  socket.on('error', () => socket.destroy());
-  unproven.admit(socket);
-}
-
-function tlsFailed(
-  error: NodeJS.ErrnoException,
-  socket: TLSSocket,
-  options: Pick<FrontDoorOptions, 'onTlsError'>,
-): void {
-  // Who left by itself was not refused: load balancers' probes do so all day.
-  if (error.code !== 'ECONNRESET') options.onTlsError(error, peerAddress(socket));
-  socket.destroy();
+function guard(server: Server | TlsServer, options: GuardTerms): void {
+  const { asksForCertificate = false, budget = new HandshakeBudget(), onTlsError: onRefused } = options;
+  beforeTls(server, { ...options, asksForCertificate, budget, onRefused });
 }
 
 async function upgrade(

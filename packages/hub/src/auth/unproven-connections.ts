@@ -1,93 +1,232 @@
+import { LIMITS } from '@culvert/protocol';
 import type { Clock, Timer } from '@culvert/stream';
+import { addressGroup } from './address-group.ts';
 
-/**
- * What is needed of a socket here; a TLS socket and the TCP socket below it count as one, by the addresses and ports of both ends (a peer may
- * come to two doors from one port).
- */
-interface PeerSocket {
-  readonly remoteAddress?: string | undefined;
-  readonly remotePort?: number | undefined;
-  readonly localAddress?: string | undefined;
-  readonly localPort?: number | undefined;
+/** What is needed of a TCP socket here. */
+interface TcpSocket {
+  /** Bytes that have come from the peer. */
+  readonly bytesRead?: number;
   destroy(): unknown;
   once(event: 'close', listener: () => void): unknown;
 }
 
-interface Pending {
-  readonly address: string;
-  readonly socket: PeerSocket;
-  readonly timer: Timer;
+/** The TLS socket above it. */
+interface SecureSocket {
+  destroy(): unknown;
 }
 
+export interface UnprovenLimits {
+  /** Milliseconds until a connection must have sent the first message of TLS whole, and before it a PROXY header where one is expected. */
+  readonly helloMs: number;
+  /** Milliseconds until it must have authenticated, those included. */
+  readonly authenticateMs: number;
+  /** Bytes that a client may send before its TLS handshake is finished. */
+  readonly handshakeBytes: number;
+  /** Connections of one address; of IPv6, of one /64. */
+  readonly maxPerAddress: number;
+  /** Connections of all addresses together. */
+  readonly maxTotal: number;
+}
+
+type Limits = Partial<UnprovenLimits> & Pick<UnprovenLimits, 'maxPerAddress' | 'maxTotal'>;
+
+/** How far a connection has come. */
+type Stage = 'hello' | 'handshake' | 'secure';
+
+interface Pending {
+  readonly socket: TcpSocket;
+  readonly since: number;
+  stage: Stage;
+  /** Once there is one. */
+  secure: SecureSocket | undefined;
+  /** Undefined while it is not known for whom a load balancer has opened the connection. */
+  group: string | undefined;
+  timer: Timer | undefined;
+}
+
+/** How often a connection in its TLS handshake is looked at for what it has sent, in milliseconds: OpenSSL itself keeps no more than 128 KiB. */
+const LOOK_MS = 1_000;
+
+/** Milliseconds that a connection whose TLS handshake is done has before it has to make room for others: real clients authenticate within a round trip. */
+const IDLE_SECURE_MS = 2_000;
+
 /**
- * The connections that have not yet proved who they are: so many per address, each for so long. It bounds what strangers
- * can make the hub hold, whatever the door.
+ * The connections that have not yet authenticated: at most so many for each address and in all, each for a limited time. It bounds what strangers can make the
+ * hub hold, at every listener.
+ *
+ * When there is no room for a new one, the oldest whose TLS handshake is not finished is closed for it, so that connections that say nothing keep
+ * nobody out who shares their address; if all have finished theirs, the oldest that has since said nothing useful for {@link IDLE_SECURE_MS}.
  */
 export class UnprovenConnections {
   readonly #clock: Clock;
-  readonly #authenticateMs: number;
-  readonly #maxPerAddress: number;
-  readonly #pending = new Map<string, Pending>();
-  readonly #perAddress = new Map<string, number>();
+  readonly #limits: UnprovenLimits;
+  /** In the order in which they came. */
+  readonly #all = new Set<Pending>();
+  readonly #groups = new Map<string, Set<Pending>>();
+  /** By the TCP socket, and by the TLS socket above it. */
+  readonly #bySocket = new WeakMap<object, Pending>();
+  #evicted = 0;
 
-  constructor(options: { clock: Clock; authenticateMs: number; maxPerAddress: number }) {
+  /** What is not given is the wire's own limit. */
+  constructor(options: Limits & { clock: Clock }) {
     this.#clock = options.clock;
-    this.#authenticateMs = options.authenticateMs;
-    this.#maxPerAddress = options.maxPerAddress;
+    this.#limits = {
+      helloMs: LIMITS.clientHelloMs,
+      authenticateMs: LIMITS.authenticateMs,
+      handshakeBytes: LIMITS.tlsHandshakeBytes,
+      ...options,
+    };
   }
 
-  /** Takes a new connection, or destroys it and says false when its address has too many. */
-  admit(socket: PeerSocket): boolean {
-    const address = socket.remoteAddress;
-    // The peer was gone before we looked.
-    if (address === undefined) {
+  /**
+   * Takes a new connection, or destroys it and says false where there is no room for it.
+   * @param address the peer's; undefined for a load balancer's connection until {@link readdress}. Empty: the peer was gone before anybody looked
+   */
+  admit(socket: TcpSocket, address: string | undefined): boolean {
+    const group = address === undefined ? undefined : addressGroup(address);
+    if (address === '' || !this.#makeRoom(group)) {
       socket.destroy();
       return false;
     }
-    const key = keyOf(socket);
-    // A peer that reset its connection may be back from the same port before that one's end was told.
-    this.#release(key);
-    const count = this.#perAddress.get(address) ?? 0;
-    if (count >= this.#maxPerAddress) {
-      socket.destroy();
-      return false;
-    }
-    this.#perAddress.set(address, count + 1);
-    const timer = this.#clock.setTimer(this.#authenticateMs, () => socket.destroy());
-    this.#pending.set(key, { address, socket, timer });
-    socket.once('close', () => {
-      if (this.#pending.get(key)?.socket === socket) this.#release(key);
-    });
+    const pending: Pending = {
+      ...{ socket, group, since: this.#clock.now(), stage: 'hello' },
+      ...{ secure: undefined, timer: undefined },
+    };
+    this.#all.add(pending);
+    this.#bySocket.set(socket, pending);
+    this.#join(pending, group);
+    this.#arm(pending);
+    socket.once('close', () => this.#release(pending));
     return true;
   }
 
-  /** The connection has proved who it is: it no longer counts and may stay. */
-  proven(socket: PeerSocket): void {
-    this.#release(keyOf(socket));
+  /** A load balancer has said whose connection this is: it counts for that address from now on. False when there is no room, and it is destroyed. */
+  readdress(socket: TcpSocket, address: string): boolean {
+    const pending = this.#pending(socket);
+    if (pending === undefined) return false;
+    const group = addressGroup(address);
+    // Of those in all it is one already.
+    if (!this.#makeRoomIn(group)) {
+      this.#end(pending);
+      return false;
+    }
+    pending.group = group;
+    this.#join(pending, group);
+    return true;
+  }
+
+  /** The first message of TLS has come, and the handshake begins. */
+  handshakeBegun(socket: TcpSocket): void {
+    const pending = this.#pending(socket);
+    if (pending === undefined) return;
+    pending.stage = 'handshake';
+    this.#arm(pending);
+  }
+
+  /** The handshake is done: from now on the TLS socket stands for the connection. False when the connection has just been ended. */
+  handshakeDone(socket: TcpSocket, secure: SecureSocket): boolean {
+    const pending = this.#pending(socket);
+    if (pending === undefined) return false;
+    pending.stage = 'secure';
+    pending.secure = secure;
+    this.#bySocket.set(secure, pending);
+    this.#arm(pending);
+    return true;
+  }
+
+  /** The connection has authenticated: it no longer counts and may stay. */
+  proven(socket: object): void {
+    const pending = this.#pending(socket);
+    if (pending !== undefined) this.#release(pending);
+  }
+
+  /** Whether the connection has still to authenticate. */
+  has(socket: object): boolean {
+    return this.#pending(socket) !== undefined;
   }
 
   /** How many there are now. */
   get size(): number {
-    return this.#pending.size;
+    return this.#all.size;
+  }
+
+  /** How many were closed to make room for others, ever. */
+  get evicted(): number {
+    return this.#evicted;
   }
 
   /** Ends them all, when the hub stops. */
   destroyAll(): void {
-    for (const { socket } of [...this.#pending.values()]) socket.destroy();
+    for (const pending of [...this.#all]) this.#end(pending);
   }
 
-  #release(key: string): void {
-    const pending = this.#pending.get(key);
-    if (pending === undefined) return;
-    const { address, timer } = pending;
-    timer.cancel();
-    this.#pending.delete(key);
-    const count = (this.#perAddress.get(address) ?? 1) - 1;
-    if (count === 0) this.#perAddress.delete(address);
-    else this.#perAddress.set(address, count);
+  #pending(socket: object): Pending | undefined {
+    const pending = this.#bySocket.get(socket);
+    return pending !== undefined && this.#all.has(pending) ? pending : undefined;
   }
-}
 
-function keyOf({ remoteAddress, remotePort, localAddress, localPort }: PeerSocket): string {
-  return `${remoteAddress} ${remotePort} ${localAddress} ${localPort}`;
+  #join(pending: Pending, group: string | undefined): void {
+    if (group === undefined) return;
+    const members = this.#groups.get(group) ?? new Set();
+    this.#groups.set(group, members.add(pending));
+  }
+
+  #makeRoom(group: string | undefined): boolean {
+    if (group !== undefined && !this.#makeRoomIn(group)) return false;
+    return this.#all.size < this.#limits.maxTotal || this.#evict(this.#all);
+  }
+
+  #makeRoomIn(group: string): boolean {
+    const members = this.#groups.get(group);
+    return members === undefined || members.size < this.#limits.maxPerAddress || this.#evict(members);
+  }
+
+  /** Closes the one of these that is the first to go; false when all of them may stay. */
+  #evict(members: ReadonlySet<Pending>): boolean {
+    const idleSince = this.#clock.now() - IDLE_SECURE_MS;
+    let victim: Pending | undefined;
+    for (const pending of members) {
+      if (pending.stage !== 'secure') {
+        victim = pending;
+        break;
+      }
+      if (victim === undefined && pending.since <= idleSince) victim = pending;
+    }
+    if (victim === undefined) return false;
+    this.#evicted++;
+    this.#end(victim);
+    return true;
+  }
+
+  #arm(pending: Pending): void {
+    const { helloMs, authenticateMs, handshakeBytes } = this.#limits;
+    pending.timer?.cancel();
+    const age = this.#clock.now() - pending.since;
+    const left = (pending.stage === 'hello' ? Math.min(helloMs, authenticateMs) : authenticateMs) - age;
+    const wait = pending.stage === 'handshake' ? Math.min(left, LOOK_MS) : left;
+    pending.timer = this.#clock.setTimer(Math.max(0, wait), () => {
+      const sentTooMuch = pending.stage === 'handshake' && (pending.socket.bytesRead ?? 0) > handshakeBytes;
+      if (wait >= left || sentTooMuch) this.#end(pending);
+      else this.#arm(pending);
+    });
+  }
+
+  #end(pending: Pending): void {
+    this.#release(pending);
+    const { socket, stage } = pending;
+    if (pending.secure !== undefined) pending.secure.destroy();
+    else if (stage === 'hello') socket.destroy();
+    // Not below a TLS socket that is at work right now, which Node does not survive.
+    else setImmediate(() => (pending.secure ?? socket).destroy());
+  }
+
+  #release(pending: Pending): void {
+    if (!this.#all.delete(pending)) return;
+    pending.timer?.cancel();
+    const { group } = pending;
+    const members = group === undefined ? undefined : this.#groups.get(group);
+    if (group === undefined || members === undefined) return;
+    members.delete(pending);
+    if (members.size === 0) this.#groups.delete(group);
+  }
 }

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { CulvertError } from '@culvert/protocol';
+import { CulvertError, LIMITS } from '@culvert/protocol';
 import { webSocketDuplex } from '@culvert/stream';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { reportRefusal } from './channel-events.ts';
@@ -14,6 +14,9 @@ const MAX_BUFFERED_CHUNKS = 1_024;
 
 /** Bytes held, beside one message, while a credential is verified and nothing is read: a stranger's. */
 const READ_BUFFER_BYTES = 1_024;
+
+/** Bytes that the frames of a small exchange add to it: at most 14 each, in {@link MAX_FRAGMENTS} of them. */
+const FRAMING_BYTES = 1_024;
 
 /** A request to upgrade, as a server hands it over. */
 export interface Upgrade {
@@ -85,9 +88,32 @@ function open({ request, socket, head }: Upgrade, dialect: WebSocketDialect, dep
     server.handleUpgrade(request, socket, head, (webSocket) => {
       // A listener left behind would keep the request and its headers for as long as the device stays.
       socket.off('close', onClose);
-      resolve(dialect.speak(binaryOnly(webSocket, dialect, deps)));
+      const connection = binaryOnly(webSocket, dialect, deps);
+      const unlimited = limitBytes(socket, connection);
+      const proven = dialect.speak(connection);
+      void proven.finally(unlimited);
+      resolve(proven);
     });
   });
+}
+
+/**
+ * Until the returned function is called, a peer may send no more than a stranger needs to: WebSocket keeps a message until it is whole, and those of
+ * devices may be long.
+ */
+function limitBytes(socket: Duplex, connection: Duplex): () => void {
+  let left = LIMITS.unauthenticatedBytes + FRAMING_BYTES;
+  const count = (chunk: Buffer): void => {
+    left -= chunk.length;
+    if (left >= 0) return;
+    unlimited();
+    const detail = `More than ${LIMITS.unauthenticatedBytes} bytes before the device proved who it is.`;
+    connection.destroy(new CulvertError('too_large', detail));
+  };
+  const unlimited = (): void => void socket.off('data', count);
+  // Before WebSocket takes it.
+  socket.prependListener('data', count);
+  return unlimited;
 }
 
 /** Nothing else is in reach of it: see the listener to 'close'. */

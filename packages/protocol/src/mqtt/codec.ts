@@ -67,6 +67,11 @@ export class PacketReader {
     this.#parser = this.#parserOf(version);
   }
 
+  /** From now on packets of this size are taken. */
+  limit(maxPacketBytes: number): void {
+    this.#guard.limit(maxPacketBytes);
+  }
+
   /** The protocol level the peer's CONNECT asked for, whether supported or not. */
   get level(): number | undefined {
     return this.#level;

@@ -5,7 +5,7 @@ import { CulvertError } from '../errors.ts';
  * declared length, before anything begins to collect it.
  */
 export class PacketGuard {
-  readonly #maxPacketBytes: number;
+  #maxPacketBytes: number;
   /** Bytes of the current packet's body still to pass. */
   #remaining = 0;
   /** Bytes of the fixed header seen so far; 0 between packets. */
@@ -13,6 +13,11 @@ export class PacketGuard {
   #length = 0;
 
   constructor(maxPacketBytes: number) {
+    this.#maxPacketBytes = maxPacketBytes;
+  }
+
+  /** Packets that have not begun yet may be longer, or not. */
+  limit(maxPacketBytes: number): void {
     this.#maxPacketBytes = maxPacketBytes;
   }
 

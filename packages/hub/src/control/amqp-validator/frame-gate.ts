@@ -51,6 +51,11 @@ export class FrameGate {
     return Buffer.from([...Buffer.from('AMQP'), protocol, 1, 0, 0]);
   }
 
+  /** The peer has proved who it is: longer frames are taken from now on. */
+  proven(): void {
+    this.#reader.proven();
+  }
+
   push(chunk: Buffer): void {
     this.#reader.push(chunk);
   }

@@ -54,7 +54,7 @@ describe('the frame reader', () => {
   it.each([
     [7, 'protocol_error'],
     [0, 'protocol_error'],
-    [65_537, 'too_large'],
+    [16_385, 'too_large'],
     [0x7fff_ffff, 'too_large'],
     [0xffff_ffff, 'too_large'],
   ])('refuses a frame of %i bytes by its first four', (length, code) => {
@@ -63,5 +63,16 @@ describe('the frame reader', () => {
     size.writeUInt32BE(length);
     reader.push(size);
     expect(() => reader.frame()).toThrow(expect.objectContaining({ code }));
+  });
+
+  it('takes frames of 64 KiB from a peer who has proved who it is', () => {
+    const reader = new FrameReader();
+    reader.proven();
+    const frame = Buffer.alloc(65_536);
+    frame.writeUInt32BE(frame.length);
+    reader.push(frame);
+    expect(reader.frame()).toEqual(frame);
+    reader.push(Buffer.from([0, 1, 0, 1]));
+    expect(() => reader.frame()).toThrow(expect.objectContaining({ code: 'too_large' }));
   });
 });

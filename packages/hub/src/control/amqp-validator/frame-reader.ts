@@ -7,12 +7,18 @@ const FIRST_PIECE_BYTES = 1_024;
 
 const EMPTY = Buffer.alloc(0);
 
-/** Cuts one peer's bytes into protocol headers and frames, none longer than {@link AMQP_LIMITS.frameBytes}, and holds no more than one of them. */
+/** Cuts one peer's bytes into protocol headers and frames, none longer than {@link AMQP_LIMITS} allows, and holds no more than one of them. */
 export class FrameReader {
   /** What has arrived and was not taken: `#bytes` from `#start` to `#end`. */
   #bytes: Buffer = EMPTY;
   #start = 0;
   #end = 0;
+  #maxFrameBytes: number = AMQP_LIMITS.unprovenBytes;
+
+  /** The peer has proved who it is: longer frames are taken from now on. */
+  proven(): void {
+    this.#maxFrameBytes = AMQP_LIMITS.frameBytes;
+  }
 
   push(chunk: Buffer): void {
     const held = this.#end - this.#start;
@@ -45,8 +51,8 @@ export class FrameReader {
     if (this.#end - this.#start < 4) return undefined;
     const length = this.#bytes.readUInt32BE(this.#start);
     if (length < 8) throw broken('A frame shorter than its own header.');
-    if (length > AMQP_LIMITS.frameBytes)
-      throw new CulvertError('too_large', `A frame of ${length} bytes; at most ${AMQP_LIMITS.frameBytes} are taken.`);
+    if (length > this.#maxFrameBytes)
+      throw new CulvertError('too_large', `A frame of ${length} bytes; at most ${this.#maxFrameBytes} are taken.`);
     return this.#take(length);
   }
 

@@ -356,7 +356,7 @@ describe('acceptAmqp', () => {
     if (error === 'protocol_unsupported') expect(answer.subarray(-8)).toEqual(SASL_HEADER);
   });
 
-  it('takes no more than 64 KiB from who has proved nothing', async () => {
+  it('takes no more than 16 KiB from who has proved nothing', async () => {
     const { events, accepted, device } = knockAs();
     await device.opened();
     const sender = await device.send('$cbs');
@@ -366,6 +366,14 @@ describe('acceptAmqp', () => {
     await over;
     expect(await accepted).toBe(false);
     expect(device.closeCondition).toBe('amqp:link:message-size-exceeded');
+    expect(events).toEqual(refused('too_large'));
+  });
+
+  it('waits for no frame of more than 16 KiB from who has proved nothing', async () => {
+    const { events, accepted, device, deviceEnd } = knockAs();
+    await device.opened();
+    deviceEnd.write(Buffer.from([0, 0, 0x40, 1, 2, 0, 0, 0]));
+    expect(await accepted).toBe(false);
     expect(events).toEqual(refused('too_large'));
   });
 

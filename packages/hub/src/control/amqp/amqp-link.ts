@@ -93,6 +93,7 @@ export class AmqpLink implements EngineListener {
   /** An identity has proved who it is: the peer has the time and the bytes it wants from now on. */
   proven(): void {
     this.#unproven = undefined;
+    this.#gate.proven();
     this.#arm();
   }
 

@@ -132,6 +132,11 @@ describe('acceptMqttWebSocket', () => {
   it.each<[string, (socket: WebSocket) => void, number]>([
     ['a text message', (socket) => socket.send('hello'), 1002],
     ['a message beyond the packet size', (socket) => socket.send(Buffer.alloc(LIMITS.mqttPacketBytes + 1)), 1009],
+    [
+      'a message of a stranger that goes on and on',
+      (socket) => socket.send(Buffer.alloc(20_000), { fin: false }),
+      1009,
+    ],
     ['no MQTT', (socket) => socket.send(Buffer.from('GET / HTTP/1.1\r\n\r\n'.repeat(10))), 1002],
   ])('closes on %s', async (_name, send, code) => {
     const { socket, closed, opened } = dial(['mqtt']);
@@ -140,6 +145,20 @@ describe('acceptMqttWebSocket', () => {
     expect(await closed).toBe(code);
     expect(await Promise.all(outcomes)).toEqual([false]);
     expect(events).toMatchObject([{ type: 'connection-refused', door: 'mqtt-ws' }]);
+  });
+
+  it('takes a message of the largest packet from a device that was let in', async () => {
+    const { socket, opened, said, closed } = dial(['mqtt']);
+    await opened;
+    socket.send(CONNECT);
+    expect(await said(1)).toEqual(['connack']);
+    const payload = Buffer.alloc(200_000);
+    socket.send(
+      encodePacket({ cmd: 'publish', topic: 't', payload, qos: 1, messageId: 1, retain: false, dup: false }, 4),
+    );
+    expect(await said(2)).toEqual(['connack', 'puback']);
+    socket.close(1000);
+    await closed;
   });
 
   it('closes on a message of very many fragments', async () => {

@@ -111,6 +111,31 @@ describe('acceptMqtt', () => {
     expect(channels[0]?.takesOffers).toBe(true);
   });
 
+  it('waits for no CONNECT of more than 16 KiB', async () => {
+    const { events, accepted, device } = knock();
+    // Type 1, and a remaining length of 16,382: with the header one byte too many.
+    device.connection.write(Buffer.from([0x10, 0xfe, 0x7f]));
+    expect(await accepted).toBe(false);
+    expect(events).toEqual(refused('too_large'));
+  });
+
+  it('takes packets of 256 KiB once it has the CONNECT, on its heels and later', async () => {
+    const { accepted, device, channels } = knock(4);
+    const publish = (length: number) =>
+      device.send({
+        ...{ cmd: 'publish', topic: 't', retain: false, dup: false, qos: 1, messageId: length },
+        payload: Buffer.alloc(length),
+      });
+    const connack = device.connect('d1');
+    publish(40_000);
+    expect(await connack).toMatchObject({ returnCode: 0 });
+    expect(await accepted).toBe(true);
+    expect(await device.take('puback')).toMatchObject({ messageId: 40_000 });
+    publish(60_000);
+    expect(await device.take('puback')).toMatchObject({ messageId: 60_000 });
+    expect(channels).toHaveLength(1);
+  });
+
   it('closes on a device that does not authenticate in time, or not at all', async () => {
     const silent = knock();
     await silent.clock.advance(10_000);

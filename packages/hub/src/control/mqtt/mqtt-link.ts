@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream';
-import { CulvertError } from '@culvert/protocol';
+import { CulvertError, LIMITS } from '@culvert/protocol';
 import {
   type Credentials,
   encodePacket,
@@ -29,6 +29,7 @@ export class MqttLink {
   readonly #protocol: ControlProtocol;
   readonly #clock: Clock;
   readonly #maxQueuedBytes: number;
+  readonly #maxPacketBytes: number;
   readonly #session: HubSession;
   readonly #reader: PacketReader;
   #onCredentials: ((credentials: Credentials | undefined) => void) | undefined;
@@ -46,7 +47,8 @@ export class MqttLink {
     this.#clock = clock;
     this.#maxQueuedBytes = limits.maxQueuedBytes;
     this.#session = new HubSession({ now: clock.now(), ...limits });
-    this.#reader = new PacketReader(limits.maxPacketBytes);
+    this.#maxPacketBytes = limits.maxPacketBytes;
+    this.#reader = new PacketReader(Math.min(LIMITS.unauthenticatedBytes, limits.maxPacketBytes));
     connection.on('data', this.#onData);
     connection.on('end', this.#onEnd);
     connection.on('error', this.#onError);
@@ -144,7 +146,8 @@ export class MqttLink {
         this.#write(encodePacket(effect.packet, this.#session.version));
         return;
       case 'authenticate':
-        // Nothing more is read until the device is let in, so a stranger can make the hub hold one chunk at most.
+        // Nothing more is read until the device is let in, so a stranger can make the hub hold one chunk at most: of what may be a longer packet, too.
+        this.#reader.limit(this.#maxPacketBytes);
         this.#connection.pause();
         this.#credentialsCame(effect.credentials);
         return;

@@ -1,7 +1,9 @@
 import { once } from 'node:events';
+import type { IncomingMessage } from 'node:http';
 import type { Server } from 'node:https';
 import { type AddressInfo, connect as connectTcp, createServer as createTcpServer, type Socket } from 'node:net';
 import { type ConnectionOptions, connect, type SecureVersion, type TLSSocket } from 'node:tls';
+import { peerAddress } from '@culvert/protocol';
 import { systemClock } from '@culvert/stream';
 import {
   type DeviceCertificate,
@@ -14,6 +16,8 @@ import {
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { UnprovenConnections } from '../auth/unproven-connections.ts';
 import { createCertificateTls, createFrontDoor, type FrontDoorOptions } from './front-door.ts';
+import { HandshakeBudget } from './handshake-budget.ts';
+import { ProxySources } from './proxy-sources.ts';
 import { secureContext } from './secure-context.ts';
 
 const NAMES = ['main.example', 'devices.example'];
@@ -40,10 +44,10 @@ afterEach(async () => {
 });
 
 /** A front door that asks for a certificate at devices.example, and answers whose it was shown. */
-async function open(over: Partial<FrontDoorOptions> & { clock?: FakeClock } = {}): Promise<Door> {
+async function open(over: Partial<FrontDoorOptions> = {}): Promise<Door> {
   const tlsErrors: string[] = [];
   const clock = over.clock ?? systemClock;
-  const unproven = new UnprovenConnections({ clock, authenticateMs: 10_000, maxPerAddress: 64 });
+  const unproven = over.unproven ?? new UnprovenConnections({ clock, maxPerAddress: 64, maxTotal: 64 });
   const never = () => Promise.resolve(false);
   const terms = { pair, authenticateMs: over.authenticateMs ?? 10_000 };
   const named = createCertificateTls(terms);
@@ -51,6 +55,7 @@ async function open(over: Partial<FrontDoorOptions> & { clock?: FakeClock } = {}
     ...terms,
     namedHosts: { names: new Set(['devices.example']), server: named },
     unproven,
+    clock,
     idleMs: 60_000,
     onRequest: (request, response) => {
       unproven.proven(request.socket);
@@ -95,6 +100,9 @@ async function ask(socket: TLSSocket): Promise<string> {
   await once(socket, 'close');
   return said.split('\r\n\r\n')[1] ?? said;
 }
+
+/** Resolves when a client has lost its connection, however it did. */
+const ended = (socket: Socket) => new Promise((resolve) => socket.on('error', () => undefined).once('close', resolve));
 
 const isVersion = (maxVersion: SecureVersion) => ({ maxVersion });
 
@@ -179,17 +187,17 @@ describe('a host of the main port at which a certificate is asked for', () => {
   });
 });
 
-describe('before it is known which host is wanted', () => {
-  const silent = async (door: Door, bytes: Buffer): Promise<Socket> => {
-    const socket = connectTcp(door.port, '127.0.0.1').on('error', () => undefined);
-    closers.push(() => socket.destroy());
-    await once(socket, 'connect');
-    socket.write(bytes);
-    socket.resume();
-    return socket;
-  };
-  const admitted = (door: Door) => once(door.server, 'connection');
+const silent = async (door: Door, bytes: Buffer): Promise<Socket> => {
+  const socket = connectTcp(door.port, '127.0.0.1').on('error', () => undefined);
+  closers.push(() => socket.destroy());
+  await once(socket, 'connect');
+  socket.write(bytes);
+  socket.resume();
+  return socket;
+};
+const admitted = (door: Door) => once(door.server, 'connection');
 
+describe('before it is known which host is wanted', () => {
   it('what is no TLS is told once, and ended', async () => {
     const door = await open();
     const socket = await silent(door, Buffer.from('GET / HTTP/1.1\r\n\r\n'));
@@ -205,7 +213,7 @@ describe('before it is known which host is wanted', () => {
     const socket = await silent(door, Buffer.from([22, 3]));
     await connected;
     expect([door.unproven.size, clock.timers]).toEqual([1, 1]);
-    await clock.advance(10_000);
+    await clock.advance(5_000);
     await once(socket, 'close');
     expect([door.unproven.size, clock.timers]).toEqual([0, 0]);
     const named = dial(door, { servername: 'devices.example' });
@@ -223,6 +231,165 @@ describe('before it is known which host is wanted', () => {
     socket.end();
     await once(accepted, 'close');
     expect([door.unproven.size, door.tlsErrors]).toEqual([0, []]);
+  });
+});
+
+describe('a listener behind a load balancer', () => {
+  const HEADER = 'PROXY TCP4 192.0.2.7 127.0.0.1 4711 443\r\n';
+  const seen = (request: IncomingMessage) => `${peerAddress(request.socket)} ${request.socket.remotePort}`;
+  const behind = async (over: Partial<FrontDoorOptions> = {}) => {
+    const door: Door = await open({
+      proxies: new ProxySources(['127.0.0.1']),
+      onRequest: (request, response) => {
+        door.unproven.proven(request.socket);
+        response.end(seen(request));
+      },
+      ...over,
+    });
+    return door;
+  };
+  /** TLS behind a header. */
+  const dialBehind = async (
+    door: Door,
+    header: string | Buffer,
+    options: ConnectionOptions = {},
+  ): Promise<TLSSocket> => {
+    const socket = connectTcp({ port: door.port, host: '127.0.0.1' });
+    closers.push(() => socket.destroy());
+    await once(socket, 'connect');
+    socket.write(header);
+    return dial(door, { socket, servername: 'main.example', ...options });
+  };
+  /** How a connection ends that says so. */
+  const refusal = async (door: Door, said: Buffer | string): Promise<string> => {
+    const socket = connectTcp({ port: door.port, host: '127.0.0.1' }).on('error', () => undefined);
+    closers.push(() => socket.destroy());
+    socket.resume().write(said);
+    await once(socket, 'close');
+    expect(door.unproven.size).toBe(0);
+    return door.tlsErrors.join();
+  };
+
+  it.each(['main.example', 'devices.example'])(
+    'knows its clients by their own addresses, at %s',
+    async (servername) => {
+      const door = await behind();
+      expect(await ask(await dialBehind(door, HEADER, { servername }))).toBe('192.0.2.7 4711');
+      expect(door.tlsErrors).toEqual([]);
+    },
+  );
+
+  it('knows the balancer by its own, where it speaks for itself', async () => {
+    const door = await behind();
+    const local = Buffer.from('0d0a0d0a000d0a515549540a20000000', 'hex');
+    expect(await ask(await dialBehind(door, local))).toMatch(/^127\.0\.0\.1 \d+$/);
+  });
+
+  it('believes no header of HTTP', async () => {
+    const door = await behind();
+    const socket = await dialBehind(door, HEADER);
+    socket.write('GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\nx-forwarded-for: 203.0.113.1\r\n\r\n');
+    let said = '';
+    for await (const piece of socket) said += String(piece);
+    expect(said).toContain('192.0.2.7 4711');
+  });
+
+  it.each<[string, Buffer | string, RegExp]>([
+    ['HTTP', 'GET / HTTP/1.1\r\n\r\n', /did not begin with a PROXY header/],
+    ['TLS', Buffer.from([22, 3, 1, 0, 5]), /did not begin with a PROXY header/],
+    ['a header of another kind', 'PROXY UDP4 1.1.1.1 1.1.1.1 1 1\r\n', /malformed/],
+  ])('closes what begins with %s', async (_what, said, problem) => {
+    expect(await refusal(await behind(), said)).toMatch(problem);
+  });
+
+  it('closes what comes from elsewhere, header or not', async () => {
+    expect(await refusal(await behind({ proxies: new ProxySources(['192.0.2.0/24']) }), HEADER)).toMatch(
+      /Only the load balancers of proxyProtocolFrom/,
+    );
+  });
+
+  it('closes where nobody expects one', async () => {
+    const door = await open();
+    expect(await refusal(door, HEADER)).not.toBe('');
+  });
+
+  it('gives a header as long as the first message of TLS', async () => {
+    const clock = new FakeClock();
+    const door = await behind({ clock });
+    const connected = admitted(door);
+    const socket = await silent(door, Buffer.from('PROXY TCP4 '));
+    await connected;
+    await clock.advance(5_000);
+    await once(socket, 'close');
+    expect([door.unproven.size, clock.timers]).toEqual([0, 0]);
+  });
+
+  it('counts connections by whom they are from', async () => {
+    const unproven = new UnprovenConnections({ clock: systemClock, maxPerAddress: 1, maxTotal: 64 });
+    const door = await behind({ unproven });
+    const heads = [HEADER, HEADER.replace('.7', '.8'), HEADER];
+    const sockets: Socket[] = [];
+    for (const head of heads) {
+      const socket = await silent(door, Buffer.from(head));
+      sockets.push(socket);
+      const expected = sockets.length;
+      while (unproven.size + unproven.evicted < expected) await new Promise((resolve) => setImmediate(resolve));
+      if (expected === 3) await once(sockets[0] as Socket, 'close');
+    }
+    expect([unproven.size, unproven.evicted]).toEqual([2, 1]);
+    unproven.destroyAll();
+  });
+});
+
+describe('where a certificate is asked for', () => {
+  it('a first flight of more than 16 KiB is refused before it is read', async () => {
+    const door = await open();
+    const chain = `${device.cert}${device.cert.repeat(60)}`;
+    const socket = dial(door, { servername: 'devices.example', cert: chain });
+    await ended(socket);
+    expect(door.tlsErrors).toEqual(['A handshake of more than 16384 bytes.']);
+    expect(await ask(dial(door, { servername: 'devices.example' }))).toBe('d1');
+  });
+
+  it('a ClientHello of more than 16 KiB is refused at every host', async () => {
+    const door = await open();
+    const socket = await silent(door, Buffer.from([22, 3, 1, 0x3f, 0xff, 1, 0, 0x80, 0]));
+    socket.write(Buffer.alloc(16_384));
+    await once(socket, 'close');
+    expect(door.tlsErrors).toEqual(['A ClientHello of more than 16384 bytes.']);
+  });
+
+  it('an address that has used up its time is refused, there alone', async () => {
+    const budget = new HandshakeBudget();
+    const door = await open({ budget, clock: new FakeClock() });
+    const first = dial(door, { servername: 'devices.example' });
+    expect(await ask(first)).toBe('d1');
+    // A handshake was charged.
+    expect(budget.size).toBe(1);
+    budget.charge('127.0.0.1', 500, 0);
+    await ended(dial(door, { servername: 'devices.example' }));
+    expect(door.tlsErrors).toEqual([expect.stringMatching(/have used up their processor time/)]);
+    expect(await ask(dial(door, { servername: 'main.example' }))).toBe('undefined');
+  });
+
+  it.each(NAMES)('data goes both ways in any amount, at %s', async (servername) => {
+    const body = Buffer.alloc(3_000_000, 'x');
+    const door: Door = await open({
+      onRequest: (request, response) => {
+        door.unproven.proven(request.socket);
+        let length = 0;
+        request.on('data', (chunk: Buffer) => {
+          length += chunk.length;
+        });
+        request.on('end', () => response.end(Buffer.concat([Buffer.from(`${length} `), body])));
+      },
+    });
+    const socket = dial(door, { servername });
+    socket.write(`POST / HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: ${body.length}\r\n\r\n`);
+    socket.write(body);
+    let length = 0;
+    for await (const piece of socket) length += (piece as Buffer).length;
+    expect(length).toBeGreaterThan(body.length);
   });
 });
 
