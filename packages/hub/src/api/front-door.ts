@@ -5,6 +5,7 @@ import type { Duplex } from 'node:stream';
 import { createServer as createTlsServer, type TLSSocket, type Server as TlsServer } from 'node:tls';
 import { CONTROL_PATH, peerAddress } from '@culvert/protocol';
 import { isGatewayPath } from '@culvert/protocol/grant';
+import { destroyConnection } from '@culvert/stream';
 import type { UnprovenConnections } from '../auth/unproven-connections.ts';
 import { leadByHostName, type NamedHostTls } from './named-host-tls.ts';
 import { certificateRequest, type ServerPair, secureContext } from './secure-context.ts';
@@ -86,7 +87,7 @@ export function createFrontDoor(options: FrontDoorOptions): Server {
     void upgrade(request, socket, head, options);
   });
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
-    if (!socket.writable) return void socket.destroy();
+    if (!socket.writable) return destroyConnection(socket);
     refuse(socket, BROKEN_REQUESTS[error.code ?? ''] ?? '400 Bad Request');
   });
   return server;
@@ -111,7 +112,7 @@ export function createControlDoor(
   server.on('connection', (socket: Socket) => admit(socket, options.unproven));
   server.on('tlsClientError', (error, socket) => tlsFailed(error, socket, options));
   server.on('secureConnection', (socket: TLSSocket) => {
-    socket.on('error', () => socket.destroy());
+    socket.on('error', () => destroyConnection(socket));
     socket.setNoDelay(true);
     void options.onConnection(socket).then((proven) => proven && options.unproven.proven(socket));
   });
@@ -120,7 +121,7 @@ export function createControlDoor(
 
 function admit(socket: Socket, unproven: UnprovenConnections): void {
   // A reset before TLS is done is nobody's but the peer's affair.
-  socket.on('error', () => socket.destroy());
+  socket.on('error', () => destroyConnection(socket));
   unproven.admit(socket);
 }
 
@@ -131,7 +132,7 @@ function tlsFailed(
 ): void {
   // Who left by itself was not refused: load balancers' probes do so all day.
   if (error.code !== 'ECONNRESET') options.onTlsError(error, peerAddress(socket));
-  socket.destroy();
+  destroyConnection(socket);
 }
 
 async function upgrade(
@@ -140,7 +141,7 @@ async function upgrade(
   head: Buffer,
   options: FrontDoorOptions,
 ): Promise<void> {
-  socket.on('error', () => socket.destroy());
+  socket.on('error', () => destroyConnection(socket));
   // What is spoken from here on has bounds of its own.
   socket.setTimeout(0);
   const handler = upgradeHandler(request, options);
@@ -160,7 +161,7 @@ function upgradeHandler(
 
 /** Answers what no route will see, and ends the connection. */
 function refuse(socket: Duplex, status: string): void {
-  socket.end(`HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`, () => socket.destroy());
+  socket.end(`HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`, () => destroyConnection(socket));
 }
 
 // Clients write the `$` of the path raw or escaped.

@@ -1,6 +1,7 @@
 import type { Server as HttpsServer } from 'node:https';
 import type { Socket } from 'node:net';
 import type { Server as TlsServer } from 'node:tls';
+import { destroyConnection } from '@culvert/stream';
 import { readServerName } from './client-hello.ts';
 
 /** Another TLS for clients that want to reach a host of these names. */
@@ -39,7 +40,7 @@ function peekServerName(socket: Socket, tell: (name: string | undefined) => void
   const chunks: Buffer[] = [];
   let held = 0;
   let atLeast = 0;
-  const onEnd = () => socket.destroy();
+  const onEnd = () => destroyConnection(socket);
   const onData = (chunk: Buffer) => {
     chunks.push(chunk);
     held += chunk.length;

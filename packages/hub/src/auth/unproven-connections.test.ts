@@ -1,4 +1,5 @@
 import { EventEmitter } from 'node:events';
+import { setImmediate as turnsEnd } from 'node:timers/promises';
 import { FakeClock } from '@culvert/testkit';
 import { describe, expect, it } from 'vitest';
 import { UnprovenConnections } from './unproven-connections.ts';
@@ -27,7 +28,7 @@ describe('unproven connections', () => {
     return { clock, unproven: new UnprovenConnections({ clock, authenticateMs: 10_000, maxPerAddress: 2 }) };
   };
 
-  it('are so many per address, and others are not affected', () => {
+  it('are so many per address, and others are not affected', async () => {
     const { unproven } = make();
     const peers = [
       new Peer('192.0.2.1', 1),
@@ -36,6 +37,7 @@ describe('unproven connections', () => {
       new Peer('192.0.2.2', 1),
     ];
     expect(peers.map((peer) => unproven.admit(peer))).toEqual([true, true, false, true]);
+    await turnsEnd();
     expect(peers.map((peer) => peer.destroyed)).toEqual([false, false, true, false]);
     peers[0]?.destroy();
     expect(unproven.admit(new Peer('192.0.2.1', 4))).toBe(true);
@@ -49,6 +51,7 @@ describe('unproven connections', () => {
     // The TLS socket stands for the TCP socket below it.
     unproven.proven(new Peer('192.0.2.1', 2));
     await clock.advance(10_000);
+    await turnsEnd();
     expect([slow.destroyed, proven.destroyed]).toEqual([true, false]);
     proven.destroy();
     expect([unproven.size, clock.timers]).toEqual([0, 0]);
@@ -61,6 +64,7 @@ describe('unproven connections', () => {
     unproven.admit(mqtt);
     unproven.proven(web);
     await clock.advance(10_000);
+    await turnsEnd();
     expect([web.destroyed, mqtt.destroyed]).toEqual([false, true]);
     expect([unproven.size, clock.timers]).toEqual([0, 0]);
     const later = [new Peer('192.0.2.1', 2), new Peer('192.0.2.1', 3)];
@@ -76,6 +80,7 @@ describe('unproven connections', () => {
     older.destroy();
     expect(unproven.size).toBe(1);
     await clock.advance(10_000);
+    await turnsEnd();
     expect(newer.destroyed).toBe(true);
     expect([unproven.size, clock.timers]).toEqual([0, 0]);
     const later = [new Peer('192.0.2.1', 2), new Peer('192.0.2.1', 3)];

@@ -1,4 +1,4 @@
-import type { Clock, Timer } from '@culvert/stream';
+import { type Clock, destroyConnection, type Timer } from '@culvert/stream';
 
 /**
  * What is needed of a socket here; a TLS socket and the TCP socket below it count as one, by the addresses and ports of both ends (a peer may
@@ -41,7 +41,7 @@ export class UnprovenConnections {
     const address = socket.remoteAddress;
     // The peer was gone before we looked.
     if (address === undefined) {
-      socket.destroy();
+      destroyConnection(socket);
       return false;
     }
     const key = keyOf(socket);
@@ -49,11 +49,11 @@ export class UnprovenConnections {
     this.#release(key);
     const count = this.#perAddress.get(address) ?? 0;
     if (count >= this.#maxPerAddress) {
-      socket.destroy();
+      destroyConnection(socket);
       return false;
     }
     this.#perAddress.set(address, count + 1);
-    const timer = this.#clock.setTimer(this.#authenticateMs, () => socket.destroy());
+    const timer = this.#clock.setTimer(this.#authenticateMs, () => destroyConnection(socket));
     this.#pending.set(key, { address, socket, timer });
     socket.once('close', () => {
       if (this.#pending.get(key)?.socket === socket) this.#release(key);
@@ -73,7 +73,7 @@ export class UnprovenConnections {
 
   /** Ends them all, when the hub stops. */
   destroyAll(): void {
-    for (const { socket } of [...this.#pending.values()]) socket.destroy();
+    for (const { socket } of [...this.#pending.values()]) destroyConnection(socket);
   }
 
   #release(key: string): void {
