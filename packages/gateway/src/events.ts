@@ -48,5 +48,7 @@ export type GatewayEvent =
       readonly streams: number;
       readonly problem: string;
     }
+  /** There is no WebAssembly memory for what is carried: it goes through ordinary buffers, and costs half as much again, or twice as much. */
+  | { readonly type: 'gateway-without-webassembly'; readonly problem: string }
   /** Another thread has taken its place. */
   | { readonly type: 'gateway-thread-replaced'; readonly thread: number };

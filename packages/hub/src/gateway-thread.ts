@@ -3,12 +3,15 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { GatewayThread, type ThreadStart } from '@culvert/gateway';
 import { LIMITS } from '@culvert/protocol';
 import { systemClock } from '@culvert/stream';
+import { surviveWithoutFetch } from '@culvert/stream/unused-fetch';
 import { createFrontDoor } from './api/front-door.ts';
 import { closeServer, listen } from './api/listen.ts';
 import { secureContext } from './api/secure-context.ts';
 import { UnprovenConnections } from './auth/unproven-connections.ts';
 
 // The program of a gateway's thread: the same TLS and HTTP as at the main port, behind which there are only streams.
+
+surviveWithoutFetch();
 
 const port = parentPort;
 if (port === null) throw new Error('This file is the entry of a worker thread.');

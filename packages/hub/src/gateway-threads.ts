@@ -52,7 +52,7 @@ export interface OpenThreads {
 /** @throws CulvertError `config_invalid` when the address cannot be had */
 export async function openGatewayThreads(
   { address, pair, maxUnprovenPerAddress, onTlsFailed, entry = ENTRY }: GatewayThreadsTerms,
-  options: Pick<GatewayThreadsOptions, 'grantKey' | 'clock' | 'onEvent' | 'limits'>,
+  options: Pick<GatewayThreadsOptions, 'grantKey' | 'clock' | 'onEvent' | 'limits' | 'plain'>,
 ): Promise<OpenThreads> {
   // Two programs of one user may share a port as threads do, and would take each other's streams.
   const alone = createServer();

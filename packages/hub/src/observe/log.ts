@@ -30,6 +30,7 @@ function levelOf(event: HubEvent): LogLevel {
     case 'log-resumed':
     case 'audit-resumed':
     case 'gateway-thread-replaced':
+    case 'gateway-without-webassembly':
     case 'stream-failed':
       return 'warn';
     default:
