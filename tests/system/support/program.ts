@@ -43,7 +43,8 @@ export class Program {
     this.#name = [command, ...args].join(' ').slice(0, 200);
     this.child = spawn(command, args, {
       cwd: options.cwd,
-      env: options.env ?? cleanEnvironment(),
+      // By this, what a test leaves behind is known (tools/watched-forks.ts).
+      env: { TEST_WORKER: process.env['TEST_WORKER'], ...(options.env ?? cleanEnvironment()) },
       detached: true,
       stdio: ['pipe', 'pipe', 'pipe'],
     });
