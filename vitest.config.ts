@@ -1,12 +1,15 @@
 import { defineConfig } from 'vitest/config';
+import { watchedForks } from './tools/watched-forks.ts';
 
 export default defineConfig({
   ssr: { resolve: { conditions: ['development', 'node', 'default'] } },
   test: {
     include: ['packages/*/src/**/*.test.ts', 'tools/**/*.test.ts', 'fuzz/**/*.test.ts', 'bench/**/*.test.ts'],
-    pool: 'forks',
+    pool: watchedForks,
     execArgv: ['--conditions=development'],
-    testTimeout: 20_000,
+    // Guards against what hangs, and no more: no test may depend on how fast the machine is.
+    testTimeout: 180_000,
+    hookTimeout: 180_000,
     reporters: ['default', './tools/count-reporter.ts'],
   },
 });

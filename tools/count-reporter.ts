@@ -1,8 +1,19 @@
+import { subscribe } from 'node:diagnostics_channel';
 import { appendFileSync } from 'node:fs';
 import type { Reporter, TestModule } from 'vitest/node';
+import { TROUBLE, type Trouble } from './watched-forks.ts';
 
-/** Ends a run with the one line that CI reads: `N passed, N failed, N skipped`. */
+/**
+ * Ends a run with what befell workers, a line each (`=== FILE died of SIGSEGV`), and then the one line that CI reads: `N passed, N failed, N skipped`.
+ * All of them go to `CULVERT_COUNT_FILE` too.
+ */
 export default class CountReporter implements Reporter {
+  readonly #troubles: Trouble[] = [];
+
+  onInit(): void {
+    subscribe(TROUBLE, (message) => void this.#troubles.push(message as Trouble));
+  }
+
   onTestRunEnd(modules: readonly TestModule[], unhandled: readonly unknown[]): void {
     const counts = { passed: 0, failed: unhandled.length, skipped: 0 };
     for (const module of modules) {
@@ -16,9 +27,17 @@ export default class CountReporter implements Reporter {
         else counts.skipped++;
       }
     }
-    const line = `${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`;
-    const file = process.env['CULVERT_COUNT_FILE'];
-    if (file !== undefined) appendFileSync(file, `${line}\n`);
-    process.on('exit', () => console.log(line));
+    // The last workers end after the run has.
+    process.on('exit', () => {
+      if (this.#troubles.length > 0) process.exitCode ||= 1;
+      const failed = counts.failed + this.#troubles.filter(({ isCounted }) => !isCounted).length;
+      const lines = [
+        ...this.#troubles.map(({ text }) => `=== ${text}`),
+        `${counts.passed} passed, ${failed} failed, ${counts.skipped} skipped`,
+      ];
+      const file = process.env['CULVERT_COUNT_FILE'];
+      if (file !== undefined) appendFileSync(file, `${lines.join('\n')}\n`);
+      console.log(lines.join('\n'));
+    });
   }
 }

@@ -20,7 +20,9 @@ export interface Running {
 
 export function startCulvert(args: readonly string[], env: NodeJS.ProcessEnv = {}): Running {
   const node = ['--conditions=development', MAIN, ...args];
-  const child = spawn(process.execPath, node, { env: { PATH: process.env['PATH'], HOME: '/nonexistent', ...env } });
+  // By the second, what a test leaves behind is known (tools/watched-forks.ts).
+  const { PATH, TEST_WORKER } = process.env;
+  const child = spawn(process.execPath, node, { env: { PATH, TEST_WORKER, HOME: '/nonexistent', ...env } });
   let stdout = '';
   let stderr = '';
   const wakers = new Set<() => void>();

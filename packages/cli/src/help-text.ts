@@ -35,8 +35,8 @@ Flags come first, then the environment, then the file, then defaults. The enviro
   CULVERT_CONFIG, CULVERT_DATA_DIR, CULVERT_LISTEN, CULVERT_ADVERTISE (names with commas between), CULVERT_MQTT_LISTEN,
   CULVERT_AMQP_LISTEN, CULVERT_CLIENT_CERTIFICATES (with commas too), CULVERT_PROXY_PROTOCOL and
   CULVERT_PROXY_PROTOCOL_FROM (with commas too), CULVERT_GATEWAY_THREADS,
-  CULVERT_GATEWAY_LISTEN, CULVERT_GATEWAY_HOST, CULVERT_ADMIN_LISTEN, CULVERT_TLS_CERT, CULVERT_TLS_KEY,
-  CULVERT_LOG_LEVEL, CULVERT_LOG_FORMAT
+  CULVERT_GATEWAY_LISTEN, CULVERT_GATEWAY_HOST, CULVERT_GATEWAY_WEBASSEMBLY (true or false), CULVERT_ADMIN_LISTEN,
+  CULVERT_TLS_CERT, CULVERT_TLS_KEY, CULVERT_LOG_LEVEL, CULVERT_LOG_FORMAT
 
 The file, every key optional, with its default or an example:
   listen: ":8443"
@@ -49,6 +49,7 @@ The file, every key optional, with its default or an example:
   gatewayThreads: 4             # threads that carry streams, at an address of their own: docs/operating/gateway-threads.md
   gatewayListen: "192.0.2.2:443"
   gatewayHost: streams.example.com
+  gatewayWebAssembly: true      # false: streams cost up to twice the processor time
   adminListen: 127.0.0.1:8444
   dataDir: /var/lib/culvert
   tls: { certFile: fullchain.pem, keyFile: privkey.pem }

@@ -1,3 +1,4 @@
+import { surviveWithoutFetch } from '@culvert/stream/unused-fetch';
 import { CommanderError } from 'commander';
 import { tellError } from './messages.ts';
 import { createProgram } from './program.ts';
@@ -6,6 +7,7 @@ import { collectYoungGenerationSooner } from './young-generation.ts';
 
 /** Runs a command line to its end, which is the end of the process. */
 export async function main(argv: readonly string[]): Promise<void> {
+  surviveWithoutFetch();
   collectYoungGenerationSooner();
   watchOutput();
   let code = 0;

@@ -67,6 +67,7 @@ function addHub(program: Command): void {
     )
     .option('--gateway-listen <host:port>', 'that address: another port or another IP than --listen')
     .option('--gateway-host <host[:port]>', 'name that clients reach it by; default its host, or the hub’s main name')
+    .option('--no-gateway-webassembly', 'carry streams without WebAssembly; costs up to twice the processor time')
     .option('--admin-listen <host:port>', 'health checks, plain HTTP (default 127.0.0.1:8444)')
     .option('--tls-cert <file>', 'own certificate chain, PEM; with --tls-key')
     .option('--tls-key <file>', 'its private key, PEM')

@@ -48,5 +48,7 @@ export type GatewayEvent =
       readonly streams: number;
       readonly problem: string;
     }
+  /** WebAssembly memory is not available: streams use ordinary buffers, at 1.5 to 2 times the processor time. */
+  | { readonly type: 'gateway-without-webassembly'; readonly problem: string }
   /** The dead thread was replaced. */
   | { readonly type: 'gateway-thread-replaced'; readonly thread: number };

@@ -1,4 +1,3 @@
-import { setFlagsFromString } from 'node:v8';
 import { unmaskModule } from './unmask-module.ts';
 
 /** Bytes of a page of WebAssembly's memory. */
@@ -59,18 +58,39 @@ export class FrameMemory {
   private constructor(wasm: NonNullable<typeof WebAssembly>) {
     const pages = INPUT_PAGES + MAX_SLABS * SLAB_PAGES;
     const memory = new wasm.Memory({ initial: pages, maximum: pages });
-    // The baseline compiler's code is as fast (49 and 50 GB/s), and replacing it by V8's own threads once it is hot is where test processes are
-    // thought to have crashed, rarely and under load (Node 24.21).
-    setFlagsFromString('--no-wasm-tier-up');
     const instance = new wasm.Instance(new wasm.Module(unmaskModule(pages)), { environment: { memory } });
     this.unmask = instance.exports.unmask;
     this.#buffer = memory.buffer;
     this.input = Buffer.from(this.#buffer, 0, INPUT_PAGES * PAGE_BYTES);
   }
 
-  /** The memory of this thread; undefined where there is no WebAssembly (`node --jitless`). */
-  static readonly ofThread: FrameMemory | undefined =
-    typeof WebAssembly === 'undefined' ? undefined : new FrameMemory(WebAssembly);
+  static #ofThread: FrameMemory | string | undefined;
+
+  /**
+   * The memory of this thread; undefined where it cannot be had, for the reason in {@link problem}. Made when it is first asked for: as the file
+   * is loaded Node 22 is about to make a WebAssembly memory of its own (for the parser of `fetch`), and dies where ours has left no room.
+   */
+  static get ofThread(): FrameMemory | undefined {
+    FrameMemory.#ofThread ??= FrameMemory.#make();
+    return typeof FrameMemory.#ofThread === 'string' ? undefined : FrameMemory.#ofThread;
+  }
+
+  /** Why this thread has none; undefined when it has one. */
+  static get problem(): string | undefined {
+    FrameMemory.#ofThread ??= FrameMemory.#make();
+    return typeof FrameMemory.#ofThread === 'string' ? FrameMemory.#ofThread : undefined;
+  }
+
+  /** A memory, or why there is none. */
+  static #make(): FrameMemory | string {
+    if (typeof WebAssembly === 'undefined') return 'this Node has no WebAssembly (--jitless)';
+    try {
+      return new FrameMemory(WebAssembly);
+    } catch (error) {
+      // A RangeError where address space is limited (`ulimit -v`): Node 22 reserves 10 GiB for each memory, however small it is.
+      return error instanceof Error ? error.message : String(error);
+    }
+  }
 
   /** Slabs in use. */
   get taken(): number {
@@ -82,7 +102,7 @@ export class FrameMemory {
    * must release it; undefined when all are being written.
    */
   take(holder: SlabHolder): Slab | undefined {
-    let slab = this.#free.pop() ?? this.#make();
+    let slab = this.#free.pop() ?? this.#cut();
     if (slab === undefined) {
       const [oldest] = this.#holders;
       oldest?.settle();
@@ -102,7 +122,7 @@ export class FrameMemory {
     this.#free.push(slab);
   }
 
-  #make(): Slab | undefined {
+  #cut(): Slab | undefined {
     if (this.#made === MAX_SLABS) return undefined;
     const base = (INPUT_PAGES + SLAB_PAGES * this.#made++) * PAGE_BYTES;
     return { base, bytes: Buffer.from(this.#buffer, base, SLAB_PAGES * PAGE_BYTES) };

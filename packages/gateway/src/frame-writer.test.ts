@@ -63,6 +63,13 @@ function connected() {
 }
 
 describe('a frame writer', () => {
+  it('never writes nothing: it would rather fail', () => {
+    const { written, writer, end } = connected();
+    expect(() => writer.last(Buffer.alloc(0), () => undefined)).toThrow('an empty write');
+    expect(written).toEqual([]);
+    end();
+  });
+
   it('writes at once what comes alone', async () => {
     const { written, offer, finish, end } = connected();
     await turn();

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { LIMITS } from '@culvert/protocol';
@@ -170,6 +171,8 @@ export class FrameWriter {
   }
 
   #write({ bytes, slab }: Filled): void {
+    // It may be called while the socket is being read, and an empty write makes Node's TLS read the next record at once, over this one.
+    assert(bytes.length > 0, 'an empty write');
     if (this.#socket.destroyed) {
       this.#giveBack(slab);
       return;

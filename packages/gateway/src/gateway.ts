@@ -63,7 +63,7 @@ export interface GatewayOptions {
   readonly limits?: Partial<GatewayLimits>;
   /**
    * Reads by 'data' events into ordinary buffers and unmasks in JavaScript, as it also does where Node's internals or WebAssembly are
-   * not there: slower, otherwise the same. Default false.
+   * not there, or no memory for it: slower, otherwise the same. Default false; true says nothing of it.
    */
   readonly plain?: boolean;
   /** Default: a new one. Given to each of several threads, which are one gateway. */
@@ -108,6 +108,8 @@ export class Gateway implements GatewayControl {
     this.#memory = options.plain === true ? undefined : FrameMemory.ofThread;
     this.#usedGrants = new UsedGrants(options.clock);
     this.#rendezvous = new Rendezvous(options.clock, (departure) => this.#onDeparture(departure));
+    const problem = options.plain === true ? undefined : FrameMemory.problem;
+    if (problem !== undefined) this.#emit({ type: 'gateway-without-webassembly', problem });
   }
 
   get guests(): number {

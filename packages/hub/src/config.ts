@@ -98,6 +98,8 @@ export interface HubFlags {
   readonly gatewayThreads?: string;
   readonly gatewayListen?: string;
   readonly gatewayHost?: string;
+  /** False where `--no-gateway-webassembly` stands. */
+  readonly gatewayWebassembly?: boolean;
   readonly adminListen?: string;
   readonly tlsCert?: string;
   readonly tlsKey?: string;
@@ -137,6 +139,8 @@ export function resolveHubConfig(flags: HubFlags, env: NodeJS.ProcessEnv, defaul
     gatewayThreads: numeral(pick(flags.gatewayThreads, 'CULVERT_GATEWAY_THREADS')),
     gatewayListen: pick(flags.gatewayListen, 'CULVERT_GATEWAY_LISTEN'),
     gatewayHost: pick(flags.gatewayHost, 'CULVERT_GATEWAY_HOST'),
+    // The flag only says no; without it commander says true.
+    gatewayWebAssembly: flags.gatewayWebassembly === false ? false : truth(env['CULVERT_GATEWAY_WEBASSEMBLY']),
     adminListen: pick(flags.adminListen, 'CULVERT_ADMIN_LISTEN'),
     tls: cert === undefined ? undefined : { certFile: cert, keyFile: key },
   });
@@ -178,6 +182,11 @@ export function parseHubConfig(input: unknown): HubConfig {
 /** A number as flags and environment have it; what is none is left to the schema to refuse. */
 function numeral(text: string | undefined): number | string | undefined {
   return text !== undefined && /^\d+$/.test(text) ? Number(text) : text;
+}
+
+/** Yes or no as the environment has it; what is neither is left to the schema to refuse. */
+function truth(text: string | undefined): boolean | string | undefined {
+  return text === 'true' ? true : text === 'false' ? false : text;
 }
 
 /** The gateway of several threads, if one is configured. @throws CulvertError `config_invalid` */

@@ -12,6 +12,8 @@ export const gatewayConfig = {
   gatewayListen: z.string().optional(),
   /** `HOST[:PORT]` under which clients reach the gateway. Default: the listening host, or the hub's main name. Needs `gatewayThreads`. */
   gatewayHost: z.string().optional(),
+  /** False carries streams without WebAssembly, at half as much processor time again, or twice as much: for where it is not wanted, or to rule it out. */
+  gatewayWebAssembly: z.boolean().default(true),
 };
 
 /** A gateway of several threads, as configured. */

@@ -3,6 +3,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { GatewayThread, type ThreadStart } from '@culvert/gateway';
 import { LIMITS } from '@culvert/protocol';
 import { systemClock } from '@culvert/stream';
+import { surviveWithoutFetch } from '@culvert/stream/unused-fetch';
 import { createFrontDoor } from './api/front-door.ts';
 import { closeServer, listen } from './api/listen.ts';
 import { ProxySources } from './api/proxy-sources.ts';
@@ -10,6 +11,8 @@ import { secureContext } from './api/secure-context.ts';
 import { UnprovenConnections } from './auth/unproven-connections.ts';
 
 // Entry point of a gateway worker thread: the same TLS and HTTP as the main port, but streams only.
+
+surviveWithoutFetch();
 
 const port = parentPort;
 if (port === null) throw new Error('This file is the entry of a worker thread.');

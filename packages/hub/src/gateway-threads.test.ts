@@ -226,6 +226,17 @@ describe('the configuration of the gateway’s threads', () => {
     expect(config(over)).toMatchObject(over);
   });
 
+  it('takes streams off WebAssembly by flag, environment or file', () => {
+    const chosen = (flags: object, env: NodeJS.ProcessEnv) => resolveHubConfig(flags, env, '/d').gatewayWebAssembly;
+    expect(config({}).gatewayWebAssembly).toBe(true);
+    expect(config({ gatewayWebAssembly: false }).gatewayWebAssembly).toBe(false);
+    // Commander says true where the flag is not given.
+    expect(chosen({ gatewayWebassembly: true }, {})).toBe(true);
+    expect(chosen({ gatewayWebassembly: true }, { CULVERT_GATEWAY_WEBASSEMBLY: 'false' })).toBe(false);
+    expect(chosen({ gatewayWebassembly: false }, { CULVERT_GATEWAY_WEBASSEMBLY: 'true' })).toBe(false);
+    expect(() => chosen({}, { CULVERT_GATEWAY_WEBASSEMBLY: 'no' })).toThrow(/gatewayWebAssembly/);
+  });
+
   it('comes by flag or environment', () => {
     const env = {
       CULVERT_GATEWAY_THREADS: '3',

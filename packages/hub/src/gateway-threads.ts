@@ -59,7 +59,7 @@ export interface OpenThreads {
 /** @throws CulvertError `config_invalid` when the address cannot be had */
 export async function openGatewayThreads(
   terms: GatewayThreadsTerms,
-  options: Pick<GatewayThreadsOptions, 'grantKey' | 'clock' | 'onEvent' | 'limits'>,
+  options: Pick<GatewayThreadsOptions, 'grantKey' | 'clock' | 'onEvent' | 'limits' | 'plain'>,
 ): Promise<OpenThreads> {
   const { address, pair, maxUnprovenPerAddress, maxUnproven, proxiesFrom, onTlsFailed, entry = ENTRY } = terms;
   // Two processes of one user may share a port as threads do, and would take each other's streams.

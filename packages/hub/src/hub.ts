@@ -228,6 +228,7 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
     usage: store.usage,
     names,
     limits: config.limits,
+    webAssembly: config.gatewayWebAssembly,
     threads: gatewayThreadsTerms(config, certificates.source.current, events.emit, options.gatewayEntry),
     draining: draining.signal,
   });

@@ -25,6 +25,8 @@ export interface StreamingOptions {
   readonly limits: HubConfig['limits'];
   /** Options of worker threads for streams; absent: streams go through the main port, in this thread. */
   readonly threads: GatewayThreadsTerms | undefined;
+  /** Whether streams may be carried by WebAssembly. */
+  readonly webAssembly: boolean;
   /** Aborted when the hub stops. */
   readonly draining: AbortSignal;
   readonly clock: Clock;
@@ -60,7 +62,13 @@ export async function createStreaming(options: StreamingOptions): Promise<Stream
       onEvent({ type: 'stream-failed', ...identity, streamId, error: code, detail: message }),
   });
   const keys = await newGrantKeys();
+  let saidWithout = false;
   const observed = (event: GatewayEvent) => {
+    if (event.type === 'gateway-without-webassembly') {
+      // Every thread finds the same.
+      if (saidWithout) return;
+      saidWithout = true;
+    }
     streams.observe(event);
     onEvent(event);
   };
@@ -68,11 +76,12 @@ export async function createStreaming(options: StreamingOptions): Promise<Stream
     grantKey: keys.publicKey,
     clock,
     onEvent: observed,
+    plain: !options.webAssembly,
     limits: { stallMs: limits.stallMs, maxStreams: limits.streams, maxGuests: limits.streams },
   };
   const threads = options.threads && (await openGatewayThreads(options.threads, common));
   // On the main port; with worker threads, no grants are issued for it.
-  const here = new Gateway(common);
+  const here = new Gateway(threads === undefined ? common : { ...common, plain: true });
   const gateway = threads?.gateway ?? here;
   const endAtGateway = (streamId: string, error: CulvertError) => gateway.end(streamId, error);
   const endStream = (streamId: string, error: CulvertError) => streams.end(streamId, error, endAtGateway);

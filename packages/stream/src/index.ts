@@ -10,6 +10,7 @@ export {
   type LinkedSignal,
   linkSignals,
 } from './deadline.ts';
+export { destroyConnection, resetConnection } from './destroy-connection.ts';
 export {
   type DialOptions,
   type DialStreamOptions,

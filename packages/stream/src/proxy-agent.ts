@@ -7,6 +7,7 @@ import { CulvertError } from '@culvert/protocol';
 import { SocksProxyAgent } from 'socks-proxy-agent';
 import { systemClock } from './clock.ts';
 import { abortReason, deadline, linkSignals } from './deadline.ts';
+import { destroyConnection } from './destroy-connection.ts';
 import type { InnerTls } from './inner-tls.ts';
 import { networkError } from './network-error.ts';
 import { knownSession, rememberSessions } from './tls-sessions.ts';
@@ -86,7 +87,7 @@ class HttpTunnelAgent extends https.Agent {
           resolve(socket);
           return;
         }
-        socket.destroy();
+        destroyConnection(socket);
         reject(refusal(name, response.statusCode ?? 0, target));
       });
       request.end();

@@ -1,5 +1,6 @@
 import { Duplex } from 'node:stream';
 import { type ConnectionOptions, connect } from 'node:tls';
+import { destroyConnection } from '@culvert/stream';
 
 /** Bytes of a TLS record's header: type, version, length. */
 const RECORD_HEADER_BYTES = 5;
@@ -21,7 +22,7 @@ export async function clientHello(options: ConnectionOptions = {}): Promise<Buff
   try {
     return await hello;
   } finally {
-    client.destroy();
+    destroyConnection(client);
   }
 }
 

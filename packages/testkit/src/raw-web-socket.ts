@@ -1,7 +1,9 @@
 import { once } from 'node:events';
 import { connect as connectTcp, type Socket } from 'node:net';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { connect, type TLSSocket } from 'node:tls';
 import type { Grant } from '@culvert/protocol/grant';
+import { resetConnection } from '@culvert/stream';
 
 /** One frame as a server sent it. */
 export interface RawFrame {
@@ -56,6 +58,8 @@ export class RawWebSocket {
     const socket = connect({ socket: tcp, host: url.hostname, ca: options.ca });
     const client = new RawWebSocket(socket, tcp);
     await once(socket, 'secureConnect');
+    // Whatever a test does next, it does outside of the handshake: see `destroyConnection`.
+    await nextTurn();
     const request = options.request ?? upgradeRequest(grant, options.headers);
     socket.write(Buffer.concat([Buffer.from(request), options.early ?? Buffer.alloc(0)]));
     return client;
@@ -104,7 +108,7 @@ export class RawWebSocket {
 
   /** Resets the TCP connection, as a crash of the client's machine does, rather than ending it. */
   reset(): void {
-    this.#tcp.resetAndDestroy();
+    resetConnection(this.#tcp);
   }
 
   #take(): RawFrame | undefined {

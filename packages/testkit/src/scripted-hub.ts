@@ -6,6 +6,7 @@ import { TLSSocket } from 'node:tls';
 import { CONTROL_PATH, LIMITS } from '@culvert/protocol';
 import { isGatewayPath } from '@culvert/protocol/grant';
 import { encodePacket, type MqttPacket, PacketReader } from '@culvert/protocol/mqtt';
+import { destroyConnection } from '@culvert/stream';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { testCertificate } from './test-certificate.ts';
 
@@ -194,7 +195,7 @@ export class ScriptedHub {
 
   /** Cuts every connection, without a word. */
   cut(): void {
-    for (const socket of this.#sockets) socket.destroy();
+    for (const socket of this.#sockets) destroyConnection(socket);
   }
 
   async stop(): Promise<void> {

@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { createServer } from 'node:https';
 import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
+import { destroyConnection } from '@culvert/stream';
 import { type WebSocket, WebSocketServer } from 'ws';
 import type { TestCertificate } from './test-certificate.ts';
 
@@ -54,7 +55,7 @@ export async function tlsWebSocketServer(options: TlsWebSocketServerOptions): Pr
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
-        for (const socket of sockets) socket.destroy();
+        for (const socket of sockets) destroyConnection(socket);
       }),
   };
 }

@@ -1,5 +1,6 @@
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { constants } from 'node:os';
 import { eventually } from './eventually.ts';
 
 /** How a program is started. */
@@ -25,8 +26,6 @@ export function cleanEnvironment(extra: NodeJS.ProcessEnv = {}): NodeJS.ProcessE
   return { ...Object.fromEntries(kept), ...extra };
 }
 
-const SIGNAL_NUMBERS: Partial<Record<NodeJS.Signals, number>> = { SIGHUP: 1, SIGINT: 2, SIGKILL: 9, SIGTERM: 15 };
-
 /** Bytes of each output that are kept: the newest, enough for any failing test's story. */
 const KEPT_OUTPUT = 4 * 1024 * 1024;
 
@@ -44,7 +43,8 @@ export class Program {
     this.#name = [command, ...args].join(' ').slice(0, 200);
     this.child = spawn(command, args, {
       cwd: options.cwd,
-      env: options.env ?? cleanEnvironment(),
+      // By this, what a test leaves behind is known (tools/watched-forks.ts).
+      env: { TEST_WORKER: process.env['TEST_WORKER'], ...(options.env ?? cleanEnvironment()) },
       detached: true,
       stdio: ['pipe', 'pipe', 'pipe'],
     });
@@ -57,7 +57,7 @@ export class Program {
     });
     this.ended = once(this.child, 'close').then(([code, signal]: unknown[]) => {
       this.#running = false;
-      const number = SIGNAL_NUMBERS[signal as NodeJS.Signals] ?? 0;
+      const number = constants.signals[signal as NodeJS.Signals] ?? 0;
       return { code: typeof code === 'number' ? code : 128 + number, stdout: this.#stdout, stderr: this.#stderr };
     });
     this.ended.catch(() => undefined);

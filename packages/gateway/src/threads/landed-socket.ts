@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import type { Duplex } from 'node:stream';
 import { CLOSE_CAUSES, CulvertError } from '@culvert/protocol';
 import type { Clock } from '@culvert/stream';
@@ -55,6 +56,8 @@ export class LandedSocket implements LinkEnd {
   }
 
   onBytes(bytes: Buffer): void {
+    // As in `FrameWriter`: an empty write would have TLS read a record over another.
+    assert(bytes.length > 0, 'an empty write');
     this.#answered = true;
     this.#socket.write(bytes, () => this.#link.send(['taken', this.#connection, 1, bytes.length]));
   }

@@ -3,7 +3,7 @@ import type { Server as HttpsServer } from 'node:https';
 import type { Socket, Server as TcpServer } from 'node:net';
 import type { TLSSocket, Server as TlsServer } from 'node:tls';
 import { CulvertError, LIMITS, peerAddress } from '@culvert/protocol';
-import type { Clock } from '@culvert/stream';
+import { type Clock, destroyConnection } from '@culvert/stream';
 import { addressGroup } from '../auth/address-group.ts';
 import type { UnprovenConnections } from '../auth/unproven-connections.ts';
 import { readServerName } from './client-hello.ts';
@@ -71,7 +71,7 @@ export function beforeTls(server: TlsServer | HttpsServer, options: BeforeTlsOpt
   };
   listener.on('connection', (socket: Socket) => {
     // A reset before TLS is done is nobody's but the peer's affair.
-    socket.on('error', () => socket.destroy());
+    socket.on('error', () => destroyConnection(socket));
     receive(socket, options, (arrival, name, bytes) => {
       const isNamed = name !== undefined && namedHosts?.names.has(name) === true;
       begin(arrival, bytes, isNamed ? named : own, options);
@@ -79,14 +79,14 @@ export function beforeTls(server: TlsServer | HttpsServer, options: BeforeTlsOpt
   });
   const onDone = (secure: TLSSocket): void => {
     const arrival = arrivals.getStore();
-    if (arrival === undefined || !unproven.handshakeDone(arrival.socket, secure)) secure.destroy();
+    if (arrival === undefined || !unproven.handshakeDone(arrival.socket, secure)) destroyConnection(secure);
     else describe(secure, arrival);
   };
   const onFailed = (error: NodeJS.ErrnoException, secure: TLSSocket): void => {
     const address = arrivals.getStore()?.address ?? peerAddress(secure);
     // Who left by itself was not refused: load balancers' probes do so all day.
     if (error.code !== 'ECONNRESET') onRefused(error, address);
-    secure.destroy();
+    destroyConnection(secure);
   };
   server.prependListener('secureConnection', onDone);
   server.on('tlsClientError', onFailed);
@@ -105,7 +105,7 @@ function receive(
   if (!unproven.admit(socket, proxies === undefined ? from : undefined)) return;
   const refuse = (error: CulvertError): void => {
     socket.off('data', onData);
-    socket.destroy();
+    destroyConnection(socket);
     onRefused(error, arrival.address);
   };
   let awaitsHeader = proxies !== undefined;
@@ -142,7 +142,7 @@ function receive(
       whole(arrival, reading.name, bytes);
     }
   };
-  const onEnd = (): void => void socket.destroy();
+  const onEnd = (): void => destroyConnection(socket);
   const onData = (chunk: Buffer): void => {
     held.push(chunk);
     if (held.bytes.length < atLeast) return;
@@ -172,7 +172,7 @@ function begin(
   }
   const group = addressGroup(address);
   if (!budget.admits(group, clock.now())) {
-    socket.destroy();
+    destroyConnection(socket);
     const detail = 'The handshakes with certificates of this address have used up their processor time.';
     onRefused(new CulvertError('too_many_requests', detail), address);
     return;
@@ -184,7 +184,7 @@ function begin(
     onTooLong() {
       onRefused(new CulvertError('too_large', `A handshake of more than ${LIMITS.tlsHandshakeBytes} bytes.`), address);
       // TLS above is not at work: this was read before it is told.
-      counted.destroy();
+      destroyConnection(counted);
     },
     onWork: (ms) => budget.charge(group, ms, clock.now()),
   });

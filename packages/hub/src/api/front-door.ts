@@ -4,7 +4,7 @@ import type { Duplex } from 'node:stream';
 import { createServer as createTlsServer, type TLSSocket, type Server as TlsServer } from 'node:tls';
 import { CONTROL_PATH } from '@culvert/protocol';
 import { isGatewayPath } from '@culvert/protocol/grant';
-import type { Clock } from '@culvert/stream';
+import { type Clock, destroyConnection } from '@culvert/stream';
 import type { UnprovenConnections } from '../auth/unproven-connections.ts';
 import { beforeTls, type NamedHostTls } from './before-tls.ts';
 import { HandshakeBudget } from './handshake-budget.ts';
@@ -102,7 +102,7 @@ export function createFrontDoor(options: FrontDoorOptions): Server {
     if (all !== undefined) void upgrade(request, socket, all, options);
   });
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
-    if (!socket.writable) return void socket.destroy();
+    if (!socket.writable) return destroyConnection(socket);
     refuse(socket, BROKEN_REQUESTS[error.code ?? ''] ?? '400 Bad Request');
   });
   return server;
@@ -126,7 +126,7 @@ export function createControlDoor(
   const server = createTlsServer({ ...tlsOptions(options), ...alpn });
   guard(server, options);
   server.on('secureConnection', (socket: TLSSocket) => {
-    socket.on('error', () => socket.destroy());
+    socket.on('error', () => destroyConnection(socket));
     socket.setNoDelay(true);
     void options.onConnection(socket).then((proven) => proven && options.unproven.proven(socket));
   });
@@ -144,7 +144,7 @@ async function upgrade(
   head: Buffer,
   options: FrontDoorOptions,
 ): Promise<void> {
-  socket.on('error', () => socket.destroy());
+  socket.on('error', () => destroyConnection(socket));
   // What is spoken from here on has bounds of its own.
   socket.setTimeout(0);
   const handler = upgradeHandler(request, options);
@@ -164,7 +164,7 @@ function upgradeHandler(
 
 /** Answers what no route will see, and ends the connection. */
 function refuse(socket: Duplex, status: string): void {
-  socket.end(`HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`, () => socket.destroy());
+  socket.end(`HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`, () => destroyConnection(socket));
 }
 
 // Clients write the `$` of the path raw or escaped.

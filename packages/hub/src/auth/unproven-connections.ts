@@ -1,5 +1,5 @@
 import { LIMITS } from '@culvert/protocol';
-import type { Clock, Timer } from '@culvert/stream';
+import { type Clock, destroyConnection, type Timer } from '@culvert/stream';
 import { addressGroup } from './address-group.ts';
 
 /** What is needed of a TCP socket here. */
@@ -85,7 +85,7 @@ export class UnprovenConnections {
   admit(socket: TcpSocket, address: string | undefined): boolean {
     const group = address === undefined ? undefined : addressGroup(address);
     if (address === '' || !this.#makeRoom(group)) {
-      socket.destroy();
+      destroyConnection(socket);
       return false;
     }
     const pending: Pending = {
@@ -213,11 +213,8 @@ export class UnprovenConnections {
 
   #end(pending: Pending): void {
     this.#release(pending);
-    const { socket, stage } = pending;
-    if (pending.secure !== undefined) pending.secure.destroy();
-    else if (stage === 'hello') socket.destroy();
-    // Not below a TLS socket that is at work right now, which Node does not survive.
-    else setImmediate(() => (pending.secure ?? socket).destroy());
+    const { socket } = pending;
+    destroyConnection(pending.secure ?? socket);
   }
 
   #release(pending: Pending): void {

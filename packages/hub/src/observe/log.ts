@@ -32,6 +32,7 @@ function levelOf(event: HubEvent): LogLevel {
     case 'log-resumed':
     case 'audit-resumed':
     case 'gateway-thread-replaced':
+    case 'gateway-without-webassembly':
     case 'stream-failed':
     case 'device-unresponsive':
       return 'warn';

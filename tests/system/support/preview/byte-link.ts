@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { connect as connectTcp } from 'node:net';
 import { connect as connectTls } from 'node:tls';
+import { destroyConnection, resetConnection } from '@culvert/stream';
 import { RawWebSocket, rawFrame } from '@culvert/testkit';
 import type { HubProcess } from '../hub-process.ts';
 import { closeOf } from './control-channel.ts';
@@ -27,7 +28,7 @@ export const overTls =
     await once(tls, 'secureConnect');
     tls.on('error', () => undefined);
     tls.on('data', onBytes);
-    return { send: (bytes) => tls.write(bytes), drop: () => tcp.resetAndDestroy(), ended: closeOf(tls) };
+    return { send: (bytes) => tls.write(bytes), drop: () => resetConnection(tcp), ended: closeOf(tls) };
   };
 
 /** WebSocket on port 443, with the subprotocol as this client spells it. */
@@ -45,7 +46,7 @@ export function overWebSocket(subprotocol: string): OpenByteLink {
     void (async () => {
       for (let frame = await socket.frame(); frame !== undefined; frame = await socket.frame()) {
         if (frame.opcode === 9) throw new Error('the hub pinged a client that did not show that it copes');
-        if (frame.opcode === 8) socket.socket.destroy();
+        if (frame.opcode === 8) destroyConnection(socket.socket);
         else onBytes(frame.payload);
       }
     })();

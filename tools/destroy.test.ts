@@ -1,0 +1,86 @@
+import { globSync, readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { describe, expect, it } from 'vitest';
+
+const root = resolve(import.meta.dirname, '..');
+
+/** The one place where a connection that TLS may stand on is destroyed, and what it exports. */
+const PLACE = 'packages/stream/src/destroy-connection.ts';
+
+/** How TLS comes to stand on a socket that a program holds, or a program gets hold of a socket that TLS stands on (`bench/`, `fuzz/`, tests too). */
+const LAYERS: readonly RegExp[] = [
+  /\bnew TLSSocket\(/,
+  // An option `socket` beside those of TLS: tls.connect({ socket, … }).
+  /\b(?:connect|connectTls|tlsConnect|request)\(\{[^}]*\bsocket\b[^}]*\}/,
+  /\{ ?socket, host[^}]*servername/,
+  /\.emit\('connection', /,
+  /\b(?:destroyConnection|resetConnection)\b/,
+];
+
+/** A server of TLS gives its TCP sockets away with this event; a server of TCP has no TLS above. */
+const ACCEPTED = /\.on(?:ce)?\('connection'/;
+const TLS_SERVER = /from 'node:(?:https|tls)'/;
+
+/** Files that reset connections which no TLS stands on in their process, each with the reason. */
+const PLAIN: Readonly<Record<string, string>> = {
+  'bench/traffic/connection.test.ts': 'a TCP client of a TCP server',
+  'packages/proxy/src/carry.test.ts': 'a local program’s TCP connection',
+  'packages/proxy/src/connect/connect.test.ts': 'a local program’s TCP connection',
+  'packages/proxy/src/connect/connect.ts': 'local programs’ TCP connections',
+  'packages/proxy/src/local-end.ts': 'a local program’s or server’s TCP connection',
+  'packages/stream/src/splice.test.ts': 'TCP on both sides',
+  'packages/testkit/src/fault-proxy.ts': 'passes the bytes of TLS on, speaks none',
+};
+
+/** Shows the crash. */
+const FIXTURE = 'packages/stream/src/destroy-connection.fixture.ts';
+
+const sources = globSync(
+  ['packages/*/src/**/*.ts', 'tests/**/*.ts', 'bench/**/*.ts', 'fuzz/**/*.ts', 'examples/**/*.ts'],
+  {
+    cwd: root,
+  },
+)
+  .filter((path) => !path.includes('node_modules') && path !== FIXTURE)
+  .map((path) => ({ path, text: readFileSync(join(root, path), 'utf8') }));
+
+const standsUnderTls = (text: string): boolean =>
+  LAYERS.some((layer) => layer.test(text)) || (ACCEPTED.test(text) && TLS_SERVER.test(text));
+
+/** Lines that destroy a connection themselves; an agent's or a stream's own `super.destroy()` is not one. */
+const destroying = (text: string): string[] =>
+  text.split('\n').filter((line) => /(?<!\bsuper)\.(?:destroy|destroySoon|resetAndDestroy)\(/.test(line));
+
+describe('connections that TLS may stand on', () => {
+  it('are destroyed in one place', () => {
+    const wrong = sources
+      .filter(({ path, text }) => path !== PLACE && standsUnderTls(text))
+      .flatMap(({ path, text }) => destroying(text).map((line) => `${path}: ${line.trim()}`));
+    expect(wrong).toEqual([]);
+  });
+
+  it('are reset there too: who resets others is known', () => {
+    const resetting = sources.filter(({ text }) => text.includes('.resetAndDestroy(')).map(({ path }) => path);
+    expect(resetting.sort()).toEqual([PLACE, ...Object.keys(PLAIN)].sort());
+    expect(resetting.filter((path) => path !== PLACE && TLS_SERVER.test(textOf(path)))).toEqual([]);
+  });
+
+  it('would be found', () => {
+    for (const text of [
+      'const tls = connect({ socket: tcp, host });',
+      'const tls = new TLSSocket(tcp);',
+      "import { createServer } from 'node:https';\nserver.on('connection', (socket) => keep(socket));",
+      "server.emit('connection', socket);",
+    ]) {
+      expect(standsUnderTls(text), text).toBe(true);
+    }
+    expect(destroying('tcp.resetAndDestroy();\nsocket.destroySoon();\nsuper.destroy();')).toHaveLength(2);
+    expect(sources.filter(({ text }) => standsUnderTls(text)).map(({ path }) => path)).toContain(
+      'packages/hub/src/api/front-door.ts',
+    );
+  });
+});
+
+function textOf(path: string): string {
+  return readFileSync(join(root, path), 'utf8');
+}
