@@ -18,9 +18,20 @@ export interface Running {
   line(pattern: RegExp): Promise<string>;
 }
 
-export function startCulvert(args: readonly string[], env: NodeJS.ProcessEnv = {}): Running {
-  const node = ['--conditions=development', MAIN, ...args];
-  const child = spawn(process.execPath, node, { env: { PATH: process.env['PATH'], HOME: '/nonexistent', ...env } });
+/** @param launcher a program, with its arguments, that starts it in its turn */
+export function startCulvert(
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = {},
+  launcher: readonly string[] = [],
+): Running {
+  const [program = process.execPath, ...rest] = [
+    ...launcher,
+    process.execPath,
+    '--conditions=development',
+    MAIN,
+    ...args,
+  ];
+  const child = spawn(program, rest, { env: { PATH: process.env['PATH'], HOME: '/nonexistent', ...env } });
   let stdout = '';
   let stderr = '';
   const wakers = new Set<() => void>();

@@ -46,4 +46,4 @@ export class Waiting {
 }
 
 /** Why a client is where it is, for its state callback. */
-export type StateCallback = (state: ConnectionState['name'], error?: CulvertError) => void;
+export type StateCallback = (state: ConnectionState['name'], error?: CulvertError, retryInMs?: number) => void;

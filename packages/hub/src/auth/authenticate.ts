@@ -73,7 +73,8 @@ export class Authenticator {
   async authenticateSas(text: string, target: SasTarget): Promise<Principal> {
     const token = parseSasToken(text);
     const expiresAt = Math.min(token.expiry * 1000 + this.#clockSkewMs, Number.MAX_SAFE_INTEGER);
-    if (expiresAt < this.#clock.now()) throw new CulvertError('token_expired');
+    const now = this.#clock.now();
+    if (expiresAt < now) throw tokenExpired(token.expiry * 1000, now);
     if (!coversTarget(token, this.#audiences, target.path)) {
       throw new CulvertError('unauthorized', 'The SAS token is made for another address (sr).');
     }
@@ -147,6 +148,12 @@ export class Authenticator {
     const device = moduleId === undefined ? record : await this.#registry.get({ deviceId });
     if (device?.status !== 'enabled') throw new CulvertError('device_disabled');
   }
+}
+
+/** With both times: whoever made the token sees whether it is old, or made by a clock that is wrong. */
+function tokenExpired(expiry: number, now: number): CulvertError {
+  const [expired, here] = [expiry, now].map((time) => new Date(time).toISOString().replace(/\.\d+Z$/, 'Z'));
+  return new CulvertError('token_expired', `The token expired at ${expired}, and the hub's clock says ${here}.`);
 }
 
 function identityPrincipal(record: IdentityRecord, proof: Proof, expiresAt: number): Principal {
