@@ -9,6 +9,10 @@ import { startHub, type TestHub } from '@culvert/testkit';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { culvert, type Running, startCulvert } from './culvert.fixture.ts';
 
+const FAKETIME = ['x86_64', 'aarch64']
+  .map((machine) => `/usr/lib/${machine}-linux-gnu/faketime/libfaketime.so.1`)
+  .find((library) => existsSync(library));
+
 let hub: TestHub;
 let echo: Server;
 let caller: ServiceClient;
@@ -58,8 +62,8 @@ async function configure(services: readonly string[], extra = ''): Promise<void>
   await writeFile(file, `connectionStringFile: device.txt\ncaFile: ${ca}\nservices:\n${lines.join('')}${extra}`);
 }
 
-function startAgent(args: readonly string[] = [], env: NodeJS.ProcessEnv = {}, launcher: readonly string[] = []) {
-  const agent = startCulvert(['agent', '--config', file, ...args], env, launcher);
+function startAgent(args: readonly string[] = [], env: NodeJS.ProcessEnv = {}) {
+  const agent = startCulvert(['agent', '--config', file, ...args], env);
   agents.push(agent);
   return agent;
 }
@@ -73,7 +77,7 @@ async function stopped(agent: Running): Promise<string> {
 
 /** Sends a line through a new stream and gets it back. */
 async function echoes(service: string): Promise<void> {
-  const stream = await caller.openStream(deviceId, service);
+  const stream = await caller.openStream(deviceId, { name: service });
   stream.on('error', () => undefined);
   stream.write('ping');
   const [data] = (await once(stream, 'data')) as [Buffer];
@@ -83,7 +87,7 @@ async function echoes(service: string): Promise<void> {
 
 describe('an agent that is refused waits', () => {
   it('while its device is disabled', async () => {
-    await hub.owner.devices.update(deviceId, { status: 'disabled' });
+    await hub.owner.devices.update({ deviceId, status: 'disabled' });
     const agent = startAgent();
     expect(await agent.line(/not attached/)).toMatch(
       /^culvert: not attached: The device is disabled; .*trying again in \d+ s, and for as long as it takes$/,
@@ -92,7 +96,7 @@ describe('an agent that is refused waits', () => {
     const refusals = () =>
       events.filter((event) => event.type === 'connection-refused' && event.error === 'device_disabled');
     expect(refusals()).toHaveLength(1);
-    await hub.owner.devices.update(deviceId, { status: 'enabled' });
+    await hub.owner.devices.update({ deviceId, status: 'enabled' });
     await agent.line(/attached to the hub/);
     await echoes('one');
     expect((await stopped(agent)).match(/not attached/g)).toHaveLength(1);
@@ -132,22 +136,18 @@ describe('an agent that is refused waits', () => {
     await stopped(agent);
   });
 
-  // Debian's `faketime` sets the clock of one process: a board before NTP.
-  it.runIf(existsSync('/usr/bin/faketime'))(
-    'with a clock two days behind, and says whose clock says what',
-    async () => {
-      const agent = startAgent([], {}, ['faketime', '-f', '-2d']);
-      const line = await agent.line(/not attached/);
-      expect(line).toMatch(
-        /The token expired at \d{4}-\S+Z, and the hub's clock says \d{4}-\S+Z; this machine's clock says \d{4}-\S+Z/,
-      );
-      const [, hubSays = '', machineSays = ''] =
-        /hub's clock says (\S+);.*machine's clock says (\S+):/.exec(line) ?? [];
-      expect(Math.round((Date.parse(hubSays) - Date.parse(machineSays)) / 3_600_000)).toBe(48);
-      agent.child.kill('SIGTERM');
-      expect((await agent.ended).code).toBe(0);
-    },
-  );
+  // What Debian's `faketime` preloads sets the clock of one process: a board before NTP.
+  it.runIf(FAKETIME !== undefined)('with a clock two days behind, and says whose clock says what', async () => {
+    const agent = startAgent([], { LD_PRELOAD: FAKETIME, FAKETIME: '-2d' });
+    const line = await agent.line(/not attached/);
+    expect(line).toMatch(
+      /The token expired at \d{4}-\S+Z, and the hub's clock says \d{4}-\S+Z; this machine's clock says \d{4}-\S+Z/,
+    );
+    const [, hubSays = '', machineSays = ''] = /hub's clock says (\S+);.*machine's clock says (\S+):/.exec(line) ?? [];
+    expect(Math.round((Date.parse(hubSays) - Date.parse(machineSays)) / 3_600_000)).toBe(48);
+    agent.child.kill('SIGTERM');
+    expect((await agent.ended).code).toBe(0);
+  });
 });
 
 describe('what this process cannot read ends an agent, when it starts', () => {
@@ -169,7 +169,7 @@ describe('SIGHUP', () => {
   it('adds and removes services and leaves running streams alone', async () => {
     const agent = startAgent();
     await agent.line(/attached to the hub/);
-    const running = await caller.openStream(deviceId, 'one');
+    const running = await caller.openStream(deviceId, { name: 'one' });
     await configure(['two']);
     agent.child.kill('SIGHUP');
     await agent.line(/reloaded: offers two \(new: two; no longer: one\)$/);
@@ -177,7 +177,7 @@ describe('SIGHUP', () => {
     expect(String((await once(running, 'data'))[0])).toBe('still here');
     running.destroy();
     await echoes('two');
-    await expect(caller.openStream(deviceId, 'one')).rejects.toThrow(/no service 'one' \(it offers: two\)/);
+    await expect(caller.openStream(deviceId, { name: 'one' })).rejects.toThrow(/no service 'one' \(it offers: two\)/);
     await stopped(agent);
   });
 
@@ -194,7 +194,7 @@ describe('SIGHUP', () => {
   it('with another device’s connection string attaches as that, and its streams go on', async () => {
     const agent = startAgent(['--output', 'json']);
     await agent.line(/"state":"attached"/);
-    const running = await caller.openStream(deviceId, 'one');
+    const running = await caller.openStream(deviceId, { name: 'one' });
     const other = `${deviceId}-new`;
     await putKey(await hub.createDevice(other));
     agent.child.kill('SIGHUP');
