@@ -86,48 +86,42 @@ async function echoes(service: string): Promise<void> {
 }
 
 describe('an agent that is refused waits', () => {
-  it('while its device is disabled', async () => {
+  // Three at once, since each waits for up to 30 s before it tries again, as those in the field do.
+  it('while its device is disabled, its key is wrong or its hub is not trusted, and comes back when that is mended', async () => {
+    const disabled = startAgent();
+    const disabledId = deviceId;
     await hub.owner.devices.update({ deviceId, status: 'disabled' });
-    const agent = startAgent();
-    expect(await agent.line(/not attached/)).toMatch(
-      /^culvert: not attached: The device is disabled; .*trying again in \d+ s, and for as long as it takes$/,
-    );
-    const { events } = hub;
-    const refusals = () =>
-      events.filter((event) => event.type === 'connection-refused' && event.error === 'device_disabled');
-    expect(refusals()).toHaveLength(1);
-    await hub.owner.devices.update({ deviceId, status: 'enabled' });
-    await agent.line(/attached to the hub/);
-    await echoes('one');
-    expect((await stopped(agent)).match(/not attached/g)).toHaveLength(1);
-  });
-
-  it('with a wrong key, and takes the right one from the same file without a signal', async () => {
-    const right = await hub.owner.devices.get(deviceId);
-    await putKey(`HostName=127.0.0.1:${hub.port};DeviceId=${deviceId};SharedAccessKey=${'A'.repeat(44)}`);
-    const agent = startAgent();
-    expect(await agent.line(/not attached/)).toMatch(
-      /The credential was not accepted; the connection string is read again/,
-    );
-    const key = right.authentication.symmetricKey.primaryKey;
-    await putKey(`HostName=127.0.0.1:${hub.port};DeviceId=${deviceId};SharedAccessKey=${key}`);
-    await agent.line(/attached to the hub/);
-    await stopped(agent);
-  });
-
-  it('with a hub that it does not trust', async () => {
+    const right = await hub.createDevice('wrong-key');
+    const keyPath = join(directory, 'key.txt');
+    await writeFile(keyPath, right.replace(/SharedAccessKey=.*/, `SharedAccessKey=${'A'.repeat(44)}`), { mode: 0o600 });
+    const wrong = startAgent(['--connection-string-file', keyPath]);
+    const untrustedPath = join(directory, 'untrusted.txt');
+    await writeFile(untrustedPath, await hub.createDevice('untrusting'), { mode: 0o600 });
     const other = await startHub();
-    await writeFile(
-      file,
-      `connectionStringFile: device.txt\ncaFile: ${join(other.directory, 'ca.pem')}\nservices: {one: 1}`,
-    );
-    const agent = startAgent();
-    expect(await agent.line(/not attached/)).toMatch(/authority this machine does not know.*trying again/);
-    await configure(['one']);
-    await agent.line(/attached to the hub/);
-    await stopped(agent);
+    const caPath = join(directory, 'ca.pem');
+    await writeFile(caPath, other.ca);
     await other.stop();
-  });
+    const untrusting = startAgent(['--connection-string-file', untrustedPath, '--ca-file', caPath]);
+
+    expect(await wrong.line(/not attached/)).toMatch(
+      /^culvert: not attached: The credential was not accepted; the connection string is read again .*trying again in \d+ s, and for as long as it takes$/,
+    );
+    expect(await untrusting.line(/not attached/)).toMatch(/authority this machine does not know.*trying again/);
+    // It may have been attached before it was disabled.
+    expect(await disabled.line(/not attached/)).toMatch(/The device is disabled|revoked/);
+    await hub.event(
+      'connection-refused',
+      ({ claimed, error }) => claimed?.deviceId === disabledId && error === 'device_disabled',
+    );
+
+    await hub.owner.devices.update({ deviceId, status: 'enabled' });
+    await writeFile(keyPath, right, { mode: 0o600 });
+    await writeFile(caPath, hub.ca);
+    for (const agent of [disabled, wrong, untrusting]) await agent.line(/^culvert: attached to the hub/);
+    expect((await stopped(wrong)).match(/not attached/g)).toHaveLength(1);
+    expect((await stopped(untrusting)).match(/not attached/g)).toHaveLength(1);
+    await stopped(disabled);
+  }, 120_000);
 
   it('with a name that resolves to nothing', async () => {
     await putKey(`HostName=hub.invalid;DeviceId=${deviceId};SharedAccessKey=${'A'.repeat(44)}`);
@@ -141,9 +135,10 @@ describe('an agent that is refused waits', () => {
     const agent = startAgent([], { LD_PRELOAD: FAKETIME, FAKETIME: '-2d' });
     const line = await agent.line(/not attached/);
     expect(line).toMatch(
-      /The token expired at \d{4}-\S+Z, and the hub's clock says \d{4}-\S+Z; this machine's clock says \d{4}-\S+Z/,
+      /The token expired at \d{4}-\S+Z, and the hub's clock says \d{4}-\S+Z\. This machine's clock says \d{4}-\S+Z: set it; trying again/,
     );
-    const [, hubSays = '', machineSays = ''] = /hub's clock says (\S+);.*machine's clock says (\S+):/.exec(line) ?? [];
+    const [, hubSays = '', machineSays = ''] =
+      /hub's clock says (\S+)\. .*machine's clock says (\S+):/.exec(line) ?? [];
     expect(Math.round((Date.parse(hubSays) - Date.parse(machineSays)) / 3_600_000)).toBe(48);
     agent.child.kill('SIGTERM');
     expect((await agent.ended).code).toBe(0);

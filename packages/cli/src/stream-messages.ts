@@ -82,8 +82,6 @@ function hint(code: ErrorCode): string {
   switch (code) {
     case 'taken_over':
       return 'if this repeats, two agents run with one identity: stop one of them, or give it an identity of its own; ';
-    case 'token_expired':
-      return `this machine's clock says ${new Date().toISOString()}: set it if it is wrong; `;
     case 'unauthorized':
     case 'forbidden':
     case 'device_not_found':
