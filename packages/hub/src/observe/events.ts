@@ -53,6 +53,10 @@ export type HubEvent =
     })
   /** A device began to take offers, or stopped. */
   | (Identity & { readonly type: 'device-offers-changed'; readonly takesOffers: boolean })
+  /** Two programs connect with this identity and evict each other; told once while it lasts. `addresses`: where they come from. */
+  | (Identity & { readonly type: 'identity-contested'; readonly takeOvers: number; readonly addresses: string })
+  /** It connects so often that it is refused for a while; told once, until it has left off. */
+  | (Identity & { readonly type: 'device-reconnects-too-often' })
   /** A limit an administrator set was reached: a request was refused, or a stream ended. `identity`: of whom it was, where it was of one. */
   | { readonly type: 'limit-reached'; readonly limit: LimitName; readonly identity: Identity | undefined }
   | (Identity & {

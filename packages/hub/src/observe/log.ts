@@ -30,6 +30,8 @@ function levelOf(event: HubEvent): LogLevel {
     case 'log-resumed':
     case 'audit-resumed':
     case 'gateway-thread-replaced':
+    case 'identity-contested':
+    case 'device-reconnects-too-often':
     case 'stream-failed':
       return 'warn';
     default:
