@@ -224,3 +224,19 @@ it('an agent whose events nobody reads any more goes on', async () => {
   await echoes('one');
   await stopped(agent);
 });
+
+it('an exception that nothing caught is told once, and streams go on', async () => {
+  const throwing = join(directory, 'throwing.mjs');
+  await writeFile(throwing, "process.on('SIGUSR2', () => { throw new TypeError('of one stream'); });");
+  const agent = startAgent([], { NODE_OPTIONS: `--import ${throwing}` });
+  await agent.line(/attached to the hub/);
+  const running = await caller.openStream(deviceId, { name: 'one' });
+  agent.child.kill('SIGUSR2');
+  await agent.line(/something went wrong inside.*TypeError: of one stream; going on/);
+  agent.child.kill('SIGUSR2');
+  running.write('still here');
+  expect(String((await once(running, 'data'))[0])).toBe('still here');
+  running.destroy();
+  await echoes('one');
+  expect((await stopped(agent)).match(/something went wrong/g)).toHaveLength(1);
+});

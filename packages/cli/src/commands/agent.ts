@@ -6,6 +6,7 @@ import { tell } from '../messages.ts';
 import { stopOnSignals } from '../polite-stop.ts';
 import { endlessOutput } from '../standard-output.ts';
 import { agentSentence, type EventFormat, eventTeller } from '../stream-messages.ts';
+import { surviveFaults } from '../survive-faults.ts';
 
 /** Flags of `culvert agent`. */
 export interface AgentFlags extends DeviceConnectionFlags {
@@ -26,7 +27,7 @@ export async function agent(flags: AgentFlags): Promise<void> {
     if (running.streams > 0) tell(stopping(running.streams));
     void running.close();
   };
-  const release = [stopOnSignals({ stop }), reloadOnHangUp({ running, files, onEvent, stop })];
+  const release = [stopOnSignals({ stop }), reloadOnHangUp({ running, files, onEvent, stop }), surviveFaults()];
   try {
     await running.closed;
   } finally {
