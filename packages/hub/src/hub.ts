@@ -13,14 +13,13 @@ import { advertisedNames, certificateNames, type HubConfig } from './config.ts';
 import { acceptAmqp } from './control/accept-amqp.ts';
 import { acceptMqtt } from './control/accept-mqtt.ts';
 import { acceptControlWebSocket } from './control/accept-web-socket.ts';
-import { ConnectionAttempts } from './control/connection-attempts.ts';
 import type { ControlDeps, ControlOrigin } from './control/control-channel.ts';
 import { Doors } from './doors.ts';
 import { gatewayThreadsTerms, type OpenThreads } from './gateway-threads.ts';
 import { AttachCheck } from './handshake/attach-check.ts';
 import { HostNames } from './host-names.ts';
+import { limitedAuthentication } from './limited-authentication.ts';
 import { createLogging } from './logging.ts';
-import { ContestedIdentities } from './observe/contested-identities.ts';
 import type { ControlProtocol } from './observe/door.ts';
 import { EventBus } from './observe/event-bus.ts';
 import type { EventSink } from './observe/events.ts';
@@ -203,8 +202,6 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
   events.subscribe(lastDisconnects.observe);
 
   const common = { clock, onEvent: events.emit };
-  events.subscribe(new ContestedIdentities(common).observe);
-  const attempts = new ConnectionAttempts(common);
   // Behind the store, whose lock it needs too; before anything that it is to record.
   const audit = await openAudit(config.audit, config.dataDir, common);
   undo(() => audit.close());
@@ -263,12 +260,7 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
 
   const control: ControlDeps = {
     ...common,
-    async authenticate(credential) {
-      if (draining.signal.aborted) throw draining.signal.reason;
-      const principal = await authenticator.authenticateDevice(credential);
-      attempts.admit(credential.identity);
-      return principal;
-    },
+    authenticate: limitedAuthentication({ clock, events, draining: draining.signal }, authenticator),
     registrar: new AttachCheck({
       ...{ router: streaming.router, store, revocation: streaming.revocation },
       onEvent: events.emit,
