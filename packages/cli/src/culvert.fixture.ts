@@ -18,11 +18,22 @@ export interface Running {
   line(pattern: RegExp): Promise<string>;
 }
 
-export function startCulvert(args: readonly string[], env: NodeJS.ProcessEnv = {}): Running {
-  const node = ['--conditions=development', MAIN, ...args];
-  // By the second, what a test leaves behind is known (tools/watched-forks.ts).
+/** @param launcher a program, with its arguments, that starts it in its turn */
+export function startCulvert(
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = {},
+  launcher: readonly string[] = [],
+): Running {
+  const [program = process.execPath, ...rest] = [
+    ...launcher,
+    process.execPath,
+    '--conditions=development',
+    MAIN,
+    ...args,
+  ];
+  // By TEST_WORKER, what a test leaves behind is known (tools/watched-forks.ts).
   const { PATH, TEST_WORKER } = process.env;
-  const child = spawn(process.execPath, node, { env: { PATH, TEST_WORKER, HOME: '/nonexistent', ...env } });
+  const child = spawn(program, rest, { env: { PATH, TEST_WORKER, HOME: '/nonexistent', ...env } });
   let stdout = '';
   let stderr = '';
   const wakers = new Set<() => void>();

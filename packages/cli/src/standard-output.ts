@@ -34,6 +34,19 @@ export function watchOutput(): void {
   process.stderr.on('error', () => undefined);
 }
 
+/** For a program that serves others: that nobody reads its events any more, or that the disk is full, is said once and does not end it. */
+export function endlessOutput(): void {
+  unwatchOutput();
+  let told = false;
+  process.stdout.on('error', ({ code, message }: NodeJS.ErrnoException) => {
+    if (told) return;
+    told = true;
+    tell(
+      `events cannot be written to standard output (${code ?? message}); what could not be written is lost, the rest goes on`,
+    );
+  });
+}
+
 /** Leaves stdout to a stream that is carried over it: when its reader goes, what stdin said is still to be sent. */
 export function unwatchOutput(): void {
   process.stdout.off('error', onOutputError);

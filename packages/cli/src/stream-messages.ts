@@ -1,4 +1,4 @@
-import { type CulvertError, formatHostPort, printable } from '@culvert/protocol';
+import { type CulvertError, type ErrorCode, formatHostPort, printable } from '@culvert/protocol';
 import type { AgentEvent } from '@culvert/proxy/agent';
 import type { ConnectEvent } from '@culvert/proxy/connect';
 import { advised, tell } from './messages.ts';
@@ -34,6 +34,12 @@ export function agentSentence(event: AgentEvent): string | undefined {
   switch (event.type) {
     case 'state':
       return stateSentence(event);
+    case 'reloaded':
+      return reloadedSentence(event);
+    case 'reload-failed':
+      return `not reloaded: ${clause(event.error.message)}; going on as before`;
+    case 'reload-waits':
+      return `the new connection is not there yet: ${clause(advised(event.error))}; the old one goes on until it is`;
     case 'stream-rejected':
       return `rejected a stream to '${printable(event.service)}'${asker(event.caller)}: ${event.reason}`;
     case 'stream-opened': {
@@ -64,10 +70,38 @@ export function connectSentence(event: ConnectEvent): string {
   }
 }
 
-function stateSentence({ state, error }: Extract<AgentEvent, { type: 'state' }>): string | undefined {
+function stateSentence({ state, error, retryInMs = 0 }: Extract<AgentEvent, { type: 'state' }>): string | undefined {
   if (state === 'attached') return 'attached to the hub';
-  if (error === undefined) return undefined;
-  return state === 'closed' ? undefined : `not attached: ${clause(error.message)}; trying again`;
+  if (error === undefined || state === 'closed') return undefined;
+  const again = `trying again in ${Math.ceil(retryInMs / 1000)} s, and for as long as it takes`;
+  return `not attached: ${clause(error.message)}; ${hint(error.code)}${again}`;
+}
+
+/** What to do about a reason, where its own sentence does not say it to the one who runs the agent. */
+function hint(code: ErrorCode): string {
+  switch (code) {
+    case 'taken_over':
+      return 'if this repeats, two agents run with one identity: stop one of them, or give it an identity of its own; ';
+    case 'unauthorized':
+    case 'forbidden':
+    case 'device_not_found':
+      return 'the connection string is read again before each attempt; ';
+    case 'device_disabled':
+    case 'revoked':
+      return 'it comes back when the hub lets it in; ';
+    default:
+      return '';
+  }
+}
+
+function reloadedSentence(event: Extract<AgentEvent, { type: 'reloaded' }>): string {
+  const { services, added, removed, connection } = event;
+  const changes = [
+    ...(added.length === 0 ? [] : [`new: ${added.join(', ')}`]),
+    ...(removed.length === 0 ? [] : [`no longer: ${removed.join(', ')}`]),
+    ...(connection ? ['connecting with the new settings'] : []),
+  ];
+  return `reloaded: offers ${services.join(', ')}${changes.length === 0 ? '' : ` (${changes.join('; ')})`}`;
 }
 
 /** A sentence as a part of another. */

@@ -46,4 +46,4 @@ export class Waiting {
 }
 
 /** Why a client is in its state, for the state callback. */
-export type StateCallback = (state: ConnectionState['name'], error?: CulvertError) => void;
+export type StateCallback = (state: ConnectionState['name'], error?: CulvertError, retryInMs?: number) => void;

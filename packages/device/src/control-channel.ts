@@ -10,6 +10,7 @@ import {
 import { type DeviceOffer, DeviceSession } from '@culvert/protocol/mqtt';
 import { abortReason, dialDuplex } from '@culvert/stream';
 import { clientType } from './client-type.ts';
+import { withClockFault } from './clock-fault.ts';
 import { ControlConnection, type ControlConnectionListener } from './control-connection.ts';
 import type { Credential, Proof } from './credential.ts';
 import { type OfferHandling, PendingOffers } from './pending-offers.ts';
@@ -85,7 +86,7 @@ export class ControlChannel implements ControlConnectionListener {
     if (signal.aborted) stop();
     const failure = await channel.#attached;
     signal.removeEventListener('abort', stop);
-    if (failure !== undefined) throw failure;
+    if (failure !== undefined) throw withClockFault(failure, proof, clock.now());
     return channel;
   }
 

@@ -13,6 +13,7 @@ import { type ChannelContext, ControlChannel } from './control-channel.ts';
 import { Credential } from './credential.ts';
 import { Opening } from './opening.ts';
 import type { StreamOffer } from './stream-offer.ts';
+import { halfRandom, TakeOvers } from './take-overs.ts';
 
 /**
  * `closed`: not opened, or closed. `connecting`: dialling the hub. `attached`: offers may come. `waiting`: backing off before
@@ -27,8 +28,15 @@ export interface DeviceClientOptions {
    * At most 256 offers await an answer at once; more are rejected. Streams once accepted do not count.
    */
   readonly onStream: (offer: StreamOffer) => void | Promise<void>;
-  /** The state changed; `error` is why, where something went wrong. */
-  readonly onStateChange?: (state: DeviceClientState, error?: CulvertError) => void;
+  /** The state changed; `error` is why, where something went wrong. `retryInMs`: with `waiting`, milliseconds until the next attempt. */
+  readonly onStateChange?: (state: DeviceClientState, error?: CulvertError, retryInMs?: number) => void;
+  /**
+   * What `open()` does when the hub refuses the first connection for a reason that somebody must mend (a wrong key, a disabled or unknown
+   * device, a certificate that is not trusted). `fail`, the default: it rejects, so that a program which was given a wrong key says so at
+   * once. `retry`: it goes on as after the first success, every 30 s at most; for programs that run unattended, such as `culvert agent`.
+   * A proxy, CA or certificate that cannot be used at all rejects either way.
+   */
+  readonly onFirstRefusal?: 'fail' | 'retry';
   /** The device's own certificate, for a connection string with `x509=true`. Only the hub is shown it: no gateway, no proxy. */
   readonly certificate?: ClientCertificate;
   /** Proxy and extra certificate authorities, for every connection made. */
@@ -71,6 +79,8 @@ export class DeviceClient {
   readonly #context: ChannelContext;
   readonly #random: () => number;
   readonly #backoff: Backoff;
+  readonly #takeOvers: TakeOvers;
+  readonly #retriesRefusals: boolean;
   #state: ConnectionState = new Closed();
   /** Settles when the previous state has released its resources. */
   #left: Promise<void> = Promise.resolve();
@@ -86,6 +96,8 @@ export class DeviceClient {
     this.#onStateChange = options.onStateChange;
     this.#random = random;
     this.#backoff = new Backoff({ maxMs: MAX_WAIT_MS, random });
+    this.#takeOvers = new TakeOvers(random);
+    this.#retriesRefusals = options.onFirstRefusal === 'retry';
   }
 
   /**
@@ -105,7 +117,7 @@ export class DeviceClient {
 
   /**
    * Resolves when first attached. Transient failures are retried forever, with back-off; so is everything after the first
-   * success, since whatever went wrong may be mended.
+   * success, since whatever went wrong may be mended, and with `onFirstRefusal: 'retry'` before it.
    * @throws CulvertError what the hub refused the first connection with for good (`unauthorized`, `device_disabled`, …),
    *   `untrusted`, or `config_invalid` for a proxy, CA or certificate that cannot be used, after which the client is closed; `aborted` when
    *   closed meanwhile
@@ -167,22 +179,29 @@ export class DeviceClient {
 
   /** The one place that decides to connect again. `refused`: the hub does not want this device, not only now. */
   #retry(error: CulvertError, refused: boolean): void {
-    if (refused && this.#opening?.settled === false) {
+    // What this machine cannot use at all does not pass; what the hub says may be mended there.
+    const isFinal = error.code === 'config_invalid' || !this.#retriesRefusals;
+    if (refused && isFinal && this.#opening?.settled === false) {
       this.#shut(error, error);
       return;
     }
-    // Two agents with one device's id would otherwise take over from each other many times a second.
-    const wait = refused || error.code === 'taken_over' ? MAX_WAIT_MS : this.#backoff.next();
-    this.#enter(new Waiting(this.#context.clock, wait, () => this.#connect()), error);
+    const { clock } = this.#context;
+    const wait = this.#waitMs(error, refused, clock.now());
+    this.#enter(new Waiting(clock, wait, () => this.#connect()), error, wait);
   }
 
-  #enter(next: ConnectionState, error?: CulvertError): void {
+  #waitMs(error: CulvertError, refused: boolean, now: number): number {
+    if (error.code === 'taken_over') return this.#takeOvers.next(now);
+    return refused ? halfRandom(MAX_WAIT_MS, this.#random) : this.#backoff.next();
+  }
+
+  #enter(next: ConnectionState, error?: CulvertError, retryInMs?: number): void {
     const previous = this.#state;
     this.#state = next;
     this.#left = previous.leave();
     const tell = this.#onStateChange;
     // In a microtask, so that the callback cannot interfere with an unfinished transition.
-    if (tell !== undefined && next.name !== previous.name) queueMicrotask(() => tell(next.name, error));
+    if (tell !== undefined && next.name !== previous.name) queueMicrotask(() => tell(next.name, error, retryInMs));
   }
 }
 

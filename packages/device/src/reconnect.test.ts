@@ -2,6 +2,7 @@ import { formatOfferTopic } from '@culvert/protocol';
 import { FakeClock, ScriptedHub } from '@culvert/testkit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DeviceClient, type DeviceClientOptions } from './device-client.ts';
+import { TakeOvers } from './take-overs.ts';
 
 /** Sooner on a machine that is not busy. */
 const SOON = { timeout: 10_000 };
@@ -102,6 +103,39 @@ describe('open()', () => {
     await expect(opened).rejects.toMatchObject({ code: 'config_invalid' });
   });
 
+  it('waits instead where it is told to, whatever the hub says', async () => {
+    const opened = client({ onFirstRefusal: 'retry' }).open();
+    // Not authorised, banned, banned as disabled, malformed id, unsupported version: MQTT 5 §3.2.2.2.
+    for (const code of [0x87, 0x8a, 0x98, 0x85, 0x84]) {
+      await (await hub.channel()).refuse(code, 'no');
+      await backOff(22_500);
+    }
+    await welcome();
+    await opened;
+    expect(told.filter((state) => state.startsWith('closed'))).toEqual([]);
+  });
+
+  it('waits for a hub to be trusted where it is told to, but not for a proxy that cannot be used', async () => {
+    const waiting = expect(client({ onFirstRefusal: 'retry', outbound: {} }).open()).rejects.toMatchObject({
+      code: 'aborted',
+    });
+    await expect.poll(() => told, SOON).toContain('waiting untrusted');
+    await device.close();
+    await waiting;
+    const opened = client({ onFirstRefusal: 'retry', outbound: { ca: hub.ca, proxy: 'gopher://127.0.0.1:70' } }).open();
+    await expect(opened).rejects.toMatchObject({ code: 'config_invalid' });
+  });
+
+  it('tells when the next attempt is', async () => {
+    const waits: (number | undefined)[] = [];
+    const opened = client({ onStateChange: (_state, _error, retryInMs) => waits.push(retryInMs) }).open();
+    await (await hub.channel()).refuse(0x88, 'busy');
+    await expect.poll(() => waits, SOON).toEqual([undefined, 250]);
+    await clock.advance(250);
+    await welcome();
+    await opened;
+  });
+
   it('may be tried again after that', async () => {
     const refused = client().open();
     await (await hub.channel()).refuse(0x87, 'no');
@@ -175,7 +209,7 @@ describe('an attached device', () => {
     await backOff(250);
     for (let attempt = 0; attempt < 2; attempt++) {
       await (await hub.channel()).refuse(0x87, 'no');
-      await backOff(30_000);
+      await backOff(22_500);
     }
     await welcome();
     expect(told.slice(2)).toEqual([
@@ -191,10 +225,21 @@ describe('an attached device', () => {
 
   it('does not fight with another of the same id', async () => {
     void client().open();
-    (await welcome()).disconnect(0x8e, 'A newer connection of the same device took over.');
-    await backOff(30_000);
-    await welcome();
+    const rival = async (ms: number) => {
+      (await welcome()).disconnect(0x8e, 'A newer connection of the same device took over.');
+      await backOff(ms);
+    };
+    // Each time longer, up to five minutes, half of it random.
+    for (const ms of [22_500, 45_000, 90_000, 180_000, 225_000, 225_000]) await rival(ms);
     expect(told[2]).toBe('waiting taken_over');
+    await welcome();
+  });
+
+  it('forgets a rival that has been away', async () => {
+    const takeOvers = new TakeOvers(() => 0.5);
+    expect([takeOvers.next(0), takeOvers.next(60_000), takeOvers.next(960_001)]).toEqual([22_500, 45_000, 22_500]);
+    void client().open();
+    await welcome();
   });
 
   it('gives up a hub that answers no ping', async () => {

@@ -26,6 +26,7 @@ import { Doors } from './doors.ts';
 import { gatewayThreadsTerms, type OpenThreads } from './gateway-threads.ts';
 import { AttachCheck } from './handshake/attach-check.ts';
 import { HostNames } from './host-names.ts';
+import { limitedAuthentication } from './limited-authentication.ts';
 import { createLogging } from './logging.ts';
 import type { ControlProtocol } from './observe/door.ts';
 import { EventBus } from './observe/event-bus.ts';
@@ -280,8 +281,7 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
   const control: ControlDeps = {
     ...common,
     services,
-    authenticate: (credential) =>
-      draining.signal.aborted ? Promise.reject(draining.signal.reason) : authenticator.authenticateDevice(credential),
+    authenticate: limitedAuthentication({ clock, events, draining: draining.signal }, authenticator),
     registrar: new AttachCheck({
       ...{ router: streaming.router, store, revocation: streaming.revocation },
       onEvent: events.emit,
@@ -311,6 +311,7 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
     isReady: () => readiness.isUp,
     auditRecords: () => audit.counts().written,
     checkpointFailures: () => audit.counts().sendFailures,
+    unrecordedConnections: logging.unrecordedConnections,
     carriedSoFar: (streamId) => streaming.gateway.counters(streamId),
     dropped: {
       audit: () => audit.counts().lost,

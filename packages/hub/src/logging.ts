@@ -8,6 +8,7 @@ import type { LastDisconnectOf } from './observe/last-disconnect.ts';
 import type { LiveStreams } from './observe/live-streams.ts';
 import { type LogReader, LogStore } from './observe/log-store/log-store.ts';
 import { loggedDisconnects } from './observe/log-store/logged-disconnect.ts';
+import { ConnectionQuota } from './observe/resource-log/connection-quota.ts';
 import { LogRecorder } from './observe/resource-log/recorder.ts';
 
 export interface LoggingOptions {
@@ -31,6 +32,8 @@ export interface Logging {
   readonly lastDisconnect: LastDisconnectOf;
   /** Records lost since the start, by destination: `store` and the names of diagnostic settings. */
   readonly lost: () => ReadonlyMap<string, number>;
+  /** Connects and disconnects left out since the start, because one device made too many. */
+  readonly unrecordedConnections: () => number;
   /** Ends all subscriptions and delivers queued records, within five seconds. */
   close(): Promise<void>;
 }
@@ -53,14 +56,17 @@ export async function createLogging(options: LoggingOptions): Promise<Logging> {
       diagnostics.push(record);
     },
   });
-  const unsubscribe = events.subscribe(recorder.observe);
+  const quota = new ConnectionQuota({ clock, onEvent: recorder.observe });
+  const unsubscribe = events.subscribe(quota.observe);
   return {
     reader: store,
     lastDisconnect: loggedDisconnects(store),
     lost: () =>
       new Map([['store', store.lost], ...diagnostics.deliveries.map(({ name, lost }) => [name, lost] as const)]),
+    unrecordedConnections: () => quota.unrecorded,
     async close() {
       unsubscribe();
+      quota.flush();
       await Promise.all([store.close(), diagnostics.close()]);
     },
   };

@@ -1,11 +1,12 @@
-import { CulvertError, parseDeviceConnectionString } from '@culvert/protocol';
-import { CLOSE_GRACE_MS, startAgent, type Target } from '@culvert/proxy/agent';
-import { type AgentConfig, readAgentConfig } from '../agent-config.ts';
-import { type DeviceConnection, type DeviceConnectionFlags, deviceConnection } from '../hub-connection.ts';
+import { CLOSE_GRACE_MS, startAgent } from '@culvert/proxy/agent';
+import { AgentFiles } from '../agent-files.ts';
+import { reloadOnHangUp } from '../agent-reload.ts';
+import type { DeviceConnectionFlags } from '../hub-connection.ts';
 import { tell } from '../messages.ts';
 import { stopOnSignals } from '../polite-stop.ts';
-import { parseServiceAddress } from '../service-address.ts';
+import { endlessOutput } from '../standard-output.ts';
 import { agentSentence, type EventFormat, eventTeller } from '../stream-messages.ts';
+import { surviveFaults } from '../survive-faults.ts';
 
 /** Flags of `culvert agent`. */
 export interface AgentFlags extends DeviceConnectionFlags {
@@ -15,58 +16,23 @@ export interface AgentFlags extends DeviceConnectionFlags {
   readonly output: EventFormat;
 }
 
-/** `culvert agent`: runs until it is told to stop, or the hub refuses the device for good. */
+/** `culvert agent`: runs until it is told to stop. Only what is wrong with its own flags and files ends it, when it starts. */
 export async function agent(flags: AgentFlags): Promise<void> {
-  const config = flags.config === undefined ? { services: new Map<string, Target>() } : readAgentConfig(flags.config);
-  const services = offeredServices(config, flags.service ?? []);
-  if (services.size === 0) {
-    throw new CulvertError(
-      'usage',
-      'nothing to offer: give --service NAME=HOST:PORT, such as --service ssh=127.0.0.1:22',
-    );
-  }
-  const defaultService = flags.defaultService ?? config.defaultService;
-  const connection = deviceConnection(flags, config);
-  assertProof(connection);
-  const running = startAgent({
-    ...connection,
-    services,
-    ...(defaultService === undefined ? {} : { defaultService }),
-    onEvent: eventTeller(flags.output, agentSentence),
-  });
-  const release = stopOnSignals({
-    stop: () => {
-      if (running.streams > 0) tell(stopping(running.streams));
-      void running.close();
-    },
-  });
+  const files = new AgentFiles(flags);
+  const { address, services } = files.read();
+  endlessOutput();
+  const onEvent = eventTeller(flags.output, agentSentence);
+  const running = startAgent({ ...address, ...services, readAgain: () => files.readAgain(), onEvent });
+  const stop = (): void => {
+    if (running.streams > 0) tell(stopping(running.streams));
+    void running.close();
+  };
+  const release = [stopOnSignals({ stop }), reloadOnHangUp({ running, files, onEvent, stop }), surviveFaults()];
   try {
     await running.closed;
   } finally {
-    release();
+    for (const off of release) off();
   }
-}
-
-/** Says in flags what the client would say in options. */
-function assertProof({ connectionString, certificate }: DeviceConnection): void {
-  const byCertificate = parseDeviceConnectionString(connectionString).x509 === true;
-  if (byCertificate && certificate === undefined)
-    throw new CulvertError('usage', 'the connection string says x509=true: give --cert-file and --key-file');
-  if (!byCertificate && certificate !== undefined)
-    throw new CulvertError(
-      'usage',
-      '--cert-file and --key-file go with a connection string that says x509=true; this one has a key or token',
-    );
-}
-
-/** The file's services, and over them those of the command line. */
-function offeredServices(config: AgentConfig, flags: readonly string[]): ReadonlyMap<string, Target> {
-  const services = new Map(config.services);
-  for (const flag of flags) {
-    const { name, host, port } = parseServiceAddress(flag, 1);
-    services.set(name, { host, port });
-  }
-  return services;
 }
 
 /** What is said when running streams are waited for. */

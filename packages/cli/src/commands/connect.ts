@@ -11,7 +11,7 @@ import type { ConnectionFlags } from '../hub-connection.ts';
 import { tell } from '../messages.ts';
 import { SIGNAL_EXIT, stopOnSignals } from '../polite-stop.ts';
 import { parseServiceAddress } from '../service-address.ts';
-import { unwatchOutput } from '../standard-output.ts';
+import { endlessOutput, unwatchOutput } from '../standard-output.ts';
 import { connectSentence, type EventFormat, eventTeller } from '../stream-messages.ts';
 
 /** Flags of `culvert connect`. */
@@ -108,6 +108,7 @@ async function overListeners(
   { identity, services }: ConnectRequest & { mode: 'listen' },
   flags: ConnectFlags,
 ): Promise<number> {
+  endlessOutput();
   const onEvent = eventTeller(flags.output, connectSentence);
   const proxy = await startConnect({ openStream, deviceId: identity.deviceId, services, onEvent });
   await new Promise<void>((resolve) => {

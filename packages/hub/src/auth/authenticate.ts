@@ -78,7 +78,8 @@ export class Authenticator {
   async authenticateSas(text: string, target: SasTarget): Promise<Principal> {
     const token = parseSasToken(text);
     const expiresAt = Math.min(token.expiry * 1000 + this.#clockSkewMs, Number.MAX_SAFE_INTEGER);
-    if (expiresAt < this.#clock.now()) throw new CulvertError('token_expired');
+    const now = this.#clock.now();
+    if (expiresAt < now) throw tokenExpired(token.expiry * 1000, now);
     const { identity } = target;
     const paths =
       token.policy === undefined && identity !== undefined ? [target.path, identityPath(identity)] : [target.path];
@@ -227,6 +228,12 @@ function sasKeys(record: IdentityRecord | undefined): TwoKeys | undefined {
 function keyProof(record: IdentityRecord | undefined, key: string | undefined): KeyProof | undefined {
   if (record === undefined || sasKeys(record) === undefined || key === undefined) return undefined;
   return { kind: 'key', owner: ownerOf(record), keyDigest: keyDigest(key) };
+}
+
+/** With both times: whoever made the token sees whether it is old, or made by a clock that is wrong. */
+function tokenExpired(expiry: number, now: number): CulvertError {
+  const [expired, here] = [expiry, now].map((time) => new Date(time).toISOString().replace(/\.\d+Z$/, 'Z'));
+  return new CulvertError('token_expired', `The token expired at ${expired}, and the hub's clock says ${here}.`);
 }
 
 function identityPrincipal(record: IdentityRecord, proof: Proof, expiresAt: number): Principal {

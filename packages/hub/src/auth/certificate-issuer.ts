@@ -23,10 +23,13 @@ cryptoProvider.set(webcrypto);
 const DAY_MS = 86_400_000;
 /** An authority's life: longer than the hardware it is for. */
 const AUTHORITY_DAYS = 3_650;
-/** The longest life clients take of a server's certificate (CA/Browser Forum baseline of 2020, enforced by Apple). */
+/** Days a server's certificate lives from now on; a fresh one is made long before. */
 const SERVER_DAYS = 397;
-/** Certificates begin an hour ago, for clients whose clocks are behind. */
-const BACKDATE_MS = 3_600_000;
+/**
+ * Certificates begin with the epoch: a board that has no clock of its own starts there, or at its last shutdown, and is to reach the hub before
+ * NTP has told it the time. Apple's limit of 825 days binds certificates that begin after July 2019; the others' bind public authorities.
+ */
+const BEGIN = new Date(0);
 
 const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
 
@@ -36,8 +39,11 @@ export interface Issued {
   readonly key: string;
 }
 
-/** Makes a self-signed authority that may sign for these names only, and for no further authority. */
-export async function issueAuthority(names: readonly HostName[], now: number): Promise<Issued> {
+/**
+ * Makes a self-signed authority that may sign for these names only, and for no further authority.
+ * @param begin when it begins to count; for tests, of what earlier versions made
+ */
+export async function issueAuthority(names: readonly HostName[], now: number, begin: Date = BEGIN): Promise<Issued> {
   const keys = await webcrypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify']);
   const name = `CN=Culvert private CA ${randomBytes(4).toString('hex')}`;
   const certificate = await X509CertificateGenerator.create({
@@ -45,6 +51,7 @@ export async function issueAuthority(names: readonly HostName[], now: number): P
     subject: name,
     issuer: name,
     ...validity(now, AUTHORITY_DAYS),
+    notBefore: begin,
     signingAlgorithm: ALGORITHM,
     publicKey: keys.publicKey,
     signingKey: keys.privateKey,
@@ -56,6 +63,26 @@ export async function issueAuthority(names: readonly HostName[], now: number): P
     ],
   });
   return issued(certificate, keys.privateKey);
+}
+
+/**
+ * Makes the authority's certificate anew to begin with the epoch: the same name, key, constraints and end, so that whoever trusts the old one
+ * trusts what it signs as before.
+ */
+export async function reissueAuthority(authority: Issued): Promise<string> {
+  const before = new X509Certificate(authority.cert);
+  const certificate = await X509CertificateGenerator.create({
+    serialNumber: serialNumber(),
+    subject: before.subject,
+    issuer: before.subject,
+    notBefore: BEGIN,
+    notAfter: before.notAfter,
+    signingAlgorithm: ALGORITHM,
+    publicKey: before.publicKey,
+    signingKey: createPrivateKey(authority.key).toCryptoKey(ALGORITHM, false, ['sign']),
+    extensions: before.extensions,
+  });
+  return `${certificate.toString('pem')}\n`;
 }
 
 /** Makes a server's certificate for the names, signed by the authority. Whether the authority's constraints allow them is the caller's care. */
@@ -93,10 +120,8 @@ function serialNumber(): string {
   return bytes.toString('hex');
 }
 
-/** A second less than the days: both ends of a validity count (RFC 5280 §4.1.2.5). */
 function validity(now: number, days: number): { notBefore: Date; notAfter: Date } {
-  const begin = now - BACKDATE_MS;
-  return { notBefore: new Date(begin), notAfter: new Date(begin + days * DAY_MS - 1_000) };
+  return { notBefore: BEGIN, notAfter: new Date(now + days * DAY_MS) };
 }
 
 function issued(certificate: X509Certificate, key: webcrypto.CryptoKey): Issued {

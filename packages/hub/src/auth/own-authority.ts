@@ -12,6 +12,7 @@ export interface Authority {
   /** PEM. */
   readonly cert: string;
   readonly keyFile: string;
+  readonly certFile: string;
 }
 
 /**
@@ -38,6 +39,26 @@ export async function addAuthority(directory: string, names: readonly HostName[]
   return readAuthority(folder, number);
 }
 
+/**
+ * The authority, its certificate made anew where it begins later than with the epoch, as those of earlier versions do: clients check both
+ * certificates against their clocks.
+ * @throws CulvertError `config_invalid` when its key is missing
+ */
+export async function withEarlyBegin(authority: Authority): Promise<Authority> {
+  if (authority.certificate.validFromDate.getTime() === 0) return authority;
+  const { reissueAuthority } = await import('./certificate-issuer.ts');
+  const cert = await reissueAuthority({ cert: authority.cert, key: await authorityKey(authority) });
+  await writeFileAtomic(authority.certFile, cert, 0o600);
+  return { ...authority, certificate: new X509Certificate(cert), cert };
+}
+
+/** @throws CulvertError `config_invalid` when it is missing */
+export async function authorityKey({ keyFile }: Authority): Promise<string> {
+  const key = await readIfThere(keyFile);
+  if (key === undefined) throw new CulvertError('config_invalid', `${keyFile} is missing: restore it.`);
+  return key;
+}
+
 /** Whether the authority may sign for all the names and lives until `until` (milliseconds since the epoch). */
 export function covers(authority: Authority, names: readonly HostName[], until: number): boolean {
   const { raw, validToDate } = authority.certificate;
@@ -52,7 +73,7 @@ async function readAuthority(folder: string, number: number): Promise<Authority>
   const file = join(folder, `${number}.pem`);
   const cert = (await readIfThere(file)) ?? '';
   try {
-    return { certificate: new X509Certificate(cert), cert, keyFile: join(folder, `${number}.key`) };
+    return { certificate: new X509Certificate(cert), cert, certFile: file, keyFile: join(folder, `${number}.key`) };
   } catch (error) {
     throw new CulvertError(
       'config_invalid',

@@ -1,13 +1,13 @@
 import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
-import { appendFile, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { appendFile, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect, createServer } from 'node:tls';
 import { FakeClock } from '@culvert/testkit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { issueServerCertificate } from './certificate-issuer.ts';
+import { issueAuthority, issueServerCertificate } from './certificate-issuer.ts';
 import { withLocalNames } from './host-name.ts';
 import type { KeyPair } from './key-pair.ts';
 import { OwnCertificate } from './own-certificate.ts';
@@ -82,7 +82,9 @@ describe("the hub's own certificate", () => {
       expect(certificate.checkIP(address), address).toBeDefined();
     }
     expect(await shake(own.current, ca, 'other.example')).toBe('ERR_TLS_CERT_ALTNAME_INVALID');
-    expect((certificate.validToDate.getTime() - certificate.validFromDate.getTime()) / DAY_MS).toBeLessThanOrEqual(397);
+    expect((certificate.validToDate.getTime() - clock.now()) / DAY_MS).toBeLessThanOrEqual(397);
+    // For a board whose clock stands at the epoch: OpenSSL checks the beginning of both.
+    expect([certificate.validFromDate, new X509Certificate(ca).validFromDate]).toEqual([new Date(0), new Date(0)]);
     expect(certificate.keyUsage).toEqual(['1.3.6.1.5.5.7.3.1']);
     expect(certificate.publicKey.asymmetricKeyDetails).toEqual({ namedCurve: 'prime256v1' });
   });
@@ -138,6 +140,37 @@ describe("the hub's own certificate", () => {
     expect(first.current.cert).not.toBe(cert);
     expect(loaded.at(-1)).toEqual(first.current);
     expect([first.ca, first.notice, kept]).toEqual([ca, undefined, []]);
+  });
+
+  it('of an earlier version, with an authority that began with it, begins in 1970 from its next renewal on', async () => {
+    const names = withLocalNames(NAMES);
+    const begin = new Date(Math.floor(clock.now() / 1000) * 1000 - 3_600_000);
+    const old = await issueAuthority(names, clock.now(), begin);
+    await mkdir(join(directory, 'authority'));
+    await writeFile(join(directory, 'authority', '1.pem'), old.cert);
+    await writeFile(join(directory, 'authority', '1.key'), old.key);
+    const own = await opened();
+    const [authority, before] = [new X509Certificate(own.ca), new X509Certificate(old.cert)];
+    expect([before.validFromDate, authority.validFromDate]).toEqual([begin, new Date(0)]);
+    expect(new X509Certificate(own.current.cert).validFromDate).toEqual(new Date(0));
+    const same = ({ subject, validTo, publicKey }: X509Certificate) => [
+      subject,
+      validTo,
+      publicKey.export({ type: 'spki', format: 'pem' }),
+    ];
+    expect(same(authority)).toEqual(same(before));
+    // Whoever has the old file need not be given the new one, and there is no notice that says so.
+    expect([await shake(own.current, old.cert, 'localhost'), await shake(own.current, own.ca, 'localhost')]).toEqual([
+      'ok',
+      'ok',
+    ]);
+    expect(own.notice).toBeUndefined();
+    const foreign = await issueServerCertificate(
+      { cert: own.ca, key: old.key },
+      withLocalNames(['bank.example']),
+      clock.now(),
+    );
+    expect(await shake(foreign, own.ca, 'bank.example')).toBe('permitted subtree violation');
   });
 
   it('gets a further authority when a name is added, and clients of the old one are thought of', async () => {

@@ -6,7 +6,14 @@ import { readIfThere, writeFileAtomic } from './atomic-file.ts';
 import type { CertificateListener, CertificateSource } from './certificate-source.ts';
 import { type HostName, withLocalNames } from './host-name.ts';
 import { checkedKeyPair, type KeyPair } from './key-pair.ts';
-import { type Authority, addAuthority, covers, readAuthorities } from './own-authority.ts';
+import {
+  type Authority,
+  addAuthority,
+  authorityKey,
+  covers,
+  readAuthorities,
+  withEarlyBegin,
+} from './own-authority.ts';
 
 const DAY_MS = 86_400_000;
 /** A certificate with less than this left is replaced: time enough to notice that it failed. */
@@ -117,13 +124,14 @@ export class OwnCertificate implements CertificateSource {
       this.#current = serving;
       return;
     }
-    const fit = known.find((authority) => covers(authority, this.#names, now + AUTHORITY_LEFT_MS));
+    const covering = known.find((authority) => covers(authority, this.#names, now + AUTHORITY_LEFT_MS));
+    const fit = covering && (await withEarlyBegin(covering));
     const signer = fit ?? (await addAuthority(directory, this.#names, now));
     if (fit === undefined && known.length > 0) {
       this.#notice = `The certificate authority did not cover all advertised names or nears its end, so a further one was made: give clients the new ${this.caFile}.`;
     }
     // Clients must be able to trust the new authority before the hub shows what it signed.
-    await this.#trust(fit === undefined ? [signer, ...known] : known);
+    await this.#trust(fit === undefined ? [signer, ...known] : known.map((one) => (one === covering ? fit : one)));
     this.#current = await this.#issue(signer, now);
   }
 
@@ -153,9 +161,8 @@ export class OwnCertificate implements CertificateSource {
   async #issue(signer: Authority, now: number): Promise<KeyPair> {
     const { certFile, keyFile } = this.#files();
     const { issueServerCertificate } = await import('./certificate-issuer.ts');
-    const signerKey = await readIfThere(signer.keyFile);
-    if (signerKey === undefined) throw new CulvertError('config_invalid', `${signer.keyFile} is missing: restore it.`);
-    const { cert, key } = await issueServerCertificate({ cert: signer.cert, key: signerKey }, this.#names, now);
+    const issuer = { cert: signer.cert, key: await authorityKey(signer) };
+    const { cert, key } = await issueServerCertificate(issuer, this.#names, now);
     await writeFileAtomic(keyFile, key, 0o600);
     await writeFileAtomic(certFile, cert, 0o600);
     return checkedKeyPair({ cert, key, certFile, keyFile }, now);

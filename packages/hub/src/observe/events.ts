@@ -86,6 +86,10 @@ export type HubEvent =
   | (Identity & { readonly type: 'device-responsive'; readonly since: string; readonly unanswered: number })
   /** A device subscribed to offers, or unsubscribed. */
   | (Identity & { readonly type: 'device-offers-changed'; readonly takesOffers: boolean })
+  /** Two programs connect with this identity and evict each other; emitted once while it lasts. `addresses`: where they come from. */
+  | (Identity & { readonly type: 'identity-contested'; readonly takeOvers: number; readonly addresses: string })
+  /** A device reconnects so often that it is refused for a while; emitted once until it stops. */
+  | (Identity & { readonly type: 'device-reconnects-too-often' })
   /** A configured limit was reached: a request was refused, or a stream ended. `identity`: the device whose limit it is, for limits per device. */
   | { readonly type: 'limit-reached'; readonly limit: LimitName; readonly identity: Identity | undefined }
   | (Identity & {

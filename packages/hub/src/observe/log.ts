@@ -33,6 +33,8 @@ function levelOf(event: HubEvent): LogLevel {
     case 'audit-resumed':
     case 'gateway-thread-replaced':
     case 'gateway-without-webassembly':
+    case 'identity-contested':
+    case 'device-reconnects-too-often':
     case 'stream-failed':
     case 'device-unresponsive':
       return 'warn';

@@ -4,7 +4,8 @@ import { CulvertError } from '@culvert/protocol';
 import { describe, expect, it } from 'vitest';
 import { deferred } from '../deferred.ts';
 import { loopback } from '../loopback.fixture.ts';
-import { type Agent, type AgentClient, startAgent } from './agent.ts';
+import { type Agent, startAgent } from './agent.ts';
+import type { AgentClient } from './agent-connection.ts';
 
 const connectionString = 'HostName=localhost:1;DeviceId=d;SharedAccessKey=c2VjcmV0';
 

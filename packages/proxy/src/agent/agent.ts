@@ -1,8 +1,9 @@
-import { DeviceClient, type DeviceClientOptions, type DeviceClientState } from '@culvert/device';
+import { DeviceClient } from '@culvert/device';
 import { CulvertError } from '@culvert/protocol';
-import { type ClientCertificate, type Clock, type OutboundOptions, systemClock } from '@culvert/stream';
+import { type Clock, systemClock } from '@culvert/stream';
 import { deferred } from '../deferred.ts';
 import { OpenStreams } from '../open-streams.ts';
+import { type AgentAddress, AgentConnection, type CreateClient } from './agent-connection.ts';
 import { answerOffer } from './answer-offer.ts';
 import type { AgentEvent, Target } from './events.ts';
 
@@ -12,39 +13,42 @@ export const MAX_STREAMS = 1000;
 /** Milliseconds running streams get to end when the agent is closed. */
 export const CLOSE_GRACE_MS = 10_000;
 
-export interface AgentOptions {
-  /** The connection string of the device, or of a module of it. */
-  readonly connectionString: string;
-  /** For a connection string with `x509=true`. */
-  readonly certificate?: ClientCertificate;
-  /** What the agent offers, by stream name; it connects to nothing else. */
+/** What an agent offers. */
+export interface AgentServices {
+  /** By stream name; the agent connects to nothing else. */
   readonly services: ReadonlyMap<string, Target>;
   /** The service that takes names the list does not hold (Azure's clients send `TestStream`). Must be in the list. */
   readonly defaultService?: string;
+}
+
+export interface AgentOptions extends AgentAddress, AgentServices {
   /** Public keys of this device's SSH server, for the hub to register; default none. */
   readonly sshHostKeys?: readonly string[];
-  /** How the hub and its gateway are reached. */
-  readonly outbound?: OutboundOptions;
+  /** Asked after each refusal of the hub for what the files of the address say now; undefined: no answer. Must not throw. */
+  readonly readAgain?: () => AgentAddress | undefined;
   readonly onEvent?: (event: AgentEvent) => void;
   readonly clock?: Clock;
   /** Default {@link MAX_STREAMS}; an offer beyond is rejected. */
   readonly maxStreams?: number;
 }
 
-/** The part of `DeviceClient` an agent needs. */
-export interface AgentClient {
-  open(): Promise<void>;
-  close(): Promise<void>;
-}
-
 /** A running agent. */
 export interface Agent {
-  /** Resolves when first attached to the hub; rejects when the hub refuses the device for good. */
+  /** Resolves when first attached to the hub; rejects as `closed` does. */
   readonly attached: Promise<void>;
-  /** Resolves when closed on purpose; rejects when the hub refuses the device for good. */
+  /**
+   * Resolves when closed on purpose; rejects with `config_invalid` when the proxy, CA or certificate given cannot be used. What the hub or
+   * the network says never ends an agent: it waits and tries again.
+   */
   readonly closed: Promise<void>;
   /** How many streams it carries. */
   readonly streams: number;
+  /**
+   * Offers these services from now on; streams that run go on, also those to a service that is gone. With another address it connects
+   * anew: the old connection is given up only when the new one stands, or has failed itself.
+   * @throws CulvertError as {@link startAgent}, and then nothing has changed
+   */
+  reload(services: AgentServices, address?: AgentAddress): void;
   /** Takes no new offers, lets running streams end for `graceMs` (default {@link CLOSE_GRACE_MS}), ends the rest with a reason. */
   close(graceMs?: number): Promise<void>;
   /** Ends everything now. */
@@ -53,47 +57,62 @@ export interface Agent {
 
 /**
  * The device-local proxy: attaches as a device, and connects offered streams to the local targets of its list. It goes on after
- * a stream's end, a hub's restart and a network's loss.
+ * a stream's end, a hub's restart, a network's loss and a refusal.
  * @throws CulvertError `config_invalid` when `defaultService` is not in the list, `argument_invalid` for a bad connection string
  */
 export function startAgent(
   options: AgentOptions,
-  createClient: (text: string, options: DeviceClientOptions) => AgentClient = DeviceClient.fromConnectionString,
+  createClient: CreateClient = (text, clientOptions) => DeviceClient.fromConnectionString(text, clientOptions),
 ): Agent {
-  const { services, defaultService, clock = systemClock, onEvent = () => undefined } = options;
-  if (defaultService !== undefined && !services.has(defaultService)) {
-    throw new CulvertError('config_invalid', `The default service '${defaultService}' is not among the services.`);
-  }
+  const { clock = systemClock, onEvent = () => undefined } = options;
+  assertDefault(options);
+  let offered: AgentServices = options;
   const streams = new OpenStreams(options.maxStreams ?? MAX_STREAMS);
+  const attached = deferred();
   const closed = deferred();
   // One nobody awaits must not end the process.
+  attached.promise.catch(() => undefined);
   closed.promise.catch(() => undefined);
-  let closing = false;
-  const client = createClient(options.connectionString, {
-    onStream: (offer) => answerOffer(offer, { services, defaultService, streams, clock, onEvent }),
-    onStateChange: (state: DeviceClientState, error?: CulvertError) => {
-      onEvent({ type: 'state', state, error });
+  const connection = new AgentConnection(options, {
+    createClient,
+    common: {
+      onStream: (offer) => {
+        const { services, defaultService } = offered;
+        return answerOffer(offer, { services, defaultService, streams, clock, onEvent });
+      },
+      clock,
+      ...(options.sshHostKeys === undefined ? {} : { sshHostKeys: options.sshHostKeys }),
     },
-    clock,
-    ...(options.outbound === undefined ? {} : { outbound: options.outbound }),
-    ...(options.sshHostKeys === undefined ? {} : { sshHostKeys: options.sshHostKeys }),
-    ...(options.certificate === undefined ? {} : { certificate: options.certificate }),
+    readAgain: options.readAgain,
+    onEvent,
+    onAttached: () => attached.resolve(),
+    onFailed: (error) => {
+      attached.reject(error);
+      closed.reject(error);
+    },
   });
-  const attached = client.open();
-  attached.catch((error: unknown) => {
-    if (!closing) closed.reject(error);
-  });
+  connection.open();
   const end = async (graceMs: number): Promise<void> => {
-    closing = true;
-    await client.close();
+    attached.reject(new CulvertError('aborted', 'The agent was closed.'));
+    await connection.close();
     await streams.drain(graceMs, clock, 'The agent is stopping.');
     closed.resolve();
   };
   return {
-    attached,
+    attached: attached.promise,
     closed: closed.promise,
     get streams() {
       return streams.size;
+    },
+    reload(next, address) {
+      assertDefault(next);
+      const reconnects = address !== undefined && connection.replace(address);
+      const before = offered.services;
+      offered = next;
+      const names = [...next.services.keys()];
+      const added = names.filter((name) => !before.has(name));
+      const removed = [...before.keys()].filter((name) => !next.services.has(name));
+      onEvent({ type: 'reloaded', services: names, added, removed, connection: reconnects });
     },
     close: (graceMs = CLOSE_GRACE_MS) => end(graceMs),
     destroy: (reason) => {
@@ -101,4 +120,9 @@ export function startAgent(
       return end(0);
     },
   };
+}
+
+function assertDefault({ services, defaultService }: AgentServices): void {
+  if (defaultService === undefined || services.has(defaultService)) return;
+  throw new CulvertError('config_invalid', `The default service '${defaultService}' is not among the services.`);
 }

@@ -20,7 +20,30 @@ interface OfferedStream {
 
 /** What happens in an agent. Ids count from 1 for the life of the agent. */
 export type AgentEvent =
-  | { readonly type: 'state'; readonly state: DeviceClientState; readonly error: CulvertError | undefined }
+  /**
+   * Where the connection to the hub stands: told once per change of reason, not once per attempt. `retryInMs`: milliseconds until the
+   * next attempt, after which the waits grow.
+   */
+  | {
+      readonly type: 'state';
+      readonly state: DeviceClientState;
+      readonly error: CulvertError | undefined;
+      readonly retryInMs?: number;
+    }
+  /** New services or a new connection are in use. */
+  | {
+      readonly type: 'reloaded';
+      /** What is offered from now on. */
+      readonly services: readonly string[];
+      readonly added: readonly string[];
+      readonly removed: readonly string[];
+      /** Whether the agent connects anew, with another connection string, certificate, CA or proxy. */
+      readonly connection: boolean;
+    }
+  /** The new connection cannot be used, or what was read is none: the old one goes on. */
+  | { readonly type: 'reload-failed'; readonly error: CulvertError }
+  /** The new connection is not there yet; the old one goes on until it is. */
+  | { readonly type: 'reload-waits'; readonly error: CulvertError }
   | ({ readonly type: 'stream-rejected'; readonly reason: string } & OfferedStream)
   /** `target` is undefined for the agent's own echo. */
   | ({ readonly type: 'stream-opened'; readonly id: number; readonly target: Target | undefined } & OfferedStream)

@@ -1,3 +1,4 @@
-export { type Agent, type AgentClient, type AgentOptions, CLOSE_GRACE_MS, MAX_STREAMS, startAgent } from './agent.ts';
+export { type Agent, type AgentOptions, type AgentServices, CLOSE_GRACE_MS, MAX_STREAMS, startAgent } from './agent.ts';
+export type { AgentAddress, AgentClient, CreateClient } from './agent-connection.ts';
 export { ECHO_SERVICE } from './answer-offer.ts';
 export type { AgentEvent, Target } from './events.ts';

@@ -94,7 +94,13 @@ describe('the metrics', () => {
       ['1', { fromService: { bytes: 10, messages: 1 }, fromDevice: { bytes: 500, messages: 2 } }],
     ]);
     metrics.report({
-      ...{ certificateNotAfter: () => 0, isReady: () => true, auditRecords: () => 0, checkpointFailures: () => 0 },
+      ...{
+        certificateNotAfter: () => 0,
+        isReady: () => true,
+        auditRecords: () => 0,
+        checkpointFailures: () => 0,
+        unrecordedConnections: () => 0,
+      },
       ...{ dropped: {}, carriedSoFar: (streamId) => carried.get(streamId) },
     });
     await open('1');
@@ -120,6 +126,7 @@ describe('the metrics', () => {
       isReady: () => true,
       auditRecords: () => 5,
       checkpointFailures: () => 0,
+      unrecordedConnections: () => 0,
       carriedSoFar: () => undefined,
       dropped: { audit: () => lost },
     });

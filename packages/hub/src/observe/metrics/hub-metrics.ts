@@ -20,6 +20,7 @@ export interface MetricSources {
   readonly isReady: () => boolean;
   readonly auditRecords: () => number;
   readonly checkpointFailures: () => number;
+  readonly unrecordedConnections: () => number;
   /** What an open stream has carried; undefined when the gateway has none of this id. */
   readonly carriedSoFar: (streamId: string) => CarriedBothWays | undefined;
   /** Records that a sink had to leave out, by sink. */
@@ -133,6 +134,11 @@ export class HubMetrics {
       help: 'Tries to send a checkpoint away that failed.',
     };
     countedElsewhere(this.#registry, failures, sources.checkpointFailures);
+    const unrecorded = {
+      name: 'culvert_connection_records_left_out_total',
+      help: 'Connects and disconnects of devices that the resource log left out, because one device made too many.',
+    };
+    countedElsewhere(this.#registry, unrecorded, sources.unrecordedConnections);
     new Counter({
       name: 'culvert_records_dropped_total',
       help: 'Records a sink had to leave out: its disk or its receiver took too little.',

@@ -4,20 +4,23 @@ import type { LogEntry, LogProperties } from './log-entry.ts';
 
 type Event<Type extends HubEvent['type']> = Extract<HubEvent, { type: Type }>;
 
-/** `deviceConnect`: a control channel is attached. */
-export function attachedEntry(event: Event<'device-attached'>, now: number): LogEntry {
+/**
+ * `deviceConnect`: a control channel is attached.
+ * @param unrecorded how many connects and disconnects of the identity before it were not recorded, because there were too many
+ */
+export function attachedEntry(event: Event<'device-attached'>, now: number, unrecorded: number): LogEntry {
   return {
     ...ofIdentity(event),
     ...{ time: now, operation: 'deviceConnect', level: 'Information', error: undefined, durationMs: undefined },
     properties: {
       ...previewProperties(event, event, undefined),
-      ...{ principal: event.principal, remoteAddress: event.remoteAddress },
+      ...{ principal: event.principal, remoteAddress: event.remoteAddress, ...leftOut(unrecorded) },
     },
   };
 }
 
-/** `deviceDisconnect`: it is gone, after `connectedMs`. */
-export function detachedEntry(event: Event<'device-detached'>, now: number): LogEntry {
+/** `deviceDisconnect`: it is gone, after `connectedMs`. `unrecorded` as above. */
+export function detachedEntry(event: Event<'device-detached'>, now: number, unrecorded: number): LogEntry {
   const { error, detail, connectedMs } = event;
   return {
     ...ofIdentity(event),
@@ -26,7 +29,7 @@ export function detachedEntry(event: Event<'device-detached'>, now: number): Log
     level: error === 'draining' ? 'Information' : 'Warning',
     properties: {
       ...previewProperties(event, event, error),
-      ...{ principal: event.principal, remoteAddress: event.remoteAddress, error, detail },
+      ...{ principal: event.principal, remoteAddress: event.remoteAddress, error, detail, ...leftOut(unrecorded) },
     },
   };
 }
@@ -64,9 +67,13 @@ export function refusedEntry(
     ...{ time: now, operation: 'connectionRefused', level: 'Error', error },
     properties: {
       ...previewProperties(claimed ?? {}, { protocol, remoteAddress }, error),
-      ...{ remoteAddress, error, detail, unrecorded: unrecorded === 0 ? undefined : unrecorded },
+      ...{ remoteAddress, error, detail, ...leftOut(unrecorded) },
     },
   };
+}
+
+function leftOut(unrecorded: number): { readonly unrecorded: number | undefined } {
+  return { unrecorded: unrecorded === 0 ? undefined : unrecorded };
 }
 
 function ofIdentity({ deviceId, moduleId }: { deviceId: string; moduleId?: string | undefined }) {

@@ -49,8 +49,8 @@ describe('docs/operating/logs.md', () => {
   it('has every property of a connection’s record', () => {
     const refused = { error: 'unauthorized', detail: 'why' } as const;
     const entries = [
-      attachedEntry({ type: 'device-attached', ...proven }, 1),
-      detachedEntry({ type: 'device-detached', ...proven, error: 'device_gone', detail: 'why', connectedMs: 1 }, 1),
+      attachedEntry({ type: 'device-attached', ...proven }, 1, 1),
+      detachedEntry({ type: 'device-detached', ...proven, error: 'device_gone', detail: 'why', connectedMs: 1 }, 1, 1),
       refusedEntry({ type: 'connection-refused', door: 'mqtt', remoteAddress: '192.0.2.1', ...refused }, 1, 1),
     ];
     const documented = firstColumn("the first seven are Azure's:");

@@ -1,8 +1,9 @@
 import type { Identity } from '@culvert/protocol';
 import type { Clock } from '@culvert/stream';
-import type { EventSink, HubEvent } from '../events.ts';
+import type { HubEvent } from '../events.ts';
 import type { LiveStreams } from '../live-streams.ts';
 import { attachedEntry, detachedEntry, refusedEntry, unansweredEntry } from './connection-entries.ts';
+import type { ToldEvent } from './connection-quota.ts';
 import { type LogEntry, type LogRecord, type LogResource, logRecord } from './log-entry.ts';
 import { RefusalQuota } from './refusal-quota.ts';
 import { endedEntry, interruptedEntry, joinedEntry } from './stream-entries.ts';
@@ -29,15 +30,16 @@ export class LogRecorder {
     this.#options = options;
   }
 
-  /** A sink for the hub's events. */
-  readonly observe: EventSink = (event) => {
-    const entry = this.#entry(event);
+  /** A sink for the hub's events; `told`: what the quota of connections says of them. */
+  readonly observe = (event: HubEvent, told?: ToldEvent): void => {
+    const entry = this.#entry(event, told);
     if (entry === undefined) return;
     this.#options.onRecord(logRecord(entry, ++this.#sequence, this.#options.resource));
   };
 
-  #entry(event: HubEvent): LogEntry | undefined {
-    const now = this.#options.clock.now();
+  #entry(event: HubEvent, told: ToldEvent | undefined): LogEntry | undefined {
+    const now = told?.at ?? this.#options.clock.now();
+    const unrecorded = told?.unrecorded ?? 0;
     switch (event.type) {
       case 'stream-established': {
         const stream = this.#options.streams.get(event.streamId);
@@ -48,13 +50,14 @@ export class LogRecorder {
       case 'stream-interrupted':
         return interruptedEntry(event, now);
       case 'device-attached':
-        return attachedEntry(event, now);
+        return attachedEntry(event, now, unrecorded);
       case 'device-detached':
-        return detachedEntry(event, now);
+        return detachedEntry(event, now, unrecorded);
       case 'device-unresponsive':
         return unansweredEntry(event, now);
       case 'connection-refused':
       case 'grant-refused':
+        if (told !== undefined) return refusedEntry(event, now, unrecorded);
         return this.#refused(event, now);
       default:
         return undefined;

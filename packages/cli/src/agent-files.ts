@@ -1,0 +1,94 @@
+import { CulvertError, parseDeviceConnectionString } from '@culvert/protocol';
+import type { AgentAddress, AgentServices, Target } from '@culvert/proxy/agent';
+import { type AgentConfig, readAgentConfig } from './agent-config.ts';
+import {
+  type DeviceConnection,
+  type DeviceConnectionFlags,
+  deviceConnection,
+  type Surroundings,
+  surroundings,
+} from './hub-connection.ts';
+import { parseServiceAddress } from './service-address.ts';
+
+/** What of the agent's command line names files or takes their place. */
+export interface AgentFileFlags extends DeviceConnectionFlags {
+  readonly config?: string;
+  readonly service?: readonly string[];
+  readonly defaultService?: string;
+}
+
+/** What an agent is to do. */
+export interface AgentSetup {
+  readonly address: AgentAddress;
+  readonly services: AgentServices;
+}
+
+/** The files an agent is configured by, which can be read again while it runs; its command line and environment stay what they were. */
+export class AgentFiles {
+  readonly #flags: AgentFileFlags;
+  readonly #around: Surroundings;
+
+  constructor(flags: AgentFileFlags, around: Surroundings = surroundings()) {
+    this.#flags = flags;
+    this.#around = around;
+  }
+
+  /**
+   * Reads all of them.
+   * @throws CulvertError `usage`, `config_invalid`, `argument_invalid`: one line that says what to mend
+   */
+  read(): AgentSetup {
+    const config = this.#config();
+    const services = offeredServices(config, this.#flags.service ?? []);
+    if (services.size === 0) {
+      throw new CulvertError(
+        'usage',
+        'nothing to offer: give --service NAME=HOST:PORT, such as --service ssh=127.0.0.1:22',
+      );
+    }
+    const defaultService = this.#flags.defaultService ?? config.defaultService;
+    const address = deviceConnection(this.#flags, config, this.#around);
+    assertProof(address);
+    return { address, services: { services, ...(defaultService === undefined ? {} : { defaultService }) } };
+  }
+
+  /** What the files say of the connection now; undefined while they cannot be read. */
+  readAgain(): AgentAddress | undefined {
+    try {
+      const quiet = { ...this.#around, warn: () => undefined };
+      const address = deviceConnection(this.#flags, this.#config(), quiet);
+      assertProof(address);
+      return address;
+    } catch {
+      // Half written perhaps; it is read again after the next attempt.
+      return undefined;
+    }
+  }
+
+  #config(): AgentConfig {
+    const { config } = this.#flags;
+    return config === undefined ? { services: new Map<string, Target>() } : readAgentConfig(config);
+  }
+}
+
+/** Says in flags what the client would say in options. */
+function assertProof({ connectionString, certificate }: DeviceConnection): void {
+  const byCertificate = parseDeviceConnectionString(connectionString).x509 === true;
+  if (byCertificate && certificate === undefined)
+    throw new CulvertError('usage', 'the connection string says x509=true: give --cert-file and --key-file');
+  if (!byCertificate && certificate !== undefined)
+    throw new CulvertError(
+      'usage',
+      '--cert-file and --key-file go with a connection string that says x509=true; this one has a key or token',
+    );
+}
+
+/** The file's services, and over them those of the command line. */
+function offeredServices(config: AgentConfig, flags: readonly string[]): ReadonlyMap<string, Target> {
+  const services = new Map(config.services);
+  for (const flag of flags) {
+    const { name, host, port } = parseServiceAddress(flag, 1);
+    services.set(name, { host, port });
+  }
+  return services;
+}
