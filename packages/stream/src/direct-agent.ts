@@ -18,7 +18,8 @@ export class DirectAgent extends https.Agent {
   #ahead: { readonly host: string; readonly port: number; readonly socket: Duplex } | undefined;
 
   constructor(inner: InnerTls, opening: OpeningOptions) {
-    super({ ...AGENT_KEEP_ALIVE, ...inner });
+    // Sessions are remembered beside the agent, with what they prove.
+    super({ ...AGENT_KEEP_ALIVE, maxCachedSessions: 0, ...inner });
     this.#inner = inner;
     this.#opening = opening;
   }

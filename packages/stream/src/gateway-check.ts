@@ -1,8 +1,8 @@
-import type { X509Certificate } from 'node:crypto';
+import { X509Certificate } from 'node:crypto';
 import { BlockList, isIP, isIPv4, type Socket } from 'node:net';
-import { TLSSocket } from 'node:tls';
 import { CulvertError, formatHostPort, printable, type Side } from '@culvert/protocol';
 import { parseGrantPath } from '@culvert/protocol/grant';
+import { provenBy } from './tls-sessions.ts';
 
 /** The hub as an end of a stream knows it, whoever it says that it is. */
 export interface KnownHub {
@@ -60,8 +60,10 @@ export function assertGatewayPatterns(gateways: readonly string[]): void {
 
 /** What a connection's peer proved itself with, asked when it is wanted: most streams never need it. */
 export function verifiedCertificate(connection: Socket): () => X509Certificate | undefined {
-  return () =>
-    connection instanceof TLSSocket && connection.authorized ? connection.getPeerX509Certificate() : undefined;
+  return () => {
+    const certificate = provenBy(connection);
+    return certificate === undefined ? undefined : new X509Certificate(certificate);
+  };
 }
 
 function isGrantUrl(url: URL, side: Side): boolean {
