@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import { stateKeepAlive } from '@culvert/stream';
 import { RequestTurns } from './request-turns.ts';
 
 /** Why a hub takes no new streams: it is starting, it is stopping, or its registry does not answer. */
@@ -39,6 +40,7 @@ export function createAdminListener(deps: AdminDeps): Server {
   server.on('connection', (socket) => {
     const [oldest] = idle;
     if (connections >= MAX_CONNECTIONS) (oldest ?? socket).destroy();
+    stateKeepAlive(socket, 'accepted');
     connections++;
     socket.once('close', () => {
       connections--;

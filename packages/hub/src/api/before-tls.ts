@@ -3,7 +3,7 @@ import type { Server as HttpsServer } from 'node:https';
 import type { Socket, Server as TcpServer } from 'node:net';
 import type { TLSSocket, Server as TlsServer } from 'node:tls';
 import { CulvertError, LIMITS, peerAddress } from '@culvert/protocol';
-import { type Clock, destroyConnection } from '@culvert/stream';
+import { type Clock, destroyConnection, stateKeepAlive } from '@culvert/stream';
 import { addressGroup } from '../auth/address-group.ts';
 import type { UnprovenConnections } from '../auth/unproven-connections.ts';
 import { readServerName } from './client-hello.ts';
@@ -72,6 +72,7 @@ export function beforeTls(server: TlsServer | HttpsServer, options: BeforeTlsOpt
   listener.on('connection', (socket: Socket) => {
     // A reset before TLS is done is nobody's but the peer's affair.
     socket.on('error', () => destroyConnection(socket));
+    stateKeepAlive(socket, 'accepted');
     receive(socket, options, (arrival, name, bytes) => {
       const isNamed = name !== undefined && namedHosts?.names.has(name) === true;
       begin(arrival, bytes, isNamed ? named : own, options);
