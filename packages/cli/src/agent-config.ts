@@ -17,6 +17,11 @@ export const agentConfigSchema = z.strictObject({
   caFile: z.string().min(1).optional(),
   /** Outbound proxy, `http://…` or `socks5://…`. */
   proxy: z.string().min(1).optional(),
+  /**
+   * Public host keys of this device's SSH server, `.pub` files, for the hub to register; `false`: none. Default: OpenSSH's own, where the service `ssh` is on
+   * this machine.
+   */
+  sshHostKeys: z.union([z.literal(false), z.array(z.string().min(1)).max(8)]).optional(),
   /** The service that takes names not listed below. */
   defaultService: z.string().min(1).optional(),
   /** What the agent offers: name to `HOST:PORT`, or a port of 127.0.0.1. */
@@ -25,6 +30,8 @@ export const agentConfigSchema = z.strictObject({
 
 /** The file as it is used: paths absolute, addresses read. */
 export interface AgentConfig extends DeviceConnectionFile {
+  /** Paths absolute; false: none are named to the hub. */
+  readonly sshHostKeys?: readonly string[] | false;
   readonly defaultService?: string;
   readonly services: ReadonlyMap<string, { readonly host: string; readonly port: number }>;
 }
@@ -44,7 +51,7 @@ export function readAgentConfig(path: string): AgentConfig {
   }
   const parsed = agentConfigSchema.safeParse(value ?? {});
   if (!parsed.success) throw fail(firstIssue(parsed.error));
-  const { connectionStringFile, certFile, keyFile, caFile, proxy, defaultService } = parsed.data;
+  const { connectionStringFile, certFile, keyFile, caFile, proxy, sshHostKeys, defaultService } = parsed.data;
   const inPlace = (name: string): string => resolve(dirname(path), name);
   return {
     services: addresses(parsed.data.services, fail),
@@ -53,6 +60,7 @@ export function readAgentConfig(path: string): AgentConfig {
     ...(keyFile === undefined ? {} : { keyFile: inPlace(keyFile) }),
     ...(caFile === undefined ? {} : { caFile: inPlace(caFile) }),
     ...(proxy === undefined ? {} : { proxy }),
+    ...(sshHostKeys === undefined ? {} : { sshHostKeys: sshHostKeys === false ? false : sshHostKeys.map(inPlace) }),
     ...(defaultService === undefined ? {} : { defaultService }),
   };
 }

@@ -29,6 +29,14 @@ Examples:
   culvert connect press-7 ssh --stdio
   culvert connect -- -odd-device ssh=2222`;
 
+/** Examples of `culvert ssh`. */
+export const SSH_EXAMPLES = `
+ssh's own options may stand before the device or after it; ours before it.
+Examples:
+  culvert ssh root@press-7
+  culvert ssh -i ~/.ssh/plant root@press-7 uname -a
+  culvert ssh -L 8080:127.0.0.1:80 -N root@press-7`;
+
 /** What configures a hub beside its flags. The file is whole: a test reads it. */
 export const HUB_CONFIGURATION = `
 Flags come first, then the environment, then the file, then defaults. The environment:

@@ -40,12 +40,13 @@ export function showModule(
 export function updateModule(
   deviceId: string,
   moduleId: string,
-  flags: ModuleFlags & ModuleSettings & { readonly rotateKey?: boolean },
+  flags: ModuleFlags & ModuleSettings & { readonly rotateKey?: boolean; readonly forgetHostKeys?: boolean },
 ): Promise<void> {
-  const input = settings(flags);
+  const forget = flags.forgetHostKeys === true ? { sshHostKeys: [] } : {};
+  const input = { ...settings(flags), ...forget };
   const rotate = flags.rotateKey === true;
   if (!rotate && Object.keys(input).length === 0) {
-    throw new CulvertError('usage', 'nothing to change: give --managed-by, --rotate-key or --auth');
+    throw new CulvertError('usage', 'nothing to change: give --managed-by, --rotate-key, --forget-host-keys or --auth');
   }
   if (rotate && input.authentication !== undefined) {
     throw new CulvertError('usage', '--rotate-key keeps the authentication as it is: leave out --auth');
@@ -56,6 +57,8 @@ export function updateModule(
     const rotated = rotate ? { authentication: rotatedKey(name, authentication) } : {};
     const module = await client.modules.update({ deviceId, moduleId, ...input, ...rotated }, { etag });
     if (rotate) tell(`${name} has a new key; the one before works until it is rotated again`);
+    if (flags.forgetHostKeys === true)
+      tell(`the host keys of ${name} are forgotten; its agent names them again when it attaches`);
     await writeIdentity(module, hub, { ...flags, keys: rotate || input.authentication !== undefined });
   });
 }
