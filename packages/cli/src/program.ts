@@ -135,7 +135,9 @@ function addDoctor(program: Command, onExitCode: OnExitCode): void {
     .command('doctor')
     .description('what is wrong between here and a device: name, port, TLS, clock, credential, a real stream')
     .argument('[device]', 'from the service’s side: open a stream to this device’s echo and measure it')
-    .option('--service <name>', 'the stream name of an echo service (default: the agent’s own)')
+    .option('--service <name>', 'try this one by connecting to it, not all that the agent offers; repeatable', collect)
+    .option('--echo <name>', 'the stream name of an echo service (default: the agent’s own)')
+    .option('--throughput', 'measure it too: moves 8 MiB each way, else some 20 KiB')
     .option('--module <id>', 'the module of the device')
     .option('--attach', 'from the device’s side: attach for a moment; puts a running agent off the hub for up to 30 s');
   withOwnCertificate(withOutput(doctor)).action(async (device: string | undefined, flags) =>
