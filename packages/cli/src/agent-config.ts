@@ -1,10 +1,13 @@
 import { dirname, resolve } from 'node:path';
-import { CulvertError, printable } from '@culvert/protocol';
+import { CulvertError, didYouMean, printable } from '@culvert/protocol';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import type { DeviceConnectionFile } from './hub-connection.ts';
 import { readSmallFile } from './secret-file.ts';
 import { parseAddress, parseServiceAddress } from './service-address.ts';
+
+const ADDRESS_EXPECTED = 'expected HOST:PORT, or a port of this machine, such as 127.0.0.1:80 or 80';
+const SERVICES_EXPECTED = 'expected names with an address each, such as ssh: 127.0.0.1:22';
 
 /** The agent's configuration file, in YAML. Unknown keys are errors. Paths are relative to the file. */
 export const agentConfigSchema = z.strictObject({
@@ -21,11 +24,13 @@ export const agentConfigSchema = z.strictObject({
    * Public host keys of this device's SSH server, `.pub` files, for the hub to register; `false`: none. Default: OpenSSH's own, where the service `ssh` is on
    * this machine.
    */
-  sshHostKeys: z.union([z.literal(false), z.array(z.string().min(1)).max(8)]).optional(),
+  sshHostKeys: z
+    .union([z.literal(false), z.array(z.string().min(1)).max(8)], 'expected a list of up to 8 .pub files, or false')
+    .optional(),
   /** The service that takes names not listed below. */
   defaultService: z.string().min(1).optional(),
   /** What the agent offers: name to `HOST:PORT`, or a port of 127.0.0.1. */
-  services: z.record(z.string(), z.union([z.string(), z.int()])).default({}),
+  services: z.record(z.string(), z.union([z.string(), z.int()], ADDRESS_EXPECTED), SERVICES_EXPECTED).default({}),
 });
 
 /** The file as it is used: paths absolute, addresses read. */
@@ -81,8 +86,12 @@ function addresses(
 }
 
 function firstIssue(error: z.ZodError): string {
-  const issue = error.issues[0];
+  const [issue] = error.issues;
   if (issue === undefined) return 'invalid';
-  const where = issue.path.length === 0 ? '' : `${issue.path.join('.')}: `;
-  return `${where}${issue.message}`;
+  const where = issue.path.join('.');
+  if (issue.code === 'unrecognized_keys') {
+    const [key = ''] = issue.keys;
+    return `there is no key '${key}'${didYouMean(key, Object.keys(agentConfigSchema.shape))}`;
+  }
+  return `${where === '' ? '' : `${where}: `}${issue.message}`;
 }

@@ -1,7 +1,14 @@
 import { packageVersion } from '@culvert/stream/package-version';
 import { Command, Option } from 'commander';
 import { addAdministration } from './administration.ts';
-import { CONNECT_EXAMPLES, HELP, HUB_CONFIGURATION, SSH_EXAMPLES } from './help-text.ts';
+import {
+  CONNECT_EXAMPLES,
+  HELP,
+  HUB_CONFIGURATION,
+  QUICKSTART_ENVIRONMENT,
+  SSH_ENVIRONMENT,
+  SSH_EXAMPLES,
+} from './help-text.ts';
 import { addMonitoring } from './monitoring.ts';
 import { collect, type OnExitCode, withConnection, withFiles, withOutput, withOwnCertificate } from './options.ts';
 import { HOST_KEY_MODES } from './ssh/host-key-modes.ts';
@@ -27,7 +34,20 @@ export function createProgram(onExitCode: OnExitCode): Command {
   addSsh(program, onExitCode);
   addDoctor(program, onExitCode);
   addQuickstart(program);
+  refuseUnknownInHelp(program);
   return program;
+}
+
+/** commander shows a group's help for `culvert GROUP NONSENSE --help`, as if all were well; scripts that look for a command believe it. */
+function refuseUnknownInHelp(program: Command): void {
+  program.addHelpText('beforeAll', ({ command, error }) => {
+    const [name] = command.args;
+    const isGroup = !error && command.commands.length > 0;
+    const isKnown = name === undefined || name.startsWith('-') || name === 'help';
+    if (isGroup && !isKnown && !command.commands.some((one) => one.name() === name))
+      command.error(`unknown command '${name}'`);
+    return '';
+  });
 }
 
 /** commander's messages, some of which have a second line with a suggestion, in our form. */
@@ -85,7 +105,7 @@ function addAgent(program: Command): void {
     )
     .option('--no-ssh-host-keys', 'name no SSH host keys to the hub')
     .option('--config <file>', 'the same in YAML');
-  withOwnCertificate(withFiles(agent, 'the device’s, or a module’s, connection string'))
+  withOwnCertificate(withFiles(agent, 'the device’s, or a module’s, connection string', 'device'))
     .addOption(eventOutput())
     .action(async (flags) => (await import('./commands/agent.ts')).agent(flags));
 }
@@ -120,11 +140,13 @@ function addSsh(program: Command, onExitCode: OnExitCode): void {
     .addHelpText('after', SSH_EXAMPLES)
     .passThroughOptions();
   const before = passSshOptions(ssh);
-  withConnection(ssh).action(async (destination: string, after: string[], flags) =>
+  withConnection(ssh, 'service', SSH_ENVIRONMENT).action(async (destination: string, after: string[], flags) =>
     onExitCode(await (await import('./commands/ssh.ts')).ssh(destination, { before, after }, flags)),
   );
   withConnection(
     program.command('ssh-config').description('print the block that makes `ssh DEVICE.culvert` work, from anywhere'),
+    'service',
+    SSH_ENVIRONMENT,
   )
     .addOption(hostKeys())
     .action(async (flags) => (await import('./commands/ssh-config.ts')).sshConfig(flags));
@@ -140,7 +162,7 @@ function addDoctor(program: Command, onExitCode: OnExitCode): void {
     .option('--throughput', 'measure it too: moves 8 MiB each way, else some 20 KiB')
     .option('--module <id>', 'the module of the device')
     .option('--attach', 'from the device’s side: attach for a moment; puts a running agent off the hub for up to 30 s');
-  withOwnCertificate(withOutput(doctor)).action(async (device: string | undefined, flags) =>
+  withOwnCertificate(withOutput(doctor, 'either')).action(async (device: string | undefined, flags) =>
     onExitCode(await (await import('./commands/doctor.ts')).doctor(device, flags)),
   );
 }
@@ -151,6 +173,7 @@ function addQuickstart(program: Command): void {
     .description('a hub, a device and both local proxies on this machine, to try things out')
     .option('--listen <host:port>', 'the hub’s port', '127.0.0.1:8443')
     .option('--data-dir <dir>', 'kept between starts (default: the user’s data directory)')
+    .addHelpText('after', QUICKSTART_ENVIRONMENT)
     .action(async (flags) => (await import('./commands/quickstart.ts')).quickstart(flags));
 }
 

@@ -1,5 +1,6 @@
 import { readFileSync, statSync } from 'node:fs';
 import { CulvertError } from '@culvert/protocol';
+import { fileProblem } from '@culvert/stream';
 import { tell } from './messages.ts';
 
 /** Bytes of a file that may hold a connection string or certificates; a bundle of a system's authorities is about 250 KB. */
@@ -80,16 +81,4 @@ export function directoryProblem(error: unknown): string {
     default:
       return fileProblem(error);
   }
-}
-
-/** What a file-system error means, in words. */
-export function fileProblem(error: unknown): string {
-  const code = error instanceof Error && 'code' in error ? error.code : undefined;
-  if (code === 'ENOENT') return 'there is no such file';
-  if (code === 'EACCES' || code === 'EPERM') return 'this user may not read it';
-  if (code === 'EISDIR') return 'it is a directory';
-  if (code === 'EROFS') return 'the file system is read-only';
-  if (code === 'ENOSPC') return 'the disk is full';
-  if (code === 'ENOTDIR') return 'a part of the path is no folder';
-  return typeof code === 'string' ? code : 'unknown error';
 }

@@ -40,7 +40,7 @@ export async function agent(flags: AgentFlags): Promise<void> {
   assertProof(connection);
   const files = flags.sshHostKeys ? (flags.sshHostKey ?? config.sshHostKeys) : false;
   const sshHostKeys = agentHostKeys(files, services);
-  tell(starting(connection, services, defaultService));
+  if (flags.output === 'text') tell(starting(connection, services, defaultService));
   const running = startAgent({
     ...connection,
     services,

@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { appendFileSync } from 'node:fs';
 import { CulvertError, type Identity, identityName, type ReachabilityView } from '@culvert/protocol';
-import { fileProblem } from '../secret-file.ts';
+import { fileProblem } from '@culvert/stream';
 import { fingerprint } from './fingerprint.ts';
 import type { HostKeyMode } from './host-key-modes.ts';
 import { hostName } from './host-name.ts';
