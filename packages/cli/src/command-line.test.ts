@@ -51,7 +51,8 @@ describe('the command line', () => {
   });
 
   it('tells of the environment where a hub is named, and hides what only ssh uses', () => {
-    for (const name of ['agent', 'connect', 'ssh']) expect(help(name)).toContain('CULVERT_CONNECTION_STRING_FILE');
+    for (const name of ['connect', 'ssh']) expect(help(name)).toContain('CULVERT_CONNECTION_STRING_FILE');
+    expect(help('agent')).toContain('CULVERT_DEVICE_CONNECTION_STRING_FILE');
     expect(help('connect')).toContain('culvert connect press-7 ssh --stdio');
     expect(help('connect')).not.toContain('--ssh-host');
   });
