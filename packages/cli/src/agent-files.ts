@@ -9,18 +9,25 @@ import {
   surroundings,
 } from './hub-connection.ts';
 import { parseServiceAddress } from './service-address.ts';
+import { agentHostKeys } from './ssh-host-keys.ts';
 
 /** What of the agent's command line names files or takes their place. */
 export interface AgentFileFlags extends DeviceConnectionFlags {
   readonly config?: string;
   readonly service?: readonly string[];
   readonly defaultService?: string;
+  /** `.pub` files. */
+  readonly sshHostKey?: readonly string[];
+  /** False by `--no-ssh-host-keys`. */
+  readonly sshHostKeys: boolean;
 }
 
 /** What an agent is to do. */
 export interface AgentSetup {
   readonly address: AgentAddress;
   readonly services: AgentServices;
+  /** Public keys of this device's SSH server, for the hub to register. */
+  readonly sshHostKeys: readonly string[];
 }
 
 /** The files an agent is configured by, which can be read again while it runs; its command line and environment stay what they were. */
@@ -49,7 +56,9 @@ export class AgentFiles {
     const defaultService = this.#flags.defaultService ?? config.defaultService;
     const address = deviceConnection(this.#flags, config, this.#around);
     assertProof(address);
-    return { address, services: { services, ...(defaultService === undefined ? {} : { defaultService }) } };
+    const keyFiles = this.#flags.sshHostKeys ? (this.#flags.sshHostKey ?? config.sshHostKeys) : false;
+    const offered = { services, ...(defaultService === undefined ? {} : { defaultService }) };
+    return { address, services: offered, sshHostKeys: agentHostKeys(keyFiles, services) };
   }
 
   /** What the files say of the connection now; undefined while they cannot be read. */

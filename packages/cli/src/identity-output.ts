@@ -7,6 +7,7 @@ import {
   type UnansweredView,
 } from '@culvert/protocol';
 import { authenticationName } from './authentication-flags.ts';
+import { fingerprint } from './ssh/fingerprint.ts';
 import { type OutputFormat, pairs, writeJson, writeOut } from './standard-output.ts';
 
 /** How a device or module is shown. */
@@ -43,6 +44,7 @@ export function writeIdentity(
         : [['Not answering', unansweredText(identity.unansweredOffers)] as const]),
       ...(presence === undefined ? [] : presenceRows(presence)),
       ['Authentication', authenticationName(type)],
+      ...(identity.sshHostKeys ?? []).map((key) => ['SSH host key', fingerprint(key)] as const),
       ...thumbprints(identity).map((thumbprint) => ['Thumbprint', thumbprint] as const),
       ...(connectionString === undefined ? [] : [['Connection string', connectionString] as const]),
     ]),
@@ -55,7 +57,10 @@ export function unansweredText({ count, since }: UnansweredView): string {
 }
 
 function deviceRows({ status, statusReason }: DeviceIdentity): readonly (readonly [string, string])[] {
-  return [['Status', status], ...(statusReason === null ? [] : [['Reason', statusReason] as const])];
+  return [
+    ['Status', status],
+    ...(status === 'enabled' || statusReason === null ? [] : [['Reason', statusReason] as const]),
+  ];
 }
 
 function moduleRows({ moduleId, managedBy }: ModuleIdentity): readonly (readonly [string, string])[] {

@@ -1,11 +1,11 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { ENVIRONMENT } from './help-text.ts';
+import { environmentOf, type Side } from './help-text.ts';
 
 /** Tells the exit code of a command that has one of its own. */
 export type OnExitCode = (code: number) => void;
 
 /** Options by which a command finds its hub in files and flags. */
-export function withFiles(command: Command, what: string): Command {
+export function withFiles(command: Command, what: string, side: Side, more = ''): Command {
   return command
     .option('--connection-string-file <file>', `file with ${what}`)
     .option(
@@ -19,7 +19,7 @@ export function withFiles(command: Command, what: string): Command {
       'a gateway beside the hub’s own host and the names in its certificate: HOST or *.DOMAIN, may be given several times',
       collect,
     )
-    .addHelpText('after', ENVIRONMENT);
+    .addHelpText('after', environmentOf(side, more));
 }
 
 /** Options by which a device shows a certificate of its own. */
@@ -30,16 +30,18 @@ export function withOwnCertificate(command: Command): Command {
 }
 
 /** Options of a service's command, which finds a hub on its own machine besides. */
-export function withConnection(command: Command): Command {
-  return withFiles(command, 'a service’s connection string').option(
+export function withConnection(command: Command, side: Side = 'service', more = ''): Command {
+  return withFiles(command, 'a service’s connection string', side, more).option(
     '--data-dir <dir>',
     'on the hub’s machine: its data directory (default: the hub’s own default)',
   );
 }
 
 /** The same for a command that shows data. */
-export function withOutput(command: Command): Command {
-  return withConnection(command).addOption(new Option('--output <format>').choices(['json', 'table']).default('table'));
+export function withOutput(command: Command, side: Side = 'service'): Command {
+  return withConnection(command, side).addOption(
+    new Option('--output <format>').choices(['json', 'table']).default('table'),
+  );
 }
 
 /** For options that may be given several times. */

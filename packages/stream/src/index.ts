@@ -19,6 +19,7 @@ export {
   dialStreamWebSocket,
   dialWebSocket,
 } from './dial.ts';
+export { fileProblem } from './file-problem.ts';
 export { Flow } from './flow.ts';
 export { assertGateway, assertGatewayPatterns, type KnownHub, verifiedCertificate } from './gateway-check.ts';
 export { AGENT_KEEP_ALIVE, KEEP_ALIVE, type SocketUse, stateKeepAlive } from './keep-alive.ts';

@@ -1,4 +1,5 @@
-import { CLOSE_GRACE_MS, startAgent } from '@culvert/proxy/agent';
+import { formatAuthority, formatHostPort, identityName, parseDeviceConnectionString } from '@culvert/protocol';
+import { type AgentServices, CLOSE_GRACE_MS, startAgent } from '@culvert/proxy/agent';
 import { AgentFiles } from '../agent-files.ts';
 import { reloadOnHangUp } from '../agent-reload.ts';
 import type { DeviceConnectionFlags } from '../hub-connection.ts';
@@ -13,16 +14,20 @@ export interface AgentFlags extends DeviceConnectionFlags {
   readonly config?: string;
   readonly service?: readonly string[];
   readonly defaultService?: string;
+  /** `.pub` files; false by `--no-ssh-host-keys`. */
+  readonly sshHostKey?: readonly string[];
+  readonly sshHostKeys: boolean;
   readonly output: EventFormat;
 }
 
 /** `culvert agent`: runs until it is told to stop. Only what is wrong with its own flags and files ends it, when it starts. */
 export async function agent(flags: AgentFlags): Promise<void> {
   const files = new AgentFiles(flags);
-  const { address, services } = files.read();
+  const { address, services, sshHostKeys } = files.read();
+  if (flags.output === 'text') tell(starting(address.connectionString, services));
   endlessOutput();
   const onEvent = eventTeller(flags.output, agentSentence);
-  const running = startAgent({ ...address, ...services, readAgain: () => files.readAgain(), onEvent });
+  const running = startAgent({ ...address, ...services, sshHostKeys, readAgain: () => files.readAgain(), onEvent });
   const stop = (): void => {
     if (running.streams > 0) tell(stopping(running.streams));
     void running.close();
@@ -33,6 +38,14 @@ export async function agent(flags: AgentFlags): Promise<void> {
   } finally {
     for (const off of release) off();
   }
+}
+
+/** The line at the start: which hub, which device, and what is offered. */
+function starting(connectionString: string, { services, defaultService }: AgentServices): string {
+  const address = parseDeviceConnectionString(connectionString);
+  const offered = [...services].map(([name, { host, port }]) => `${name} (${formatHostPort(host, port)})`);
+  const other = defaultService === undefined ? '' : `, and for any other name ${defaultService}`;
+  return `${identityName(address)} at ${formatAuthority(address.host, address.port)} offers ${offered.join(', ')}${other}`;
 }
 
 /** What is said when running streams are waited for. */

@@ -4,9 +4,10 @@ import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { type AuditVerdict, listSegments, MAX_FINDINGS, verifyAudit } from '@culvert/hub/audit';
 import { CulvertError } from '@culvert/protocol';
+import { fileProblem } from '@culvert/stream';
 import { defaultDataDirectory } from '../data-directory.ts';
 import { tell } from '../messages.ts';
-import { fileProblem, readSmallFile } from '../secret-file.ts';
+import { readSmallFile } from '../secret-file.ts';
 import { writeJson, writeOut } from '../standard-output.ts';
 
 /** Flags of `culvert audit verify`. */
