@@ -70,6 +70,8 @@ async function makeChain(random: Prng): Promise<Chain> {
   const registered = line.filter((_, at) => random.chance(at === line.length - 1 ? 0.8 : 0.15));
   const excused =
     ofDevice.usages?.length === 0 ||
+    // OpenSSL lets an authority be a client.
+    ofDevice.ca === true ||
     [ofDevice, ...line.map(({ odd }) => odd)].some(({ extensions }) => extensions?.includes(NAME_CONSTRAINTS)) ||
     // Of an anchor that is no root OpenSSL looks at neither dates nor uses.
     registered.some(({ odd }) => odd.notBefore !== undefined || odd.usages !== undefined);
