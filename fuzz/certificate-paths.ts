@@ -70,6 +70,8 @@ async function makeChain(random: Prng): Promise<Chain> {
   const registered = line.filter((_, at) => random.chance(at === line.length - 1 ? 0.8 : 0.15));
   const excused =
     ofDevice.usages?.length === 0 ||
+    // OpenSSL lets an authority be a client.
+    ofDevice.ca === true ||
     [ofDevice, ...line.map(({ odd }) => odd)].some(({ extensions }) => extensions?.includes(NAME_CONSTRAINTS)) ||
     // OpenSSL checks neither dates nor key usage of a trust anchor that is not a root.
     registered.some(({ odd }) => odd.notBefore !== undefined || odd.usages !== undefined);

@@ -204,11 +204,8 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
   undo(() => tracing.close());
   events.subscribe(tracing.observe);
 
-  const logging = await createLogging({
-    ...config,
-    ...{ hostName: names.main.host, clock, events, streams: live },
-    isRegistered: store.registry.remembers,
-  });
+  const observed = { clock, events, streams: live, isRegistered: store.registry.remembers };
+  const logging = await createLogging({ ...config, hostName: names.main.host, ...observed });
   undo(() => logging.close());
   const lastDisconnects = new RecentDisconnects(clock, logging.lastDisconnect);
   events.subscribe(lastDisconnects.observe);

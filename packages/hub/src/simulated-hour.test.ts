@@ -360,7 +360,7 @@ describe('an hour of mixed success and failure', () => {
   });
 });
 
-/** Records of the audit beside the streams: its own, and changes of devices. */
+/** Records of the audit beside the ends of streams: its own, their beginnings, and changes of devices. */
 function audited(): number {
-  return 1 + test.events.filter(({ type }) => type === 'registry-changed').length;
+  return 1 + test.events.filter(({ type }) => type === 'registry-changed' || type === 'stream-established').length;
 }

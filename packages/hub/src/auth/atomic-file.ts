@@ -1,5 +1,7 @@
-import { open, readFile, rename } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { open, readFile, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { openPlainFile } from '../observe/plain-file.ts';
 
 /**
  * Puts `text` at `path` so that a reader sees the old text or the new, never a half, also after a power cut: written beside it,
@@ -8,9 +10,11 @@ import { basename, dirname, join } from 'node:path';
 export async function writeFileAtomic(path: string, text: string, mode: number): Promise<void> {
   if ((await readIfThere(path)) === text) return;
   const directory = dirname(path);
-  // Always the same name, so that what a crash left behind is written over next time.
+  // Always the same name, so that what a crash left behind goes next time.
   const temporary = join(directory, `.${basename(path)}.tmp`);
-  await using file = await open(temporary, 'w', mode);
+  await rm(temporary, { force: true });
+  // Made here, or nothing: what somebody else put there meanwhile, a link above all, is not written to. Renaming replaces a link, too.
+  await using file = await openPlainFile(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, mode);
   await file.chmod(mode);
   await file.writeFile(text);
   await file.sync();

@@ -10,6 +10,14 @@ export interface CertificateEncoding {
   readonly signatureAlgorithm: string;
   /** By object identifier, hexadecimal as above. */
   readonly extensions: ReadonlyMap<string, Extension>;
+  /** What its basic constraints say (§4.2.1.9); undefined when it has none. */
+  readonly basicConstraints: BasicConstraints | undefined;
+}
+
+export interface BasicConstraints {
+  readonly isAuthority: boolean;
+  /** How many authorities may follow one below it; undefined: as many as one likes. */
+  readonly pathLength: number | undefined;
 }
 
 /** One extension (RFC 5280 §4.2). */
@@ -19,6 +27,9 @@ export interface Extension {
   /** DER. */
   readonly value: Buffer;
 }
+
+/** Object identifier of the extension. */
+const BASIC_CONSTRAINTS = '551d13';
 
 const BOOLEAN = 0x01;
 const INTEGER = 0x02;
@@ -42,19 +53,31 @@ interface Element {
  * @throws RangeError when it is not that, or an extension comes twice
  */
 export function readCertificate(der: Buffer): CertificateEncoding {
-  const [certificate] = elements(der);
-  const [body, algorithm] = elements(contentOf(certificate, SEQUENCE));
+  const [body, algorithm] = elements(onlyContent(der, SEQUENCE));
   const fields = elements(contentOf(body, SEQUENCE));
   // Behind the version, if there is one: serial number, algorithm, issuer, validity.
   const validity = fields[fields[0]?.tag === VERSION ? 4 : 3];
   const [notBefore, notAfter] = elements(contentOf(validity, SEQUENCE));
   const [oid] = elements(contentOf(algorithm, SEQUENCE));
+  const extensions = readExtensions(fields.find(({ tag }) => tag === EXTENSIONS));
+  // §4.1.2.9: only of version 3 are there extensions. A reader that goes by the version would pass them over.
+  if (extensions.size > 0 && versionOf(fields[0]) !== 3) throw new RangeError('Extensions without version 3.');
+  const constraints = extensions.get(BASIC_CONSTRAINTS)?.value;
   return {
     notBefore: readTime(notBefore),
     notAfter: readTime(notAfter),
     signatureAlgorithm: contentOf(oid, OBJECT_IDENTIFIER).toString('hex'),
-    extensions: readExtensions(fields.find(({ tag }) => tag === EXTENSIONS)),
+    extensions,
+    basicConstraints: constraints === undefined ? undefined : readBasicConstraints(constraints),
   };
+}
+
+/** The default, 1, is not written (X.690 §11.5). */
+function versionOf(element: Element | undefined): number {
+  if (element?.tag !== VERSION) return 1;
+  const version = onlyContent(element.content, INTEGER).toString('hex');
+  if (version !== '01' && version !== '02') throw new RangeError('No such version.');
+  return Number(version) + 1;
 }
 
 /** The two forms that §4.1.2.5 allows, and no others: OpenSSL's own reading of dates for people takes more, and its guesses are no dates. */
@@ -72,7 +95,7 @@ function readTime(element: Element | undefined): number {
 
 function readExtensions(holder: Element | undefined): Map<string, Extension> {
   const found = new Map<string, Extension>();
-  for (const element of holder === undefined ? [] : elements(contentOf(elements(holder.content)[0], SEQUENCE))) {
+  for (const element of holder === undefined ? [] : elements(onlyContent(holder.content, SEQUENCE))) {
     const [oid, extension] = readExtension(element);
     if (found.has(oid)) throw new RangeError('An extension comes twice.');
     found.set(oid, extension);
@@ -83,20 +106,27 @@ function readExtensions(holder: Element | undefined): Map<string, Extension> {
 /** `SEQUENCE { OBJECT IDENTIFIER, BOOLEAN DEFAULT FALSE, OCTET STRING }` */
 function readExtension(element: Element): [oid: string, extension: Extension] {
   const [oid, ...rest] = elements(contentOf(element, SEQUENCE));
-  const critical = rest[0]?.tag === BOOLEAN && rest[0].content.some((byte) => byte !== 0);
-  return [contentOf(oid, OBJECT_IDENTIFIER).toString('hex'), { critical, value: contentOf(rest.at(-1), OCTET_STRING) }];
+  const critical = rest.length > 1 && readTrue(rest.shift());
+  if (rest.length > 1) throw new RangeError('An extension has parts that do not belong there.');
+  return [contentOf(oid, OBJECT_IDENTIFIER).toString('hex'), { critical, value: contentOf(rest[0], OCTET_STRING) }];
 }
 
-/**
- * How many authorities may follow one below it, from the value of `basicConstraints` (§4.2.1.9); undefined: as many as one likes.
- * @throws RangeError
- */
-export function pathLength(basicConstraints: Buffer): number | undefined {
-  const length = elements(contentOf(elements(basicConstraints)[0], SEQUENCE)).find(({ tag }) => tag === INTEGER);
-  if (length === undefined) return undefined;
-  const digits = length.content.toString('hex');
+/** `SEQUENCE { BOOLEAN DEFAULT FALSE, INTEGER OPTIONAL }`, and nothing behind it. */
+function readBasicConstraints(value: Buffer): BasicConstraints {
+  const parts = elements(onlyContent(value, SEQUENCE));
+  const isAuthority = parts[0]?.tag === BOOLEAN && readTrue(parts.shift());
+  const length = parts.shift();
+  if (parts.length > 0) throw new RangeError('Basic constraints have parts that do not belong there.');
+  if (length === undefined) return { isAuthority, pathLength: undefined };
+  const digits = contentOf(length, INTEGER).toString('hex');
   // Empty or negative is malformed, and then nothing may follow.
-  return /^[0-7]/.test(digits) ? Number(`0x${digits}`) : 0;
+  return { isAuthority, pathLength: /^[0-7]/.test(digits) ? Number(`0x${digits}`) : 0 };
+}
+
+/** True, in its one form (X.690 §11.1); false is a default everywhere here, and a default is not written. */
+function readTrue(element: Element | undefined): true {
+  if (contentOf(element, BOOLEAN).toString('hex') !== 'ff') throw new RangeError('No BOOLEAN in DER.');
+  return true;
 }
 
 /**
@@ -104,7 +134,7 @@ export function pathLength(basicConstraints: Buffer): number | undefined {
  * @throws RangeError
  */
 export function keyUsageBits(keyUsage: Buffer): number {
-  const [, first = 0, second = 0] = contentOf(elements(keyUsage)[0], BIT_STRING);
+  const [, first = 0, second = 0] = onlyContent(keyUsage, BIT_STRING);
   let bits = 0;
   // The first bit is the highest of the first byte (X.690 §8.6.2.1).
   for (let bit = 0; bit < 16; bit++) if ((((first << 8) | second) >> (15 - bit)) & 1) bits |= 1 << bit;
@@ -132,6 +162,13 @@ function header(bytes: Buffer, at: number): { tag: number; start: number; end: n
   const end = start + (extra === 0 ? first : bytes.readUIntBE(at + 2, extra));
   if (end > bytes.length) throw new RangeError('An element is longer than what holds it.');
   return { tag, start, end };
+}
+
+/** The content of the one element that `bytes` are. */
+function onlyContent(bytes: Buffer, tag: number): Buffer {
+  const [element, ...more] = elements(bytes);
+  if (more.length > 0) throw new RangeError('Bytes follow that do not belong there.');
+  return contentOf(element, tag);
 }
 
 function contentOf(element: Element | undefined, tag: number): Buffer {

@@ -1,5 +1,5 @@
 import type { X509Certificate } from 'node:crypto';
-import { keyUsageBits, pathLength, readCertificate } from './certificate-encoding.ts';
+import { keyUsageBits, readCertificate } from './certificate-encoding.ts';
 
 /** Bits of an RSA key below which it is refused, as OpenSSL does at its default security level. */
 const MIN_RSA_BITS = 2048;
@@ -60,7 +60,10 @@ export function clientUseFault({ keyUsage: usages }: X509Certificate): string | 
 /** What keeps a certificate from being a client's, whoever issued it; undefined when nothing does. Its life and use aside. */
 export function clientFault(certificate: X509Certificate): string | undefined {
   return orUnreadable(() => {
-    const { extensions, signatureAlgorithm } = readCertificate(certificate.raw);
+    const { extensions, signatureAlgorithm, basicConstraints } = readCertificate(certificate.raw);
+    // Who holds an authority's key makes certificates with it; that it is a device as well would be a mistake of somebody's.
+    if (certificate.ca || basicConstraints?.isAuthority)
+      return 'is that of an authority, not of a device (basic constraints)';
     const usage = extensions.get(KEY_USAGE)?.value;
     if (usage !== undefined && (keyUsageBits(usage) & CLIENT_KEY_USAGE) === 0)
       return 'has a key that is not made for signing (key usage)';
@@ -81,7 +84,8 @@ export function intermediateFault(certificate: X509Certificate): string | undefi
 /** What keeps a certificate from being that of a registered authority; undefined when nothing does. Its life and its own signature aside. */
 export function authorityFault(certificate: X509Certificate): string | undefined {
   return orUnreadable(() => {
-    if (!certificate.ca) return 'is not that of an authority (basic constraints)';
+    if (!readCertificate(certificate.raw).basicConstraints?.isAuthority || !certificate.ca)
+      return 'is not that of an authority (basic constraints)';
     const { keyUsage: usages } = certificate;
     if (usages !== undefined && !usages.includes(CLIENT_AUTHENTICATION))
       return 'is that of an authority for other uses than client authentication (extended key usage)';
@@ -94,8 +98,7 @@ export function authorityFault(certificate: X509Certificate): string | undefined
  * @throws RangeError when the certificate is malformed
  */
 export function authoritiesBelow(certificate: X509Certificate): number {
-  const constraints = readCertificate(certificate.raw).extensions.get(BASIC_CONSTRAINTS);
-  return (constraints && pathLength(constraints.value)) ?? Number.POSITIVE_INFINITY;
+  return readCertificate(certificate.raw).basicConstraints?.pathLength ?? Number.POSITIVE_INFINITY;
 }
 
 function extensionFault(certificate: X509Certificate): string | undefined {

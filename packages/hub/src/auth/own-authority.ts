@@ -2,6 +2,7 @@ import { X509Certificate } from 'node:crypto';
 import { mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CulvertError } from '@culvert/protocol';
+import { openDataDirectory } from '../registry/data-directory.ts';
 import { readIfThere, writeFileAtomic } from './atomic-file.ts';
 import type { HostName } from './host-name.ts';
 import { permits } from './name-constraints.ts';
@@ -22,6 +23,7 @@ export interface Authority {
 export async function readAuthorities(directory: string, now: number): Promise<Authority[]> {
   const folder = join(directory, 'authority');
   await mkdir(folder, { recursive: true, mode: 0o700 });
+  openDataDirectory(folder);
   const numbers = authorityNumbers(await readdir(folder)).sort((a, b) => b - a);
   const found = await Promise.all(numbers.map((number) => readAuthority(folder, number)));
   return found.filter(({ certificate }) => certificate.validToDate.getTime() > now);

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -42,6 +42,22 @@ describe("the policies' files", () => {
     await expect(files.write([policy('no/such', 'BBBB')])).rejects.toThrow();
     await files.write([policy('service', 'CCCC')]);
     expect(await text('service')).toContain('CCCC');
+  });
+
+  it('are never written through a link, in the place of a file or of the one that is written first', async () => {
+    const files = new PolicyFiles({ directory, host: 'hub.example', port: 443 });
+    await files.write([policy('device', 'BBBB')]);
+    const victim = join(directory, 'victim');
+    await writeFile(victim, 'precious');
+    for (const name of ['service', '.service.tmp']) {
+      // As somebody may do between two writes who may write there: the next start refuses the directory.
+      const place = join(directory, 'policies', name);
+      await rm(place, { force: true });
+      await symlink(victim, place);
+      await files.write([policy('service', `CCC${name.length}`)]).catch(() => undefined);
+      expect(await readFile(victim, 'utf8')).toBe('precious');
+      await rm(place, { force: true });
+    }
   });
 
   it('are written over what a crash left half done', async () => {

@@ -1,6 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { formatServiceConnectionString } from '@culvert/protocol';
+import { openDataDirectory } from '../registry/data-directory.ts';
 import type { PolicyRecord } from '../registry/registry.ts';
 import { writeFileAtomic } from './atomic-file.ts';
 
@@ -29,6 +30,7 @@ export class PolicyFiles {
 
   async #writeAll(policies: readonly PolicyRecord[]): Promise<void> {
     await mkdir(this.#directory, { recursive: true, mode: 0o700 });
+    openDataDirectory(this.#directory);
     for (const { name, primaryKey } of policies) {
       const text = formatServiceConnectionString({ ...this.#address, policy: name, key: primaryKey });
       await writeFileAtomic(join(this.#directory, name), `${text}\n`, 0o600);

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { chmodSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -27,6 +27,50 @@ describe('openDataDirectory', () => {
     chmodSync(directory, 0o755);
     openDataDirectory(directory);
     expect(mode(directory)).toBe('700');
+  });
+
+  it('refuses a directory, or what is in it, that belongs to somebody else', () => {
+    const user = process.geteuid?.() ?? 0;
+    const refusal = (path: string, other: number) =>
+      expect.objectContaining({
+        code: 'config_invalid',
+        message: expect.stringMatching(
+          `^(The data directory )?${path} belongs to user ${user}, and this process is user ${other}: .*chown -R ${other} `,
+        ),
+      });
+    expect(() => openDataDirectory(directory, user + 1)).toThrow(refusal(directory, user + 1));
+  });
+
+  it.each([
+    ['a file', 'policies/service'],
+    ['a directory', 'policies'],
+    ['a link that leads nowhere', 'ca.pem'],
+  ])('refuses %s in it that is a symbolic link', (what, name) => {
+    mkdirSync(join(directory, 'policies'));
+    const elsewhere = mkdtempSync(join(tmpdir(), 'culvert-elsewhere-'));
+    try {
+      const path = join(directory, name);
+      rmSync(path, { recursive: true, force: true });
+      symlinkSync(what === 'a directory' ? elsewhere : join(elsewhere, 'nothing'), path);
+      expect(() => openDataDirectory(directory)).toThrow(
+        expect.objectContaining({
+          code: 'config_invalid',
+          message: `${path} is a symbolic link, which a hub does not follow in its data directory: put what it leads to in its place.`,
+        }),
+      );
+    } finally {
+      rmSync(elsewhere, { recursive: true });
+    }
+  });
+
+  it('may be reached by a link itself', () => {
+    const link = `${directory}-link`;
+    symlinkSync(directory, link);
+    try {
+      expect(() => openDataDirectory(link)).not.toThrow();
+    } finally {
+      rmSync(link);
+    }
   });
 
   it('says so when a file is in the way', () => {

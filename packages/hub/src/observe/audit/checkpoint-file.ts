@@ -1,5 +1,6 @@
 import type { KeyObject } from 'node:crypto';
-import { constants, open } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { openPlainFile } from '../plain-file.ts';
 import { type Checkpoint, checkpointLine, readCheckpoint } from './checkpoint.ts';
 import { linesOf } from './lines.ts';
 
@@ -11,7 +12,7 @@ const TAIL_BYTES = 4_096;
  * @throws what the file system says
  */
 export async function appendCheckpoint(path: string, checkpoint: Checkpoint): Promise<void> {
-  await using file = await open(path, constants.O_RDWR | constants.O_CREAT, 0o600);
+  await using file = await openPlainFile(path, constants.O_RDWR | constants.O_CREAT);
   const { size } = await file.stat();
   const start = Math.max(0, size - TAIL_BYTES);
   const { buffer, bytesRead } = await file.read(Buffer.alloc(size - start), 0, size - start, start);

@@ -1,5 +1,6 @@
-import { open } from 'node:fs/promises';
+import { constants } from 'node:fs';
 import { type AuditRecord, CulvertError, printable } from '@culvert/protocol';
+import { openPlainFile } from '../plain-file.ts';
 import { CHAIN_START, type ChainHead, readRecord } from './audit-record.ts';
 import { listSegments, type SegmentFile } from './segment-files.ts';
 import type { SegmentEnd } from './segment-writer.ts';
@@ -47,7 +48,7 @@ export async function recoverEnd(directory: string): Promise<RecoveredEnd> {
 
 /** Reads the last complete line and cuts the file after it. */
 async function readTail(file: SegmentFile): Promise<{ size: number; lastLine: string | undefined; rest: Buffer }> {
-  await using handle = await open(file.path, 'r+');
+  await using handle = await openPlainFile(file.path, constants.O_RDWR);
   const { size } = await handle.stat();
   const start = Math.max(0, size - TAIL_BYTES);
   const { buffer, bytesRead } = await handle.read(Buffer.alloc(size - start), 0, size - start, start);

@@ -1,4 +1,6 @@
+import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
+import { openPlainFile } from '../plain-file.ts';
 import { dayOf, type SegmentFile, segmentFile } from './segment-files.ts';
 
 /** Where to append: the file, and its length in valid bytes. */
@@ -57,7 +59,7 @@ export class SegmentWriter {
     const isFull = end === undefined || end.size >= this.#maxBytes || end.file.day !== dayOf(at);
     if (isFull) return this.#begin(segmentFile(this.#directory, firstSeq, at));
     if (this.#handle === undefined) {
-      this.#handle = await open(end.file.path, 'r+');
+      this.#handle = await openPlainFile(end.file.path, constants.O_RDWR);
       await this.#handle.truncate(end.size);
     }
     return { handle: this.#handle, end };
@@ -66,7 +68,7 @@ export class SegmentWriter {
   async #begin(file: SegmentFile): Promise<{ handle: FileHandle; end: SegmentEnd }> {
     await this.close();
     // The file can contain nothing valid: its records would come after the end of the chain.
-    const handle = await open(file.path, 'w', 0o600);
+    const handle = await openPlainFile(file.path, constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC);
     this.#handle = handle;
     const directory = await open(this.#directory, 'r');
     await directory.sync().finally(() => directory.close());

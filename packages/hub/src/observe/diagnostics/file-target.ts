@@ -1,5 +1,6 @@
-import type { Stats } from 'node:fs';
-import { type FileHandle, open, rename, rm, stat } from 'node:fs/promises';
+import { constants, type Stats } from 'node:fs';
+import { type FileHandle, rename, rm, stat } from 'node:fs/promises';
+import { openPlainFile } from '../plain-file.ts';
 import type { LogTarget } from '../resource-log/log-delivery.ts';
 import type { LogRecord } from '../resource-log/log-entry.ts';
 
@@ -63,7 +64,7 @@ export class FileTarget implements LogTarget {
   }
 
   async #open(): Promise<FileHandle> {
-    const file = await open(this.#options.path, 'a+', 0o600);
+    const file = await openPlainFile(this.#options.path, constants.O_RDWR | constants.O_CREAT | constants.O_APPEND);
     this.#file = file;
     const { size, ino } = await file.stat();
     this.#size = size;
