@@ -71,12 +71,12 @@ export class PendingOffer implements StreamOffer {
 
   async accept(options: AcceptOptions = {}): Promise<Duplex> {
     this.#accept(options);
-    return dialStream(this.#offer, this.#dialOptions(options));
+    return dialStream(this.#offer.grant, this.#dialOptions(options));
   }
 
   async acceptWebSocket(options: AcceptOptions = {}): Promise<WebSocket> {
     this.#accept(options);
-    return dialStreamWebSocket(this.#offer, this.#dialOptions(options));
+    return dialStreamWebSocket(this.#offer.grant, this.#dialOptions(options));
   }
 
   async reject(reason?: string): Promise<void> {

@@ -12,7 +12,7 @@ export const CHANNEL_CORRELATION = 'com.microsoft:channel-correlation-id';
 /** Property of a link by which a client says what software it is. */
 export const CLIENT_VERSION = 'com.microsoft:client-version';
 
-/** Application properties of a stream request and of its answer; what is ours besides is in `OFFER_PROPERTIES`. */
+/** Application properties of a stream request and of its answer; what is ours besides is in `offer.ts`. */
 export const STREAM_PROPERTIES = {
   name: 'IoThub-streaming-name',
   url: 'IoThub-streaming-url',

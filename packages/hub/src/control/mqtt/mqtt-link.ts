@@ -1,13 +1,6 @@
 import type { Duplex } from 'node:stream';
-import { CulvertError } from '@culvert/protocol';
-import {
-  type Credentials,
-  encodePacket,
-  type HubEffect,
-  type HubOffer,
-  HubSession,
-  PacketReader,
-} from '@culvert/protocol/mqtt';
+import { CulvertError, type Offer } from '@culvert/protocol';
+import { type Credentials, encodePacket, type HubEffect, HubSession, PacketReader } from '@culvert/protocol/mqtt';
 import type { Clock, Timer } from '@culvert/stream';
 import type { ControlProtocol } from '../../observe/door.ts';
 import { lossOf } from '../connection-loss.ts';
@@ -85,7 +78,7 @@ export class MqttLink {
   }
 
   /** @throws CulvertError `device_gone`, `too_many_requests`, `too_large` */
-  offer(offer: HubOffer): string {
+  offer(offer: Offer): string {
     const { requestId, effects } = this.#session.offer(offer);
     this.#run(() => effects);
     return requestId;
