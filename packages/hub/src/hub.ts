@@ -11,9 +11,7 @@ import { clientCertificate } from './auth/client-certificate.ts';
 import { PolicyFiles } from './auth/policy-files.ts';
 import { advertisedNames, certificateNames, type HubConfig } from './config.ts';
 import { acceptControlWebSocket } from './control/accept-web-socket.ts';
-import { acceptAmqp } from './control/amqp/accept-amqp.ts';
 import type { ControlDeps, ControlOrigin } from './control/control-channel.ts';
-import { acceptMqtt } from './control/mqtt/accept-mqtt.ts';
 import { ServiceConnections } from './control/service-connections.ts';
 import { Doors } from './doors.ts';
 import { gatewayThreadsTerms, type OpenThreads } from './gateway-threads.ts';
@@ -84,12 +82,12 @@ export class Hub {
 
   /** Where MQTT over TLS listens, if it does. */
   get mqttAddress(): Listening | undefined {
-    return this.#parts.doors.mqttAddress;
+    return this.#parts.doors.controlAddresses.get('mqttListen');
   }
 
   /** Where AMQP over TLS listens, if it does. */
   get amqpAddress(): Listening | undefined {
-    return this.#parts.doors.amqpAddress;
+    return this.#parts.doors.controlAddresses.get('amqpListen');
   }
 
   /** Where `/livez` and `/readyz` listen. */
@@ -268,10 +266,7 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
     services,
     authenticate: (credential) =>
       draining.signal.aborted ? Promise.reject(draining.signal.reason) : authenticator.authenticateDevice(credential),
-    registrar: new AttachCheck({
-      ...{ router: streaming.router, store, revocation: streaming.revocation },
-      onEvent: events.emit,
-    }),
+    registrar: new AttachCheck({ ...common, router: streaming.router, store, revocation: streaming.revocation }),
     limits: {
       authenticateMs: LIMITS.authenticateMs,
       maxPacketBytes: LIMITS.mqttPacketBytes,
@@ -284,8 +279,7 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
     onControl: (request, socket, head) =>
       acceptControlWebSocket(request, socket, head, control, clientCertificate(socket)),
     onGateway: streaming.onUpgrade,
-    onMqtt: (socket) => acceptMqtt(socket, originOf(socket, 'mqtt'), control),
-    onAmqp: (socket) => acceptAmqp(socket, originOf(socket, 'amqp'), control),
+    onConnection: ({ name, accept }, socket) => accept(socket, originOf(socket, name), control),
   });
   metrics.report({
     certificateNotAfter: () => certificates.source.current.notAfter.getTime(),

@@ -1,5 +1,5 @@
 import { Counter, Gauge, Histogram, Registry } from '@prometheus-io/client';
-import type { ControlProtocol } from '../door.ts';
+import { CONTROL_PROTOCOLS } from '../door.ts';
 import type { EventSink } from '../events.ts';
 import type { LiveStreams } from '../live-streams.ts';
 import type { CarriedBothWays } from './carried-metrics.ts';
@@ -10,8 +10,6 @@ import { streamMetrics } from './stream-metrics.ts';
 
 /** Seconds a call of the registry takes: from memory to a disk that is slow. */
 const REGISTRY_BUCKETS = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5];
-
-const PROTOCOLS: readonly ControlProtocol[] = ['mqtt', 'mqtt-ws', 'amqp', 'amqp-ws'];
 
 /** What others keep and a scrape reads. */
 export interface MetricSources {
@@ -50,7 +48,7 @@ export class HubMetrics {
       labelNames: ['protocol'] as const,
       registers,
     });
-    for (const protocol of PROTOCOLS) this.#attached.set({ protocol }, 0);
+    for (const protocol of CONTROL_PROTOCOLS) this.#attached.set({ protocol }, 0);
     this.#detached = new Counter({
       name: 'culvert_device_channels_ended_total',
       help: 'Control channels that ended, by how they were carried and why.',
