@@ -1,12 +1,12 @@
 import { X509Certificate } from 'node:crypto';
-import { CulvertError } from '@culvert/protocol';
+import { CulvertError, type Offer } from '@culvert/protocol';
 import { deviceCertificate, devicePrincipal, duplexPair, FakeClock, policyPrincipal } from '@culvert/testkit';
 import type { ClientCertificate } from '../packages/hub/src/auth/client-certificate.ts';
 import { keyDigest } from '../packages/hub/src/auth/key-digest.ts';
 import type { Proof } from '../packages/hub/src/auth/principal.ts';
 import { acceptAmqp } from '../packages/hub/src/control/amqp/accept-amqp.ts';
 import { PERFORMATIVES, readPerformative } from '../packages/hub/src/control/amqp-validator/performative.ts';
-import type { ControlChannel, Offer } from '../packages/hub/src/control/control-channel.ts';
+import type { ControlChannel } from '../packages/hub/src/control/control-channel.ts';
 import { ServiceConnections } from '../packages/hub/src/control/service-connections.ts';
 import type { HubEvent } from '../packages/hub/src/observe/events.ts';
 import type { PolicyRecord } from '../packages/hub/src/registry/registry.ts';

@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
-import { CulvertError } from '@culvert/protocol';
+import { CulvertError, type Offer } from '@culvert/protocol';
 import { encodePacket, type MqttPacket, type MqttVersion, PacketReader } from '@culvert/protocol/mqtt';
 import { devicePrincipal, duplexPair, FakeClock } from '@culvert/testkit';
-import type { ControlChannel, Offer } from '../packages/hub/src/control/control-channel.ts';
+import type { ControlChannel } from '../packages/hub/src/control/control-channel.ts';
 import { acceptMqtt } from '../packages/hub/src/control/mqtt/accept-mqtt.ts';
 import { NO_SERVICES } from '../packages/hub/src/control/no-services.fixture.ts';
 import type { HubEvent } from '../packages/hub/src/observe/events.ts';

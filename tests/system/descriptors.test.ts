@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
-import { connect as tlsConnect, type TLSSocket } from 'node:tls';
+import { type TLSSocket, connect as tlsConnect } from 'node:tls';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Cleanup } from './support/cleanup.ts';
 import { culvertCommand } from './support/culvert.ts';
@@ -32,8 +32,14 @@ async function attempt(port: number, open: Socket[]): Promise<string> {
   open.push(socket);
   socket.write('hello');
   return Promise.race([
-    once(socket, 'data').then(() => 'served', (error: NodeJS.ErrnoException) => error.code ?? 'error'),
-    once(socket, 'close').then(() => 'refused', (error: NodeJS.ErrnoException) => error.code ?? 'error'),
+    once(socket, 'data').then(
+      () => 'served',
+      (error: NodeJS.ErrnoException) => error.code ?? 'error',
+    ),
+    once(socket, 'close').then(
+      () => 'refused',
+      (error: NodeJS.ErrnoException) => error.code ?? 'error',
+    ),
   ]);
 }
 
@@ -58,13 +64,17 @@ async function recovers(port: number): Promise<void> {
 
 test('an agent out of descriptors refuses each stream at once, says why, and recovers', async () => {
   const connectionString = await hub.createDevice('few');
-  const agent = new Program('sh', ['-c', `ulimit -n ${FEW}; exec "$@"`, 'sh', ...culvertCommand('agent', '--service', echo).flat()], {
-    env: cleanEnvironment({
-      HOME: hub.home,
-      CULVERT_DEVICE_CONNECTION_STRING: connectionString,
-      CULVERT_CA_FILE: hub.caFile,
-    }),
-  });
+  const agent = new Program(
+    'sh',
+    ['-c', `ulimit -n ${FEW}; exec "$@"`, 'sh', ...culvertCommand('agent', '--service', echo).flat()],
+    {
+      env: cleanEnvironment({
+        HOME: hub.home,
+        CULVERT_DEVICE_CONNECTION_STRING: connectionString,
+        CULVERT_CA_FILE: hub.caFile,
+      }),
+    },
+  );
   cleanup.defer(agent, () => agent.stop());
   await hub.connected(hub.owner(cleanup), 'few');
   const { ports, program } = await startConnect(cleanup, hub, 'few', ['echo']);
@@ -102,34 +112,44 @@ test('connect out of descriptors refuses each connection at once, and recovers',
 test.each([
   ['hub', 'port'],
   ['gateway of threads', 'gatewayPort'],
-] as const)('a %s out of descriptors refuses at once, lives on, and recovers', async (_what, which) => {
-  const gatewayPort = await freePort();
-  const config = which === 'port' ? {} : { gatewayThreads: 2, gatewayListen: `127.0.0.1:${gatewayPort}` };
-  const small = await HubProcess.start(cleanup, { config });
-  await startAgent(cleanup, small, 'field', [echo]);
-  const { ports } = await startConnect(cleanup, small, 'field', ['echo']);
-  const port = which === 'port' ? small.port : gatewayPort;
-  const { pid } = small.program;
-  const limit = readdirSync(`/proc/${pid}/fd`).length + 8;
-  await must('prlimit', ['--pid', `${pid}`, `--nofile=${limit}:${limit}`]);
+] as const)(
+  'a %s out of descriptors refuses at once, lives on, and recovers',
+  async (_what, which) => {
+    const gatewayPort = await freePort();
+    const config = which === 'port' ? {} : { gatewayThreads: 2, gatewayListen: `127.0.0.1:${gatewayPort}` };
+    const small = await HubProcess.start(cleanup, { config });
+    await startAgent(cleanup, small, 'field', [echo]);
+    const { ports } = await startConnect(cleanup, small, 'field', ['echo']);
+    const port = which === 'port' ? small.port : gatewayPort;
+    const { pid } = small.program;
+    const limit = readdirSync(`/proc/${pid}/fd`).length + 8;
+    await must('prlimit', ['--pid', `${pid}`, `--nofile=${limit}:${limit}`]);
 
-  const open: TLSSocket[] = [];
-  const results = await Promise.all(
-    Array.from({ length: 40 }, async () => {
-      const socket = tlsConnect({ port, host: '127.0.0.1', ca: small.ca });
-      open.push(socket);
-      return Promise.race([
-        once(socket, 'secureConnect').then(() => 'taken', () => 'refused'),
-        once(socket, 'close').then(() => 'refused', () => 'refused'),
-      ]);
-    }),
-  );
-  expect(results.filter((result) => result === 'taken').length).toBeGreaterThan(0);
-  expect(results.filter((result) => result === 'refused').length).toBeGreaterThan(0);
-  // Full as it is, a new stream is refused and not left waiting.
-  const local: Socket[] = [];
-  expect(await attempt(ports[0] ?? 0, local)).not.toBe('served');
-  for (const socket of [...open, ...local]) socket.destroy();
-  expect(small.program.running).toBe(true);
-  await recovers(ports[0] ?? 0);
-}, 120_000);
+    const open: TLSSocket[] = [];
+    const results = await Promise.all(
+      Array.from({ length: 40 }, async () => {
+        const socket = tlsConnect({ port, host: '127.0.0.1', ca: small.ca });
+        open.push(socket);
+        return Promise.race([
+          once(socket, 'secureConnect').then(
+            () => 'taken',
+            () => 'refused',
+          ),
+          once(socket, 'close').then(
+            () => 'refused',
+            () => 'refused',
+          ),
+        ]);
+      }),
+    );
+    expect(results.filter((result) => result === 'taken').length).toBeGreaterThan(0);
+    expect(results.filter((result) => result === 'refused').length).toBeGreaterThan(0);
+    // Full as it is, a new stream is refused and not left waiting.
+    const local: Socket[] = [];
+    expect(await attempt(ports[0] ?? 0, local)).not.toBe('served');
+    for (const socket of [...open, ...local]) socket.destroy();
+    expect(small.program.running).toBe(true);
+    await recovers(ports[0] ?? 0);
+  },
+  120_000,
+);

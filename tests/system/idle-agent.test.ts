@@ -48,7 +48,8 @@ test('an idle agent causes fewer than ten packets a minute, and is known to be t
 
 test('no connection of agent, connect and hub asks the kernel to probe within a minute', async () => {
   await hub.connect(service, 'field', ['culvert-echo=7101']);
-  const held = "const s = require('node:net').connect(7101, '127.0.0.1'); s.write('x'); s.once('data', () => console.log('open'));";
+  const held =
+    "const s = require('node:net').connect(7101, '127.0.0.1'); s.write('x'); s.once('data', () => console.log('open'));";
   const program = hub.start(service, [process.execPath, '-e', held]);
   await program.waitFor(/open/);
   // Control channel and stream; the stream and the kept REST connection; the program itself has none.

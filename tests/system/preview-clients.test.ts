@@ -23,6 +23,7 @@ import {
   PreviewServiceStream,
   requestStream,
 } from './support/preview/service.ts';
+import { CsharpServiceConnection } from './support/preview/service-amqp.ts';
 import { startAgent, startConnect } from './support/proxies.ts';
 
 /** The size of Azure's own end-to-end test. */
@@ -374,6 +375,33 @@ describe.each([...C_CLIENTS, ...CSHARP_CLIENTS])('the answer to the service of t
     expect([asC.status, asC.headers.get('iothub-streaming-is-accepted')]).toEqual([200, 'True']);
     const asCsharp = await requestStream(hub, CSHARP_SERVICE, { ...wish(deviceId), connectTimeout: 1.5 });
     expect([asCsharp.status, asCsharp.headers.get('iothub-streaming-is-accepted')]).toEqual([200, 'True']);
+  });
+});
+
+describe.each([
+  ['the C# service over AMQP', overTls(5671)],
+  ['the C# service over AMQP in WebSocket', overWebSocket('AMQPWSB10')],
+] as const)('%s', (_name, link) => {
+  const open = (policy: string) => CsharpServiceConnection.open(hub, link, hub.policy(policy));
+
+  test('opens, renews its token, has its messages rejected, and opens streams meanwhile', async () => {
+    const service = await open('iothubowner');
+    cleanup.defer(service, () => service.drop());
+    const [first] = CSHARP_CLIENTS;
+    if (first === undefined) throw new Error('there is no C# client');
+    const { deviceId } = await startDevice(first);
+    expect(await service.send(deviceId)).toBe('amqp:not-implemented');
+    await service.renewToken();
+    const answer = await requestStream(hub, CSHARP_SERVICE, wish(deviceId));
+    expect(answer.headers.get('iothub-streaming-is-accepted')).toBe('True');
+    await service.close();
+  });
+
+  test('is refused with a policy that may not open streams, and ends when its key is rotated away', async () => {
+    await expect(open('registryRead')).rejects.toThrow('put-token: 401');
+    const service = await open('service');
+    for (let rotation = 0; rotation < 2; rotation++) await owner.policies.rotate('service');
+    await service.ended;
   });
 });
 

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { connect, createServer } from 'node:net';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Cleanup } from './support/cleanup.ts';
-import { startClient } from './support/client-program.ts';
+import { ClientProgram, startClient } from './support/client-program.ts';
 import { listenLocally } from './support/free-port.ts';
 import { HubProcess } from './support/hub-process.ts';
 import { overTls } from './support/preview/byte-link.ts';
@@ -65,3 +65,20 @@ test.each(['culvert agent --default-service', 'the C device'])(
     expect(proxy.stderr()).toBe('');
   },
 );
+
+describe.each(['Amqp', 'AmqpWs'])('the service client of azure-iothub over %s', (TRANSPORT) => {
+  const startService = (policy: string) =>
+    ClientProgram.start(cleanup, hub, 'service.mjs', { TRANSPORT, CONNECTION_STRING: hub.policy(policy) });
+
+  test('opens with a policy that may open streams, and is told that messages are not supported', async () => {
+    const client = await startService('service');
+    expect(await client.ask('open')).toMatchObject({ value: 'open' });
+    expect(await client.ask('send', 'd')).toMatchObject({ value: 'NotImplementedError' });
+    expect(await client.ask('close')).toMatchObject({ value: 'closed' });
+  });
+
+  test('does not open with one that may not', async () => {
+    const client = await startService('registryRead');
+    expect(await client.ask('open')).toMatchObject({ error: { message: 'AMQP Transport: Could not connect' } });
+  });
+});

@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream';
 import { CulvertError, LIMITS } from '@culvert/protocol';
+import type { Grant } from '@culvert/protocol/grant';
 import type { DeviceOffer } from '@culvert/protocol/mqtt';
 import {
   abortReason,
@@ -117,10 +118,10 @@ export class PendingOffer implements StreamOffer {
     const { outbound, clock, hub } = this.#context;
     const linked = linkSignals([signal, this.#takenBack.signal]);
     try {
-      assertGateway(this.#offer.url, 'device', hub, outbound.gateways);
+      assertGateway(this.#offer.grant.url, 'device', hub, outbound.gateways);
       // Before that, a process without file descriptors would have promised what it cannot do.
       const onUnderWay = (): void => this.#answer(true);
-      return await dial(this.#offer, { outbound, clock, signal: linked.signal, onUnderWay });
+      return await dial(this.#offer.grant, { outbound, clock, signal: linked.signal, onUnderWay });
     } catch (error) {
       this.#answer(false, CulvertError.from(error).message);
       throw error;
@@ -149,4 +150,4 @@ export class PendingOffer implements StreamOffer {
   }
 }
 
-type Dial<T> = (offer: DeviceOffer, options: DialStreamOptions) => Promise<T>;
+type Dial<T> = (grant: Grant, options: DialStreamOptions) => Promise<T>;

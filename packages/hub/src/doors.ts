@@ -4,13 +4,7 @@ import { CulvertError, LIMITS } from '@culvert/protocol';
 import type { Clock } from '@culvert/stream';
 import { type AdminDeps, createAdminListener } from './api/admin-listener.ts';
 import type { RestApi } from './api/app.ts';
-import {
-  createCertificateTls,
-  createControlDoor,
-  createFrontDoor,
-  MQTT_ALPN,
-  type UpgradeHandler,
-} from './api/front-door.ts';
+import { createCertificateTls, createControlDoor, createFrontDoor, type UpgradeHandler } from './api/front-door.ts';
 import { HandshakeBudget } from './api/handshake-budget.ts';
 import { closeServer, type Listening, listen } from './api/listen.ts';
 import { ProxySources } from './api/proxy-sources.ts';
@@ -18,6 +12,9 @@ import { secureContext } from './api/secure-context.ts';
 import type { KeyPair } from './auth/key-pair.ts';
 import { UnprovenConnections } from './auth/unproven-connections.ts';
 import { type CertificateDoors, certificateDoors, type HubConfig, parseListen, proxiedListeners } from './config.ts';
+import type { ControlTransport } from './control/control-transport.ts';
+import { CONTROL_TRANSPORTS } from './control/control-transports.ts';
+import type { ControlListenKey } from './observe/door.ts';
 import type { EventSink } from './observe/events.ts';
 
 /** What the doors lead to. */
@@ -25,8 +22,7 @@ export interface BehindTheDoors {
   readonly onRequest: RestApi['handle'];
   readonly onControl: UpgradeHandler;
   readonly onGateway: UpgradeHandler;
-  readonly onMqtt: (socket: TLSSocket) => Promise<boolean>;
-  readonly onAmqp: (socket: TLSSocket) => Promise<boolean>;
+  readonly onConnection: (transport: ControlTransport, socket: TLSSocket) => Promise<boolean>;
 }
 
 export interface DoorsOptions {
@@ -43,8 +39,8 @@ export interface DoorsOptions {
  */
 export class Doors {
   readonly address: Listening;
-  readonly mqttAddress: Listening | undefined;
-  readonly amqpAddress: Listening | undefined;
+  /** Of the transports that are listened for. */
+  readonly controlAddresses: ControlAddresses;
   readonly adminAddress: Listening;
   /** Those who have come in and not yet proved who they are. */
   readonly unproven: UnprovenConnections;
@@ -54,8 +50,7 @@ export class Doors {
   private constructor(servers: ReturnType<typeof createServers>, state: DoorState, addresses: Addresses) {
     this.address = addresses.front;
     this.adminAddress = addresses.admin;
-    this.mqttAddress = addresses.mqtt;
-    this.amqpAddress = addresses.amqp;
+    this.controlAddresses = addresses.control;
     this.unproven = state.unproven;
     this.#servers = servers;
     this.#state = state;
@@ -73,18 +68,16 @@ export class Doors {
     const state: DoorState = { unproven, certificates, behind: undefined };
     const servers = createServers(options, state);
     const admin = parseListen('adminListen', config.adminListen);
-    const optional = (key: 'mqttListen' | 'amqpListen', server: Server | undefined) =>
-      server && listen(server, parseListen(key, config[key] ?? ''), key);
     try {
       const addresses: Addresses = {
         front: await listen(servers.front, parseListen('listen', config.listen), 'listen'),
         admin: await listen(servers.admin, { host: admin.host ?? '127.0.0.1', port: admin.port }, 'adminListen'),
-        mqtt: await optional('mqttListen', servers.mqtt),
-        amqp: await optional('amqpListen', servers.amqp),
+        control: await listenForControl(servers.control, config),
       };
       return new Doors(servers, state, addresses);
     } catch (error) {
-      await Promise.all(Object.values(servers).map((server) => server && closeServer(server)));
+      const { control, named, front, admin: probes } = servers;
+      await Promise.all([front, probes, named, ...control.values()].map((server) => server && closeServer(server)));
       throw error;
     }
   }
@@ -96,18 +89,17 @@ export class Doors {
 
   /** New connections are greeted with this certificate. */
   present(pair: KeyPair): void {
-    const { front, mqtt, amqp, named } = this.#servers;
+    const { front, control, named } = this.#servers;
     const { listeners } = this.#state.certificates;
     front.setSecureContext(secureContext(pair, listeners.has('listen')));
-    mqtt?.setSecureContext(secureContext(pair, listeners.has('mqttListen')));
-    amqp?.setSecureContext(secureContext(pair, listeners.has('amqpListen')));
+    for (const [key, server] of control) server.setSecureContext(secureContext(pair, listeners.has(key)));
     named?.setSecureContext(secureContext(pair, true));
   }
 
   /** No new connections; resolves when the last one has ended. Probes are still answered. */
   close(): Promise<void> {
-    const { front, mqtt, amqp } = this.#servers;
-    return Promise.all([front, mqtt, amqp].map((server) => server && closeServer(server))).then(() => undefined);
+    const { front, control } = this.#servers;
+    return Promise.all([front, ...control.values()].map((server) => closeServer(server))).then(() => undefined);
   }
 
   /** Ends the connections that belong to nobody: between two requests, or not yet proven. */
@@ -128,9 +120,11 @@ export class Doors {
 interface Addresses {
   readonly front: Listening;
   readonly admin: Listening;
-  readonly mqtt: Listening | undefined;
-  readonly amqp: Listening | undefined;
+  readonly control: ControlAddresses;
 }
+
+/** By the keys of their configuration. */
+type ControlAddresses = ReadonlyMap<ControlListenKey, Listening>;
 
 interface DoorState {
   readonly unproven: UnprovenConnections;
@@ -152,13 +146,20 @@ function createServers({ config, pair, admin, clock, onEvent }: DoorsOptions, st
   };
   const proxied = proxiedListeners(config);
   const sources = new ProxySources(proxied.from);
-  const proxiesOf = (key: 'listen' | 'mqttListen' | 'amqpListen') => (proxied.listeners.has(key) ? sources : undefined);
+  const proxiesOf = (key: 'listen' | ControlListenKey) => (proxied.listeners.has(key) ? sources : undefined);
   const turnAway = (socket: TLSSocket) => {
     socket.destroy();
     return Promise.resolve(false);
   };
   const { listeners, hosts } = state.certificates;
   const named = hosts.size === 0 ? undefined : createCertificateTls(common);
+  const control = CONTROL_TRANSPORTS.filter(({ listenKey }) => config[listenKey] !== undefined);
+  const controlDoor = (transport: ControlTransport) =>
+    createControlDoor({
+      ...{ ...common, alpn: transport.alpn, asksForCertificate: listeners.has(transport.listenKey) },
+      proxies: proxiesOf(transport.listenKey),
+      onConnection: (socket) => state.behind?.onConnection(transport, socket) ?? turnAway(socket),
+    });
   return {
     named,
     front: createFrontDoor({
@@ -172,25 +173,18 @@ function createServers({ config, pair, admin, clock, onEvent }: DoorsOptions, st
       onControl: (request, socket, head) => state.behind?.onControl(request, socket, head) ?? turnAway(socket),
       onGateway: (request, socket, head) => state.behind?.onGateway(request, socket, head) ?? turnAway(socket),
     }),
-    mqtt:
-      config.mqttListen === undefined
-        ? undefined
-        : createControlDoor({
-            ...common,
-            alpn: MQTT_ALPN,
-            asksForCertificate: listeners.has('mqttListen'),
-            proxies: proxiesOf('mqttListen'),
-            onConnection: (socket) => state.behind?.onMqtt(socket) ?? turnAway(socket),
-          }),
-    amqp:
-      config.amqpListen === undefined
-        ? undefined
-        : createControlDoor({
-            ...common,
-            asksForCertificate: listeners.has('amqpListen'),
-            proxies: proxiesOf('amqpListen'),
-            onConnection: (socket) => state.behind?.onAmqp(socket) ?? turnAway(socket),
-          }),
+    control: new Map(control.map((transport) => [transport.listenKey, controlDoor(transport)])),
     admin: createAdminListener(admin),
   };
+}
+
+/** One after the other, so that of two addresses that cannot be had the first is named. */
+async function listenForControl(
+  servers: ReadonlyMap<ControlListenKey, Server>,
+  config: HubConfig,
+): Promise<ControlAddresses> {
+  const addresses = new Map<ControlListenKey, Listening>();
+  for (const [key, server] of servers)
+    addresses.set(key, await listen(server, parseListen(key, config[key] ?? ''), key));
+  return addresses;
 }

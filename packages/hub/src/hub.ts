@@ -18,9 +18,7 @@ import {
   type HubConfig,
 } from './config.ts';
 import { acceptControlWebSocket } from './control/accept-web-socket.ts';
-import { acceptAmqp } from './control/amqp/accept-amqp.ts';
 import type { ControlDeps, ControlOrigin, TlsIdentity } from './control/control-channel.ts';
-import { acceptMqtt } from './control/mqtt/accept-mqtt.ts';
 import { ServiceConnections } from './control/service-connections.ts';
 import { Doors } from './doors.ts';
 import { gatewayThreadsTerms, type OpenThreads } from './gateway-threads.ts';
@@ -92,12 +90,12 @@ export class Hub {
 
   /** Where MQTT over TLS listens, if it does. */
   get mqttAddress(): Listening | undefined {
-    return this.#parts.doors.mqttAddress;
+    return this.#parts.doors.controlAddresses.get('mqttListen');
   }
 
   /** Where AMQP over TLS listens, if it does. */
   get amqpAddress(): Listening | undefined {
-    return this.#parts.doors.amqpAddress;
+    return this.#parts.doors.controlAddresses.get('amqpListen');
   }
 
   /** Where `/livez` and `/readyz` listen. */
@@ -279,10 +277,7 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
     ...common,
     services,
     authenticate: limitedAuthentication({ clock, events, draining: draining.signal }, authenticator),
-    registrar: new AttachCheck({
-      ...{ router: streaming.router, store, revocation: streaming.revocation },
-      onEvent: events.emit,
-    }),
+    registrar: new AttachCheck({ ...common, router: streaming.router, store, revocation: streaming.revocation }),
     limits: {
       authenticateMs: LIMITS.authenticateMs,
       maxPacketBytes: LIMITS.mqttPacketBytes,
@@ -300,8 +295,8 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
     onControl: (request, socket, head) =>
       acceptControlWebSocket(request, socket, head, control, tlsIdentity(socket, 'listen')),
     onGateway: streaming.onUpgrade,
-    onMqtt: (socket) => acceptMqtt(socket, originOf(socket, 'mqtt', tlsIdentity(socket, 'mqttListen')), control),
-    onAmqp: (socket) => acceptAmqp(socket, originOf(socket, 'amqp', tlsIdentity(socket, 'amqpListen')), control),
+    onConnection: ({ name, listenKey, accept }, socket) =>
+      accept(socket, originOf(socket, name, tlsIdentity(socket, listenKey)), control),
   });
   metrics.report({
     certificateNotAfter: () => certificates.source.current.notAfter.getTime(),

@@ -9,6 +9,7 @@ export * from './identity.ts';
 export * from './ids.ts';
 export * from './limits.ts';
 export * from './live-view.ts';
+export * from './offer.ts';
 export * from './peer-address.ts';
 export * from './reject-reason.ts';
 export * from './resource-log.ts';

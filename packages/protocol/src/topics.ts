@@ -7,7 +7,7 @@ export const STREAM_RESPONSE_FILTER = '$iothub/streams/res/#';
 /** The path of control channels over WebSocket. */
 export const CONTROL_PATH = '/$iothub/websocket';
 
-/** A stream request as the device sees it. */
+/** What the topic of a stream request says; the rest of an `Offer` is in its user properties. */
 export interface OfferTopic {
   readonly streamName: string;
   /** Names the request in the answer: 1 to 32 characters of `[0-9a-zA-Z-]`. */
@@ -65,11 +65,3 @@ function parseParameters(query: string): Map<string, string> {
   }
   return found;
 }
-
-/** MQTT 5 user properties of an offer for what Azure's topic format cannot carry. */
-export const OFFER_PROPERTIES = {
-  /** The stream's id, as in the hub's logs. */
-  streamId: 'culvert-stream-id',
-  /** The requesting principal's name, such as `policy:service`. */
-  caller: 'culvert-caller',
-} as const;

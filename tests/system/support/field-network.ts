@@ -45,7 +45,10 @@ export class FieldNetwork {
     const [address, gateway] = [`10.210.${number}.2`, `10.210.${number}.1`];
     const prefix = ['ip', 'netns', 'exec', inside];
     await must('ip', ['-n', inside, 'link', 'add', near, 'type', 'veth', 'peer', 'name', far, 'netns', router]);
-    for (const [space, link, own] of [[inside, near, address], [router, far, gateway]] as const) {
+    for (const [space, link, own] of [
+      [inside, near, address],
+      [router, far, gateway],
+    ] as const) {
       const quiet = `echo 1 > /proc/sys/net/ipv6/conf/${link}/disable_ipv6 2>/dev/null || true`;
       await must('ip', ['netns', 'exec', space, 'sh', '-c', quiet]);
       await must('ip', ['-n', space, 'address', 'add', `${own}/24`, 'dev', link]);
@@ -87,7 +90,10 @@ export class FieldNetwork {
           ...['netns', 'exec', inside, 'cat'],
           ...['rx', 'tx'].map((way) => `/sys/class/net/${near}/statistics/${way}_packets`),
         ]);
-        return text.trim().split('\n').reduce((sum, line) => sum + Number(line), 0);
+        return text
+          .trim()
+          .split('\n')
+          .reduce((sum, line) => sum + Number(line), 0);
       },
     };
   }

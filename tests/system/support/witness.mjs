@@ -16,11 +16,14 @@ function watch(socket) {
   if (manner === 'deaf') setInterval(() => undefined, 1_000);
   if (manner === 'chatty') setInterval(() => socket.writable && socket.write('x'), 1_000);
   if (manner === 'flood') {
-    const pump = () => { while (socket.writable && socket.write(Buffer.alloc(65_536))); };
+    const pump = () => {
+      while (socket.writable && socket.write(Buffer.alloc(65_536)));
+    };
     socket.on('drain', pump);
     pump();
   } else socket.write('hello');
 }
 
-if (how === 'listen') createServer({ allowHalfOpen: false }, watch).listen(Number(port), '127.0.0.1', () => say('listening'));
+if (how === 'listen')
+  createServer({ allowHalfOpen: false }, watch).listen(Number(port), '127.0.0.1', () => say('listening'));
 else watch(connect(Number(port), '127.0.0.1'));

@@ -54,9 +54,6 @@ const BROKEN_REQUESTS: Readonly<Record<string, string>> = {
   ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
 };
 
-/** ALPN names that MQTT clients offer: the registered one, and AWS's, which some libraries always offer. */
-export const MQTT_ALPN = ['mqtt', 'x-amzn-mqtt-ca'];
-
 const HTTP_ALPN = ['http/1.1'];
 
 type TlsTerms = Pick<FrontDoorOptions, 'pair' | 'asksForCertificate' | 'authenticateMs'>;
@@ -118,11 +115,11 @@ export function createControlDoor(
   options: TlsTerms &
     Omit<GuardTerms, 'namedHosts'> & {
       /** ALPN names one of which a client must offer if it offers any; absent where the dialect has none. */
-      alpn?: string[];
+      alpn?: readonly string[] | undefined;
       onConnection: (socket: TLSSocket) => Promise<boolean>;
     },
 ): TlsServer {
-  const alpn = options.alpn === undefined ? {} : { ALPNProtocols: options.alpn };
+  const alpn = options.alpn === undefined ? {} : { ALPNProtocols: [...options.alpn] };
   const server = createTlsServer({ ...tlsOptions(options), ...alpn });
   guard(server, options);
   server.on('secureConnection', (socket: TLSSocket) => {

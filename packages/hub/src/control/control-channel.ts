@@ -1,5 +1,4 @@
-import type { CulvertError, Identity } from '@culvert/protocol';
-import type { Grant } from '@culvert/protocol/grant';
+import type { CulvertError, Identity, Offer } from '@culvert/protocol';
 import type { Clock } from '@culvert/stream';
 import type { DeviceCredential } from '../auth/authenticate.ts';
 import type { ClientCertificate } from '../auth/client-certificate.ts';
@@ -8,16 +7,6 @@ import type { ControlProtocol } from '../observe/door.ts';
 import type { EventSink } from '../observe/events.ts';
 import type { ServiceGateway } from './service-connection.ts';
 import type { UnansweredOffers } from './unanswered-offers.ts';
-
-/** A stream request as the hub makes it to a device. */
-export interface Offer {
-  readonly streamId: string;
-  readonly streamName: string;
-  /** The device's grant. */
-  readonly grant: Grant;
-  /** The name of the principal who asks. */
-  readonly caller: string;
-}
 
 /** What the device said. */
 export type Answer = { readonly accepted: true } | { readonly accepted: false; readonly reason: string };

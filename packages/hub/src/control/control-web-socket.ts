@@ -5,6 +5,7 @@ import { webSocketDuplex } from '@culvert/stream';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { reportRefusal } from './channel-events.ts';
 import type { ControlDeps, ControlOrigin } from './control-channel.ts';
+import type { ControlTransport } from './control-transport.ts';
 
 /** Frames a message may come in: clients send one; each fragment held costs memory beside its bytes. */
 const MAX_FRAGMENTS = 64;
@@ -25,35 +26,24 @@ export interface Upgrade {
   readonly head: Buffer;
 }
 
-/** A dialect of control channels over WebSocket. */
-export interface WebSocketDialect {
-  /** For people. */
-  readonly name: string;
-  readonly subprotocols: readonly string[];
-  /** Bytes of a message. */
-  readonly maxMessageBytes: number;
-  /** Takes the connection in the turn in which it is made: a frame may have come with the request, and break it at once. */
-  speak(connection: Duplex): Promise<boolean>;
-}
-
 /** The subprotocols a client offers, in its order. */
 export function offeredSubprotocols(request: IncomingMessage): string[] {
   return request.headers['sec-websocket-protocol']?.split(',').map((name) => name.trim()) ?? [];
 }
 
 /**
- * Opens a control channel on an upgrade request, echoing the first subprotocol offered that is one of the dialect's, as it was offered.
- * Messages must be binary; what is spoken in them may span and share them. Resolves as the dialect's `speak` does, false also when the upgrade was
+ * Opens a control channel on an upgrade request, echoing the first subprotocol offered that is one of the transport's, as it was offered.
+ * Messages must be binary; what is spoken in them may span and share them. Resolves as the transport's `accept` does, false also when the upgrade was
  * refused; never rejects.
  */
 export async function acceptWebSocket(
   upgrade: Upgrade,
-  dialect: WebSocketDialect,
+  transport: ControlTransport,
   origin: ControlOrigin,
   deps: ControlDeps,
 ): Promise<boolean> {
   try {
-    return await open(upgrade, dialect, deps);
+    return await open(upgrade, { transport, origin }, deps);
   } catch (reason) {
     reportRefusal(CulvertError.from(reason), origin, deps.onEvent);
     return false;
@@ -61,7 +51,11 @@ export async function acceptWebSocket(
 }
 
 /** @throws CulvertError `argument_invalid`, `device_gone` */
-function open({ request, socket, head }: Upgrade, dialect: WebSocketDialect, deps: ControlDeps): Promise<boolean> {
+function open(
+  { request, socket, head }: Upgrade,
+  { transport, origin }: { transport: ControlTransport; origin: ControlOrigin },
+  deps: ControlDeps,
+): Promise<boolean> {
   return new Promise((resolve, reject) => {
     const refuse = (detail: string): void => {
       socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n', () => socket.destroy());
@@ -70,16 +64,16 @@ function open({ request, socket, head }: Upgrade, dialect: WebSocketDialect, dep
     const onClose = (): void => reject(new CulvertError('device_gone'));
     socket.on('error', destroyIt);
     socket.once('close', onClose);
-    const subprotocol = offeredSubprotocols(request).find((name) => dialect.subprotocols.includes(name));
+    const subprotocol = offeredSubprotocols(request).find((name) => transport.subprotocols.includes(name));
     if (subprotocol === undefined) {
-      refuse(`No WebSocket subprotocol of ${dialect.name} was offered.`);
+      refuse(`No WebSocket subprotocol of ${transport.title} was offered.`);
       return;
     }
     const server = new WebSocketServer({
       noServer: true,
       clientTracking: false,
       perMessageDeflate: false,
-      maxPayload: dialect.maxMessageBytes,
+      maxPayload: transport.maxMessageBytes(deps.limits),
       maxFragments: MAX_FRAGMENTS,
       maxBufferedChunks: MAX_BUFFERED_CHUNKS,
       handleProtocols: () => subprotocol,
@@ -88,9 +82,9 @@ function open({ request, socket, head }: Upgrade, dialect: WebSocketDialect, dep
     server.handleUpgrade(request, socket, head, (webSocket) => {
       // A listener left behind would keep the request and its headers for as long as the device stays.
       socket.off('close', onClose);
-      const connection = binaryOnly(webSocket, dialect, deps);
+      const connection = binaryOnly(webSocket, transport, deps);
       const unlimited = limitBytes(socket, connection);
-      const proven = dialect.speak(connection);
+      const proven = transport.accept(connection, origin, deps);
       void proven.finally(unlimited);
       resolve(proven);
     });
@@ -121,10 +115,10 @@ function destroyIt(this: Duplex): void {
   this.destroy();
 }
 
-function binaryOnly(webSocket: WebSocket, { name }: WebSocketDialect, deps: ControlDeps): Duplex {
+function binaryOnly(webSocket: WebSocket, { title }: ControlTransport, deps: ControlDeps): Duplex {
   // Before the Duplex sees the message: MQTT 3.1.1 §6 and the WebSocket binding of AMQP §2.2 want the connection closed on a text frame.
   webSocket.on('message', (_data, isBinary) => {
-    if (!isBinary) connection.destroy(new CulvertError('protocol_error', `A text message where ${name} is spoken.`));
+    if (!isBinary) connection.destroy(new CulvertError('protocol_error', `A text message where ${title} is spoken.`));
   });
   // Azure's C client breaks the connection when it is pinged; the dialect's own keepalive does the work.
   const connection = webSocketDuplex(webSocket, { pingMs: 0, clock: deps.clock, readBufferBytes: READ_BUFFER_BYTES });

@@ -1,9 +1,9 @@
-import { CulvertError, parseHandshakeTimes } from '@culvert/protocol';
+import { CulvertError, type Offer, parseHandshakeTimes } from '@culvert/protocol';
 import { newGrantKeys, verifyGrant } from '@culvert/protocol/grant';
 import { FakeClock } from '@culvert/testkit';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Principal } from '../auth/principal.ts';
-import type { Answer, ControlChannel, Offer } from '../control/control-channel.ts';
+import type { Answer, ControlChannel } from '../control/control-channel.ts';
 import { UnansweredOffers } from '../control/unanswered-offers.ts';
 import type { HubEvent } from '../observe/events.ts';
 import type { IdentityRecord } from '../registry/registry.ts';

@@ -1,6 +1,6 @@
-import { CulvertError, type Identity, identityName } from '@culvert/protocol';
+import { CulvertError, type Identity, identityName, type Offer } from '@culvert/protocol';
 import { type Clock, deadline, linkSignals } from '@culvert/stream';
-import type { Answer, ChannelRegistrar, ControlChannel, Offer } from '../control/control-channel.ts';
+import type { Answer, ChannelRegistrar, ControlChannel } from '../control/control-channel.ts';
 
 /** Options of an offer. */
 export interface OfferTerms {

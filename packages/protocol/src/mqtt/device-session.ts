@@ -1,15 +1,10 @@
 import { CulvertError } from '../errors.ts';
 import { type Identity, identityName } from '../ids.ts';
 import { LIMITS } from '../limits.ts';
+import { type Offer, parseOfferExtensions } from '../offer.ts';
 import { SSH_HOST_KEY_PROPERTY } from '../ssh-host-keys.ts';
 import { API_VERSION } from '../stream-request.ts';
-import {
-  formatAnswerTopic,
-  OFFER_PROPERTIES,
-  type OfferTopic,
-  parseOfferTopic,
-  STREAM_REQUEST_FILTER,
-} from '../topics.ts';
+import { formatAnswerTopic, parseOfferTopic, STREAM_REQUEST_FILTER } from '../topics.ts';
 import { cutUtf8 } from '../utf8.ts';
 import type {
   IConnackPacket,
@@ -22,11 +17,9 @@ import type {
 import { errorFromReasonCode, errorFromReturnCode } from './reason-codes.ts';
 
 /** A stream request as it reached the device. */
-export interface DeviceOffer extends OfferTopic {
-  /** Told by hubs of ours over MQTT 5. */
-  readonly streamId: string | undefined;
-  /** The name of who asks; told by hubs of ours over MQTT 5. */
-  readonly caller: string | undefined;
+export interface DeviceOffer extends Offer {
+  /** Names the request in the answer. */
+  readonly requestId: string;
 }
 
 /** What the connection's owner is to do, in order. */
@@ -215,12 +208,9 @@ export class DeviceSession {
         : [];
     const topic = parseOfferTopic(packet.topic);
     if (topic === undefined) return acknowledged;
-    const properties = packet.properties?.userProperties;
-    const offer: DeviceOffer = {
-      ...topic,
-      streamId: single(properties?.[OFFER_PROPERTIES.streamId]),
-      caller: single(properties?.[OFFER_PROPERTIES.caller]),
-    };
+    const { streamName, requestId, url, token } = topic;
+    const extensions = parseOfferExtensions(packet.properties?.userProperties);
+    const offer: DeviceOffer = { streamName, requestId, grant: { url, token }, ...extensions };
     return [...acknowledged, { kind: 'offer', offer }];
   }
 
@@ -233,8 +223,4 @@ export class DeviceSession {
     this.#state = 'ended';
     return [{ kind: 'end', error, refused }];
   }
-}
-
-function single(value: string | string[] | undefined): string | undefined {
-  return Array.isArray(value) ? value[0] : value;
 }

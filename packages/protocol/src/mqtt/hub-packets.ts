@@ -1,23 +1,13 @@
 import type { CulvertError } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
-import { formatOfferTopic, OFFER_PROPERTIES } from '../topics.ts';
+import { formatOfferExtensions, type Offer } from '../offer.ts';
+import { formatOfferTopic } from '../topics.ts';
 import { cutUtf8 } from '../utf8.ts';
 import type { IConnackPacket, IPublishPacket, MqttPacket, MqttVersion } from './codec.ts';
 import { type ConnectTerms, MAX_KEEPALIVE_SECONDS } from './connect-request.ts';
 import { connackReason, disconnectReason } from './reason-codes.ts';
 
-/** A stream request as the hub sends it over MQTT. */
-export interface HubOffer {
-  readonly streamName: string;
-  /** The device's grant. */
-  readonly url: string;
-  readonly token: string;
-  /** Told to MQTT 5 devices, as `caller`. */
-  readonly streamId: string;
-  readonly caller: string;
-}
-
-/** The hub's features in an MQTT 5 CONNACK (§3.2.2.3): features that are not mentioned count as available. */
+/** What the CONNACK of MQTT 5 tells of the hub (§3.2.2.3): what is not announced would be taken for available. */
 export function announcements(terms: ConnectTerms, maxPacketBytes: number): NonNullable<IConnackPacket['properties']> {
   return {
     sessionExpiryInterval: 0,
@@ -34,22 +24,18 @@ export function announcements(terms: ConnectTerms, maxPacketBytes: number): NonN
 
 /** The PUBLISH of an offer; of QoS 1 with a packet id to be replaced by the one it is sent with. */
 export function offerPublication(
-  offer: HubOffer,
+  offer: Offer,
   as: { requestId: string; qos: 0 | 1; version: MqttVersion },
 ): IPublishPacket {
-  const userProperties = {
-    [OFFER_PROPERTIES.streamId]: offer.streamId,
-    [OFFER_PROPERTIES.caller]: offer.caller,
-  };
   return {
     cmd: 'publish',
-    topic: formatOfferTopic({ ...offer, requestId: as.requestId }),
+    topic: formatOfferTopic({ streamName: offer.streamName, ...offer.grant, requestId: as.requestId }),
     payload: '',
     qos: as.qos,
     dup: false,
     retain: false,
     ...(as.qos === 1 ? { messageId: 1 } : {}),
-    ...(as.version === 5 ? { properties: { userProperties } } : {}),
+    ...(as.version === 5 ? { properties: { userProperties: formatOfferExtensions(offer) } } : {}),
   };
 }
 

@@ -19,7 +19,12 @@ const connect = (version: MqttVersion, fields: Partial<IConnectPacket> = {}): IC
 
 const newSession = () => new HubSession({ now: NOW, authenticateMs: 10_000, maxPacketBytes: 262_144, maxOffers: 3 });
 
-const OFFER = { streamName: 'ssh', url: 'wss://h:443/x', token: 'tok', streamId: 'abc', caller: 'policy:service' };
+const OFFER = {
+  streamName: 'ssh',
+  grant: { url: 'wss://h:443/x', token: 'tok' },
+  streamId: 'abc',
+  caller: 'policy:service',
+};
 
 /** A session whose device is let in; subscribed to offers with `qos`. */
 function openSession(version: MqttVersion, qos: 0 | 1 | 'none' = 0, fields: Partial<IConnectPacket> = {}): HubSession {

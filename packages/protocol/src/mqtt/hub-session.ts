@@ -1,4 +1,5 @@
 import { CulvertError } from '../errors.ts';
+import type { Offer } from '../offer.ts';
 import { rejectReason } from '../reject-reason.ts';
 import { parseAnswerTopic } from '../topics.ts';
 import {
@@ -11,7 +12,7 @@ import {
   type MqttVersion,
 } from './codec.ts';
 import { type ConnectTerms, type Credentials, parseConnect } from './connect-request.ts';
-import { announcements, farewell, type HubOffer, offerPublication, refusal } from './hub-packets.ts';
+import { announcements, farewell, offerPublication, refusal } from './hub-packets.ts';
 import { OfferBook } from './offer-book.ts';
 import { Subscriptions } from './subscriptions.ts';
 import { twinRefusal } from './twin-refusal.ts';
@@ -166,7 +167,7 @@ export class HubSession {
    * Offers a stream. The effects may be empty: over QoS 1 the device's Receive Maximum may make it wait.
    * @throws CulvertError `device_gone`, `too_many_requests`, `too_large`
    */
-  offer(offer: HubOffer): { requestId: string; effects: HubEffect[] } {
+  offer(offer: Offer): { requestId: string; effects: HubEffect[] } {
     const state = this.#state;
     const qos = state.name === 'open' ? state.subscriptions.offerQos : undefined;
     if (state.name !== 'open' || qos === undefined)

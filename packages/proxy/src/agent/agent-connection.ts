@@ -180,6 +180,7 @@ function sameAddress(one: AgentAddress, other: AgentAddress): boolean {
     certificate?.key,
     outbound?.ca,
     outbound?.proxy,
+    outbound?.gateways?.join(' '),
   ];
   const others = parts(other);
   return parts(one).every((part, index) => part === others[index]);

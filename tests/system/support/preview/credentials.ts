@@ -35,6 +35,11 @@ export function csharpToken(audience: string, key: string, expiry: number): stri
   return `SharedAccessSignature sr=${sr}&sig=${encodeURIComponent(sign(sr, key, expiry))}&se=${expiry}`;
 }
 
+/** The C# service client's token of a policy: as {@link csharpToken}, the policy's name last. */
+export function csharpPolicyToken(audience: string, key: string, expiry: number, policy: string): string {
+  return `${csharpToken(audience, key, expiry)}&skn=${encodeURIComponent(policy)}`;
+}
+
 /** The Node service client's token of a policy: `sr` not encoded, the policy's name last. */
 export function nodeToken(audience: string, key: string, expiry: number, policy: string): string {
   return `SharedAccessSignature sr=${audience}&sig=${encodeURIComponent(sign(audience, key, expiry))}&se=${expiry}&skn=${policy}`;

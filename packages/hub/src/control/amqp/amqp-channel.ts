@@ -1,9 +1,9 @@
-import { CulvertError, type Identity } from '@culvert/protocol';
+import { CulvertError, type Identity, type Offer } from '@culvert/protocol';
 import { abortReason, type Clock, type Timer } from '@culvert/stream';
 import type { Receiver, Sender } from 'rhea';
 import type { Principal } from '../../auth/principal.ts';
 import type { ControlProtocol } from '../../observe/door.ts';
-import type { Answer, ChannelOrigin, ControlChannel, Offer } from '../control-channel.ts';
+import type { Answer, ChannelOrigin, ControlChannel } from '../control-channel.ts';
 import { UnansweredOffers } from '../unanswered-offers.ts';
 import type { DeviceNode } from './amqp-addresses.ts';
 import { encodeOffer, newCorrelationId } from './amqp-offer.ts';

@@ -14,10 +14,10 @@ import {
   FakeClock,
 } from '@culvert/testkit';
 import { WebSocket } from 'ws';
+import { acceptControlWebSocket } from '../accept-web-socket.ts';
 import type { ControlChannel, ControlDeps } from '../control-channel.ts';
 import { NO_SERVICES } from '../no-services.fixture.ts';
 import { acceptAmqp } from './accept-amqp.ts';
-import { acceptAmqpWebSocket } from './accept-amqp-web-socket.ts';
 
 const MAX_OFFERS = 1_000;
 
@@ -106,7 +106,7 @@ function tcpDoor(deps: ControlDeps): Server {
 
 function webSocketDoor(deps: ControlDeps): Server {
   return createHttpServer().on('upgrade', (request, socket, head) => {
-    void acceptAmqpWebSocket(request, socket, head, deps);
+    void acceptControlWebSocket(request, socket, head, deps);
   });
 }
 

@@ -1,7 +1,7 @@
-import { type CulvertError, type Identity, LIMITS } from '@culvert/protocol';
+import { type CulvertError, type Identity, LIMITS, type Offer } from '@culvert/protocol';
 import { AmqpDevice, type AmqpSasl, devicePrincipal, duplexPair, FakeClock } from '@culvert/testkit';
 import type { HubEvent } from '../../observe/events.ts';
-import type { ControlChannel, ControlDeps, ControlOrigin, Offer } from '../control-channel.ts';
+import type { ControlChannel, ControlDeps, ControlOrigin } from '../control-channel.ts';
 import { NO_SERVICES } from '../no-services.fixture.ts';
 import { acceptAmqp } from './accept-amqp.ts';
 

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import { OFFER_PROPERTIES, rejectReason, STREAM_PROPERTIES } from '@culvert/protocol';
+import { formatOfferExtensions, type Offer, rejectReason, STREAM_PROPERTIES } from '@culvert/protocol';
 import rhea, { type Message } from 'rhea';
-import type { Answer, Offer } from '../control-channel.ts';
+import type { Answer } from '../control-channel.ts';
 
 /** Names a request in its answer: a UUID, as 16 bytes. */
 export function newCorrelationId(): Buffer {
@@ -28,8 +28,7 @@ export function encodeOffer(offer: Offer, correlationId: Buffer): Buffer {
       [STREAM_PROPERTIES.name]: offer.streamName,
       [STREAM_PROPERTIES.url]: offer.grant.url,
       [STREAM_PROPERTIES.token]: offer.grant.token,
-      [OFFER_PROPERTIES.streamId]: offer.streamId,
-      [OFFER_PROPERTIES.caller]: offer.caller,
+      ...formatOfferExtensions(offer),
     },
     body: rhea.message.data_section(Buffer.from(' ')),
   });

@@ -7,8 +7,8 @@ import { devicePrincipal } from '@culvert/testkit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
 import type { HubEvent } from '../../observe/events.ts';
+import { acceptControlWebSocket } from '../accept-web-socket.ts';
 import { NO_SERVICES } from '../no-services.fixture.ts';
-import { acceptMqttWebSocket } from './accept-mqtt-web-socket.ts';
 
 const CONNECT = encodePacket(
   {
@@ -35,7 +35,7 @@ beforeEach(async () => {
   outcomes = [];
   server = createServer().on('upgrade', (request, socket, head) => {
     outcomes.push(
-      acceptMqttWebSocket(request, socket, head, {
+      acceptControlWebSocket(request, socket, head, {
         authenticate: async ({ identity }) => devicePrincipal(identity),
         services: NO_SERVICES,
         registrar: { attach: () => {}, offersChanged: () => {} },
@@ -81,7 +81,7 @@ function dial(protocols: string[]) {
   return { socket, closed, opened, said };
 }
 
-describe('acceptMqttWebSocket', () => {
+describe('acceptControlWebSocket', () => {
   it.each([
     [['mqtt'], 'mqtt'],
     [['MQTT'], 'MQTT'],

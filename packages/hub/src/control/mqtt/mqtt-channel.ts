@@ -1,8 +1,8 @@
-import { CulvertError, type Identity } from '@culvert/protocol';
+import { CulvertError, type Identity, type Offer } from '@culvert/protocol';
 import { abortReason, type Clock } from '@culvert/stream';
 import type { Principal } from '../../auth/principal.ts';
 import type { ControlProtocol } from '../../observe/door.ts';
-import type { Answer, ChannelOrigin, ControlChannel, Offer } from '../control-channel.ts';
+import type { Answer, ChannelOrigin, ControlChannel } from '../control-channel.ts';
 import { UnansweredOffers } from '../unanswered-offers.ts';
 import type { MqttLink, MqttLinkListener } from './mqtt-link.ts';
 
@@ -49,8 +49,7 @@ export class MqttChannel implements ControlChannel, MqttLinkListener {
 
   async offer(offer: Offer, signal: AbortSignal): Promise<Answer> {
     if (signal.aborted) throw abortReason(signal);
-    const { streamName, streamId, caller, grant } = offer;
-    const requestId = this.#link.offer({ streamName, streamId, caller, ...grant });
+    const requestId = this.#link.offer(offer);
     // The write may have shown that the device does not read.
     if (this.#link.endedWith !== undefined) throw new CulvertError('device_gone');
     const outcome = this.unanswered.offered();

@@ -21,10 +21,10 @@ import {
   MqttDevice,
 } from '@culvert/testkit';
 import { WebSocket } from 'ws';
+import { acceptControlWebSocket } from '../accept-web-socket.ts';
 import type { ControlChannel, ControlDeps } from '../control-channel.ts';
 import { NO_SERVICES } from '../no-services.fixture.ts';
 import { acceptMqtt } from './accept-mqtt.ts';
-import { acceptMqttWebSocket } from './accept-mqtt-web-socket.ts';
 
 const MAX_OFFERS = 1_000;
 
@@ -110,7 +110,7 @@ function tcpDoor(deps: ControlDeps): Server {
 
 function webSocketDoor(deps: ControlDeps): Server {
   return createHttpServer().on('upgrade', (request, socket, head) => {
-    void acceptMqttWebSocket(request, socket, head, deps);
+    void acceptControlWebSocket(request, socket, head, deps);
   });
 }
 

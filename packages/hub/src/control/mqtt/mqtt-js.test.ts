@@ -6,10 +6,10 @@ import { systemClock } from '@culvert/stream';
 import { devicePrincipal, type TestCertificate, testCertificate } from '@culvert/testkit';
 import mqtt, { type IClientOptions, type MqttClient } from 'mqtt';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { acceptControlWebSocket } from '../accept-web-socket.ts';
 import type { ControlChannel, ControlDeps } from '../control-channel.ts';
 import { NO_SERVICES } from '../no-services.fixture.ts';
 import { acceptMqtt } from './accept-mqtt.ts';
-import { acceptMqttWebSocket } from './accept-mqtt-web-socket.ts';
 
 const OFFER = {
   streamId: '0123456789abcdef0123456789abcdef',
@@ -65,7 +65,7 @@ async function startDoor(carrier: 'mqtts' | 'wss') {
         )
       : createServer(pair).on(
           'upgrade',
-          (request, socket, head) => void acceptMqttWebSocket(request, socket, head, deps),
+          (request, socket, head) => void acceptControlWebSocket(request, socket, head, deps),
         );
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   cleanup.push(() => new Promise((resolve) => server.close(resolve)));

@@ -1,13 +1,6 @@
 import type { Duplex } from 'node:stream';
-import { CulvertError, LIMITS } from '@culvert/protocol';
-import {
-  type Credentials,
-  encodePacket,
-  type HubEffect,
-  type HubOffer,
-  HubSession,
-  PacketReader,
-} from '@culvert/protocol/mqtt';
+import { CulvertError, LIMITS, type Offer } from '@culvert/protocol';
+import { type Credentials, encodePacket, type HubEffect, HubSession, PacketReader } from '@culvert/protocol/mqtt';
 import type { Clock, Timer } from '@culvert/stream';
 import type { ControlProtocol } from '../../observe/door.ts';
 import { lossOf } from '../connection-loss.ts';
@@ -87,7 +80,7 @@ export class MqttLink {
   }
 
   /** @throws CulvertError `device_gone`, `too_many_requests`, `too_large` */
-  offer(offer: HubOffer): string {
+  offer(offer: Offer): string {
     const { requestId, effects } = this.#session.offer(offer);
     this.#run(() => effects);
     return requestId;

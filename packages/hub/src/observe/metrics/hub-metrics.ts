@@ -1,5 +1,5 @@
 import { Counter, Gauge, Histogram, Registry } from '@prometheus-io/client';
-import type { ControlProtocol } from '../door.ts';
+import { CONTROL_PROTOCOLS } from '../door.ts';
 import type { EventSink } from '../events.ts';
 import type { LiveStreams } from '../live-streams.ts';
 import type { CarriedBothWays } from './carried-metrics.ts';
@@ -11,9 +11,7 @@ import { streamMetrics } from './stream-metrics.ts';
 /** Histogram buckets in seconds of a registry call: from a cached record to a slow disk. */
 const REGISTRY_BUCKETS = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5];
 
-const PROTOCOLS: readonly ControlProtocol[] = ['mqtt', 'mqtt-ws', 'amqp', 'amqp-ws'];
-
-/** Values kept elsewhere and read at each scrape. */
+/** What others keep and a scrape reads. */
 export interface MetricSources {
   /** Milliseconds since the epoch. */
   readonly certificateNotAfter: () => number;
@@ -51,7 +49,7 @@ export class HubMetrics {
       labelNames: ['protocol'] as const,
       registers,
     });
-    for (const protocol of PROTOCOLS) this.#attached.set({ protocol }, 0);
+    for (const protocol of CONTROL_PROTOCOLS) this.#attached.set({ protocol }, 0);
     this.#detached = new Counter({
       name: 'culvert_device_channels_ended_total',
       help: 'Control channels that ended, by how they were carried and why.',
