@@ -12,7 +12,7 @@ export interface HandshakeSocketOptions {
 
 /**
  * A TCP socket below TLS, with a limit on what may come before the handshake is done, and its work measured. TLS on the socket itself reads in Node's C++, where
- * neither is possible. It costs streams on such connections some throughput, so it is there only where clients are asked for a certificate.
+ * neither is possible. Sending through it takes about twice the processor time, so it is there only where clients are asked for a certificate (docs/adr).
  */
 export class HandshakeSocket extends Duplex {
   readonly #socket: Socket;
