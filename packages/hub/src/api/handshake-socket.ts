@@ -4,6 +4,8 @@ import { Duplex } from 'node:stream';
 export interface HandshakeSocketOptions {
   /** Bytes that may come until {@link HandshakeSocket.open}. */
   readonly maxBytes: number;
+  /** Asked before TLS gets a piece; on false the connection is ended by who was asked. */
+  readonly mayGoOn: () => boolean;
   /** More came: the connection is ended. */
   readonly onTooLong: () => void;
   /** Told how much processor time each piece took the TLS above, in milliseconds. */
@@ -48,6 +50,7 @@ export class HandshakeSocket extends Duplex {
       if (!this.push(chunk)) this.#socket.pause();
       return;
     }
+    if (!this.#options.mayGoOn()) return;
     // Behind the handshake there may be data already, in any amount: TLS gets what the limit leaves, and then it is seen whether it is done.
     const part = chunk.subarray(0, this.#left);
     this.#left -= part.length;
