@@ -62,7 +62,7 @@ export const configSchema = z.strictObject({
     .strictObject({
       /** Connections of one address that have not yet authenticated: many devices may share a NAT's address after an outage. */
       unprovenPerAddress: count(512),
-      /** The same over all addresses: eight times as many. Each costs up to 100 KiB once its TLS handshake has begun. */
+      /** The same over all addresses: eight times as many. Each costs some 80 KiB once its TLS handshake has begun. */
       unauthenticatedConnections: count(4_096),
       /** Offers one device may have unanswered: beyond this it is not answering. */
       offersPerDevice: count(64),

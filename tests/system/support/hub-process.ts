@@ -20,6 +20,10 @@ export interface HubProcessOptions {
   readonly knownPorts?: boolean;
   /** Whether {@link HubProcess.heapBytes} is to be had. */
   readonly inspect?: boolean;
+  /** Port of a load balancer before its main port, by which alone it is reached. */
+  readonly balancer?: number;
+  /** Its ports, where they had to be known before it started. */
+  readonly ports?: { readonly main: number; readonly mqtt: number };
   /** What else is in its environment. */
   readonly env?: NodeJS.ProcessEnv;
   /** What its configuration file holds. */
@@ -40,6 +44,8 @@ export class HubProcess {
   /** A home directory for the commands of this test. */
   readonly home: string;
   readonly #args: readonly string[];
+  /** Where its main port is reached. */
+  readonly #reachedAt: number;
   readonly #env: NodeJS.ProcessEnv;
   #program: Program | undefined;
 
@@ -47,6 +53,7 @@ export class HubProcess {
     this.home = home;
     this.host = options.knownPorts ? ownLoopback() : '127.0.0.1';
     this.port = ports.main;
+    this.#reachedAt = options.balancer ?? ports.main;
     this.mqttPort = ports.mqtt;
     this.adminPort = ports.admin;
     this.dataDir = join(home, 'hub');
@@ -64,8 +71,13 @@ export class HubProcess {
 
   static async start(cleanup: Cleanup, options: HubProcessOptions = {}): Promise<HubProcess> {
     const known = options.knownPorts === true;
-    const [main, admin, mqtt] = await Promise.all([known ? 443 : freePort(), freePort(), known ? 8883 : freePort()]);
-    const hub = new HubProcess(scratch(cleanup), { main, admin, ...(options.mqtt || known ? { mqtt } : {}) }, options);
+    const [main, admin, mqtt] = await Promise.all([
+      options.ports?.main ?? (known ? 443 : freePort()),
+      freePort(),
+      options.ports?.mqtt ?? (known ? 8883 : freePort()),
+    ]);
+    const hasMqtt = options.mqtt || known || options.ports !== undefined;
+    const hub = new HubProcess(scratch(cleanup), { main, admin, ...(hasMqtt ? { mqtt } : {}) }, options);
     cleanup.defer(hub, () => hub.#program?.stop());
     await hub.start();
     return hub;
@@ -158,7 +170,7 @@ export class HubProcess {
   get(path: string): Promise<number> {
     return new Promise((resolve, reject) => {
       const call = request(
-        { host: this.host, port: this.port, path, ca: this.ca, timeout: 5_000, agent: false },
+        { host: this.host, port: this.#reachedAt, path, ca: this.ca, timeout: 5_000, agent: false },
         (answer) => {
           answer.resume();
           resolve(answer.statusCode ?? 0);

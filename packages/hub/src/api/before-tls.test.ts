@@ -8,6 +8,7 @@ import { systemClock } from '@culvert/stream';
 import {
   type DeviceCertificate,
   deviceCertificate,
+  duplexPair,
   FakeClock,
   inRecords,
   type TestCertificate,
@@ -370,6 +371,30 @@ describe('where a certificate is asked for', () => {
     await ended(dial(door, { servername: 'devices.example' }));
     expect(door.tlsErrors).toEqual([expect.stringMatching(/have used up their processor time/)]);
     expect(await ask(dial(door, { servername: 'main.example' }))).toBe('undefined');
+  });
+
+  it('many handshakes that began at once do not all go on', async () => {
+    const budget = new HandshakeBudget();
+    const door = await open({ budget, clock: new FakeClock() });
+    const { port } = door;
+    let begun = false;
+    const between = connectTcp({ port, host: '127.0.0.1' });
+    closers.push(() => between.destroy());
+    // The hub has answered the first message, and the second one is held back until the address owes too much.
+    const [near, far] = duplexPair();
+    far.on('error', () => undefined);
+    near.on('error', () => undefined);
+    far.on('data', (chunk: Buffer) => {
+      if (begun) budget.charge('127.0.0.1', 500, 0);
+      begun = true;
+      between.write(chunk);
+    });
+    between.on('data', (chunk: Buffer) => far.write(chunk));
+    const lost = ended(between);
+    const client = dial(door, { servername: 'devices.example', socket: near });
+    client.on('error', () => undefined);
+    await lost;
+    expect(door.tlsErrors).toEqual([expect.stringMatching(/have used up their processor time/)]);
   });
 
   it.each(NAMES)('data goes both ways in any amount, at %s', async (servername) => {

@@ -172,16 +172,20 @@ function begin(
     return;
   }
   const group = addressGroup(address);
-  if (!budget.admits(group, clock.now())) {
-    destroyConnection(socket);
+  // What many cost that began at once is known only when they go on.
+  const mayGoOn = (): boolean => {
+    if (budget.admits(group, clock.now())) return true;
     const detail = 'The handshakes with certificates of this address have used up their processor time.';
     onRefused(new CulvertError('too_many_requests', detail), address);
-    return;
-  }
+    destroyConnection(arrival.counted ?? socket);
+    return false;
+  };
+  if (!mayGoOn()) return;
   budget.begun(group, clock.now());
   unproven.handshakeBegun(socket);
   const counted = new HandshakeSocket(socket, bytes, {
     maxBytes: LIMITS.tlsHandshakeBytes,
+    mayGoOn,
     onTooLong() {
       onRefused(new CulvertError('too_large', `A handshake of more than ${LIMITS.tlsHandshakeBytes} bytes.`), address);
       // TLS above is not at work: this was read before it is told.

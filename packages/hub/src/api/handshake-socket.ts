@@ -4,6 +4,8 @@ import { Duplex } from 'node:stream';
 export interface HandshakeSocketOptions {
   /** Bytes that may come until {@link HandshakeSocket.open}. */
   readonly maxBytes: number;
+  /** Asked before TLS gets a piece; on false the connection is ended by who was asked. */
+  readonly mayGoOn: () => boolean;
   /** More came: the connection is ended. */
   readonly onTooLong: () => void;
   /** Told how much processor time each piece took the TLS above, in milliseconds. */
@@ -12,7 +14,7 @@ export interface HandshakeSocketOptions {
 
 /**
  * A TCP socket below TLS, with a limit on what may come before the handshake is done, and its work measured. TLS on the socket itself reads in Node's C++, where
- * neither is possible. It costs streams on such connections some throughput, so it is there only where clients are asked for a certificate.
+ * neither is possible. Sending through it takes about twice the processor time, so it is there only where clients are asked for a certificate (docs/adr).
  */
 export class HandshakeSocket extends Duplex {
   readonly #socket: Socket;
@@ -48,6 +50,7 @@ export class HandshakeSocket extends Duplex {
       if (!this.push(chunk)) this.#socket.pause();
       return;
     }
+    if (!this.#options.mayGoOn()) return;
     // Behind the handshake there may be data already, in any amount: TLS gets what the limit leaves, and then it is seen whether it is done.
     const part = chunk.subarray(0, this.#left);
     this.#left -= part.length;

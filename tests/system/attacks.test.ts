@@ -1,0 +1,188 @@
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { request } from 'node:https';
+import { connect as connectTcp, type Socket } from 'node:net';
+import { join } from 'node:path';
+import type { ConnectionOptions, TLSSocket } from 'node:tls';
+import { encodePacket } from '@culvert/protocol/mqtt';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Cleanup } from './support/cleanup.ts';
+import { connectFrom } from './support/connect-from.ts';
+import { eventually } from './support/eventually.ts';
+import { HubProcess } from './support/hub-process.ts';
+import { must } from './support/program.ts';
+import { mqttCredentials } from './support/sas.ts';
+import { scratch } from './support/scratch.ts';
+
+// What SECURITY.md promises against strangers, each promise with its attack: bounded in number, against a hub of its own on loopback. Outcomes alone are
+// looked at: whether others are served meanwhile, and what the hub has done and held.
+
+/** An address that takes no part in an attack. */
+const BYSTANDER = '127.0.0.2';
+
+const MIB = 1_048_576;
+
+const cleanup = new Cleanup();
+let hub: HubProcess;
+let device: Awaited<ReturnType<typeof mqttCredentials>>;
+
+beforeAll(async () => {
+  hub = await HubProcess.start(cleanup, {
+    mqtt: true,
+    config: { clientCertificates: ['mqttListen'], log: { level: 'debug' } },
+  });
+  device = await mqttCredentials(await hub.createDevice('d1'));
+});
+afterAll(() => cleanup.run());
+
+/** A connection of an attacker, whose end is its own affair. */
+function kept<S extends Socket>(socket: S): S {
+  socket.on('error', () => undefined);
+  return cleanup.defer(socket, () => socket.destroy());
+}
+
+const tls = (port: number | undefined, options: ConnectionOptions & { from?: string } = {}): TLSSocket =>
+  kept(connectFrom(options.from ?? '127.0.0.1', port ?? 0, { ca: hub.ca, ...options }));
+
+const closed = (socket: Socket) =>
+  new Promise<void>((resolve) => {
+    if (socket.closed) resolve();
+    else socket.once('close', () => resolve());
+  });
+
+/** Resolves true when TLS is done for the client, false when the connection ends before. */
+const secured = (socket: TLSSocket) =>
+  new Promise<boolean>((resolve) =>
+    socket.once('secureConnect', () => resolve(true)).once('close', () => resolve(false)),
+  );
+
+/** The status of `GET /`, on a connection of its own. @throws Error when there is no answer */
+function getRoot(localAddress = '127.0.0.1'): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const call = request({ host: '127.0.0.1', port: hub.port, path: '/', ca: hub.ca, agent: false, localAddress });
+    call.on('response', (answer) => resolve(answer.resume().statusCode ?? 0));
+    call.on('error', reject).end();
+  });
+}
+
+/** Comes as a real device, and gives its CONNACK's return code. @throws Error when there is none */
+async function attach(from = '127.0.0.1'): Promise<number | undefined> {
+  const socket = connectFrom(from, hub.mqttPort ?? 0, { ca: hub.ca });
+  const { deviceId, username, password } = device;
+  const connect = { protocolId: 'MQTT', protocolVersion: 4, clean: true, keepalive: 60, clientId: deviceId } as const;
+  socket.write(encodePacket({ cmd: 'connect', ...connect, username, password: Buffer.from(password) }, 4));
+  const [connack] = (await once(socket, 'data')) as [Buffer];
+  socket.destroy();
+  return connack[3];
+}
+
+/** Runs a real client again and again until the attack is over, and says how often it was served. */
+async function meanwhile<T>(attack: Promise<unknown>, client: () => Promise<T>): Promise<T[]> {
+  let isOver = false;
+  void attack.finally(() => {
+    isOver = true;
+  });
+  const served: T[] = [];
+  do served.push(await client());
+  while (!isOver);
+  await attack;
+  return served;
+}
+
+/** Connections that the hub's process has on one of its ports. */
+async function connectionsAt(port: number): Promise<number> {
+  const listed = await must('ss', ['-Htn', 'state', 'established', `sport = :${port}`]);
+  return listed.split('\n').filter((line) => line !== '').length;
+}
+
+/** A chain of certificates that costs much to verify, the last first: each is signed by the one behind it, on P-521. */
+async function chainOf(length: number): Promise<{ key: string; certificates: string[] }> {
+  const directory = scratch(cleanup);
+  const keyFile = join(directory, 'key.pem');
+  await must('openssl', ['genpkey', '-algorithm', 'EC', '-pkeyopt', 'ec_paramgen_curve:P-521', '-out', keyFile]);
+  const certificates: string[] = [];
+  for (let count = 0; count < length; count++) {
+    const issuer = count === 0 ? [] : ['-CA', join(directory, `${count - 1}.pem`), '-CAkey', keyFile];
+    const file = join(directory, `${count}.pem`);
+    await must('openssl', ['req', '-x509', '-key', keyFile, '-subj', `/CN=${count}`, ...issuer, '-out', file]);
+    certificates.unshift(readFileSync(file, 'utf8'));
+  }
+  return { key: readFileSync(keyFile, 'utf8'), certificates };
+}
+
+describe('a stranger', () => {
+  test('who pipelines requests gets four answers to each connection, and stalls nobody', async () => {
+    const before = hub.residentBytes();
+    const flood = Buffer.from('GET / HTTP/1.1\r\nhost: x\r\n\r\n'.repeat(2_500));
+    const answers = await Promise.all([
+      meanwhile(
+        Promise.all(
+          Array.from({ length: 100 }, async () => {
+            const socket = tls(hub.port);
+            let said = '';
+            socket.setEncoding('latin1').on('data', (piece: string) => {
+              said += piece;
+            });
+            socket.write(flood);
+            await closed(socket);
+            // A reset may take answers away that were on their way; there are never more.
+            expect(said.split('HTTP/1.1 ').length - 1).toBeLessThanOrEqual(4);
+          }),
+        ),
+        () => getRoot(),
+      ),
+    ]);
+    expect(new Set(answers.flat())).toEqual(new Set([200]));
+    expect(hub.residentBytes() - before).toBeLessThan(200 * MIB);
+  });
+
+  test('whose connections say nothing keeps out nobody, not even behind the same address', async () => {
+    const ports = [hub.port, hub.mqttPort ?? 0];
+    const silent = Array.from({ length: 700 }, (_, index) => kept(connectTcp(ports[index % 2] ?? 0, '127.0.0.1')));
+    await Promise.all(silent.map((socket) => once(socket, 'connect')));
+    for (let count = 0; count < 50; count++) expect(await getRoot()).toBe(200);
+    for (let count = 0; count < 20; count++) expect(await attach()).toBe(0);
+    // Beyond 512 the oldest had to go.
+    const total = (await connectionsAt(ports[0] ?? 0)) + (await connectionsAt(ports[1] ?? 0));
+    expect(total).toBeLessThanOrEqual(520);
+    for (const socket of silent) socket.resume();
+    await Promise.all(silent.map((socket) => closed(socket)));
+  });
+
+  test('who fills TLS connections and stays silent keeps out nobody for long', async () => {
+    const filling = Array.from({ length: 512 }, () => tls(hub.port));
+    await Promise.all(filling.map((socket) => secured(socket)));
+    await eventually('room for a client', async () => (await getRoot()) === 200);
+    for (const socket of filling) socket.destroy();
+  });
+
+  test('who sends long chains of certificates is refused them, and those in bulk as well', async () => {
+    const { key, certificates } = await chainOf(40);
+    const long = certificates.join('');
+    const senders = Array.from({ length: 40 }, () => tls(hub.mqttPort, { key, cert: long }).resume());
+    const served = await meanwhile(Promise.all(senders.map((socket) => closed(socket))), () => getRoot());
+    expect(new Set(served)).toEqual(new Set([200]));
+
+    // Those that fit: an address has so much time for them, another is served meanwhile.
+    const chain = certificates.slice(0, 20).join('');
+    const bulk = Array.from({ length: 60 }, () => tls(hub.mqttPort, { key, cert: chain }).resume());
+    const letIn = await meanwhile(Promise.all(bulk.map((socket) => closed(socket))), () => attach(BYSTANDER));
+    expect(new Set(letIn)).toEqual(new Set([0]));
+    expect(hub.program.stdout + hub.program.stderr).toContain('have used up their processor time');
+    await eventually('the address to be served again', async () => (await attach()) === 0);
+  });
+
+  test('whose CONNECT never ends makes the hub hold 16 KiB of it at most', async () => {
+    const before = hub.residentBytes();
+    // 262,140 bytes are to follow: refused by that alone.
+    const huge = Array.from({ length: 100 }, () => tls(hub.mqttPort, { from: '127.0.0.3' }));
+    for (const socket of huge) socket.resume().write(Buffer.from([0x10, 0xfc, 0xff, 0x0f]));
+    await Promise.all(huge.map((socket) => closed(socket)));
+    // 16,381 are, and all but one come.
+    const slow = Array.from({ length: 400 }, () => tls(hub.mqttPort, { from: '127.0.0.4' }).resume());
+    for (const socket of slow) socket.write(Buffer.concat([Buffer.from([0x10, 0xfd, 0x7f]), Buffer.alloc(16_380)]));
+    const served = await meanwhile(Promise.all(slow.map((socket) => closed(socket))), () => attach(BYSTANDER));
+    expect(new Set(served)).toEqual(new Set([0]));
+    expect(hub.residentBytes() - before).toBeLessThan(100 * MIB);
+  });
+});
