@@ -1,9 +1,11 @@
 import { Duplex } from 'node:stream';
-import { CulvertError, closeReason, errorFromClose, LIMITS } from '@culvert/protocol';
+import { CulvertError, LIMITS } from '@culvert/protocol';
 import { WebSocket } from 'ws';
 import { ClientFrames } from './client-frames.ts';
 import { type Clock, systemClock, type Timer } from './clock.ts';
+import { CloseHandshake, closeError } from './close-handshake.ts';
 import { Liveness } from './liveness.ts';
+import { MessageWriter, type Sent } from './message-writer.ts';
 import { networkError } from './network-error.ts';
 
 /** How a {@link webSocketDuplex} behaves; each has a default. */
@@ -22,9 +24,6 @@ export interface WebSocketDuplexOptions {
 
 /** Bytes buffered in each direction before back-pressure: four of the largest frames, so that neither end waits for the other's turn. */
 const HIGH_WATER_MARK = 4 * LIMITS.frameBytes;
-
-/** Chunks below this many bytes are copied together into one frame: the copy costs less than a frame does. */
-const COALESCE_BELOW = 32_768;
 
 /** Milliseconds a destroyed connection has to get its close frame out before it is cut. */
 const CLOSE_FRAME_MS = 1_000;
@@ -53,26 +52,22 @@ export function webSocketDuplex(socket: WebSocket, options: WebSocketDuplexOptio
   return new WebSocketDuplex(socket, options);
 }
 
-/** Called by `Duplex` machinery when a chunk is done with. */
-type Done = (error?: Error | null) => void;
-
 class WebSocketDuplex extends Duplex {
   readonly #socket: WebSocket;
   readonly #clock: Clock;
   readonly #lingerMs: number;
   readonly #liveness: Liveness;
-  /** The socket's own `close`, which {@link #takeOverClose} puts itself before. */
-  readonly #sendClose: (code: number, reason?: string | Buffer) => void;
+  readonly #close: CloseHandshake;
+  readonly #writer: MessageWriter;
   /** The callback of the write under way; one field, so that no closure is made per chunk. */
-  #written: Done | undefined;
-  readonly #sent: (error?: Error | null) => void;
+  #written: Sent | undefined;
+  readonly #sent: Sent;
   readonly #maxPayload: number;
   /** Set when open, for a socket of ours that was made here. */
   #frames: ClientFrames | undefined;
-  #closeSent = false;
   #peerEnded = false;
   /** Why the stream was torn, kept back until what arrived before has been read. */
-  #torn: CulvertError | undefined;
+  #aborted: CulvertError | undefined;
   #socketError: Error | undefined;
   #wasOpen: boolean;
   #timer: Timer | undefined;
@@ -96,7 +91,11 @@ class WebSocketDuplex extends Duplex {
       this.#written = undefined;
       done?.();
     };
-    this.#sendClose = this.#takeOverClose();
+    this.#writer = new MessageWriter((payload, sent) => this.#sendFrame(payload, sent));
+    this.#close = new CloseHandshake(socket, {
+      peerEnded: () => this.#endedByPeer(),
+      failed: (error) => this.#abort(error),
+    });
     this.#liveness = new Liveness({
       clock: this.#clock,
       pingMs: options.pingMs ?? LIMITS.pingMs,
@@ -154,49 +153,31 @@ class WebSocketDuplex extends Duplex {
   /** Every byte that is consumed passes here, so this is where a kept-back error learns that the last one was. */
   override read(size?: number): unknown {
     const chunk: unknown = super.read(size);
-    if (this.#torn !== undefined && this.readableLength === 0) process.nextTick(() => this.destroy(this.#torn));
+    if (this.#aborted !== undefined && this.readableLength === 0) process.nextTick(() => this.destroy(this.#aborted));
     return chunk;
   }
 
-  override _write(chunk: Buffer, _encoding: BufferEncoding, done: Done): void {
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: Sent): void {
     if (!this.#wasOpen) {
       this.#socket.once('open', () => this._write(chunk, _encoding, done));
       return;
     }
     this.#written = done;
     this.#liveness.sentData();
-    this.#send(chunk, this.#sent);
+    this.#writer.write(chunk, this.#sent);
   }
 
-  override _writev(chunks: { chunk: Buffer; encoding: BufferEncoding }[], done: Done): void {
+  override _writev(chunks: { chunk: Buffer; encoding: BufferEncoding }[], done: Sent): void {
     if (!this.#wasOpen) {
       this.#socket.once('open', () => this._writev(chunks, done));
       return;
     }
     this.#written = done;
     this.#liveness.sentData();
-    const last = chunks.length - 1;
-    let index = 0;
-    while (index <= last) {
-      const run = smallRun(chunks, index);
-      const piece = run.count > 1 ? gather(chunks, index, run) : (chunks[index]?.chunk ?? EMPTY);
-      index += run.count;
-      this.#send(piece, index > last ? this.#sent : undefined);
-    }
+    this.#writer.writeAll(chunks, this.#sent);
   }
 
-  /** One chunk in frames of at most 64 KiB; the last of them tells when all were handed to the kernel. */
-  #send(chunk: Buffer, sent: Done | undefined): void {
-    let offset = 0;
-    while (chunk.length - offset > LIMITS.frameBytes) {
-      const end = offset + LIMITS.frameBytes;
-      this.#sendFrame(chunk.subarray(offset, end), undefined);
-      offset = end;
-    }
-    this.#sendFrame(offset === 0 ? chunk : chunk.subarray(offset), sent);
-  }
-
-  #sendFrame(payload: Buffer, sent: Done | undefined): void {
+  #sendFrame(payload: Buffer, sent: Sent | undefined): void {
     const socket = this.#socket;
     // One that is closing sends no data; the library knows what to tell then.
     if (this.#frames !== undefined && socket.readyState === WebSocket.OPEN) this.#frames.send(payload, sent);
@@ -204,22 +185,22 @@ class WebSocketDuplex extends Duplex {
     else socket.send(payload, BINARY, sent);
   }
 
-  override _final(done: Done): void {
+  override _final(done: Sent): void {
     if (!this.#wasOpen) {
       this.#socket.once('open', () => this._final(done));
       return;
     }
-    this.#close(1000, '');
+    this.#close.send(1000, '');
     if (!this.#peerEnded) {
       this.#startTimer(this.#lingerMs, () => {
         const text = `The other side did not end within ${this.#lingerMs / 1000} s after this side had.`;
-        this.#tear(new CulvertError('stream_lost', text));
+        this.#abort(new CulvertError('stream_lost', text));
       });
     }
     done();
   }
 
-  override _destroy(error: Error | null, done: Done): void {
+  override _destroy(error: Error | null, done: Sent): void {
     this.#liveness.stop();
     this.#timer?.cancel();
     this.#written = undefined;
@@ -228,12 +209,12 @@ class WebSocketDuplex extends Duplex {
       done(error);
       return;
     }
-    const finished = error === null && this.#peerEnded && this.#closeSent;
+    const finished = error === null && this.#peerEnded && this.#close.isSent;
     if (socket.readyState === WebSocket.CONNECTING) socket.terminate();
     else {
       // Reading to the end and then letting go, as `for await` does, is no failure; what is unsent then would be one.
-      if (error === null && this.readableEnded && this.writableLength === 0) this.#close(1000, '');
-      else this.#close(closeCode(error), error instanceof CulvertError ? error.message : '');
+      if (error === null && this.readableEnded && this.writableLength === 0) this.#close.send(1000, '');
+      else this.#close.send(closeCode(error), error instanceof CulvertError ? error.message : '');
       const cut = this.#clock.setTimer(finished ? this.#lingerMs : CLOSE_FRAME_MS, () => socket.terminate());
       socket.once('close', () => cut.cancel());
       // A paused socket would notice neither the peer's close frame nor its leaving.
@@ -244,42 +225,13 @@ class WebSocketDuplex extends Duplex {
     else done(error);
   }
 
-  /**
-   * `ws` answers a close frame in the turn in which it arrives, which would cut off what our side still has to say and, worse, tell the
-   * peer with its own code 1000 that this was all. It does so through the public `close`: ours decides when to answer instead.
-   */
-  #takeOverClose(): (code: number, reason?: string | Buffer) => void {
-    const socket = this.#socket;
-    const close = socket.close.bind(socket);
-    socket.close = (code, reason) => {
-      if (code === 1000 && reason !== undefined) {
-        // Once both close frames have been exchanged this ends the connection.
-        if (this.#closeSent) close();
-        this.#endedByPeer();
-        return;
-      }
-      this.#closeSent = true;
-      close(code ?? 1000, reason);
-      // A close frame that was received always has a reason, be it empty; `ws` gives none when it found the peer at fault.
-      const received = reason !== undefined || code === undefined;
-      this.#tear(received ? lostBy(code ?? 1005, String(reason ?? '')) : fault(code));
-    };
-    return close;
-  }
-
-  #close(code: number, reason: string): void {
-    if (this.#closeSent) return;
-    this.#closeSent = true;
-    this.#sendClose(code, closeReason(reason));
-  }
-
   #endedByPeer(): void {
-    if (this.destroyed || this.#peerEnded || this.#torn !== undefined) return;
+    if (this.destroyed || this.#peerEnded || this.#aborted !== undefined) return;
     this.#peerEnded = true;
     this.#liveness.stop();
     this.#timer?.cancel();
     this.push(null);
-    if (this.#closeSent) return;
+    if (this.#close.isSent) return;
     const ms = this.#lingerMs * ANSWER_SHARE;
     this.#startTimer(ms, () => {
       const text = `The other side ended, and this side did not within ${ms / 1000} s.`;
@@ -299,25 +251,25 @@ class WebSocketDuplex extends Duplex {
         this.destroy(new CulvertError('stream_lost', 'The other side ended before all was sent.'));
       else if (!this.writableEnded) this.end();
     } else {
-      this.#tear(lostBy(code, reason));
+      this.#abort(closeError(code, reason));
     }
   }
 
   /** Destroys with `error`, after what had arrived before was read; a reader that stops reading is not waited for. */
-  #tear(error: CulvertError): void {
-    if (this.destroyed || this.#torn !== undefined) return;
+  #abort(error: CulvertError): void {
+    if (this.destroyed || this.#aborted !== undefined) return;
     if (this.readableLength === 0) {
       this.destroy(error);
       return;
     }
-    this.#torn = error;
+    this.#aborted = error;
     this.#liveness.stop();
     this.#awaitReader(this.readableLength);
   }
 
   #awaitReader(unread: number): void {
     this.#startTimer(this.#lingerMs, () => {
-      if (this.readableLength === unread) this.destroy(this.#torn);
+      if (this.readableLength === unread) this.destroy(this.#aborted);
       else this.#awaitReader(this.readableLength);
     });
   }
@@ -330,44 +282,11 @@ class WebSocketDuplex extends Duplex {
   #ping(flushed: () => void): void {
     if (this.#socket.readyState === WebSocket.OPEN) this.#socket.ping(EMPTY, undefined, flushed);
     // The peer ended TCP without a close frame and does not take what is still queued for it.
-    else if (!this.#closeSent) this.#socket.terminate();
+    else if (!this.#close.isSent) this.#socket.terminate();
   }
 }
 
 const EMPTY = Buffer.alloc(0);
-
-/** How many chunks from `start` on fit one frame together: small ones, or a single one of any size. */
-function smallRun(chunks: { chunk: Buffer }[], start: number): { count: number; bytes: number } {
-  let bytes = 0;
-  let index = start;
-  for (; index < chunks.length; index++) {
-    const size = chunks[index]?.chunk.length ?? 0;
-    if (size >= COALESCE_BELOW || bytes + size > LIMITS.frameBytes) break;
-    bytes += size;
-  }
-  return { count: Math.max(1, index - start), bytes };
-}
-
-function gather(chunks: { chunk: Buffer }[], start: number, run: { count: number; bytes: number }): Buffer {
-  const frame = Buffer.allocUnsafe(run.bytes);
-  let offset = 0;
-  for (let index = start; index < start + run.count; index++) {
-    const chunk = chunks[index]?.chunk ?? EMPTY;
-    frame.set(chunk, offset);
-    offset += chunk.length;
-  }
-  return frame;
-}
-
-/** The error of a close frame that was received; an empty one (1005) is no clean end either. */
-function lostBy(code: number, reason: string): CulvertError {
-  return errorFromClose(code, reason) ?? new CulvertError('stream_lost');
-}
-
-/** The error of a peer that `ws` closes on with `code`. */
-function fault(code: number | undefined): CulvertError {
-  return new CulvertError(code === 1009 ? 'too_large' : 'protocol_error');
-}
 
 function closeCode(error: Error | null): number {
   return error instanceof CulvertError ? error.row.close : 1011;
