@@ -72,6 +72,7 @@ export class ControlChannel implements ControlConnectionListener {
       maxPayload: LIMITS.mqttPacketBytes,
       // MQTT has its own pings, and they reach the hub's session, not only its socket.
       pingMs: 0,
+      allowHalfOpen: false,
     });
     const channel = new ControlChannel(duplex, proof, context);
     const stop = () => {

@@ -12,6 +12,7 @@ export interface OfferHandling {
   readonly onStream: (offer: StreamOffer) => void | Promise<void>;
   readonly clock: Clock;
   readonly outbound: OutboundOptions;
+  readonly halfCloseMs: number | undefined;
 }
 
 /** The offers that came by one connection and are not answered yet. */
@@ -33,6 +34,7 @@ export class PendingOffers {
     const offer = new PendingOffer(message, {
       clock: this.#handling.clock,
       outbound: this.#handling.outbound,
+      halfCloseMs: this.#handling.halfCloseMs,
       answer: (answer) => connection.answer(answer),
       onSettled: () => this.#settled(offer),
     });

@@ -27,11 +27,15 @@ export interface StreamOffer {
   readonly caller: string | undefined;
   /**
    * Accepts, and resolves once the hub has let this side in. The Duplex holds what the service has sent since; it ends when the
-   * service ends it, and errors (CulvertError) when it was torn. `end()` says goodbye, `destroy()` hangs up.
+   * service ends its direction, and errors (CulvertError) when it was torn. `end()` ends this side's direction and still reads the service's; call
+   * it also after the service has ended, or the stream fails after `halfCloseMs`. `destroy()` hangs up.
    * @throws CulvertError `handshake_timeout`, `withdrawn`, `unreachable`, `untrusted`, `grant_invalid`; the signal's reason, else `aborted`
    */
   accept(options?: AcceptOptions): Promise<Duplex>;
-  /** The low-level form of {@link accept}: the WebSocket itself, paused so that nothing is lost; add listeners, then call `resume()`. */
+  /**
+   * The low-level form of {@link accept}: the WebSocket itself, paused so that nothing is lost; add listeners, then call `resume()`. It answers a
+   * Close at once, as `ws` does, so it cannot go on sending after the service has ended: see {@link accept} for that.
+   */
   acceptWebSocket(options?: AcceptOptions): Promise<WebSocket>;
   /** Rejects. The service is told `reason`, of which at most 512 bytes are sent. */
   reject(reason?: string): Promise<void>;
@@ -41,6 +45,8 @@ export interface StreamOffer {
 export interface OfferContext {
   readonly clock: Clock;
   readonly outbound: OutboundOptions;
+  /** As `DeviceClientOptions` has it. */
+  readonly halfCloseMs: number | undefined;
   /** Sends the answer. */
   readonly answer: (answer: { requestId: string; accepted: boolean; reason?: string }) => void;
   /** The offer has been answered, or never will be. */
@@ -110,8 +116,13 @@ export class PendingOffer implements StreamOffer {
     this.#context.answer({ requestId, accepted, ...(reason === undefined ? {} : { reason }) });
   }
 
-  #dialOptions({ signal }: AcceptOptions): DialOptions & { readonly clock: Clock } {
-    const { outbound, clock } = this.#context;
-    return { outbound, clock, ...(signal === undefined ? {} : { signal }) };
+  #dialOptions({ signal }: AcceptOptions): DialOptions & { readonly clock: Clock; readonly halfCloseMs?: number } {
+    const { outbound, clock, halfCloseMs } = this.#context;
+    return {
+      outbound,
+      clock,
+      ...(halfCloseMs === undefined ? {} : { halfCloseMs }),
+      ...(signal === undefined ? {} : { signal }),
+    };
   }
 }

@@ -46,6 +46,7 @@ export function errorFromClose(code: number, reason: string): CulvertError | und
     4408: 'handshake_timeout',
     4410: 'withdrawn',
     4411: 'stalled',
+    4412: 'half_close_timeout',
     4420: 'idle_timeout',
     4421: 'lifetime_ended',
     4422: 'quota_reached',

@@ -19,6 +19,7 @@ export {
   dialWebSocket,
 } from './dial.ts';
 export { Flow } from './flow.ts';
+export { HalfCloseTimer, type HalfCloseTimerOptions } from './half-close-timer.ts';
 export { networkError } from './network-error.ts';
 export { type OutboundOptions, outboundAgent, outboundProxy } from './outbound.ts';
 export { type SpliceOptions, type SpliceResult, splice } from './splice.ts';

@@ -4,6 +4,7 @@ import { WebSocket } from 'ws';
 import { ClientFrames } from './client-frames.ts';
 import { type Clock, systemClock, type Timer } from './clock.ts';
 import { CloseHandshake, closeError } from './close-handshake.ts';
+import { HalfCloseTimer } from './half-close-timer.ts';
 import { Liveness } from './liveness.ts';
 import { MessageWriter, type Sent } from './message-writer.ts';
 import { networkError } from './network-error.ts';
@@ -14,8 +15,10 @@ export interface WebSocketDuplexOptions {
   readonly pingMs?: number;
   /** Default {@link systemClock}. */
   readonly clock?: Clock;
-  /** Milliseconds one direction may go on after the other has ended; default `LIMITS.lingerMs`. */
-  readonly lingerMs?: number;
+  /** Milliseconds without a byte in the direction that goes on after the other has ended; default `LIMITS.halfCloseMs`. */
+  readonly halfCloseMs?: number;
+  /** As of a `net.Socket`: whether our side may go on after the peer has ended. False ends it with the peer, after what was written. Default true. */
+  readonly allowHalfOpen?: boolean;
   /** Bytes held for a reader that does not read, beside the message that fills them; default 256 KiB. */
   readonly readBufferBytes?: number;
   /** Bytes of the longest message, as the socket was told; default `LIMITS.messageBytes`. */
@@ -28,9 +31,6 @@ const HIGH_WATER_MARK = 4 * LIMITS.frameBytes;
 /** Milliseconds a destroyed connection has to get its close frame out before it is cut. */
 const CLOSE_FRAME_MS = 1_000;
 
-/** The part of the linger time after which we follow a peer that ended: before it gives up waiting for us. */
-const ANSWER_SHARE = 0.8;
-
 const BINARY = { binary: true, compress: false } as const;
 
 /**
@@ -39,12 +39,15 @@ const BINARY = { binary: true, compress: false } as const;
  *
  * - Writing sends binary messages of at most 64 KiB; what was written while a send was under way leaves together.
  * - Of a socket that was made here a message's bytes are read as they come ({@link ClientFrames}); of one handed over open, when it is whole.
- * - `end()` sends Close 1000 after every byte. The other direction is still delivered until the peer closes, `lingerMs` at most.
- * - The readable side ends only after the peer's Close 1000. Our own Close then waits for our `end()`, four fifths of
- *   `lingerMs` at most, so an answer under way is not cut off (RFC 6455 §5.5.1 permits it).
+ * - `end()` sends Close 1000 after every byte. The other direction is still delivered until the peer closes.
+ * - The readable side ends only after the peer's Close 1000. Our own Close then waits for our `end()`, so an answer is not cut off, be it
+ *   under way or not begun (RFC 6455 §5.5.1 permits the delay).
+ * - The direction that goes on after the other has ended does so without a bound while bytes flow, and fails with `half_close_timeout` after
+ *   `halfCloseMs` without one. It is never ended with 1000 by itself.
  * - Any other end destroys the Duplex with `errorFromClose`, a lost connection with `stream_lost`; bytes that had arrived before can
  *   still be read first. A torn stream never looks complete.
- * - `destroy(error)` sends the close code of the error's row (1011 unless it is a `CulvertError`) and cuts the connection soon. Without
+ * - `destroy(error)` sends the close code of the error's row (1011 unless it is a `CulvertError`) and cuts the connection soon, at once
+ *   when our Close was sent before. Without
  *   an error it sends 1011 too, but 1000 when the peer's end was read and nothing is left to send.
  * - A peer that answers no ping for two intervals is lost, see {@link Liveness}.
  */
@@ -55,7 +58,7 @@ export function webSocketDuplex(socket: WebSocket, options: WebSocketDuplexOptio
 class WebSocketDuplex extends Duplex {
   readonly #socket: WebSocket;
   readonly #clock: Clock;
-  readonly #lingerMs: number;
+  readonly #halfCloseMs: number;
   readonly #liveness: Liveness;
   readonly #close: CloseHandshake;
   readonly #writer: MessageWriter;
@@ -71,17 +74,20 @@ class WebSocketDuplex extends Duplex {
   #socketError: Error | undefined;
   #wasOpen: boolean;
   #timer: Timer | undefined;
+  /** Runs while one direction has ended and the other has not. */
+  #halfClose: HalfCloseTimer | undefined;
 
   constructor(socket: WebSocket, options: WebSocketDuplexOptions) {
     super({
       readableHighWaterMark: options.readBufferBytes ?? HIGH_WATER_MARK,
       writableHighWaterMark: HIGH_WATER_MARK,
+      allowHalfOpen: options.allowHalfOpen ?? true,
       decodeStrings: true,
       emitClose: true,
     });
     this.#socket = socket;
     this.#clock = options.clock ?? systemClock;
-    this.#lingerMs = options.lingerMs ?? LIMITS.lingerMs;
+    this.#halfCloseMs = options.halfCloseMs ?? LIMITS.halfCloseMs;
     this.#maxPayload = options.maxPayload ?? LIMITS.messageBytes;
     this.#wasOpen = socket.readyState !== WebSocket.CONNECTING;
     this.#sent = (error) => {
@@ -89,6 +95,7 @@ class WebSocketDuplex extends Duplex {
       if (error) return;
       const done = this.#written;
       this.#written = undefined;
+      this.#halfClose?.moved();
       done?.();
     };
     this.#writer = new MessageWriter((payload, sent) => this.#sendFrame(payload, sent));
@@ -138,6 +145,7 @@ class WebSocketDuplex extends Duplex {
   #receive(data: Buffer): void {
     if (this.destroyed || this.#peerEnded) return;
     this.#liveness.receivedData();
+    this.#halfClose?.moved();
     if (!this.push(data)) {
       this.#socket.pause();
       this.#liveness.paused = true;
@@ -147,6 +155,7 @@ class WebSocketDuplex extends Duplex {
   override _read(): void {
     if (!this.#socket.isPaused) return;
     this.#liveness.paused = false;
+    this.#halfClose?.moved();
     this.#socket.resume();
   }
 
@@ -164,6 +173,7 @@ class WebSocketDuplex extends Duplex {
     }
     this.#written = done;
     this.#liveness.sentData();
+    this.#halfClose?.moved();
     this.#writer.write(chunk, this.#sent);
   }
 
@@ -174,6 +184,7 @@ class WebSocketDuplex extends Duplex {
     }
     this.#written = done;
     this.#liveness.sentData();
+    this.#halfClose?.moved();
     this.#writer.writeAll(chunks, this.#sent);
   }
 
@@ -191,18 +202,43 @@ class WebSocketDuplex extends Duplex {
       return;
     }
     this.#close.send(1000, '');
-    if (!this.#peerEnded) {
-      this.#startTimer(this.#lingerMs, () => {
-        const text = `The other side did not end within ${this.#lingerMs / 1000} s after this side had.`;
-        this.#abort(new CulvertError('stream_lost', text));
-      });
-    }
+    this.#halfClose?.stop();
+    if (!this.#peerEnded) this.#awaitPeer();
     done();
+  }
+
+  /** Our direction has ended. The peer, or the gateway between, says first what happened: this is for when neither does. */
+  #awaitPeer(): void {
+    // After our Close nothing is asked any more, and a peer that is lost without a word is one that is silent.
+    this.#liveness.stop();
+    const ms = this.#halfCloseMs + LIMITS.lingerMs;
+    this.#halfClose = new HalfCloseTimer({
+      clock: this.#clock,
+      ms,
+      isBlocked: () => this.#socket.isPaused,
+      expired: () =>
+        this.#abort(halfCloseTimeout(`This side had ended, and the other sent nothing for ${ms / 1000} s.`)),
+    });
+  }
+
+  /** The peer's direction has ended; ours is bounded from when that was read. */
+  #awaitOwnEnd(): void {
+    const ms = this.#halfCloseMs;
+    const halfClose = new HalfCloseTimer({
+      clock: this.#clock,
+      ms,
+      isBlocked: () => this.#written !== undefined || this.readableLength > 0,
+      expired: () =>
+        this.destroy(halfCloseTimeout(`The other side had ended, and this side sent nothing for ${ms / 1000} s.`)),
+    });
+    this.#halfClose = halfClose;
+    this.once('end', () => halfClose.moved());
   }
 
   override _destroy(error: Error | null, done: Sent): void {
     this.#liveness.stop();
     this.#timer?.cancel();
+    this.#halfClose?.stop();
     this.#written = undefined;
     const socket = this.#socket;
     if (socket.readyState === WebSocket.CLOSED) {
@@ -210,12 +246,14 @@ class WebSocketDuplex extends Duplex {
       return;
     }
     const finished = error === null && this.#peerEnded && this.#close.isSent;
-    if (socket.readyState === WebSocket.CONNECTING) socket.terminate();
+    // No second close frame can take back that ours was the end: only the cut says that this side takes nothing more.
+    const cutsNow = error !== null && this.#close.isSent && !this.#peerEnded;
+    if (socket.readyState === WebSocket.CONNECTING || cutsNow) socket.terminate();
     else {
-      // Reading to the end and then letting go, as `for await` does, is no failure; what is unsent then would be one.
+      // Reading to the end and then letting go is no failure; what is unsent then would be one.
       if (error === null && this.readableEnded && this.writableLength === 0) this.#close.send(1000, '');
       else this.#close.send(closeCode(error), error instanceof CulvertError ? error.message : '');
-      const cut = this.#clock.setTimer(finished ? this.#lingerMs : CLOSE_FRAME_MS, () => socket.terminate());
+      const cut = this.#clock.setTimer(finished ? LIMITS.lingerMs : CLOSE_FRAME_MS, () => socket.terminate());
       socket.once('close', () => cut.cancel());
       // A paused socket would notice neither the peer's close frame nor its leaving.
       socket.resume();
@@ -229,15 +267,9 @@ class WebSocketDuplex extends Duplex {
     if (this.destroyed || this.#peerEnded || this.#aborted !== undefined) return;
     this.#peerEnded = true;
     this.#liveness.stop();
-    this.#timer?.cancel();
+    this.#halfClose?.stop();
     this.push(null);
-    if (this.#close.isSent) return;
-    const ms = this.#lingerMs * ANSWER_SHARE;
-    this.#startTimer(ms, () => {
-      const text = `The other side ended, and this side did not within ${ms / 1000} s.`;
-      if (this.writableLength > 0) this.destroy(new CulvertError('stream_lost', text));
-      else this.end();
-    });
+    if (!this.#close.isSent) this.#awaitOwnEnd();
   }
 
   #closed(code: number, reason: string): void {
@@ -247,9 +279,8 @@ class WebSocketDuplex extends Duplex {
       const error = this.#socketError ?? new CulvertError('unreachable', 'The connection could not be opened.');
       this.destroy(networkError(error, 'The WebSocket'));
     } else if (this.#peerEnded) {
-      if (this.writableLength > 0)
-        this.destroy(new CulvertError('stream_lost', 'The other side ended before all was sent.'));
-      else if (!this.writableEnded) this.end();
+      if (!this.#close.isSent)
+        this.#abort(new CulvertError('stream_lost', 'The connection was lost before this side had ended.'));
     } else {
       this.#abort(closeError(code, reason));
     }
@@ -264,11 +295,12 @@ class WebSocketDuplex extends Duplex {
     }
     this.#aborted = error;
     this.#liveness.stop();
+    this.#halfClose?.stop();
     this.#awaitReader(this.readableLength);
   }
 
   #awaitReader(unread: number): void {
-    this.#startTimer(this.#lingerMs, () => {
+    this.#startTimer(LIMITS.lingerMs, () => {
       if (this.readableLength === unread) this.destroy(this.#aborted);
       else this.#awaitReader(this.readableLength);
     });
@@ -287,6 +319,10 @@ class WebSocketDuplex extends Duplex {
 }
 
 const EMPTY = Buffer.alloc(0);
+
+function halfCloseTimeout(text: string): CulvertError {
+  return new CulvertError('half_close_timeout', text);
+}
 
 function closeCode(error: Error | null): number {
   return error instanceof CulvertError ? error.row.close : 1011;

@@ -11,7 +11,7 @@ import type { ConnectionFlags } from '../hub-connection.ts';
 import { tell } from '../messages.ts';
 import { SIGNAL_EXIT, stopOnSignals } from '../polite-stop.ts';
 import { parseServiceAddress } from '../service-address.ts';
-import { unwatchOutput } from '../standard-output.ts';
+import { closableOutput, unwatchOutput } from '../standard-output.ts';
 import { connectSentence, type EventFormat, eventTeller } from '../stream-messages.ts';
 
 /** Flags of `culvert connect`. */
@@ -92,10 +92,20 @@ async function overStdio(openStream: OpenStreamFunction, request: ConnectRequest
   process.once('SIGHUP', () => hangUp.abort());
   const { service } = request;
   const { deviceId } = request.identity;
-  const { stdin, stdout } = process;
+  const { stdin } = process;
   unwatchOutput();
+  const stdout = closableOutput();
   try {
-    await connectStdio({ openStream, deviceId, service, stdin, stdout, signal: now.signal, hangUp: hangUp.signal });
+    await connectStdio({
+      openStream,
+      deviceId,
+      service,
+      stdin,
+      stdout,
+      isTerminal: stdin.isTTY,
+      signal: now.signal,
+      hangUp: hangUp.signal,
+    });
     return 0;
   } catch (error) {
     if (code !== 0) return code;

@@ -101,6 +101,12 @@ function binaryOnly(webSocket: WebSocket, { name }: WebSocketDialect, deps: Cont
     if (!isBinary) connection.destroy(new CulvertError('protocol_error', `A text message where ${name} is spoken.`));
   });
   // The preview's C client breaks the connection when it is pinged; the dialect's own keepalive does the work.
-  const connection = webSocketDuplex(webSocket, { pingMs: 0, clock: deps.clock, readBufferBytes: READ_BUFFER_BYTES });
+  const connection = webSocketDuplex(webSocket, {
+    pingMs: 0,
+    clock: deps.clock,
+    readBufferBytes: READ_BUFFER_BYTES,
+    // A control channel has no half-close: the client's Close is answered at once.
+    allowHalfOpen: false,
+  });
   return connection;
 }

@@ -21,6 +21,8 @@ export interface AgentOptions {
   readonly services: ReadonlyMap<string, Target>;
   /** The service that takes names the list does not hold (the preview's clients send `TestStream`). Must be in the list. */
   readonly defaultService?: string;
+  /** As `DeviceClientOptions` has it: milliseconds, default 60,000. */
+  readonly halfCloseMs?: number;
   /** How the hub and its gateway are reached. */
   readonly outbound?: OutboundOptions;
   readonly onEvent?: (event: AgentEvent) => void;
@@ -74,6 +76,7 @@ export function startAgent(
     },
     clock,
     ...(options.outbound === undefined ? {} : { outbound: options.outbound }),
+    ...(options.halfCloseMs === undefined ? {} : { halfCloseMs: options.halfCloseMs }),
     ...(options.certificate === undefined ? {} : { certificate: options.certificate }),
   });
   const attached = client.open();
