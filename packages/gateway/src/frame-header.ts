@@ -32,6 +32,11 @@ export class HeaderParser {
   /** Whether a fragmented message is under way (§5.4). */
   #fragmented = false;
 
+  /** Whether a header or a fragmented message has begun and is not whole. */
+  get isUnderWay(): boolean {
+    return this.#have > 0 || this.#fragmented;
+  }
+
   /**
    * Reads from `start` as much as belongs to one header.
    * @returns the position after what was read: that of the payload when {@link whole}, `end` otherwise

@@ -74,7 +74,7 @@ export class FrameWriter {
   /** A chunk was added to the source: sends what is whole of it, at once or soon. */
   offer(): void {
     this.#chunks++;
-    if (this.#isBusy) {
+    if (this.isBusy) {
       if ((this.#source?.end ?? 0) >= LIMITS.frameBytes) this.#setFull();
     } else if (this.#busyTurn || this.#source?.whole === 0) {
       this.#flushAfterTurn();
@@ -85,7 +85,7 @@ export class FrameWriter {
 
   /** The source has no room left: sends what is whole of it, whatever is under way. */
   spill(): void {
-    const wasBusy = this.#isBusy;
+    const wasBusy = this.isBusy;
     this.#flush();
     this.#busyTurn = true;
     if (wasBusy) this.#setFull();
@@ -94,13 +94,13 @@ export class FrameWriter {
   /** Answers a ping, once the socket takes it. A later answer replaces one that was not sent yet. */
   pong(payload: Buffer): void {
     this.#pong = controlFrame(OPCODE.pong, payload);
-    if (!this.#isBusy) this.#flushAfterTurn();
+    if (!this.isBusy) this.#flushAfterTurn();
   }
 
   /** Pings the client, once the socket takes it: also in the pauses of a stream that keeps it full. */
   ping(frame: Buffer, sent: () => void): void {
     this.#ping = { frame, sent };
-    if (!this.#isBusy) this.#flushAfterTurn();
+    if (!this.isBusy) this.#flushAfterTurn();
   }
 
   /**
@@ -130,7 +130,8 @@ export class FrameWriter {
     for (const slab of this.#unfinished.splice(0)) this.#giveBack(slab);
   }
 
-  get #isBusy(): boolean {
+  /** Whether the socket has not taken everything that it was given. */
+  get isBusy(): boolean {
     return this.#unfinished.length > 0;
   }
 
@@ -146,7 +147,7 @@ export class FrameWriter {
 
   readonly #onTurn = (): void => {
     this.#turn = undefined;
-    if (this.#isBusy) return;
+    if (this.isBusy) return;
     this.#sendControl();
     this.#flush();
   };

@@ -73,6 +73,7 @@ export class Rendezvous {
       },
       // Only after its close frame: it stays for what it sent.
       gone: () => undefined,
+      undeliverable: () => undefined,
     };
   }
 

@@ -25,6 +25,7 @@ export function causeOf(code: ErrorCode): CloseCause {
     case 'device_offline':
     case 'device_silent':
     case 'stalled':
+    case 'half_close_timeout':
     case 'protocol_error':
     case 'lifetime_ended':
     case 'quota_reached':

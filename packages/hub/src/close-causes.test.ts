@@ -8,6 +8,7 @@ import {
   type CulvertError,
   type ErrorCode,
   errorFromClose,
+  LIMITS,
   parseServiceConnectionString,
   STREAM_HEADERS,
   signSasToken,
@@ -162,6 +163,16 @@ const MAKE: Readonly<Record<CloseCause, () => Promise<Outcome>>> = {
     device.write(Buffer.alloc(48 * 1_048_576));
     return { device: await whileAdvancing(told(device), 250) };
   },
+  async half_close_timeout() {
+    await start();
+    const { service, device } = await meet();
+    const ends = Promise.all([told(service), told(device)]);
+    service.end();
+    await once(device, 'end');
+    await clock.advance(LIMITS.halfCloseMs);
+    const [ofService, ofDevice] = await ends;
+    return { service: ofService, device: ofDevice };
+  },
   async idle() {
     await start({ idleMs: 1_000 });
     return both(() => clock.advance(1_000));
@@ -245,6 +256,7 @@ const MAKE: Readonly<Record<CloseCause, () => Promise<Outcome>>> = {
 const LOST = 'WS disconnected';
 const TORN = 'The connection was lost.';
 const ADMINISTRATOR = 'An administrator closed the stream: lunch';
+const HALF_CLOSE = 'The service had ended, and the device sent nothing for 60 s.';
 const IDLE = 'Nothing was sent for as long as a stream may be idle.';
 const LIFETIME = 'The stream had lived as long as it may.';
 const QUOTA = 'The stream has carried as much as it may.';
@@ -268,6 +280,11 @@ const TABLE: Readonly<Record<CloseCause, Outcome & { readonly log: readonly [Err
   stalled: {
     device: ['stalled', 'No progress was made for too long.'],
     log: ['stalled', 'No progress was made for too long.'],
+  },
+  half_close_timeout: {
+    service: ['half_close_timeout', HALF_CLOSE],
+    device: ['stream_lost', 'The connection was lost before this side had ended.'],
+    log: ['half_close_timeout', HALF_CLOSE],
   },
   idle: { service: ['idle_timeout', IDLE], device: ['idle_timeout', IDLE], log: ['idle_timeout', IDLE] },
   lifetime_ended: {

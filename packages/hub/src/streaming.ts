@@ -68,7 +68,12 @@ export async function createStreaming(options: StreamingOptions): Promise<Stream
     grantKey: keys.publicKey,
     clock,
     onEvent: observed,
-    limits: { stallMs: limits.stallMs, maxStreams: limits.streams, maxGuests: limits.streams },
+    limits: {
+      halfCloseMs: limits.halfCloseMs,
+      stallMs: limits.stallMs,
+      maxStreams: limits.streams,
+      maxGuests: limits.streams,
+    },
   };
   const threads = options.threads && (await openGatewayThreads(options.threads, common));
   // Behind the main port; with threads, nobody is granted anything there.

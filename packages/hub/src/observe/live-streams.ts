@@ -67,9 +67,9 @@ export class LiveStreams {
         this.#end(event.streamId, { cause: causeOf(event.error), error: event.error, detail: event.detail });
         return;
       case 'stream-closed': {
-        const { cause, error, fromService, fromDevice } = event;
+        const { cause, error, fromService, fromDevice, countedBytes } = event;
         const detail = event.detail ?? CLOSE_CAUSES[cause];
-        this.#end(event.streamId, { cause, error, detail, fromService, fromDevice });
+        this.#end(event.streamId, { cause, error, detail, fromService, fromDevice, countedBytes });
       }
     }
   };
@@ -95,6 +95,7 @@ export class LiveStreams {
       deviceAddress: undefined,
       fromService: NOTHING,
       fromDevice: NOTHING,
+      countedBytes: 0,
     });
   }
 
@@ -125,6 +126,7 @@ export class LiveStreams {
       detail: string;
       fromService?: Carried;
       fromDevice?: Carried;
+      countedBytes?: number;
     },
   ): void {
     const stream = this.#streams.get(streamId);

@@ -10,6 +10,7 @@ const CAUSE_ERRORS: Readonly<Record<CloseCause, ErrorCode | undefined>> = {
   lost_by_device: 'stream_lost',
   protocol_error: 'protocol_error',
   stalled: 'stalled',
+  half_close_timeout: 'half_close_timeout',
   idle: 'idle_timeout',
   lifetime_ended: 'lifetime_ended',
   quota_reached: 'quota_reached',
