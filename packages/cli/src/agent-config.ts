@@ -19,6 +19,8 @@ export const agentConfigSchema = z.strictObject({
   proxy: z.string().min(1).optional(),
   /** The service that takes names not listed below. */
   defaultService: z.string().min(1).optional(),
+  /** Seconds that one side of a stream may send nothing after the other has ended, before the stream fails; while bytes flow there is no bound. Default 60. */
+  halfCloseSeconds: z.int().min(1).max(86_400).optional(),
   /** What the agent offers: name to `HOST:PORT`, or a port of 127.0.0.1. */
   services: z.record(z.string(), z.union([z.string(), z.int()])).default({}),
 });
@@ -26,6 +28,7 @@ export const agentConfigSchema = z.strictObject({
 /** The file as it is used: paths absolute, addresses read. */
 export interface AgentConfig extends DeviceConnectionFile {
   readonly defaultService?: string;
+  readonly halfCloseSeconds?: number;
   readonly services: ReadonlyMap<string, { readonly host: string; readonly port: number }>;
 }
 
@@ -44,7 +47,7 @@ export function readAgentConfig(path: string): AgentConfig {
   }
   const parsed = agentConfigSchema.safeParse(value ?? {});
   if (!parsed.success) throw fail(firstIssue(parsed.error));
-  const { connectionStringFile, certFile, keyFile, caFile, proxy, defaultService } = parsed.data;
+  const { connectionStringFile, certFile, keyFile, caFile, proxy, defaultService, halfCloseSeconds } = parsed.data;
   const inPlace = (name: string): string => resolve(dirname(path), name);
   return {
     services: addresses(parsed.data.services, fail),
@@ -54,6 +57,7 @@ export function readAgentConfig(path: string): AgentConfig {
     ...(caFile === undefined ? {} : { caFile: inPlace(caFile) }),
     ...(proxy === undefined ? {} : { proxy }),
     ...(defaultService === undefined ? {} : { defaultService }),
+    ...(halfCloseSeconds === undefined ? {} : { halfCloseSeconds }),
   };
 }
 

@@ -3,7 +3,15 @@ import { Command, Option } from 'commander';
 import { addAdministration } from './administration.ts';
 import { CONNECT_EXAMPLES, HELP, HUB_CONFIGURATION } from './help-text.ts';
 import { addMonitoring } from './monitoring.ts';
-import { collect, type OnExitCode, withConnection, withFiles, withOutput, withOwnCertificate } from './options.ts';
+import {
+  collect,
+  type OnExitCode,
+  withConnection,
+  withFiles,
+  withHalfCloseTimeout,
+  withOutput,
+  withOwnCertificate,
+} from './options.ts';
 
 /**
  * The command line. Only what a command needs is loaded when it runs: `culvert connect` is in the way of every ssh connection and
@@ -77,7 +85,7 @@ function addAgent(program: Command): void {
     .option('--service <name=host:port>', 'a service to offer; repeatable; NAME=PORT means 127.0.0.1', collect)
     .option('--default-service <name>', 'the service that takes names which are not offered')
     .option('--config <file>', 'the same in YAML');
-  withOwnCertificate(withFiles(agent, 'the device’s, or a module’s, connection string'))
+  withOwnCertificate(withHalfCloseTimeout(withFiles(agent, 'the device’s, or a module’s, connection string')))
     .addOption(eventOutput())
     .action(async (flags) => (await import('./commands/agent.ts')).agent(flags));
 }
@@ -93,7 +101,7 @@ function addConnect(program: Command, onExitCode: OnExitCode): void {
     .addOption(new Option('--ssh-host <host>', 'as ssh-config writes it').hideHelp())
     .addOption(eventOutput())
     .addHelpText('after', CONNECT_EXAMPLES);
-  withConnection(connect).action(async (device: string | undefined, services: string[], flags) =>
+  withConnection(withHalfCloseTimeout(connect)).action(async (device: string | undefined, services: string[], flags) =>
     onExitCode(await (await import('./commands/connect.ts')).connect(device, services, flags)),
   );
 }

@@ -121,13 +121,17 @@ const MAKE: Readonly<Record<CloseCause, () => Promise<Outcome>>> = {
     await start();
     const { service, device } = await meet();
     service.resume().end();
-    return { device: await told(device) };
+    const ofDevice = await told(device);
+    device.end();
+    return { device: ofDevice };
   },
   async ended_by_device() {
     await start();
     const { service, device } = await meet();
     device.resume().end();
-    return { service: await told(service) };
+    const ofService = await told(service);
+    service.end();
+    return { service: ofService };
   },
   async lost_by_service() {
     await start();
@@ -166,7 +170,7 @@ const MAKE: Readonly<Record<CloseCause, () => Promise<Outcome>>> = {
   async half_close_timeout() {
     await start();
     const { service, device } = await meet();
-    const ends = Promise.all([told(service), told(device)]);
+    const ends = Promise.all([told(service), once(device.resume(), 'error').then(([error]) => failure(error))]);
     service.end();
     await once(device, 'end');
     await clock.advance(LIMITS.halfCloseMs);

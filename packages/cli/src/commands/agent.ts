@@ -12,6 +12,8 @@ export interface AgentFlags extends DeviceConnectionFlags {
   readonly config?: string;
   readonly service?: readonly string[];
   readonly defaultService?: string;
+  /** In seconds. */
+  readonly halfCloseTimeout?: number;
   readonly output: EventFormat;
 }
 
@@ -26,12 +28,14 @@ export async function agent(flags: AgentFlags): Promise<void> {
     );
   }
   const defaultService = flags.defaultService ?? config.defaultService;
+  const halfCloseSeconds = flags.halfCloseTimeout ?? config.halfCloseSeconds;
   const connection = deviceConnection(flags, config);
   assertProof(connection);
   const running = startAgent({
     ...connection,
     services,
     ...(defaultService === undefined ? {} : { defaultService }),
+    ...(halfCloseSeconds === undefined ? {} : { halfCloseMs: halfCloseSeconds * 1_000 }),
     onEvent: eventTeller(flags.output, agentSentence),
   });
   const release = stopOnSignals({

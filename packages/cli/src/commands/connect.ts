@@ -6,6 +6,7 @@ import {
   type OpenStreamFunction,
   startConnect,
 } from '@culvert/proxy/connect';
+import type { ServiceClient } from '@culvert/service';
 import { withClient } from '../client.ts';
 import type { ConnectionFlags } from '../hub-connection.ts';
 import { tell } from '../messages.ts';
@@ -19,6 +20,8 @@ export interface ConnectFlags extends ConnectionFlags {
   /** The module of the device whose services are wanted; default the device's own. */
   readonly module?: string;
   readonly stdio?: boolean;
+  /** In seconds. */
+  readonly halfCloseTimeout?: number;
   /** `DEVICE.culvert`, or a module's name of that kind, as ssh's ProxyCommand gives it: standard input and output to its `ssh`. */
   readonly sshHost?: string;
   readonly output: EventFormat;
@@ -36,13 +39,16 @@ export async function connect(
   flags: ConnectFlags,
 ): Promise<number> {
   const request = await connectRequest(device, services, flags);
-  return withClient(flags, 'service', (client) => {
+  const { halfCloseTimeout } = flags;
+  const options = halfCloseTimeout === undefined ? {} : { halfCloseMs: halfCloseTimeout * 1_000 };
+  const use = (client: ServiceClient): Promise<number> => {
     const { moduleId } = request.identity;
     const module = moduleId === undefined ? {} : { moduleId };
     const openStream: OpenStreamFunction = (deviceId, options) =>
       client.openStream(deviceId, { ...options, ...module });
     return request.mode === 'stdio' ? overStdio(openStream, request) : overListeners(openStream, request, flags);
-  });
+  };
+  return withClient(flags, 'service', use, options);
 }
 
 /**
