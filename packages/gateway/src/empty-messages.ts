@@ -1,3 +1,5 @@
+import { CulvertError } from '@culvert/protocol';
+
 /** Empty messages in a row, within {@link WINDOW_MS}, that no program sends which means them: a loop that reads the end of its input again and again. */
 export const EMPTY_MESSAGES = 64;
 
@@ -29,4 +31,13 @@ export class EmptyMessages {
     // The place to be written next has the oldest.
     return this.#count >= EMPTY_MESSAGES && now - (this.#times[this.#next] ?? 0) <= WINDOW_MS;
   }
+}
+
+/** Milliseconds between two reads of a client whose direction has ended by empty messages: it sends on, and only its going is of interest. */
+export const DRAIN_INTERVAL_MS = 250;
+
+/** The offence of such a client that sends data after all. */
+export function dataAfterEnd(): CulvertError {
+  const text = `The client sent data after ${EMPTY_MESSAGES} empty messages in a row, which end its direction.`;
+  return new CulvertError('protocol_error', text);
 }

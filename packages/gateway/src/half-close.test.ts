@@ -102,7 +102,7 @@ describe.each<[string, { plain?: boolean; threads?: 'divided' }]>([
       const text = `The ${first} had ended, and the ${second} sent nothing for 60 s.`;
       const closed = met[first].close();
       await bench.advance(LIMITS.halfCloseMs);
-      expect(await closed).toEqual({ code: 4412, reason: text });
+      expect(await closed).toEqual({ code: 4424, reason: text });
       // Nothing can follow the close frame that it got: its connection ends.
       expect(await met[second].frame()).toBeUndefined();
       expect(await ended(met.streamId)).toMatchObject({
@@ -116,8 +116,8 @@ describe.each<[string, { plain?: boolean; threads?: 'divided' }]>([
       const met = await meet({ device: 'v1', service: 'v1' });
       met[first].send(rawClose(1000));
       expect(await met[second].close()).toEqual(CLEAN);
-      met[second].send(rawClose(4412, 'nothing for 20 s'));
-      expect(await met[first].close()).toEqual({ code: 4412, reason: 'nothing for 20 s' });
+      met[second].send(rawClose(4424, 'nothing for 20 s'));
+      expect(await met[first].close()).toEqual({ code: 4424, reason: 'nothing for 20 s' });
       expect(await ended(met.streamId)).toMatchObject({ cause: 'half_close_timeout' });
     });
 

@@ -1,59 +1,24 @@
 import type { Duplex } from 'node:stream';
 import { CulvertError, LIMITS, type Side } from '@culvert/protocol';
 import type { Clock, Timer } from '@culvert/stream';
-import { type CloseStatus, closeFrame, parseClose } from './close-frame.ts';
-import { EMPTY_MESSAGES, EmptyMessages } from './empty-messages.ts';
+import { CLEAN_CLOSE, type CloseStatus, closeFrame, parseClose } from './close-frame.ts';
+import { DRAIN_INTERVAL_MS, dataAfterEnd, EmptyMessages } from './empty-messages.ts';
 import { OPCODE } from './frame-header.ts';
-import type { FrameMemory } from './frame-memory.ts';
 import { FrameReader } from './frame-reader.ts';
 import { FrameWriter } from './frame-writer.ts';
 import { Heartbeat } from './heartbeat.ts';
 import type { GatewayLimits } from './limits.ts';
 import { lingeringClose } from './lingering-close.ts';
 import { PacedReading } from './paced-reading.ts';
-import type { ReadTurns } from './read-turns.ts';
+import type { EndedBy, RelayEndListener, RelayEndOptions } from './relay-end-options.ts';
 import { RemoteSocket } from './threads/remote-socket.ts';
-
-/** What an end tells whoever holds it. After {@link RelayEnd.finish} or {@link RelayEnd.destroy} it tells nothing more. */
-export interface RelayEndListener {
-  /** The client's direction has ended, after all its frames: see {@link EndedBy}. */
-  closing(status: CloseStatus): void;
-  /** The client was lost (`stream_lost`), broke the protocol (`protocol_error`) or takes nothing any more (`stalled`). Told once. */
-  failed(error: CulvertError): void;
-  /** The client's connection ended after its direction had: nothing can be delivered to it any more. */
-  gone(): void;
-  /** The client sent something for one that is gone. */
-  undeliverable(): void;
-}
-
-/**
- * How a client's direction ended: by its close frame; by FIN, where that is an end (see {@link RelayEnd}); or by the empty messages of one
- * that does not know how to end.
- */
-export type EndedBy = 'close' | 'fin' | 'empty messages';
-
-/** Milliseconds between two reads of a client whose direction has ended by empty messages: it sends on, and only its going is of interest. */
-const DRAIN_INTERVAL_MS = 250;
-
-export interface RelayEndOptions {
-  readonly side: Side;
-  readonly remoteAddress: string;
-  /** Whether the client offered `culvert.stream.v1`: it copes with pings, and answers a close frame only when its own direction has ended. */
-  readonly isV1: boolean;
-  readonly clock: Clock;
-  readonly limits: GatewayLimits;
-  /** Where what is read and written lies; undefined does everything in ordinary buffers. */
-  readonly memory: FrameMemory | undefined;
-  /** What shares the event loop's turns among the connections that are read. */
-  readonly turns: ReadTurns;
-}
 
 /**
  * One side of a stream at the gateway: a client's socket after the upgrade, spoken to in frames. Until it has a destination it
  * keeps up to 64 KiB of the client's frames, then it pauses the client; pings are answered all the time.
  *
  * A client that did not offer `culvert.stream.v1` may end otherwise than by a close frame. A device ends politely by FIN between two messages, as
- * the C devices of Azure's preview do; so does a service that was told the device's end. And {@link EMPTY_MESSAGES} empty messages in a row are an end.
+ * the C devices of Azure's preview do; so does a service that was told the device's end. And 64 empty messages in a row are an end.
  * A reset or a time-out is a loss for everybody.
  */
 export class RelayEnd {
@@ -61,6 +26,8 @@ export class RelayEnd {
   readonly remoteAddress: string;
   /** See {@link RelayEndOptions.isV1}. */
   readonly isV1: boolean;
+  /** Whether the last data of the stream came from this client, and not from the other side. */
+  spokeLast = false;
   /** Resolves when the socket is closed; never rejects. */
   readonly closed: Promise<void>;
 
@@ -80,8 +47,6 @@ export class RelayEnd {
   #endedBy: EndedBy | undefined;
   /** The connection is over for us, though the socket may not be closed. */
   #isGone = false;
-  /** Whether the last data of the stream came from this client. */
-  #spokeLast = false;
   #onReceived: (() => void) | undefined;
   #emptyMessages: EmptyMessages | undefined;
   /** Payload bytes when its direction ended. */
@@ -179,11 +144,6 @@ export class RelayEnd {
   /** Whether the client's connection is over. */
   get left(): boolean {
     return this.#isGone || this.#socket.destroyed;
-  }
-
-  /** Whether the last data of the stream came from this client, and not from the other side. */
-  get spokeLast(): boolean {
-    return this.#spokeLast;
   }
 
   /** Whether the client has not taken everything that was written to it. */
@@ -320,8 +280,7 @@ export class RelayEnd {
     this.#reader.output.clear();
     this.#waitToDrain();
     if (this.#reader.receivedBytes === this.#receivedAtEnd) return;
-    const text = `The client sent data after ${EMPTY_MESSAGES} empty messages in a row, which end its direction.`;
-    this.#fail(new CulvertError('protocol_error', text));
+    this.#fail(dataAfterEnd());
   }
 
   #waitToDrain(): void {
@@ -354,8 +313,8 @@ export class RelayEnd {
         this.#listener.undeliverable();
         return;
       }
-      this.#spokeLast = true;
-      destination.#spokeLast = false;
+      this.spokeLast = true;
+      destination.spokeLast = false;
       destination.#writer.offer();
     }
   }
@@ -379,7 +338,8 @@ export class RelayEnd {
   #onEmptyMessage(): void {
     if (this.isV1 || this.#deaf) return;
     this.#emptyMessages ??= new EmptyMessages();
-    if (this.#emptyMessages.add(this.#clock.now(), this.#reader.receivedBytes)) this.#end(CLEAN, 'empty messages');
+    if (this.#emptyMessages.add(this.#clock.now(), this.#reader.receivedBytes))
+      this.#end(CLEAN_CLOSE, 'empty messages');
   }
 
   #end(status: CloseStatus, by: EndedBy): void {
@@ -394,7 +354,7 @@ export class RelayEnd {
   readonly #onSocketEnd = (): void => {
     if (this.#released) return;
     if (!this.#deaf) {
-      if (this.#endsByFin()) this.#end(CLEAN, 'fin');
+      if (this.#endsByFin()) this.#end(CLEAN_CLOSE, 'fin');
       else this.#fail(new CulvertError('stream_lost'));
     } else if (this.isV1 || this.#endedBy === 'empty messages') {
       // Only others may end their TCP with their close frame and still read.
@@ -435,6 +395,3 @@ export class RelayEnd {
     this.#listener.failed(error);
   }
 }
-
-/** What a client that ends without a close frame says by it. */
-const CLEAN: CloseStatus = { code: 1000, reason: '' };

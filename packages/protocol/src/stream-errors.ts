@@ -89,7 +89,7 @@ export const STREAM_ERRORS = {
     504,
     [504101, 'GatewayTimeout'],
     [3, 0x8d, 'com.microsoft:timeout'],
-    4412,
+    4424,
     69,
     true,
   ),

@@ -137,7 +137,7 @@ describe('half-close', () => {
     expect(clock.timers).toBe(0);
   });
 
-  it('fails with 4412 when this side sends nothing for the limit, never with 1000', async () => {
+  it('fails with 4424 when this side sends nothing for the limit, never with 1000', async () => {
     const clock = new FakeClock();
     const [client, raw] = await withRaw({ clock });
     client.resume();
@@ -152,7 +152,7 @@ describe('half-close', () => {
     expect(client.destroyed).toBe(false);
     await clock.advance(1);
     expect((await failed).code).toBe('half_close_timeout');
-    expect((await closed)[0]).toBe(4412);
+    expect((await closed)[0]).toBe(4424);
     expect(clock.timers).toBe(0);
   });
 
@@ -228,7 +228,7 @@ describe('the torn end', () => {
     [4408, 'handshake_timeout'],
     [4410, 'withdrawn'],
     [4411, 'stalled'],
-    [4412, 'half_close_timeout'],
+    [4424, 'half_close_timeout'],
     [4999, 'stream_lost'],
   ];
 
