@@ -1,8 +1,14 @@
-import { CLOSE_CAUSES, type CloseCause, CulvertError, ERRORS, type ErrorCode } from '@culvert/protocol';
+import {
+  CLOSE_CAUSES,
+  type CloseCause,
+  CulvertError,
+  closeCauseFromError,
+  ERRORS,
+  type ErrorCode,
+} from '@culvert/protocol';
 import { type Clock, HalfCloseTimer, type Timer } from '@culvert/stream';
 import type { CloseStatus } from './close-frame.ts';
 import type { RelayEnd } from './relay-end.ts';
-import { causeOf } from './stream-cause.ts';
 
 export interface FrameRelayOptions {
   readonly clock: Clock;
@@ -59,7 +65,7 @@ export class FrameRelay {
   }
 
   /** Ends both sides now, with the error's close code and message. */
-  end(error: CulvertError, cause = causeOf(error.code)): void {
+  end(error: CulvertError, cause = closeCauseFromError(error.code)): void {
     if (!this.#over) this.#failedWith(cause, error);
     this.#finish();
     this.device.finishWith(error, 'now');

@@ -1,5 +1,11 @@
-import { causeOf } from '@culvert/gateway';
-import { CLOSE_CAUSES, type CloseCause, type ErrorCode, type Identity, identityName } from '@culvert/protocol';
+import {
+  CLOSE_CAUSES,
+  type CloseCause,
+  closeCauseFromError,
+  type ErrorCode,
+  type Identity,
+  identityName,
+} from '@culvert/protocol';
 import type { Clock } from '@culvert/stream';
 import type { EventSink, HubEvent } from './events.ts';
 import type { Carried, LiveStream } from './stream-record.ts';
@@ -64,7 +70,11 @@ export class LiveStreams {
         this.#change(event.streamId, { establishedAt: this.#clock.now() });
         return;
       case 'stream-failed':
-        this.#end(event.streamId, { cause: causeOf(event.error), error: event.error, detail: event.detail });
+        this.#end(event.streamId, {
+          cause: closeCauseFromError(event.error),
+          error: event.error,
+          detail: event.detail,
+        });
         return;
       case 'stream-closed': {
         const { cause, error, fromService, fromDevice, countedBytes } = event;

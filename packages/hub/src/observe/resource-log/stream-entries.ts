@@ -1,30 +1,6 @@
-import { type CloseCause, ERRORS, type ErrorCode } from '@culvert/protocol';
+import { CAUSE_ERRORS, ERRORS, type ErrorCode } from '@culvert/protocol';
 import type { LiveStream, StreamRecord } from '../stream-record.ts';
 import type { LogEntry, LogProperties } from './log-entry.ts';
-
-/** The error a cause stands for where a stream's record names none; undefined for the polite ends. */
-const CAUSE_ERRORS: Readonly<Record<CloseCause, ErrorCode | undefined>> = {
-  ended_by_service: undefined,
-  ended_by_device: undefined,
-  lost_by_service: 'stream_lost',
-  lost_by_device: 'stream_lost',
-  protocol_error: 'protocol_error',
-  stalled: 'stalled',
-  half_close_timeout: 'half_close_timeout',
-  idle: 'idle_timeout',
-  lifetime_ended: 'lifetime_ended',
-  quota_reached: 'quota_reached',
-  closed_by_administrator: 'closed_by_administrator',
-  revoked: 'revoked',
-  shutting_down: 'draining',
-  gateway_failed: 'stream_lost',
-  rejected: 'rejected',
-  withdrawn: 'withdrawn',
-  device_offline: 'device_offline',
-  device_silent: 'device_silent',
-  handshake_timeout: 'handshake_timeout',
-  refused: 'too_many_requests',
-};
 
 /** `invoke`: the handshake is over because both sides have met. */
 export function joinedEntry(stream: LiveStream, now: number): LogEntry {
