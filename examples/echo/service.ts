@@ -9,15 +9,8 @@ const service = ServiceClient.fromConnectionString(process.env['CULVERT_CONNECTI
 });
 
 const stream = await service.openStream(deviceId, { name: 'echo' });
-const message = Buffer.from(text);
-stream.write(message);
-
-let received = 0;
-for await (const chunk of stream) {
-  process.stdout.write(chunk);
-  received += chunk.length;
-  // Both directions end together, so say goodbye only when everything is back.
-  if (received === message.length) stream.end();
-}
+// This side has said all; what comes back is still read, until the device has ended too.
+stream.end(text);
+for await (const chunk of stream) process.stdout.write(chunk);
 process.stdout.write('\n');
 service.close();

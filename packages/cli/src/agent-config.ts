@@ -32,6 +32,8 @@ export const agentConfigSchema = z.strictObject({
     .optional(),
   /** The service that takes names not listed below. */
   defaultService: z.string().min(1).optional(),
+  /** Seconds that one side of a stream may send nothing after the other has ended, before the stream fails; while bytes flow there is no bound. Default 60. */
+  halfCloseSeconds: z.int().min(1).max(86_400).optional(),
   /** What the agent offers: name to `HOST:PORT`, or a port of 127.0.0.1. */
   services: z.record(z.string(), z.union([z.string(), z.int()], ADDRESS_EXPECTED), SERVICES_EXPECTED).default({}),
 });
@@ -41,6 +43,7 @@ export interface AgentConfig extends DeviceConnectionFile {
   /** Paths absolute; false: none are named to the hub. */
   readonly sshHostKeys?: readonly string[] | false;
   readonly defaultService?: string;
+  readonly halfCloseSeconds?: number;
   readonly services: ReadonlyMap<string, { readonly host: string; readonly port: number }>;
 }
 
@@ -59,7 +62,17 @@ export function readAgentConfig(path: string): AgentConfig {
   }
   const parsed = agentConfigSchema.safeParse(value ?? {});
   if (!parsed.success) throw fail(firstIssue(parsed.error));
-  const { connectionStringFile, certFile, keyFile, caFile, proxy, gateways, sshHostKeys, defaultService } = parsed.data;
+  const {
+    connectionStringFile,
+    certFile,
+    keyFile,
+    caFile,
+    proxy,
+    gateways,
+    sshHostKeys,
+    defaultService,
+    halfCloseSeconds,
+  } = parsed.data;
   const inPlace = (name: string): string => resolve(dirname(path), name);
   return {
     services: addresses(parsed.data.services, fail),
@@ -71,6 +84,7 @@ export function readAgentConfig(path: string): AgentConfig {
     ...(gateways === undefined ? {} : { gateways: checked(gateways, fail) }),
     ...(sshHostKeys === undefined ? {} : { sshHostKeys: sshHostKeys === false ? false : sshHostKeys.map(inPlace) }),
     ...(defaultService === undefined ? {} : { defaultService }),
+    ...(halfCloseSeconds === undefined ? {} : { halfCloseSeconds }),
   };
 }
 

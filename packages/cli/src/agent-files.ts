@@ -20,6 +20,8 @@ export interface AgentFileFlags extends DeviceConnectionFlags {
   readonly sshHostKey?: readonly string[];
   /** False by `--no-ssh-host-keys`. */
   readonly sshHostKeys: boolean;
+  /** In seconds. */
+  readonly halfCloseTimeout?: number;
 }
 
 /** What an agent is to do. */
@@ -28,6 +30,8 @@ export interface AgentSetup {
   readonly services: AgentServices;
   /** Public keys of this device's SSH server, for the hub to register. */
   readonly sshHostKeys: readonly string[];
+  /** As `AgentOptions` has it. */
+  readonly halfCloseMs?: number;
 }
 
 /** The files an agent is configured by, which can be read again while it runs; its command line and environment stay what they were. */
@@ -58,7 +62,13 @@ export class AgentFiles {
     assertProof(address);
     const keyFiles = this.#flags.sshHostKeys ? (this.#flags.sshHostKey ?? config.sshHostKeys) : false;
     const offered = { services, ...(defaultService === undefined ? {} : { defaultService }) };
-    return { address, services: offered, sshHostKeys: agentHostKeys(keyFiles, services) };
+    const halfCloseSeconds = this.#flags.halfCloseTimeout ?? config.halfCloseSeconds;
+    return {
+      address,
+      services: offered,
+      sshHostKeys: agentHostKeys(keyFiles, services),
+      ...(halfCloseSeconds === undefined ? {} : { halfCloseMs: halfCloseSeconds * 1_000 }),
+    };
   }
 
   /** What the files say of the connection now; undefined while they cannot be read. */

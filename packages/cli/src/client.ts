@@ -1,4 +1,4 @@
-import { ServiceClient } from '@culvert/service';
+import { ServiceClient, type ServiceClientOptions } from '@culvert/service';
 import { type ConnectionFlags, type PolicyName, serviceConnection } from './hub-connection.ts';
 
 /** A client of the hub the flags name, for as long as `use` takes. */
@@ -6,9 +6,10 @@ export async function withClient<T>(
   flags: ConnectionFlags,
   policy: PolicyName,
   use: (client: ServiceClient, connectionString: string) => Promise<T>,
+  options: Pick<ServiceClientOptions, 'halfCloseMs'> = {},
 ): Promise<T> {
   const { connectionString, outbound } = serviceConnection(flags, policy);
-  const client = ServiceClient.fromConnectionString(connectionString, { outbound });
+  const client = ServiceClient.fromConnectionString(connectionString, { outbound, ...options });
   try {
     return await use(client, connectionString);
   } finally {

@@ -111,6 +111,7 @@ The file, every key optional, with its default or an example:
     lifetimeMs: 0               # before a stream is ended however busy
     bytesPerStream: 0           # both ways together
     bytesPerDevicePerDay: 0     # both ways together, on a day of UTC
+    halfCloseMs: 60000          # without a byte in one direction after the other has ended
     stallMs: 300000             # without progress of a write before its stream is ended
 
 Flags come first, then the environment, then the file, then defaults. Environment variables:

@@ -44,6 +44,23 @@ export function withOutput(command: Command, side: Side = 'service'): Command {
   );
 }
 
+/** The option that bounds a stream's silence after one side has ended. */
+export function withHalfCloseTimeout(command: Command): Command {
+  return command.option(
+    '--half-close-timeout <seconds>',
+    'after one side of a stream has ended: how long the other may send nothing before it fails (default 60)',
+    seconds,
+  );
+}
+
+/** 1 second to a day: less would cut answers that take a while, more is no bound. */
+function seconds(value: string): number {
+  const number = Number(value);
+  if (!/^\d+$/.test(value) || number < 1 || number > 86_400)
+    throw new InvalidArgumentError('It is not a whole number of seconds from 1 to 86400.');
+  return number;
+}
+
 /** For options that may be given several times. */
 export function collect(value: string, previous: readonly string[] | undefined): readonly string[] {
   if (value === '') throw new InvalidArgumentError('It is empty.');

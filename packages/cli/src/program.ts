@@ -10,7 +10,15 @@ import {
   SSH_EXAMPLES,
 } from './help-text.ts';
 import { addMonitoring } from './monitoring.ts';
-import { collect, type OnExitCode, withConnection, withFiles, withOutput, withOwnCertificate } from './options.ts';
+import {
+  collect,
+  type OnExitCode,
+  withConnection,
+  withFiles,
+  withHalfCloseTimeout,
+  withOutput,
+  withOwnCertificate,
+} from './options.ts';
 import { HOST_KEY_MODES } from './ssh/host-key-modes.ts';
 import { passSshOptions } from './ssh/ssh-options.ts';
 
@@ -112,7 +120,7 @@ function addAgent(program: Command): void {
     )
     .option('--no-ssh-host-keys', 'name no SSH host keys to the hub')
     .option('--config <file>', 'the same in YAML');
-  withOwnCertificate(withFiles(agent, 'the device’s, or a module’s, connection string', 'device'))
+  withOwnCertificate(withHalfCloseTimeout(withFiles(agent, 'the device’s, or a module’s, connection string', 'device')))
     .addOption(eventOutput())
     .action(async (flags) => (await import('./commands/agent.ts')).agent(flags));
 }
@@ -130,7 +138,7 @@ function addConnect(program: Command, onExitCode: OnExitCode): void {
     .addOption(new Option('--known-hosts <file>', 'as ssh-config writes it').hideHelp())
     .addOption(eventOutput())
     .addHelpText('after', CONNECT_EXAMPLES);
-  withConnection(connect).action(async (device: string | undefined, services: string[], flags) =>
+  withConnection(withHalfCloseTimeout(connect)).action(async (device: string | undefined, services: string[], flags) =>
     onExitCode(await (await import('./commands/connect.ts')).connect(device, services, flags)),
   );
 }

@@ -1,3 +1,5 @@
+import { Socket } from 'node:net';
+import type { Writable } from 'node:stream';
 import { printable } from '@culvert/protocol';
 import { tell } from './messages.ts';
 
@@ -50,6 +52,16 @@ export function endlessOutput(): void {
 /** Leaves stdout to a stream that is carried over it: when its reader goes, what stdin said is still to be sent. */
 export function unwatchOutput(): void {
   process.stdout.off('error', onOutputError);
+}
+
+/**
+ * Standard output as a stream whose end its reader sees at once: `process.stdout` keeps a pipe open until the process exits, and who reads the
+ * other end of it (ssh, of its proxy command) would wait for that.
+ */
+export function closableOutput(): Writable {
+  const { stdout } = process;
+  if (!(stdout instanceof Socket) || stdout.isTTY) return stdout;
+  return new Socket({ fd: stdout.fd, readable: false, writable: true });
 }
 
 /** Rows under their headings, columns as wide as their widest cell. Cells are made harmless for a terminal. */

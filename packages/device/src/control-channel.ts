@@ -79,6 +79,7 @@ export class ControlChannel implements ControlConnectionListener {
       onSecured: (connection) => {
         certificate = verifiedCertificate(connection);
       },
+      allowHalfOpen: false,
     });
     const channel = new ControlChannel(duplex, proof, { host: identity.host, certificate }, context);
     const stop = () => {

@@ -52,6 +52,11 @@ export interface DeviceClientOptions {
   readonly clock?: Clock;
   /** Seconds between pings, 1 to 1,800, default 25: NATs and load balancers forget at 60 s. A hub that does not answer within as long again is given up. */
   readonly keepaliveSeconds?: number;
+  /**
+   * Milliseconds of a stream, after one side has ended it, without a byte from the other, after which it fails with `half_close_timeout`; default
+   * 60,000. While bytes flow there is no bound.
+   */
+  readonly halfCloseMs?: number;
   /** Seconds a token lives, 1 to 31,536,000, default 3,600. Renewed after four fifths; not for tokens given in the connection string. */
   readonly tokenLifetimeSeconds?: number;
   /**
@@ -94,13 +99,13 @@ export class DeviceClient {
   #opening: Opening | undefined;
 
   private constructor(identity: DeviceConnectionString, options: DeviceClientOptions) {
-    const { clock = systemClock, random = Math.random, outbound = {}, certificate, onStream } = options;
+    const { clock = systemClock, random = Math.random, outbound = {}, certificate, onStream, halfCloseMs } = options;
     assertGatewayPatterns(outbound.gateways ?? []);
     const keepaliveSeconds = whole('keepaliveSeconds', options.keepaliveSeconds ?? 25, 1_800);
     const lifetimeSeconds = whole('tokenLifetimeSeconds', options.tokenLifetimeSeconds ?? 3_600, 31_536_000);
     const sshHostKeys = sshHostKeysIn(options.sshHostKeys ?? []);
     const credential = new Credential(identity, { certificate, lifetimeSeconds, clock, random });
-    this.#context = { identity, credential, keepaliveSeconds, sshHostKeys, clock, outbound, onStream };
+    this.#context = { identity, credential, keepaliveSeconds, sshHostKeys, clock, outbound, halfCloseMs, onStream };
     this.#onStateChange = options.onStateChange;
     this.#random = random;
     this.#backoff = new Backoff({ maxMs: MAX_WAIT_MS, random });

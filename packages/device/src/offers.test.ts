@@ -93,6 +93,7 @@ describe('an offer', () => {
     const chunks: string[] = [];
     stream?.write('!');
     for await (const chunk of stream ?? []) chunks.push(String(chunk));
+    stream?.end();
     expect(chunks.join('')).toBe('early!');
     expect(authorization).toBe('Bearer the-grant');
   });

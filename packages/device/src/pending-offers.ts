@@ -12,6 +12,7 @@ export interface OfferHandling {
   readonly onStream: (offer: StreamOffer) => void | Promise<void>;
   readonly clock: Clock;
   readonly outbound: OutboundOptions;
+  readonly halfCloseMs: number | undefined;
 }
 
 /** The unanswered offers of one connection. */
@@ -37,6 +38,7 @@ export class PendingOffers {
       clock: this.#handling.clock,
       outbound: this.#handling.outbound,
       hub: this.#hub,
+      halfCloseMs: this.#handling.halfCloseMs,
       answer: (answer) => connection.answer(answer),
       onSettled: () => this.#settled(offer),
     });

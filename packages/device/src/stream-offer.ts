@@ -32,12 +32,16 @@ export interface StreamOffer {
   /**
    * Goes to the gateway, accepts as soon as this process has a connection under way, and resolves once the hub has let this side in. What fails
    * before that, such as for want of file descriptors, rejects the offer with the reason. The Duplex holds what the service has sent since; it ends when the
-   * service ends it, and errors (CulvertError) when it was torn. `end()` says goodbye, `destroy()` hangs up.
+   * service ends its direction, and errors (CulvertError) when it was torn. `end()` ends this side's direction and still reads the service's; call
+   * it also after the service has ended, or the stream fails after `halfCloseMs`. `destroy()` hangs up.
    * @throws CulvertError `handshake_timeout`, `withdrawn`, `unreachable`, `untrusted` (also when the hub names a gateway that is none), `grant_invalid`;
    *   the signal's reason, else `aborted`
    */
   accept(options?: AcceptOptions): Promise<Duplex>;
-  /** The low-level form of {@link accept}: the WebSocket itself, paused so that nothing is lost; add listeners, then call `resume()`. */
+  /**
+   * The low-level form of {@link accept}: the WebSocket itself, paused so that nothing is lost; add listeners, then call `resume()`. It answers a
+   * Close at once, as `ws` does, so it cannot go on sending after the service has ended: see {@link accept} for that.
+   */
   acceptWebSocket(options?: AcceptOptions): Promise<WebSocket>;
   /** Rejects. The service is told `reason`, of which at most 512 bytes are sent. */
   reject(reason?: string): Promise<void>;
@@ -48,6 +52,8 @@ export interface OfferContext {
   readonly clock: Clock;
   readonly outbound: OutboundOptions;
   readonly hub: KnownHub;
+  /** As `DeviceClientOptions` has it. */
+  readonly halfCloseMs: number | undefined;
   /** Sends the answer. */
   readonly answer: (answer: { requestId: string; accepted: boolean; reason?: string }) => void;
   /** The offer has been answered, or never will be. */
@@ -115,13 +121,16 @@ export class PendingOffer implements StreamOffer {
   async #accept<T>({ signal }: AcceptOptions, dial: Dial<T>): Promise<T> {
     if (signal?.aborted) throw abortReason(signal);
     this.#decide('accepted');
-    const { outbound, clock, hub } = this.#context;
+    const { outbound, clock, hub, halfCloseMs } = this.#context;
     const linked = linkSignals([signal, this.#takenBack.signal]);
     try {
       assertGateway(this.#offer.grant.url, 'device', hub, outbound.gateways);
       // Before that, a process without file descriptors would have promised what it cannot do.
       const onUnderWay = (): void => this.#answer(true);
-      return await dial(this.#offer.grant, { outbound, clock, signal: linked.signal, onUnderWay });
+      return await dial(this.#offer.grant, {
+        ...{ outbound, clock, signal: linked.signal, onUnderWay },
+        ...(halfCloseMs === undefined ? {} : { halfCloseMs }),
+      });
     } catch (error) {
       this.#answer(false, CulvertError.from(error).message);
       throw error;
@@ -150,4 +159,4 @@ export class PendingOffer implements StreamOffer {
   }
 }
 
-type Dial<T> = (grant: Grant, options: DialStreamOptions) => Promise<T>;
+type Dial<T> = (grant: Grant, options: DialStreamOptions & { readonly halfCloseMs?: number }) => Promise<T>;

@@ -9,6 +9,9 @@ export interface CloseStatus {
   readonly reason: string;
 }
 
+/** What a client that ends without a close frame says by it. */
+export const CLEAN_CLOSE: CloseStatus = { code: 1000, reason: '' };
+
 /**
  * Reads a close frame's payload. An empty one is the clean end, 1000: it must not be passed on empty, some clients crash on that.
  * @throws CulvertError `protocol_error` for one byte, for a code RFC 6455 §7.4 does not let an endpoint send, for bad UTF-8

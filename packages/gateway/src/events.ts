@@ -12,6 +12,8 @@ export interface DirectionCounters {
 export interface StreamCounters {
   readonly fromService: DirectionCounters;
   readonly fromDevice: DirectionCounters;
+  /** Bytes of both directions as limits count them: each message as 64 at least. */
+  readonly countedBytes: number;
 }
 
 /** The events a gateway emits: its part of the hub's event union. */

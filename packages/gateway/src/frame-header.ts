@@ -32,6 +32,11 @@ export class HeaderParser {
   /** Whether a fragmented message is under way (§5.4). */
   #fragmented = false;
 
+  /** Whether a header or a fragmented message has begun and is not whole. */
+  get isUnderWay(): boolean {
+    return this.#have > 0 || this.#fragmented;
+  }
+
   /**
    * Parses one header from `start` on, or as much of it as there is.
    * @returns the position after the parsed bytes: the start of the payload when {@link whole}, `end` otherwise

@@ -23,6 +23,7 @@ function read(how: How, chunks: readonly Buffer[]) {
   const controls: { opcode: number; payload: Buffer }[] = [];
   const reader = new FrameReader(
     {
+      emptyMessage: () => undefined,
       full: takeUnits,
       control: (opcode, payload) => {
         takeUnits();

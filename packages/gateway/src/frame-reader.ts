@@ -10,6 +10,8 @@ export interface FrameSink {
   full(): void;
   /** A control frame arrived; everything before it is in the output. The payload is only valid during the call. */
   control(opcode: number, payload: Buffer): void;
+  /** A message without payload is whole. */
+  emptyMessage(): void;
 }
 
 const HEADER = 0;
@@ -17,6 +19,9 @@ const PAYLOAD = 1;
 const CONTROL = 2;
 /** A close frame arrived: everything after it is ignored (RFC 6455 §5.5.1). */
 const CLOSED = 3;
+
+/** Bytes that a message counts as at least, where limits count: what its frame and its handling cost, so that empty ones are not free. */
+export const MIN_COUNTED_BYTES = 64;
 
 /**
  * Converts a client's masked frames to the unmasked ones that a server sends. It never assembles a message. Its output
@@ -28,6 +33,10 @@ export class FrameReader {
   bytes = 0;
   /** Messages whose last frame is whole. */
   messages = 0;
+  /** {@link bytes} with each whole message counted as {@link MIN_COUNTED_BYTES} at least. */
+  countedBytes = 0;
+  /** Payload bytes, also of units that are not whole. */
+  receivedBytes = 0;
   readonly output: FrameBuffer;
 
   readonly #sink: FrameSink;
@@ -44,12 +53,19 @@ export class FrameReader {
   #unitLeft = 0;
   /** The opcode of the current frame's next unit: its own for the first one, continuation after. */
   #opcode: number = OPCODE.continuation;
+  /** Payload bytes of the current message so far. */
+  #messageBytes = 0;
 
   /** @param memory the thread's buffer pool; without one everything is done in JavaScript */
   constructor(sink: FrameSink, memory: FrameMemory | undefined) {
     this.#sink = sink;
     this.#memory = memory;
     this.output = new FrameBuffer(memory);
+  }
+
+  /** Whether everything that came is whole: no frame and no message is under way. */
+  get isBetweenMessages(): boolean {
+    return this.#state === HEADER && !this.#header.isUnderWay;
   }
 
   /**
@@ -107,23 +123,34 @@ export class FrameReader {
     const at = start + count;
     this.#frameLeft -= count;
     this.#unitLeft -= count;
+    this.receivedBytes += count;
     if (this.#unitLeft > 0) {
       this.#key = rotateKey(this.#key, count);
       return at;
     }
     this.output.whole = this.output.end;
     this.bytes += this.#unitBytes;
+    this.countedBytes += this.#unitBytes;
+    this.#messageBytes += this.#unitBytes;
     if (this.#frameLeft > 0) {
       this.#key = rotateKey(this.#key, count);
       this.#beginUnit(end - at);
     } else {
       this.#state = HEADER;
-      if (this.#header.fin) this.messages++;
+      if (this.#header.fin) this.#endMessage();
     }
     return at;
   }
 
-  /** Appends unmasked payload to the output. */
+  #endMessage(): void {
+    const bytes = this.#messageBytes;
+    this.#messageBytes = 0;
+    this.messages++;
+    if (bytes < MIN_COUNTED_BYTES) this.countedBytes += MIN_COUNTED_BYTES - bytes;
+    if (bytes === 0) this.#sink.emptyMessage();
+  }
+
+  /** Appends payload to the output without its mask. */
   #move(chunk: Buffer, start: number, count: number): void {
     const output = this.output;
     const memory = this.#memory;

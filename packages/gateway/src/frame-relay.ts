@@ -1,19 +1,27 @@
-import { CLOSE_CAUSES, type CloseCause, CulvertError, type ErrorCode } from '@culvert/protocol';
-import type { Clock, Timer } from '@culvert/stream';
+import {
+  CLOSE_CAUSES,
+  type CloseCause,
+  CulvertError,
+  closeCauseFromError,
+  ERRORS,
+  type ErrorCode,
+} from '@culvert/protocol';
+import { type Clock, HalfCloseTimer, type Timer } from '@culvert/stream';
 import type { CloseStatus } from './close-frame.ts';
 import type { RelayEnd } from './relay-end.ts';
-import { causeOf } from './stream-cause.ts';
 
 export interface FrameRelayOptions {
   readonly clock: Clock;
-  /** Milliseconds the other direction goes on after the close frame of one side was passed on. */
+  /** See `GatewayLimits`. */
+  readonly halfCloseMs: number;
+  /** Milliseconds a side has to answer a close frame that says an error. */
   readonly lingerMs: number;
 }
 
 /**
- * Joins the two ends of a stream until both directions have ended. One side's close frame goes to the other, after every byte
- * before it; then the other direction goes on until its close frame comes back. A raw stream has no half-close, so it waits for
- * that no longer than `lingerMs`.
+ * Joins the two ends of a stream until both directions have ended. One side's end goes to the other as a close frame, after every byte
+ * before it; then the other direction goes on until its end comes back, without a bound while bytes flow and for `halfCloseMs` without
+ * one. Nothing here answers 1000 by itself: that is said only for a side that has ended.
  */
 export class FrameRelay {
   /** Resolves with the reason when both sockets are closed; never rejects. */
@@ -22,10 +30,17 @@ export class FrameRelay {
   readonly service: RelayEnd;
 
   readonly #options: FrameRelayOptions;
-  /** Why it ends: the first thing that happened. */
+  /** Why it ends. A failure takes the place of a polite end of one side. */
   #cause: CloseCause | undefined;
   #endedWith: CulvertError | undefined;
+  /** A side closed with an error, and the other is told. */
+  #errorTold = false;
+  /** Runs after an error's close frame, until it is answered. */
   #linger: Timer | undefined;
+  /** Runs while one direction has ended and the other has not. */
+  #halfClose: HalfCloseTimer | undefined;
+  /** Bytes of the direction that goes on, when the other ended. */
+  #receivedAtEnd = 0;
   #over = false;
 
   constructor(device: RelayEnd, service: RelayEnd, options: FrameRelayOptions) {
@@ -33,7 +48,7 @@ export class FrameRelay {
     this.service = service;
     this.#options = options;
     this.closed = Promise.all([device.closed, service.closed]).then(() => {
-      this.#linger?.cancel();
+      this.#finish();
       return this.#cause ?? 'shutting_down';
     });
     this.#listen(device, service);
@@ -50,9 +65,8 @@ export class FrameRelay {
   }
 
   /** Ends both sides now, with the error's close code and message. */
-  end(error: CulvertError, cause = causeOf(error.code)): void {
-    if (this.#cause === undefined) this.#endedWith = error;
-    this.#cause ??= cause;
+  end(error: CulvertError, cause = closeCauseFromError(error.code)): void {
+    if (!this.#over) this.#failedWith(cause, error);
     this.#finish();
     this.device.finishWith(error, 'now');
     this.service.finishWith(error, 'now');
@@ -70,7 +84,8 @@ export class FrameRelay {
     from.handTo({
       closing: (status) => this.#closing(from, to, status),
       failed: (error) => this.#failed(from, to, error),
-      gone: () => this.#gone(to),
+      gone: () => this.#gone(from, to),
+      undeliverable: () => this.#lost(to, from),
     });
   }
 
@@ -78,17 +93,26 @@ export class FrameRelay {
   #endEarly(from: RelayEnd, to: RelayEnd): void {
     if (from.ended === undefined) return;
     this.#closing(from, to, from.ended);
-    if (from.left) this.#gone(to);
+    if (from.left) this.#gone(from, to);
   }
 
   #closing(from: RelayEnd, to: RelayEnd, status: CloseStatus): void {
-    this.#cause ??= from.side === 'device' ? 'ended_by_device' : 'ended_by_service';
-    if (to.silent) {
+    if (this.#over) return;
+    if (this.#errorTold) {
       // The answer: now each side has sent its close frame.
       to.sendClose(status);
       this.#finishBoth();
-      return;
-    }
+    } else if (status.code !== 1000) this.#closedWithError(from, to, status);
+    else if (to.ended === undefined) this.#firstEnded(from, to, status);
+    else this.#bothEnded(from, to, status);
+  }
+
+  /** Nothing goes on after an error; the side that said it still gets what the other answers. */
+  #closedWithError(from: RelayEnd, to: RelayEnd, status: CloseStatus): void {
+    this.#cause = causeOfClose(from, status);
+    this.#halfClose?.stop();
+    const answered = to.ended !== undefined;
+    this.#errorTold = true;
     to.sendClose(status, () => {
       if (this.#over) return;
       this.#linger = this.#options.clock.setTimer(this.#options.lingerMs, () => {
@@ -96,24 +120,104 @@ export class FrameRelay {
         this.#finishBoth();
       });
     });
+    if (answered) this.#finishBoth();
+  }
+
+  #firstEnded(from: RelayEnd, to: RelayEnd, status: CloseStatus): void {
+    this.#cause = `ended_by_${from.side}`;
+    this.#receivedAtEnd = to.receivedBytes;
+    to.sendClose(status, () => {
+      if (!this.#over && to.ended === undefined) this.#boundSilence(from, to);
+    });
+  }
+
+  #boundSilence(from: RelayEnd, to: RelayEnd): void {
+    const { clock, halfCloseMs: ms } = this.#options;
+    const halfClose = new HalfCloseTimer({
+      clock,
+      ms,
+      // A slow receiver is the limit on a stuck write's business.
+      isBlocked: () => from.isBusy,
+      expired: () => {
+        const text = `The ${from.side} had ended, and the ${to.side} sent nothing for ${ms / 1000} s.`;
+        this.#failedWith('half_close_timeout', new CulvertError('half_close_timeout', text));
+        this.#endBoth(from, to, 'half_close_timeout', text);
+      },
+    });
+    this.#halfClose = halfClose;
+    to.watch(() => halfClose.moved());
+  }
+
+  /** The one that ended first is told the other's end; that one was told before. */
+  #bothEnded(from: RelayEnd, to: RelayEnd, status: CloseStatus): void {
+    if (this.#mayBeCut(from, to)) {
+      const text = `The ${from.side}'s client does not know half-close: it closed when it was told the end, and may have had more to send.`;
+      this.#failedWith(`lost_by_${from.side}`, new CulvertError('stream_lost', text));
+      this.#endBoth(to, from, 'stream_lost', text);
+      return;
+    }
+    to.sendClose(status);
+    from.sendClose(status);
+    this.#finishBoth();
+  }
+
+  /**
+   * Whether a client that closes as soon as it is told the end may have been cut short by that: it was sending, or it is a device that was
+   * asked something last by one who waits for the answer. A device that ends by FIN has ended politely.
+   */
+  #mayBeCut(from: RelayEnd, to: RelayEnd): boolean {
+    if (from.isV1 || from.endedBy === 'empty messages') return false;
+    if (from.side === 'device') {
+      if (from.endedBy === 'fin') return false;
+      if (to.isV1 && to.receivedBytes > 0 && !from.spokeLast) return true;
+    }
+    return from.receivedBytes > this.#receivedAtEnd;
+  }
+
+  #endBoth(told: RelayEnd, other: RelayEnd, code: ErrorCode, text: string): void {
+    const error = new CulvertError(code, text);
+    this.#finish();
+    told.finishWith(error, 'flushed');
+    other.finishWith(error, 'flushed');
   }
 
   #failed(from: RelayEnd, to: RelayEnd, error: CulvertError): void {
-    if (this.#cause === undefined) {
-      this.#cause = lossOf(error.code, from);
-      this.#endedWith =
-        error.code === 'stream_lost' ? new CulvertError('stream_lost', CLOSE_CAUSES[this.#cause]) : error;
-    }
+    const cause = lossOf(error.code, from);
+    this.#failedWith(
+      cause,
+      error.code === 'stream_lost' ? new CulvertError('stream_lost', CLOSE_CAUSES[cause]) : error,
+    );
     this.#finish();
     if (error.code === 'protocol_error') from.finishWith(error, 'now');
     else from.destroy();
     to.finishWith(otherSidesError(error), 'flushed');
   }
 
-  /** The side that closed first has left for good: nothing can be delivered to it any more. */
-  #gone(to: RelayEnd): void {
+  /**
+   * The side that ended first has left for good. A client of ours leaves so when its program has gone; of another, what comes for it
+   * decides: a stream that has nothing more to deliver has ended well.
+   */
+  #gone(from: RelayEnd, to: RelayEnd): void {
+    if (this.#over || to.ended !== undefined) return;
+    if (from.isV1 || to.receivedBytes > this.#receivedAtEnd) this.#lost(from, to);
+  }
+
+  /** What `to` sends cannot be delivered to `from`, which had ended. `to` was told that end; only the end of its connection tells it this. */
+  #lost(from: RelayEnd, to: RelayEnd): void {
+    if (this.#over) return;
+    // A device that ended by FIN closes both directions by that.
+    if (from.endedBy !== 'fin') {
+      const cause: CloseCause = `lost_by_${from.side}`;
+      this.#failedWith(cause, new CulvertError('stream_lost', CLOSE_CAUSES[cause]));
+    }
     this.#finish();
+    from.destroy();
     to.finish('flushed');
+  }
+
+  #failedWith(cause: CloseCause, error: CulvertError): void {
+    this.#cause = cause;
+    this.#endedWith = error;
   }
 
   #finishBoth(): void {
@@ -125,7 +229,13 @@ export class FrameRelay {
   #finish(): void {
     this.#over = true;
     this.#linger?.cancel();
+    this.#halfClose?.stop();
   }
+}
+
+/** An end of ours says by its code that it waited for its own side too long. */
+function causeOfClose(from: RelayEnd, { code }: CloseStatus): CloseCause {
+  return from.isV1 && code === ERRORS.half_close_timeout.close ? 'half_close_timeout' : `ended_by_${from.side}`;
 }
 
 /** What the side that did nothing wrong is told: of a broken protocol that it was the other one, so that the text says what the log says. */

@@ -75,7 +75,7 @@ export class FrameWriter {
   /** A chunk was added to the source: sends its whole frames, at once or soon. */
   offer(): void {
     this.#chunks++;
-    if (this.#isBusy) {
+    if (this.isBusy) {
       if ((this.#source?.end ?? 0) >= LIMITS.frameBytes) this.#setFull();
     } else if (this.#busyTurn || this.#source?.whole === 0) {
       this.#flushAfterTurn();
@@ -86,7 +86,7 @@ export class FrameWriter {
 
   /** The source is full: sends its whole frames even if a write is under way. */
   spill(): void {
-    const wasBusy = this.#isBusy;
+    const wasBusy = this.isBusy;
     this.#flush();
     this.#busyTurn = true;
     if (wasBusy) this.#setFull();
@@ -95,13 +95,13 @@ export class FrameWriter {
   /** Answers a ping when the socket has room. A later answer replaces an unsent one. */
   pong(payload: Buffer): void {
     this.#pong = controlFrame(OPCODE.pong, payload);
-    if (!this.#isBusy) this.#flushAfterTurn();
+    if (!this.isBusy) this.#flushAfterTurn();
   }
 
   /** Pings the client when the socket has room, also between the writes of a busy stream. */
   ping(frame: Buffer, sent: () => void): void {
     this.#ping = { frame, sent };
-    if (!this.#isBusy) this.#flushAfterTurn();
+    if (!this.isBusy) this.#flushAfterTurn();
   }
 
   /**
@@ -131,7 +131,8 @@ export class FrameWriter {
     for (const slab of this.#unfinished.splice(0)) this.#giveBack(slab);
   }
 
-  get #isBusy(): boolean {
+  /** Whether the socket has not taken everything that it was given. */
+  get isBusy(): boolean {
     return this.#unfinished.length > 0;
   }
 
@@ -147,7 +148,7 @@ export class FrameWriter {
 
   readonly #onTurn = (): void => {
     this.#turn = undefined;
-    if (this.#isBusy) return;
+    if (this.isBusy) return;
     this.#sendControl();
     this.#flush();
   };

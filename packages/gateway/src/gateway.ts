@@ -47,7 +47,7 @@ export interface Steering {
   place(claims: GrantClaims): Promise<((arrival: Arrival) => void) | undefined>;
   /** A client whose stream has its place here was refused after all. */
   unseated(streamId: string): void;
-  /** Four numbers for what a stream that is joined here carries: bytes and messages from the service, then from the device. */
+  /** Six numbers for what a stream that is joined here carries: bytes, messages and counted bytes from the service, then from the device. */
   counters(streamId: string): Float64Array;
 }
 
@@ -232,11 +232,10 @@ export class Gateway implements GatewayControl {
   #seat({ upgrade, claims: { streamId, side, expiresAt }, socket, head, remoteAddress }: Arrival): void {
     this.#prepare(socket, upgrade);
     socket.write(acceptance(upgrade));
-    const pings = copesWithPings(upgrade);
     const options = {
       side,
       remoteAddress,
-      pings,
+      isV1: upgrade.subprotocol === STREAM_SUBPROTOCOL,
       clock: this.#clock,
       limits: this.#limits,
       memory: this.#memory,
@@ -252,15 +251,15 @@ export class Gateway implements GatewayControl {
   #join(streamId: string, device: RelayEnd, service: RelayEnd): void {
     const since = this.#clock.now();
     const shared = this.#steering?.counters(streamId);
-    service.countIn(shared?.subarray(0, 2));
-    device.countIn(shared?.subarray(2, 4));
+    service.countIn(shared?.subarray(0, 3));
+    device.countIn(shared?.subarray(3, 6));
     this.#emit({
       type: 'stream-established',
       streamId,
       deviceAddress: device.remoteAddress,
       serviceAddress: service.remoteAddress,
     });
-    const relay = new FrameRelay(device, service, { clock: this.#clock, lingerMs: this.#limits.lingerMs });
+    const relay = new FrameRelay(device, service, { clock: this.#clock, ...this.#limits });
     this.#relays.set(streamId, relay);
     void relay.closed.then((cause) => {
       this.#relays.delete(streamId);
@@ -292,6 +291,7 @@ export class Gateway implements GatewayControl {
       durationMs: waitedMs,
       fromService: guest.side === 'service' ? said : nothing,
       fromDevice: guest.side === 'device' ? said : nothing,
+      countedBytes: guest.countedBytes,
     });
   }
 
@@ -324,5 +324,6 @@ function carried({ service, device }: FrameRelay): StreamCounters {
   return {
     fromService: { bytes: service.bytes, messages: service.messages },
     fromDevice: { bytes: device.bytes, messages: device.messages },
+    countedBytes: service.countedBytes + device.countedBytes,
   };
 }

@@ -1,48 +1,33 @@
 import type { Duplex } from 'node:stream';
 import { CulvertError, LIMITS, type Side } from '@culvert/protocol';
-import type { Clock } from '@culvert/stream';
-import { type CloseStatus, closeFrame, parseClose } from './close-frame.ts';
+import type { Clock, Timer } from '@culvert/stream';
+import { CLEAN_CLOSE, type CloseStatus, closeFrame, parseClose } from './close-frame.ts';
+import { DRAIN_INTERVAL_MS, dataAfterEnd, EmptyMessages } from './empty-messages.ts';
 import { OPCODE } from './frame-header.ts';
-import type { FrameMemory } from './frame-memory.ts';
 import { FrameReader } from './frame-reader.ts';
 import { FrameWriter } from './frame-writer.ts';
 import { Heartbeat } from './heartbeat.ts';
 import type { GatewayLimits } from './limits.ts';
 import { lingeringClose } from './lingering-close.ts';
 import { PacedReading } from './paced-reading.ts';
-import type { ReadTurns } from './read-turns.ts';
+import type { EndedBy, RelayEndListener, RelayEndOptions } from './relay-end-options.ts';
 import { RemoteSocket } from './threads/remote-socket.ts';
-
-/** What an end tells whoever holds it. After {@link RelayEnd.finish} or {@link RelayEnd.destroy} it tells nothing more. */
-export interface RelayEndListener {
-  /** The client's close frame came, after all its frames. */
-  closing(status: CloseStatus): void;
-  /** The client was lost (`stream_lost`), broke the protocol (`protocol_error`) or takes nothing any more (`stalled`). Told once. */
-  failed(error: CulvertError): void;
-  /** The client's connection ended after its close frame. */
-  gone(): void;
-}
-
-export interface RelayEndOptions {
-  readonly side: Side;
-  readonly remoteAddress: string;
-  /** Whether the client declared that it copes with pings. */
-  readonly pings: boolean;
-  readonly clock: Clock;
-  readonly limits: GatewayLimits;
-  /** Where what is read and written lies; undefined does everything in ordinary buffers. */
-  readonly memory: FrameMemory | undefined;
-  /** What shares the event loop's turns among the connections that are read. */
-  readonly turns: ReadTurns;
-}
 
 /**
  * One side of a stream at the gateway: a client's socket after the upgrade, spoken to in frames. Until it has a destination it
  * keeps up to 64 KiB of the client's frames, then it pauses the client; pings are answered all the time.
+ *
+ * A client that did not offer `culvert.stream.v1` may end otherwise than by a close frame. A device ends politely by FIN between two messages, as
+ * the C devices of Azure's preview do; so does a service that was told the device's end. And 64 empty messages in a row are an end.
+ * A reset or a time-out is a loss for everybody.
  */
 export class RelayEnd {
   readonly side: Side;
   readonly remoteAddress: string;
+  /** See {@link RelayEndOptions.isV1}. */
+  readonly isV1: boolean;
+  /** Whether the last data of the stream came from this client, and not from the other side. */
+  spokeLast = false;
   /** Resolves when the socket is closed; never rejects. */
   readonly closed: Promise<void>;
 
@@ -59,6 +44,15 @@ export class RelayEnd {
   /** Nothing the client says counts any more: its close frame came, it failed, or it is being ended. */
   #deaf = false;
   #ended: CloseStatus | undefined;
+  #endedBy: EndedBy | undefined;
+  /** The connection is over for us, though the socket may not be closed. */
+  #isGone = false;
+  #onReceived: (() => void) | undefined;
+  #emptyMessages: EmptyMessages | undefined;
+  /** Payload bytes when its direction ended. */
+  #receivedAtEnd = 0;
+  /** Runs between two reads of a client that goes on after its end. */
+  #drainTimer: Timer | undefined;
   #closeSent = false;
   #shared: Float64Array | undefined;
   /** The holder has let go of it: no more events. */
@@ -68,6 +62,7 @@ export class RelayEnd {
   constructor(socket: Duplex, head: Buffer, options: RelayEndOptions, listener: RelayEndListener) {
     this.side = options.side;
     this.remoteAddress = options.remoteAddress;
+    this.isV1 = options.isV1;
     this.#socket = socket;
     this.#clock = options.clock;
     this.#limits = options.limits;
@@ -78,6 +73,7 @@ export class RelayEnd {
       {
         full: () => this.#onFull(),
         control: (opcode, payload) => this.#onControl(opcode, payload),
+        emptyMessage: () => this.#onEmptyMessage(),
       },
       memory,
     );
@@ -90,7 +86,7 @@ export class RelayEnd {
       },
       { clock: options.clock, stallMs: options.limits.stallMs, memory },
     );
-    if (options.pings && options.limits.pingMs > 0) {
+    if (options.isV1 && options.limits.pingMs > 0) {
       this.#heartbeat = new Heartbeat(options.clock, options.limits.pingMs, {
         ping: (frame, sent) => this.#ping(frame, sent),
         lost: () => this.#fail(new CulvertError('stream_lost')),
@@ -126,19 +122,33 @@ export class RelayEnd {
     return this.#reader.messages;
   }
 
-  /** Whether the client's close frame came or it failed. */
-  get silent(): boolean {
-    return this.#deaf;
+  /** {@link bytes}, with each message counted as 64 at least: what limits count. */
+  get countedBytes(): number {
+    return this.#reader.countedBytes;
   }
 
-  /** What the client's close frame said, once it came. */
+  /** Payload bytes that the client sent, also of frames that are not whole. */
+  get receivedBytes(): number {
+    return this.#reader.receivedBytes;
+  }
+
+  /** What the client said when its direction ended; undefined until then. */
   get ended(): CloseStatus | undefined {
     return this.#ended;
   }
 
-  /** Whether the client's connection is closed. */
+  get endedBy(): EndedBy | undefined {
+    return this.#endedBy;
+  }
+
+  /** Whether the client's connection is over. */
   get left(): boolean {
-    return this.#socket.destroyed;
+    return this.#isGone || this.#socket.destroyed;
+  }
+
+  /** Whether the client has not taken everything that was written to it. */
+  get isBusy(): boolean {
+    return this.#writer.isBusy;
   }
 
   /** Bytes kept here of what the client sent and of what it has not taken yet, for tests that watch the bounds. */
@@ -150,6 +160,11 @@ export class RelayEnd {
   countIn(shared: Float64Array | undefined): void {
     this.#shared = shared;
     this.#count();
+  }
+
+  /** From now on `received` is told whenever payload came. */
+  watch(received: () => void): void {
+    this.#onReceived = received;
   }
 
   /** From now on `listener` is told instead of the one before. */
@@ -175,6 +190,7 @@ export class RelayEnd {
   }
 
   resume(): void {
+    if (this.#drainTimer !== undefined) return;
     this.#reading.resume();
     if (this.#heartbeat !== undefined) this.#heartbeat.deaf = false;
   }
@@ -214,7 +230,7 @@ export class RelayEnd {
   /** What the client still sends is read and thrown away, in its turn. */
   #release(): void {
     this.#released = true;
-    this.#reading.resume();
+    if (this.#drainTimer === undefined) this.#reading.resume();
     this.#deaf = true;
     this.#heartbeat?.stop();
   }
@@ -228,21 +244,58 @@ export class RelayEnd {
   #onBytes(chunk: Buffer, length: number): void {
     this.#reading.note(length);
     if (this.#heartbeat !== undefined) this.#heartbeat.heard = true;
-    if (this.#deaf) return;
-    try {
-      this.#reader.read(chunk, length);
-      this.#count();
-    } catch (error) {
-      this.#fail(CulvertError.from(error));
+    if (this.#endedBy === 'empty messages') this.#drain(chunk, length);
+    else if (!this.#deaf) this.#read(chunk, length);
+  }
+
+  #read(chunk: Buffer, length: number): void {
+    const before = this.#reader.receivedBytes;
+    if (!this.#parse(chunk, length)) return;
+    if (this.#endedBy === 'empty messages') {
+      this.#drained();
       return;
     }
+    if (this.#onReceived !== undefined && this.#reader.receivedBytes > before) this.#onReceived();
     this.#pass();
+  }
+
+  /** What comes after the end by empty messages: more of them, and at last the client's going. */
+  #drain(chunk: Buffer, length: number): void {
+    if (this.#released) this.#waitToDrain();
+    else if (this.#parse(chunk, length)) this.#drained();
+  }
+
+  #parse(chunk: Buffer, length: number): boolean {
+    try {
+      this.#reader.read(chunk, length);
+    } catch (error) {
+      this.#fail(CulvertError.from(error));
+      return false;
+    }
+    this.#count();
+    return true;
+  }
+
+  #drained(): void {
+    this.#reader.output.clear();
+    this.#waitToDrain();
+    if (this.#reader.receivedBytes === this.#receivedAtEnd) return;
+    this.#fail(dataAfterEnd());
+  }
+
+  #waitToDrain(): void {
+    this.#reading.pause();
+    this.#drainTimer ??= this.#clock.setTimer(DRAIN_INTERVAL_MS, () => {
+      this.#drainTimer = undefined;
+      this.#reading.resume();
+    });
   }
 
   #count(): void {
     if (this.#shared === undefined) return;
     this.#shared[0] = this.#reader.bytes;
     this.#shared[1] = this.#reader.messages;
+    this.#shared[2] = this.#reader.countedBytes;
   }
 
   /** What came of whole frames goes on; without a destination it is kept. */
@@ -255,6 +308,13 @@ export class RelayEnd {
     } else if (destination.#closeSent) {
       output.clear();
     } else if (output.end > 0) {
+      if (destination.left) {
+        output.clear();
+        this.#listener.undeliverable();
+        return;
+      }
+      this.spokeLast = true;
+      destination.spokeLast = false;
       destination.#writer.offer();
     }
   }
@@ -271,24 +331,54 @@ export class RelayEnd {
     if (opcode === OPCODE.ping) {
       if (!this.#closeSent) this.#writer.pong(payload);
     } else if (opcode === OPCODE.close) {
-      const status = parseClose(payload);
-      this.#deaf = true;
-      this.#ended = status;
-      this.#heartbeat?.stop();
-      this.#listener.closing(status);
+      this.#end(parseClose(payload), 'close');
     }
   }
 
+  #onEmptyMessage(): void {
+    if (this.isV1 || this.#deaf) return;
+    this.#emptyMessages ??= new EmptyMessages();
+    if (this.#emptyMessages.add(this.#clock.now(), this.#reader.receivedBytes))
+      this.#end(CLEAN_CLOSE, 'empty messages');
+  }
+
+  #end(status: CloseStatus, by: EndedBy): void {
+    this.#deaf = true;
+    this.#ended = status;
+    this.#endedBy = by;
+    this.#receivedAtEnd = this.#reader.receivedBytes;
+    this.#heartbeat?.stop();
+    this.#listener.closing(status);
+  }
+
   readonly #onSocketEnd = (): void => {
-    if (!this.#deaf) this.#fail(new CulvertError('stream_lost'));
+    if (this.#released) return;
+    if (!this.#deaf) {
+      if (this.#endsByFin()) this.#end(CLEAN_CLOSE, 'fin');
+      else this.#fail(new CulvertError('stream_lost'));
+    } else if (this.isV1 || this.#endedBy === 'empty messages') {
+      // Only others may end their TCP with their close frame and still read.
+      this.#leave();
+    }
   };
+
+  #endsByFin(): boolean {
+    return !this.isV1 && this.#reader.isBetweenMessages && (this.side === 'device' || this.#closeSent);
+  }
+
+  #leave(): void {
+    if (this.#isGone) return;
+    this.#isGone = true;
+    this.#listener.gone();
+  }
 
   #onSocketClosed(): void {
     this.#writer.destroy();
     this.#heartbeat?.stop();
     this.#reader.output.settle();
+    this.#drainTimer?.cancel();
     if (this.#released) return;
-    if (this.#deaf) this.#listener.gone();
+    if (this.#deaf) this.#leave();
     else this.#fail(new CulvertError('stream_lost'));
   }
 

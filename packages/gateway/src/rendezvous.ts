@@ -1,7 +1,7 @@
-import { type CloseCause, CulvertError } from '@culvert/protocol';
+import { type CloseCause, CulvertError, closeCauseFromError } from '@culvert/protocol';
 import type { Clock, Timer } from '@culvert/stream';
-import type { RelayEnd, RelayEndListener } from './relay-end.ts';
-import { causeOf } from './stream-cause.ts';
+import type { RelayEnd } from './relay-end.ts';
+import type { RelayEndListener } from './relay-end-options.ts';
 
 /** A guest who left, or was sent away, before the other side came. */
 export interface Departure {
@@ -73,6 +73,7 @@ export class Rendezvous {
       },
       // Only after its close frame: it stays for what it sent.
       gone: () => undefined,
+      undeliverable: () => undefined,
     };
   }
 
@@ -85,7 +86,7 @@ export class Rendezvous {
   }
 
   /** Tells the guest who waits, if one does, that the stream will not be joined, and why. */
-  sendAway(streamId: string, error: CulvertError, cause = causeOf(error.code)): boolean {
+  sendAway(streamId: string, error: CulvertError, cause = closeCauseFromError(error.code)): boolean {
     const waiting = this.#waiting.get(streamId);
     if (waiting === undefined) return false;
     this.#depart(streamId, waiting, cause, error);

@@ -8,6 +8,7 @@ import {
   type CulvertError,
   type ErrorCode,
   errorFromClose,
+  LIMITS,
   parseServiceConnectionString,
   STREAM_HEADERS,
   signSasToken,
@@ -123,13 +124,17 @@ const MAKE: Readonly<Record<ToldCause, () => Promise<Outcome>>> = {
     await start();
     const { service, device } = await meet();
     service.resume().end();
-    return { device: await told(device) };
+    const ofDevice = await told(device);
+    device.end();
+    return { device: ofDevice };
   },
   async ended_by_device() {
     await start();
     const { service, device } = await meet();
     device.resume().end();
-    return { service: await told(service) };
+    const ofService = await told(service);
+    service.end();
+    return { service: ofService };
   },
   async lost_by_service() {
     await start();
@@ -164,6 +169,16 @@ const MAKE: Readonly<Record<ToldCause, () => Promise<Outcome>>> = {
     // More than all buffers on the way hold; nobody reads at the service.
     device.write(Buffer.alloc(48 * 1_048_576));
     return { device: await whileAdvancing(told(device), 250) };
+  },
+  async half_close_timeout() {
+    await start();
+    const { service, device } = await meet();
+    const ends = Promise.all([told(service), once(device.resume(), 'error').then(([error]) => failure(error))]);
+    service.end();
+    await once(device, 'end');
+    await clock.advance(LIMITS.halfCloseMs);
+    const [ofService, ofDevice] = await ends;
+    return { service: ofService, device: ofDevice };
   },
   async idle() {
     await start({ idleMs: 1_000 });
@@ -248,6 +263,7 @@ const MAKE: Readonly<Record<ToldCause, () => Promise<Outcome>>> = {
 const LOST = 'WS disconnected';
 const TORN = 'The connection was lost.';
 const ADMINISTRATOR = 'An administrator closed the stream: lunch';
+const HALF_CLOSE = 'The service had ended, and the device sent nothing for 60 s.';
 const IDLE = 'Nothing was sent for as long as a stream may be idle.';
 const LIFETIME = 'The stream had lived as long as it may.';
 const QUOTA = 'The stream has carried as much as it may.';
@@ -271,6 +287,11 @@ const TABLE: Readonly<Record<ToldCause, Outcome & { readonly log: readonly [Erro
   stalled: {
     device: ['stalled', 'No progress was made for too long.'],
     log: ['stalled', 'No progress was made for too long.'],
+  },
+  half_close_timeout: {
+    service: ['half_close_timeout', HALF_CLOSE],
+    device: ['stream_lost', 'The connection was lost before this side had ended.'],
+    log: ['half_close_timeout', HALF_CLOSE],
   },
   idle: { service: ['idle_timeout', IDLE], device: ['idle_timeout', IDLE], log: ['idle_timeout', IDLE] },
   lifetime_ended: {

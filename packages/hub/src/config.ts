@@ -71,6 +71,8 @@ export const configSchema = z.strictObject({
       /** Streams open at once, and guests waiting for their peer: what the process has file descriptors for. */
       streams: count(20_000),
       ...streamLimits,
+      /** Milliseconds without a byte in the direction of a stream that goes on after the other has ended; at least a second, as an answer takes a while. */
+      halfCloseMs: milliseconds(1_000, LIMITS.halfCloseMs),
       /** Milliseconds without progress of a write before its stream is ended; at least a second, or slow networks look stalled. */
       stallMs: milliseconds(1_000, LIMITS.stallMs),
     })

@@ -77,7 +77,12 @@ export async function createStreaming(options: StreamingOptions): Promise<Stream
     clock,
     onEvent: observed,
     plain: !options.webAssembly,
-    limits: { stallMs: limits.stallMs, maxStreams: limits.streams, maxGuests: limits.streams },
+    limits: {
+      halfCloseMs: limits.halfCloseMs,
+      stallMs: limits.stallMs,
+      maxStreams: limits.streams,
+      maxGuests: limits.streams,
+    },
   };
   const threads = options.threads && (await openGatewayThreads(options.threads, common));
   // On the main port; with worker threads, no grants are issued for it.

@@ -167,6 +167,7 @@ describe('the exporter', () => {
     deviceAddress: undefined,
     fromService: { bytes: 0, messages: 0 },
     fromDevice: { bytes: 0, messages: 0 },
+    countedBytes: 0,
   };
   const established: HubEvent = { type: 'stream-established', streamId: '1', deviceAddress: '', serviceAddress: '' };
   const open = (clock: Clock) =>

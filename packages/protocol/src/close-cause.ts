@@ -9,6 +9,7 @@ export const CLOSE_CAUSES = {
   lost_by_device: 'The connection of the device was lost.',
   protocol_error: 'A side broke the protocol.',
   stalled: 'A side took nothing for too long.',
+  half_close_timeout: 'One side had ended, and nothing came from the other for longer than the limit.',
   idle: 'Nothing was sent for longer than the limit.',
   lifetime_ended: 'It had lived as long as the limit allows.',
   quota_reached: 'It had carried as much as the limit allows.',

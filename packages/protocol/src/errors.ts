@@ -1,3 +1,4 @@
+import { errorCodeFromClose } from './close-table.ts';
 import type { ErrorRow } from './error-row.ts';
 import { ERRORS, type ErrorCode } from './error-table.ts';
 import { cutUtf8 } from './utf8.ts';
@@ -36,22 +37,7 @@ const MAX_CLOSE_REASON = 123;
  */
 export function errorFromClose(code: number, reason: string): CulvertError | undefined {
   if (code === 1000) return undefined;
-  const known: Record<number, ErrorCode> = {
-    1002: 'protocol_error',
-    1009: 'too_large',
-    1011: 'stream_lost',
-    1012: 'draining',
-    4403: 'revoked',
-    4406: 'rejected',
-    4408: 'handshake_timeout',
-    4410: 'withdrawn',
-    4411: 'stalled',
-    4420: 'idle_timeout',
-    4421: 'lifetime_ended',
-    4422: 'quota_reached',
-    4423: 'closed_by_administrator',
-  };
-  const name = known[code] ?? 'stream_lost';
+  const name = errorCodeFromClose(code);
   return new CulvertError(name, lossText(code, reason) ?? (reason === '' ? ERRORS[name].text : reason));
 }
 

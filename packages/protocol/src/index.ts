@@ -1,6 +1,7 @@
 export * from './amqp-names.ts';
 export * from './audit-record.ts';
 export * from './close-cause.ts';
+export { CAUSE_ERRORS, closeCauseFromError } from './close-table.ts';
 export * from './connection-string.ts';
 export * from './did-you-mean.ts';
 export * from './error-body.ts';

@@ -24,7 +24,12 @@ export const LIMITS = {
   rejectReasonBytes: 512,
   /** Milliseconds between the pings of our own ends: NATs and load balancers forget at 60 s (users.md 2.4). */
   pingMs: 25_000,
-  /** Milliseconds the other direction of a raw stream may go on after one direction ended: a raw stream has no half-close. */
+  /**
+   * Milliseconds without a byte in the direction of a raw stream that goes on, after the other direction has ended. While bytes flow there is no
+   * bound; a minute of silence is what load balancers and NATs allow a connection, and a program that computes its answer longer sends nothing meanwhile.
+   */
+  halfCloseMs: 60_000,
+  /** Milliseconds a peer has to end its connection after it was told that the stream is over: a few round trips of a bad network. */
   lingerMs: 5_000,
   /** Milliseconds without progress of a write after which a stream is ended: TCP reports nothing while data is unacknowledged. */
   stallMs: 300_000,

@@ -84,6 +84,15 @@ export const STREAM_ERRORS = {
     69,
     true,
   ),
+  half_close_timeout: row(
+    'One side had ended, and nothing came from the other for longer than the limit.',
+    504,
+    [504101, 'GatewayTimeout'],
+    [3, 0x8d, 'com.microsoft:timeout'],
+    4424,
+    69,
+    true,
+  ),
   idle_timeout: row(
     'Nothing was sent for longer than the limit on idle streams.',
     408,

@@ -2,11 +2,12 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { type Duplex, duplexPair, PassThrough, Writable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
-import { CulvertError } from '@culvert/protocol';
+import { CulvertError, LIMITS } from '@culvert/protocol';
 import { systemClock } from '@culvert/stream';
+import { FakeClock } from '@culvert/testkit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { carry } from './carry.ts';
-import { socketEnd } from './local-end.ts';
+import { type LocalEnd, socketEnd } from './local-end.ts';
 
 let server: Server;
 let program: Socket;
@@ -37,7 +38,7 @@ const options = { clock: systemClock };
 
 describe('carry', () => {
   it('delivers every byte both ways when the program ends first', async () => {
-    const result = carry(socketEnd(local, 5_000), stream, options);
+    const result = carry(socketEnd(local), stream, options);
     const request = Buffer.alloc(3_000_000, 1);
     const answer = Buffer.alloc(2_000_000, 2);
     program.end(request);
@@ -49,7 +50,7 @@ describe('carry', () => {
   });
 
   it('delivers every byte when the device ends first, and takes the program leave', async () => {
-    const result = carry(socketEnd(local, 5_000), stream, options);
+    const result = carry(socketEnd(local), stream, options);
     const answer = Buffer.alloc(2_000_000, 2);
     peer.end(answer);
     peer.resume();
@@ -59,7 +60,7 @@ describe('carry', () => {
   });
 
   it('still delivers the answer of a program that the device told the end', async () => {
-    const result = carry(socketEnd(local, 5_000), stream, options);
+    const result = carry(socketEnd(local), stream, options);
     peer.end('sort this');
     expect((await buffer(program)).toString()).toBe('sort this');
     program.end('sorted');
@@ -67,28 +68,47 @@ describe('carry', () => {
     expect(await result).toEqual({ endedBy: 'remote', bytesSent: 6, bytesReceived: 9 });
   });
 
-  it('does not wait for ever for a program that goes on sending after the device ended', async () => {
-    const result = carry(socketEnd(local, 20), stream, options);
-    peer.end('bye');
-    peer.resume();
-    expect((await buffer(program)).toString()).toBe('bye');
-    expect(await result).toMatchObject({ endedBy: 'remote' });
+  it('lets the program go on after the device has ended', async () => {
+    const result = carry(socketEnd(local), stream, options);
+    peer.end('go on');
+    expect((await buffer(program)).toString()).toBe('go on');
+    const received = buffer(peer);
+    program.write('one,');
+    await new Promise((resolve) => setImmediate(resolve));
+    program.end('two');
+    expect((await received).toString()).toBe('one,two');
+    expect(await result).toMatchObject({ endedBy: 'remote', bytesSent: 7 });
   });
 
-  it('counts a stream lost after the program ended as a clean end (close code 1011 of a C device)', async () => {
-    const result = carry(socketEnd(local, 5_000), stream, options);
-    const received = buffer(program);
+  it.each(['stream_lost', 'revoked', 'half_close_timeout'] as const)(
+    'resets the program when the stream fails with %s after the program had ended, whatever was answered',
+    async (code) => {
+      const result = carry(socketEnd(local), stream, options);
+      const closed = once(program, 'error');
+      program.end('request');
+      await buffer(peer);
+      peer.write('half an answer');
+      await once(program, 'data');
+      stream.destroy(new CulvertError(code, 'torn'));
+      await expect(result).rejects.toMatchObject({ code, message: 'torn' });
+      expect(((await closed)[0] as NodeJS.ErrnoException).code).toBe('ECONNRESET');
+    },
+  );
+
+  it('ends the stream at once with a failure when the program goes away entirely while its answer comes', async () => {
+    const result = carry(socketEnd(local), stream, options);
     program.end('request');
     await buffer(peer);
-    peer.write('answer');
-    await once(program, 'readable');
-    stream.destroy(new CulvertError('stream_lost', 'the device dropped its connection'));
-    expect(await result).toMatchObject({ endedBy: 'local' });
-    expect((await received).toString()).toBe('answer');
+    program.resetAndDestroy();
+    // The operating system tells it with the next byte.
+    const flow = setInterval(() => peer.write('answer'), 1);
+    await expect(result).rejects.toMatchObject({ code: 'stream_lost', message: 'The local connection was lost.' });
+    clearInterval(flow);
+    expect(stream.errored).toMatchObject({ code: 'stream_lost' });
   });
 
   it('resets the program when the stream is lost before that', async () => {
-    const result = carry(socketEnd(local, 5_000), stream, options);
+    const result = carry(socketEnd(local), stream, options);
     program.resume();
     const closed = once(program, 'error');
     stream.destroy(new CulvertError('stream_lost', 'torn'));
@@ -96,16 +116,8 @@ describe('carry', () => {
     expect(((await closed)[0] as NodeJS.ErrnoException).code).toBe('ECONNRESET');
   });
 
-  it('keeps other errors even after the program ended', async () => {
-    const result = carry(socketEnd(local, 5_000), stream, options);
-    program.end();
-    await buffer(peer);
-    stream.destroy(new CulvertError('revoked'));
-    await expect(result).rejects.toMatchObject({ code: 'revoked' });
-  });
-
   it('tears the stream when the program is reset', async () => {
-    const result = carry(socketEnd(local, 5_000), stream, options);
+    const result = carry(socketEnd(local), stream, options);
     program.write('x');
     await once(peer, 'readable');
     program.resetAndDestroy();
@@ -115,28 +127,55 @@ describe('carry', () => {
 
   it('fails at once when the program was gone before', async () => {
     local.destroy();
-    await expect(carry(socketEnd(local, 5_000), stream, options)).rejects.toMatchObject({ code: 'stream_lost' });
+    await expect(carry(socketEnd(local), stream, options)).rejects.toMatchObject({ code: 'stream_lost' });
   });
 
   it('ends both with the reason of the signal', async () => {
     const controller = new AbortController();
-    const result = carry(socketEnd(local, 5_000), stream, { ...options, signal: controller.signal });
+    const result = carry(socketEnd(local), stream, { ...options, signal: controller.signal });
     program.resume();
     controller.abort(new CulvertError('draining', 'stopping'));
     await expect(result).rejects.toMatchObject({ code: 'draining', message: 'stopping' });
     await new Promise((resolve) => program.on('close', resolve));
   });
 
-  it('takes a broken pipe as the end where it is one', async () => {
+  it('takes a broken pipe as the end where it is one, and then ends with the other pipe', async () => {
     const stdin = new PassThrough();
-    const stdout = new Writable({
-      write: (_chunk, _encoding, done) => done(Object.assign(new Error('EPIPE'), { code: 'EPIPE' })),
-    });
-    const end = { readable: stdin, writable: stdout, reset: () => undefined, brokenPipeIsEnd: true, lingerMs: 0 };
-    const result = carry(end, stream, options);
+    const clock = new FakeClock();
+    const result = carry(brokenPipe(stdin), stream, { clock });
     peer.write('nobody reads this');
-    await buffer(peer);
+    while (clock.timers === 0) await new Promise((resolve) => setImmediate(resolve));
+    stdin.end('last words');
+    expect((await buffer(peer)).toString()).toBe('last words');
     peer.end();
     expect(await result).toMatchObject({ endedBy: 'local' });
+    expect(clock.timers).toBe(0);
+  });
+
+  it('cuts a stream that goes on five seconds after the reader of its pipe has gone, and never calls that an end', async () => {
+    const clock = new FakeClock();
+    const result = carry(brokenPipe(new PassThrough()), stream, { clock });
+    peer.write('nobody reads this');
+    while (clock.timers === 0) await new Promise((resolve) => setImmediate(resolve));
+    await clock.advance(LIMITS.lingerMs);
+    expect(await result).toMatchObject({ endedBy: 'local' });
+    expect(stream.errored).toMatchObject({ code: 'stream_lost' });
+    expect(stream.writableEnded).toBe(false);
+  });
+
+  it('ends a terminal with the device, and goes on reading any other input', async () => {
+    const terminal = { ...brokenPipe(new PassThrough()), writable: new PassThrough().resume(), endsWithStream: true };
+    const result = carry(terminal, stream, options);
+    peer.end();
+    await buffer(peer);
+    expect(await result).toMatchObject({ endedBy: 'remote' });
   });
 });
+
+/** Standard input, and an output whose reader is gone. */
+function brokenPipe(stdin: PassThrough): LocalEnd {
+  const stdout = new Writable({
+    write: (_chunk, _encoding, done) => done(Object.assign(new Error('EPIPE'), { code: 'EPIPE' })),
+  });
+  return { readable: stdin, writable: stdout, reset: () => undefined, brokenPipeIsEnd: true, endsWithStream: false };
+}

@@ -24,12 +24,10 @@ export interface CarryOptions {
 }
 
 /**
- * Joins a local program and a raw stream until both directions have ended, by the rules of ARCHITECTURE.md §6:
- * - A raw stream has no half-close. When the program ends its sending, the stream is ended (flush, Close 1000) and its other
- *   direction still delivered until the peer closes; the stream itself bounds that time.
- * - A stream that is lost after the program had ended is a clean end: Azure's C devices end politely by dropping TCP.
- * - Otherwise a lost stream resets the program's connection, so that what it got never looks complete; a program that is lost
- *   ends the stream with 1011.
+ * Joins a local program and a raw stream until both directions have ended. Either may end first: its end is passed on, and the other direction
+ * goes on for as long as the stream lets it (see `webSocketDuplex`: without a bound while bytes flow).
+ * - A stream that is lost, also after the program had ended, resets the program's connection, so that what it got never looks complete.
+ * - A program that goes away entirely ends the stream at once, with a failure.
  *
  * @returns when all of it has ended well
  * @throws CulvertError the stream's error, `stream_lost` when the program's connection broke, or the signal's reason
@@ -46,9 +44,10 @@ class Carriage {
   readonly #options: CarryOptions;
   readonly #resolve: (result: CarryResult) => void;
   readonly #reject: (error: CulvertError) => void;
-  #state: 'running' | 'settled' = 'running';
+  #isSettled = false;
   #endedBy: EndedBy | undefined;
-  #localTakesMore = true;
+  /** The program takes nothing more, and that is no failure: it has left a pipe, or hung up. */
+  #hasLeft = false;
   readonly #out: Flow;
   readonly #in: Flow;
   #timer: Timer | undefined;
@@ -76,12 +75,12 @@ class Carriage {
     readable.on('error', (error) => this.#localGone(error));
     readable.on('close', () => this.#localClosed());
     if (!Object.is(writable, readable)) writable.on('error', (error) => this.#localGone(error));
-    stream.on('error', (error) => this.#streamGone(error));
+    stream.on('error', (error) => this.#fail(CulvertError.from(error, 'stream_lost')));
     stream.on('close', () => this.#streamClosed());
-    stream.on('finish', () => this.#streamTook());
+    stream.on('finish', () => this.#settleWhenDone());
     readable.on('end', () => this.#localEnded());
     stream.on('end', () => this.#streamEnded());
-    writable.on('finish', () => this.#localTook());
+    writable.on('finish', () => this.#settleWhenDone());
 
     this.#options.signal?.addEventListener('abort', this.#onAbort);
     this.#options.hangUp?.addEventListener('abort', this.#onHangUp);
@@ -104,9 +103,9 @@ class Carriage {
   };
 
   readonly #onHangUp = (): void => {
-    this.#out.stop();
-    this.#stream.end();
+    this.#stopSending();
     this.#localEnded();
+    this.#leave();
   };
 
   #localEnded(): void {
@@ -114,39 +113,25 @@ class Carriage {
     this.#settleWhenDone();
   }
 
-  /** All the peer sent has been handed on. Its close leaves a short time for an answer under way. */
+  /** All the peer sent has been handed on, and so was its end. */
   #streamEnded(): void {
     this.#endedBy ??= 'remote';
-    if (this.#local.lingerMs === 0) this.#stopSending();
-    this.#local.writable.end();
+    if (this.#local.endsWithStream) this.#stopSending();
     this.#watchStall(this.#local.writable.writableLength);
     this.#settleWhenDone();
   }
 
   #stopSending(): void {
     this.#out.stop();
-    // Read on, so that the program's own end is noticed and its last words do not turn our close into a reset.
+    // Read on, so that the program's own end is noticed.
     this.#local.readable.resume();
     this.#stream.end();
   }
 
-  #localTook(): void {
-    this.#timer?.cancel();
-    this.#timer = undefined;
-    if (this.#state === 'settled') return;
-    if (!this.#local.readable.readableEnded && this.#local.lingerMs > 0) {
-      this.#timer = this.#options.clock.setTimer(this.#local.lingerMs, () => {
-        this.#stopSending();
-        this.#local.readable.destroy();
-      });
-    }
-    this.#settleWhenDone();
-  }
-
-  /** A program that neither reads nor goes away would hold its connection and a buffer forever. */
+  /** A program that neither reads nor goes away would hold its connection and a buffer for ever. */
   #watchStall(left: number): void {
     this.#timer?.cancel();
-    if (this.#state === 'settled' || this.#local.writable.writableFinished || !this.#localTakesMore) return;
+    if (this.#isSettled || this.#local.writable.writableFinished || this.#hasLeft) return;
     this.#timer = this.#options.clock.setTimer(LIMITS.stallMs, () => {
       const now = this.#local.writable.writableLength;
       if (now < left) this.#watchStall(now);
@@ -155,76 +140,66 @@ class Carriage {
   }
 
   #localGone(error: Error): void {
-    if (this.#state === 'settled') return;
-    const brokenPipe = this.#local.brokenPipeIsEnd && 'code' in error && error.code === 'EPIPE';
-    const hadAll = this.#endedBy === 'remote' && this.#local.writable.writableFinished;
-    if (this.#endedBy !== 'local' && !brokenPipe && !hadAll) {
-      this.#fail(new CulvertError('stream_lost', 'The local connection was lost.', { cause: error }));
-      return;
-    }
-    this.#endedBy ??= 'local';
-    this.#stopTaking();
-    this.#out.stop();
-    this.#stream.end();
-    this.#settleWhenDone();
+    if (this.#isSettled) return;
+    if (this.#local.brokenPipeIsEnd && 'code' in error && error.code === 'EPIPE') this.#leave();
+    else this.#fail(new CulvertError('stream_lost', 'The local connection was lost.', { cause: error }));
   }
 
   #localClosed(): void {
-    if (this.#state === 'settled') return;
+    if (this.#isSettled) return;
     const { readable, writable } = this.#local;
     // Standard input may close while standard output goes on; a socket's two halves close together.
-    const halfClosed = writable.writableFinished || !writable.destroyed;
-    if (halfClosed && (readable.readableEnded || this.#endedBy === 'remote')) {
-      this.#stream.end();
-      this.#settleWhenDone();
-    } else {
-      this.#localGone(readable.errored ?? new Error('closed'));
-    }
+    const tookAll = writable.writableFinished || !Object.is(writable, readable);
+    if (readable.readableEnded && tookAll) this.#settleWhenDone();
+    else this.#localGone(readable.errored ?? new Error('closed'));
   }
 
-  /** The stream may end its sending by itself when the peer has ended: what the program still says has nowhere to go. */
-  #streamTook(): void {
-    if (!this.#local.readable.readableEnded) this.#stopSending();
-    this.#settleWhenDone();
-  }
-
-  /** The program has gone: what still comes for it is read and dropped, so that the stream can end politely. */
-  #stopTaking(): void {
-    this.#localTakesMore = false;
-    this.#timer?.cancel();
+  /**
+   * What still comes for the program is read and dropped, and the two directions get a short time to end politely: as ssh leaves
+   * its proxy command, with both pipes at once. After it the stream is cut, so that a side that goes on sending learns that it is not heard.
+   */
+  #leave(): void {
+    if (this.#hasLeft) return;
+    this.#endedBy ??= 'local';
+    this.#hasLeft = true;
     this.#in.stop();
     this.#stream.resume();
-  }
-
-  #streamGone(error: Error): void {
-    if (this.#state === 'settled') return;
-    const reason = CulvertError.from(error, 'stream_lost');
-    if (this.#endedBy === 'local' && reason.code === 'stream_lost') this.#local.writable.end();
-    else if (this.#endedBy === 'remote') this.#settleWhenDone();
-    else this.#fail(reason);
+    this.#timer?.cancel();
+    this.#timer = this.#options.clock.setTimer(LIMITS.lingerMs, () =>
+      this.#settle(new CulvertError('stream_lost', 'The local program went away.')),
+    );
+    this.#settleWhenDone();
   }
 
   #streamClosed(): void {
-    const torn = !this.#stream.readableEnded && this.#stream.errored === null;
-    if (torn) this.#streamGone(new CulvertError('stream_lost', 'The connection was lost.'));
-    this.#settleWhenDone();
+    if (this.#stream.readableEnded && this.#stream.writableFinished) this.#settleWhenDone();
+    else this.#fail(CulvertError.from(this.#stream.errored ?? undefined, 'stream_lost'));
   }
 
   #settleWhenDone(): void {
-    if (this.#state === 'settled' || this.#endedBy === undefined) return;
-    const { readable, writable, lingerMs } = this.#local;
-    const streamDone = this.#stream.closed || (this.#stream.readableEnded && this.#stream.writableFinished);
-    const localTook = !this.#localTakesMore || writable.writableFinished;
-    const localEnded = readable.readableEnded || readable.destroyed || lingerMs === 0 || !this.#localTakesMore;
-    if (!streamDone || !localTook || !(localEnded || this.#endedBy === 'local')) return;
+    if (this.#isSettled) return;
+    const { readable, writable, endsWithStream } = this.#local;
+    if (writable.writableFinished && !this.#hasLeft) this.#timer?.cancel();
+    const streamDone = this.#stream.readableEnded && this.#stream.writableFinished;
+    const localTook = writable.writableFinished || this.#hasLeft;
+    const localEnded = readable.readableEnded || endsWithStream || this.#hasLeft;
+    if (streamDone && localTook && localEnded) this.#settle(undefined);
+  }
+
+  /** It is over, and what the program wanted was done. @param cut what the other side is told, when it is cut short */
+  #settle(cut: CulvertError | undefined): void {
     this.#release();
     this.#local.readable.destroy();
-    this.#stream.destroy();
-    this.#resolve({ endedBy: this.#endedBy, bytesSent: this.#out.bytes, bytesReceived: this.#in.bytes });
+    this.#stream.destroy(cut);
+    this.#resolve({
+      endedBy: this.#endedBy ?? 'local',
+      bytesSent: this.#out.bytes,
+      bytesReceived: this.#in.bytes,
+    });
   }
 
   #fail(error: CulvertError): void {
-    if (this.#state === 'settled') return;
+    if (this.#isSettled) return;
     this.#release();
     this.#local.reset();
     this.#stream.destroy(error);
@@ -232,7 +207,7 @@ class Carriage {
   }
 
   #release(): void {
-    this.#state = 'settled';
+    this.#isSettled = true;
     this.#timer?.cancel();
     this.#options.signal?.removeEventListener('abort', this.#onAbort);
     this.#options.hangUp?.removeEventListener('abort', this.#onHangUp);

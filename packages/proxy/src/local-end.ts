@@ -9,12 +9,12 @@ export interface LocalEnd {
   reset(): void;
   /** Whether a program that stops reading has ended politely (a pipe's reader that exits) or broke its connection (a socket). */
   readonly brokenPipeIsEnd: boolean;
-  /** Milliseconds the program may go on sending, into the void, after the other side has ended and it was told so. */
-  readonly lingerMs: number;
+  /** Whether the program's sending ends with the other side's: of a terminal, where nobody is told the end and nobody would end. */
+  readonly endsWithStream: boolean;
 }
 
 /** A TCP connection as the local end. A reset tells the program by RST. */
-export function socketEnd(socket: Socket, lingerMs: number): LocalEnd {
+export function socketEnd(socket: Socket): LocalEnd {
   return {
     readable: socket,
     writable: socket,
@@ -22,12 +22,12 @@ export function socketEnd(socket: Socket, lingerMs: number): LocalEnd {
       socket.resetAndDestroy();
     },
     brokenPipeIsEnd: false,
-    lingerMs,
+    endsWithStream: false,
   };
 }
 
 /** A local end that sends back what it is sent, in order, and ends when it is ended: an echo service without a connection. */
 export function echoEnd(): LocalEnd {
   const echo = new PassThrough();
-  return { readable: echo, writable: echo, reset: () => echo.destroy(), brokenPipeIsEnd: false, lingerMs: 0 };
+  return { readable: echo, writable: echo, reset: () => echo.destroy(), brokenPipeIsEnd: false, endsWithStream: false };
 }

@@ -35,11 +35,19 @@ import { type OpenStreamOptions, requestStream } from './stream-request.ts';
 export interface ServiceClientOptions {
   /** Proxy, extra certificate authorities and gateways, for every connection made. */
   readonly outbound?: OutboundOptions;
+  /**
+   * Milliseconds of a stream, after one side has ended it, without a byte from the other, after which it fails with `half_close_timeout`; default
+   * 60,000. While bytes flow there is no bound.
+   */
+  readonly halfCloseMs?: number;
   /** Default: the system's. */
   readonly clock?: Clock;
 }
 
-type Dial<T> = (grant: Grant, options: DialStreamOptions & { ahead: ConnectionAhead }) => Promise<T>;
+type Dial<T> = (
+  grant: Grant,
+  options: DialStreamOptions & { ahead: ConnectionAhead; halfCloseMs?: number },
+) => Promise<T>;
 
 /** A service's client of one hub: opens streams to devices and administers them. Every failure is a CulvertError. */
 export class ServiceClient {
@@ -62,11 +70,13 @@ export class ServiceClient {
   #gateway: Server;
   readonly #outbound: OutboundOptions;
   readonly #clock: Clock;
+  readonly #halfCloseMs: number | undefined;
 
   private constructor(address: ServiceConnectionString, options: ServiceClientOptions) {
     this.#outbound = options.outbound ?? {};
     assertGatewayPatterns(this.#outbound.gateways ?? []);
     this.#clock = options.clock ?? systemClock;
+    this.#halfCloseMs = options.halfCloseMs;
     this.#gateway = address;
     this.#rest = new RestClient(address, this.#outbound, this.#clock);
     this.devices = new DeviceRegistry(this.#rest);
@@ -89,7 +99,8 @@ export class ServiceClient {
 
   /**
    * Opens a stream to a device, or to a module of it, and resolves once the hub has let this side in. The Duplex holds what the device has sent since;
-   * it ends when the device ends it, and errors (CulvertError) when it was torn. `end()` says goodbye, `destroy()` hangs up.
+   * it ends when the device ends its direction, and errors (CulvertError) when it was torn. `end()` ends this side's direction and still reads the
+   * device's; call it also after the device has ended, or the stream fails after `halfCloseMs`. `destroy()` hangs up.
    * @throws CulvertError `device_not_found`, `module_not_found`, `device_offline`, `device_gone`, `device_silent`, `device_disabled`, `rejected`,
    *   `too_many_requests`, `draining`, `unauthorized`, `unreachable`, `untrusted`; the signal's reason, else `aborted`
    */
@@ -99,7 +110,8 @@ export class ServiceClient {
 
   /**
    * The low-level form of {@link openStream}: the WebSocket itself, paused so that nothing is lost; add listeners, then call
-   * `resume()`. Text and binary messages, close codes and pings are then the caller's business.
+   * `resume()`. Text and binary messages, close codes and pings are then the caller's business. It answers a Close at once, as `ws` does, so it cannot
+   * go on sending after the device has ended: see {@link openStream} for that.
    */
   async openWebSocket(deviceId: string, options: OpenStreamOptions): Promise<WebSocket> {
     return this.#open(deviceId, options, dialStreamWebSocket);
@@ -131,6 +143,12 @@ export class ServiceClient {
   }
 
   #dialOptions({ signal }: OpenStreamOptions) {
-    return { outbound: this.#outbound, clock: this.#clock, ...(signal === undefined ? {} : { signal }) };
+    const halfCloseMs = this.#halfCloseMs;
+    return {
+      outbound: this.#outbound,
+      clock: this.#clock,
+      ...(halfCloseMs === undefined ? {} : { halfCloseMs }),
+      ...(signal === undefined ? {} : { signal }),
+    };
   }
 }

@@ -52,6 +52,9 @@ interface AheadOption {
   readonly ahead?: ConnectionAhead;
 }
 
+/** The longest time a timer of Node takes, 25 days in milliseconds. */
+const NEVER_MS = 2 ** 31 - 1;
+
 /**
  * Opens a WebSocket over TLS and resolves with it paused, so that no early message is lost: listen, then `resume()` it.
  * @param url `wss://…`
@@ -106,12 +109,16 @@ function streamOptions(grant: Grant, options: DialStreamOptions & AheadOption): 
 
 /** In which form a socket is handed to the caller; taken in the turn in which it is made, so that nothing is lost. */
 interface Form<T> {
+  /** What the socket is made with beside what all are. */
+  readonly socket?: { readonly closeTimeout: number };
   take(socket: WebSocket): T;
   drop(socket: WebSocket, taken: T): void;
 }
 
 function asDuplex(options: WebSocketDuplexOptions): Form<Duplex> {
   return {
+    // The Duplex bounds the time after our Close by itself, and the library would cut an answer that takes longer.
+    socket: { closeTimeout: NEVER_MS },
     take(socket) {
       const duplex = webSocketDuplex(socket, options);
       // Until the caller holds it nobody else listens: a failure is then told by the promise, or by `errored`.
@@ -141,7 +148,7 @@ async function dial<T>(url: string, options: DialOptions & AheadOption, refused:
       agent.destroy();
       throw abortReason(linked.signal);
     }
-    const socket = new WebSocket(target, options.protocols ?? [], { ...clientOptions(options), agent });
+    const socket = new WebSocket(target, options.protocols ?? [], { ...clientOptions(options), ...form.socket, agent });
     const taken = form.take(socket);
     if (onSecured !== undefined) socket.once('upgrade', (response) => onSecured(response.socket));
     try {

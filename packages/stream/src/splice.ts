@@ -1,8 +1,9 @@
 import type { Duplex } from 'node:stream';
 import { CulvertError } from '@culvert/protocol';
-import { type Clock, systemClock, type Timer } from './clock.ts';
+import { type Clock, systemClock } from './clock.ts';
 import { abortReason } from './deadline.ts';
 import { Flow } from './flow.ts';
+import { HalfCloseTimer } from './half-close-timer.ts';
 
 /** Byte counts of a {@link splice}. */
 export interface SpliceResult {
@@ -15,8 +16,8 @@ export interface SpliceOptions {
   readonly signal?: AbortSignal;
   /** Default {@link systemClock}. */
   readonly clock?: Clock;
-  /** Milliseconds the other direction gets after one has ended; without it, as long as it likes. */
-  readonly lingerMs?: number;
+  /** Milliseconds without a byte that the other direction gets after one has ended; default: as long as it likes. */
+  readonly halfCloseMs?: number;
 }
 
 /**
@@ -36,7 +37,7 @@ class Splice {
   readonly #resolve: (result: SpliceResult) => void;
   readonly #reject: (error: CulvertError) => void;
   readonly #undo: (() => void)[] = [];
-  #linger: Timer | undefined;
+  #halfClose: HalfCloseTimer | undefined;
   #settled = false;
 
   constructor(
@@ -85,17 +86,27 @@ class Splice {
   #directionEnded(): void {
     if (this.#settled) return;
     if (this.#forth.ended && this.#back.ended) this.#finish();
-    else this.#startLinger();
+    else this.#boundOther();
   }
 
-  #startLinger(): void {
-    const { clock = systemClock, lingerMs } = this.#options;
-    if (lingerMs === undefined || this.#linger !== undefined) return;
-    this.#linger = clock.setTimer(lingerMs, () =>
-      this.#fail(
-        new CulvertError('stream_lost', `One direction did not end within ${lingerMs / 1000} s of the other.`),
-      ),
-    );
+  #boundOther(): void {
+    const { clock = systemClock, halfCloseMs: ms } = this.#options;
+    if (ms === undefined || this.#halfClose !== undefined) return;
+    const halfClose = new HalfCloseTimer({
+      clock,
+      ms,
+      isBlocked: () => this.#sides.some((side) => side.writableNeedDrain),
+      expired: () => {
+        const text = `One direction had ended, and nothing came in the other for ${ms / 1000} s.`;
+        this.#fail(new CulvertError('half_close_timeout', text));
+      },
+    });
+    this.#halfClose = halfClose;
+    const moved = (): void => halfClose.moved();
+    for (const side of this.#sides) {
+      side.on('data', moved);
+      this.#undo.push(() => side.off('data', moved));
+    }
   }
 
   /** `side` has closed. If it had finished both directions, its remaining bytes are still delivered to the `other`. */
@@ -113,8 +124,8 @@ class Splice {
     const finished = (): void => this.#closed(side, other);
     other.once('finish', finished);
     this.#undo.push(() => other.off('finish', finished));
-    // It may never finish when its peer stopped reading.
-    this.#startLinger();
+    // It may never finish, when its peer reads no more: what it sends has nowhere to go either.
+    this.#boundOther();
   }
 
   #finish(): void {
@@ -135,7 +146,7 @@ class Splice {
 
   #cleanUp(): void {
     this.#settled = true;
-    this.#linger?.cancel();
+    this.#halfClose?.stop();
     for (const undo of this.#undo.splice(0)) undo();
     this.#forth.stop();
     this.#back.stop();

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import type { Duplex } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
-import { CulvertError, ERRORS, type ErrorCode } from '@culvert/protocol';
+import { CulvertError, ERRORS, type ErrorCode, LIMITS } from '@culvert/protocol';
 import {
   FakeClock,
   type TestCertificate,
@@ -94,39 +94,120 @@ describe('the clean end', () => {
     expect(client.errored).toBeNull();
   });
 
-  it('still reads from a peer that has not ended, five seconds at most', async () => {
+  it('does not end by itself after the peer has, be the answer as late as it likes', async () => {
     const clock = new FakeClock();
     const [client, raw] = await withRaw({ clock });
-    // This peer neither closes nor reads.
+    client.resume();
+    raw.close(1000);
+    await once(client, 'end');
+    const answer = once(raw, 'message');
+    await clock.advance(LIMITS.halfCloseMs - 1);
+    client.write('late');
+    expect(String((await answer)[0])).toBe('late');
+    await clock.advance(LIMITS.halfCloseMs - 1);
+    const closed = once(raw, 'close');
+    client.end();
+    expect((await closed)[0]).toBe(1000);
+    if (!client.closed) await once(client, 'close');
+    expect(client.errored).toBeNull();
+    expect(clock.timers).toBe(0);
+  });
+});
+
+describe('half-close', () => {
+  it('reads from a peer that has not ended for as long as bytes come, and fails when none did for the limit', async () => {
+    const clock = new FakeClock();
+    const [client, raw] = await withRaw({ clock, halfCloseMs: 20_000 });
+    // This peer never closes.
     raw.pause();
     client.end();
-    raw.send('still here');
-    const [chunk] = await once(client, 'data');
-    expect(chunk.toString()).toBe('still here');
+    for (let i = 0; i < 4; i++) {
+      await clock.advance(20_000);
+      raw.send('still here');
+      expect(String((await once(client, 'data'))[0])).toBe('still here');
+    }
     const failed = failure(client);
-    await clock.advance(4_999);
+    // The gateway, which knows more, is given time to say what happened.
+    await clock.advance(20_000 + LIMITS.lingerMs - 1);
     expect(client.destroyed).toBe(false);
     await clock.advance(1);
-    expect((await failed).code).toBe('stream_lost');
+    expect((await failed).code).toBe('half_close_timeout');
     expect(client.readableEnded).toBe(false);
     await clock.advance(1_000);
     expect(clock.timers).toBe(0);
   });
 
-  it('follows the peer that ended, in time for its five seconds', async () => {
+  it('fails with 4424 when this side sends nothing for the limit, never with 1000', async () => {
     const clock = new FakeClock();
     const [client, raw] = await withRaw({ clock });
     client.resume();
     const closed = once(raw, 'close');
     raw.close(1000);
     await once(client, 'end');
-    await clock.advance(3_999);
-    expect(client.writableEnded).toBe(false);
+    const message = once(raw, 'message');
+    await new Promise((resolve) => client.write('some, and then no more', resolve));
+    await message;
+    const failed = failure(client);
+    await clock.advance(LIMITS.halfCloseMs - 1);
+    expect(client.destroyed).toBe(false);
     await clock.advance(1);
-    expect((await closed)[0]).toBe(1000);
-    if (!client.closed) await once(client, 'close');
-    expect(client.errored).toBeNull();
+    expect((await failed).code).toBe('half_close_timeout');
+    expect((await closed)[0]).toBe(4424);
     expect(clock.timers).toBe(0);
+  });
+
+  it('gives what waits for a reader who takes nothing the time of a stalled write', async () => {
+    const clock = new FakeClock();
+    const [client, raw] = await withRaw({ clock });
+    raw.pause();
+    client.end();
+    for (let i = 0; i < 8; i++) raw.send(randomBytes(65_536));
+    await once(client, 'readable');
+    while (client.readableLength < 4 * 65_536) await new Promise((resolve) => setImmediate(resolve));
+    await clock.advance(LIMITS.stallMs - 1_000);
+    expect(client.destroyed).toBe(false);
+    let bytes = 0;
+    for await (const chunk of client.iterator({ destroyOnReturn: false })) {
+      bytes += chunk.length;
+      if (bytes === 8 * 65_536) break;
+    }
+    expect(client.destroyed).toBe(false);
+  });
+
+  it('fails at once when the connection is lost before this side has ended', async () => {
+    const [client, raw] = await withRaw();
+    client.resume();
+    raw.close(1000);
+    await once(client, 'end');
+    const failed = failure(client);
+    raw.terminate();
+    expect(await failed).toMatchObject({
+      code: 'stream_lost',
+      message: 'The connection was lost before this side had ended.',
+    });
+  });
+
+  it('is cut at once by destroy(error) when its Close was sent: no second one can say so', async () => {
+    const clock = new FakeClock();
+    const [client, raw] = await withRaw({ clock });
+    client.end('all');
+    await once(raw, 'message');
+    raw.pause();
+    const failed = failure(client);
+    client.destroy(new CulvertError('stream_lost', 'the program went away'));
+    await failed;
+    raw.resume();
+    await once(raw, 'close');
+    expect(clock.timers).toBe(0);
+  });
+
+  it('ends with the peer where no half-close is wanted', async () => {
+    const [client, raw] = await withRaw({ allowHalfOpen: false });
+    const closed = once(raw, 'close');
+    client.resume();
+    client.write('before');
+    raw.close(1000);
+    expect((await closed)[0]).toBe(1000);
   });
 });
 
@@ -147,6 +228,7 @@ describe('the torn end', () => {
     [4408, 'handshake_timeout'],
     [4410, 'withdrawn'],
     [4411, 'stalled'],
+    [4424, 'half_close_timeout'],
     [4999, 'stream_lost'],
   ];
 
@@ -259,11 +341,12 @@ describe('destroy', () => {
     expect((await once(otherRaw, 'close'))[0]).toBe(1011);
   });
 
-  it('is no failure after the end of the peer was read, as `for await` does', async () => {
+  it('is no failure after the end of the peer was read', async () => {
     const [client, raw] = await withRaw();
     const closed = once(raw, 'close');
     raw.close(1000);
     for await (const _ of client) throw new Error('nothing was sent');
+    client.destroy();
     expect((await closed)[0]).toBe(1000);
     expect(client.destroyed).toBe(true);
   });

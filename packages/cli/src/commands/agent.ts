@@ -17,17 +17,19 @@ export interface AgentFlags extends DeviceConnectionFlags {
   /** `.pub` files; false by `--no-ssh-host-keys`. */
   readonly sshHostKey?: readonly string[];
   readonly sshHostKeys: boolean;
+  /** In seconds. */
+  readonly halfCloseTimeout?: number;
   readonly output: EventFormat;
 }
 
 /** `culvert agent`: runs until it is told to stop. Only what is wrong with its own flags and files ends it, when it starts. */
 export async function agent(flags: AgentFlags): Promise<void> {
   const files = new AgentFiles(flags);
-  const { address, services, sshHostKeys } = files.read();
+  const { address, services, ...rest } = files.read();
   if (flags.output === 'text') tell(starting(address.connectionString, services));
   endlessOutput();
   const onEvent = eventTeller(flags.output, agentSentence);
-  const running = startAgent({ ...address, ...services, sshHostKeys, readAgain: () => files.readAgain(), onEvent });
+  const running = startAgent({ ...address, ...services, ...rest, readAgain: () => files.readAgain(), onEvent });
   const stop = (): void => {
     if (running.streams > 0) tell(stopping(running.streams));
     void running.close();

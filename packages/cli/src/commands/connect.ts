@@ -20,7 +20,7 @@ import { tell, tellError } from '../messages.ts';
 import { SIGNAL_EXIT, stopOnSignals } from '../polite-stop.ts';
 import { parseServiceAddress } from '../service-address.ts';
 import type { HostKeyMode } from '../ssh/host-key-modes.ts';
-import { endlessOutput, unwatchOutput } from '../standard-output.ts';
+import { closableOutput, endlessOutput, unwatchOutput } from '../standard-output.ts';
 import { connectSentence, type EventFormat, eventTeller } from '../stream-messages.ts';
 
 /** Flags of `culvert connect`. */
@@ -28,6 +28,8 @@ export interface ConnectFlags extends ConnectionFlags {
   /** The module of the device whose services are wanted; default the device's own. */
   readonly module?: string;
   readonly stdio?: boolean;
+  /** In seconds. */
+  readonly halfCloseTimeout?: number;
   /** `DEVICE.culvert`, or a module's name of that kind, as ssh's ProxyCommand gives it: standard input and output to its `ssh`. */
   readonly sshHost?: string;
   /** With `sshHost`: what is done about a host key at the first contact, and the file where they are kept. */
@@ -49,12 +51,17 @@ export async function connect(
 ): Promise<number> {
   if (flags.sshHost !== undefined) return connectForSsh(device, services, flags);
   const request = await connectRequest(device, services, flags);
-  return withClient(flags, 'service', async (client) => {
+  const use = async (client: ServiceClient): Promise<number> => {
     const openStream = openerOf(client, request.identity);
     if (request.mode === 'stdio') return overStdio(openStream, request);
     await assertThere(client, request.identity);
     return overListeners(openStream, request, flags);
-  });
+  };
+  return withClient(flags, 'service', use, streamOptions(flags));
+}
+
+function streamOptions({ halfCloseTimeout }: ConnectFlags): { halfCloseMs?: number } {
+  return halfCloseTimeout === undefined ? {} : { halfCloseMs: halfCloseTimeout * 1_000 };
 }
 
 /** As ssh's ProxyCommand: sees to the host key first, and reports a failure to the `culvert ssh` it may be a part of. */
@@ -70,7 +77,7 @@ async function connectForSsh(
     const { identity } = request;
     const { deviceId, moduleId } = identity;
     const { hostKeys: mode, knownHosts } = flags;
-    return await withClient(flags, 'service', async (client) => {
+    const use = async (client: ServiceClient): Promise<number> => {
       if (mode !== undefined && knownHosts !== undefined) {
         const { meetHost } = await import('../ssh/host-keys.ts');
         const reachability = () => client.devices.reachability(deviceId, moduleId);
@@ -83,7 +90,8 @@ async function connectForSsh(
         return stream;
       };
       return overStdio(opening, request);
-    });
+    };
+    return await withClient(flags, 'service', use, streamOptions(flags));
   } catch (error) {
     const exit = tellError(error);
     const { reportFailure } = await import('../ssh/failure-report.ts');
@@ -160,10 +168,20 @@ async function overStdio(openStream: OpenStreamFunction, request: ConnectRequest
   process.once('SIGHUP', () => hangUp.abort());
   const { service } = request;
   const { deviceId } = request.identity;
-  const { stdin, stdout } = process;
+  const { stdin } = process;
   unwatchOutput();
+  const stdout = closableOutput();
   try {
-    await connectStdio({ openStream, deviceId, service, stdin, stdout, signal: now.signal, hangUp: hangUp.signal });
+    await connectStdio({
+      openStream,
+      deviceId,
+      service,
+      stdin,
+      stdout,
+      isTerminal: stdin.isTTY,
+      signal: now.signal,
+      hangUp: hangUp.signal,
+    });
     return 0;
   } catch (error) {
     if (code !== 0) return code;

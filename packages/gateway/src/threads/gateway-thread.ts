@@ -54,7 +54,7 @@ export class GatewayThread {
         place: (claims) => this.#place(claims),
         unseated: (streamId) => this.#say({ type: 'unseated', streamId }),
         counters: (streamId) => {
-          const shared = new SharedArrayBuffer(4 * Float64Array.BYTES_PER_ELEMENT);
+          const shared = new SharedArrayBuffer(6 * Float64Array.BYTES_PER_ELEMENT);
           this.#say({ type: 'counters', streamId, shared });
           return new Float64Array(shared);
         },

@@ -86,6 +86,8 @@ describe('all threads together', () => {
     expect(bench.gateway.counters(streamId)).toEqual({
       fromService: { bytes: 8, messages: 2 },
       fromDevice: { bytes: 3, messages: 1 },
+      // Each message as 64 at least.
+      countedBytes: 192,
     });
     expect(bench.gateway.counters(newStreamId())).toBeUndefined();
   });

@@ -253,7 +253,7 @@ export class GatewayThreads implements GatewayControl {
 
   #onExit(index: number, thread: Thread, problem: unknown): void {
     const lost = this.#places.lost(thread.id);
-    for (const { streamId, isSeated, isJoined, ageMs, fromService, fromDevice } of lost) {
+    for (const { streamId, isSeated, isJoined, ageMs, ...counters } of lost) {
       if (!isSeated) continue;
       this.#options.onEvent({
         type: 'stream-closed',
@@ -263,8 +263,7 @@ export class GatewayThreads implements GatewayControl {
         detail: CLOSE_CAUSES.gateway_failed,
         established: isJoined,
         durationMs: ageMs,
-        fromService,
-        fromDevice,
+        ...counters,
       });
     }
     if (!thread.isDone && this.#addresses[index] !== undefined) {

@@ -24,7 +24,11 @@ export interface LostStream extends StreamCounters {
   readonly ageMs: number;
 }
 
-const NOTHING: StreamCounters = { fromService: { bytes: 0, messages: 0 }, fromDevice: { bytes: 0, messages: 0 } };
+const NOTHING: StreamCounters = {
+  fromService: { bytes: 0, messages: 0 },
+  fromDevice: { bytes: 0, messages: 0 },
+  countedBytes: 0,
+};
 
 /**
  * Which gateway thread owns which stream: one table for all threads, so that a grant opens one connection in all of them together
@@ -147,9 +151,11 @@ export class StreamPlaces {
 
 function carried({ counters }: Place): StreamCounters {
   if (counters === undefined) return NOTHING;
-  const [serviceBytes = 0, serviceMessages = 0, deviceBytes = 0, deviceMessages = 0] = counters;
+  const [serviceBytes = 0, serviceMessages = 0, serviceCounted = 0] = counters;
+  const [deviceBytes = 0, deviceMessages = 0, deviceCounted = 0] = counters.subarray(3);
   return {
     fromService: { bytes: serviceBytes, messages: serviceMessages },
     fromDevice: { bytes: deviceBytes, messages: deviceMessages },
+    countedBytes: serviceCounted + deviceCounted,
   };
 }

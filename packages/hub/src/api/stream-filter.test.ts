@@ -21,6 +21,7 @@ const stream = (count: number): LiveStream => ({
   deviceAddress: undefined,
   fromService: nothing,
   fromDevice: nothing,
+  countedBytes: 0,
 });
 
 it('gives every stream once, page by page, also when those already seen end meanwhile', () => {

@@ -120,7 +120,13 @@ function binaryOnly(webSocket: WebSocket, { title }: ControlTransport, deps: Con
   webSocket.on('message', (_data, isBinary) => {
     if (!isBinary) connection.destroy(new CulvertError('protocol_error', `A text message where ${title} is spoken.`));
   });
-  // Azure's C client breaks the connection when it is pinged; the dialect's own keepalive does the work.
-  const connection = webSocketDuplex(webSocket, { pingMs: 0, clock: deps.clock, readBufferBytes: READ_BUFFER_BYTES });
+  // The preview's C client breaks the connection when it is pinged; the dialect's own keepalive does the work.
+  const connection = webSocketDuplex(webSocket, {
+    pingMs: 0,
+    clock: deps.clock,
+    readBufferBytes: READ_BUFFER_BYTES,
+    // A control channel has no half-close: the client's Close is answered at once.
+    allowHalfOpen: false,
+  });
   return connection;
 }

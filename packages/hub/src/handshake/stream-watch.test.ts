@@ -33,7 +33,11 @@ function watch(limits: Partial<WatchLimits>, usage?: DailyUsage): StreamWatch {
 }
 
 const carry = (streamId: string, bytes: number) =>
-  counters.set(streamId, { fromService: { bytes, messages: 1 }, fromDevice: { bytes: 0, messages: 0 } });
+  counters.set(streamId, {
+    fromService: { bytes, messages: 1 },
+    fromDevice: { bytes: 0, messages: 0 },
+    countedBytes: bytes,
+  });
 
 const established = (streamId: string): HubEvent => ({
   ...{ type: 'stream-established', streamId },
@@ -48,6 +52,7 @@ function over(streamId: string, bytes: number): HubEvent {
     cause: 'ended_by_device',
     fromService: { bytes, messages: 1 },
     fromDevice: { bytes: 0, messages: 0 },
+    countedBytes: bytes,
   };
   return { type: 'stream-ended', record };
 }

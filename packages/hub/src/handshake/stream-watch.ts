@@ -35,6 +35,7 @@ const SAMPLE_MS = 1_000;
 interface Watched {
   readonly identity: Identity;
   readonly since: number;
+  /** As limits count them: see `StreamCounters.countedBytes`. */
   bytes: number;
   messages: number;
   /** When the counters last changed. */
@@ -59,9 +60,9 @@ export class StreamWatch {
     if (!this.#watches) return;
     if (event.type === 'stream-established') this.#begin(event.streamId);
     else if (event.type === 'stream-ended') {
-      const { streamId, deviceId, fromService, fromDevice } = event.record;
+      const { streamId, deviceId, countedBytes } = event.record;
       const known = this.#streams.get(streamId)?.bytes ?? 0;
-      this.#options.usage?.add(deviceId, fromService.bytes + fromDevice.bytes - known);
+      this.#options.usage?.add(deviceId, countedBytes - known);
       this.#streams.delete(streamId);
       if (this.#streams.size === 0) this.#rest();
     }
@@ -118,7 +119,7 @@ export class StreamWatch {
   #sample(streamId: string, stream: Watched, now: number): void {
     const counters = this.#options.counters(streamId);
     if (counters === undefined) return;
-    const bytes = counters.fromService.bytes + counters.fromDevice.bytes;
+    const bytes = counters.countedBytes;
     const messages = counters.fromService.messages + counters.fromDevice.messages;
     if (bytes === stream.bytes && messages === stream.messages) return;
     this.#options.usage?.add(stream.identity.deviceId, bytes - stream.bytes);

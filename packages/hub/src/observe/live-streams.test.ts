@@ -60,7 +60,7 @@ describe('the life of a stream', () => {
     ];
     bus.emit({
       ...{ type: 'stream-closed', streamId: '1', cause: 'ended_by_device', established: true, durationMs: 100 },
-      ...{ fromService, fromDevice },
+      ...{ fromService, fromDevice, countedBytes: 0 },
     });
     expect(ended()).toEqual([
       {
@@ -96,7 +96,7 @@ describe('the life of a stream', () => {
     const nothing = { bytes: 0, messages: 0 };
     bus.emit({
       ...{ type: 'stream-closed', streamId: '1', cause: 'rejected', established: false, durationMs: 1 },
-      ...{ fromService: nothing, fromDevice: nothing },
+      ...{ fromService: nothing, fromDevice: nothing, countedBytes: 0 },
     });
     expect(ended()).toMatchObject([{ cause: 'rejected', error: 'rejected', detail: 'only ssh here' }]);
   });

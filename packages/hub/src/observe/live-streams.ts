@@ -1,5 +1,11 @@
-import { causeOf } from '@culvert/gateway';
-import { CLOSE_CAUSES, type CloseCause, type ErrorCode, type Identity, identityName } from '@culvert/protocol';
+import {
+  CLOSE_CAUSES,
+  type CloseCause,
+  closeCauseFromError,
+  type ErrorCode,
+  type Identity,
+  identityName,
+} from '@culvert/protocol';
 import type { Clock } from '@culvert/stream';
 import type { EventSink, HubEvent } from './events.ts';
 import type { Carried, LiveStream } from './stream-record.ts';
@@ -64,12 +70,16 @@ export class LiveStreams {
         this.#change(event.streamId, { establishedAt: this.#clock.now() });
         return;
       case 'stream-failed':
-        this.#end(event.streamId, { cause: causeOf(event.error), error: event.error, detail: event.detail });
+        this.#end(event.streamId, {
+          cause: closeCauseFromError(event.error),
+          error: event.error,
+          detail: event.detail,
+        });
         return;
       case 'stream-closed': {
-        const { cause, error, fromService, fromDevice } = event;
+        const { cause, error, fromService, fromDevice, countedBytes } = event;
         const detail = event.detail ?? CLOSE_CAUSES[cause];
-        this.#end(event.streamId, { cause, error, detail, fromService, fromDevice });
+        this.#end(event.streamId, { cause, error, detail, fromService, fromDevice, countedBytes });
       }
     }
   };
@@ -95,6 +105,7 @@ export class LiveStreams {
       deviceAddress: undefined,
       fromService: NOTHING,
       fromDevice: NOTHING,
+      countedBytes: 0,
     });
   }
 
@@ -125,6 +136,7 @@ export class LiveStreams {
       detail: string;
       fromService?: Carried;
       fromDevice?: Carried;
+      countedBytes?: number;
     },
   ): void {
     const stream = this.#streams.get(streamId);

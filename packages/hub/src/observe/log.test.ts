@@ -42,11 +42,12 @@ it('is JSON, one object a line, or text with the event first', () => {
     durationMs: 5,
     fromService: { bytes: 1, messages: 1 },
     fromDevice: { bytes: 2, messages: 2 },
+    countedBytes: 192,
   };
   const { type: msg, ...fields } = event;
   expect(JSON.parse(written(event, 'json'))).toMatchObject({ msg, level: 30, ...fields });
   expect(written(event, 'text')).toMatch(
-    /^\d{4}-\S+Z stream-closed streamId="1" .*fromDevice=\{"bytes":2,"messages":2\}\n$/,
+    /^\d{4}-\S+Z stream-closed streamId="1" .*fromDevice=\{"bytes":2,"messages":2\} countedBytes=192\n$/,
   );
 });
 

@@ -48,6 +48,8 @@ export interface StreamRecord extends Identity {
   readonly detail: string;
   readonly fromService: Carried;
   readonly fromDevice: Carried;
+  /** Bytes of both directions as limits count them: each message as 64 at least. */
+  readonly countedBytes: number;
 }
 
 /** A stream that has not ended. */

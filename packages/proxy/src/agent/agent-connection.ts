@@ -37,7 +37,7 @@ export type CreateClient = (text: string, options: DeviceClientOptions) => Agent
 export interface AgentConnectionOptions {
   readonly createClient: CreateClient;
   /** What every client of this agent has, whichever hub it is for. */
-  readonly common: Pick<DeviceClientOptions, 'onStream' | 'clock' | 'sshHostKeys'>;
+  readonly common: Pick<DeviceClientOptions, 'onStream' | 'clock' | 'sshHostKeys' | 'halfCloseMs'>;
   /** Asked after each refusal for what the files say now; undefined where there is nothing to ask, or no answer. Must not throw. */
   readonly readAgain?: (() => AgentAddress | undefined) | undefined;
   readonly onEvent: (event: AgentEvent) => void;

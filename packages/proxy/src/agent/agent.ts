@@ -24,6 +24,8 @@ export interface AgentServices {
 export interface AgentOptions extends AgentAddress, AgentServices {
   /** Public keys of this device's SSH server, for the hub to register; default none. */
   readonly sshHostKeys?: readonly string[];
+  /** As `DeviceClientOptions` has it: milliseconds, default 60,000. */
+  readonly halfCloseMs?: number;
   /** Asked after each refusal of the hub for what the files of the address say now; undefined: no answer. Must not throw. */
   readonly readAgain?: () => AgentAddress | undefined;
   readonly onEvent?: (event: AgentEvent) => void;
@@ -82,6 +84,7 @@ export function startAgent(
       },
       clock,
       ...(options.sshHostKeys === undefined ? {} : { sshHostKeys: options.sshHostKeys }),
+      ...(options.halfCloseMs === undefined ? {} : { halfCloseMs: options.halfCloseMs }),
     },
     readAgain: options.readAgain,
     onEvent,

@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream';
 import type { StreamOffer } from '@culvert/device';
-import { CulvertError, LIMITS, printable } from '@culvert/protocol';
+import { CulvertError, printable } from '@culvert/protocol';
 import type { Clock } from '@culvert/stream';
 import { carry } from '../carry.ts';
 import { echoEnd, type LocalEnd, socketEnd } from '../local-end.ts';
@@ -60,7 +60,7 @@ async function connectTarget(
     const socket = await dialTarget(target, options.clock, place.signal);
     // The target may go away while the offer is being accepted; `carry` finds it destroyed.
     socket.on('error', () => undefined);
-    return socketEnd(socket, LIMITS.lingerMs);
+    return socketEnd(socket);
   } catch (error) {
     await reject(offer, CulvertError.from(error).message, options);
     return undefined;

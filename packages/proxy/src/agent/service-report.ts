@@ -87,6 +87,6 @@ export function serviceReportEnd(report: () => Promise<ServiceReport>): LocalEnd
       writable.destroy();
     },
     brokenPipeIsEnd: false,
-    lingerMs: 0,
+    endsWithStream: false,
   };
 }

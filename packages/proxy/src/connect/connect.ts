@@ -1,5 +1,5 @@
 import type { Server, Socket } from 'node:net';
-import { CulvertError, LIMITS } from '@culvert/protocol';
+import { CulvertError } from '@culvert/protocol';
 import { type Clock, systemClock } from '@culvert/stream';
 import { carry } from '../carry.ts';
 import { socketEnd } from '../local-end.ts';
@@ -126,7 +126,7 @@ async function serveConnection(
     );
     socket.off('close', wentAway);
     onEvent({ type: 'stream-opened', id: place.id, service, openedInMs: clock.now() - started });
-    const result = await carry(socketEnd(socket, LIMITS.lingerMs), stream, { clock, signal: place.signal });
+    const result = await carry(socketEnd(socket), stream, { clock, signal: place.signal });
     onEvent({ type: 'stream-ended', id: place.id, service, ...result, durationMs: clock.now() - started });
   } catch (error) {
     socket.resetAndDestroy();

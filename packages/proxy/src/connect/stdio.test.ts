@@ -35,20 +35,29 @@ describe('connectStdio', () => {
   });
 
   it('is well when the device ends first, without waiting for a terminal', async () => {
-    const done = stdio();
+    const done = stdio(undefined, { isTerminal: true });
     far.end('bye');
     far.resume();
     expect((await buffer(stdout)).toString()).toBe('bye');
     expect(await done).toMatchObject({ endedBy: 'remote' });
   });
 
-  it('is well when its own side had ended and the peer then drops the connection', async () => {
+  it('still sends what a pipe says after the device has ended, and ends its output before', async () => {
+    const done = stdio();
+    far.end('bye');
+    expect((await buffer(stdout)).toString()).toBe('bye');
+    stdin.end('late');
+    expect(await text(far)).toBe('late');
+    expect(await done).toMatchObject({ endedBy: 'remote', bytesSent: 4 });
+  });
+
+  it('fails when its own side had ended and the peer then drops the connection', async () => {
     const done = stdio();
     stdin.end();
     await buffer(far);
     near.destroy(new CulvertError('stream_lost'));
     stdout.resume();
-    expect(await done).toMatchObject({ endedBy: 'local' });
+    await expect(done).rejects.toMatchObject({ code: 'stream_lost' });
   });
 
   it('fails when the stream is torn', async () => {

@@ -10,6 +10,8 @@ export interface ConnectStdioOptions {
   /** Read only when the stream is open: what is typed before waits in the pipe. */
   readonly stdin: Readable;
   readonly stdout: Writable;
+  /** Whether standard input is a terminal, where nobody would end it after the device has: it is then ended with the device. Default false. */
+  readonly isTerminal?: boolean;
   /** Cancels the opening, and ends an open stream now. */
   readonly signal?: AbortSignal;
   /** Ends the local side politely (ssh sends its proxy command SIGHUP when it has finished). */
@@ -18,10 +20,10 @@ export interface ConnectStdioOptions {
 }
 
 /**
- * Carries standard input and output over one stream, as ssh's ProxyCommand wants it. A reader of `stdout` that exits has ended
- * the local side, as the end of `stdin` has.
- * @returns when the local side ended first, also when the peer then dropped the connection, or the device ended it cleanly
- * @throws CulvertError when the stream could not be opened or was torn
+ * Carries standard input and output over one stream, as ssh's ProxyCommand wants it. Either may end first; the other goes on as {@link carry} has it.
+ * A reader of `stdout` that exits ends the local side.
+ * @returns when both directions have ended, or the reader of `stdout` has gone
+ * @throws CulvertError when the stream could not be opened, was torn, or its answer did not come
  */
 export async function connectStdio(options: ConnectStdioOptions): Promise<CarryResult> {
   const { stdin, stdout, signal, hangUp } = options;
@@ -29,7 +31,13 @@ export async function connectStdio(options: ConnectStdioOptions): Promise<CarryR
     name: options.service,
     ...(signal === undefined ? {} : { signal }),
   });
-  const local = { readable: stdin, writable: stdout, reset: () => undefined, brokenPipeIsEnd: true, lingerMs: 0 };
+  const local = {
+    readable: stdin,
+    writable: stdout,
+    reset: () => undefined,
+    brokenPipeIsEnd: true,
+    endsWithStream: options.isTerminal === true,
+  };
   return carry(local, stream, {
     clock: options.clock ?? systemClock,
     ...(signal === undefined ? {} : { signal }),

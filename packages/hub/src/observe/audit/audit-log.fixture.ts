@@ -109,6 +109,7 @@ export function ended(streamId: string, over: Partial<StreamEnded['record']> = {
       detail: 'only ssh here',
       fromService: { bytes: 0, messages: 0 },
       fromDevice: { bytes: 0, messages: 0 },
+      countedBytes: 0,
       ...over,
     },
   };

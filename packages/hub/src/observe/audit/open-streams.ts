@@ -102,7 +102,7 @@ function keep(open: Map<string, LiveStream>, stream: z.infer<typeof openStream>)
   const nothing = { bytes: 0, messages: 0 };
   const { moduleId, traceParent, offeredAt, answeredAt, answeredBy, serviceAddress, deviceAddress } = stream;
   const optional = { moduleId, traceParent, offeredAt, answeredAt, answeredBy, serviceAddress, deviceAddress };
-  open.set(stream.streamId, { ...stream, ...optional, fromService: nothing, fromDevice: nothing });
+  open.set(stream.streamId, { ...stream, ...optional, fromService: nothing, fromDevice: nothing, countedBytes: 0 });
 }
 
 function parsed(line: string): unknown {

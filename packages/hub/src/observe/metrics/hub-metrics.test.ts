@@ -48,7 +48,7 @@ describe('the metrics', () => {
     await clock.advance(90_000);
     bus.emit({
       ...{ type: 'stream-closed', streamId: '1', cause: 'idle', established: true, durationMs: 90_000 },
-      ...{ fromService: { bytes: 3, messages: 1 }, fromDevice: { bytes: 70_000, messages: 2 } },
+      ...{ fromService: { bytes: 3, messages: 1 }, fromDevice: { bytes: 70_000, messages: 2 }, countedBytes: 70_064 },
     });
     expect(await sample('culvert_streams{state="open"}')).toBe(0);
     expect(await sample('culvert_handshakes_total{outcome="established",cause=""}')).toBe(1);
@@ -112,7 +112,7 @@ describe('the metrics', () => {
     carried.delete('1');
     bus.emit({
       ...{ type: 'stream-closed', streamId: '1', cause: 'idle', established: true, durationMs: 1 },
-      ...{ fromService: { bytes: 10, messages: 1 }, fromDevice: { bytes: 501, messages: 3 } },
+      ...{ fromService: { bytes: 10, messages: 1 }, fromDevice: { bytes: 501, messages: 3 }, countedBytes: 565 },
     });
     expect(await sample(fromDevice)).toBe(541);
     expect(await sample('culvert_stream_messages_total{from="device"}')).toBe(4);

@@ -26,7 +26,7 @@ const record: StreamRecord = {
   ...{ requestedAt: 1, offeredAt: 2, answeredAt: 3, establishedAt: 4, endedAt: 5 },
   answeredBy: { principal: 'device:d', protocol: 'mqtt', remoteAddress: '192.0.2.2' },
   ...{ serviceAddress: '192.0.2.1', deviceAddress: '192.0.2.2', cause: 'stalled', error: 'stalled', detail: 'why' },
-  ...{ fromService: { bytes: 1, messages: 1 }, fromDevice: { bytes: 1, messages: 1 } },
+  ...{ fromService: { bytes: 1, messages: 1 }, fromDevice: { bytes: 1, messages: 1 }, countedBytes: 128 },
 };
 const device = { deviceId: 'd', moduleId: 'm', protocol: 'mqtt', remoteAddress: '192.0.2.1' } as const;
 const proven = { ...device, principal: 'device:d', authentication: 'sas' } as const;

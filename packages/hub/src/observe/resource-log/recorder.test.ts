@@ -109,7 +109,7 @@ it('what ended politely is information, what did not a warning, what did not com
     ask(cause);
     const addresses = { deviceAddress: 'a', serviceAddress: 'b' };
     bus.emit({ type: 'stream-established', streamId: cause, ...addresses });
-    const carried = { fromService: nothing, fromDevice: nothing };
+    const carried = { fromService: nothing, fromDevice: nothing, countedBytes: 0 };
     bus.emit({ type: 'stream-closed', streamId: cause, cause, established: true, durationMs: 1, ...carried });
   }
   const closes = records.filter(({ operation }) => operation === 'streamClose');
@@ -209,7 +209,11 @@ it('a simulated hour, over midnight, of mixed success and failure is in the stor
         const time = clock.now();
         bus.emit({
           ...{ type: 'stream-closed', streamId, cause, established: true, durationMs: time - met },
-          ...{ fromService: { bytes: bytes[0], messages: 1 }, fromDevice: { bytes: bytes[1], messages: 1 } },
+          ...{
+            fromService: { bytes: bytes[0], messages: 1 },
+            fromDevice: { bytes: bytes[1], messages: 1 },
+            countedBytes: 128,
+          },
         });
         const result = error === undefined ? '' : String(ERRORS[error].azure[0]);
         happened.push({ time, operation: 'streamClose', ...of, result, cause, durationMs: time - met, bytes });

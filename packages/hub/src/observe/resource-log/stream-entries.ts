@@ -1,33 +1,9 @@
-import { CLOSE_CAUSES, type CloseCause, ERRORS, type ErrorCode } from '@culvert/protocol';
+import { CAUSE_ERRORS, CLOSE_CAUSES, type CloseCause, ERRORS, type ErrorCode } from '@culvert/protocol';
 import type { HubEvent } from '../events.ts';
 import type { LiveStream, StreamRecord } from '../stream-record.ts';
 import type { LogEntry, LogProperties } from './log-entry.ts';
 
 type Event<Type extends HubEvent['type']> = Extract<HubEvent, { type: Type }>;
-
-/** The error that a close cause implies when the stream's record has none; undefined for normal ends. */
-const CAUSE_ERRORS: Readonly<Record<CloseCause, ErrorCode | undefined>> = {
-  ended_by_service: undefined,
-  ended_by_device: undefined,
-  lost_by_service: 'stream_lost',
-  lost_by_device: 'stream_lost',
-  protocol_error: 'protocol_error',
-  stalled: 'stalled',
-  idle: 'idle_timeout',
-  lifetime_ended: 'lifetime_ended',
-  quota_reached: 'quota_reached',
-  closed_by_administrator: 'closed_by_administrator',
-  revoked: 'revoked',
-  shutting_down: 'draining',
-  hub_died: 'stream_lost',
-  gateway_failed: 'stream_lost',
-  rejected: 'rejected',
-  withdrawn: 'withdrawn',
-  device_offline: 'device_offline',
-  device_silent: 'device_silent',
-  handshake_timeout: 'handshake_timeout',
-  refused: 'too_many_requests',
-};
 
 /** `invoke`: the handshake succeeded; both sides are connected. */
 export function joinedEntry(stream: LiveStream, now: number): LogEntry {

@@ -1,0 +1,56 @@
+import { randomBytes } from 'node:crypto';
+import { createServer, type Socket } from 'node:net';
+import { type RawWebSocket, rawFrame } from '@culvert/testkit';
+import type { Cleanup } from '../cleanup.ts';
+import { listenLocally } from '../free-port.ts';
+import type { HubProcess } from '../hub-process.ts';
+import type { DeviceDialect } from './device.ts';
+import { DEVICE_CSHARP } from './device-csharp.ts';
+import { CSHARP_SERVICE, PreviewServiceStream, requestStream } from './service.ts';
+
+/** Empty messages per turn of the event loop: many times what ends a direction, in little time. */
+const PER_TURN = 32;
+
+/** Sends empty messages until the connection is over, as the loop of the C# proxies does that reads the end of its input. */
+function sendEmptyMessages(socket: RawWebSocket): void {
+  const turn = (): void => {
+    if (!socket.socket.writable) return;
+    for (let i = 0; i < PER_TURN; i++) socket.send(rawFrame(2, '', { mask: randomBytes(4) }));
+    // It waits for each send, so a gateway that reads slowly holds it up.
+    if (socket.socket.writableNeedDrain) socket.socket.once('drain', turn);
+    else setImmediate(turn);
+  };
+  turn();
+}
+
+/** The device's proxy of the C# SDK: it never ends a stream, and goes without a close frame when it is told the end. */
+export const ENDLESS_DEVICE: DeviceDialect = {
+  ...DEVICE_CSHARP,
+  // The pong that .NET sends unasked is of no interest here.
+  greeting: Buffer.alloc(0),
+  end: sendEmptyMessages,
+  closeAnswer: Buffer.alloc(0),
+};
+
+/** The service's proxy of the C# SDK on a local port, which it returns: like the device's, it never ends a stream. */
+export function startEndlessService(cleanup: Cleanup, hub: HubProcess, deviceId: string): Promise<number> {
+  const server = createServer({ allowHalfOpen: true }, (local) => {
+    carry(local, hub, deviceId).catch(() => local.destroy());
+  });
+  return listenLocally(cleanup, server);
+}
+
+async function carry(local: Socket, hub: HubProcess, deviceId: string): Promise<void> {
+  local.on('error', () => undefined);
+  const wish = { deviceId, streamName: 'TestStream', connectTimeout: 30, responseTimeout: 30 };
+  const stream = await PreviewServiceStream.open(hub, await requestStream(hub, CSHARP_SERVICE, wish));
+  const { socket } = stream;
+  local.on('data', (data: Buffer) => stream.send(data));
+  local.on('end', () => sendEmptyMessages(socket));
+  for (let frame = await socket.frame(); frame !== undefined && frame.opcode !== 8; frame = await socket.frame()) {
+    local.write(frame.payload);
+  }
+  // It disposes of both, without a close frame.
+  local.destroySoon();
+  socket.socket.destroySoon();
+}
