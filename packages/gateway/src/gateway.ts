@@ -11,7 +11,7 @@ import {
   STREAM_SUBPROTOCOL,
 } from '@culvert/protocol';
 import type { GrantClaims } from '@culvert/protocol/grant';
-import type { Clock } from '@culvert/stream';
+import { type Clock, stateKeepAlive } from '@culvert/stream';
 import type { GatewayEvent, StreamCounters } from './events.ts';
 import { FrameMemory } from './frame-memory.ts';
 import { FrameRelay } from './frame-relay.ts';
@@ -27,9 +27,6 @@ import { UsedGrants } from './used-grants.ts';
 
 /** Bytes of randomness in a boot id. */
 const BOOT_ID_BYTES = 16;
-
-/** Milliseconds after which the operating system begins to ask whether a silent client is still there. */
-const KEEPALIVE_MS = 30_000;
 
 /** A client whose upgrade was read and whose grant was verified. */
 export interface Arrival {
@@ -146,7 +143,7 @@ export class Gateway implements GatewayControl {
       const arrival = { upgrade, claims, socket, head, remoteAddress };
       const handOver = this.#steering === undefined ? undefined : await this.#steering.place(claims);
       if (handOver === undefined) return this.#take(arrival);
-      this.#prepare(socket);
+      this.#prepare(socket, upgrade);
       handOver(arrival);
       return true;
     } catch (error) {
@@ -209,13 +206,13 @@ export class Gateway implements GatewayControl {
     socket.once('close', () => this.#sockets.delete(socket));
   }
 
-  #prepare(socket: Duplex): void {
+  #prepare(socket: Duplex, upgrade: UpgradeRequest): void {
     // A client may end its TCP with its close frame and still read; RelayEnd ends ours.
     socket.allowHalfOpen = true;
     if (!(socket instanceof Socket)) return;
     socket.setTimeout(0);
     socket.setNoDelay(true);
-    socket.setKeepAlive(true, KEEPALIVE_MS);
+    stateKeepAlive(socket, copesWithPings(upgrade) ? 'pinged' : 'unpinged');
   }
 
   #take(arrival: Arrival): boolean {
@@ -231,9 +228,9 @@ export class Gateway implements GatewayControl {
   }
 
   #seat({ upgrade, claims: { streamId, side, expiresAt }, socket, head, remoteAddress }: Arrival): void {
-    this.#prepare(socket);
+    this.#prepare(socket, upgrade);
     socket.write(acceptance(upgrade));
-    const pings = upgrade.subprotocol === STREAM_SUBPROTOCOL;
+    const pings = copesWithPings(upgrade);
     const options = {
       side,
       remoteAddress,
@@ -307,6 +304,11 @@ export class Gateway implements GatewayControl {
     for (const socket of this.#sockets) await new Promise((resolve) => socket.once('close', resolve));
     for (const relay of this.#relays.values()) await relay.closed;
   }
+}
+
+/** Who offers our subprotocol answers pings (docs/protocol: pings). */
+function copesWithPings({ subprotocol }: UpgradeRequest): boolean {
+  return subprotocol === STREAM_SUBPROTOCOL;
 }
 
 /** What a side said that ended the stream other than cleanly. */

@@ -54,7 +54,7 @@ export class ConnectionAhead {
 
   async #begin(server: Server, outbound: OutboundOptions): Promise<DirectAgent | undefined> {
     try {
-      const agent = await outboundAgent(new URL(`https://${this.#authority}`), outbound);
+      const agent = await outboundAgent(new URL(`https://${this.#authority}`), { ...outbound, clock: this.#clock });
       if (agent instanceof DirectAgent) {
         agent.connectAhead(server.host, server.port);
         return agent;

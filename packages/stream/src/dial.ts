@@ -1,4 +1,5 @@
 import type { ClientRequest, IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import {
   CulvertError,
@@ -15,6 +16,7 @@ import { type Clock, systemClock } from './clock.ts';
 import type { ConnectionAhead } from './connection-ahead.ts';
 import { abortReason, deadline, linkSignals } from './deadline.ts';
 import { networkError } from './network-error.ts';
+import { didNotAnswer, OPEN_MS } from './opening.ts';
 import { type OutboundOptions, outboundAgent } from './outbound.ts';
 import { type WebSocketDuplexOptions, webSocketDuplex } from './websocket-duplex.ts';
 
@@ -30,12 +32,16 @@ export interface DialOptions {
   readonly protocols?: string[];
   /** Headers of the upgrade request. */
   readonly headers?: Record<string, string>;
-  /** Milliseconds until the WebSocket must be open; default 10,000. */
+  /** Milliseconds until the WebSocket must be open; default {@link OPEN_MS}, which always bounds all but the upgrade. */
   readonly timeoutMs?: number;
   /** Bytes of the longest message accepted; default `LIMITS.messageBytes`. */
   readonly maxPayload?: number;
   /** Default {@link systemClock}. */
   readonly clock?: Clock;
+  /** Called when the connection that is being made has its file descriptor, which a process may run out of. */
+  readonly onUnderWay?: () => void;
+  /** Called with the connection, whose certificate is verified by then, right before the WebSocket opens on it. */
+  readonly onSecured?: (connection: Socket) => void;
 }
 
 /** DialOptions of a stream: what the grant settles is not asked again, and a gateway is never shown who the device is to the hub. */
@@ -45,8 +51,6 @@ interface AheadOption {
   /** A connection that was begun before, to be used if it leads there. */
   readonly ahead?: ConnectionAhead;
 }
-
-const OPEN_MS = 10_000;
 
 /**
  * Opens a WebSocket over TLS and resolves with it paused, so that no early message is lost: listen, then `resume()` it.
@@ -124,21 +128,22 @@ async function dial<T>(url: string, options: DialOptions & AheadOption, refused:
   const target = parseTarget(url);
   const where = `${target.hostname}:${target.port || '443'}`;
   const timeoutMs = options.timeoutMs ?? OPEN_MS;
-  const limit = deadline(options.clock ?? systemClock, timeoutMs, () => {
-    return new CulvertError('unreachable', `${where} did not answer within ${timeoutMs / 1000} s.`);
-  });
+  const clock = options.clock ?? systemClock;
+  const limit = deadline(clock, timeoutMs, () => didNotAnswer(where, timeoutMs));
   const linked = linkSignals([options.signal, limit.signal]);
   try {
-    const { outbound, certificate } = options;
+    const { outbound, certificate, onUnderWay, onSecured } = options;
+    const shown = certificate === undefined ? {} : { certificate };
     const agent =
       (await options.ahead?.agentFor(target)) ??
-      (await outboundAgent(target, { ...outbound, ...(certificate === undefined ? {} : { certificate }) }));
+      (await outboundAgent(target, { ...outbound, ...shown, clock, onUnderWay }));
     if (linked.signal.aborted) {
       agent.destroy();
       throw abortReason(linked.signal);
     }
     const socket = new WebSocket(target, options.protocols ?? [], { ...clientOptions(options), agent });
     const taken = form.take(socket);
+    if (onSecured !== undefined) socket.once('upgrade', (response) => onSecured(response.socket));
     try {
       await opened(socket, { signal: linked.signal, where, refused });
       return taken;

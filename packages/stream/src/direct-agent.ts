@@ -2,7 +2,11 @@ import * as https from 'node:https';
 import { isIP } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { TLSSocket } from 'node:tls';
+import { formatHostPort } from '@culvert/protocol';
 import type { InnerTls } from './inner-tls.ts';
+import { AGENT_KEEP_ALIVE, stateKeepAlive } from './keep-alive.ts';
+import { boundOpening, onceUnderWay } from './opening.ts';
+import type { OpeningOptions } from './outbound.ts';
 import { knownSession, rememberSessions } from './tls-sessions.ts';
 
 type Created = (error: Error | null, stream?: Duplex) => void;
@@ -10,11 +14,14 @@ type Created = (error: Error | null, stream?: Duplex) => void;
 /** An agent that connects directly, with keep-alive, and resumes TLS sessions that other agents of this process began. */
 export class DirectAgent extends https.Agent {
   readonly #inner: InnerTls;
+  readonly #opening: OpeningOptions;
   #ahead: { readonly host: string; readonly port: number; readonly socket: Duplex } | undefined;
 
-  constructor(inner: InnerTls) {
-    super({ keepAlive: true, ...inner });
+  constructor(inner: InnerTls, opening: OpeningOptions) {
+    // Sessions are remembered beside the agent, with what they prove.
+    super({ ...AGENT_KEEP_ALIVE, maxCachedSessions: 0, ...inner });
     this.#inner = inner;
+    this.#opening = opening;
   }
 
   /** Begins a connection, which the first request to the same server takes if it lives by then. Destroyed with the agent. */
@@ -47,7 +54,13 @@ export class DirectAgent extends https.Agent {
     const resuming: https.RequestOptions & { session?: Buffer } =
       session === undefined ? options : { ...options, session };
     const socket = super.createConnection(resuming, created);
-    if (socket instanceof TLSSocket) rememberSessions(socket, secureContext, server);
+    if (socket instanceof TLSSocket) {
+      const { clock, onUnderWay } = this.#opening;
+      rememberSessions(socket, secureContext, server);
+      stateKeepAlive(socket, 'dialled');
+      boundOpening(socket, formatHostPort(server.host, server.port), clock);
+      if (onUnderWay !== undefined) onceUnderWay(socket, onUnderWay);
+    }
     return socket;
   }
 }

@@ -19,7 +19,10 @@ export {
   dialWebSocket,
 } from './dial.ts';
 export { Flow } from './flow.ts';
+export { assertGateway, assertGatewayPatterns, type KnownHub, verifiedCertificate } from './gateway-check.ts';
+export { AGENT_KEEP_ALIVE, KEEP_ALIVE, type SocketUse, stateKeepAlive } from './keep-alive.ts';
 export { networkError } from './network-error.ts';
-export { type OutboundOptions, outboundAgent, outboundProxy } from './outbound.ts';
+export { OPEN_MS } from './opening.ts';
+export { type OutboundAgentOptions, type OutboundOptions, outboundAgent, outboundProxy } from './outbound.ts';
 export { type SpliceOptions, type SpliceResult, splice } from './splice.ts';
 export { type WebSocketDuplexOptions, webSocketDuplex } from './websocket-duplex.ts';

@@ -1,6 +1,7 @@
 import type * as https from 'node:https';
 import { CulvertError } from '@culvert/protocol';
 import type { ClientCertificate } from './client-certificate.ts';
+import { type Clock, systemClock } from './clock.ts';
 import { DirectAgent } from './direct-agent.ts';
 import type { InnerTls } from './inner-tls.ts';
 import { bypassesProxy } from './no-proxy.ts';
@@ -15,6 +16,11 @@ export interface OutboundOptions {
    * proxy); `false` connects directly. Default: `HTTPS_PROXY`, else `ALL_PROXY`, unless `NO_PROXY` names the hub.
    */
   readonly proxy?: string | false;
+  /**
+   * Gateways beside those of the hub's own host and of the names in its certificate: `HOST` or `*.DOMAIN` (one label), each with `:PORT` for that port
+   * alone; 64 at most. Streams that the hub sends anywhere else are refused.
+   */
+  readonly gateways?: readonly string[];
   /** The name the hub's certificate must bear, when it is not the URL's. */
   readonly servername?: string;
 }
@@ -23,10 +29,20 @@ export interface OutboundOptions {
 export interface OutboundAgentOptions extends OutboundOptions {
   /** Shown to the server of the URL when it asks for one, and to nobody on the way there. */
   readonly certificate?: ClientCertificate;
+  /** Default {@link systemClock}. */
+  readonly clock?: Clock;
+  /** Called when a connection that is being made has its file descriptor, which a process may run out of. */
+  readonly onUnderWay?: (() => void) | undefined;
+}
+
+/** What an agent does with connections while they open. */
+export interface OpeningOptions {
+  readonly clock: Clock;
+  readonly onUnderWay: (() => void) | undefined;
 }
 
 /**
- * An agent for `https.request` and for `ws`, with keep-alive; `destroy()` it when done. The proxy libraries are loaded only when a
+ * An agent for `https.request` and for `ws` that keeps its connections; `destroy()` it when done. A connection opens within ten seconds or fails. The proxy libraries are loaded only when a
  * proxy applies, so that a program without one starts fast.
  * @param env the environment to read the proxy from
  * @throws CulvertError `config_invalid` for a proxy URL, CA or client certificate that cannot be used; never shows the proxy's credentials
@@ -36,7 +52,8 @@ export async function outboundAgent(
   options: OutboundAgentOptions = {},
   env: NodeJS.ProcessEnv = process.env,
 ): Promise<https.Agent> {
-  const { ca, certificate, servername } = options;
+  const { ca, certificate, servername, clock = systemClock, onUnderWay } = options;
+  const opening: OpeningOptions = { clock, onUnderWay };
   const trust = ca === undefined ? undefined : trustedContext(ca);
   const secureContext = certificate === undefined ? trust : certifiedContext(certificate, ca);
   const inner: InnerTls = {
@@ -44,9 +61,9 @@ export async function outboundAgent(
     ...(servername === undefined ? {} : { servername }),
   };
   const proxy = proxyFor(url, options.proxy, env);
-  if (proxy === undefined) return new DirectAgent(inner);
+  if (proxy === undefined) return new DirectAgent(inner, opening);
   const { proxyAgent } = await import('./proxy-agent.ts');
-  return proxyAgent(proxy, { ...inner, ...(trust === undefined ? {} : { proxyContext: trust }) });
+  return proxyAgent(proxy, { ...inner, ...(trust === undefined ? {} : { proxyContext: trust }) }, opening);
 }
 
 /**

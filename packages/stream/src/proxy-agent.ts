@@ -5,18 +5,19 @@ import type { Duplex } from 'node:stream';
 import * as tls from 'node:tls';
 import { CulvertError } from '@culvert/protocol';
 import { SocksProxyAgent } from 'socks-proxy-agent';
-import { systemClock } from './clock.ts';
 import { abortReason, deadline, linkSignals } from './deadline.ts';
 import type { InnerTls } from './inner-tls.ts';
+import { AGENT_KEEP_ALIVE, stateKeepAlive } from './keep-alive.ts';
 import { networkError } from './network-error.ts';
+import { boundOpening, OPEN_MS, onceUnderWay } from './opening.ts';
+import type { OpeningOptions } from './outbound.ts';
 import { knownSession, rememberSessions } from './tls-sessions.ts';
 
-/** Milliseconds a proxy may take to open the tunnel: most ways to give a request up do not reach into its agent. */
-const TUNNEL_MS = 10_000;
-
 /** An agent that connects through `proxy`; imported by `outbound.ts` only when one applies. */
-export function proxyAgent(proxy: URL, inner: InnerTls): https.Agent {
-  return proxy.protocol.startsWith('socks') ? new SocksTunnelAgent(proxy, inner) : new HttpTunnelAgent(proxy, inner);
+export function proxyAgent(proxy: URL, inner: InnerTls, opening: OpeningOptions): https.Agent {
+  return proxy.protocol.startsWith('socks')
+    ? new SocksTunnelAgent(proxy, inner, opening)
+    : new HttpTunnelAgent(proxy, inner, opening);
 }
 
 type Created = (error: Error | null, stream?: Duplex) => void;
@@ -25,18 +26,20 @@ type Created = (error: Error | null, stream?: Duplex) => void;
 class HttpTunnelAgent extends https.Agent {
   readonly #proxy: URL;
   readonly #inner: InnerTls;
+  readonly #opening: OpeningOptions;
   readonly #destroyed = new AbortController();
 
-  constructor(proxy: URL, inner: InnerTls) {
-    super({ keepAlive: true });
+  constructor(proxy: URL, inner: InnerTls, opening: OpeningOptions) {
+    super(AGENT_KEEP_ALIVE);
     this.#proxy = proxy;
     this.#inner = inner;
+    this.#opening = opening;
   }
 
   override createConnection(options: https.RequestOptions, created: Created): undefined {
     const host = options.host ?? '';
     this.#open(`${host.includes(':') ? `[${host}]` : host}:${options.port}`).then(
-      (socket) => created(null, secured(socket, host, this.#inner)),
+      (socket) => created(null, secured(socket, host, this.#inner, this.#opening)),
       created,
     );
   }
@@ -48,7 +51,11 @@ class HttpTunnelAgent extends https.Agent {
 
   async #open(target: string): Promise<Socket> {
     const name = `The proxy ${this.#proxy.host}`;
-    const limit = deadline(systemClock, TUNNEL_MS, () => new CulvertError('unreachable', `${name} does not answer.`));
+    const limit = deadline(
+      this.#opening.clock,
+      OPEN_MS,
+      () => new CulvertError('unreachable', `${name} does not answer.`),
+    );
     const { signal, unlink } = linkSignals([limit.signal, this.#destroyed.signal]);
     try {
       return await this.#connect(target, name, signal);
@@ -79,6 +86,8 @@ class HttpTunnelAgent extends https.Agent {
       protocol === 'https:'
         ? https.request({ ...options, ...this.#tlsToProxy(host), port: port || 443, agent: false })
         : http.request({ ...options, port: port || 80, agent: false });
+    const { onUnderWay } = this.#opening;
+    if (onUnderWay !== undefined) request.once('socket', (socket) => onceUnderWay(socket, onUnderWay));
     return new Promise((resolve, reject) => {
       request.on('error', reject);
       request.on('connect', (response, socket) => {
@@ -100,13 +109,15 @@ type SocksOptions = Parameters<SocksProxyAgent['connect']>[1];
 /** The library opens the tunnel only: its own TLS inside would forget the host and compare a certificate for an address with `localhost`. */
 class SocksTunnelAgent extends SocksProxyAgent {
   readonly #inner: InnerTls;
+  readonly #opening: OpeningOptions;
   readonly #name: string;
 
-  constructor(proxy: URL, inner: InnerTls) {
-    super(proxy, { keepAlive: true });
+  constructor(proxy: URL, inner: InnerTls, opening: OpeningOptions) {
+    super(proxy, AGENT_KEEP_ALIVE);
     // Not by the options, which would limit every request of the agent.
-    this.timeout = TUNNEL_MS;
+    this.timeout = OPEN_MS;
     this.#inner = inner;
+    this.#opening = opening;
     this.#name = `The proxy ${proxy.host}`;
   }
 
@@ -115,19 +126,28 @@ class SocksTunnelAgent extends SocksProxyAgent {
       const socket = await super.connect(request, { ...options, secureEndpoint: false });
       // The library goes on to end a tunnel that is silent for as long as it may have taken to open.
       socket.setTimeout(0);
-      return secured(socket, options.host ?? '', this.#inner);
+      // The library tells nothing in between: what is there now had its descriptor.
+      this.#opening.onUnderWay?.();
+      return secured(socket, options.host ?? '', this.#inner, this.#opening);
     } catch (error) {
       throw networkError(error, this.#name);
     }
   }
 }
 
-function secured(socket: Socket, host: string, { proxyContext: _, ...inner }: InnerTls): tls.TLSSocket {
+function secured(
+  socket: Socket,
+  host: string,
+  { proxyContext: _, ...inner }: InnerTls,
+  { clock }: OpeningOptions,
+): tls.TLSSocket {
+  stateKeepAlive(socket, 'dialled');
   const server = { host, port: 0, servername: inner.servername ?? '' };
   const session = knownSession(inner.secureContext, server);
   const options = { socket, host, ALPNProtocols: ['http/1.1'], servername: serverName(host), ...inner };
   const secure = tls.connect(session === undefined ? options : { ...options, session });
   rememberSessions(secure, inner.secureContext, server);
+  boundOpening(secure, host, clock);
   return secure;
 }
 

@@ -1,3 +1,4 @@
+import type { Duplex } from 'node:stream';
 import type { SecureContext, TLSSocket } from 'node:tls';
 
 /** Servers remembered for one trust, the newest: a program knows one hub and a few gateways. A session is 2 to 4 KB. */
@@ -11,11 +12,20 @@ interface Server {
   readonly servername: string;
 }
 
+/** A session, and the certificate that was verified when it began, DER: a client that resumes is not shown it again, and Node does not keep it. */
+interface Known {
+  readonly session: Buffer;
+  readonly certificate: Buffer | undefined;
+}
+
 /**
  * TLS sessions by server, each with what it was verified against: resuming does not verify a certificate again, so a session is only
  * for those who trust the same authorities, and are the same client.
  */
-const byTrust = new WeakMap<object, Map<string, Buffer>>();
+const byTrust = new WeakMap<object, Map<string, Known>>();
+
+/** What the other end of a connection proved itself with, DER: on this connection, or on the one whose session it resumed. */
+const proofs = new WeakMap<Duplex, Buffer>();
 
 /** Stands for the authorities that Node trusts by default. */
 const DEFAULT_TRUST = {};
@@ -25,19 +35,30 @@ const DEFAULT_TRUST = {};
  * When the server knows it no more there is a full handshake. Sessions live as long as the server says, for a hub five minutes.
  */
 export function knownSession(trust: SecureContext | undefined, server: Server): Buffer | undefined {
-  return byTrust.get(trust ?? DEFAULT_TRUST)?.get(keyOf(server));
+  return byTrust.get(trust ?? DEFAULT_TRUST)?.get(keyOf(server))?.session;
 }
 
-/** Keeps the sessions that the server hands out on this connection, and forgets them when it fails. */
+/** The certificate, DER, that was verified of a connection's other end; undefined before that. */
+export function provenBy(connection: Duplex): Buffer | undefined {
+  return proofs.get(connection);
+}
+
+/** Keeps the sessions that the server hands out on this connection, and the certificate it showed; forgets them when it fails. */
 export function rememberSessions(socket: TLSSocket, trust: SecureContext | undefined, server: Server): void {
   const key = keyOf(server);
+  const resumed = byTrust.get(trust ?? DEFAULT_TRUST)?.get(key)?.certificate;
+  socket.once('secureConnect', () => {
+    if (!socket.authorized) return;
+    const certificate = socket.isSessionReused() ? resumed : socket.getPeerCertificate().raw;
+    if (certificate !== undefined) proofs.set(socket, certificate);
+  });
   socket.on('session', (session) => {
     // A certificate that was not accepted ends the connection, but its session may come first.
     if (!socket.authorized) return;
-    const sessions = byTrust.get(trust ?? DEFAULT_TRUST) ?? new Map<string, Buffer>();
+    const sessions = byTrust.get(trust ?? DEFAULT_TRUST) ?? new Map<string, Known>();
     byTrust.set(trust ?? DEFAULT_TRUST, sessions);
     sessions.delete(key);
-    sessions.set(key, session);
+    sessions.set(key, { session, certificate: proofs.get(socket) });
     const [oldest] = sessions.keys();
     if (sessions.size > MAX_SERVERS && oldest !== undefined) sessions.delete(oldest);
   });

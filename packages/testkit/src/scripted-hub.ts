@@ -7,7 +7,7 @@ import { CONTROL_PATH, LIMITS } from '@culvert/protocol';
 import { isGatewayPath } from '@culvert/protocol/grant';
 import { encodePacket, type MqttPacket, PacketReader } from '@culvert/protocol/mqtt';
 import { type WebSocket, WebSocketServer } from 'ws';
-import { testCertificate } from './test-certificate.ts';
+import { type TestCertificateOptions, testCertificate } from './test-certificate.ts';
 
 /** Hands values from where they arrive to where they are awaited, in order. */
 class Mailbox<T> {
@@ -97,6 +97,8 @@ export class ScriptedChannel {
 
 /** How a {@link ScriptedHub} answers what is not a control channel. */
 export interface ScriptedHubOptions {
+  /** What its certificate is for; default loopback. */
+  readonly certificate?: TestCertificateOptions;
   /** Whether clients are asked for a certificate; any will do, and so will none. */
   readonly requestCertificate?: boolean;
   /** REST; default: 404 with an empty body. */
@@ -126,7 +128,7 @@ export class ScriptedHub {
 
   /** Listens on a free port of 127.0.0.1. */
   static async start(options: ScriptedHubOptions = {}): Promise<ScriptedHub> {
-    const { ca, cert, key } = await testCertificate();
+    const { ca, cert, key } = await testCertificate(options.certificate);
     const { requestCertificate = false } = options;
     const tls = { cert, key, requestCert: requestCertificate, rejectUnauthorized: false };
     const server = createServer(tls, (request, response) => {

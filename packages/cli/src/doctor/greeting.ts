@@ -3,7 +3,7 @@ import { isIP } from 'node:net';
 import { performance } from 'node:perf_hooks';
 import { connect, type DetailedPeerCertificate, TLSSocket } from 'node:tls';
 import { CulvertError, formatHostPort } from '@culvert/protocol';
-import { networkError, type OutboundOptions, outboundAgent } from '@culvert/stream';
+import { networkError, OPEN_MS, type OutboundOptions, outboundAgent, stateKeepAlive } from '@culvert/stream';
 import { since } from './network.ts';
 
 /** What one request to the hub shows of it, and of what stands between. */
@@ -83,7 +83,8 @@ function shownSigner(host: string, port: number): Promise<string | undefined> {
       rejectUnauthorized: false,
       ...(isIP(host) === 0 ? { servername: host } : {}),
     });
-    socket.setTimeout(ANSWER_MS, () => socket.destroy());
+    stateKeepAlive(socket, 'dialled');
+    socket.setTimeout(OPEN_MS, () => socket.destroy());
     socket.once('secureConnect', () => {
       resolve(nameOf(chainOf(socket.getPeerCertificate(true)).at(-1)?.issuer));
       socket.destroy();

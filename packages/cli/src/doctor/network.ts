@@ -2,11 +2,8 @@ import { lookup } from 'node:dns/promises';
 import { connect, isIP } from 'node:net';
 import { performance } from 'node:perf_hooks';
 import { CulvertError, formatHostPort } from '@culvert/protocol';
-import { networkError } from '@culvert/stream';
+import { networkError, OPEN_MS, stateKeepAlive } from '@culvert/stream';
 import type { Found } from './check.ts';
-
-/** Milliseconds a TCP connection may take here: as long as the SDKs allow to the whole of opening. */
-const CONNECT_MS = 10_000;
 
 /** Where connections go first: the hub itself, or the proxy on the way to it. */
 export interface FirstHop {
@@ -38,8 +35,9 @@ export function reach({ host, port, isProxy }: FirstHop): Promise<Found> {
   const started = performance.now();
   return new Promise((resolve, reject) => {
     const socket = connect({ host, port });
-    socket.setTimeout(CONNECT_MS, () =>
-      socket.destroy(new CulvertError('unreachable', `${where} did not answer within ${CONNECT_MS / 1000} s.`)),
+    stateKeepAlive(socket, 'dialled');
+    socket.setTimeout(OPEN_MS, () =>
+      socket.destroy(new CulvertError('unreachable', `${where} did not answer within ${OPEN_MS / 1000} s.`)),
     );
     socket.once('connect', () => {
       const ms = since(started);

@@ -1,5 +1,6 @@
 import { createServer as createHttpServer, type Server as HttpServer } from 'node:http';
 import { type AddressInfo, connect, createServer, type Server } from 'node:net';
+import { stateKeepAlive } from '@culvert/stream';
 
 /** A server the quickstart plays the device's part with, on a free port of loopback. */
 export interface LocalServer {
@@ -14,6 +15,7 @@ const BANNER_MS = 1_000;
 export async function startEcho(): Promise<LocalServer> {
   const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
     socket.on('error', () => socket.destroy());
+    stateKeepAlive(socket, 'local');
     socket.pipe(socket);
   });
   const port = await listenOnLoopback(server);
@@ -27,6 +29,7 @@ export async function startPage(page: () => string): Promise<LocalServer> {
     response.writeHead(found ? 200 : 404, { 'content-type': 'text/html; charset=utf-8', 'cache-control': 'no-store' });
     response.end(found ? page() : '<!doctype html><title>Not found</title><p>There is only <a href="/">one page</a>.');
   });
+  server.on('connection', (socket) => stateKeepAlive(socket, 'accepted'));
   const port = await listenOnLoopback(server);
   return {
     port,
@@ -42,6 +45,7 @@ export async function startPage(page: () => string): Promise<LocalServer> {
 export function sshAnswers(port = 22): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect({ host: '127.0.0.1', port });
+    stateKeepAlive(socket, 'local');
     const settle = (answer: boolean) => (): void => {
       socket.destroy();
       resolve(answer);

@@ -1,4 +1,5 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { stateKeepAlive } from '@culvert/stream';
 
 /** Why a hub takes no new streams: it is not up yet, it is on its way out, or its registry does not answer. */
 export type NotReady = 'starting' | 'draining' | 'registry';
@@ -20,6 +21,7 @@ export function createAdminListener(deps: AdminDeps): Server {
     // A scrape that fails is a fault of the hub's, and the scraper counts it.
     answer(request, response, deps).catch(() => response.destroy());
   });
+  server.on('connection', (socket) => stateKeepAlive(socket, 'accepted'));
   server.maxConnections = 64;
   return server;
 }

@@ -5,6 +5,7 @@ import type { Duplex } from 'node:stream';
 import { createServer as createTlsServer, type TLSSocket, type Server as TlsServer } from 'node:tls';
 import { CONTROL_PATH, peerAddress } from '@culvert/protocol';
 import { isGatewayPath } from '@culvert/protocol/grant';
+import { stateKeepAlive } from '@culvert/stream';
 import type { UnprovenConnections } from '../auth/unproven-connections.ts';
 import { leadByHostName, type NamedHostTls } from './named-host-tls.ts';
 import { certificateRequest, type ServerPair, secureContext } from './secure-context.ts';
@@ -121,6 +122,7 @@ export function createControlDoor(
 function admit(socket: Socket, unproven: UnprovenConnections): void {
   // A reset before TLS is done is nobody's but the peer's affair.
   socket.on('error', () => socket.destroy());
+  stateKeepAlive(socket, 'accepted');
   unproven.admit(socket);
 }
 

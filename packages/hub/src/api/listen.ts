@@ -26,6 +26,8 @@ export function listen(
     const { host, port: wanted, reusePort = false } = at;
     server.listen({ port: wanted, reusePort, ...(host === undefined ? {} : { host }) }, () => {
       server.removeListener('error', onError);
+      // Without file descriptors to accept with: whoever came is refused, and the next one is taken when some are free.
+      server.on('error', () => undefined);
       const { address, port } = server.address() as AddressInfo;
       resolve({ host: address, port });
     });

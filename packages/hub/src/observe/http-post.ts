@@ -1,7 +1,15 @@
 import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http';
 import { type Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { CulvertError, formatHostPort } from '@culvert/protocol';
-import { abortReason, type Clock, deadline, linkSignals, networkError, outboundAgent } from '@culvert/stream';
+import {
+  AGENT_KEEP_ALIVE,
+  abortReason,
+  type Clock,
+  deadline,
+  linkSignals,
+  networkError,
+  outboundAgent,
+} from '@culvert/stream';
 
 /** Milliseconds one request may take. */
 const REQUEST_MS = 30_000;
@@ -71,7 +79,7 @@ export class HttpPost {
     const secure = url.protocol === 'https:';
     this.#agent ??= secure
       ? outboundAgent(url, ca === undefined ? {} : { ca })
-      : Promise.resolve(new HttpAgent({ keepAlive: true }));
+      : Promise.resolve(new HttpAgent(AGENT_KEEP_ALIVE));
     const agent = await this.#agent;
     const data = Buffer.from(body);
     return new Promise((resolve, reject) => {

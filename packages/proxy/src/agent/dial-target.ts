@@ -1,6 +1,6 @@
 import { connect, type Socket } from 'node:net';
 import { CulvertError, formatHostPort } from '@culvert/protocol';
-import { abortReason, type Clock } from '@culvert/stream';
+import { abortReason, type Clock, stateKeepAlive } from '@culvert/stream';
 import type { Target } from './events.ts';
 
 /** Milliseconds a local target may take to accept: it is on this machine or its network, and a person waits. */
@@ -14,8 +14,8 @@ export function dialTarget(target: Target, clock: Clock, signal: AbortSignal): P
       port: target.port,
       allowHalfOpen: true,
       noDelay: true,
-      keepAlive: true,
     });
+    stateKeepAlive(socket, 'local');
     const settle = (): void => {
       timer.cancel();
       socket.off('connect', connected);

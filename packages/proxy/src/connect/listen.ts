@@ -1,5 +1,6 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import { CulvertError, formatHostPort } from '@culvert/protocol';
+import { stateKeepAlive } from '@culvert/stream';
 
 /**
  * A TCP listener whose connections may be half-open. They are read only when their stream is open; until then the kernel and one
@@ -8,7 +9,10 @@ import { CulvertError, formatHostPort } from '@culvert/protocol';
  */
 export function listen(host: string, port: number, onConnection: (socket: Socket) => void): Promise<Server> {
   return new Promise((resolve, reject) => {
-    const server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true }, onConnection);
+    const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+      stateKeepAlive(socket, 'local');
+      onConnection(socket);
+    });
     const refused = (error: NodeJS.ErrnoException): void => {
       reject(
         new CulvertError('internal', `cannot listen on ${formatHostPort(host, port)}: ${why(error)}`, { cause: error }),
