@@ -24,6 +24,7 @@ certFile: device.pem
 keyFile: keys/device.key
 caFile: /etc/culvert/ca.pem
 proxy: http://proxy:3128
+gateways: ['*.gw.example.com', 'gw.example.com:8444']
 defaultService: ssh
 services:
   ssh: 22
@@ -35,6 +36,7 @@ services:
       keyFile: join(directory, 'keys/device.key'),
       caFile: '/etc/culvert/ca.pem',
       proxy: 'http://proxy:3128',
+      gateways: ['*.gw.example.com', 'gw.example.com:8444'],
       defaultService: 'ssh',
       services: new Map([
         ['ssh', { host: '127.0.0.1', port: 22 }],
@@ -52,6 +54,7 @@ services:
     ['services:\n  ssh: [22]', /agent\.yaml: services\.ssh: /],
     ['services:\n  ssh: host', /services\.ssh: 'host' has no port/],
     ['services:\n  a/b: 22', /services\.a\/b: 'a\/b' is not a stream name/],
+    ['gateways: ["https://x"]', /agent\.yaml: gateways: 'https:\/\/x' is not HOST/],
     ['services: {', /agent\.yaml: not YAML/],
     ['- ssh', /agent\.yaml: /],
   ])('is refused with one line: %j', (text, message) => {

@@ -1,5 +1,6 @@
 import { dirname, resolve } from 'node:path';
 import { CulvertError, printable } from '@culvert/protocol';
+import { assertGatewayPatterns } from '@culvert/stream';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import type { DeviceConnectionFile } from './hub-connection.ts';
@@ -17,6 +18,8 @@ export const agentConfigSchema = z.strictObject({
   caFile: z.string().min(1).optional(),
   /** Outbound proxy, `http://…` or `socks5://…`. */
   proxy: z.string().min(1).optional(),
+  /** Gateways beside the hub's own host and the names in its certificate: `HOST` or `*.DOMAIN`, each with `:PORT` for that port alone. */
+  gateways: z.array(z.string().min(1)).optional(),
   /** The service that takes names not listed below. */
   defaultService: z.string().min(1).optional(),
   /** What the agent offers: name to `HOST:PORT`, or a port of 127.0.0.1. */
@@ -44,7 +47,7 @@ export function readAgentConfig(path: string): AgentConfig {
   }
   const parsed = agentConfigSchema.safeParse(value ?? {});
   if (!parsed.success) throw fail(firstIssue(parsed.error));
-  const { connectionStringFile, certFile, keyFile, caFile, proxy, defaultService } = parsed.data;
+  const { connectionStringFile, certFile, keyFile, caFile, proxy, gateways, defaultService } = parsed.data;
   const inPlace = (name: string): string => resolve(dirname(path), name);
   return {
     services: addresses(parsed.data.services, fail),
@@ -53,8 +56,18 @@ export function readAgentConfig(path: string): AgentConfig {
     ...(keyFile === undefined ? {} : { keyFile: inPlace(keyFile) }),
     ...(caFile === undefined ? {} : { caFile: inPlace(caFile) }),
     ...(proxy === undefined ? {} : { proxy }),
+    ...(gateways === undefined ? {} : { gateways: checked(gateways, fail) }),
     ...(defaultService === undefined ? {} : { defaultService }),
   };
+}
+
+function checked(gateways: readonly string[], fail: (problem: string) => CulvertError): readonly string[] {
+  try {
+    assertGatewayPatterns(gateways);
+    return gateways;
+  } catch (error) {
+    throw fail(CulvertError.from(error).message);
+  }
 }
 
 function addresses(

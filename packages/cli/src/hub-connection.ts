@@ -20,6 +20,7 @@ export interface ConnectionFlags {
   readonly dataDir?: string;
   readonly caFile?: string;
   readonly proxy?: string;
+  readonly gateway?: readonly string[];
 }
 
 /** How an agent reaches a hub, and with which certificate of its own: its flags. */
@@ -49,6 +50,7 @@ export interface DeviceConnectionFile {
   readonly keyFile?: string;
   readonly caFile?: string;
   readonly proxy?: string;
+  readonly gateways?: readonly string[];
 }
 
 /** The one or the other, for commands that work from either side. */
@@ -141,7 +143,8 @@ export function deviceConnection(
   }
   const caFile = flags.caFile ?? nonEmpty(around.env['CULVERT_CA_FILE']) ?? file.caFile;
   const proxy = flags.proxy ?? file.proxy;
-  const merged = { ...(caFile === undefined ? {} : { caFile }), ...(proxy === undefined ? {} : { proxy }) };
+  const gateway = [...(file.gateways ?? []), ...(flags.gateway ?? [])];
+  const merged = { gateway, ...(caFile === undefined ? {} : { caFile }), ...(proxy === undefined ? {} : { proxy }) };
   const certificate = ownCertificate(flags, file, around);
   return { connectionString, outbound: outbound(merged, {}), ...(certificate === undefined ? {} : { certificate }) };
 }
@@ -230,6 +233,7 @@ function outbound(flags: ConnectionFlags, env: NodeJS.ProcessEnv, dataCa?: strin
   return {
     ...(file === undefined ? {} : { ca: readCertificateFile(file) }),
     ...(flags.proxy === undefined ? {} : { proxy: flags.proxy }),
+    ...(flags.gateway === undefined || flags.gateway.length === 0 ? {} : { gateways: flags.gateway }),
   };
 }
 

@@ -14,6 +14,11 @@ export function withFiles(command: Command, what: string): Command {
     )
     .option('--ca-file <file>', 'the hub’s CA, PEM, beside the system’s')
     .option('--proxy <url>', 'outbound proxy: http://host:port or socks5://host:port')
+    .option(
+      '--gateway <host>',
+      'a gateway beside the hub’s own host and the names in its certificate: HOST or *.DOMAIN, may be given several times',
+      collect,
+    )
     .addHelpText('after', ENVIRONMENT);
 }
 

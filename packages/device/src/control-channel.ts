@@ -8,7 +8,7 @@ import {
   LIMITS,
 } from '@culvert/protocol';
 import { type DeviceOffer, DeviceSession } from '@culvert/protocol/mqtt';
-import { abortReason, dialDuplex } from '@culvert/stream';
+import { abortReason, dialDuplex, type KnownHub, verifiedCertificate } from '@culvert/stream';
 import { clientType } from './client-type.ts';
 import { ControlConnection, type ControlConnectionListener } from './control-connection.ts';
 import type { Credential, Proof } from './credential.ts';
@@ -36,10 +36,10 @@ export class ControlChannel implements ControlConnectionListener {
   #settleAttached: (failure?: CulvertError) => void = () => undefined;
   #settleClosed: (error: CulvertError) => void = () => undefined;
 
-  private constructor(duplex: Duplex, proof: Proof, context: ChannelContext) {
+  private constructor(duplex: Duplex, proof: Proof, hub: KnownHub, context: ChannelContext) {
     const { identity, keepaliveSeconds, clock } = context;
     this.proof = proof;
-    this.offers = new PendingOffers(context);
+    this.offers = new PendingOffers(context, hub);
     this.#attached = new Promise((resolve) => {
       this.#settleAttached = resolve;
     });
@@ -63,6 +63,7 @@ export class ControlChannel implements ControlConnectionListener {
   static async open(context: ChannelContext, signal: AbortSignal): Promise<ControlChannel> {
     const { identity, outbound, clock } = context;
     const proof = await context.credential.next();
+    let certificate: KnownHub['certificate'] = () => undefined;
     const duplex = await dialDuplex(`wss://${formatHostPort(identity.host, identity.port)}${CONTROL_PATH}`, {
       outbound,
       ...(proof.certificate === undefined ? {} : { certificate: proof.certificate }),
@@ -72,8 +73,11 @@ export class ControlChannel implements ControlConnectionListener {
       maxPayload: LIMITS.mqttPacketBytes,
       // MQTT has its own pings, and they reach the hub's session, not only its socket.
       pingMs: 0,
+      onSecured: (connection) => {
+        certificate = verifiedCertificate(connection);
+      },
     });
-    const channel = new ControlChannel(duplex, proof, context);
+    const channel = new ControlChannel(duplex, proof, { host: identity.host, certificate }, context);
     const stop = () => {
       const reason = abortReason(signal);
       channel.#connection.destroy(reason);

@@ -4,7 +4,14 @@ import {
   type ErrorCode,
   parseDeviceConnectionString,
 } from '@culvert/protocol';
-import { Backoff, type ClientCertificate, type Clock, type OutboundOptions, systemClock } from '@culvert/stream';
+import {
+  assertGatewayPatterns,
+  Backoff,
+  type ClientCertificate,
+  type Clock,
+  type OutboundOptions,
+  systemClock,
+} from '@culvert/stream';
 import { Attached, type AttachedListener } from './attached.ts';
 import { Attempt, type AttemptListener, type StartAttempt } from './attempt.ts';
 import { Closed, Connecting, type ConnectionState, type StateCallback, Waiting } from './connection-states.ts';
@@ -30,7 +37,7 @@ export interface DeviceClientOptions {
   readonly onStateChange?: (state: DeviceClientState, error?: CulvertError) => void;
   /** The device's own certificate, for a connection string with `x509=true`. Only the hub is shown it: no gateway, no proxy. */
   readonly certificate?: ClientCertificate;
-  /** Proxy and extra certificate authorities, for every connection made. */
+  /** Proxy, extra certificate authorities and gateways, for every connection made. */
   readonly outbound?: OutboundOptions;
   /** Default: the system's. */
   readonly clock?: Clock;
@@ -72,6 +79,7 @@ export class DeviceClient {
 
   private constructor(identity: DeviceConnectionString, options: DeviceClientOptions) {
     const { clock = systemClock, random = Math.random, outbound = {}, certificate, onStream } = options;
+    assertGatewayPatterns(outbound.gateways ?? []);
     const keepaliveSeconds = whole('keepaliveSeconds', options.keepaliveSeconds ?? 25, 1_800);
     const lifetimeSeconds = whole('tokenLifetimeSeconds', options.tokenLifetimeSeconds ?? 3_600, 31_536_000);
     const credential = new Credential(identity, { certificate, lifetimeSeconds, clock, random });
@@ -85,7 +93,8 @@ export class DeviceClient {
    * Connects to nothing yet.
    * @param text `HostName=…;DeviceId=…[;ModuleId=…]` and `;SharedAccessKey=…`, `;SharedAccessSignature=…` or `;x509=true`; the key may be
    *   a policy's (`…;SharedAccessKeyName=…;SharedAccessKey=…`)
-   * @throws CulvertError `argument_invalid`, never quoting the key; also for `x509=true` without `certificate`, or that without this
+   * @throws CulvertError `argument_invalid`, never quoting the key; also for `x509=true` without `certificate`, or that without this; `config_invalid` for
+   *   a gateway in `outbound` that is no host or pattern
    */
   static fromConnectionString(text: string, options: DeviceClientOptions): DeviceClient {
     return new DeviceClient(parseDeviceConnectionString(text), options);

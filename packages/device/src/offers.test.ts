@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { CulvertError, formatOfferTopic, OFFER_PROPERTIES } from '@culvert/protocol';
 import { FakeClock, type ScriptedChannel, ScriptedHub, type ScriptedHubOptions } from '@culvert/testkit';
@@ -253,5 +254,73 @@ describe('cancelling accept()', () => {
     publish();
     expect(await answer()).toBe('1: 200');
     expect(await outcome).toBe(reason);
+  });
+});
+
+describe('the gateway of an offer', () => {
+  const NAMES = { names: ['localhost', '*.gw.invalid'], addresses: ['127.0.0.1'] };
+
+  /** Offers a stream that leads to `host`, and tells the answer and what became of accepting it. */
+  async function offered(host: string, path = `/bridges/${STREAM_ID}/device`, gateways: string[] = []) {
+    let accepted: Promise<unknown> | undefined;
+    hub = await ScriptedHub.start({ certificate: NAMES });
+    clock = new FakeClock();
+    device = DeviceClient.fromConnectionString(hub.deviceConnectionString('d1'), {
+      onStream: async (offer) => {
+        accepted = offer.accept();
+        await accepted.catch(() => undefined);
+      },
+      outbound: { ca: hub.ca, gateways },
+      clock,
+      keepaliveSeconds: 1_800,
+    });
+    const opened = device.open();
+    channel = await hub.channel();
+    await channel.welcome();
+    await opened;
+    const url = `wss://${host}${path}`;
+    channel.publish(formatOfferTopic({ streamName: 'echo', requestId: '1', url, token: 'the-grant' }), {});
+    const said = await answer();
+    const error: unknown = await accepted?.catch((reason: unknown) => reason);
+    return { said, code: error instanceof CulvertError ? error.code : undefined };
+  }
+
+  it('that is another host is refused: nothing is dialled, and the service is told why', async () => {
+    const stranger = createServer();
+    let came = 0;
+    stranger.on('connection', (socket) => {
+      came++;
+      socket.destroy();
+    });
+    await new Promise<void>((resolve) => stranger.listen(0, '127.0.0.2', resolve));
+    const { port } = stranger.address() as AddressInfo;
+    const { said, code } = await offered(`127.0.0.2:${port}`);
+    expect(said).toMatch(/^1: 400 The hub names 127\.0\.0\.2:\d+ as its gateway.*--gateway/);
+    expect(code).toBe('untrusted');
+    expect(came).toBe(0);
+    await new Promise((resolve) => stranger.close(resolve));
+  });
+
+  it('is dialled where it is listed', async () => {
+    const { said, code } = await offered('127.0.0.2:1', undefined, ['127.0.0.2']);
+    expect(said).toBe('1: 200');
+    expect(code).toBe('unreachable');
+  });
+
+  it('is dialled where the hub’s verified certificate names it; what fails before the connection is under way rejects the offer', async () => {
+    const { said, code } = await offered('eu1.gw.invalid');
+    expect(said).toMatch(/^1: 400 eu1\.gw\.invalid:443 could not be reached/);
+    expect(code).toBe('unreachable');
+  });
+
+  it('is dialled on the path of a grant alone', async () => {
+    const { said } = await offered('127.0.0.1:1', '/admin');
+    expect(said).toMatch(/^1: 400 The hub sent an address that is no gateway's/);
+  });
+
+  it('must be a host or a pattern where it is listed', () => {
+    const options = { onStream: () => undefined, outbound: { gateways: ['https://x'] } };
+    const text = 'HostName=localhost;DeviceId=d;SharedAccessKey=c2VjcmV0';
+    expect(() => DeviceClient.fromConnectionString(text, options)).toThrow(/gateways: 'https:\/\/x' is not HOST/);
   });
 });

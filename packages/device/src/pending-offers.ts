@@ -1,6 +1,6 @@
 import { CulvertError } from '@culvert/protocol';
 import type { DeviceOffer } from '@culvert/protocol/mqtt';
-import type { Clock, OutboundOptions } from '@culvert/stream';
+import type { Clock, KnownHub, OutboundOptions } from '@culvert/stream';
 import type { ControlConnection } from './control-connection.ts';
 import { PendingOffer, type StreamOffer } from './stream-offer.ts';
 
@@ -17,11 +17,14 @@ export interface OfferHandling {
 /** The offers that came by one connection and are not answered yet. */
 export class PendingOffers {
   readonly #handling: OfferHandling;
+  readonly #hub: KnownHub;
   readonly #pending = new Set<PendingOffer>();
   #onEmpty: (() => void) | undefined;
 
-  constructor(handling: OfferHandling) {
+  /** @param hub whose offers they are */
+  constructor(handling: OfferHandling, hub: KnownHub) {
     this.#handling = handling;
+    this.#hub = hub;
   }
 
   /** Hands an offer to the program. `connection` is the one it came by and its answer goes back on. */
@@ -33,6 +36,7 @@ export class PendingOffers {
     const offer = new PendingOffer(message, {
       clock: this.#handling.clock,
       outbound: this.#handling.outbound,
+      hub: this.#hub,
       answer: (answer) => connection.answer(answer),
       onSettled: () => this.#settled(offer),
     });
@@ -48,7 +52,7 @@ export class PendingOffers {
 
   /** Rejects what is pending: the device is about to leave. */
   rejectAll(reason: string): void {
-    for (const offer of this.#pending) void offer.reject(reason);
+    for (const offer of this.#pending) offer.withdraw(reason);
   }
 
   /** The connection is gone, and with it the way for an answer. */

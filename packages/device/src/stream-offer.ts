@@ -3,10 +3,13 @@ import { CulvertError, LIMITS } from '@culvert/protocol';
 import type { DeviceOffer } from '@culvert/protocol/mqtt';
 import {
   abortReason,
+  assertGateway,
   type Clock,
-  type DialOptions,
+  type DialStreamOptions,
   dialStream,
   dialStreamWebSocket,
+  type KnownHub,
+  linkSignals,
   type OutboundOptions,
   type Timer,
 } from '@culvert/stream';
@@ -26,9 +29,11 @@ export interface StreamOffer {
   /** The name of the credential the service uses, such as `policy:service`; undefined when the hub does not tell. */
   readonly caller: string | undefined;
   /**
-   * Accepts, and resolves once the hub has let this side in. The Duplex holds what the service has sent since; it ends when the
+   * Goes to the gateway, accepts as soon as this process has a connection under way, and resolves once the hub has let this side in. What fails
+   * before that, such as for want of file descriptors, rejects the offer with the reason. The Duplex holds what the service has sent since; it ends when the
    * service ends it, and errors (CulvertError) when it was torn. `end()` says goodbye, `destroy()` hangs up.
-   * @throws CulvertError `handshake_timeout`, `withdrawn`, `unreachable`, `untrusted`, `grant_invalid`; the signal's reason, else `aborted`
+   * @throws CulvertError `handshake_timeout`, `withdrawn`, `unreachable`, `untrusted` (also when the hub names a gateway that is none), `grant_invalid`;
+   *   the signal's reason, else `aborted`
    */
   accept(options?: AcceptOptions): Promise<Duplex>;
   /** The low-level form of {@link accept}: the WebSocket itself, paused so that nothing is lost; add listeners, then call `resume()`. */
@@ -41,6 +46,7 @@ export interface StreamOffer {
 export interface OfferContext {
   readonly clock: Clock;
   readonly outbound: OutboundOptions;
+  readonly hub: KnownHub;
   /** Sends the answer. */
   readonly answer: (answer: { requestId: string; accepted: boolean; reason?: string }) => void;
   /** The offer has been answered, or never will be. */
@@ -55,8 +61,12 @@ export class PendingOffer implements StreamOffer {
   readonly #offer: DeviceOffer;
   readonly #context: OfferContext;
   readonly #expiry: Timer;
-  /** Why it can be answered no more. Most offers are answered once, and their error is never made. */
-  #settled: (() => CulvertError) | undefined;
+  /** Aborted when it is taken back while it is being accepted. */
+  readonly #takenBack = new AbortController();
+  /** Why the program may answer no more. Most offers are answered once, and their error is never made. */
+  #decided: (() => CulvertError) | undefined;
+  /** The hub has its answer, or never will. */
+  #settled = false;
 
   constructor(offer: DeviceOffer, context: OfferContext) {
     this.name = offer.streamName;
@@ -70,48 +80,73 @@ export class PendingOffer implements StreamOffer {
   }
 
   async accept(options: AcceptOptions = {}): Promise<Duplex> {
-    this.#accept(options);
-    return dialStream(this.#offer, this.#dialOptions(options));
+    return this.#accept(options, dialStream);
   }
 
   async acceptWebSocket(options: AcceptOptions = {}): Promise<WebSocket> {
-    this.#accept(options);
-    return dialStreamWebSocket(this.#offer, this.#dialOptions(options));
+    return this.#accept(options, dialStreamWebSocket);
   }
 
   async reject(reason?: string): Promise<void> {
+    this.#decide('rejected');
     this.#answer(false, reason);
   }
 
-  /** Whether an answer is still awaited. */
+  /** Whether the program has yet to answer. */
   get pending(): boolean {
-    return this.#settled === undefined;
+    return this.#decided === undefined;
+  }
+
+  /** Rejects it, also while it is being accepted. */
+  withdraw(reason: string): void {
+    this.#answer(false, reason);
+    this.settle(() => new CulvertError('withdrawn', reason));
   }
 
   /** Takes the chance to answer away. */
   settle(why: () => CulvertError): void {
-    if (this.#settled !== undefined) return;
-    this.#settled = why;
-    this.#expiry.cancel();
-    this.#context.onSettled(this);
+    if (this.#settled) return;
+    this.#decided ??= why;
+    this.#settle();
+    this.#takenBack.abort(why());
   }
 
-  #accept({ signal }: AcceptOptions): void {
+  async #accept<T>({ signal }: AcceptOptions, dial: Dial<T>): Promise<T> {
     if (signal?.aborted) throw abortReason(signal);
-    this.#answer(true);
+    this.#decide('accepted');
+    const { outbound, clock, hub } = this.#context;
+    const linked = linkSignals([signal, this.#takenBack.signal]);
+    try {
+      assertGateway(this.#offer.url, 'device', hub, outbound.gateways);
+      // Before that, a process without file descriptors would have promised what it cannot do.
+      const onUnderWay = (): void => this.#answer(true);
+      return await dial(this.#offer, { outbound, clock, signal: linked.signal, onUnderWay });
+    } catch (error) {
+      this.#answer(false, CulvertError.from(error).message);
+      throw error;
+    } finally {
+      linked.unlink();
+    }
   }
 
+  #decide(how: 'accepted' | 'rejected'): void {
+    if (this.#decided !== undefined) throw this.#decided();
+    this.#decided = () => new CulvertError('argument_invalid', `The offer has already been ${how}.`);
+  }
+
+  /** Answers, unless that was done. */
   #answer(accepted: boolean, reason?: string): void {
-    if (this.#settled !== undefined) throw this.#settled();
-    this.settle(
-      () => new CulvertError('argument_invalid', `The offer has already been ${accepted ? 'accepted' : 'rejected'}.`),
-    );
+    if (this.#settled) return;
+    this.#settle();
     const { requestId } = this.#offer;
     this.#context.answer({ requestId, accepted, ...(reason === undefined ? {} : { reason }) });
   }
 
-  #dialOptions({ signal }: AcceptOptions): DialOptions & { readonly clock: Clock } {
-    const { outbound, clock } = this.#context;
-    return { outbound, clock, ...(signal === undefined ? {} : { signal }) };
+  #settle(): void {
+    this.#settled = true;
+    this.#expiry.cancel();
+    this.#context.onSettled(this);
   }
 }
+
+type Dial<T> = (offer: DeviceOffer, options: DialStreamOptions) => Promise<T>;

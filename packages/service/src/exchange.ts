@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { type RequestOptions, request as startRequest } from 'node:https';
 import { CulvertError, formatHostPort, parseErrorBody } from '@culvert/protocol';
-import { abortReason, networkError } from '@culvert/stream';
+import { abortReason, type KnownHub, networkError, verifiedCertificate } from '@culvert/stream';
 
 /** Bytes of an answer's body: a page of 1,000 devices comes to 1.3 MB when all their ids and reasons have full length. */
 const MAX_BODY_BYTES = 4_194_304;
@@ -10,6 +10,8 @@ interface HttpAnswer {
   readonly status: number;
   readonly headers: IncomingHttpHeaders;
   readonly body: string;
+  /** What the hub proved itself with on this connection. */
+  readonly certificate: KnownHub['certificate'];
 }
 
 /**
@@ -29,8 +31,9 @@ export function exchange(
     let answered = false;
     const request = startRequest(options, (response) => {
       answered = true;
+      const certificate = verifiedCertificate(response.socket);
       collect(response).then(
-        (text) => resolve({ status: response.statusCode ?? 0, headers: response.headers, body: text }),
+        (text) => resolve({ status: response.statusCode ?? 0, headers: response.headers, body: text, certificate }),
         (error: unknown) => {
           const reason = signal.aborted ? abortReason(signal) : asCulvertError(error, where);
           request.destroy();

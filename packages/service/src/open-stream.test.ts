@@ -1,7 +1,8 @@
 import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { type AddressInfo, createServer } from 'node:net';
 import { CulvertError, formatErrorBody, STREAM_HEADERS } from '@culvert/protocol';
-import { ScriptedHub, type ScriptedHubOptions } from '@culvert/testkit';
+import { FakeClock, ScriptedHub, type ScriptedHubOptions } from '@culvert/testkit';
 import { afterEach, describe, expect, it } from 'vitest';
 import { ServiceClient } from './service-client.ts';
 
@@ -196,4 +197,69 @@ describe('cancelling', () => {
     service.close();
     await expect.poll(() => hub.connections, SOON).toBe(0);
   });
+});
+
+describe('the gateway of a stream', () => {
+  const granted = (url: string) => (_request: IncomingMessage, response: ServerResponse) => {
+    const { isAccepted, token } = STREAM_HEADERS;
+    response.writeHead(200, { [isAccepted]: 'True', [STREAM_HEADERS.url]: url, [token]: 'the-grant' }).end();
+  };
+  const PATH = `/bridges/${STREAM_ID}/service`;
+
+  it('that is another host is refused, and nothing is dialled', async () => {
+    let came = 0;
+    const stranger = createServer((socket) => {
+      came++;
+      socket.destroy();
+    });
+    await new Promise<void>((resolve) => stranger.listen(0, '127.0.0.2', resolve));
+    const { port } = stranger.address() as AddressInfo;
+    const { service } = await start({ onRequest: granted(`wss://127.0.0.2:${port}${PATH}`) });
+    await expect(service.openStream('d', { name: 'echo' })).rejects.toMatchObject({
+      code: 'untrusted',
+      message: expect.stringMatching(/^The hub names 127\.0\.0\.2:\d+ as its gateway/),
+    });
+    expect(came).toBe(0);
+    await new Promise((resolve) => stranger.close(resolve));
+  });
+
+  it('may be a name in the certificate that the hub proved itself with, also on a resumed TLS session', async () => {
+    const certificate = { names: ['localhost', 'gw.invalid'], addresses: ['127.0.0.1'] };
+    const { service } = await start({ certificate, onRequest: granted(`wss://gw.invalid:1${PATH}`) });
+    for (let round = 0; round < 2; round++) {
+      const opened = service.openStream('d', { name: 'echo' });
+      await expect(opened).rejects.toMatchObject({
+        code: 'unreachable',
+        message: expect.stringContaining('gw.invalid'),
+      });
+    }
+  });
+});
+
+it('a hub that takes the connection and says nothing is given up as soon as by everybody else', async () => {
+  const clock = new FakeClock();
+  let took = (): void => undefined;
+  const taken = new Promise<void>((resolve) => {
+    took = resolve;
+  });
+  let connections = 0;
+  // One to ask by, and the one that is made ahead.
+  const silent = createServer((socket) => {
+    socket.on('error', () => undefined).resume();
+    if (++connections === 2) took();
+  });
+  await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+  const { port } = silent.address() as AddressInfo;
+  const text = `HostName=127.0.0.1:${port};SharedAccessKeyName=service;SharedAccessKey=c2VjcmV0`;
+  const waiting = ServiceClient.fromConnectionString(text, { clock, outbound: { proxy: false } });
+  const opened = waiting.openStream('d', { name: 'echo' });
+  const failed = expect(opened).rejects.toMatchObject({
+    code: 'unreachable',
+    message: `127.0.0.1:${port} did not answer within 10 s.`,
+  });
+  await taken;
+  await clock.advance(10_000);
+  await failed;
+  waiting.close();
+  await new Promise((resolve) => silent.close(resolve));
 });

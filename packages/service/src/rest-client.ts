@@ -1,7 +1,16 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Agent } from 'node:https';
 import { CulvertError, formatHostPort, parseErrorBody, type ServiceConnectionString } from '@culvert/protocol';
-import { type Clock, type Deadline, deadline, linkSignals, type OutboundOptions, outboundAgent } from '@culvert/stream';
+import {
+  type Clock,
+  type Deadline,
+  deadline,
+  type KnownHub,
+  linkSignals,
+  type OutboundAgentOptions,
+  type OutboundOptions,
+  outboundAgent,
+} from '@culvert/stream';
 import { readEvents } from './event-stream.ts';
 import { exchange, openExchange } from './exchange.ts';
 import { TokenSource } from './token-source.ts';
@@ -30,12 +39,14 @@ export interface RestRequest {
 export interface RestAnswer {
   readonly headers: IncomingHttpHeaders;
   readonly body: string;
+  /** The hub that answered. */
+  readonly hub: KnownHub;
 }
 
 /** Speaks REST to one hub over kept connections. */
 export class RestClient {
   readonly #address: ServiceConnectionString;
-  readonly #outbound: OutboundOptions;
+  readonly #agentOptions: OutboundAgentOptions;
   readonly #clock: Clock;
   readonly #tokens: TokenSource;
   #agent: Promise<Agent> | undefined;
@@ -46,7 +57,7 @@ export class RestClient {
 
   constructor(address: ServiceConnectionString, outbound: OutboundOptions, clock: Clock) {
     this.#address = address;
-    this.#outbound = outbound;
+    this.#agentOptions = { ...outbound, clock };
     this.#clock = clock;
     this.#tokens = new TokenSource(address, clock);
   }
@@ -100,7 +111,7 @@ export class RestClient {
 
   async #followRequest(path: string) {
     const { host, port } = this.#address;
-    this.#agent ??= outboundAgent(new URL(`https://${formatHostPort(host, port)}`), this.#outbound);
+    this.#agent ??= outboundAgent(new URL(`https://${formatHostPort(host, port)}`), this.#agentOptions);
     const headers = { authorization: await this.#tokens.token(), accept: 'text/event-stream' };
     return { agent: await this.#agent, host, port, method: 'GET', path, headers };
   }
@@ -108,7 +119,7 @@ export class RestClient {
   async #exchange(call: RestRequest, signal: AbortSignal): Promise<RestAnswer> {
     const { host, port } = this.#address;
     const origin = new URL(`https://${formatHostPort(host, port)}`);
-    this.#agent ??= outboundAgent(origin, this.#outbound);
+    this.#agent ??= outboundAgent(origin, this.#agentOptions);
     const agent = await this.#agent;
     const body = call.body === undefined ? undefined : Buffer.from(JSON.stringify(call.body));
     const headers = {
@@ -118,9 +129,9 @@ export class RestClient {
       ...call.headers,
     };
     const options = { agent, host, port, method: call.method, path: call.path, headers };
-    const { status, ...answer } = await exchange(options, body, signal, call.repeatable ?? call.method === 'GET');
-    if (status < 200 || status > 299) throw parseErrorBody(status, answer.body);
-    return answer;
+    const answer = await exchange(options, body, signal, call.repeatable ?? call.method === 'GET');
+    if (answer.status < 200 || answer.status > 299) throw parseErrorBody(answer.status, answer.body);
+    return { headers: answer.headers, body: answer.body, hub: { host, certificate: answer.certificate } };
   }
 
   /**
@@ -142,7 +153,7 @@ export class RestClient {
       if (this.#closed) this.#release();
     };
     try {
-      this.#agent ??= outboundAgent(new URL(`https://${formatHostPort(host, port)}`), this.#outbound);
+      this.#agent ??= outboundAgent(new URL(`https://${formatHostPort(host, port)}`), this.#agentOptions);
       const headers = { authorization: await this.#tokens.token(), ...wanted };
       const options = { agent: await this.#agent, host, port, method: 'GET', path, headers };
       const response = await openExchange(options, linked.signal);

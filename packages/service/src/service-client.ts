@@ -8,6 +8,7 @@ import {
 import type { Grant } from '@culvert/protocol/grant';
 import {
   abortReason,
+  assertGatewayPatterns,
   type Clock,
   ConnectionAhead,
   type DialStreamOptions,
@@ -32,7 +33,7 @@ import { type OpenStreamOptions, requestStream } from './stream-request.ts';
 
 /** How a service reaches its hub. */
 export interface ServiceClientOptions {
-  /** Proxy and extra certificate authorities, for every connection made. */
+  /** Proxy, extra certificate authorities and gateways, for every connection made. */
   readonly outbound?: OutboundOptions;
   /** Default: the system's. */
   readonly clock?: Clock;
@@ -64,6 +65,7 @@ export class ServiceClient {
 
   private constructor(address: ServiceConnectionString, options: ServiceClientOptions) {
     this.#outbound = options.outbound ?? {};
+    assertGatewayPatterns(this.#outbound.gateways ?? []);
     this.#clock = options.clock ?? systemClock;
     this.#gateway = address;
     this.#rest = new RestClient(address, this.#outbound, this.#clock);
@@ -79,7 +81,7 @@ export class ServiceClient {
   /**
    * Connects to nothing yet.
    * @param text `HostName=…;SharedAccessKeyName=…;SharedAccessKey=…`
-   * @throws CulvertError `argument_invalid`, never quoting the key
+   * @throws CulvertError `argument_invalid`, never quoting the key; `config_invalid` for a gateway that is no host or pattern
    */
   static fromConnectionString(text: string, options: ServiceClientOptions = {}): ServiceClient {
     return new ServiceClient(parseServiceConnectionString(text), options);
@@ -120,8 +122,8 @@ export class ServiceClient {
     if (options.signal?.aborted === true) throw abortReason(options.signal);
     const ahead = new ConnectionAhead(this.#gateway, this.#outbound, this.#clock);
     try {
-      const grant = await requestStream(this.#rest, deviceId, options);
-      if (URL.canParse(grant.url)) this.#gateway = serverOf(new URL(grant.url));
+      const grant = await requestStream(this.#rest, deviceId, options, this.#outbound.gateways);
+      this.#gateway = serverOf(new URL(grant.url));
       return await dial(grant, { ...this.#dialOptions(options), ahead });
     } finally {
       ahead.drop();

@@ -1,5 +1,6 @@
 import { CulvertError, isTraceParent, printable, STREAM_HEADERS, streamRequestPath } from '@culvert/protocol';
 import type { Grant } from '@culvert/protocol/grant';
+import { assertGateway } from '@culvert/stream';
 import type { RestAnswer, RestClient } from './rest-client.ts';
 
 /** What stream to open, and how long to try. */
@@ -23,10 +24,16 @@ const SLACK_MS = 10_000;
 
 /**
  * Asks the hub for a stream and waits for the device's answer.
- * @returns the service's grant
- * @throws CulvertError `rejected` with the device's reason, and all that {@link RestClient.send} throws
+ * @param gateways what may be a gateway beside the hub itself
+ * @returns the service's grant, which leads to a gateway of this hub
+ * @throws CulvertError `rejected` with the device's reason, `untrusted` for a gateway that is none, and all that {@link RestClient.send} throws
  */
-export async function requestStream(rest: RestClient, deviceId: string, options: OpenStreamOptions): Promise<Grant> {
+export async function requestStream(
+  rest: RestClient,
+  deviceId: string,
+  options: OpenStreamOptions,
+  gateways?: readonly string[],
+): Promise<Grant> {
   const connect = wholeSeconds('connectTimeoutMs', options.connectTimeoutMs ?? 5_000);
   const response = wholeSeconds('responseTimeoutMs', options.responseTimeoutMs ?? 30_000);
   const answer = await rest.send({
@@ -42,10 +49,12 @@ export async function requestStream(rest: RestClient, deviceId: string, options:
     // A request that met a dead connection reached no device; one that reached it and was cut off has been withdrawn.
     repeatable: true,
   });
-  return readAnswer(answer);
+  const grant = readAnswer(answer);
+  assertGateway(grant.url, 'service', answer.hub, gateways);
+  return grant;
 }
 
-function readAnswer({ headers }: RestAnswer): Grant {
+function readAnswer({ headers }: Pick<RestAnswer, 'headers'>): Grant {
   const header = (name: string) => {
     const value = headers[name];
     return typeof value === 'string' && value !== '' ? value : undefined;

@@ -15,6 +15,7 @@ export function connectionArguments(flags: ConnectionFlags): readonly string[] {
     ['--data-dir', path(flags.dataDir)],
     ['--ca-file', path(flags.caFile)],
     ['--proxy', flags.proxy],
+    ...(flags.gateway ?? []).map((host): [string, string] => ['--gateway', host]),
   ];
   return named.flatMap(([name, value]) => (value === undefined ? [] : [`${name}=${value}`]));
 }
