@@ -90,8 +90,16 @@ async function pair(cleanup: Cleanup, network: FieldNetwork, hub: FieldHub, outa
   );
   for (const listener of listeners) await listener.waitFor(/listening/);
   const id = `device-${n}`;
-  const agent = await hub.agent(device, id, streams.map(([name], index) => `${name}=127.0.0.1:${7_001 + index}`));
-  const connect = await hub.connect(service, id, streams.map(([name], index) => `${name}=${7_101 + index}`));
+  const agent = await hub.agent(
+    device,
+    id,
+    streams.map(([name], index) => `${name}=127.0.0.1:${7_001 + index}`),
+  );
+  const connect = await hub.connect(
+    service,
+    id,
+    streams.map(([name], index) => `${name}=${7_101 + index}`),
+  );
   const witnesses = new Map<string, { device: Program; service: Program }>();
   for (const [index, [name, [, manner]]] of streams.entries()) {
     const dialled = startAt(cleanup, service, [process.execPath, WITNESS, 'dial', `${7_101 + index}`, manner]);

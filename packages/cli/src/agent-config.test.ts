@@ -25,6 +25,7 @@ keyFile: keys/device.key
 caFile: /etc/culvert/ca.pem
 proxy: http://proxy:3128
 sshHostKeys: [host.pub]
+gateways: ['*.gw.example.com', 'gw.example.com:8444']
 defaultService: ssh
 services:
   ssh: 22
@@ -37,6 +38,7 @@ services:
       caFile: '/etc/culvert/ca.pem',
       proxy: 'http://proxy:3128',
       sshHostKeys: [join(directory, 'host.pub')],
+      gateways: ['*.gw.example.com', 'gw.example.com:8444'],
       defaultService: 'ssh',
       services: new Map([
         ['ssh', { host: '127.0.0.1', port: 22 }],
@@ -57,6 +59,7 @@ services:
     ['sshHostKeys: yes', /agent\.yaml: sshHostKeys: expected a list of up to 8 \.pub files, or false/],
     ['services:\n  ssh: host', /services\.ssh: 'host' has no port/],
     ['services:\n  a/b: 22', /services\.a\/b: 'a\/b' is not a stream name/],
+    ['gateways: ["https://x"]', /agent\.yaml: gateways: 'https:\/\/x' is not HOST/],
     ['services: {', /agent\.yaml: not YAML/],
     ['- ssh', /agent\.yaml: /],
   ])('is refused with one line: %j', (text, message) => {

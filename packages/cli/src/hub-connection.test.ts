@@ -125,6 +125,16 @@ describe('deviceConnection', () => {
     expect(() => deviceConnection({}, {}, around())).toThrow(/connection string is missing/);
   });
 
+  it('takes the gateways of the file and of the flags together, and a service those of its flags', () => {
+    const own = { connectionStringFile: file('own', 'x'), gateways: ['*.gw.example'] };
+    const flags = { gateway: ['other.example:8444'] };
+    expect(deviceConnection(flags, own, around()).outbound).toEqual({
+      gateways: ['*.gw.example', 'other.example:8444'],
+    });
+    const service = serviceConnection(flags, 'service', around({ CULVERT_CONNECTION_STRING: 'x' }));
+    expect(service.outbound).toEqual({ gateways: ['other.example:8444'] });
+  });
+
   it('reads the device’s own certificate and its key, by the same order', () => {
     const env = { CULVERT_DEVICE_CONNECTION_STRING: 'x', CULVERT_DEVICE_CERT_FILE: file('env.pem', `env ${PEM}`) };
     const own = { certFile: file('own.pem', `own ${PEM}`), keyFile: file('own.key', KEY) };

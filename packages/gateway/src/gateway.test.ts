@@ -1,6 +1,7 @@
+import { Socket } from 'node:net';
 import { CulvertError, LIMITS, newStreamId, type Side, STREAM_SUBPROTOCOL } from '@culvert/protocol';
 import { FakeClock, RawWebSocket, rawClose, rawFrame, startGateway, type TestGateway } from '@culvert/testkit';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { GatewayLimits } from './limits.ts';
 
 let bench: TestGateway;
@@ -440,5 +441,27 @@ describe.each<[string, typeof threads]>([
       expect(bench.gateway.guests).toBe(0);
       expect(bench.gateway.streams).toBe(0);
     });
+  });
+});
+
+describe('the keepalive of a client', () => {
+  beforeEach(() => {
+    threads = undefined;
+    return start();
+  });
+  afterEach(async () => {
+    vi.restoreAllMocks();
+    for (const client of open) client.socket.destroy();
+    open = [];
+    await bench.stop();
+  });
+
+  test.each([
+    ['that is pinged leaves the line alone', { 'Sec-WebSocket-Protocol': STREAM_SUBPROTOCOL }, 120_000],
+    ['that must not be pinged asks after 30 s', {}, 30_000],
+  ])('%s', async (_what, headers, idleMs) => {
+    const stated = vi.spyOn(Socket.prototype, 'setKeepAlive');
+    await arrive(newStreamId(), 'device', { headers });
+    expect(stated.mock.calls).toEqual([[true, idleMs, 10_000, 4]]);
   });
 });

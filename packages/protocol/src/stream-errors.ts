@@ -171,7 +171,7 @@ export const STREAM_ERRORS = {
     true,
   ),
   untrusted: row(
-    "The hub's certificate is not trusted.",
+    "The hub's certificate, or the gateway that it names, is not trusted.",
     502,
     [503102, 'DeviceUnavailable'],
     [3, 0x88, 'amqp:internal-error'],

@@ -5,8 +5,7 @@ import { TLSSocket } from 'node:tls';
 import { formatHostPort } from '@culvert/protocol';
 import type { InnerTls } from './inner-tls.ts';
 import { AGENT_KEEP_ALIVE, stateKeepAlive } from './keep-alive.ts';
-import { boundOpening, onceUnderWay } from './opening.ts';
-import type { OpeningOptions } from './outbound.ts';
+import { boundOpening, type OpeningOptions, onceUnderWay } from './opening.ts';
 import { knownSession, rememberSessions } from './tls-sessions.ts';
 
 type Created = (error: Error | null, stream?: Duplex) => void;

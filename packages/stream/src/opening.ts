@@ -9,6 +9,12 @@ import type { Clock } from './clock.ts';
  */
 export const OPEN_MS = 10_000;
 
+/** What an agent does with connections while they open. */
+export interface OpeningOptions {
+  readonly clock: Clock;
+  readonly onUnderWay: (() => void) | undefined;
+}
+
 /** What one is told who waited in vain. */
 export function didNotAnswer(where: string, ms = OPEN_MS): CulvertError {
   return new CulvertError('unreachable', `${where} did not answer within ${ms / 1000} s.`);

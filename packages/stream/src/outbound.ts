@@ -5,6 +5,7 @@ import { type Clock, systemClock } from './clock.ts';
 import { DirectAgent } from './direct-agent.ts';
 import type { InnerTls } from './inner-tls.ts';
 import { bypassesProxy } from './no-proxy.ts';
+import type { OpeningOptions } from './opening.ts';
 import { certifiedContext, trustedContext } from './trust.ts';
 
 /** How connections to the hub leave this machine. */
@@ -33,12 +34,6 @@ export interface OutboundAgentOptions extends OutboundOptions {
   readonly clock?: Clock;
   /** Called when a connection that is being made has its file descriptor, which a process may run out of. */
   readonly onUnderWay?: (() => void) | undefined;
-}
-
-/** What an agent does with connections while they open. */
-export interface OpeningOptions {
-  readonly clock: Clock;
-  readonly onUnderWay: (() => void) | undefined;
 }
 
 /**

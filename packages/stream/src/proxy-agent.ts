@@ -10,8 +10,7 @@ import { destroyConnection } from './destroy-connection.ts';
 import type { InnerTls } from './inner-tls.ts';
 import { AGENT_KEEP_ALIVE, stateKeepAlive } from './keep-alive.ts';
 import { networkError } from './network-error.ts';
-import { boundOpening, OPEN_MS, onceUnderWay } from './opening.ts';
-import type { OpeningOptions } from './outbound.ts';
+import { boundOpening, OPEN_MS, type OpeningOptions, onceUnderWay } from './opening.ts';
 import { knownSession, rememberSessions } from './tls-sessions.ts';
 
 /** An agent that connects through `proxy`; imported by `outbound.ts` only when one applies. */

@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { connect } from 'node:net';
 import { CulvertError } from '@culvert/protocol';
+import { stateKeepAlive } from '@culvert/stream';
 
 /** Bytes that are moved through the tunnel and back. */
 export const PROOF_BYTES = 1_048_576;
@@ -27,6 +28,7 @@ export function prove(port: number): Promise<Proof> {
   return new Promise((resolve, reject) => {
     let received = 0;
     const socket = connect({ host: '127.0.0.1', port, noDelay: true });
+    stateKeepAlive(socket, 'local');
     const fail = (problem: string) => (): void => {
       socket.destroy();
       reject(

@@ -1,0 +1,41 @@
+import { globSync, readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { expect, it } from 'vitest';
+
+const root = resolve(import.meta.dirname, '..');
+
+const sources = globSync('packages/*/src/**/*.ts', { cwd: root })
+  .filter((path) => !/\.(test|fixture)\.ts$/.test(path) && !path.startsWith('packages/testkit/'))
+  .map((path) => ({ path, text: readFileSync(join(root, path), 'utf8') }));
+
+/** Makes or takes connections: what of Node's modules does so. */
+const OPENS = /^import (?:\* as (\w+)|(?:type )?\{([^}]*)\}) from 'node:(?:net|tls|https?)';$/gm;
+const MAKERS = /\b(connect|createConnection|createServer|request|Agent)\b/;
+
+/** Files that need state no keepalive of their own. */
+const EXEMPT: Readonly<Record<string, string>> = {
+  'packages/hub/src/gateway-threads.ts': 'finds out whether a port is free, and accepts nobody',
+  'packages/service/src/exchange.ts': 'asks by the agent that it is given',
+};
+
+function opens(text: string): boolean {
+  return [...text.matchAll(OPENS)].some(([, all, names = '']) =>
+    all === undefined ? MAKERS.test(names) : new RegExp(`\\b${all}\\.${MAKERS.source}`).test(text),
+  );
+}
+
+it('every file that opens or accepts a socket states its keepalive, or leaves it to an agent that does', () => {
+  const opening = sources.filter(({ text }) => opens(text));
+  expect(opening.length).toBeGreaterThan(8);
+  const unstated = opening.filter(
+    ({ path, text }) =>
+      EXEMPT[path] === undefined && !/\b(stateKeepAlive|outboundAgent)\(|AGENT_KEEP_ALIVE\b/.test(text),
+  );
+  expect(unstated.map(({ path }) => path)).toEqual([]);
+  for (const path of Object.keys(EXEMPT)) expect(opening.map((source) => source.path)).toContain(path);
+});
+
+it('no other place sets a keepalive', () => {
+  const setting = sources.filter(({ text }) => /\.setKeepAlive\(|\bkeepAlive(InitialDelay|Msecs)?: /.test(text));
+  expect(setting.map(({ path }) => path)).toEqual(['packages/stream/src/keep-alive.ts']);
+});
