@@ -5,6 +5,8 @@ export default defineConfig({
   ssr: { resolve: { conditions: ['development', 'node', 'default'] } },
   test: {
     include: ['packages/*/src/**/*.test.ts', 'tools/**/*.test.ts', 'fuzz/**/*.test.ts', 'bench/**/*.test.ts'],
+    // What is waited for by looking again and again.
+    expect: { poll: { timeout: 120_000 } },
     pool: watchedForks,
     execArgv: ['--conditions=development'],
     // Guards against what hangs, and no more: no test may depend on how fast the machine is.

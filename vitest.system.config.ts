@@ -6,6 +6,8 @@ export default defineConfig({
   ssr: { resolve: { conditions: ['development', 'node', 'default'] } },
   test: {
     include: ['tests/system/**/*.test.ts'],
+    // What is waited for by looking again and again.
+    expect: { poll: { timeout: 300_000 } },
     pool: watchedForks,
     execArgv: ['--conditions=development'],
     fileParallelism: false,

@@ -105,11 +105,15 @@ export const device = DeviceClient.fromConnectionString('', { onStream: echo });
 export const service = ServiceClient.fromConnectionString('');
 const socket = await service.openWebSocket('press-7', { name: 'messages' });
 const state: number = socket.readyState;
-// @ts-expect-error: a WebSocket has its types, it is no \`any\`.
-export const wrong: string = socket.readyState;
 export const right = state;
 `;
-  expect(await compile(['@culvert/device', '@culvert/service'], program)).toBe('');
+  const names = ['@culvert/device', '@culvert/service'];
+  expect(await compile(names, program)).toBe('');
+  // A WebSocket has its types: it is not just anything.
+  rmSync(project, { recursive: true, force: true });
+  const wrong = await compile(names, `${program}export const wrong: string = socket.readyState;`);
+  expect(wrong.match(/error TS/g)).toHaveLength(1);
+  expect(wrong).toMatch(/^\S*program\.ts\(\d+,\d+\): error TS2322: /);
 });
 
 it('so does one that imports any other package of ours that has types', async () => {

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Cleanup } from './support/cleanup.ts';
 import { CULVERT, culvert, culvertCommand, ROOT } from './support/culvert.ts';
@@ -74,6 +74,33 @@ describe('npm start', () => {
     expect(stdout).toBe('');
     expect(code).toBe(1);
   });
+});
+
+test('installed globally it prints the command as its user has it, and that works', async () => {
+  // As `npm install --global` leaves it: a link on the path.
+  const bin = join(home, 'bin');
+  mkdirSync(bin);
+  symlinkSync(CULVERT, join(bin, 'culvert'));
+  const PATH = `${bin}:${dirname(process.execPath)}:${process.env['PATH'] ?? ''}`;
+  const options = { cwd: home, env: { ...env, PATH } };
+  const listen = `127.0.0.1:${await freePort()}`;
+  const running = new Program('culvert', ['quickstart', '--listen', listen, '--data-dir', join(home, 'data')], options);
+  cleanup.defer(running, (program) => program.stop());
+  await running.waitFor(/Ctrl-C stops it/, 90_000);
+  const command = suggestions(running.stdout).find((line) => line.includes('device list')) ?? '';
+  expect(command).toBe(`culvert device list --data-dir ${join(home, 'data')}`);
+  expect(await must('bash', ['-c', command], options)).toMatch(/demo .*Connected/i);
+});
+
+test('a hub whose port is taken: one line that names the flag', async () => {
+  const port = await listenLocally(cleanup, createServer());
+  const admin = `127.0.0.1:${await freePort()}`;
+  const args = ['--listen', `127.0.0.1:${port}`, '--admin-listen', admin, '--data-dir', join(home, 'data')];
+  const { code, stderr } = await culvert(['hub', ...args], { env });
+  expect(stderr).toBe(
+    `culvert: 127.0.0.1:${port} is taken by another program: stop that one, or choose another address with --listen (listen in the configuration file).\n`,
+  );
+  expect(code).toBe(78);
 });
 
 describe.each(['quickstart', 'hub'])('culvert %s', (command) => {

@@ -1,7 +1,19 @@
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { afterAll } from 'vitest';
 
 const MAIN = fileURLToPath(new URL('./main.fixture.ts', import.meta.url));
+
+/** Those that have not ended yet. */
+const running = new Set<Running>();
+
+// However its tests have ended: they fail, or are given up, between the start of a program and its end.
+afterAll(async () => {
+  for (const { child, ended } of [...running]) {
+    child.kill('SIGKILL');
+    await ended;
+  }
+});
 
 /** How a run of `culvert` ended. */
 export interface Ended {
@@ -67,7 +79,10 @@ export function startCulvert(
       wakers.add(look);
       look();
     });
-  return { child, ended, line };
+  const started: Running = { child, ended, line };
+  running.add(started);
+  void ended.then(() => running.delete(started));
+  return started;
 }
 
 /** Runs `culvert` to its end. */

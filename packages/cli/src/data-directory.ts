@@ -10,6 +10,11 @@ export function defaultDataDirectory(env: NodeJS.ProcessEnv, uid: number | undef
   return join(xdg(env['XDG_DATA_HOME']) ?? join(home, '.local', 'share'), 'culvert');
 }
 
+/** The quickstart's, beside the hub's: what is tried out gets neither among real devices nor into the way of a real hub. */
+export function quickstartDirectory(env: NodeJS.ProcessEnv, uid: number | undefined, home: string): string {
+  return `${defaultDataDirectory(env, uid, home)}-quickstart`;
+}
+
 /** Where `culvert ssh` keeps host keys: `culvert` in the user's state directory (`$XDG_STATE_HOME`, usually `~/.local/state`). */
 export function stateDirectory(env: NodeJS.ProcessEnv, home: string): string {
   return join(xdg(env['XDG_STATE_HOME']) ?? join(home, '.local', 'state'), 'culvert');

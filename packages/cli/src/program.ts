@@ -186,8 +186,8 @@ function addQuickstart(program: Command): void {
   program
     .command('quickstart')
     .description('a hub, a device and both local proxies on this machine, to try things out')
-    .option('--listen <host:port>', 'the hub’s port', '127.0.0.1:8443')
-    .option('--data-dir <dir>', 'kept between starts (default: the user’s data directory)')
+    .option('--listen <host:port>', 'the hub’s port (default 127.0.0.1:8443, or a free one where that is taken)')
+    .option('--data-dir <dir>', 'kept between starts (default: one of its own beside the hub’s, culvert-quickstart)')
     .addHelpText('after', QUICKSTART_ENVIRONMENT)
     .action(async (flags) => (await import('./commands/quickstart.ts')).quickstart(flags));
 }

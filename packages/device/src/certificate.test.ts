@@ -11,9 +11,6 @@ import {
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { DeviceClient, type DeviceClientOptions } from './device-client.ts';
 
-/** Sooner on a machine that is not busy. */
-const SOON = { timeout: 10_000 };
-
 let certificate: DeviceCertificate;
 let hub: ScriptedHub;
 let clock: FakeClock;
@@ -80,7 +77,7 @@ describe('a device with a certificate', () => {
     await opened;
     const url = hub.streamUrl('ab'.repeat(16), 'device');
     channel.publish(formatOfferTopic({ streamName: 'echo', requestId: '1', url, token: 'grant' }));
-    await expect.poll(() => String(echoed), SOON).toBe('through');
+    await expect.poll(() => String(echoed)).toBe('through');
     expect([channel.certificate, shownToGateway]).toEqual([certificate.sha256, [undefined]]);
     await proxy.stop();
   });
@@ -99,11 +96,11 @@ describe('a device with a certificate', () => {
     await clock.advance(1_000_000);
     expect(hub.unclaimedChannels).toBe(0);
     channel.disconnect(0x87, 'The certificate has expired.');
-    await expect.poll(() => device.state, SOON).toBe('waiting');
+    await expect.poll(() => device.state).toBe('waiting');
     await clock.advance(5_000);
     const next = await hub.channel();
     await next.welcome();
-    await expect.poll(() => device.state, SOON).toBe('attached');
+    await expect.poll(() => device.state).toBe('attached');
     expect(next.certificate).toBe(certificate.sha256);
     expect(told).toEqual(['connecting', 'attached', 'waiting unauthorized', 'connecting', 'attached']);
   });

@@ -7,9 +7,6 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { DeviceClient } from './device-client.ts';
 import type { StreamOffer } from './stream-offer.ts';
 
-/** Sooner on a machine that is not busy. */
-const SOON = { timeout: 10_000 };
-
 const STREAM_ID = 'ab'.repeat(16);
 
 let hub: ScriptedHub;
@@ -114,7 +111,7 @@ describe('an offer', () => {
     );
     publish();
     expect(await answer()).toBe('1: 200');
-    await expect.poll(() => message, SOON).toBeDefined();
+    await expect.poll(() => message).toBeDefined();
     expect(String((await message)?.[0])).toBe('early');
     expect(paused).toBe(true);
   });
@@ -129,7 +126,7 @@ describe('an offer', () => {
       { onStream: (socket) => setImmediate(() => socket.terminate()) },
     );
     publish();
-    await expect.poll(() => failed, SOON).toBeDefined();
+    await expect.poll(() => failed).toBeDefined();
     expect((await failed)?.[0]).toMatchObject({ code: 'stream_lost' });
   });
 
@@ -149,7 +146,7 @@ describe('an offer', () => {
     });
     publish();
     expect(await answer()).toBe(verb === 'accept' ? '1: 200' : '1: 400');
-    await expect.poll(() => errors, SOON).toHaveLength(2);
+    await expect.poll(() => errors).toHaveLength(2);
     for (const error of errors)
       expect(error).toMatchObject({ code: 'argument_invalid', message: `The offer has already been ${verb}ed.` });
     expect(channel.unread).toBe(0);
@@ -188,7 +185,7 @@ describe('an offer', () => {
     });
     const before = clock.timers;
     publish();
-    await expect.poll(() => clock.timers, SOON).toBe(before + 2);
+    await expect.poll(() => clock.timers).toBe(before + 2);
     await clock.advance(59_999);
     expect(late).toBeUndefined();
     await clock.advance(1);
@@ -220,14 +217,14 @@ describe('an offer', () => {
     let outcome: Promise<unknown> | undefined;
     await attach(async (offer) => {
       await once(channel.socket, 'close');
-      await expect.poll(() => device.state, SOON).not.toBe('attached');
+      await expect.poll(() => device.state).not.toBe('attached');
       outcome = offer.accept().catch((error: unknown) => error);
     });
     const before = clock.timers;
     publish();
-    await expect.poll(() => clock.timers, SOON).toBe(before + 1);
+    await expect.poll(() => clock.timers).toBe(before + 1);
     channel.socket.terminate();
-    await expect.poll(() => outcome, SOON).toBeDefined();
+    await expect.poll(() => outcome).toBeDefined();
     expect(await outcome).toMatchObject({ code: 'withdrawn' });
   });
 });

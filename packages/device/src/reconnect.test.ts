@@ -4,9 +4,6 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DeviceClient, type DeviceClientOptions } from './device-client.ts';
 import { TakeOvers } from './take-overs.ts';
 
-/** Sooner on a machine that is not busy. */
-const SOON = { timeout: 10_000 };
-
 let hub: ScriptedHub;
 let clock: FakeClock;
 let device: DeviceClient;
@@ -29,13 +26,13 @@ function client(options: Partial<DeviceClientOptions> = {}, credential?: string)
 async function welcome() {
   const channel = await hub.channel();
   await channel.welcome();
-  await expect.poll(() => device.state, SOON).toBe('attached');
+  await expect.poll(() => device.state).toBe('attached');
   return channel;
 }
 
 /** The client backs off, and tries again after exactly `ms`. */
 async function backOff(ms: number): Promise<void> {
-  await expect.poll(() => device.state, SOON).toBe('waiting');
+  await expect.poll(() => device.state).toBe('waiting');
   const before = told.length;
   await clock.advance(ms - 1);
   expect(told).toHaveLength(before);
@@ -51,7 +48,7 @@ beforeEach(async () => {
 
 afterEach(async () => {
   await device.close();
-  await expect.poll(() => clock.timers, SOON).toBe(0);
+  await expect.poll(() => clock.timers).toBe(0);
   await hub.stop();
 });
 
@@ -256,7 +253,7 @@ describe('an attached device', () => {
     await clock.advance(9_999);
     expect(device.state).toBe('attached');
     await clock.advance(1);
-    await expect.poll(() => device.state, SOON).toBe('waiting');
+    await expect.poll(() => device.state).toBe('waiting');
     expect(told[2]).toBe('waiting keepalive_timeout');
     await backOff(250);
     await welcome();

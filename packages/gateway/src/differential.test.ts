@@ -81,7 +81,7 @@ test('any messages, both ways at once: what the ws-library relay delivers, the g
   );
   for (const { gateway } of [fast, plain, divided]) expect([gateway.guests, gateway.streams]).toEqual([0, 0]);
   expect(FrameMemory.ofThread?.taken).toBe(0);
-}, 30_000);
+});
 
 async function throughGateway(
   bench: TestGateway,

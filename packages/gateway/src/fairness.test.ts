@@ -79,5 +79,5 @@ describe.each([
     // There and back: one each way in the gateway, and those of the clients, which are read in this same loop.
     expect(middle(turns)).toBeLessThanOrEqual(6);
     expect(middle(beside)).toBeLessThanOrEqual(6 * 2 * READ_BYTES);
-  }, 20_000);
+  });
 });

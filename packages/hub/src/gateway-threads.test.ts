@@ -186,7 +186,7 @@ describe('a hub with a gateway of two threads', () => {
     const { port } = other.address() as { port: number };
     await expect(startHub({ config: { ...THREADS, gatewayListen: `127.0.0.1:${port}` } })).rejects.toMatchObject({
       code: 'config_invalid',
-      message: `127.0.0.1:${port} is taken by another program: stop that one, or choose another address (gatewayListen).`,
+      message: `127.0.0.1:${port} is taken by another program: stop that one, or choose another address with --gateway-listen (gatewayListen in the configuration file).`,
     });
   });
 });

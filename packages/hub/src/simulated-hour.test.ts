@@ -245,7 +245,7 @@ beforeAll(async () => {
     ...{ name: last, device: 'press-7', caller: 'policy:iothubowner', cause: 'shutting_down', ...carried(5) },
     ...{ requestedAt, establishedAt: record.establishedAt, endedAt: record.endedAt },
   });
-}, 120_000);
+});
 
 afterAll(() => test.stop());
 

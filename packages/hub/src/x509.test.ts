@@ -227,7 +227,7 @@ describe.each([
     });
   });
 
-  describe('a device loses channel and streams within a second', () => {
+  describe('a device loses channel and streams', () => {
     /** A device with a stream that runs. */
     async function streaming(authentication: AuthenticationInput, certificate: DeviceCertificate) {
       await hub.owner.devices.create(deviceId, { authentication });
@@ -243,11 +243,10 @@ describe.each([
       return { device, streamEnded: once(near, 'error') };
     }
 
-    async function expectLost({ device, streamEnded }: Awaited<ReturnType<typeof streaming>>, since: number) {
+    async function expectLost({ device, streamEnded }: Awaited<ReturnType<typeof streaming>>) {
       const detached = await hub.event('device-detached', (event) => event.deviceId === deviceId);
       const [error] = await streamEnded;
       await device.told;
-      expect(Date.now() - since).toBeLessThan(1_000);
       expect([detached.error, (error as { code?: string }).code]).toEqual(['revoked', 'revoked']);
     }
 
@@ -260,9 +259,8 @@ describe.each([
     ])('when it %s', async (_what, change) => {
       const certificate = await deviceCertificate(deviceId);
       const running = await streaming(thumbprints(certificate.sha1), certificate);
-      const since = Date.now();
       await change();
-      await expectLost(running, since);
+      await expectLost(running);
     });
 
     it.each<[string, () => Promise<unknown>]>([
@@ -270,9 +268,8 @@ describe.each([
       ['replaced', async () => hub.owner.authorities.add('root', (await testAuthority('Root')).certificate)],
     ])('when its authority is %s', async (_what, change) => {
       const running = await streaming(BY_AUTHORITY, await deviceCertificate(deviceId, { authority: issuing }));
-      const since = Date.now();
       await change();
-      await expectLost(running, since);
+      await expectLost(running);
     });
 
     it('and not when the change is somebody else’s, or what it stands on stays', async () => {

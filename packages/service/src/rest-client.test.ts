@@ -4,9 +4,6 @@ import { FakeClock, ScriptedHub } from '@culvert/testkit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ServiceClient } from './service-client.ts';
 
-/** Sooner on a machine that is not busy. */
-const SOON = { timeout: 10_000 };
-
 interface Seen {
   readonly method: string | undefined;
   readonly url: string | undefined;
@@ -253,7 +250,7 @@ describe('a request', () => {
       response.end(JSON.stringify(DEVICE));
     };
     expect((await service.devices.get('d1')).deviceId).toBe('d1');
-    await expect.poll(() => hub.connections, SOON).toBe(0);
+    await expect.poll(() => hub.connections).toBe(0);
     await expect(service.devices.get('d1')).rejects.toMatchObject({ code: 'aborted' });
   });
 });

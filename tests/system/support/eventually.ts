@@ -1,5 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
+/** Milliseconds after which what is waited for is taken for hung: no test may depend on how fast the machine is. */
+export const HANG_MS = 300_000;
+
 /** Milliseconds between two looks at a condition. */
 const POLL_MS = 50;
 
@@ -11,7 +14,7 @@ const POLL_MS = 50;
 export async function eventually<T>(
   what: string,
   look: () => T | Promise<T>,
-  timeoutMs = 30_000,
+  timeoutMs = HANG_MS,
 ): Promise<Exclude<T, undefined | null | false>> {
   const deadline = Date.now() + timeoutMs;
   let cause: unknown;

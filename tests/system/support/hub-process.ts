@@ -136,7 +136,7 @@ export class HubProcess {
   }
 
   /** Waits until the hub says that the device's control channel is attached. */
-  async connected(client: ServiceClient, deviceId: string, timeoutMs = 30_000): Promise<void> {
+  async connected(client: ServiceClient, deviceId: string, timeoutMs?: number): Promise<void> {
     await eventually(
       `${deviceId} to be attached`,
       async () => (await client.devices.get(deviceId)).connectionState === 'Connected',

@@ -1,7 +1,7 @@
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { constants } from 'node:os';
-import { eventually } from './eventually.ts';
+import { eventually, HANG_MS } from './eventually.ts';
 
 /** How a program is started. */
 export interface ProgramOptions {
@@ -81,7 +81,7 @@ export class Program {
   }
 
   /** Waits for a match in what the program has printed, on either output. Fails at once when the program ends without. */
-  async waitFor(pattern: RegExp, timeoutMs = 30_000): Promise<RegExpExecArray> {
+  async waitFor(pattern: RegExp, timeoutMs = HANG_MS): Promise<RegExpExecArray> {
     let dead = false;
     const match = await eventually(
       `${pattern} from ${this.#name}`,
@@ -99,7 +99,7 @@ export class Program {
   }
 
   /** The end, or an error with all that was printed when it does not come in time. */
-  async end(timeoutMs = 60_000): Promise<Ended> {
+  async end(timeoutMs = HANG_MS): Promise<Ended> {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_resolve, reject) => {
       timer = setTimeout(() => reject(new Error(`still running: ${this.#name}\n${this.#story()}`)), timeoutMs);

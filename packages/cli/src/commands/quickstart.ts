@@ -1,33 +1,32 @@
 import { homedir, userInfo } from 'node:os';
 import { resolve } from 'node:path';
 import { CulvertError } from '@culvert/protocol';
-import { defaultDataDirectory } from '../data-directory.ts';
+import { quickstartDirectory } from '../data-directory.ts';
 import { tell } from '../messages.ts';
+import { ownCommand, word } from '../own-command.ts';
 import { stopOnSignals } from '../polite-stop.ts';
 import { DEMO_DEVICE } from '../quickstart/demo-device.ts';
 import type { Listener } from '../quickstart/listen-somewhere.ts';
 import { PROOF_BYTES, prove } from '../quickstart/prove.ts';
 import { type Quickstart, startQuickstart } from '../quickstart/start.ts';
-import { shellQuote } from '../ssh/shell-quote.ts';
 import { writeOut } from '../standard-output.ts';
 
 /** Flags of `culvert quickstart`. */
 export interface QuickstartFlags {
-  readonly listen: string;
+  /** Default 127.0.0.1:8443, and a free port where that is taken. */
+  readonly listen?: string;
+  /** Default {@link quickstartDirectory}; the environment's is a real hub's. */
   readonly dataDir?: string;
 }
 
 /** `culvert quickstart`: starts, proves itself, prints what runs where, and stays until it is told to stop. */
 export async function quickstart(flags: QuickstartFlags): Promise<void> {
-  const usual = defaultDataDirectory(process.env, process.getuid?.(), homedir());
-  const dataDir = resolve((flags.dataDir ?? process.env['CULVERT_DATA_DIR']) || usual);
+  const dataDir = resolve(flags.dataDir || quickstartDirectory(process.env, process.getuid?.(), homedir()));
   const running = await startQuickstart({ listen: flags.listen, dataDir, onProblem: tell });
   try {
     // Before anything is printed: whoever reads that Ctrl-C stops it may press it at once.
     const stopped = untilStopped(running);
-    // Also when the environment named it, which another terminal does not have.
-    const dataDirFlag = dataDir === usual ? '' : ` --data-dir ${word(dataDir)}`;
-    const proven = report(running, dataDir, dataDirFlag).then(writeOut);
+    const proven = report(running, dataDir).then(writeOut);
     await Promise.race([proven.then(() => stopped), stopped]);
   } finally {
     await running.stop();
@@ -47,19 +46,21 @@ function untilStopped({ hub }: Quickstart): Promise<void> {
   });
 }
 
-async function report({ hub, listeners }: Quickstart, dataDir: string, dataDirFlag: string): Promise<string> {
+async function report({ hub, listeners, taken }: Quickstart, dataDir: string): Promise<string> {
+  const dataDirFlag = ` --data-dir ${word(dataDir)}`;
   const port = (name: string): number | undefined => listeners.find((listener) => listener.name === name)?.port;
   const { sha256, ms } = await prove(port('echo') ?? 0);
-  const culvert = 'npx --no-install culvert';
+  const [node = '', script = ''] = process.argv;
+  const { text: culvert, isLocal } = ownCommand({ node, script, cwd: process.cwd(), path: process.env['PATH'] });
   const login =
     port('ssh') === undefined ? undefined : `${culvert} ssh${dataDirFlag} ${word(userInfo().username)}@${DEMO_DEVICE}`;
   return `
 It works: ${PROOF_BYTES / 1_048_576} MiB went through the tunnel to the device and back in ${ms.toFixed(0)} ms, sha256 ${sha256.slice(0, 16)}… on both ends.
 
-  hub      https://${hub.hostName}   data in ${dataDir}
+  hub      https://${hub.hostName}${taken === undefined ? '' : `   (${taken} is taken)`}   data in ${dataDir}
   device   ${DEMO_DEVICE}, its agent offers ${listeners.map(({ name }) => name).join(', ')}
 ${listeners.map(listenerLine).join('')}
-Try next, in another terminal here:
+Try next, in another terminal${isLocal ? ' here' : ''}:
 
   curl http://127.0.0.1:${port('web')}/
   ${culvert} device list${dataDirFlag}
@@ -72,9 +73,4 @@ ${login === undefined ? 'No SSH server answers on port 22 of this machine, so th
 function listenerLine({ name, port, taken }: Listener): string {
   const address = name === 'web' ? `http://127.0.0.1:${port}/` : `127.0.0.1:${port}`;
   return `  ${name.padEnd(8)} ${address}${taken === undefined ? '' : `   (${taken} is taken)`}\n`;
-}
-
-/** A word of a shell, quoted only where it has to be. */
-function word(text: string): string {
-  return /^[\w./-]+$/.test(text) ? text : shellQuote(text);
 }

@@ -1,9 +1,10 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { startCulvert } from '../culvert.fixture.ts';
+import { quickstartDirectory } from '../data-directory.ts';
 import { prove } from './prove.ts';
 import { type Quickstart, startQuickstart } from './start.ts';
 
@@ -52,14 +53,32 @@ describe('the quickstart', () => {
     await new Promise((resolve) => other.close(resolve));
   });
 
-  it.each([
-    ['a flag', ['--data-dir', '.'], {}],
-    // Another terminal does not have the variable.
-    ['the environment', [], { CULVERT_DATA_DIR: '.' }],
-  ])('prints what runs where, on data named by %s, and leaves politely at Ctrl-C', async (_by, flags, env) => {
-    const named = (text: string): string => text.replace(/^\.$/, directory);
-    const environment = Object.fromEntries(Object.entries(env).map(([name, value]) => [name, named(value)]));
-    const running = startCulvert(['quickstart', '--listen', '127.0.0.1:0', ...flags.map(named)], environment);
+  it('takes a free port where the hub’s usual one is taken, unless that was asked for', async () => {
+    const other = createServer();
+    await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve));
+    const address = other.address();
+    const usual = `127.0.0.1:${typeof address === 'object' && address !== null ? address.port : 0}`;
+    const options = { usual, dataDir: directory, onProblem: (text: string) => problems.push(text), ports: {} };
+    const running = await startQuickstart(options);
+    expect(running.taken).toBe(usual);
+    expect(running.hub.hostName).toMatch(/^127\.0\.0\.1:\d+$/);
+    expect(running.hub.hostName).not.toBe(usual);
+    expect((await prove(portOf(running, 'echo'))).sha256).toMatch(/^[0-9a-f]{64}$/);
+    await running.stop();
+    await new Promise((resolve) => other.close(resolve));
+    expect(problems).toEqual([]);
+  });
+
+  it('has a directory of its own, beside the hub’s', () => {
+    expect(quickstartDirectory({}, 0, '/root')).toBe('/var/lib/culvert-quickstart');
+    expect(quickstartDirectory({ XDG_DATA_HOME: '/data' }, 1000, '/home/u')).toBe('/data/culvert-quickstart');
+    expect(quickstartDirectory({}, 1000, '/home/u')).toBe('/home/u/.local/share/culvert-quickstart');
+  });
+
+  it('prints what runs where, leaves a hub’s directory alone, and ends politely at Ctrl-C', async () => {
+    const [own, hubs] = [join(directory, 'own'), join(directory, 'hub')];
+    const args = ['quickstart', '--listen', '127.0.0.1:0', '--data-dir', own];
+    const running = startCulvert(args, { CULVERT_DATA_DIR: hubs });
     expect(await running.line(/^It works: /)).toMatch(
       /^It works: 1 MiB went through the tunnel to the device and back in \d+ ms/,
     );
@@ -67,6 +86,7 @@ describe('the quickstart', () => {
     running.child.kill('SIGINT');
     const { code, stdout } = await running.ended;
     expect(code).toBe(0);
-    expect(stdout).toContain(`npx --no-install culvert device list --data-dir ${directory}`);
+    expect(stdout).toMatch(/^ {2}\S*node \S*\/main\.fixture\.ts device list --data-dir \S*\/own$/m);
+    expect(existsSync(hubs)).toBe(false);
   });
 });

@@ -11,14 +11,20 @@ import { page } from './page.ts';
 /** Where the service-local proxy listens, when it can. */
 const PORTS: Readonly<Record<string, number>> = { web: 8080, echo: 7007, ssh: 2222 };
 
+/** Where the hub listens, when it can. */
+const DEFAULT_LISTEN = '127.0.0.1:8443';
+
 /** Milliseconds that streams get to end when the quickstart stops. */
 const GRACE_MS = 2_000;
 
 export interface QuickstartOptions {
-  readonly listen: string;
+  /** Default {@link DEFAULT_LISTEN}, or a free port where that is taken. */
+  readonly listen?: string | undefined;
   readonly dataDir: string;
   /** Something goes wrong with a stream; for a person. */
   readonly onProblem: (text: string) => void;
+  /** For tests: another address than {@link DEFAULT_LISTEN}. */
+  readonly usual?: string;
   /** Default {@link PORTS}; 0 for a free one. */
   readonly ports?: Readonly<Record<string, number>>;
 }
@@ -28,6 +34,8 @@ export interface Quickstart {
   readonly hub: Hub;
   readonly agent: Agent;
   readonly listeners: readonly Listener[];
+  /** The hub's usual address, where another program has it. */
+  readonly taken: string | undefined;
   /** Ends all of it, in the reverse order of the start. */
   stop(): Promise<void>;
 }
@@ -50,7 +58,7 @@ export async function startQuickstart(options: QuickstartOptions): Promise<Quick
 }
 
 async function start(options: QuickstartOptions, undo: (() => unknown)[]): Promise<Omit<Quickstart, 'stop'>> {
-  const hub = await startHub(options);
+  const { hub, taken } = await startHub(options);
   undo.push(() => hub.stop(GRACE_MS));
 
   const { connectionString, outbound } = serviceConnection({ dataDir: options.dataDir }, 'iothubowner');
@@ -86,15 +94,21 @@ async function start(options: QuickstartOptions, undo: (() => unknown)[]): Promi
     undo.push(() => listener.proxy.close(GRACE_MS));
     listeners.push(listener);
   }
-  return { hub, agent, listeners };
+  return { hub, agent, listeners, taken };
 }
 
-async function startHub({ dataDir, listen }: QuickstartOptions): Promise<Hub> {
-  const config = parseHubConfig({ dataDir, listen, adminListen: '127.0.0.1:0' });
+async function startHub({
+  dataDir,
+  listen,
+  usual = DEFAULT_LISTEN,
+}: QuickstartOptions): Promise<Pick<Quickstart, 'hub' | 'taken'>> {
+  const at = (address: string) => parseHubConfig({ dataDir, listen: address, adminListen: '127.0.0.1:0' });
+  const config = at(listen ?? usual);
   try {
-    return await Hub.start(config);
+    return { hub: await Hub.start(config), taken: undefined };
   } catch (error) {
     if (!isTaken(error)) throw error;
+    if (listen === undefined) return { hub: await Hub.start(at('127.0.0.1:0')), taken: usual };
     const where = `${config.listen} is in use by another program`;
     throw new CulvertError('internal', `${where}: stop it, or choose another with --listen 127.0.0.1:PORT`, {
       cause: error,

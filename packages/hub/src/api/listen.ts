@@ -36,11 +36,12 @@ export function listen(
 
 function explain(error: NodeJS.ErrnoException, at: { host: string | undefined; port: number }, key: string): string {
   const where = at.host === undefined ? `port ${at.port}` : formatHostPort(at.host, at.port);
+  const flag = `--${key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
   switch (error.code) {
     case 'EADDRINUSE':
-      return `${where} is taken by another program: stop that one, or choose another address (${key}).`;
+      return `${where} is taken by another program: stop that one, or choose another address with ${flag} (${key} in the configuration file).`;
     case 'EACCES':
-      return `${where} needs more rights: choose a port above 1023 (${key}), or allow this program to bind lower ones.`;
+      return `${where} needs more rights: choose a port above 1023 with ${flag} (${key} in the configuration file), or allow this program to bind lower ones.`;
     case 'EADDRNOTAVAIL':
       return `${where} is not an address of this machine (${key}).`;
     case 'ENOTFOUND':

@@ -69,7 +69,7 @@ async function lost(acknowledged: readonly string[]): Promise<string[]> {
 }
 
 // Three hubs and as many re-openings: a busy machine takes its time.
-describe('a hub that dies or runs out of disk', { timeout: 60_000 }, () => {
+describe('a hub that dies or runs out of disk', () => {
   it('loses nothing it has acknowledged to kill -9 amid writes, time after time', async () => {
     const acknowledged: string[] = [];
     for (const [round, enough] of [100, 700, 1_500].entries()) {

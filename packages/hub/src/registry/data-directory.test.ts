@@ -87,7 +87,7 @@ describe('openDataDirectory', () => {
     const script = `import { openDataDirectory } from ${JSON.stringify(module)};
       try { openDataDirectory('/proc/culvert/data'); } catch (error) { console.log(error.code, error.message); }`;
     const args = ['--conditions=development', '--input-type=module', '-e', script];
-    const { stdout, error } = spawnSync(process.execPath, args, { encoding: 'utf8', timeout: 10_000 });
+    const { stdout, error } = spawnSync(process.execPath, args, { encoding: 'utf8', timeout: 120_000 });
     expect(error).toBeUndefined();
     expect(stdout).toMatch(/^config_invalid The data directory \/proc\/culvert\/data cannot be used \(.+\): name one/);
   });

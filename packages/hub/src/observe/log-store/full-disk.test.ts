@@ -60,7 +60,7 @@ function start(program: string): { line(pattern: RegExp): Promise<RegExpExecArra
 }
 
 // Each starts a process of its own: a busy machine takes its time.
-describe('a full disk', { timeout: 60_000 }, () => {
+describe('a full disk', () => {
   it('costs the records that find the queue full, counted and said, and none that waited', async () => {
     const program = start(`
       const { LogStore } = await ours('hub/src/observe/log-store/log-store.ts');
