@@ -44,7 +44,9 @@ describe('the configuration', () => {
   });
 
   it('refuses a file that is not there, and a certificate without a key', () => {
-    expect(() => resolveHubConfig({ config: '/nowhere/hub.yaml' }, {}, '/d')).toThrow(/cannot be read/);
+    expect(() => resolveHubConfig({ config: '/nowhere/hub.yaml' }, {}, '/d')).toThrow(
+      /^The configuration file \/nowhere\/hub\.yaml cannot be read: there is no such file\.$/,
+    );
     expect(() => resolveHubConfig({ tlsCert: 'a.pem' }, {}, '/d')).toThrow(/together/);
   });
 

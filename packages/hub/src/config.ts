@@ -4,9 +4,11 @@ import { hostname } from 'node:os';
 import { resolve } from 'node:path';
 import { domainToASCII } from 'node:url';
 import { CulvertError, LIMITS, parseHostPort } from '@culvert/protocol';
+import { fileProblem } from '@culvert/stream';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { auditConfig } from './audit-config.ts';
+import { firstIssue } from './config-issue.ts';
 import { type GatewayAddress, gatewayAddress, gatewayConfig } from './gateway-config.ts';
 import { diagnosticsConfigSchema, logsConfigSchema } from './logs-config.ts';
 import type { LogFormat, LogLevel } from './observe/log.ts';
@@ -142,9 +144,8 @@ export function resolveHubConfig(flags: HubFlags, env: NodeJS.ProcessEnv, defaul
 export function parseHubConfig(input: unknown): HubConfig {
   const parsed = configSchema.safeParse(input);
   if (!parsed.success) {
-    const issue = parsed.error.issues[0];
-    const where = issue === undefined || issue.path.length === 0 ? '' : `${issue.path.join('.')}: `;
-    throw new CulvertError('config_invalid', `The configuration is invalid: ${where}${issue?.message ?? 'unknown'}.`);
+    const issue = firstIssue(configSchema, parsed.error);
+    throw new CulvertError('config_invalid', `The configuration is invalid: ${issue}.`);
   }
   const config = { ...parsed.data, dataDir: resolve(parsed.data.dataDir) };
   for (const [name, value] of Object.entries({
@@ -186,10 +187,7 @@ function readConfigFile(name: string): Record<string, unknown> {
   try {
     text = readFileSync(name, 'utf8');
   } catch (error) {
-    throw new CulvertError(
-      'config_invalid',
-      `The configuration file ${name} cannot be read: ${(error as Error).message}`,
-    );
+    throw new CulvertError('config_invalid', `The configuration file ${name} cannot be read: ${fileProblem(error)}.`);
   }
   try {
     const value: unknown = parse(text) ?? {};

@@ -52,8 +52,14 @@ export function errorFromClose(code: number, reason: string): CulvertError | und
     4423: 'closed_by_administrator',
   };
   const name = known[code] ?? 'stream_lost';
-  const text = reason !== '' ? reason : code === 1006 ? 'The connection was lost.' : ERRORS[name].text;
-  return new CulvertError(name, text);
+  return new CulvertError(name, lossText(code, reason) ?? (reason === '' ? ERRORS[name].text : reason));
+}
+
+/** The words of the Azure protocol for a connection that was lost say nothing to a person. */
+function lossText(code: number, reason: string): string | undefined {
+  if (code === 1006 && reason === '') return 'The connection was lost.';
+  const bare = code === 1011 && (reason === '' || reason === ERRORS.stream_lost.text);
+  return bare ? 'The connection at the other side was lost.' : undefined;
 }
 
 /** `text` cut to what a close frame carries, never in the middle of a character. */

@@ -2,6 +2,7 @@ export * from './amqp-names.ts';
 export * from './audit-record.ts';
 export * from './close-cause.ts';
 export * from './connection-string.ts';
+export * from './did-you-mean.ts';
 export * from './error-body.ts';
 export * from './errors.ts';
 export * from './identity.ts';

@@ -206,7 +206,7 @@ class Carriage {
 
   #streamClosed(): void {
     const torn = !this.#stream.readableEnded && this.#stream.errored === null;
-    if (torn) this.#streamGone(new CulvertError('stream_lost'));
+    if (torn) this.#streamGone(new CulvertError('stream_lost', 'The connection was lost.'));
     this.#settleWhenDone();
   }
 

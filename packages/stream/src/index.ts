@@ -18,6 +18,7 @@ export {
   dialStreamWebSocket,
   dialWebSocket,
 } from './dial.ts';
+export { fileProblem } from './file-problem.ts';
 export { Flow } from './flow.ts';
 export { networkError } from './network-error.ts';
 export { type OutboundOptions, outboundAgent, outboundProxy } from './outbound.ts';

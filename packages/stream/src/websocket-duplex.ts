@@ -361,7 +361,7 @@ function gather(chunks: { chunk: Buffer }[], start: number, run: { count: number
 
 /** The error of a close frame that was received; an empty one (1005) is no clean end either. */
 function lostBy(code: number, reason: string): CulvertError {
-  return errorFromClose(code, reason) ?? new CulvertError('stream_lost');
+  return errorFromClose(code, reason) ?? new CulvertError('stream_lost', 'The stream ended without a reason.');
 }
 
 /** The error of a peer that `ws` closes on with `code`. */

@@ -56,6 +56,11 @@ const allowed = (principal: Principal, subject: Identity = { deviceId: 'd' }) =>
   });
 
 describe('who may do what', () => {
+  it('is told to those who may not, with the policies that may', () => {
+    const refused = () => authorize(asPolicy('monitor', ['MonitorRead']), 'registry.write');
+    expect(refused).toThrow(/permission RegistryWrite .*policies that have it: iothubowner, registryReadWrite\.$/);
+  });
+
   it('is what each policy permits', () => {
     const table = Object.entries(SHARED_ACCESS_POLICIES).map(([name, list]) => [name, allowed(asPolicy(name, list))]);
     expect(Object.fromEntries(table)).toEqual({

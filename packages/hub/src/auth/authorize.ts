@@ -1,4 +1,5 @@
 import { CulvertError, type Identity, type Permission } from '@culvert/protocol';
+import { SHARED_ACCESS_POLICIES } from '../registry/shared-access-policies.ts';
 import type { Principal } from './principal.ts';
 
 /** What each action needs: the one table of who may do what. */
@@ -30,7 +31,17 @@ export function authorize(principal: Principal, action: Action, subject?: Identi
     identity === undefined
       ? principal.permissions.has(REQUIRED[action])
       : subject !== undefined && isOwnAffair(identity, action, subject);
-  if (!may) throw new CulvertError('forbidden', `The credential lacks the permission ${REQUIRED[action]} for this.`);
+  if (may) return;
+  const permission = REQUIRED[action];
+  throw new CulvertError(
+    'forbidden',
+    `The credential lacks the permission ${permission} for this; the policies that have it: ${policiesWith(permission)}.`,
+  );
+}
+
+function policiesWith(permission: Permission): string {
+  const all = Object.entries(SHARED_ACCESS_POLICIES);
+  return all.flatMap(([name, permissions]) => (permissions.includes(permission) ? [name] : [])).join(', ');
 }
 
 function isOwnAffair(self: Identity, action: Action, subject: Identity): boolean {

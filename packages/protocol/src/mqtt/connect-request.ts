@@ -22,8 +22,8 @@ export interface Credentials {
   readonly password: string | undefined;
   /** What software the device says it is (`DeviceClientType`), at most 128 printable characters; undefined when it says nothing. */
   readonly clientVersion: string | undefined;
-  /** Public keys of the device's SSH server, which a Culvert agent names (MQTT 5); usually none. */
-  readonly sshHostKeys: readonly string[];
+  /** Public keys of the device's SSH server, which a Culvert agent names (MQTT 5); undefined when it names none. */
+  readonly sshHostKeys: readonly string[] | undefined;
 }
 
 /** What a device's CONNECT asks of the connection. */
@@ -111,9 +111,9 @@ function clientVersionIn(username: string): string | undefined {
 }
 
 /** As above: what is no key, and too much, is left out. */
-function hostKeysIn({ properties }: IConnectPacket): readonly string[] {
+function hostKeysIn({ properties }: IConnectPacket): readonly string[] | undefined {
   const named = properties?.userProperties?.[SSH_HOST_KEY_PROPERTY];
-  return named === undefined ? [] : sshHostKeysIn([named].flat());
+  return named === undefined ? undefined : sshHostKeysIn([named].flat());
 }
 
 function unlike(clientId: string): CulvertError {

@@ -1,0 +1,34 @@
+import { didYouMean, printable } from '@culvert/protocol';
+import type { z } from 'zod';
+
+/** The first thing wrong with a configuration: which key, and what; for a key there is not, the one that may have been meant. */
+export function firstIssue(schema: z.ZodType, error: z.ZodError): string {
+  const [issue] = error.issues;
+  if (issue === undefined) return 'unknown';
+  const where = issue.path.map(String);
+  if (issue.code === 'unrecognized_keys') {
+    const [key = ''] = issue.keys;
+    const name = [...where, printable(key, 64)].join('.');
+    return `there is no key '${name}'${didYouMean(key, knownKeys(schema, where))}`;
+  }
+  return `${where.length === 0 ? '' : `${where.join('.')}: `}${issue.message}`;
+}
+
+/** The keys of the object that `path` leads to; none where it leads to no object. */
+function knownKeys(schema: z.ZodType, path: readonly string[]): readonly string[] {
+  let shape = shapeOf(schema);
+  for (const key of path) shape = shapeOf(shape[key]);
+  return Object.keys(shape);
+}
+
+/** Looks through what makes an object optional or gives it a default. */
+function shapeOf(schema: unknown): Readonly<Record<string, unknown>> {
+  let inner: unknown = schema;
+  for (let depth = 0; depth < 4 && typeof inner === 'object' && inner !== null; depth++) {
+    if ('shape' in inner && typeof inner.shape === 'object' && inner.shape !== null)
+      return inner.shape as Readonly<Record<string, unknown>>;
+    const def: unknown = 'def' in inner ? inner.def : undefined;
+    inner = typeof def === 'object' && def !== null && 'innerType' in def ? def.innerType : undefined;
+  }
+  return {};
+}
