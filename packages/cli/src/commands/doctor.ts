@@ -12,16 +12,29 @@ import { type Check, Examination, type Found } from '../doctor/check.ts';
 import { checkControlChannel } from '../doctor/control-channel.ts';
 import { checkDeviceToken, hasDeviceToken, isTaken } from '../doctor/device-token.ts';
 import { measureEcho } from '../doctor/echo-measure.ts';
-import { type Greeting, greet } from '../doctor/greeting.ts';
-import { certificateCheck, clockCheck, endpointCheck } from '../doctor/hub-checks.ts';
+import { type CertificateFault, certificateFault, type Greeting, greet } from '../doctor/greeting.ts';
+import {
+  certificateAskedCheck,
+  certificateCheck,
+  clockCheck,
+  endpointCheck,
+  MAKE_IT_ASK,
+  SET_CLOCK,
+} from '../doctor/hub-checks.ts';
 import { type FirstHop, lookUp, reach, since } from '../doctor/network.ts';
+import { type ServiceUser, tryAll, tryOne } from '../doctor/services.ts';
 import { type DeviceConnectionFlags, type EitherConnection, eitherConnection } from '../hub-connection.ts';
 import { advised, tell } from '../messages.ts';
 import { type OutputFormat, writeJson, writeOut } from '../standard-output.ts';
 
 /** Flags of `culvert doctor`. */
 export interface DoctorFlags extends DeviceConnectionFlags {
-  readonly service?: string;
+  /** Services to try instead of all that the agent offers. */
+  readonly service?: readonly string[];
+  /** The stream name of an echo service, for devices without an agent. */
+  readonly echo?: string;
+  /** Whether to measure the throughput too. */
+  readonly throughput?: boolean;
   readonly module?: string;
   readonly attach?: boolean;
   readonly output: OutputFormat;
@@ -31,22 +44,29 @@ export interface DoctorFlags extends DeviceConnectionFlags {
 export async function doctor(device: string | undefined, flags: DoctorFlags): Promise<number> {
   const connection = eitherConnection(flags);
   const examination = new Examination((check) => (flags.output === 'json' ? undefined : writeOut(line(check))));
-  await examineNetwork(examination, connection);
+  const greeting = await examineNetwork(examination, connection);
   if (connection.side === 'service') await examineService(examination, connection, device, flags);
-  else await examineDevice(examination, connection, flags);
+  else await examineDevice(examination, connection, greeting, flags);
   const { checks, exitCode } = examination;
   if (flags.output === 'json') await writeJson({ side: connection.side, ok: exitCode === 0, checks });
   const failed = checks.find(({ status }) => status === 'failed');
   if (failed !== undefined)
     tell(`${failed.name} is where it breaks: ${failed.found}${failed.advice ? ` ${failed.advice}` : ''}`);
-  else if (flags.output === 'table')
-    tell(device === undefined && connection.side === 'service' ? ALL_WELL_SO_FAR : 'all is well');
+  else if (flags.output === 'table') tell(conclusion(checks, device === undefined && connection.side === 'service'));
   return exitCode;
 }
 
-const ALL_WELL_SO_FAR = 'all is well as far as the hub; name a device to try a stream to it: culvert doctor DEVICE';
+function conclusion(checks: readonly Check[], asFarAsHub: boolean): string {
+  const warned = checks.filter(({ status }) => status === 'warning').map(({ name }) => name);
+  const well = warned.length === 0 ? 'all is well' : `all works, but look at ${warned.join(', ')}`;
+  if (!asFarAsHub) return well;
+  return `${well} as far as the hub; name a device to try a stream to it: culvert doctor DEVICE`;
+}
 
-async function examineNetwork(examination: Examination, { address, outbound }: EitherConnection): Promise<void> {
+async function examineNetwork(
+  examination: Examination,
+  { address, outbound }: EitherConnection,
+): Promise<Greeting | undefined> {
   const { host, port } = address;
   const url = new URL(`https://${formatHostPort(host, port)}`);
   let hop: FirstHop = { host, port, isProxy: false };
@@ -90,14 +110,22 @@ async function examineNetwork(examination: Examination, { address, outbound }: E
       return certificateCheck(greeting, receivedAt);
     },
     (error) =>
-      error.code === 'untrusted' ? UNTRUSTED : 'Is it the port of the hub? What listens there may speak no TLS.',
+      error.code === 'untrusted'
+        ? CERTIFICATE_ADVICE[certificateFault(error)]
+        : 'Is it the port of the hub? What listens there may speak no TLS.',
   );
   await examination.look('hub', ['TLS'], async () => endpointCheck(greeted()));
   await examination.look('clock', ['TLS'], async () => clockCheck(greeted(), receivedAt));
+  return greeting;
 }
 
-const UNTRUSTED =
-  'A hub with its own authority wants its ca.pem (--ca-file, CULVERT_CA_FILE). A signer you do not know may be a proxy that looks into TLS: trust its authority, or have it let the hub through.';
+const CERTIFICATE_ADVICE: Readonly<Record<CertificateFault, string>> = {
+  time: 'Set the clock of this machine if it is wrong (NTP); if it is right, the hub’s certificate has to be renewed.',
+  name: 'Put one of those names into the connection string, or have the hub advertise this one (culvert hub --advertise).',
+  authority:
+    'A hub with its own authority wants its ca.pem (--ca-file, CULVERT_CA_FILE). A signer you do not know may be a proxy that looks into TLS: trust its authority, or have it let the hub through.',
+  other: 'Let the hub’s administrator look at its certificate.',
+};
 
 async function examineService(
   examination: Examination,
@@ -109,8 +137,11 @@ async function examineService(
   try {
     await examination.look('credential', ['hub'], () => serviceCredential(client), adviceOf);
     if (device === undefined) return;
-    const names = flags.service === undefined ? [ECHO_SERVICE, 'echo'] : [flags.service];
-    await examination.look('stream', ['credential'], () => echoStream(client, device, names, flags.module), adviceOf);
+    const user = { client, device, moduleId: flags.module };
+    await examination.look('stream', ['credential'], () => echoStream(user, flags), adviceOf);
+    if (flags.service === undefined) return await tryAll(examination, user);
+    for (const name of flags.service)
+      await examination.look(`service ${name}`, ['stream'], () => tryOne(user, name), adviceOf);
   } finally {
     client.close();
   }
@@ -126,21 +157,21 @@ async function serviceCredential(client: ServiceClient): Promise<Found> {
   return { found: 'the hub takes it' };
 }
 
+/** Measures a stream to an echo. A device that rejects them all was reached, and that is what matters. */
 async function echoStream(
-  client: ServiceClient,
-  device: string,
-  names: readonly string[],
-  moduleId: string | undefined,
+  { client, device, moduleId }: ServiceUser,
+  { echo, throughput = false }: DoctorFlags,
 ): Promise<Found> {
   const started = performance.now();
-  let rejection: unknown;
+  const names = echo === undefined ? [ECHO_SERVICE, 'echo'] : [echo];
+  let reason = '';
   for (const name of names) {
     try {
       const socket = await client.openWebSocket(device, { name, ...(moduleId === undefined ? {} : { moduleId }) });
       const openedMs = since(started);
       socket.resume();
       try {
-        const { found, data } = await measureEcho(socket);
+        const { found, data } = await measureEcho(socket, throughput);
         return { found: `'${name}' opened in ${openedMs} ms; ${found}`, data: { openedMs, service: name, ...data } };
       } finally {
         socket.close(1000);
@@ -148,18 +179,22 @@ async function echoStream(
     } catch (error) {
       // An agent of another version, or a device by an SDK, may have an echo of another name.
       if ((error as CulvertError).code !== 'rejected') throw error;
-      rejection = error;
+      reason = (error as CulvertError).message;
     }
   }
-  throw rejection;
+  const found = `the device answers, but has no echo to measure with: ${reason}`;
+  return { found, warning: true, advice: 'If it has one by another name: --echo NAME' };
 }
 
 async function examineDevice(
   examination: Examination,
   connection: EitherConnection & { side: 'device' },
+  greeting: Greeting | undefined,
   flags: DoctorFlags,
 ): Promise<void> {
   const { address, connectionString, outbound, certificate } = connection;
+  const asked = greeting !== undefined && address.x509 === true ? greeting : undefined;
+  if (asked !== undefined) await examineCertificate(examination, asked, address.host);
   await examination.look('websocket', ['hub'], () => webSocketPasses(address, outbound));
   await examination.look(
     'credential',
@@ -180,6 +215,15 @@ async function examineDevice(
   );
 }
 
+async function examineCertificate(examination: Examination, greeting: Greeting, host: string): Promise<void> {
+  await examination.look(
+    'certificate',
+    ['hub'],
+    async () => certificateAskedCheck(greeting, host) ?? { found: 'the hub does not tell whether it asks for one' },
+    () => MAKE_IT_ASK,
+  );
+}
+
 /** Proxies that let HTTPS through may still break WebSockets. Nothing is said on it: it ends before anybody is named. */
 async function webSocketPasses(
   { host, port }: DeviceConnectionString | ServiceConnectionString,
@@ -196,6 +240,7 @@ async function webSocketPasses(
 }
 
 function adviceOf(error: CulvertError): string | undefined {
+  if (error.code === 'token_expired') return SET_CLOCK;
   const text = advised(error).slice(error.message.length).trim();
   return text === '' ? undefined : text;
 }

@@ -2,7 +2,8 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { startHub, type TestHub } from '@culvert/testkit';
+import { DeviceClient } from '@culvert/device';
+import { echoOffer, startHub, type TestHub } from '@culvert/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { culvert, startCulvert } from '../culvert.fixture.ts';
 import type { Check } from './check.ts';
@@ -33,7 +34,10 @@ const found = (checks: Check[], name: string) => checks.find((check) => check.na
 
 describe('culvert doctor', () => {
   it('measures a stream to the echo of any agent', async () => {
-    const agent = startCulvert(['agent', '--service', 'ssh=22'], device);
+    const web = createServer((socket) => socket.on('error', () => socket.destroy()).resume()).listen(0, '127.0.0.1');
+    await once(web, 'listening');
+    const { port } = web.address() as AddressInfo;
+    const agent = startCulvert(['agent', '--service', `web=${port}`], device);
     await agent.line(/attached to the hub/);
     const { code, checks, statuses } = await examine(['press-7'], service);
     expect(statuses).toEqual({
@@ -45,22 +49,67 @@ describe('culvert doctor', () => {
       clock: 'ok',
       credential: 'ok',
       stream: 'ok',
+      services: 'ok',
+      'service web': 'ok',
     });
-    expect(found(checks, 'stream')?.data).toMatchObject({ service: 'culvert-echo', bytes: 8_388_608 });
+    expect(found(checks, 'stream')?.data).toMatchObject({ service: 'culvert-echo', bytes: 16_384 });
+    // Somebody may pay for them.
+    const { fromService, fromDevice } = (await hub.event('stream-ended')).record;
+    expect(fromService.bytes + fromDevice.bytes).toBeLessThan(65_536);
+    const full = await examine(['press-7', '--throughput', '--service', 'web'], service);
+    expect(found(full.checks, 'stream')?.data).toMatchObject({ bytes: 8_388_608, bytesPerSecond: expect.any(Number) });
+    expect(full).toMatchObject({ code: 0, statuses: { 'service web': 'ok' } });
     expect(found(checks, 'TLS')?.data).toMatchObject({ protocol: 'TLSv1.3', chain: expect.stringContaining('<') });
     expect(code).toBe(0);
     const text = await culvert(['doctor', 'press-7'], service);
     expect(text.stdout).toMatch(/^ok {7}stream {11}'culvert-echo' opened in [\d.]+ ms; round trip [\d.]+ ms/m);
     expect(text.stderr).toBe('culvert: all is well\n');
+    web.close();
+    // The agent is there and so is its echo, but what people come for is not.
+    const dead = await examine(['press-7'], service);
+    expect(found(dead.checks, 'service web')).toMatchObject({
+      ...{ status: 'failed', found: expect.stringMatching(/could not be reached on the device/) },
+      advice: expect.stringContaining('running on the device'),
+    });
+    expect(dead.code).not.toBe(0);
+    expect(dead.stderr).toMatch(/^culvert: service web is where it breaks: .*\n$/);
+    const named = await examine(['press-7', '--service', 'web', '--service', 'nothing'], service);
+    expect(named.statuses).toMatchObject({ stream: 'ok', 'service web': 'failed', 'service nothing': 'failed' });
+    expect(named.code).toBe(6);
     agent.child.kill();
     await agent.ended;
+  });
+
+  it('tells a device without an agent from one that cannot be reached', async () => {
+    const client = DeviceClient.fromConnectionString(await hub.createDevice('own-program'), {
+      onStream: (offer) => (offer.name === 'mine' ? echoOffer(offer) : offer.reject('not mine')),
+      outbound: hub.outbound,
+    });
+    await client.open();
+    const { code, statuses, stderr } = await examine(['own-program'], service);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(statuses).toMatchObject({ stream: 'warning', services: 'warning' });
+    const text = await culvert(['doctor', 'own-program', '--service', 'mine', '--echo', 'mine'], service);
+    expect(text).toMatchObject({ code: 0, stderr: 'culvert: all is well\n' });
+    await client.close();
+  });
+
+  it('says that nobody asks for the certificate of a device that has one', async () => {
+    const text = `HostName=127.0.0.1:${hub.port};DeviceId=by-certificate;x509=true`;
+    const { code, checks } = await examine([], { ...device, CULVERT_DEVICE_CONNECTION_STRING: text });
+    expect(found(checks, 'certificate')).toMatchObject({
+      ...{ status: 'failed', found: expect.stringContaining('does not ask for a certificate anywhere') },
+      advice: expect.stringContaining('--client-certificates listen'),
+    });
+    expect(code).toBe(78);
   });
 
   it('says from the device’s side what the hub thinks of it, and attaches only when told to', async () => {
     const plain = await examine([], device);
     expect(plain.statuses).toMatchObject({ websocket: 'ok', credential: 'ok' });
     expect(plain.statuses).not.toHaveProperty('control channel');
-    expect(hub.events.filter(({ type }) => type === 'device-attached')).toHaveLength(1);
+    const attachments = hub.events.filter((event) => event.type === 'device-attached' && event.deviceId === 'press-7');
+    expect(attachments).toHaveLength(1);
     const attached = await examine(['--attach'], device);
     expect(attached).toMatchObject({ code: 0, statuses: { 'control channel': 'ok' } });
   });

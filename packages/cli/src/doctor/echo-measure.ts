@@ -11,6 +11,9 @@ type WebSocket = Awaited<ReturnType<ServiceClient['openWebSocket']>>;
 /** Messages of 64 bytes there and back, one after the other. */
 const ROUND_TRIPS = 20;
 
+/** Bytes that are sent and come back to see that they come back whole: little, since the link may be paid for by the byte. */
+const LIGHT_BYTES = 16_384;
+
 /** Bytes that are sent and come back for the throughput, and the milliseconds after which what has come by then must do. */
 const BULK_BYTES = 8_388_608;
 const BULK_MS = 10_000;
@@ -26,23 +29,25 @@ const ANSWER_MS = 10_000;
 
 /**
  * Measures an open stream to an echo service: round trips to the gateway (which answers pings itself) and to the device, whose difference is
- * the share of what lies behind the gateway, and the throughput of bytes that went there and came back. Every byte is compared.
+ * the share of what lies behind the gateway, and, where asked for, the throughput of bytes that went there and came back. Every byte is compared.
+ * @param throughput moves 8 MiB each way, else some 20 KiB
  */
-export async function measureEcho(socket: WebSocket): Promise<Found> {
+export async function measureEcho(socket: WebSocket, throughput: boolean): Promise<Found> {
   const gateway = median(await repeat(() => ping(socket)));
   const echo = new EchoReader(socket);
   const whole = median(await repeat(() => echo.roundTrip(randomBytes(64))));
-  const bulk = await echo.bulk();
+  const bulk = await echo.bulk(throughput ? BULK_BYTES : LIGHT_BYTES);
   const behind = Math.max(0, round(whole - gateway));
   const megabytes = round(bulk.bytes / 1e6 / (bulk.ms / 1000));
+  const rate = throughput ? `; ${megabytes} MB/s there and back` : '';
   return {
-    found: `round trip ${whole} ms (to the gateway ${gateway} ms, from there to the device and its echo ${behind} ms); ${megabytes} MB/s there and back`,
+    found: `round trip ${whole} ms (to the gateway ${gateway} ms, from there to the device and its echo ${behind} ms)${rate}`,
     data: {
       roundTripMs: whole,
       gatewayMs: gateway,
       beyondGatewayMs: behind,
       bytes: bulk.bytes,
-      bytesPerSecond: Math.round((bulk.bytes * 1000) / bulk.ms),
+      ...(throughput ? { bytesPerSecond: Math.round((bulk.bytes * 1000) / bulk.ms) } : {}),
     },
   };
 }
@@ -85,11 +90,11 @@ class EchoReader {
     return since(started);
   }
 
-  async bulk(): Promise<{ bytes: number; ms: number }> {
+  async bulk(bytes: number): Promise<{ bytes: number; ms: number }> {
     const started = performance.now();
-    const message = randomBytes(MESSAGE_BYTES);
+    const message = randomBytes(Math.min(MESSAGE_BYTES, bytes));
     let sent = 0;
-    while (sent < BULK_BYTES && performance.now() < started + BULK_MS) {
+    while (sent < bytes && performance.now() < started + BULK_MS) {
       this.#send(message);
       sent += message.length;
       await this.#until(WINDOW_BYTES, started + BULK_MS + ANSWER_MS);

@@ -36,8 +36,9 @@ export async function greet(host: string, port: number, outbound: OutboundOption
     return await ask(host, port, agent);
   } catch (reason) {
     const error = networkError(reason, where);
-    const signer = error.code === 'untrusted' ? await shownSigner(host, port) : undefined;
-    throw signer === undefined ? error : new CulvertError('untrusted', `${error.message} It is signed by '${signer}'.`);
+    const shown = error.code === 'untrusted' ? await shownCertificate(host, port) : undefined;
+    if (shown === undefined) throw error;
+    throw new CulvertError('untrusted', `${error.message} ${about(error, shown)}`, { cause: error.cause });
   } finally {
     agent.destroy();
   }
@@ -74,8 +75,53 @@ function ask(host: string, port: number, agent: Awaited<ReturnType<typeof outbou
   });
 }
 
-/** Who signed a certificate that is not trusted: the name of a proxy that looks into TLS stands there. Nothing is sent. */
-function shownSigner(host: string, port: number): Promise<string | undefined> {
+/** What is at fault with a certificate that is not taken: what is to be done differs. */
+export type CertificateFault = 'authority' | 'time' | 'name' | 'other';
+
+/** @param error `untrusted`, with the error of TLS as its cause */
+export function certificateFault({ cause }: CulvertError): CertificateFault {
+  const code = cause instanceof Error && 'code' in cause ? cause.code : undefined;
+  switch (code) {
+    case 'CERT_HAS_EXPIRED':
+    case 'CERT_NOT_YET_VALID':
+      return 'time';
+    case 'ERR_TLS_CERT_ALTNAME_INVALID':
+    case 'HOSTNAME_MISMATCH':
+    case 'IP_ADDRESS_MISMATCH':
+      return 'name';
+    case 'DEPTH_ZERO_SELF_SIGNED_CERT':
+    case 'SELF_SIGNED_CERT_IN_CHAIN':
+    case 'UNABLE_TO_GET_ISSUER_CERT':
+    case 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY':
+    case 'UNABLE_TO_VERIFY_LEAF_SIGNATURE':
+    case 'CERT_UNTRUSTED':
+    case 'CERT_SIGNATURE_FAILURE':
+      return 'authority';
+    default:
+      return 'other';
+  }
+}
+
+/** What of a refused certificate explains the refusal: the name of a proxy that looks into TLS stands in its signer. */
+function about(error: CulvertError, chain: readonly DetailedPeerCertificate[]): string {
+  const [leaf] = chain;
+  switch (certificateFault(error)) {
+    case 'time':
+      return `It is valid from ${date(leaf?.valid_from)} to ${date(leaf?.valid_to)}; this clock says ${new Date().toISOString()}.`;
+    case 'name':
+      return `It is for ${(leaf?.subjectaltname ?? nameOf(leaf?.subject)).replaceAll(/(?:DNS|IP Address):/g, '') || '?'}.`;
+    default:
+      return `It is signed by '${nameOf(chain.at(-1)?.issuer)}'.`;
+  }
+}
+
+function date(text: string | undefined): string {
+  const time = Date.parse(text ?? '');
+  return Number.isNaN(time) ? '?' : new Date(time).toISOString();
+}
+
+/** The chain of a certificate that is not trusted. Nothing is sent. */
+function shownCertificate(host: string, port: number): Promise<readonly DetailedPeerCertificate[] | undefined> {
   return new Promise((resolve) => {
     const socket = connect({
       host,
@@ -85,7 +131,7 @@ function shownSigner(host: string, port: number): Promise<string | undefined> {
     });
     socket.setTimeout(ANSWER_MS, () => socket.destroy());
     socket.once('secureConnect', () => {
-      resolve(nameOf(chainOf(socket.getPeerCertificate(true)).at(-1)?.issuer));
+      resolve(chainOf(socket.getPeerCertificate(true)));
       socket.destroy();
     });
     socket.on('error', () => resolve(undefined));

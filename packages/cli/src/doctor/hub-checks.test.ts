@@ -1,7 +1,7 @@
 import { CulvertError } from '@culvert/protocol';
 import { describe, expect, it } from 'vitest';
 import type { Greeting } from './greeting.ts';
-import { clockCheck, endpointCheck } from './hub-checks.ts';
+import { certificateAskedCheck, clockCheck, endpointCheck, SET_CLOCK } from './hub-checks.ts';
 
 const NOW = Date.UTC(2026, 0, 1);
 const greeting = (over: Partial<Greeting>): Greeting => ({
@@ -18,15 +18,34 @@ describe('the clock', () => {
     [-29_000, -29, undefined],
     [30_000, 30, true],
     [-299_000, -299, true],
+    // What it breaks is broken, and told, elsewhere; what works works.
+    [7_200_000, 7_200, true],
+    [-7_200_000, -7_200, true],
   ])('%i ms off is %i s and a warning: %s', (offset, seconds, warning) => {
     const found = check(offset);
     expect(found.data).toEqual({ seconds });
     expect(found.warning).toBe(warning);
   });
 
-  it('that is off by more than tokens are forgiven is where it breaks', () => {
-    expect(() => check(300_000)).toThrow(/^This clock is 300 s ahead of the hub’s: Set the clock/);
-    expect(() => check(-400_000)).toThrow(/400 s behind/);
+  it('says which way it is off, and what to do', () => {
+    expect(check(300_000)).toMatchObject({ found: 'this clock is 300 s ahead of the hub’s', advice: SET_CLOCK });
+    expect(check(-400_000).found).toMatch(/400 s behind/);
+  });
+});
+
+describe('a certificate of the device’s own', () => {
+  const check = (clientCertificates: readonly string[] | undefined) =>
+    certificateAskedCheck(
+      greeting({ body: JSON.stringify({ hostName: 'h', streamingEndpoints: [], clientCertificates }) }),
+      'Iot.Example',
+    );
+
+  it('is asked for where the hub says so', () => {
+    expect(check(['listen'])?.warning).toBeUndefined();
+    expect(check(['mqttListen', 'iot.example'])?.warning).toBeUndefined();
+    expect(() => check([])).toThrow(/does not ask for a certificate anywhere/);
+    expect(() => check(['mqttListen'])).toThrow(/here, only at mqttListen/);
+    expect(check(undefined)).toBeUndefined();
   });
 });
 

@@ -8,9 +8,6 @@ const SOON_DAYS = 14;
 /** Seconds a clock may be off before it is worth a warning; the `Date` header itself is off by up to one. */
 const SKEW_WARNING_S = 30;
 
-/** Seconds of skew that a SAS token's expiry is forgiven (`LIMITS.clockSkewMs`). */
-const SKEW_FAILS_S = 300;
-
 const DAY_MS = 86_400_000;
 
 /** What TLS showed. */
@@ -40,7 +37,13 @@ export function endpointCheck({ status, body }: Greeting): Found {
   };
 }
 
-/** How far this machine's clock is from the hub's: tokens are made by the one and judged by the other. */
+/** What is done about a clock that is wrong. */
+export const SET_CLOCK = 'Set the clock (NTP): tokens are made by this one and judged by the hub’s.';
+
+/**
+ * How far this machine's clock is from the hub's: tokens are made by the one and judged by the other. Never a failure by itself: where it matters, the
+ * credential is refused.
+ */
 export function clockCheck({ date, ms }: Greeting, receivedAt: number): Found {
   if (date === undefined) return { found: 'the hub does not tell its time', warning: true };
   // The header is cut to the second, and was written half a round trip before it arrived.
@@ -48,16 +51,35 @@ export function clockCheck({ date, ms }: Greeting, receivedAt: number): Found {
   const data = { seconds };
   if (Math.abs(seconds) < SKEW_WARNING_S) return { found: 'this clock and the hub’s agree', data };
   const found = `this clock is ${Math.abs(seconds)} s ${seconds > 0 ? 'ahead of' : 'behind'} the hub’s`;
-  const advice = 'Set the clock (NTP): tokens are made by this one and judged by the hub’s.';
-  if (Math.abs(seconds) < SKEW_FAILS_S) return { found, data, warning: true, advice };
-  throw new CulvertError('token_expired', `${found[0]?.toUpperCase()}${found.slice(1)}: ${advice}`);
+  return { found, data, warning: true, advice: SET_CLOCK };
 }
+
+/**
+ * Whether the hub asks a device for its certificate where this program would show it: at the main port, by the name in the connection string. Undefined
+ * where the hub does not tell.
+ */
+export function certificateAskedCheck({ body }: Greeting, host: string): Found | undefined {
+  const asked = parseEndpoints(body)?.clientCertificates;
+  if (asked === undefined) return undefined;
+  if (asked.includes('listen') || asked.includes(host.toLowerCase())) return { found: 'the hub asks for one here' };
+  const elsewhere = asked.length === 0 ? 'anywhere' : `here, only at ${asked.join(', ')}`;
+  throw new CulvertError(
+    'config_invalid',
+    `The hub does not ask for a certificate ${elsewhere}, so this device cannot show its own.`,
+  );
+}
+
+/** How a hub is made to ask for certificates. */
+export const MAKE_IT_ASK =
+  'On the hub: culvert hub --client-certificates listen (clientCertificates in its file), or an advertised host name, which the device’s connection string then names.';
 
 function parseEndpoints(body: string): EndpointInformation | undefined {
   try {
     const value = JSON.parse(body) as Partial<EndpointInformation> | null;
     if (typeof value?.hostName !== 'string' || !Array.isArray(value.streamingEndpoints)) return undefined;
-    return { hostName: value.hostName, streamingEndpoints: value.streamingEndpoints.map(String) };
+    const { hostName, streamingEndpoints, clientCertificates } = value;
+    const asked = Array.isArray(clientCertificates) ? { clientCertificates: clientCertificates.map(String) } : {};
+    return { hostName, streamingEndpoints: streamingEndpoints.map(String), ...asked };
   } catch {
     return undefined;
   }

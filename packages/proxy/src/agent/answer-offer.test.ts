@@ -7,6 +7,7 @@ import { type Loopback, loopback } from '../loopback.fixture.ts';
 import { OpenStreams } from '../open-streams.ts';
 import { type AnswerOptions, answerOffer, ECHO_SERVICE } from './answer-offer.ts';
 import type { AgentEvent } from './events.ts';
+import { SERVICES_SERVICE, tryServices } from './service-report.ts';
 
 let echo: Loopback;
 let events: AgentEvent[];
@@ -152,5 +153,32 @@ describe('answerOffer', () => {
     options.streams.destroy(new CulvertError('draining', 'stopping'));
     await done;
     expect(events.at(-1)).toMatchObject({ type: 'stream-failed', error: { code: 'draining' } });
+  });
+
+  it('tells which services it offers, and which of them take connections, by connecting only', async () => {
+    const made = offer(SERVICES_SERVICE);
+    const done = answerOffer(made, { ...options, defaultService: 'echo' });
+    let text = '';
+    for await (const chunk of made.far as AsyncIterable<Buffer>) text += chunk.toString();
+    made.far.end();
+    await done;
+    expect(JSON.parse(text)).toEqual({
+      services: [
+        { name: 'echo', ok: true, ms: expect.any(Number) },
+        { name: 'dead', ok: false, problem: expect.stringContaining('ECONNREFUSED') },
+      ],
+      untried: 0,
+    });
+    expect(events.map(({ type }) => type)).toEqual(['stream-opened', 'stream-ended']);
+    expect(events[0]).toMatchObject({ target: undefined });
+  });
+
+  it('tries no more than 64 services for one stream', async () => {
+    const { services } = options;
+    const echoTarget = services.get('echo') ?? { host: '', port: 0 };
+    const many = new Map(Array.from({ length: 70 }, (_, n) => [`s${n}`, echoTarget]));
+    const report = await tryServices(many, systemClock, new AbortController().signal);
+    expect(report.services.filter(({ ok }) => ok)).toHaveLength(64);
+    expect(report.untried).toBe(6);
   });
 });

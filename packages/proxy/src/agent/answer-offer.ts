@@ -7,6 +7,7 @@ import { echoEnd, type LocalEnd, socketEnd } from '../local-end.ts';
 import type { OpenStream, OpenStreams } from '../open-streams.ts';
 import { dialTarget } from './dial-target.ts';
 import type { AgentEvent, Target } from './events.ts';
+import { SERVICES_SERVICE, serviceReportEnd, tryServices } from './service-report.ts';
 
 /** What an offer is answered by. */
 export interface AnswerOptions {
@@ -28,18 +29,25 @@ export const ECHO_SERVICE = 'culvert-echo';
  */
 export async function answerOffer(offer: StreamOffer, options: AnswerOptions): Promise<void> {
   const { services, defaultService } = options;
-  const isEcho = offer.name === ECHO_SERVICE && !services.has(ECHO_SERVICE);
-  const target = isEcho ? undefined : (services.get(offer.name) ?? services.get(defaultService ?? ''));
-  if (target === undefined && !isEcho) return reject(offer, unknownService(offer.name, services), options);
+  const own = services.has(offer.name) ? undefined : ownService(offer.name, options);
+  const target = own === undefined ? (services.get(offer.name) ?? services.get(defaultService ?? '')) : undefined;
+  if (target === undefined && own === undefined) return reject(offer, unknownService(offer.name, services), options);
   const place = options.streams.take();
   if (place === undefined)
     return reject(offer, 'this agent carries as many streams as it may; try again later', options);
   try {
-    const local = target === undefined ? echoEnd() : await connectTarget(offer, target, place, options);
+    const local = target === undefined ? own?.(place.signal) : await connectTarget(offer, target, place, options);
     if (local !== undefined) await carryOffer(offer, target, local, place, options);
   } finally {
     place.release();
   }
+}
+
+/** What the agent answers by itself, unless its list has a service of that name. */
+function ownService(name: string, { services, clock }: AnswerOptions): ((signal: AbortSignal) => LocalEnd) | undefined {
+  if (name === ECHO_SERVICE) return echoEnd;
+  if (name !== SERVICES_SERVICE) return undefined;
+  return (signal) => serviceReportEnd(() => tryServices(services, clock, signal));
 }
 
 async function connectTarget(

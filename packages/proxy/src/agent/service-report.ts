@@ -1,0 +1,92 @@
+import { Readable, Writable } from 'node:stream';
+import { CulvertError } from '@culvert/protocol';
+import type { Clock } from '@culvert/stream';
+import type { LocalEnd } from '../local-end.ts';
+import { dialTarget } from './dial-target.ts';
+import type { Target } from './events.ts';
+
+/** The stream name that every agent answers by itself, by telling which services it offers and whether each takes connections. */
+export const SERVICES_SERVICE = 'culvert-services';
+
+/** Services that one report tries: more would make one stream a burst of connections. */
+const MAX_TRIED = 64;
+
+/** Connections that a report makes at once. */
+const AT_ONCE = 8;
+
+/** One service in a {@link ServiceReport}. */
+export interface ServiceState {
+  readonly name: string;
+  readonly ok: boolean;
+  /** Milliseconds until it took the connection, which was closed at once; absent when it took none. */
+  readonly ms?: number;
+  /** Why it took none. */
+  readonly problem?: string;
+}
+
+/** What an agent sends on {@link SERVICES_SERVICE}: one JSON document, then the end. */
+export interface ServiceReport {
+  readonly services: readonly ServiceState[];
+  /** How many services were not tried, since there are too many. */
+  readonly untried: number;
+}
+
+/** Tries each service by connecting to it; nothing is sent. Those who may ask for this may ask for each of them. */
+export async function tryServices(
+  services: ReadonlyMap<string, Target>,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<ServiceReport> {
+  const all = [...services];
+  const tried = all.slice(0, MAX_TRIED);
+  const states: ServiceState[] = [];
+  for (let at = 0; at < tried.length; at += AT_ONCE) {
+    const some = tried.slice(at, at + AT_ONCE);
+    states.push(...(await Promise.all(some.map(([name, target]) => tryService(name, target, clock, signal)))));
+  }
+  return { services: states, untried: all.length - tried.length };
+}
+
+async function tryService(name: string, target: Target, clock: Clock, signal: AbortSignal): Promise<ServiceState> {
+  const started = clock.now();
+  try {
+    const socket = await dialTarget(target, clock, signal);
+    const ms = clock.now() - started;
+    socket.on('error', () => undefined);
+    // What it greets with is nobody's.
+    socket.resume().end();
+    socket.destroySoon();
+    return { name, ok: true, ms };
+  } catch (error) {
+    return { name, ok: false, problem: CulvertError.from(error).message };
+  }
+}
+
+/** A local end that sends a report once it is there, and ends. What it is sent is read and dropped. */
+export function serviceReportEnd(report: () => Promise<ServiceReport>): LocalEnd {
+  let asked = false;
+  const readable = new Readable({
+    read() {
+      if (asked) return;
+      asked = true;
+      report().then(
+        (made) => {
+          this.push(`${JSON.stringify(made)}\n`);
+          this.push(null);
+        },
+        (error: Error) => this.destroy(error),
+      );
+    },
+  });
+  const writable = new Writable({ write: (_chunk, _encoding, done) => done() });
+  return {
+    readable,
+    writable,
+    reset: () => {
+      readable.destroy();
+      writable.destroy();
+    },
+    brokenPipeIsEnd: false,
+    lingerMs: 0,
+  };
+}
