@@ -24,18 +24,31 @@ let env: NodeJS.ProcessEnv;
 beforeAll(async () => {
   [hub, sshd] = await Promise.all([HubProcess.start(cleanup), Sshd.start(cleanup)]);
   env = cleanEnvironment(hub.serviceEnv());
-  for (const deviceId of ['pi', UNKIND]) await startAgent(cleanup, hub, deviceId, [`ssh=127.0.0.1:${sshd.port}`]);
+  for (const deviceId of ['pi', UNKIND]) await startSshAgent(deviceId);
 });
 afterAll(() => cleanup.run());
 
-/** `culvert ssh` as a person types it. */
-function culvertSsh(device: string, ...rest: string[]) {
-  return culvert(['ssh', '--', device, '-F', 'none', ...sshd.clientArguments, ...rest], { env });
+/** An agent that offers the server as `ssh` and names its host key to the hub. */
+function startSshAgent(deviceId: string, at = hub, server = sshd, hostKey = 'host') {
+  const args = ['--ssh-host-key', server.hostKeyFile(hostKey)];
+  return startAgent(cleanup, at, deviceId, [`ssh=127.0.0.1:${server.port}`], { args });
 }
 
-/** The file that `culvert ssh-config` makes. */
+/** `culvert ssh` as a person types it who trusts the hub with host keys. */
+function culvertSsh(device: string, ...rest: string[]) {
+  return culvert(['ssh', '--host-keys=hub', '--', device, '-F', 'none', ...sshd.clientArguments, ...rest], { env });
+}
+
+/** The file that `culvert ssh-config` makes, when all that it is told is relative or in the environment. */
 async function sshConfig(): Promise<string> {
-  const printed = await culvert(['ssh-config'], { env });
+  writeFileSync(join(hub.home, 'service.txt'), hub.policy('service'), { mode: 0o600 });
+  const printed = await culvert(['ssh-config', '--host-keys=hub'], {
+    cwd: hub.home,
+    env: cleanEnvironment({
+      ...{ HOME: hub.home, XDG_STATE_HOME: join(hub.home, 'state') },
+      ...{ CULVERT_CONNECTION_STRING_FILE: 'service.txt', CULVERT_CA_FILE: 'hub/ca.pem' },
+    }),
+  });
   expect(printed, printed.stderr).toMatchObject({ code: 0 });
   const file = join(hub.home, 'ssh_config');
   writeFileSync(file, printed.stdout);
@@ -45,7 +58,11 @@ async function sshConfig(): Promise<string> {
 describe('culvert ssh', () => {
   test('two interactive sessions at once, each with a terminal of its own', async () => {
     const sessions = [1, 2].map(() =>
-      startCulvert(cleanup, ['ssh', 'root@pi', '-tt', '-F', 'none', ...sshd.clientArguments], hub.serviceEnv()),
+      startCulvert(
+        cleanup,
+        ['ssh', '--host-keys=hub', 'root@pi', '-tt', '-F', 'none', ...sshd.clientArguments],
+        hub.serviceEnv(),
+      ),
     );
     for (const [index, session] of sessions.entries()) {
       session.child.stdin.write(`PS1=; stty -echo; echo "sum$((${index} + 41)) $(tty)"\n`);
@@ -72,23 +89,91 @@ describe('culvert ssh', () => {
       stdout: 'out\n',
       stderr: expect.stringContaining('err\n'),
     });
-    const echoed = await culvert(['ssh', 'root@pi', '-F', 'none', ...sshd.clientArguments, 'cat'], {
+    const echoed = await culvert(['ssh', '--host-keys=hub', '-F', 'none', ...sshd.clientArguments, 'root@pi', 'cat'], {
       env,
       input: 'through\n',
     });
     expect(echoed).toMatchObject({ code: 0, stdout: 'through\n' });
   });
 
-  test('a device that does not exist is 255, with the reason on stderr', async () => {
-    const { code, stderr } = await culvertSsh('root@nobody', 'true');
-    expect(code).toBe(255);
-    expect(stderr).toMatch(/not registered/i);
+  test('a way to the device that fails has its own exit code and one line, other codes are those of the command', async () => {
+    const wrongKey = {
+      CULVERT_CONNECTION_STRING: String(env['CULVERT_CONNECTION_STRING']).replace(/y=.{6}/, 'y=AAAAAA'),
+    };
+    const away = {
+      CULVERT_CONNECTION_STRING: `HostName=127.0.0.1:${await freePort()};SharedAccessKeyName=x;SharedAccessKey=AAAA`,
+    };
+    await hub.createDevice('offline');
+    await startAgent(cleanup, hub, 'no-ssh', ['web=1']);
+    for (const mode of ['ask', 'accept-new']) {
+      const attempt = (device: string, over: NodeJS.ProcessEnv = {}) =>
+        culvert(['ssh', `--host-keys=${mode}`, '-F', 'none', ...sshd.clientArguments, device, 'true'], {
+          env: { ...env, ...over },
+        });
+      const found = [
+        [await attempt('root@nobody'), 3, /not registered/],
+        [await attempt('root@pi2/x'), 2, /device id/],
+        [await attempt('root@pi', wrongKey), 4, /not accepted/],
+        [await attempt('root@pi', away), 69, /ECONNREFUSED|refused/],
+        [await attempt('root@offline'), 69, /online/],
+        [await attempt('root@no-ssh'), 6, /no service 'ssh'/],
+      ] as const;
+      for (const [ended, code, message] of found) {
+        expect(ended, ended.stderr).toMatchObject({ code, stdout: '' });
+        expect(ended.stderr).toMatch(message);
+        expect(ended.stderr.trim().split('\n')).toHaveLength(1);
+      }
+    }
+    expect(await culvertSsh('root@pi', 'exit 255')).toMatchObject({ code: 255 });
+    expect(await culvertSsh('root@pi', 'exit 69')).toMatchObject({ code: 69 });
+  });
+
+  test('the first contact asks, and says what the hub says; a device with the same id at another hub is another device', async () => {
+    const [other, otherSshd] = await Promise.all([HubProcess.start(cleanup), Sshd.start(cleanup)]);
+    await startSshAgent('asked');
+    await startSshAgent('asked', other, otherSshd);
+    const home = { HOME: join(hub.home, 'asking') };
+    const ssh = (at: HubProcess, server: Sshd, over: NodeJS.ProcessEnv = {}) =>
+      culvert(['ssh', '-F', 'none', '-i', server.identity, '-o', 'IdentitiesOnly=yes', 'root@asked', 'echo in'], {
+        env: cleanEnvironment({ ...at.serviceEnv(), ...home, ...over }),
+      });
+    const askpass = (answer: string) => {
+      const file = join(hub.home, `says-${answer}`);
+      writeFileSync(file, `#!/bin/sh\necho "$1" >> '${file}.asked'\necho ${answer}\n`, { mode: 0o755 });
+      return { SSH_ASKPASS: file, SSH_ASKPASS_REQUIRE: 'force', DISPLAY: 'none' };
+    };
+    const refused = await ssh(hub, sshd, askpass('no'));
+    expect(refused).toMatchObject({ code: 255, stdout: '' });
+    const fingerprint =
+      /SHA256:\S+/.exec((await run('ssh-keygen', ['-lf', sshd.hostKeyFile()], {})).stdout)?.[0] ?? '-';
+    expect(refused.stderr).toContain(`the hub says that the host keys of asked are ED25519 ${fingerprint}`);
+    expect(readFileSync(join(hub.home, 'says-no.asked'), 'utf8')).toContain(fingerprint);
+    expect(await ssh(hub, sshd, askpass('yes'))).toMatchObject({ code: 0, stdout: 'in\n' });
+    // Kept: nobody is asked, and the hub's word is not needed.
+    const again = await ssh(hub, sshd, askpass('no'));
+    expect(again).toMatchObject({ code: 0, stdout: 'in\n' });
+    expect(again.stderr).not.toContain('hub says');
+    // The other hub's device has a key of its own, which is asked for.
+    expect(await ssh(other, otherSshd, askpass('no'))).toMatchObject({ code: 255 });
+    expect(await ssh(other, otherSshd, askpass('yes'))).toMatchObject({ code: 0, stdout: 'in\n' });
+    expect(await ssh(hub, sshd, askpass('no'))).toMatchObject({ code: 0 });
   });
 
   test('no character of a device id reaches a shell', async () => {
     const { code, stdout, stderr } = await culvertSsh(`root@${UNKIND}`, 'echo reached');
     expect({ code, stdout }, stderr).toEqual({ code: 0, stdout: 'reached\n' });
-    const args = ['ssh', '-l', 'root', '--', UNKIND, '-F', 'none', ...sshd.clientArguments, 'echo reached'];
+    const args = [
+      'ssh',
+      '--host-keys=hub',
+      '-l',
+      'root',
+      '--',
+      UNKIND,
+      '-F',
+      'none',
+      ...sshd.clientArguments,
+      'echo reached',
+    ];
     expect(await culvert(args, { env })).toMatchObject({ code: 0, stdout: 'reached\n' });
   });
 
@@ -99,7 +184,7 @@ describe('culvert ssh', () => {
     const forward = ['-N', '-L', `127.0.0.1:${local}:127.0.0.1:${target}`, '-o', 'ExitOnForwardFailure=yes'];
     const session = startCulvert(
       cleanup,
-      ['ssh', 'root@pi', '-F', 'none', ...forward, ...sshd.clientArguments],
+      ['ssh', '--host-keys=hub', ...forward, '-F', 'none', ...sshd.clientArguments, 'root@pi'],
       hub.serviceEnv(),
     );
     await listening(local);
@@ -152,8 +237,21 @@ describe('plain ssh', () => {
 
   test('by the block that culvert ssh-config prints', async () => {
     const args = ['-F', await sshConfig(), ...sshd.clientArguments];
-    const result = await run('ssh', [...args, 'root@pi.culvert', 'echo configured; exit 9'], { env });
+    // Another folder, another terminal.
+    const anywhere = { cwd: '/', env: cleanEnvironment({ HOME: '/nonexistent' }) };
+    const result = await run('ssh', [...args, 'root@pi.culvert', 'echo configured; exit 9'], anywhere);
     expect(result, result.stderr).toMatchObject({ code: 9, stdout: 'configured\n' });
+    expect(readFileSync(join(hub.home, 'ssh_config'), 'utf8')).not.toMatch(/SharedAccessKey|AccessKey=/);
+  });
+
+  test('no block is printed with which ssh would need the environment it was made in', async () => {
+    const refused = await culvert(['ssh-config'], { env });
+    expect(refused).toMatchObject({ code: 2, stdout: '' });
+    expect(refused.stderr).toContain('--connection-string-file FILE');
+    const local = await culvert(['ssh-config'], {
+      env: cleanEnvironment({ HOME: hub.home, CULVERT_DATA_DIR: hub.dataDir }),
+    });
+    expect(local.stdout).toContain(`'--data-dir=${hub.dataDir}'`);
   });
 });
 
@@ -165,7 +263,7 @@ test("a device's host key is kept, and a changed one is refused", async () => {
   expect(refused).toMatchObject({ code: 255, stdout: '' });
   expect(refused.stderr).toContain('REMOTE HOST IDENTIFICATION HAS CHANGED');
   // Keys are kept by device: the same new key is refused for another device that was seen before, accepted for a new one.
-  await startAgent(cleanup, hub, 'newcomer', [`ssh=127.0.0.1:${sshd.port}`]);
+  await startSshAgent('newcomer', hub, sshd, 'other');
   expect(await culvertSsh('root@newcomer', 'echo first sight')).toMatchObject({ code: 0, stdout: 'first sight\n' });
   expect(readFileSync(`${sshd.identity}.pub`, 'utf8')).toContain('ssh-ed25519');
 });

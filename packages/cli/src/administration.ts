@@ -46,6 +46,7 @@ function addDevice(program: Command): void {
     .addOption(status())
     .option(...reason)
     .option(...ROTATE_KEY)
+    .option(...FORGET_HOST_KEYS)
     .action(async (id: string, flags) => (await import('./commands/device.ts')).updateDevice(id, flags));
   withConnection(
     device.command('delete <id>').description('forget a device and its modules; their streams end'),
@@ -79,6 +80,7 @@ function addModule(program: Command): void {
   withAuthentication(withOutput(module.command('update <device> <module>').description('change a module')))
     .option(...managedBy)
     .option(...ROTATE_KEY)
+    .option(...FORGET_HOST_KEYS)
     .action(async (device: string, id: string, flags) =>
       (await import('./commands/module.ts')).updateModule(device, id, flags),
     );
@@ -113,6 +115,10 @@ function addDeviceStream(program: Command): void {
 }
 
 const KEYS = ['--keys', 'show the connection string in a table too'] as const;
+const FORGET_HOST_KEYS = [
+  '--forget-host-keys',
+  'forget its SSH host keys, so that its agent registers new ones',
+] as const;
 const ROTATE_KEY = ['--rotate-key', 'a new primary key; the old one becomes the secondary'] as const;
 
 /** Options by which a device or module proves itself. */

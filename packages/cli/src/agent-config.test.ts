@@ -24,6 +24,7 @@ certFile: device.pem
 keyFile: keys/device.key
 caFile: /etc/culvert/ca.pem
 proxy: http://proxy:3128
+sshHostKeys: [host.pub]
 defaultService: ssh
 services:
   ssh: 22
@@ -35,6 +36,7 @@ services:
       keyFile: join(directory, 'keys/device.key'),
       caFile: '/etc/culvert/ca.pem',
       proxy: 'http://proxy:3128',
+      sshHostKeys: [join(directory, 'host.pub')],
       defaultService: 'ssh',
       services: new Map([
         ['ssh', { host: '127.0.0.1', port: 22 }],
@@ -48,8 +50,11 @@ services:
   });
 
   it.each([
-    ['service:\n  ssh: 22', /agent\.yaml: Unrecognized key: "service"/],
-    ['services:\n  ssh: [22]', /agent\.yaml: services\.ssh: /],
+    ['service:\n  ssh: 22', /agent\.yaml: there is no key 'service' \(did you mean 'services'\?\)$/],
+    ['zebra: 1', /agent\.yaml: there is no key 'zebra'$/],
+    ['services:\n  ssh: [22]', /agent\.yaml: services\.ssh: expected HOST:PORT, or a port of this machine/],
+    ['services: 22', /agent\.yaml: services: expected names with an address each/],
+    ['sshHostKeys: yes', /agent\.yaml: sshHostKeys: expected a list of up to 8 \.pub files, or false/],
     ['services:\n  ssh: host', /services\.ssh: 'host' has no port/],
     ['services:\n  a/b: 22', /services\.a\/b: 'a\/b' is not a stream name/],
     ['services: {', /agent\.yaml: not YAML/],

@@ -1,10 +1,13 @@
 import { dirname, resolve } from 'node:path';
-import { CulvertError, printable } from '@culvert/protocol';
+import { CulvertError, didYouMean, printable } from '@culvert/protocol';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import type { DeviceConnectionFile } from './hub-connection.ts';
 import { readSmallFile } from './secret-file.ts';
 import { parseAddress, parseServiceAddress } from './service-address.ts';
+
+const ADDRESS_EXPECTED = 'expected HOST:PORT, or a port of this machine, such as 127.0.0.1:80 or 80';
+const SERVICES_EXPECTED = 'expected names with an address each, such as ssh: 127.0.0.1:22';
 
 /** The agent's configuration file, in YAML. Unknown keys are errors. Paths are relative to the file. */
 export const agentConfigSchema = z.strictObject({
@@ -17,14 +20,23 @@ export const agentConfigSchema = z.strictObject({
   caFile: z.string().min(1).optional(),
   /** Outbound proxy, `http://…` or `socks5://…`. */
   proxy: z.string().min(1).optional(),
+  /**
+   * Public host keys of this device's SSH server, `.pub` files, for the hub to register; `false`: none. Default: OpenSSH's own, where the service `ssh` is on
+   * this machine.
+   */
+  sshHostKeys: z
+    .union([z.literal(false), z.array(z.string().min(1)).max(8)], 'expected a list of up to 8 .pub files, or false')
+    .optional(),
   /** The service that takes names not listed below. */
   defaultService: z.string().min(1).optional(),
   /** What the agent offers: name to `HOST:PORT`, or a port of 127.0.0.1. */
-  services: z.record(z.string(), z.union([z.string(), z.int()])).default({}),
+  services: z.record(z.string(), z.union([z.string(), z.int()], ADDRESS_EXPECTED), SERVICES_EXPECTED).default({}),
 });
 
 /** The file as it is used: paths absolute, addresses read. */
 export interface AgentConfig extends DeviceConnectionFile {
+  /** Paths absolute; false: none are named to the hub. */
+  readonly sshHostKeys?: readonly string[] | false;
   readonly defaultService?: string;
   readonly services: ReadonlyMap<string, { readonly host: string; readonly port: number }>;
 }
@@ -44,7 +56,7 @@ export function readAgentConfig(path: string): AgentConfig {
   }
   const parsed = agentConfigSchema.safeParse(value ?? {});
   if (!parsed.success) throw fail(firstIssue(parsed.error));
-  const { connectionStringFile, certFile, keyFile, caFile, proxy, defaultService } = parsed.data;
+  const { connectionStringFile, certFile, keyFile, caFile, proxy, sshHostKeys, defaultService } = parsed.data;
   const inPlace = (name: string): string => resolve(dirname(path), name);
   return {
     services: addresses(parsed.data.services, fail),
@@ -53,6 +65,7 @@ export function readAgentConfig(path: string): AgentConfig {
     ...(keyFile === undefined ? {} : { keyFile: inPlace(keyFile) }),
     ...(caFile === undefined ? {} : { caFile: inPlace(caFile) }),
     ...(proxy === undefined ? {} : { proxy }),
+    ...(sshHostKeys === undefined ? {} : { sshHostKeys: sshHostKeys === false ? false : sshHostKeys.map(inPlace) }),
     ...(defaultService === undefined ? {} : { defaultService }),
   };
 }
@@ -73,8 +86,12 @@ function addresses(
 }
 
 function firstIssue(error: z.ZodError): string {
-  const issue = error.issues[0];
+  const [issue] = error.issues;
   if (issue === undefined) return 'invalid';
-  const where = issue.path.length === 0 ? '' : `${issue.path.join('.')}: `;
-  return `${where}${issue.message}`;
+  const where = issue.path.join('.');
+  if (issue.code === 'unrecognized_keys') {
+    const [key = ''] = issue.keys;
+    return `there is no key '${key}'${didYouMean(key, Object.keys(agentConfigSchema.shape))}`;
+  }
+  return `${where === '' ? '' : `${where}: `}${issue.message}`;
 }

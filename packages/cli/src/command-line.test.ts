@@ -2,6 +2,7 @@ import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseHubConfig, resolveHubConfig } from '@culvert/hub';
+import type { Command } from 'commander';
 import { describe, expect, it } from 'vitest';
 import { culvert } from './culvert.fixture.ts';
 import { createProgram } from './program.ts';
@@ -9,11 +10,20 @@ import { createProgram } from './program.ts';
 const help = (name?: string): string => {
   const program = createProgram(() => undefined);
   const command = name === undefined ? program : program.commands.find((one) => one.name() === name);
+  return helpOf(command);
+};
+
+const helpOf = (command: Command | undefined): string => {
   let text = '';
   command?.configureOutput({ writeOut: (part) => (text += part) });
   command?.outputHelp();
   return text;
 };
+
+/** The commands that do something. */
+const leaves = (command: Command): Command[] =>
+  command.commands.length === 0 ? [command] : command.commands.flatMap(leaves);
+const namesOf = (command: Command): string[] => [command.name(), ...command.aliases()];
 
 describe('the command line', () => {
   it('tells of every command, with examples and exit codes', () => {
@@ -41,9 +51,43 @@ describe('the command line', () => {
   });
 
   it('tells of the environment where a hub is named, and hides what only ssh uses', () => {
-    for (const name of ['agent', 'connect', 'ssh']) expect(help(name)).toContain('CULVERT_CONNECTION_STRING_FILE');
+    for (const name of ['connect', 'ssh']) expect(help(name)).toContain('CULVERT_CONNECTION_STRING_FILE');
+    expect(help('agent')).toContain('CULVERT_DEVICE_CONNECTION_STRING_FILE');
     expect(help('connect')).toContain('culvert connect press-7 ssh --stdio');
     expect(help('connect')).not.toContain('--ssh-host');
+  });
+
+  it('ends the help of every command with the environment variables that it reads, and no others', () => {
+    const device = ['CULVERT_DEVICE_CONNECTION_STRING', 'CULVERT_DEVICE_CERT_FILE'];
+    const service = ['CULVERT_CONNECTION_STRING'];
+    for (const command of leaves(createProgram(() => undefined))) {
+      const [name = ''] = namesOf(command);
+      const variables = helpOf(command).split(/environment variables:/i)[1] ?? '';
+      const told = (names: readonly string[]) => names.every((one) => variables.includes(one));
+      expect({ name, ends: variables.trimEnd().split('\n').at(-1) }).toMatchObject({
+        ends: expect.stringContaining('CULVERT_DEBUG'),
+      });
+      const local = ['hub', 'quickstart', 'verify'].includes(name);
+      expect({ name, service: told(service) }).toEqual({ name, service: !local && name !== 'agent' });
+      expect({ name, device: told(device) }).toEqual({ name, device: name === 'agent' || name === 'doctor' });
+      expect({ name, state: told(['XDG_STATE_HOME']) }).toEqual({ name, state: /^ssh/.test(name) });
+    }
+  });
+
+  it('refuses a command that there is not in every group, also when only its help is asked for', async () => {
+    const groups = createProgram(() => undefined).commands.filter(({ commands }) => commands.length > 0);
+    expect(groups.map((group) => group.name())).toEqual(expect.arrayContaining(['ca', 'device', 'policy', 'audit']));
+    for (const name of [...groups.map((group) => group.name()), '']) {
+      for (const rest of [['NONSENSE'], ['NONSENSE', '--help']]) {
+        let text = '';
+        const program = createProgram(() => undefined);
+        for (const one of [program, ...program.commands])
+          one.configureOutput({ writeErr: (part) => (text += part), writeOut: (part) => (text += part) });
+        const typed = [...(name === '' ? [] : [name]), ...rest];
+        await expect(program.parseAsync(typed, { from: 'user' })).rejects.toMatchObject({ exitCode: 1 });
+        expect(text).toMatch(/unknown command 'NONSENSE'/);
+      }
+    }
   });
 
   it('tells of everything a hub can be configured by, with its defaults', () => {
@@ -52,7 +96,7 @@ describe('the command line', () => {
     const variables = new Set(source.match(/CULVERT_[A-Z_]+/g));
     for (const variable of variables) expect(text).toContain(variable);
     const file = join(mkdtempSync(join(tmpdir(), 'culvert-cli-')), 'hub.yaml');
-    writeFileSync(file, text.slice(text.indexOf('  listen: ":8443"')));
+    writeFileSync(file, text.slice(text.indexOf('  listen: ":8443"'), text.indexOf('Flags come first')));
     const told = resolveHubConfig({ config: file }, {}, '/d');
     // What has no default is shown by an example.
     const { tls, advertise, mqttListen, amqpListen, clientCertificates, tracing } = told;

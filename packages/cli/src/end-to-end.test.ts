@@ -77,7 +77,7 @@ describe('culvert', () => {
     const json = ['--output', 'json'];
     const files = await certificateFiles('pinned');
     const created = await culvert(['device', 'create', 'pinned', '--cert-file', files.cert, ...flags]);
-    expect(created).toMatchObject({ code: 0, stderr: '' });
+    expect(created).toMatchObject({ code: 0, stderr: expect.stringMatching(/^culvert: warning: this hub asks .*\n$/) });
     expect(created.stdout).toContain('Authentication     self-signed\n');
     expect(created.stdout).toContain(`Thumbprint         ${files.sha256}\n`);
     expect(created.stdout).toContain(`HostName=127.0.0.1:${hub.port};DeviceId=pinned;x509=true\n`);
@@ -222,6 +222,63 @@ describe('culvert', () => {
     expect(ended.code).toBe(0);
     expect(ended.stderr).toMatch(/\[1\] echo opened to 127\.0\.0\.1:\d+ for .*service/);
     expect(ended.stderr).toMatch(/rejected a stream to 'x'/);
+  });
+
+  it('connect says at once what can never work, and waits for a device that is offline', async () => {
+    const ports = ['echo=0'];
+    const unknown = await culvert(['connect', 'nobody', ...ports], service);
+    expect(unknown).toMatchObject({
+      code: 3,
+      stdout: '',
+      stderr: expect.stringMatching(/^culvert: .*not registered.*\n$/),
+    });
+    const wrongKey = service['CULVERT_CONNECTION_STRING']?.replace(/SharedAccessKey=.*/, 'SharedAccessKey=c2VjcmV0');
+    const refused = await culvert(['connect', 'nobody', ...ports], { ...service, CULVERT_CONNECTION_STRING: wrongKey });
+    expect(refused).toMatchObject({ code: 4, stderr: expect.stringMatching(/^culvert: [^\n]*\n$/) });
+    const nobody = 'HostName=127.0.0.1:1;SharedAccessKeyName=service;SharedAccessKey=c2VjcmV0';
+    const away = await culvert(['connect', 'nobody', ...ports], { ...service, CULVERT_CONNECTION_STRING: nobody });
+    expect(away).toMatchObject({ code: 69, stderr: expect.stringMatching(/^culvert: [^\n]*127\.0\.0\.1:1[^\n]*\n$/) });
+    await hub.owner.devices.create('disabled', { status: 'disabled' });
+    expect(await culvert(['connect', 'disabled', ...ports], service)).toMatchObject({ code: 4 });
+
+    await hub.createDevice('asleep');
+    const waiting = startCulvert(['connect', 'asleep', ...ports], service);
+    await waiting.line(/echo is at/);
+    waiting.child.kill('SIGKILL');
+    expect((await waiting.ended).stderr).toMatch(/^culvert: asleep is not online now/);
+  });
+
+  it('the agent says at its start which hub, which id, which services', async () => {
+    const agent = startCulvert(['agent', '--service', offered(), '--service', 'ssh=22'], device);
+    const line = await agent.line(/ offers /);
+    expect(line).toMatch(
+      new RegExp(
+        `^culvert: -d\\$'1 at 127\\.0\\.0\\.1:${hub.port} offers echo \\(127\\.0\\.0\\.1:\\d+\\), ssh \\(127\\.0\\.0\\.1:22\\)$`,
+      ),
+    );
+    agent.child.kill('SIGKILL');
+    await agent.ended;
+  });
+
+  it('warns of a device whose certificate nobody asks for', async () => {
+    const flags = ['--data-dir', hub.directory];
+    const thumbprint = ['--thumbprint', 'A'.repeat(64)];
+    const made = await culvert(['device', 'create', 'by-thumbprint', ...thumbprint, ...flags]);
+    expect(made).toMatchObject({
+      code: 0,
+      stderr: expect.stringMatching(/^culvert: warning: this hub asks for .*\n$/),
+    });
+    const module = await culvert(['module', 'create', 'by-thumbprint', 'm', '--auth', 'ca', ...flags]);
+    expect(module.stderr).toMatch(/by-thumbprint\/m cannot show its own/);
+  });
+
+  it('shows the reason of a status only while it applies', async () => {
+    const flags = ['--data-dir', hub.directory];
+    await hub.owner.devices.create('lost', { status: 'disabled', statusReason: 'stolen' });
+    expect((await culvert(['device', 'list', ...flags])).stdout).toMatch(/lost +disabled +\w+ +stolen/);
+    await hub.owner.devices.update({ deviceId: 'lost', status: 'enabled' });
+    expect((await culvert(['device', 'list', ...flags])).stdout).not.toContain('stolen');
+    expect((await culvert(['device', 'show', 'lost', ...flags])).stdout).not.toContain('stolen');
   });
 
   it('ends the stream politely when the reader of --stdio has seen enough', async () => {

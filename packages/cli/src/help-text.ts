@@ -12,15 +12,46 @@ Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 not authorised, 5 timed out,
 69 unreachable, 78 bad configuration, 130 and 143 when interrupted. CULVERT_DEBUG=1 shows where an error comes from.
 \`culvert COMMAND --help\` tells more, also which environment variables name a hub.`;
 
-/** How a hub is named by the environment. */
-export const ENVIRONMENT = `
-Flags come first, then the environment, then files, then defaults:
-  CULVERT_CONNECTION_STRING, CULVERT_CONNECTION_STRING_FILE                  a service's connection string
-  CULVERT_DEVICE_CONNECTION_STRING, CULVERT_DEVICE_CONNECTION_STRING_FILE    the agent's
-  CULVERT_DATA_DIR      on the hub's machine; default /var/lib/culvert for root, else ~/.local/share/culvert
-  CULVERT_DEVICE_CERT_FILE, CULVERT_DEVICE_KEY_FILE                          the agent's own certificate and its key
+/** Who a command is run by, which says what it reads of the environment. */
+export type Side = 'service' | 'device' | 'either';
+
+const SERVICE_VARIABLES = `
+  CULVERT_CONNECTION_STRING, CULVERT_CONNECTION_STRING_FILE    a service's connection string, or a file with it
+  CULVERT_DATA_DIR      on the hub's machine; default /var/lib/culvert for root, else ~/.local/share/culvert`;
+
+const DEVICE_VARIABLES = `
+  CULVERT_DEVICE_CONNECTION_STRING, CULVERT_DEVICE_CONNECTION_STRING_FILE    the device's, or a file with it
+  CULVERT_DEVICE_CERT_FILE, CULVERT_DEVICE_KEY_FILE            the device's own certificate and its key`;
+
+const VARIABLES_OF: Readonly<Record<Side, string>> = {
+  service: SERVICE_VARIABLES,
+  device: DEVICE_VARIABLES,
+  either: `${SERVICE_VARIABLES}${DEVICE_VARIABLES}`,
+};
+
+/** The environment variables that a command reads which reaches a hub; the end of its help. */
+export function environmentOf(side: Side, more = ''): string {
+  return `
+Flags come first, then the environment${side === 'device' ? ', then the file of --config' : ''}, then defaults. Environment variables:${VARIABLES_OF[side]}
   CULVERT_CA_FILE       the hub's CA, PEM
-  HTTPS_PROXY, ALL_PROXY, NO_PROXY                                           outbound proxies`;
+  HTTPS_PROXY, ALL_PROXY, NO_PROXY                             outbound proxies${more}
+  CULVERT_DEBUG         1 shows where an error comes from`;
+}
+
+/** What `culvert ssh` and `culvert ssh-config` read besides. */
+export const SSH_ENVIRONMENT = `
+  XDG_STATE_HOME        host keys are kept in its culvert/known_hosts.d; default ~/.local/state`;
+
+/** The environment variables of commands that reach no hub. */
+export const LOCAL_ENVIRONMENT = `
+Environment variables:
+  CULVERT_DATA_DIR      the hub's data directory; default /var/lib/culvert for root, else ~/.local/share/culvert
+  CULVERT_DEBUG         1 shows where an error comes from`;
+
+export const QUICKSTART_ENVIRONMENT = `
+Environment variables:
+  XDG_DATA_HOME         where its data directory is; default ~/.local/share
+  CULVERT_DEBUG         1 shows where an error comes from`;
 
 /** Examples of `culvert connect`. */
 export const CONNECT_EXAMPLES = `
@@ -29,14 +60,16 @@ Examples:
   culvert connect press-7 ssh --stdio
   culvert connect -- -odd-device ssh=2222`;
 
+/** Examples of `culvert ssh`. */
+export const SSH_EXAMPLES = `
+ssh's own options may stand before the device or after it; ours before it.
+Examples:
+  culvert ssh root@press-7
+  culvert ssh -i ~/.ssh/plant root@press-7 uname -a
+  culvert ssh -L 8080:127.0.0.1:80 -N root@press-7`;
+
 /** What configures a hub beside its flags. The file is whole: a test reads it. */
 export const HUB_CONFIGURATION = `
-Flags come first, then the environment, then the file, then defaults. The environment:
-  CULVERT_CONFIG, CULVERT_DATA_DIR, CULVERT_LISTEN, CULVERT_ADVERTISE (names with commas between), CULVERT_MQTT_LISTEN,
-  CULVERT_AMQP_LISTEN, CULVERT_CLIENT_CERTIFICATES (with commas too), CULVERT_GATEWAY_THREADS,
-  CULVERT_GATEWAY_LISTEN, CULVERT_GATEWAY_HOST, CULVERT_ADMIN_LISTEN, CULVERT_TLS_CERT, CULVERT_TLS_KEY,
-  CULVERT_LOG_LEVEL, CULVERT_LOG_FORMAT
-
 The file, every key optional, with its default or an example:
   listen: ":8443"
   advertise: [hub.example.com]
@@ -74,4 +107,10 @@ The file, every key optional, with its default or an example:
     lifetimeMs: 0               # before a stream is ended however busy
     bytesPerStream: 0           # both ways together
     bytesPerDevicePerDay: 0     # both ways together, on a day of UTC
-    stallMs: 300000             # without progress of a write before its stream is ended`;
+    stallMs: 300000             # without progress of a write before its stream is ended
+
+Flags come first, then the environment, then the file, then defaults. Environment variables:
+  CULVERT_CONFIG, CULVERT_DATA_DIR, CULVERT_LISTEN, CULVERT_ADVERTISE (names with commas between), CULVERT_MQTT_LISTEN,
+  CULVERT_AMQP_LISTEN, CULVERT_CLIENT_CERTIFICATES (with commas too), CULVERT_GATEWAY_THREADS,
+  CULVERT_GATEWAY_LISTEN, CULVERT_GATEWAY_HOST, CULVERT_ADMIN_LISTEN, CULVERT_TLS_CERT, CULVERT_TLS_KEY,
+  CULVERT_LOG_LEVEL, CULVERT_LOG_FORMAT, CULVERT_DEBUG`;

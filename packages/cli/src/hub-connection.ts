@@ -86,7 +86,7 @@ export function serviceConnection(
     (flags.dataDir === undefined ? environmentString('CULVERT_CONNECTION_STRING', around) : undefined);
   if (given !== undefined) return { connectionString: given, outbound: outbound(flags, env) };
   const named = flags.dataDir ?? nonEmpty(env['CULVERT_DATA_DIR']);
-  const directory = named ?? defaultDataDirectory(env, around.uid, around.home);
+  const directory = dataDirectoryOf(flags, around);
   const file = join(directory, 'policies', policy);
   if (isMissing(file)) throw noHub(directory, named !== undefined);
   const connectionString = readSecretFile(file, around.warn);
@@ -96,8 +96,13 @@ export function serviceConnection(
   return { connectionString, outbound: direct ? { ...reach, proxy: false } : reach };
 }
 
+/** The data directory that flags or environment name, else the default one. */
+export function dataDirectoryOf({ dataDir }: ConnectionFlags, { env, uid, home }: Surroundings): string {
+  return dataDir ?? nonEmpty(env['CULVERT_DATA_DIR']) ?? defaultDataDirectory(env, uid, home);
+}
+
 function noHub(directory: string, named: boolean): CulvertError {
-  const elsewhere = '--connection-string-file FILE or CULVERT_CONNECTION_STRING';
+  const elsewhere = '--connection-string-file FILE, CULVERT_CONNECTION_STRING_FILE or CULVERT_CONNECTION_STRING';
   if (named) {
     const text = `there is no hub's data in ${directory}: start the hub with it first, or, for a hub on another machine, use ${elsewhere}`;
     return new CulvertError('config_invalid', text);
@@ -136,7 +141,7 @@ export function deviceConnection(
   if (connectionString === undefined) {
     throw new CulvertError(
       'usage',
-      "the device's connection string is missing: use --connection-string-file FILE or CULVERT_DEVICE_CONNECTION_STRING (`culvert device create ID` makes one)",
+      "the device's connection string is missing: use --connection-string-file FILE, CULVERT_DEVICE_CONNECTION_STRING_FILE or CULVERT_DEVICE_CONNECTION_STRING (`culvert device create ID` makes one)",
     );
   }
   const caFile = flags.caFile ?? nonEmpty(around.env['CULVERT_CA_FILE']) ?? file.caFile;
@@ -188,7 +193,8 @@ export function eitherConnection(
   return { ...connection, side: 'service', address: parseServiceConnectionString(connectionString) };
 }
 
-function isLoopback(host: string): boolean {
+/** Whether a host is this machine, by its usual names. */
+export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host);
 }
 

@@ -6,6 +6,7 @@ import {
   parseServiceConnectionString,
 } from '@culvert/protocol';
 import { authenticationName } from './authentication-flags.ts';
+import { fingerprint } from './ssh/fingerprint.ts';
 import { type OutputFormat, pairs, writeJson, writeOut } from './standard-output.ts';
 
 /** How a device or module is shown. */
@@ -39,6 +40,7 @@ export function writeIdentity(
       ['Connection', identity.connectionState],
       ...(presence === undefined ? [] : presenceRows(presence)),
       ['Authentication', authenticationName(type)],
+      ...(identity.sshHostKeys ?? []).map((key) => ['SSH host key', fingerprint(key)] as const),
       ...thumbprints(identity).map((thumbprint) => ['Thumbprint', thumbprint] as const),
       ...(connectionString === undefined ? [] : [['Connection string', connectionString] as const]),
     ]),
@@ -46,7 +48,10 @@ export function writeIdentity(
 }
 
 function deviceRows({ status, statusReason }: DeviceIdentity): readonly (readonly [string, string])[] {
-  return [['Status', status], ...(statusReason === null ? [] : [['Reason', statusReason] as const])];
+  return [
+    ['Status', status],
+    ...(status === 'enabled' || statusReason === null ? [] : [['Reason', statusReason] as const]),
+  ];
 }
 
 function moduleRows({ moduleId, managedBy }: ModuleIdentity): readonly (readonly [string, string])[] {

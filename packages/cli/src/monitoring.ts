@@ -1,5 +1,6 @@
 import { AUDIT_TYPES } from '@culvert/protocol';
 import { type Command, Option } from 'commander';
+import { LOCAL_ENVIRONMENT } from './help-text.ts';
 import { collect, type OnExitCode, withConnection, withOutput } from './options.ts';
 
 /** Adds the commands that show, through the hub's REST API, who reaches what. */
@@ -49,7 +50,7 @@ function addAudit(program: Command, onExitCode: OnExitCode): void {
     .option('--since <time>', 'an age such as 15m, 1h or 7d, or a date or time')
     .option('--until <time>', 'the same')
     .addOption(new Option('--type <type>', 'of one type').choices(AUDIT_TYPES))
-    .option('--limit <count>', 'at most so many')
+    .option('--limit <n>', 'the newest so many')
     .action(async (flags) => (await import('./commands/audit.ts')).listAudit(flags));
   audit
     .command('verify [path...]')
@@ -61,6 +62,7 @@ function addAudit(program: Command, onExitCode: OnExitCode): void {
     .option('--from <seq>', 'the first record that is expected, when older files were put away')
     .option('--data-dir <dir>', 'on the hub’s machine: its data directory (default: the hub’s own default)')
     .addOption(new Option('--output <format>').choices(['text', 'json']).default('text'))
+    .addHelpText('after', LOCAL_ENVIRONMENT)
     .action(async (paths: string[], flags) =>
       onExitCode(await (await import('./commands/audit-verify.ts')).verifyAuditFiles(paths, flags)),
     );

@@ -1,11 +1,11 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { ENVIRONMENT } from './help-text.ts';
+import { environmentOf, type Side } from './help-text.ts';
 
 /** Tells the exit code of a command that has one of its own. */
 export type OnExitCode = (code: number) => void;
 
 /** Options by which a command finds its hub in files and flags. */
-export function withFiles(command: Command, what: string): Command {
+export function withFiles(command: Command, what: string, side: Side, more = ''): Command {
   return command
     .option('--connection-string-file <file>', `file with ${what}`)
     .option(
@@ -14,7 +14,7 @@ export function withFiles(command: Command, what: string): Command {
     )
     .option('--ca-file <file>', 'the hub’s CA, PEM, beside the system’s')
     .option('--proxy <url>', 'outbound proxy: http://host:port or socks5://host:port')
-    .addHelpText('after', ENVIRONMENT);
+    .addHelpText('after', environmentOf(side, more));
 }
 
 /** Options by which a device shows a certificate of its own. */
@@ -25,16 +25,18 @@ export function withOwnCertificate(command: Command): Command {
 }
 
 /** Options of a service's command, which finds a hub on its own machine besides. */
-export function withConnection(command: Command): Command {
-  return withFiles(command, 'a service’s connection string').option(
+export function withConnection(command: Command, side: Side = 'service', more = ''): Command {
+  return withFiles(command, 'a service’s connection string', side, more).option(
     '--data-dir <dir>',
     'on the hub’s machine: its data directory (default: the hub’s own default)',
   );
 }
 
 /** The same for a command that shows data. */
-export function withOutput(command: Command): Command {
-  return withConnection(command).addOption(new Option('--output <format>').choices(['json', 'table']).default('table'));
+export function withOutput(command: Command, side: Side = 'service'): Command {
+  return withConnection(command, side).addOption(
+    new Option('--output <format>').choices(['json', 'table']).default('table'),
+  );
 }
 
 /** For options that may be given several times. */

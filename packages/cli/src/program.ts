@@ -1,9 +1,18 @@
 import { packageVersion } from '@culvert/stream/package-version';
 import { Command, Option } from 'commander';
 import { addAdministration } from './administration.ts';
-import { CONNECT_EXAMPLES, HELP, HUB_CONFIGURATION } from './help-text.ts';
+import {
+  CONNECT_EXAMPLES,
+  HELP,
+  HUB_CONFIGURATION,
+  QUICKSTART_ENVIRONMENT,
+  SSH_ENVIRONMENT,
+  SSH_EXAMPLES,
+} from './help-text.ts';
 import { addMonitoring } from './monitoring.ts';
 import { collect, type OnExitCode, withConnection, withFiles, withOutput, withOwnCertificate } from './options.ts';
+import { HOST_KEY_MODES } from './ssh/host-key-modes.ts';
+import { passSshOptions } from './ssh/ssh-options.ts';
 
 /**
  * The command line. Only what a command needs is loaded when it runs: `culvert connect` is in the way of every ssh connection and
@@ -25,7 +34,20 @@ export function createProgram(onExitCode: OnExitCode): Command {
   addSsh(program, onExitCode);
   addDoctor(program, onExitCode);
   addQuickstart(program);
+  refuseUnknownInHelp(program);
   return program;
+}
+
+/** commander shows a group's help for `culvert GROUP NONSENSE --help`, as if all were well; scripts that look for a command believe it. */
+function refuseUnknownInHelp(program: Command): void {
+  program.addHelpText('beforeAll', ({ command, error }) => {
+    const [name] = command.args;
+    const isGroup = !error && command.commands.length > 0;
+    const isKnown = name === undefined || name.startsWith('-') || name === 'help';
+    if (isGroup && !isKnown && !command.commands.some((one) => one.name() === name))
+      command.error(`unknown command '${name}'`);
+    return '';
+  });
 }
 
 /** commander's messages, some of which have a second line with a suggestion, in our form. */
@@ -76,8 +98,14 @@ function addAgent(program: Command): void {
     .description('device-local proxy: offer local TCP services of this device')
     .option('--service <name=host:port>', 'a service to offer; repeatable; NAME=PORT means 127.0.0.1', collect)
     .option('--default-service <name>', 'the service that takes names which are not offered')
+    .option(
+      '--ssh-host-key <file>',
+      'a .pub file of this device’s SSH server to name to the hub; repeatable (default: OpenSSH’s own)',
+      collect,
+    )
+    .option('--no-ssh-host-keys', 'name no SSH host keys to the hub')
     .option('--config <file>', 'the same in YAML');
-  withOwnCertificate(withFiles(agent, 'the device’s, or a module’s, connection string'))
+  withOwnCertificate(withFiles(agent, 'the device’s, or a module’s, connection string', 'device'))
     .addOption(eventOutput())
     .action(async (flags) => (await import('./commands/agent.ts')).agent(flags));
 }
@@ -91,6 +119,8 @@ function addConnect(program: Command, onExitCode: OnExitCode): void {
     .option('--module <id>', 'of a module of the device instead')
     .option('--stdio', 'one service over standard input and output, for ssh’s ProxyCommand')
     .addOption(new Option('--ssh-host <host>', 'as ssh-config writes it').hideHelp())
+    .addOption(hostKeys().hideHelp())
+    .addOption(new Option('--known-hosts <file>', 'as ssh-config writes it').hideHelp())
     .addOption(eventOutput())
     .addHelpText('after', CONNECT_EXAMPLES);
   withConnection(connect).action(async (device: string | undefined, services: string[], flags) =>
@@ -106,13 +136,20 @@ function addSsh(program: Command, onExitCode: OnExitCode): void {
     .argument('[ssh-arguments...]', 'passed to ssh as they are')
     .option('-l, --login <user>', 'user on the device')
     .option('--module <id>', 'to a module of the device instead')
+    .addOption(hostKeys())
+    .addHelpText('after', SSH_EXAMPLES)
     .passThroughOptions();
-  withConnection(ssh).action(async (destination: string, args: string[], flags) =>
-    onExitCode(await (await import('./commands/ssh.ts')).ssh(destination, args, flags)),
+  const before = passSshOptions(ssh);
+  withConnection(ssh, 'service', SSH_ENVIRONMENT).action(async (destination: string, after: string[], flags) =>
+    onExitCode(await (await import('./commands/ssh.ts')).ssh(destination, { before, after }, flags)),
   );
   withConnection(
-    program.command('ssh-config').description('print the block that makes `ssh DEVICE.culvert` work'),
-  ).action(async (flags) => (await import('./commands/ssh-config.ts')).sshConfig(flags));
+    program.command('ssh-config').description('print the block that makes `ssh DEVICE.culvert` work, from anywhere'),
+    'service',
+    SSH_ENVIRONMENT,
+  )
+    .addOption(hostKeys())
+    .action(async (flags) => (await import('./commands/ssh-config.ts')).sshConfig(flags));
 }
 
 function addDoctor(program: Command, onExitCode: OnExitCode): void {
@@ -120,10 +157,12 @@ function addDoctor(program: Command, onExitCode: OnExitCode): void {
     .command('doctor')
     .description('what is wrong between here and a device: name, port, TLS, clock, credential, a real stream')
     .argument('[device]', 'from the service’s side: open a stream to this device’s echo and measure it')
-    .option('--service <name>', 'the stream name of an echo service (default: the agent’s own)')
+    .option('--service <name>', 'try this one by connecting to it, not all that the agent offers; repeatable', collect)
+    .option('--echo <name>', 'the stream name of an echo service (default: the agent’s own)')
+    .option('--throughput', 'measure it too: moves 8 MiB each way, else some 20 KiB')
     .option('--module <id>', 'the module of the device')
     .option('--attach', 'from the device’s side: attach for a moment; puts a running agent off the hub for up to 30 s');
-  withOwnCertificate(withOutput(doctor)).action(async (device: string | undefined, flags) =>
+  withOwnCertificate(withOutput(doctor, 'either')).action(async (device: string | undefined, flags) =>
     onExitCode(await (await import('./commands/doctor.ts')).doctor(device, flags)),
   );
 }
@@ -134,7 +173,14 @@ function addQuickstart(program: Command): void {
     .description('a hub, a device and both local proxies on this machine, to try things out')
     .option('--listen <host:port>', 'the hub’s port', '127.0.0.1:8443')
     .option('--data-dir <dir>', 'kept between starts (default: the user’s data directory)')
+    .addHelpText('after', QUICKSTART_ENVIRONMENT)
     .action(async (flags) => (await import('./commands/quickstart.ts')).quickstart(flags));
+}
+
+function hostKeys(): Option {
+  const what =
+    'at the first contact: ask, as ssh does; hub: take those registered with the hub, whose operator you trust then; accept-new: take any (default: ask)';
+  return new Option('--host-keys <mode>', what).choices(HOST_KEY_MODES);
 }
 
 function eventOutput(): Option {

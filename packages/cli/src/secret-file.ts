@@ -1,5 +1,6 @@
 import { readFileSync, statSync } from 'node:fs';
 import { CulvertError } from '@culvert/protocol';
+import { fileProblem } from '@culvert/stream';
 import { tell } from './messages.ts';
 
 /** Bytes of a file that may hold a connection string or certificates; a bundle of a system's authorities is about 250 KB. */
@@ -60,11 +61,24 @@ export function readSmallFile(path: string): string {
   }
 }
 
-/** What a file-system error means, in words. */
-export function fileProblem(error: unknown): string {
+/** What an error of making a directory, or a file in it, means, in words. */
+export function directoryProblem(error: unknown): string {
   const code = error instanceof Error && 'code' in error ? error.code : undefined;
-  if (code === 'ENOENT') return 'there is no such file';
-  if (code === 'EACCES' || code === 'EPERM') return 'this user may not read it';
-  if (code === 'EISDIR') return 'it is a directory';
-  return typeof code === 'string' ? code : 'unknown error';
+  switch (code) {
+    case 'EROFS':
+      return 'the file system is read-only';
+    case 'EACCES':
+    case 'EPERM':
+      return 'this user may not write there';
+    // A parent is missing that `recursive` could not make: on a read-only or virtual file system (a home that does not exist).
+    case 'ENOENT':
+      return 'the folder above it does not exist and cannot be made';
+    case 'EEXIST':
+    case 'ENOTDIR':
+      return 'a file of that name is in the way';
+    case 'ENOSPC':
+      return 'the disk is full';
+    default:
+      return fileProblem(error);
+  }
 }

@@ -29,11 +29,14 @@ export class Sshd {
     return sshd;
   }
 
+  /** The file of a public host key. */
+  hostKeyFile(name = 'host'): string {
+    return join(this.#directory, `${name}.pub`);
+  }
+
   /** The public host key: type and base64. */
   hostKey(name = 'host'): string {
-    return readFileSync(join(this.#directory, `${name}.pub`), 'utf8')
-      .split(' ', 2)
-      .join(' ');
+    return readFileSync(this.hostKeyFile(name), 'utf8').split(' ', 2).join(' ');
   }
 
   /** Restarts it, on the same port, with another host key. */

@@ -1,10 +1,17 @@
-import { CulvertError, parseDeviceConnectionString } from '@culvert/protocol';
+import {
+  CulvertError,
+  formatAuthority,
+  formatHostPort,
+  identityName,
+  parseDeviceConnectionString,
+} from '@culvert/protocol';
 import { CLOSE_GRACE_MS, startAgent, type Target } from '@culvert/proxy/agent';
 import { type AgentConfig, readAgentConfig } from '../agent-config.ts';
 import { type DeviceConnection, type DeviceConnectionFlags, deviceConnection } from '../hub-connection.ts';
 import { tell } from '../messages.ts';
 import { stopOnSignals } from '../polite-stop.ts';
 import { parseServiceAddress } from '../service-address.ts';
+import { agentHostKeys } from '../ssh-host-keys.ts';
 import { agentSentence, type EventFormat, eventTeller } from '../stream-messages.ts';
 
 /** Flags of `culvert agent`. */
@@ -12,6 +19,9 @@ export interface AgentFlags extends DeviceConnectionFlags {
   readonly config?: string;
   readonly service?: readonly string[];
   readonly defaultService?: string;
+  /** `.pub` files; false by `--no-ssh-host-keys`. */
+  readonly sshHostKey?: readonly string[];
+  readonly sshHostKeys: boolean;
   readonly output: EventFormat;
 }
 
@@ -28,9 +38,13 @@ export async function agent(flags: AgentFlags): Promise<void> {
   const defaultService = flags.defaultService ?? config.defaultService;
   const connection = deviceConnection(flags, config);
   assertProof(connection);
+  const files = flags.sshHostKeys ? (flags.sshHostKey ?? config.sshHostKeys) : false;
+  const sshHostKeys = agentHostKeys(files, services);
+  if (flags.output === 'text') tell(starting(connection, services, defaultService));
   const running = startAgent({
     ...connection,
     services,
+    sshHostKeys,
     ...(defaultService === undefined ? {} : { defaultService }),
     onEvent: eventTeller(flags.output, agentSentence),
   });
@@ -45,6 +59,18 @@ export async function agent(flags: AgentFlags): Promise<void> {
   } finally {
     release();
   }
+}
+
+/** What is said at the start: which hub, as whom, and what is offered. */
+function starting(
+  { connectionString }: DeviceConnection,
+  services: ReadonlyMap<string, Target>,
+  defaultService: string | undefined,
+): string {
+  const address = parseDeviceConnectionString(connectionString);
+  const offered = [...services].map(([name, { host, port }]) => `${name} (${formatHostPort(host, port)})`);
+  const other = defaultService === undefined ? '' : `, and for any other name ${defaultService}`;
+  return `${identityName(address)} at ${formatAuthority(address.host, address.port)} offers ${offered.join(', ')}${other}`;
 }
 
 /** Says in flags what the client would say in options. */

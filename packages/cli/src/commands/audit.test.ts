@@ -54,6 +54,12 @@ describe('culvert audit', () => {
       .map((line) => JSON.parse(line) as { before: string });
     expect(opened.map(({ before }) => before)).toEqual(['nothing', 'interrupted']);
     expect((await culvert([...flags, '--since', 'soon'])).code).toBe(2);
+    // As culvert logs: the newest so many, oldest first, in UTC and saying so.
+    const sequence = (text: string) => text.split('\n').flatMap((row) => /^\d+/.exec(row)?.[0] ?? []);
+    const newest = await culvert([...flags, '--device', 'press-7', '--limit', '3']);
+    expect(sequence(newest.stdout)).toEqual(sequence(table.stdout).slice(-3));
+    expect(newest.stdout).toMatch(/^\d+ +\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ /m);
+    expect((await culvert([...flags, '--limit', '0'])).code).toBe(2);
     hub.child.kill('SIGTERM');
     await hub.ended;
   });

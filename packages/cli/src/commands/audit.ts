@@ -20,10 +20,12 @@ const TABLE_ROWS = 1_000;
 /** Bytes sent to the device, and what came back. */
 const HEADINGS = ['SEQ', 'TIME', 'WHAT', 'DEVICE', 'BY', 'SECONDS', 'SENT', 'BACK', 'WHY'];
 
-/** `culvert audit list`: oldest first; JSON is one record a line, as it stands in the audit record. */
+/** The most that `--limit` takes: they are held in memory. */
+const MAX_LIMIT = 100_000;
+
+/** `culvert audit list`: oldest first, with `--limit` the newest so many, as `culvert logs`; JSON is one record a line, as it stands in the audit record. */
 export function listAudit(flags: AuditListFlags): Promise<void> {
-  const limit = flags.limit === undefined ? Number.POSITIVE_INFINITY : Number(flags.limit);
-  if (!(limit >= 1)) throw new CulvertError('usage', `--limit '${flags.limit}' is not a number of records`);
+  const limit = parseLimit(flags.limit);
   const now = Date.now();
   const filter = {
     ...(flags.device === undefined ? {} : { device: flags.device }),
@@ -34,22 +36,43 @@ export function listAudit(flags: AuditListFlags): Promise<void> {
   return withClient(flags, 'iothubowner', async (client) => {
     let rows: string[][] = [];
     let shown = 0;
-    for await (const record of client.audit.list(filter)) {
+    const all = client.audit.list(filter);
+    for await (const record of limit === undefined ? all : newest(all, limit)) {
       if (flags.output === 'json') await writeOut(`${JSON.stringify(record)}\n`);
       else rows.push(row(record));
       if (rows.length === TABLE_ROWS) {
         await writeOut(table(HEADINGS, rows));
         rows = [];
       }
-      if (++shown >= limit) break;
+      shown++;
     }
     if (rows.length > 0 || (shown === 0 && flags.output === 'table')) await writeOut(table(HEADINGS, rows));
   });
 }
 
+function parseLimit(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const limit = Number(text);
+  if (/^\d+$/.test(text) && limit >= 1 && limit <= MAX_LIMIT) return limit;
+  throw new CulvertError('usage', `--limit: '${text}' is not a number from 1 to ${MAX_LIMIT}`);
+}
+
+/** The last `count` records, oldest first. The hub gives them oldest first, so all are read. */
+async function* newest(records: AsyncIterable<AuditRecord>, count: number): AsyncGenerator<AuditRecord> {
+  const kept: AuditRecord[] = [];
+  let next = 0;
+  for await (const record of records) {
+    kept[next] = record;
+    next = (next + 1) % count;
+  }
+  yield* kept.slice(next);
+  yield* kept.slice(0, next);
+}
+
 function row(record: AuditRecord): string[] {
   const stream = fields(record['stream']);
-  const time = record.at.slice(0, 19).replace('T', ' ');
+  // As `culvert logs` shows it: UTC, and says so.
+  const time = record.at.replace(/\.\d+Z$/, 'Z');
   if (stream === undefined) {
     const what = [record.type, word(record['change'])].filter((part) => part !== '').join(' ');
     const subject = record['policy'] ?? record['authority'] ?? name(record);

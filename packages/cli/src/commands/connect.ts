@@ -1,4 +1,11 @@
-import { CulvertError, type Identity, parseDeviceId, parseModuleId, parseStreamName } from '@culvert/protocol';
+import {
+  CulvertError,
+  type Identity,
+  identityName,
+  parseDeviceId,
+  parseModuleId,
+  parseStreamName,
+} from '@culvert/protocol';
 import {
   CLOSE_GRACE_MS,
   connectStdio,
@@ -6,11 +13,13 @@ import {
   type OpenStreamFunction,
   startConnect,
 } from '@culvert/proxy/connect';
+import type { ServiceClient } from '@culvert/service';
 import { withClient } from '../client.ts';
 import type { ConnectionFlags } from '../hub-connection.ts';
-import { tell } from '../messages.ts';
+import { tell, tellError } from '../messages.ts';
 import { SIGNAL_EXIT, stopOnSignals } from '../polite-stop.ts';
 import { parseServiceAddress } from '../service-address.ts';
+import type { HostKeyMode } from '../ssh/host-key-modes.ts';
 import { unwatchOutput } from '../standard-output.ts';
 import { connectSentence, type EventFormat, eventTeller } from '../stream-messages.ts';
 
@@ -21,6 +30,9 @@ export interface ConnectFlags extends ConnectionFlags {
   readonly stdio?: boolean;
   /** `DEVICE.culvert`, or a module's name of that kind, as ssh's ProxyCommand gives it: standard input and output to its `ssh`. */
   readonly sshHost?: string;
+  /** With `sshHost`: what is done about a host key at the first contact, and the file where they are kept. */
+  readonly hostKeys?: HostKeyMode;
+  readonly knownHosts?: string;
   readonly output: EventFormat;
 }
 
@@ -35,14 +47,65 @@ export async function connect(
   services: readonly string[],
   flags: ConnectFlags,
 ): Promise<number> {
+  if (flags.sshHost !== undefined) return connectForSsh(device, services, flags);
   const request = await connectRequest(device, services, flags);
-  return withClient(flags, 'service', (client) => {
-    const { moduleId } = request.identity;
-    const module = moduleId === undefined ? {} : { moduleId };
-    const openStream: OpenStreamFunction = (deviceId, options) =>
-      client.openStream(deviceId, { ...options, ...module });
-    return request.mode === 'stdio' ? overStdio(openStream, request) : overListeners(openStream, request, flags);
+  return withClient(flags, 'service', async (client) => {
+    const openStream = openerOf(client, request.identity);
+    if (request.mode === 'stdio') return overStdio(openStream, request);
+    await assertThere(client, request.identity);
+    return overListeners(openStream, request, flags);
   });
+}
+
+/** As ssh's ProxyCommand: sees to the host key first, and reports a failure to the `culvert ssh` it may be a part of. */
+async function connectForSsh(
+  device: string | undefined,
+  services: readonly string[],
+  flags: ConnectFlags,
+): Promise<number> {
+  let opened = false;
+  try {
+    const request = await connectRequest(device, services, flags);
+    if (request.mode !== 'stdio') throw new CulvertError('usage', '--ssh-host goes with standard input and output');
+    const { identity } = request;
+    const { deviceId, moduleId } = identity;
+    const { hostKeys: mode, knownHosts } = flags;
+    return await withClient(flags, 'service', async (client) => {
+      if (mode !== undefined && knownHosts !== undefined) {
+        const { meetHost } = await import('../ssh/host-keys.ts');
+        const reachability = () => client.devices.reachability(deviceId, moduleId);
+        await meetHost({ identity, mode, knownHosts, reachability, tell });
+      }
+      const open = openerOf(client, identity);
+      const opening: OpenStreamFunction = async (id, options) => {
+        const stream = await open(id, options);
+        opened = true;
+        return stream;
+      };
+      return overStdio(opening, request);
+    });
+  } catch (error) {
+    const exit = tellError(error);
+    const { reportFailure } = await import('../ssh/failure-report.ts');
+    await reportFailure({ exit, opened });
+    return exit;
+  }
+}
+
+function openerOf(client: ServiceClient, { moduleId }: Identity): OpenStreamFunction {
+  const module = moduleId === undefined ? {} : { moduleId };
+  return (deviceId, options) => client.openStream(deviceId, { ...options, ...module });
+}
+
+/**
+ * Asks once whether there is such a device, by a hub that is there, with a key that may: ports of a command that can never work would only hide
+ * that. A device that is merely offline is waited for.
+ * @throws CulvertError what is wrong
+ */
+async function assertThere(client: ServiceClient, identity: Identity): Promise<void> {
+  const { status, online } = await client.devices.reachability(identity.deviceId, identity.moduleId);
+  if (status === 'disabled') throw new CulvertError('device_disabled');
+  if (!online) tell(`${identityName(identity)} is not online now; connections are tried as they come`);
 }
 
 /**
@@ -57,8 +120,13 @@ export async function connectRequest(
   if (flags.sshHost !== undefined) {
     if (device !== undefined || flags.module !== undefined)
       throw new CulvertError('usage', '--ssh-host takes the place of the arguments');
-    const { identityOfHost } = await import('../ssh/host-name.ts');
-    return { mode: 'stdio', identity: identityOfHost(flags.sshHost), service: 'ssh' };
+    const { hostName, identityOfHost } = await import('../ssh/host-name.ts');
+    const identity = identityOfHost(flags.sshHost);
+    // ssh keeps host keys by the name in lower case: two devices must not share one.
+    if (identityName(identityOfHost(flags.sshHost.toLowerCase())) !== identityName(identity)) {
+      throw new CulvertError('usage', `ssh knows no upper case in host names: write ${hostName(identity)}`);
+    }
+    return { mode: 'stdio', identity, service: 'ssh' };
   }
   if (device === undefined) throw new CulvertError('usage', 'which device? culvert connect DEVICE SERVICE=[HOST:]PORT');
   const identity: Identity = {

@@ -1,6 +1,13 @@
-import { CulvertError, type DeviceIdentityInput, type DeviceStatus, type PresenceView } from '@culvert/protocol';
+import {
+  CulvertError,
+  type DeviceIdentity,
+  type DeviceIdentityInput,
+  type DeviceStatus,
+  type PresenceView,
+} from '@culvert/protocol';
 import type { ServiceClient } from '@culvert/service';
 import { type AuthenticationFlags, authenticationInput } from '../authentication-flags.ts';
+import { warnUnlessAsked } from '../certificate-warning.ts';
 import { withClient } from '../client.ts';
 import type { ConnectionFlags } from '../hub-connection.ts';
 import { writeIdentity } from '../identity-output.ts';
@@ -25,6 +32,7 @@ export function createDevice(deviceId: string, flags: DeviceFlags & DeviceSettin
   const input = settings(flags);
   return withClient(flags, 'iothubowner', async (client, hub) => {
     const device = await client.devices.create(deviceId, input);
+    await warnUnlessAsked(client, device);
     await writeIdentity(device, hub, { ...flags, keys: true });
   });
 }
@@ -41,12 +49,16 @@ export function showDevice(deviceId: string, flags: DeviceFlags & { readonly key
 /** `culvert device update ID`: fails when somebody else changed the device at the same time. */
 export function updateDevice(
   deviceId: string,
-  flags: DeviceFlags & DeviceSettings & { readonly rotateKey?: boolean },
+  flags: DeviceFlags & DeviceSettings & { readonly rotateKey?: boolean; readonly forgetHostKeys?: boolean },
 ): Promise<void> {
-  const input = settings(flags);
+  const forget = flags.forgetHostKeys === true ? { sshHostKeys: [] } : {};
+  const input = { ...settings(flags), ...forget };
   const rotate = flags.rotateKey === true;
   if (!rotate && Object.keys(input).length === 0) {
-    throw new CulvertError('usage', 'nothing to change: give --status, --status-reason, --rotate-key or --auth');
+    throw new CulvertError(
+      'usage',
+      'nothing to change: give --status, --status-reason, --rotate-key, --forget-host-keys or --auth',
+    );
   }
   if (rotate && input.authentication !== undefined) {
     throw new CulvertError('usage', '--rotate-key keeps the authentication as it is: leave out --auth');
@@ -55,7 +67,10 @@ export function updateDevice(
     const { authentication, etag } = await client.devices.get(deviceId);
     const rotated = rotate ? { authentication: rotatedKey(deviceId, authentication) } : {};
     const device = await client.devices.update({ deviceId, ...input, ...rotated }, { etag });
+    if (input.authentication !== undefined) await warnUnlessAsked(client, device);
     if (rotate) tell(`${deviceId} has a new key; the one before works until it is rotated again`);
+    if (flags.forgetHostKeys === true)
+      tell(`the host keys of ${deviceId} are forgotten; its agent names them again when it attaches`);
     await writeIdentity(device, hub, { ...flags, keys: rotate || input.authentication !== undefined });
   });
 }
@@ -87,13 +102,18 @@ async function listTable(client: ServiceClient): Promise<void> {
   let rows: string[][] = [];
   let shown = 0;
   for await (const device of client.devices.list()) {
-    rows.push([device.deviceId, device.status, device.connectionState, device.statusReason ?? '']);
+    rows.push([device.deviceId, device.status, device.connectionState, reasonOf(device)]);
     if (rows.length < TABLE_ROWS) continue;
     await writeOut(table(headings, rows));
     shown += rows.length;
     rows = [];
   }
   if (rows.length > 0 || shown === 0) await writeOut(table(headings, rows));
+}
+
+/** A reason that was given for another status than the present one says nothing of it: JSON has it still. */
+function reasonOf({ status, statusReason }: DeviceIdentity): string {
+  return status === 'enabled' ? '' : (statusReason ?? '');
 }
 
 function settings(flags: DeviceSettings): DeviceIdentityInput {

@@ -1,5 +1,6 @@
 import { CulvertError, type ModuleIdentityInput } from '@culvert/protocol';
 import { type AuthenticationFlags, authenticationInput, authenticationName } from '../authentication-flags.ts';
+import { warnUnlessAsked } from '../certificate-warning.ts';
 import { withClient } from '../client.ts';
 import type { ConnectionFlags } from '../hub-connection.ts';
 import { writeIdentity } from '../identity-output.ts';
@@ -20,6 +21,7 @@ export function createModule(deviceId: string, moduleId: string, flags: ModuleFl
   const input = settings(flags);
   return withClient(flags, 'iothubowner', async (client, hub) => {
     const module = await client.modules.create(deviceId, moduleId, input);
+    await warnUnlessAsked(client, module);
     await writeIdentity(module, hub, { ...flags, keys: true });
   });
 }
@@ -40,12 +42,13 @@ export function showModule(
 export function updateModule(
   deviceId: string,
   moduleId: string,
-  flags: ModuleFlags & ModuleSettings & { readonly rotateKey?: boolean },
+  flags: ModuleFlags & ModuleSettings & { readonly rotateKey?: boolean; readonly forgetHostKeys?: boolean },
 ): Promise<void> {
-  const input = settings(flags);
+  const forget = flags.forgetHostKeys === true ? { sshHostKeys: [] } : {};
+  const input = { ...settings(flags), ...forget };
   const rotate = flags.rotateKey === true;
   if (!rotate && Object.keys(input).length === 0) {
-    throw new CulvertError('usage', 'nothing to change: give --managed-by, --rotate-key or --auth');
+    throw new CulvertError('usage', 'nothing to change: give --managed-by, --rotate-key, --forget-host-keys or --auth');
   }
   if (rotate && input.authentication !== undefined) {
     throw new CulvertError('usage', '--rotate-key keeps the authentication as it is: leave out --auth');
@@ -55,7 +58,10 @@ export function updateModule(
     const { authentication, etag } = await client.modules.get(deviceId, moduleId);
     const rotated = rotate ? { authentication: rotatedKey(name, authentication) } : {};
     const module = await client.modules.update({ deviceId, moduleId, ...input, ...rotated }, { etag });
+    if (input.authentication !== undefined) await warnUnlessAsked(client, module);
     if (rotate) tell(`${name} has a new key; the one before works until it is rotated again`);
+    if (flags.forgetHostKeys === true)
+      tell(`the host keys of ${name} are forgotten; its agent names them again when it attaches`);
     await writeIdentity(module, hub, { ...flags, keys: rotate || input.authentication !== undefined });
   });
 }

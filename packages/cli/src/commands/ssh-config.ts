@@ -1,12 +1,36 @@
-import type { ConnectionFlags } from '../hub-connection.ts';
+import { CulvertError, parseServiceConnectionString } from '@culvert/protocol';
+import { type ConnectionFlags, serviceConnection, surroundings } from '../hub-connection.ts';
+import { lastingFlags } from '../lasting-flags.ts';
+import { type HostKeyMode, strictChecking } from '../ssh/host-key-modes.ts';
 import { HOST_SUFFIX } from '../ssh/host-name.ts';
 import { knownHostsFile, sshPath } from '../ssh/known-hosts.ts';
 import { proxyCommand } from '../ssh/proxy-command.ts';
 import { writeOut } from '../standard-output.ts';
 
-/** `culvert ssh-config`: prints the block. */
-export function sshConfig(flags: ConnectionFlags): Promise<void> {
-  return writeOut(sshConfigBlock(proxyCommand('%n', flags), knownHostsFile()));
+/** Flags of `culvert ssh-config`. */
+export interface SshConfigFlags extends ConnectionFlags {
+  /** Default `ask`. */
+  readonly hostKeys?: HostKeyMode;
+}
+
+/**
+ * `culvert ssh-config`: prints the block, which works from any folder and terminal: it names by absolute path all that this run took from its
+ * environment.
+ * @throws CulvertError `usage` when the connection string stands in no file: ssh's configuration is no place for a key
+ */
+export function sshConfig(flags: SshConfigFlags): Promise<void> {
+  const around = surroundings();
+  const { connectionString } = serviceConnection(flags, 'service', { ...around, warn: () => undefined });
+  const lasting = lastingFlags(flags, around);
+  if (lasting === undefined) {
+    throw new CulvertError(
+      'usage',
+      'the connection string must not stand in the block, so it has to be in a file: write it to one (chmod 600), and run culvert ssh-config --connection-string-file FILE',
+    );
+  }
+  const mode = flags.hostKeys ?? 'ask';
+  const knownHosts = knownHostsFile(parseServiceConnectionString(connectionString));
+  return writeOut(sshConfigBlock(proxyCommand('%n', lasting, { mode, knownHosts }), knownHosts, mode));
 }
 
 /**
@@ -15,12 +39,14 @@ export function sshConfig(flags: ConnectionFlags): Promise<void> {
  * 9.6 accepts such hosts, newer ones refuse them and other special characters anyway. A device whose id holds any of those is
  * written in the form of `hostName`, which `culvert ssh` uses by itself.
  */
-export function sshConfigBlock(command: string, knownHosts: string): string {
-  return `# ssh DEVICE${HOST_SUFFIX}, scp, rsync, sftp, git: through Culvert. Characters of a device id other than a-z A-Z 0-9 - _ .
-# are written ~ and two hexadecimal digits, as in ~24 for $. A module of a device is DEVICE~2fMODULE${HOST_SUFFIX}.
+export function sshConfigBlock(command: string, knownHosts: string, mode: HostKeyMode = 'ask'): string {
+  const options = [
+    `ProxyCommand ${command}`,
+    `UserKnownHostsFile ${sshPath(knownHosts)}`,
+    ...strictChecking(mode).map((option) => option.replace('=', ' ')),
+  ];
+  return `# ssh DEVICE${HOST_SUFFIX}, scp, rsync, sftp, git: through Culvert. Characters of a device id other than a-z 0-9 - _ . are written
+# ~ and two hexadecimal digits, as in ~24 for $ and ~50 for P. A module of a device is DEVICE~2fMODULE${HOST_SUFFIX}.
 Host *${HOST_SUFFIX} "!*'*"
-  ProxyCommand ${command}
-  UserKnownHostsFile ${sshPath(knownHosts)}
-  StrictHostKeyChecking accept-new
-`;
+${options.map((option) => `  ${option}\n`).join('')}`;
 }

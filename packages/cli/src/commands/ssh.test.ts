@@ -1,7 +1,11 @@
+import { Command } from 'commander';
 import { describe, expect, it } from 'vitest';
 import { parseDestination } from '../ssh/destination.ts';
+import { passSshOptions } from '../ssh/ssh-options.ts';
 import { sshArguments } from './ssh.ts';
 import { sshConfigBlock } from './ssh-config.ts';
+
+const NO_WORDS = { before: [], after: [] };
 
 describe('culvert ssh', () => {
   it.each([
@@ -21,16 +25,23 @@ describe('culvert ssh', () => {
   });
 
   it('runs ssh with host keys of its own, and all further arguments after the host', () => {
-    const args = sshArguments('root@-d;1', ['-L', '1:localhost:2', 'uname', '-a'], {}, '/home/a b/known_hosts');
+    const args = sshArguments(
+      'root@-d;1',
+      { before: ['-i', 'key'], after: ['-L', '1:localhost:2', 'uname', '-a'] },
+      {},
+      '/home/a b/known_hosts',
+    );
     expect(args.slice(0, 1)).toEqual(['-o']);
-    expect(args[1]).toMatch(/^ProxyCommand='.+' '.+culvert\.js' 'connect' '--ssh-host=~2dd~3b1\.culvert'$/);
+    expect(args[1]).toMatch(
+      /^ProxyCommand='.+' '.+culvert\.js' 'connect' '--host-keys=ask' '--known-hosts=\/home\/a b\/known_hosts' '--ssh-host=~2dd~3b1\.culvert'$/,
+    );
     expect(args.slice(2)).toEqual([
       '-o',
       'HostKeyAlias=~2dd~3b1.culvert',
       '-o',
       'UserKnownHostsFile="/home/a b/known_hosts"',
-      '-o',
-      'StrictHostKeyChecking=accept-new',
+      '-i',
+      'key',
       '-l',
       'root',
       '~2dd~3b1.culvert',
@@ -42,15 +53,35 @@ describe('culvert ssh', () => {
   });
 
   it('goes to a module by a name of its own, under which its host key is kept', () => {
-    const args = sshArguments('root@press-7', [], { module: 'Cam' }, '/k');
+    const args = sshArguments('root@press-7', NO_WORDS, { module: 'Cam' }, '/k');
     expect(args[1]).toMatch(/'--ssh-host=press-7~2f~43am\.culvert'$/);
     expect(args.at(-1)).toBe('press-7~2f~43am.culvert');
     expect(args).toContain('HostKeyAlias=press-7~2f~43am.culvert');
-    expect(() => sshArguments('d', [], { module: 'a/b' }, '/k')).toThrow(/is not a module id/);
+    expect(() => sshArguments('d', NO_WORDS, { module: 'a/b' }, '/k')).toThrow(/is not a module id/);
+  });
+
+  it('asks about a new host key as ssh does, unless it is told to take any', () => {
+    expect(sshArguments('d', NO_WORDS, {}, '/k').join(' ')).not.toContain('StrictHostKeyChecking');
+    expect(sshArguments('d', NO_WORDS, { hostKeys: 'hub' }, '/k').join(' ')).not.toContain('StrictHostKeyChecking');
+    expect(sshArguments('d', NO_WORDS, { hostKeys: 'accept-new' }, '/k')).toContain('StrictHostKeyChecking=accept-new');
+  });
+
+  it("passes ssh's own options that stand before the device, in their order", async () => {
+    const program = new Command().exitOverride().enablePositionalOptions();
+    const command = program.command('ssh').argument('<device>').argument('[rest...]').option('--module <id>');
+    const before = passSshOptions(command.passThroughOptions());
+    const seen: unknown[] = [];
+    command.action((device, rest, flags) => {
+      seen.push(device, rest, flags.module, before);
+    });
+    const typed = ['-4tt', '-i', 'key', '--module', 'm', '-L8080:h:80', '-o', '-odd', '-N', 'root@d', '-v', 'ls', '-l'];
+    await program.parseAsync(['ssh', ...typed], { from: 'user' });
+    const own = ['-4', '-t', '-t', '-i', 'key', '-L', '8080:h:80', '-o', '-odd', '-N'];
+    expect(seen).toEqual(['root@d', ['-v', 'ls', '-l'], 'm', own]);
   });
 
   it('never puts a connection string on a command line', () => {
-    const args = sshArguments('d', [], { connectionString: 'HostName=h;SharedAccessKey=c2VjcmV0' }, '/k');
+    const args = sshArguments('d', NO_WORDS, { connectionString: 'HostName=h;SharedAccessKey=c2VjcmV0' }, '/k');
     expect(args.join(' ')).not.toContain('c2VjcmV0');
   });
 });
@@ -60,5 +91,7 @@ describe('culvert ssh-config', () => {
     const block = sshConfigBlock("'culvert' '--ssh-host=%n'", '/k');
     expect(block).toContain(`Host *.culvert "!*'*"\n  ProxyCommand 'culvert' '--ssh-host=%n'\n`);
     expect(block).toContain('UserKnownHostsFile "/k"');
+    expect(block).not.toContain('StrictHostKeyChecking');
+    expect(sshConfigBlock('c', '/k', 'accept-new')).toContain('  StrictHostKeyChecking accept-new\n');
   });
 });

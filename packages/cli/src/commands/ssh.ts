@@ -1,5 +1,7 @@
+import { parseServiceConnectionString } from '@culvert/protocol';
 import { type ConnectionFlags, serviceConnection } from '../hub-connection.ts';
 import { parseDestination } from '../ssh/destination.ts';
+import { type HostKeyMode, strictChecking } from '../ssh/host-key-modes.ts';
 import { hostName } from '../ssh/host-name.ts';
 import { knownHostsFile, sshPath } from '../ssh/known-hosts.ts';
 import { proxyCommand } from '../ssh/proxy-command.ts';
@@ -10,14 +12,25 @@ export interface SshFlags extends ConnectionFlags {
   /** The module of the device to log in to. */
   readonly module?: string;
   readonly login?: string;
+  /** Default `ask`. */
+  readonly hostKeys?: HostKeyMode;
 }
 
-/** `culvert ssh [USER@]DEVICE [ssh arguments…]`: resolves to ssh's exit code. */
-export function ssh(destination: string, args: readonly string[], flags: SshFlags): Promise<number> {
-  const { connectionString } = flags;
+/** What a command line of `culvert ssh` says for ssh itself. */
+export interface SshWords {
+  /** Options that stood before the destination. */
+  readonly before: readonly string[];
+  /** What followed it. */
+  readonly after: readonly string[];
+}
+
+/** `culvert ssh [ssh options…] [USER@]DEVICE [ssh arguments…]`: resolves to ssh's exit code, or ours where the way to the device failed. */
+export function ssh(destination: string, words: SshWords, flags: SshFlags): Promise<number> {
   // Says now, in one line, what is wrong, rather than from within ssh.
-  serviceConnection(flags, 'service');
-  return runSsh(sshArguments(destination, args, flags, knownHostsFile()), {
+  const connection = serviceConnection(flags, 'service');
+  const knownHosts = knownHostsFile(parseServiceConnectionString(connection.connectionString));
+  const { connectionString } = flags;
+  return runSsh(sshArguments(destination, words, flags, knownHosts), {
     ...process.env,
     // A process list shows arguments, not the environment.
     ...(connectionString === undefined
@@ -29,17 +42,19 @@ export function ssh(destination: string, args: readonly string[], flags: SshFlag
 /** The whole argument list of ssh. The host is a name of {@link hostName}, so nothing the ids hold is special anywhere. */
 export function sshArguments(
   destination: string,
-  args: readonly string[],
+  { before, after }: SshWords,
   flags: SshFlags,
   knownHosts: string,
 ): readonly string[] {
   const { user, deviceId } = parseDestination(destination, flags.login);
   const host = hostName({ deviceId, moduleId: flags.module });
+  const mode = flags.hostKeys ?? 'ask';
   const options = [
-    `ProxyCommand=${proxyCommand(host, flags)}`,
+    `ProxyCommand=${proxyCommand(host, flags, { mode, knownHosts })}`,
     `HostKeyAlias=${host}`,
     `UserKnownHostsFile=${sshPath(knownHosts)}`,
-    'StrictHostKeyChecking=accept-new',
+    ...strictChecking(mode),
   ];
-  return [...options.flatMap((option) => ['-o', option]), ...(user === undefined ? [] : ['-l', user]), host, ...args];
+  const login = user === undefined ? [] : ['-l', user];
+  return [...options.flatMap((option) => ['-o', option]), ...before, ...login, host, ...after];
 }

@@ -3,23 +3,37 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { CulvertError } from '@culvert/protocol';
 import { stateDirectory } from '../data-directory.ts';
-import { fileProblem } from '../secret-file.ts';
+import { directoryProblem } from '../secret-file.ts';
 import { sshPercent } from './shell-quote.ts';
 
+/** A hub as connection strings name it. */
+export interface HubName {
+  readonly host: string;
+  readonly port: number;
+}
+
 /**
- * The file of the devices' host keys, apart from the user's own: a device's name is no name of a machine on the network.
- * Makes its directory (0700) where it is missing.
+ * The file of the host keys of one hub's devices, apart from the user's own: a device's name is no name of a machine on the network, and a device of
+ * another hub with the same id is another machine. Makes its directory (0700) where it is missing.
  * @throws CulvertError `config_invalid`
  */
-export function knownHostsFile(env: NodeJS.ProcessEnv = process.env, home: string = homedir()): string {
-  const directory = stateDirectory(env, home);
+export function knownHostsFile(hub: HubName, env: NodeJS.ProcessEnv = process.env, home: string = homedir()): string {
+  const directory = join(stateDirectory(env, home), 'known_hosts.d');
   try {
     mkdirSync(directory, { recursive: true, mode: 0o700 });
   } catch (error) {
-    const problem = `cannot make ${directory}, where host keys are kept: ${fileProblem(error)}`;
+    const problem = `cannot make ${directory}, where host keys are kept: ${directoryProblem(error)}; XDG_STATE_HOME names another place`;
     throw new CulvertError('config_invalid', problem, { cause: error });
   }
-  return join(directory, 'known_hosts');
+  return join(directory, fileName(hub));
+}
+
+/** A name for any file system, another one for each hub: `hub.example.com`, with another port than 443 `hub.example.com_8443`. */
+function fileName({ host, port }: HubName): string {
+  const name = host
+    .toLowerCase()
+    .replace(/[^a-z0-9.-]/g, (character) => `~${character.charCodeAt(0).toString(16).padStart(2, '0')}`);
+  return port === 443 ? name : `${name}_${port}`;
 }
 
 /**

@@ -1,11 +1,18 @@
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { ConnectionFlags } from '../hub-connection.ts';
+import type { HostKeyMode } from './host-key-modes.ts';
 import { shellQuote, sshPercent } from './shell-quote.ts';
 
 /** The program that runs now, to be started again by ssh whatever its PATH: Node and this package's `culvert`. */
 export function thisProgram(): readonly string[] {
   return [process.execPath, fileURLToPath(new URL('../../bin/culvert.js', import.meta.url))];
+}
+
+/** What is done about a device's host keys, and where they are kept. */
+export interface HostKeyPlace {
+  readonly mode: HostKeyMode;
+  readonly knownHosts: string;
 }
 
 /** The flags that name files, absolute, so that they hold in any directory. A connection string itself is never among them. */
@@ -28,8 +35,16 @@ function path(value: string | undefined): string | undefined {
  * both; the host alone may be the token `%n`, which ssh replaces by what the user typed.
  * @param host a name made by `hostName`, or `%n`
  */
-export function proxyCommand(host: string, flags: ConnectionFlags, program: readonly string[] = thisProgram()): string {
-  const words = [...program, 'connect', ...connectionArguments(flags)].map((word) => sshPercent(shellQuote(word)));
+export function proxyCommand(
+  host: string,
+  flags: ConnectionFlags,
+  { mode, knownHosts }: HostKeyPlace,
+  program: readonly string[] = thisProgram(),
+): string {
+  const keys = mode === 'accept-new' ? [] : [`--host-keys=${mode}`, `--known-hosts=${knownHosts}`];
+  const words = [...program, 'connect', ...connectionArguments(flags), ...keys].map((word) =>
+    sshPercent(shellQuote(word)),
+  );
   const name = host === '%n' ? host : sshPercent(host);
   return [...words, shellQuote(`--ssh-host=${name}`)].join(' ');
 }

@@ -11,6 +11,9 @@ function sshExpands(command: string, typed: string): string {
   return command.replace(/%(.)/g, (_, token: string) => (token === '%' ? '%' : token === 'n' ? typed : `<${token}>`));
 }
 
+const ASKING = { mode: 'ask', knownHosts: "/h o/100%/it's" } as const;
+const TAKING = { mode: 'accept-new', knownHosts: '/k' } as const;
+
 describe('quoting', () => {
   it('hands any device id through a shell unchanged', () => {
     const ids = ['-rf', "a'b", '$(touch x)', ';ls', "''", '%h', ...fc.sample(deviceIds, 300)];
@@ -23,10 +26,12 @@ describe('quoting', () => {
     const flags = { caFile: "/a b/100%/it's $HOME.pem" };
     const program = ["/opt/no de/bin/node's", '/100%n/culvert.js'];
     for (const id of ids) {
-      const command = sshExpands(proxyCommand(hostName({ deviceId: id }), flags, program), 'typed');
+      const command = sshExpands(proxyCommand(hostName({ deviceId: id }), flags, ASKING, program), 'typed');
       expect(command).not.toMatch(/<.>/);
     }
-    const commands = ids.map((id) => sshExpands(proxyCommand(hostName({ deviceId: id }), flags, program), 'typed'));
+    const commands = ids.map((id) =>
+      sshExpands(proxyCommand(hostName({ deviceId: id }), flags, ASKING, program), 'typed'),
+    );
     const script = commands.map((command) => `printf '%s\\n' ${command}`).join('\n');
     const lines = execFileSync('/bin/sh', ['-c', script], { encoding: 'utf8' }).split('\n').slice(0, -1);
     expect(lines).toEqual(
@@ -34,14 +39,18 @@ describe('quoting', () => {
         ...program,
         'connect',
         `--ca-file=${flags.caFile}`,
+        '--host-keys=ask',
+        `--known-hosts=${ASKING.knownHosts}`,
         `--ssh-host=${hostName({ deviceId: id })}`,
       ]),
     );
   });
 
   it('leaves the host to ssh where it is asked to', () => {
-    expect(proxyCommand('%n', {}, ['/n', '/c'])).toBe("'/n' '/c' 'connect' '--ssh-host=%n'");
-    expect(proxyCommand('%n', { dataDir: '/d%d' }, ['/n'])).toBe("'/n' 'connect' '--data-dir=/d%%d' '--ssh-host=%n'");
+    expect(proxyCommand('%n', {}, TAKING, ['/n', '/c'])).toBe("'/n' '/c' 'connect' '--ssh-host=%n'");
+    expect(proxyCommand('%n', { dataDir: '/d%d' }, TAKING, ['/n'])).toBe(
+      "'/n' 'connect' '--data-dir=/d%%d' '--ssh-host=%n'",
+    );
   });
 });
 

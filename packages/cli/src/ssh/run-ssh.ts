@@ -1,13 +1,36 @@
 import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import { CulvertError } from '@culvert/protocol';
+import { FailureReports, REPORT_VARIABLE, type WayFailure } from './failure-report.ts';
+
+/** The exit code by which ssh says that it is its own. */
+const SSH_FAILED = 255;
 
 /**
  * Runs the real `ssh` in this terminal.
- * @returns its exit code, 128 and the signal's number when a signal ended it
+ * @returns its exit code, 128 and the signal's number when a signal ended it; where the way to the device failed, the code of that failure
  * @throws CulvertError `config_invalid` when there is no ssh
  */
-export function runSsh(args: readonly string[], env: NodeJS.ProcessEnv): Promise<number> {
+export async function runSsh(args: readonly string[], env: NodeJS.ProcessEnv): Promise<number> {
+  let failure: WayFailure | undefined;
+  let end: () => void = () => undefined;
+  const reports = await FailureReports.listen((reported) => {
+    failure = reported;
+    // The reason was told; ssh would add two lines about its own side of it.
+    if (!reported.opened) end();
+  });
+  try {
+    const code = await run(args, { ...env, [REPORT_VARIABLE]: reports?.path ?? '' }, (kill) => {
+      end = kill;
+    });
+    if (failure === undefined) return code;
+    return failure.opened && code !== SSH_FAILED ? code : failure.exit;
+  } finally {
+    reports?.close();
+  }
+}
+
+function run(args: readonly string[], env: NodeJS.ProcessEnv, onStarted: (kill: () => void) => void): Promise<number> {
   return new Promise((resolve, reject) => {
     const child = spawn('ssh', args, { stdio: 'inherit', env });
     // A terminal sends Ctrl-C to ssh as well, and ssh decides what it means.
@@ -17,6 +40,7 @@ export function runSsh(args: readonly string[], env: NodeJS.ProcessEnv): Promise
     };
     process.on('SIGINT', onInt);
     process.on('SIGTERM', onTerm);
+    onStarted(onTerm);
     const settle = (): void => {
       process.off('SIGINT', onInt);
       process.off('SIGTERM', onTerm);

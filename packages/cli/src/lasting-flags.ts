@@ -1,0 +1,48 @@
+import { resolve } from 'node:path';
+import { formatHostPort, parseServiceConnectionString } from '@culvert/protocol';
+import { outboundProxy } from '@culvert/stream';
+import {
+  type ConnectionFlags,
+  dataDirectoryOf,
+  isLoopback,
+  type Surroundings,
+  serviceConnection,
+} from './hub-connection.ts';
+
+/**
+ * Flags that say what flags and environment say now, for a command line that is kept and run later from any folder and terminal: files by absolute
+ * path, no secret. A proxy's password is left out, with a warning.
+ * @returns undefined when the connection string stands in no file
+ */
+export function lastingFlags(flags: ConnectionFlags, around: Surroundings): ConnectionFlags | undefined {
+  const { env } = around;
+  const { connectionString: given, dataDir } = flags;
+  const inEnvironment = env['CULVERT_CONNECTION_STRING'] || undefined;
+  const file =
+    flags.connectionStringFile ??
+    (dataDir === undefined ? env['CULVERT_CONNECTION_STRING_FILE'] || undefined : undefined);
+  const named = file ?? dataDir;
+  if (given !== undefined || (named === undefined && inEnvironment !== undefined)) return undefined;
+  const quiet = { ...around, warn: () => undefined };
+  const { host, port } = parseServiceConnectionString(serviceConnection(flags, 'service', quiet).connectionString);
+  const caFile = flags.caFile ?? (env['CULVERT_CA_FILE'] || undefined);
+  const direct = file === undefined && isLoopback(host);
+  const proxy = flags.proxy ?? (direct ? undefined : proxyOf(host, port));
+  const secret = proxy?.includes('@') === true;
+  if (secret)
+    around.warn('warning: the proxy’s password is not written; set HTTPS_PROXY in the environment in which ssh runs');
+  return {
+    ...(file === undefined
+      ? { dataDir: resolve(dataDirectoryOf(flags, around)) }
+      : { connectionStringFile: resolve(file) }),
+    ...(caFile === undefined ? {} : { caFile: resolve(caFile) }),
+    ...(proxy === undefined || secret ? {} : { proxy }),
+  };
+}
+
+/** What `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` say now. */
+function proxyOf(host: string, port: number): string | undefined {
+  const proxy = outboundProxy(new URL(`https://${formatHostPort(host, port)}`), undefined);
+  if (proxy === undefined) return undefined;
+  return proxy.href.replace(/\/$/, '');
+}

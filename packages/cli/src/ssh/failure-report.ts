@@ -1,0 +1,103 @@
+import { randomUUID } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { connect, createServer, type Server } from 'node:net';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+
+/** By which environment variable `culvert ssh` tells its ProxyCommand where it listens. */
+export const REPORT_VARIABLE = 'CULVERT_SSH_REPORT';
+
+/** Bytes of a report: three small fields. */
+const MAX_REPORT_BYTES = 256;
+
+/** Milliseconds a ProxyCommand waits for ssh to be ended before it goes by itself, whereupon ssh complains. */
+const WAIT_MS = 5_000;
+
+/** That the way to the device failed: the exit code for it, and whether ssh had a stream by then and talks with the device itself. */
+export interface WayFailure {
+  readonly exit: number;
+  readonly opened: boolean;
+}
+
+/**
+ * Where the ProxyCommand of `culvert ssh` reports that the way to the device failed: ssh itself knows only that its ProxyCommand ended, says so in two
+ * lines, and exits with 255. A socket in a directory (0700) of its own, removed with it.
+ */
+export class FailureReports {
+  /** For {@link REPORT_VARIABLE}. */
+  readonly path: string;
+  readonly #server: Server;
+
+  private constructor(path: string, server: Server) {
+    this.path = path;
+    this.#server = server;
+  }
+
+  /** Undefined where there is no place for it: then ssh's own words have to do. */
+  static async listen(onFailure: (failure: WayFailure) => void): Promise<FailureReports | undefined> {
+    const path = place();
+    if (path === undefined) return undefined;
+    const server = createServer((socket) => {
+      let text = '';
+      socket.setEncoding('utf8');
+      socket.on('error', () => socket.destroy());
+      socket.on('data', (chunk: string) => {
+        text += chunk;
+        if (text.length > MAX_REPORT_BYTES) socket.destroy();
+        const failure = parse(text);
+        if (failure !== undefined) onFailure(failure);
+      });
+    });
+    server.unref();
+    const listening = await new Promise<boolean>((resolve) => {
+      server.once('error', () => resolve(false));
+      server.listen(path, () => resolve(true));
+    });
+    const reports = new FailureReports(path, server);
+    if (listening) return reports;
+    reports.close();
+    return undefined;
+  }
+
+  close(): void {
+    this.#server.close();
+    if (process.platform !== 'win32') rmSync(dirname(this.path), { recursive: true, force: true });
+  }
+}
+
+/** Reports a failure to the `culvert ssh` that started this; resolves when ssh has ended, or nobody listens. Never rejects. */
+export function reportFailure(failure: WayFailure, env: NodeJS.ProcessEnv = process.env): Promise<void> {
+  const path = env[REPORT_VARIABLE];
+  if (path === undefined || path === '') return Promise.resolve();
+  return new Promise((resolve) => {
+    const socket = connect(path, () => socket.write(`${JSON.stringify(failure)}\n`));
+    socket.setTimeout(WAIT_MS, () => socket.destroy());
+    socket.on('error', () => socket.destroy());
+    socket.once('close', () => resolve());
+    socket.resume();
+    // Nobody is kept from talking with the device.
+    if (failure.opened) socket.once('connect', () => socket.end());
+    // ssh ends this process's input with itself.
+    else process.stdin.once('end', () => socket.destroy()).resume();
+  });
+}
+
+function place(): string | undefined {
+  if (process.platform === 'win32') return `\\\\.\\pipe\\culvert-${randomUUID()}`;
+  try {
+    return join(mkdtempSync(join(tmpdir(), 'culvert-')), 'ssh');
+  } catch {
+    return undefined;
+  }
+}
+
+function parse(text: string): WayFailure | undefined {
+  if (!text.endsWith('\n')) return undefined;
+  try {
+    const { exit, opened } = JSON.parse(text) as Partial<WayFailure>;
+    const isCode = Number.isInteger(exit) && Number(exit) > 0 && Number(exit) < 256;
+    return isCode && typeof opened === 'boolean' ? { exit: Number(exit), opened } : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,51 @@
+import { execFile } from 'node:child_process';
+import { appendFileSync } from 'node:fs';
+import { CulvertError, type Identity, identityName, type ReachabilityView } from '@culvert/protocol';
+import { fileProblem } from '@culvert/stream';
+import { fingerprint } from './fingerprint.ts';
+import type { HostKeyMode } from './host-key-modes.ts';
+import { hostName } from './host-name.ts';
+
+/** What {@link meetHost} needs. */
+export interface FirstContact {
+  readonly identity: Identity;
+  readonly mode: HostKeyMode;
+  readonly knownHosts: string;
+  readonly reachability: () => Promise<ReachabilityView>;
+  readonly tell: (text: string) => void;
+}
+
+/**
+ * Before ssh meets a device whose key is not kept yet: says what the hub says of its host keys, or takes them for ssh to compare with. ssh reads the file
+ * only after the device's first line, which comes by the stream that is opened after this.
+ * @throws CulvertError of `reachability`; `config_invalid` when the file cannot be written
+ */
+export async function meetHost({ identity, mode, knownHosts, reachability, tell }: FirstContact): Promise<void> {
+  const host = hostName(identity);
+  if (mode === 'accept-new' || (await isKnown(host, knownHosts))) return;
+  const { sshHostKeys, namesOtherHostKeys } = await reachability();
+  const name = identityName(identity);
+  if (namesOtherHostKeys)
+    tell(
+      `the agent of ${name} names other host keys now than those registered; if it was set up again: culvert ${identity.moduleId === undefined ? `device update ${name}` : `module update ${identity.deviceId} ${identity.moduleId}`} --forget-host-keys`,
+    );
+  if (sshHostKeys.length === 0) return;
+  const prints = sshHostKeys.map(fingerprint).join(', ');
+  if (mode === 'ask') {
+    tell(`the hub says that the host keys of ${name} are ${prints}: its word alone, so compare them on the device`);
+    return;
+  }
+  try {
+    appendFileSync(knownHosts, sshHostKeys.map((key) => `${host} ${key}\n`).join(''), { mode: 0o600 });
+  } catch (error) {
+    throw new CulvertError('config_invalid', `cannot write ${knownHosts}: ${fileProblem(error)}`, { cause: error });
+  }
+  tell(`took the host keys of ${name} from the hub: ${prints}`);
+}
+
+/** Whether there is an entry, in clear or hashed: ssh-keygen, which comes with ssh, reads both. */
+function isKnown(host: string, file: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    execFile('ssh-keygen', ['-F', host, '-f', file], (error) => resolve(error === null));
+  });
+}
