@@ -116,7 +116,7 @@ describe('open()', () => {
     const waiting = expect(client({ onFirstRefusal: 'retry', outbound: {} }).open()).rejects.toMatchObject({
       code: 'aborted',
     });
-    await expect.poll(() => told, SOON).toContain('waiting untrusted');
+    await expect.poll(() => told).toContain('waiting untrusted');
     await device.close();
     await waiting;
     const opened = client({ onFirstRefusal: 'retry', outbound: { ca: hub.ca, proxy: 'gopher://127.0.0.1:70' } }).open();
@@ -127,7 +127,7 @@ describe('open()', () => {
     const waits: (number | undefined)[] = [];
     const opened = client({ onStateChange: (_state, _error, retryInMs) => waits.push(retryInMs) }).open();
     await (await hub.channel()).refuse(0x88, 'busy');
-    await expect.poll(() => waits, SOON).toEqual([undefined, 250]);
+    await expect.poll(() => waits).toEqual([undefined, 250]);
     await clock.advance(250);
     await welcome();
     await opened;

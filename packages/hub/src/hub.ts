@@ -7,16 +7,8 @@ import { Followers } from './api/followers.ts';
 import type { Listening } from './api/listen.ts';
 import { openAudit } from './audit.ts';
 import { Authenticator } from './auth/authenticate.ts';
-import { clientCertificate } from './auth/client-certificate.ts';
 import { PolicyFiles } from './auth/policy-files.ts';
-import {
-  advertisedNames,
-  asksForCertificate,
-  type CertificateListener,
-  certificateDoors,
-  certificateNames,
-  type HubConfig,
-} from './config.ts';
+import { advertisedNames, certificateNames, type HubConfig } from './config.ts';
 import { acceptControlWebSocket } from './control/accept-web-socket.ts';
 import type { ControlDeps, ControlOrigin, TlsIdentity } from './control/control-channel.ts';
 import { ServiceConnections } from './control/service-connections.ts';
@@ -38,6 +30,7 @@ import { openStore, type Store } from './registry/open-store.ts';
 import type { PolicyRecord, RegistryListener } from './registry/registry.ts';
 import { startFailure } from './start-failure.ts';
 import { createStreaming } from './streaming.ts';
+import { tlsIdentities } from './tls-identity.ts';
 import { openTracing } from './tracing.ts';
 
 /** Bytes of a REST body: a device with two 64-byte keys and a reason is below 2 KiB; agents that read and send back add some. */
@@ -285,11 +278,7 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
       maxQueuedBytes: MAX_QUEUED_BYTES,
     },
   };
-  const asking = certificateDoors(config);
-  const tlsIdentity = (socket: TLSSocket, listener: CertificateListener): TlsIdentity => ({
-    certificate: clientCertificate(socket),
-    certificateAsked: asksForCertificate(asking, listener, socket),
-  });
+  const tlsIdentity = tlsIdentities(config);
   opened.leadTo({
     onRequest: api.handle,
     onControl: (request, socket, head) =>
