@@ -4,7 +4,7 @@ import { watchedForks } from './tools/watched-forks.ts';
 export default defineConfig({
   ssr: { resolve: { conditions: ['development', 'node', 'default'] } },
   test: {
-    include: ['packages/*/src/**/*.test.ts', 'tools/**/*.test.ts', 'fuzz/**/*.test.ts', 'bench/**/*.test.ts'],
+    include: ['packages/*/{src,test}/**/*.test.ts', 'tools/**/*.test.ts', 'fuzz/**/*.test.ts', 'bench/**/*.test.ts'],
     // What is waited for by looking again and again.
     expect: { poll: { timeout: 120_000 } },
     pool: watchedForks,

@@ -3,7 +3,7 @@ import {
   MAX_PROXY_HEADER_BYTES,
   type ProxyHeaderReading,
   readProxyHeader,
-} from '../packages/hub/src/api/proxy-header.ts';
+} from '../packages/hub/src/listeners/proxy-header.ts';
 import { fuzzArguments } from './arguments.ts';
 import { corpus } from './corpus.ts';
 import { Prng } from './prng.ts';

@@ -76,7 +76,7 @@ describe('connections that TLS may stand on', () => {
     }
     expect(destroying('tcp.resetAndDestroy();\nsocket.destroySoon();\nsuper.destroy();')).toHaveLength(2);
     expect(sources.filter(({ text }) => standsUnderTls(text)).map(({ path }) => path)).toContain(
-      'packages/hub/src/api/front-door.ts',
+      'packages/hub/src/listeners/https-listener.ts',
     );
   });
 });

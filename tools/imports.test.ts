@@ -37,10 +37,10 @@ function importsOf(text: string): string[] {
   return [...text.matchAll(statements)].map((match) => (match[1] ?? match[2] ?? match[3]) as string);
 }
 
-const sources: SourceFile[] = globSync('packages/*/src/**/*.ts', { cwd: root }).map((path) => ({
+const sources: SourceFile[] = globSync('packages/*/{src,test}/**/*.ts', { cwd: root }).map((path) => ({
   path,
   package: path.split('/')[1] as string,
-  isTest: /\.(test|fixture)\.ts$/.test(path),
+  isTest: /\.(test|fixture)\.ts$|^packages\/[^/]+\/test\//.test(path),
   imports: importsOf(readFileSync(join(root, path), 'utf8')),
 }));
 

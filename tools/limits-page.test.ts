@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { LIMITS } from '@culvert/protocol';
 import { describe, expect, it } from 'vitest';
-import { parseHubConfig } from '../packages/hub/src/config.ts';
+import { parseHubConfig } from '../packages/hub/src/config/config.ts';
 import { AMQP_LIMITS } from '../packages/hub/src/control/amqp-validator/amqp-limits.ts';
 import { limitsPage, PAGE } from './limits-page.ts';
 

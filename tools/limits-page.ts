@@ -1,6 +1,6 @@
 import { globSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { configSchema } from '../packages/hub/src/config.ts';
+import { configSchema } from '../packages/hub/src/config/config.ts';
 
 // Makes docs/limits.md from the doc comments beside the numbers: `node tools/limits-page.ts --write`.
 

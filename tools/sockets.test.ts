@@ -14,7 +14,7 @@ const MAKERS = /\b(connect|createConnection|createServer|request|Agent)\b/;
 
 /** Files that need state no keepalive of their own. */
 const EXEMPT: Readonly<Record<string, string>> = {
-  'packages/hub/src/gateway-threads.ts': 'finds out whether a port is free, and accepts nobody',
+  'packages/hub/src/gateway/start-workers.ts': 'finds out whether a port is free, and accepts nobody',
   'packages/service/src/exchange.ts': 'asks by the agent that it is given',
 };
 

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 
 const root = resolve(import.meta.dirname, '..');
 const read = (path: string) => readFileSync(join(root, path), 'utf8');
-const code = globSync('{packages/*/src,bench,fuzz,tools,tests,examples}/**/*.ts', { cwd: root }).filter(
+const code = globSync('{packages/*/src,packages/*/test,bench,fuzz,tools,tests,examples}/**/*.ts', { cwd: root }).filter(
   (path) => !path.includes('node_modules'),
 );
 const documents = globSync(['*.md', '{docs,packages,examples,bench}/**/*.md'], { cwd: root }).filter(

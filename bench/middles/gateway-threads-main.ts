@@ -10,7 +10,7 @@ setFlagsFromString('--minor-gc-task-trigger=10');
 const grantKey = createPublicKey({ key: JSON.parse(process.env['BENCH_GRANT_KEY'] ?? '{}'), format: 'jwk' });
 const gateway = await GatewayThreads.start({
   threads: Number(process.env['BENCH_THREADS']),
-  entry: new URL('../../packages/hub/src/gateway-thread.ts', import.meta.url),
+  entry: new URL('../../packages/hub/src/gateway/worker.ts', import.meta.url),
   listen: { host: '127.0.0.1', port: 0 },
   apart: true,
   pair: {

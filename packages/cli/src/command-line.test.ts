@@ -92,7 +92,7 @@ describe('the command line', () => {
 
   it('tells of everything a hub can be configured by, with its defaults', () => {
     const text = help('hub');
-    const source = readFileSync(new URL('../../hub/src/config.ts', import.meta.url), 'utf8');
+    const source = readFileSync(new URL('../../hub/src/config/config.ts', import.meta.url), 'utf8');
     const variables = new Set(source.match(/CULVERT_[A-Z_]+/g));
     for (const variable of variables) expect(text).toContain(variable);
     const file = join(mkdtempSync(join(tmpdir(), 'culvert-cli-')), 'hub.yaml');

@@ -3,35 +3,36 @@ import { CulvertError, formatHostPort, formatServiceConnectionString, LIMITS, pe
 import { type Clock, systemClock } from '@culvert/stream';
 import { packageVersion } from '@culvert/stream/package-version';
 import { createApi } from './api/app.ts';
-import { Followers } from './api/followers.ts';
-import type { Listening } from './api/listen.ts';
-import { openAudit } from './audit.ts';
+import { Followers } from './api/event-stream/subscribers.ts';
 import { Authenticator } from './auth/authenticate.ts';
 import { PolicyFiles } from './auth/policy-files.ts';
-import { advertisedNames, certificateNames, type HubConfig } from './config.ts';
+import { advertisedNames, certificateNames, type HubConfig } from './config/config.ts';
+import { HostNames } from './config/host-names.ts';
+import { startFailure } from './config/startup-error.ts';
 import { acceptControlWebSocket } from './control/accept-web-socket.ts';
 import type { ControlDeps, ControlOrigin, TlsIdentity } from './control/control-channel.ts';
+import { CONTROL_TRANSPORTS, transportOf } from './control/control-transports.ts';
+import { limitedAuthentication } from './control/limited-authentication.ts';
 import { ServiceConnections } from './control/service-connections.ts';
-import { Doors } from './doors.ts';
-import { gatewayThreadsTerms, type OpenThreads } from './gateway-threads.ts';
-import { AttachCheck } from './handshake/attach-check.ts';
-import { HostNames } from './host-names.ts';
-import { limitedAuthentication } from './limited-authentication.ts';
-import { createLogging } from './logging.ts';
-import type { ControlProtocol } from './observe/door.ts';
+import { tlsIdentities } from './control/tls-identity.ts';
+import { gatewayThreadsTerms, type OpenThreads } from './gateway/start-workers.ts';
+import { AttachCheck } from './handshake/channel-registrar.ts';
+import { createStreaming } from './handshake/create-streaming.ts';
+import type { Listening } from './listeners/listen.ts';
+import { Doors } from './listeners/listeners.ts';
+import { Readiness } from './listeners/readiness.ts';
+import { openAudit } from './observe/audit/open-audit.ts';
 import { EventBus } from './observe/event-bus.ts';
 import type { EventSink } from './observe/events.ts';
 import { RecentDisconnects } from './observe/last-disconnect.ts';
+import type { ControlProtocol } from './observe/listener.ts';
 import { LiveStreams } from './observe/live-streams.ts';
 import { HubMetrics } from './observe/metrics/hub-metrics.ts';
-import { openCertificates } from './open-certificates.ts';
-import { Readiness } from './readiness.ts';
+import { createLogging } from './observe/resource-log/open-resource-log.ts';
+import { openTracing } from './observe/tracing/open-tracing.ts';
 import { openStore, type Store } from './registry/open-store.ts';
 import type { PolicyRecord, RegistryListener } from './registry/registry.ts';
-import { startFailure } from './start-failure.ts';
-import { createStreaming } from './streaming.ts';
-import { tlsIdentities } from './tls-identity.ts';
-import { openTracing } from './tracing.ts';
+import { openCertificates } from './tls/open-certificates.ts';
 
 /** Bytes of a REST body: a device with two 64-byte keys and a reason is below 2 KiB; agents that read and send back add some. */
 const MAX_BODY_BYTES = 65_536;
@@ -180,7 +181,7 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
   // Doors before what stands behind them: grants and connection strings need the port.
   const admin = { readiness: readiness.check, metrics };
   const pair = certificates.source.current;
-  const opened = await Doors.open({ config, pair, admin, clock, onEvent: events.emit });
+  const opened = await Doors.open({ config, transports: CONTROL_TRANSPORTS, pair, admin, clock, onEvent: events.emit });
   doors = opened;
   undo(() => {
     const closed = [opened.close(), opened.closeProbes()];
@@ -284,8 +285,10 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
     onControl: (request, socket, head) =>
       acceptControlWebSocket(request, socket, head, control, tlsIdentity(socket, 'listen')),
     onGateway: streaming.onUpgrade,
-    onConnection: ({ name, listenKey, accept }, socket) =>
-      accept(socket, originOf(socket, name, tlsIdentity(socket, listenKey)), control),
+    onConnection: (listenKey, socket) => {
+      const { name, accept } = transportOf(listenKey);
+      return accept(socket, originOf(socket, name, tlsIdentity(socket, listenKey)), control);
+    },
   });
   metrics.report({
     certificateNotAfter: () => certificates.source.current.notAfter.getTime(),

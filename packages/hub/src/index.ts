@@ -1,5 +1,11 @@
 export type { Principal } from './auth/principal.ts';
-export { type HubConfig, type HubConfigInput, type HubFlags, parseHubConfig, resolveHubConfig } from './config.ts';
+export {
+  type HubConfig,
+  type HubConfigInput,
+  type HubFlags,
+  parseHubConfig,
+  resolveHubConfig,
+} from './config/config.ts';
 export { Hub, type HubOptions } from './hub.ts';
 export type { EventSink, HubEvent } from './observe/events.ts';
 export type {

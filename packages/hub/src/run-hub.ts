@@ -1,5 +1,5 @@
 import { CulvertError } from '@culvert/protocol';
-import { type HubFlags, logOptions, resolveHubConfig } from './config.ts';
+import { type HubFlags, logOptions, resolveHubConfig } from './config/config.ts';
 import { Hub } from './hub.ts';
 import { logSink } from './observe/log.ts';
 

@@ -5,12 +5,12 @@ import { signSasToken } from '@culvert/protocol';
 import { systemClock } from '@culvert/stream';
 import { expect, it } from 'vitest';
 import { Authenticator } from '../auth/authenticate.ts';
+import { Router } from '../control/router.ts';
 import type { HubEvent } from '../observe/events.ts';
 import { LiveStreams } from '../observe/live-streams.ts';
 import type { AuthorityStore, PolicyStore, Registry } from '../registry/registry.ts';
-import { Router } from '../routing/router.ts';
 import { createApi } from './app.ts';
-import { Followers } from './followers.ts';
+import { Followers } from './event-stream/subscribers.ts';
 
 it('says nothing of its own faults to the caller, and to the log where they are', async () => {
   const fail = () => Promise.reject(new RangeError('key secret42'));

@@ -14,7 +14,7 @@ import { authorize } from './authorize.ts';
 import { authorityProof, type CertificateProof, thumbprintProof } from './certificate-proof.ts';
 import type { ClientCertificate } from './client-certificate.ts';
 import { keyDigest } from './key-digest.ts';
-import { nothingShown } from './nothing-shown.ts';
+import { nothingShown } from './missing-credential.ts';
 import type { KeyProof, Principal, Proof, RegisteredIdentity } from './principal.ts';
 import { coversTarget, namesExactly, signingKey, type TwoKeys } from './sas-signature.ts';
 

@@ -1,9 +1,9 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { formatServiceConnectionString } from '@culvert/protocol';
-import { openDataDirectory } from '../registry/data-directory.ts';
 import type { PolicyRecord } from '../registry/registry.ts';
-import { writeFileAtomic } from './atomic-file.ts';
+import { writeFileAtomic } from '../storage/atomic-file.ts';
+import { openDataDirectory } from '../storage/data-directory.ts';
 
 /**
  * The files `policies/NAME` of the data directory: each policy's connection string on one line, for scripts and for `culvert` on

@@ -3,8 +3,8 @@ import type { Clock } from '@culvert/stream';
 import type { DeviceCredential } from '../auth/authenticate.ts';
 import type { ClientCertificate } from '../auth/client-certificate.ts';
 import type { Principal } from '../auth/principal.ts';
-import type { ControlProtocol } from '../observe/door.ts';
 import type { EventSink } from '../observe/events.ts';
+import type { ControlProtocol } from '../observe/listener.ts';
 import type { ServiceGateway } from './service-connection.ts';
 import type { UnansweredOffers } from './unanswered-offers.ts';
 

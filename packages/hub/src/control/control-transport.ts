@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream';
-import type { ControlListenKey, ControlTransportName } from '../observe/door.ts';
+import type { ControlListenKey, ControlTransportName } from '../observe/listener.ts';
 import type { ControlDeps, ControlLimits, ControlOrigin } from './control-channel.ts';
 
 /** One protocol that control channels speak, over TLS and over WebSocket: all that the rest of the hub needs to know of it. */

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { CONTROL_PROTOCOLS } from '../observe/door.ts';
+import { CONTROL_PROTOCOLS } from '../observe/listener.ts';
 import { CONTROL_TRANSPORTS } from './control-transports.ts';
 
 it('has every protocol by which a channel can come, each over TLS and over WebSocket', () => {

@@ -1,6 +1,6 @@
 import type { CulvertError } from '@culvert/protocol';
 import type { Principal } from '../auth/principal.ts';
-import type { ControlProtocol } from '../observe/door.ts';
+import type { ControlProtocol } from '../observe/listener.ts';
 
 /**
  * A service's connection to the hub over AMQP: the preview's service clients open one before they do anything else. It carries no stream and

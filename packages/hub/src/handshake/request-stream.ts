@@ -2,9 +2,9 @@ import { CulvertError, type HandshakeTimes, type Identity, LIMITS, newStreamId }
 import type { Grant } from '@culvert/protocol/grant';
 import { type Clock, deadline, linkSignals } from '@culvert/stream';
 import type { Principal } from '../auth/principal.ts';
+import type { Router } from '../control/router.ts';
 import type { EventSink } from '../observe/events.ts';
 import type { Registry } from '../registry/registry.ts';
-import type { Router } from '../routing/router.ts';
 import type { GrantIssuer } from './grant-issuer.ts';
 import type { EndAtGateway, StreamTable } from './stream-table.ts';
 

@@ -2,8 +2,8 @@ import { CulvertError, type Identity } from '@culvert/protocol';
 import type { Principal } from '../auth/principal.ts';
 import { type CredentialChange, principalStillHolds } from '../auth/revocation.ts';
 import type { ControlChannel } from '../control/control-channel.ts';
+import type { Router } from '../control/router.ts';
 import type { IdentityRecord, RegistryListener } from '../registry/registry.ts';
-import type { Router } from '../routing/router.ts';
 import type { EndAtGateway, StreamEntry, StreamTable } from './stream-table.ts';
 
 export interface RevokeDeps {

@@ -1,7 +1,7 @@
 import { type ErrorCode, type Identity, identityName } from '@culvert/protocol';
 import type { Clock } from '@culvert/stream';
-import type { ControlProtocol } from './door.ts';
 import type { EventSink } from './events.ts';
+import type { ControlProtocol } from './listener.ts';
 
 /** When and why a device's control channel last ended. */
 export interface LastDisconnect {

@@ -1,6 +1,7 @@
 import { expect, it } from 'vitest';
+import type { LogFormat, LogLevel } from '../config/log-format.ts';
 import type { HubEvent } from './events.ts';
-import { type LogFormat, type LogLevel, logSink } from './log.ts';
+import { logSink } from './log.ts';
 
 function written(event: HubEvent, format: LogFormat, level: LogLevel = 'debug'): string {
   let text = '';

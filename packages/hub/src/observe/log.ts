@@ -1,11 +1,7 @@
 import { printable } from '@culvert/protocol';
 import { type DestinationStream, type Logger, pino } from 'pino';
+import type { LogFormat, LogLevel } from '../config/log-format.ts';
 import type { EventSink, HubEvent } from './events.ts';
-
-export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
-
-/** `json`: one object a line, for machines. `text`: one readable line, for a terminal. */
-export type LogFormat = 'json' | 'text';
 
 /** The log level of an event: everything that unauthenticated clients can cause at will stays below `info`. */
 function levelOf(event: HubEvent): LogLevel {

@@ -1,5 +1,5 @@
 import type { CloseCause, ErrorCode, Identity } from '@culvert/protocol';
-import type { ControlProtocol } from './door.ts';
+import type { ControlProtocol } from './listener.ts';
 
 /** What one direction carried. */
 export interface Carried {

@@ -1,6 +1,6 @@
 import { CulvertError, type Identity } from '@culvert/protocol';
 import type { Clock } from '@culvert/stream';
-import { openDataDirectory } from './data-directory.ts';
+import { openDataDirectory } from '../storage/data-directory.ts';
 import { RecordCache, type WriteScope } from './record-cache.ts';
 import type {
   AuthorityStore,

@@ -2,7 +2,7 @@ import { CulvertError, type Identity, type Offer } from '@culvert/protocol';
 import { abortReason, type Clock, type Timer } from '@culvert/stream';
 import type { Receiver, Sender } from 'rhea';
 import type { Principal } from '../../auth/principal.ts';
-import type { ControlProtocol } from '../../observe/door.ts';
+import type { ControlProtocol } from '../../observe/listener.ts';
 import type { Answer, ChannelOrigin, ControlChannel } from '../control-channel.ts';
 import { UnansweredOffers } from '../unanswered-offers.ts';
 import type { DeviceNode } from './amqp-addresses.ts';

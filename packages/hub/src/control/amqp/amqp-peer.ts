@@ -2,7 +2,7 @@ import type { Duplex } from 'node:stream';
 import { CulvertError, type Identity, rejectReason } from '@culvert/protocol';
 import type { Timer } from '@culvert/stream';
 import type { Delivery, Message, Receiver, Sender } from 'rhea';
-import { nothingShown } from '../../auth/nothing-shown.ts';
+import { nothingShown } from '../../auth/missing-credential.ts';
 import { faultOf } from '../../observe/events.ts';
 import { reportRefusal } from '../channel-events.ts';
 import type { ControlDeps, ControlOrigin } from '../control-channel.ts';

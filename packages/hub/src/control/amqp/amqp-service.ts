@@ -2,7 +2,7 @@ import { CulvertError } from '@culvert/protocol';
 import type { Clock } from '@culvert/stream';
 import type { Receiver, Sender } from 'rhea';
 import type { Principal } from '../../auth/principal.ts';
-import type { ControlProtocol } from '../../observe/door.ts';
+import type { ControlProtocol } from '../../observe/listener.ts';
 import type { ControlDeps, ControlOrigin } from '../control-channel.ts';
 import type { ServiceConnection } from '../service-connection.ts';
 import { CredentialExpiry } from './credential-expiry.ts';

@@ -1,7 +1,7 @@
 import { CulvertError, type Identity, type Offer } from '@culvert/protocol';
 import { abortReason, type Clock } from '@culvert/stream';
 import type { Principal } from '../../auth/principal.ts';
-import type { ControlProtocol } from '../../observe/door.ts';
+import type { ControlProtocol } from '../../observe/listener.ts';
 import type { Answer, ChannelOrigin, ControlChannel } from '../control-channel.ts';
 import { UnansweredOffers } from '../unanswered-offers.ts';
 import type { MqttLink, MqttLinkListener } from './mqtt-link.ts';

@@ -2,7 +2,7 @@ import type { Duplex } from 'node:stream';
 import { CulvertError, LIMITS, type Offer } from '@culvert/protocol';
 import { type Credentials, encodePacket, type HubEffect, HubSession, PacketReader } from '@culvert/protocol/mqtt';
 import type { Clock, Timer } from '@culvert/stream';
-import type { ControlProtocol } from '../../observe/door.ts';
+import type { ControlProtocol } from '../../observe/listener.ts';
 import { lossOf } from '../connection-loss.ts';
 import type { ControlLimits } from '../control-channel.ts';
 

@@ -1,6 +1,6 @@
 import type { KeyObject } from 'node:crypto';
 import { constants } from 'node:fs';
-import { openPlainFile } from '../plain-file.ts';
+import { openPlainFile } from '../../storage/plain-file.ts';
 import { type Checkpoint, checkpointLine, readCheckpoint } from './checkpoint.ts';
 import { linesOf } from './lines.ts';
 

@@ -1,6 +1,6 @@
 import { constants } from 'node:fs';
 import { type AuditRecord, CulvertError, printable } from '@culvert/protocol';
-import { openPlainFile } from '../plain-file.ts';
+import { openPlainFile } from '../../storage/plain-file.ts';
 import { CHAIN_START, type ChainHead, readRecord } from './audit-record.ts';
 import { listSegments, type SegmentFile } from './segment-files.ts';
 import type { SegmentEnd } from './segment-writer.ts';

@@ -1,6 +1,6 @@
 import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
-import { openPlainFile } from '../plain-file.ts';
+import { openPlainFile } from '../../storage/plain-file.ts';
 import { dayOf, type SegmentFile, segmentFile } from './segment-files.ts';
 
 /** Where to append: the file, and its length in valid bytes. */

@@ -1,6 +1,6 @@
 import { constants, type Stats } from 'node:fs';
 import { type FileHandle, rename, rm, stat } from 'node:fs/promises';
-import { openPlainFile } from '../plain-file.ts';
+import { openPlainFile } from '../../storage/plain-file.ts';
 import type { LogTarget } from '../resource-log/log-delivery.ts';
 import type { LogRecord } from '../resource-log/log-entry.ts';
 

@@ -1,6 +1,6 @@
 import { Counter, Gauge, Histogram, Registry } from '@prometheus-io/client';
-import { CONTROL_PROTOCOLS } from '../door.ts';
 import type { EventSink } from '../events.ts';
+import { CONTROL_PROTOCOLS } from '../listener.ts';
 import type { LiveStreams } from '../live-streams.ts';
 import type { CarriedBothWays } from './carried-metrics.ts';
 import { countedElsewhere } from './counted-elsewhere.ts';

@@ -1,5 +1,5 @@
 import { parseHostPort } from '@culvert/protocol';
-import type { ControlProtocol } from '../door.ts';
+import type { ControlProtocol } from '../listener.ts';
 import type { LiveStream, StreamRecord } from '../stream-record.ts';
 import { attributes, ERROR_STATUS, nanoseconds, type OtlpSpan, SERVER_SPAN } from './otlp-span.ts';
 import { newSpanId, type TraceContext } from './trace-context.ts';

@@ -1,0 +1,47 @@
+import type { StreamCounters } from '@culvert/gateway';
+import type { EndedStreamView, StreamState, StreamView } from '@culvert/protocol';
+import type { LiveStream, StreamRecord } from '../../observe/stream-record.ts';
+
+/** A stream as the live view shows it. @param counters the gateway's counters, for an established stream */
+export function streamView(stream: LiveStream, counters: StreamCounters | undefined): StreamView {
+  const { fromService, fromDevice } = counters ?? stream;
+  return {
+    streamId: stream.streamId,
+    streamName: stream.streamName,
+    deviceId: stream.deviceId,
+    moduleId: stream.moduleId ?? null,
+    state: stateOf(stream),
+    caller: stream.caller,
+    callerAddress: stream.callerAddress,
+    gateway: stream.gateway,
+    requestedAt: isoTime(stream.requestedAt),
+    offeredAt: isoOrNull(stream.offeredAt),
+    answeredAt: isoOrNull(stream.answeredAt),
+    establishedAt: isoOrNull(stream.establishedAt),
+    protocol: stream.answeredBy?.protocol ?? null,
+    serviceAddress: stream.serviceAddress ?? null,
+    deviceAddress: stream.deviceAddress ?? null,
+    fromService,
+    fromDevice,
+  };
+}
+
+/** The final notice of a stream. */
+export function endedStreamView(record: StreamRecord): EndedStreamView {
+  const { cause, error = null, detail } = record;
+  return { ...streamView(record, undefined), endedAt: isoTime(record.endedAt), cause, error, detail };
+}
+
+export function isoTime(ms: number): string {
+  return new Date(ms).toISOString();
+}
+
+function isoOrNull(ms: number | undefined): string | null {
+  return ms === undefined ? null : isoTime(ms);
+}
+
+function stateOf({ offeredAt, answeredAt, establishedAt }: LiveStream): StreamState {
+  if (establishedAt !== undefined) return 'established';
+  if (answeredAt !== undefined) return 'accepted';
+  return offeredAt === undefined ? 'requested' : 'offered';
+}

@@ -1,0 +1,93 @@
+import type { ServerResponse } from 'node:http';
+import type { DeviceNotice, Identity, PresenceView } from '@culvert/protocol';
+import type { Principal } from '../../auth/principal.ts';
+import type { ControlChannel } from '../../control/control-channel.ts';
+import type { Router } from '../../control/router.ts';
+import type { EventSink, HubEvent } from '../../observe/events.ts';
+import { presenceView } from '../documents/presence.ts';
+import type { LiveView } from '../live-view-deps.ts';
+import type { Follower } from './subscriber.ts';
+
+/** Events after which a device is shown otherwise than before. */
+const CHANGES: ReadonlySet<HubEvent['type']> = new Set([
+  'device-offers-changed',
+  'device-unresponsive',
+  'device-responsive',
+  'device-detached',
+]);
+
+/** Sends subscribers the current presence of devices, then every change. Does nothing without subscribers. */
+export class DeviceFollowing {
+  readonly #live: LiveView;
+  readonly #router: Router;
+  /** Subscribers with the device they asked for, if only one. */
+  readonly #followers = new Map<Follower, string | undefined>();
+  #unsubscribe: (() => void) | undefined;
+
+  constructor(live: LiveView, router: Router) {
+    this.#live = live;
+    this.#router = router;
+  }
+
+  /** Takes over a response to which nothing was written yet. */
+  async follow(response: ServerResponse, principal: Principal, deviceId: string | undefined): Promise<void> {
+    const follower = this.#live.followers.add(response, principal, () => this.#left(follower));
+    this.#followers.set(follower, deviceId);
+    this.#unsubscribe ??= this.#live.subscribe(this.#observe);
+    await follower.sendAll(this.#snapshot(deviceId));
+    this.#tell(follower, { event: 'ready', data: {} });
+  }
+
+  /** Each device as it is when written; one that has disconnected meanwhile is skipped, since that event was sent. */
+  *#snapshot(deviceId: string | undefined): Generator<DeviceNotice | undefined> {
+    for (const { identity } of [...this.#router.channels()]) {
+      if (deviceId !== undefined && identity.deviceId !== deviceId) continue;
+      const channel = this.#router.channel(identity);
+      yield channel && { event: 'online', data: this.#view(identity, channel) };
+    }
+  }
+
+  readonly #observe: EventSink = (event: HubEvent) => {
+    if (!CHANGES.has(event.type) || !('deviceId' in event)) return;
+    const identity = { deviceId: event.deviceId, moduleId: event.moduleId };
+    if (event.type === 'device-detached') void this.#wentAway(identity);
+    else this.#tellOnline(identity);
+  };
+
+  /** Sends its presence; false when it is offline. */
+  #tellOnline(identity: Identity): boolean {
+    const channel = this.#router.channel(identity);
+    if (channel !== undefined) this.#tellAll({ event: 'online', data: this.#view(identity, channel) });
+    return channel !== undefined;
+  }
+
+  async #wentAway(identity: Identity): Promise<void> {
+    // The router removes the channel in the same event-loop iteration, after this event.
+    const last = await this.#live.lastDisconnect(identity);
+    // After a takeover or a reconnect, the device is online through its newer channel.
+    if (this.#tellOnline(identity)) return;
+    const known = { streams: this.#live.streams.of(identity), last };
+    this.#tellAll({ event: 'offline', data: presenceView(identity, undefined, known) });
+  }
+
+  #view(identity: Identity, channel: ControlChannel): PresenceView {
+    return presenceView(identity, channel, { streams: this.#live.streams.of(identity), last: undefined });
+  }
+
+  #tellAll(notice: DeviceNotice & { readonly data: { readonly deviceId: string } }): void {
+    for (const [follower, deviceId] of this.#followers) {
+      if (deviceId === undefined || deviceId === notice.data.deviceId) this.#tell(follower, notice);
+    }
+  }
+
+  #tell(follower: Follower, notice: DeviceNotice): void {
+    this.#live.followers.tell(follower, notice);
+  }
+
+  #left(follower: Follower): void {
+    this.#followers.delete(follower);
+    if (this.#followers.size > 0) return;
+    this.#unsubscribe?.();
+    this.#unsubscribe = undefined;
+  }
+}

@@ -1,0 +1,120 @@
+import type { ServerResponse } from 'node:http';
+import type { StreamCountersView, StreamNotice } from '@culvert/protocol';
+import type { Clock, Timer } from '@culvert/stream';
+import type { Principal } from '../../auth/principal.ts';
+import type { EventSink, HubEvent } from '../../observe/events.ts';
+import { endedStreamView, streamView } from '../documents/stream.ts';
+import type { LiveView } from '../live-view-deps.ts';
+import { isMeant, type StreamFilter } from './stream-filter.ts';
+import type { Follower } from './subscriber.ts';
+
+/** Milliseconds between two readings of the counters, for all subscribers together. */
+const COUNTERS_MS = 1_000;
+
+/** Maximum streams in one `counters` event, so that no event exceeds about 50 KiB. */
+const MAX_COUNTERS = 250;
+
+/** Sends subscribers the current streams, then every change. Does nothing without subscribers. */
+export class StreamFollowing {
+  readonly #live: LiveView;
+  readonly #clock: Clock;
+  readonly #followers = new Map<Follower, StreamFilter>();
+  /** Bytes and messages as last sent, by stream id. */
+  readonly #told = new Map<string, number>();
+  #unsubscribe: (() => void) | undefined;
+  #timer: Timer | undefined;
+
+  constructor(live: LiveView, clock: Clock) {
+    this.#live = live;
+    this.#clock = clock;
+  }
+
+  /** Takes over a response to which nothing was written yet. */
+  async follow(response: ServerResponse, principal: Principal, filter: StreamFilter): Promise<void> {
+    const follower = this.#live.followers.add(response, principal, () => this.#left(follower));
+    this.#followers.set(follower, filter);
+    this.#unsubscribe ??= this.#live.subscribe(this.#observe);
+    this.#timer ??= this.#clock.setTimer(COUNTERS_MS, this.#look);
+    await follower.sendAll(this.#snapshot(filter));
+    this.#tell(follower, { event: 'ready', data: {} });
+  }
+
+  /** Each stream as it is when written; one that has ended meanwhile is skipped, since that event was sent. */
+  *#snapshot(filter: StreamFilter): Generator<StreamNotice | undefined> {
+    for (const { streamId } of this.#live.streams.list().filter((stream) => isMeant(stream, filter))) {
+      yield this.#notice(streamId);
+    }
+  }
+
+  #notice(streamId: string): StreamNotice | undefined {
+    const stream = this.#live.streams.get(streamId);
+    if (stream === undefined) return undefined;
+    return { event: 'stream', data: streamView(stream, this.#live.counters(streamId)) };
+  }
+
+  readonly #observe: EventSink = (event: HubEvent) => {
+    switch (event.type) {
+      case 'stream-requested':
+      case 'stream-offered':
+      case 'stream-answered':
+      case 'guest-arrived':
+      case 'stream-established': {
+        // LiveStreams handles each event first, so after a rejection the stream has already ended.
+        const stream = this.#live.streams.get(event.streamId);
+        const notice = this.#notice(event.streamId);
+        if (stream !== undefined && notice !== undefined) this.#tellAll(stream, notice);
+        return;
+      }
+      case 'stream-ended':
+        this.#told.delete(event.record.streamId);
+        this.#tellAll(event.record, { event: 'ended', data: endedStreamView(event.record) });
+    }
+  };
+
+  readonly #look = (): void => {
+    this.#timer = this.#clock.setTimer(COUNTERS_MS, this.#look);
+    const changed = this.#changedCounters();
+    if (changed.length === 0) return;
+    for (const [follower, filter] of this.#followers) {
+      const meant = changed.filter(({ streamId }) => {
+        const stream = this.#live.streams.get(streamId);
+        return stream !== undefined && isMeant(stream, filter);
+      });
+      for (let at = 0; at < meant.length; at += MAX_COUNTERS) {
+        this.#tell(follower, { event: 'counters', data: meant.slice(at, at + MAX_COUNTERS) });
+      }
+    }
+  };
+
+  #changedCounters(): StreamCountersView[] {
+    const changed: StreamCountersView[] = [];
+    for (const { streamId, establishedAt } of this.#live.streams.list()) {
+      const counters = establishedAt === undefined ? undefined : this.#live.counters(streamId);
+      if (counters === undefined) continue;
+      const { fromService, fromDevice } = counters;
+      const sum = fromService.bytes + fromDevice.bytes + fromService.messages + fromDevice.messages;
+      if (sum === (this.#told.get(streamId) ?? 0)) continue;
+      this.#told.set(streamId, sum);
+      changed.push({ streamId, fromService, fromDevice });
+    }
+    return changed;
+  }
+
+  #tellAll(stream: Parameters<typeof isMeant>[0], notice: StreamNotice): void {
+    for (const [follower, filter] of this.#followers) if (isMeant(stream, filter)) this.#tell(follower, notice);
+  }
+
+  #tell(follower: Follower, notice: StreamNotice): void {
+    this.#live.followers.tell(follower, notice);
+  }
+
+  #left(follower: Follower): void {
+    this.#followers.delete(follower);
+    if (this.#followers.size > 0) return;
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    this.#unsubscribe?.();
+    this.#unsubscribe = undefined;
+    this.#told.clear();
+  }
+}

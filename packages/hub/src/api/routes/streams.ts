@@ -1,0 +1,67 @@
+import { CulvertError, peerAddress, printable, type StreamPage } from '@culvert/protocol';
+import { z } from 'zod';
+import type { LiveStream } from '../../observe/stream-record.ts';
+import type { Admission } from '../authorization.ts';
+import type { Api, ApiDeps } from '../deps.ts';
+import { streamView } from '../documents/stream.ts';
+import { StreamFollowing } from '../event-stream/stream-events.ts';
+import { streamFilter, streamPage, streamQuery } from '../event-stream/stream-filter.ts';
+
+const params = z.object({ streamId: z.string() });
+/** Maximum characters of a reason: with the text before it, ASCII of this length fits a close frame. */
+const closing = z.looseObject({ reason: z.string().max(80).optional() });
+
+/** The current streams: `/streams`. A Culvert extension, so errors are RFC 9457 problem documents (docs/operating/live-view.md). */
+export function liveStreamRoutes(api: Api, deps: ApiDeps, admission: Admission): void {
+  const { live, clock } = deps;
+  const following = new StreamFollowing(live, clock);
+  const problem = { config: { errors: 'problem' as const } };
+  const options = { ...problem, ...admission.to('monitor.read') };
+  const tags = ['live view'];
+  const view = (stream: LiveStream) => streamView(stream, live.counters(stream.streamId));
+
+  api.get('/streams', { ...options, schema: { querystring: streamQuery, tags } }, async (request) => {
+    const { page, continuation } = streamPage(live.streams.list(), request.query);
+    const answer: StreamPage = { streams: page.map(view), continuation };
+    return answer;
+  });
+
+  api.get('/streams/events', { ...options, schema: { querystring: streamFilter, tags } }, async (request, reply) => {
+    const principal = admission.principal(request);
+    live.followers.assertPlace();
+    reply.hijack();
+    await following.follow(reply.raw, principal, request.query);
+  });
+
+  api.get('/streams/:streamId', { ...options, schema: { params, tags } }, async (request) => {
+    return view(existing(live.streams.get(request.params.streamId)));
+  });
+
+  api.delete(
+    '/streams/:streamId',
+    { ...problem, ...admission.to('stream.close'), schema: { params, querystring: closing, tags } },
+    async (request, reply) => {
+      const principal = admission.principal(request);
+      const { streamId, deviceId, moduleId } = existing(live.streams.get(request.params.streamId));
+      const reason = request.query.reason === undefined ? undefined : printable(request.query.reason);
+      deps.onEvent({
+        type: 'stream-close-requested',
+        deviceId,
+        moduleId,
+        streamId,
+        principal: principal.name,
+        remoteAddress: peerAddress(request.raw.socket),
+        reason,
+      });
+      const text = reason ? `An administrator closed the stream: ${reason}` : undefined;
+      if (!live.endStream(streamId, new CulvertError('closed_by_administrator', text)))
+        throw new CulvertError('stream_not_found');
+      return reply.code(204).send();
+    },
+  );
+}
+
+function existing(stream: LiveStream | undefined): LiveStream {
+  if (stream === undefined) throw new CulvertError('stream_not_found');
+  return stream;
+}

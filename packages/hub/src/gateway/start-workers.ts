@@ -1,0 +1,99 @@
+import { createServer } from 'node:net';
+import { GatewayThreads, type GatewayThreadsOptions, type ThreadAddress } from '@culvert/gateway';
+import { gatewayThreads, type HubConfig, proxiedListeners } from '../config/config.ts';
+import type { GatewayAddress } from '../config/gateway-config.ts';
+import { closeServer, listen } from '../listeners/listen.ts';
+import type { EventSink } from '../observe/events.ts';
+import type { KeyPair } from '../tls/key-pair.ts';
+
+/** The workers' entry file beside this one, as source or as built. */
+const ENTRY = new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url);
+
+/** Settings of the gateway's worker threads that do not concern streams. */
+export interface GatewayThreadsTerms {
+  readonly address: GatewayAddress;
+  /** The certificate used until {@link OpenThreads.present}. */
+  readonly pair: KeyPair;
+  /** Over all threads. */
+  readonly maxUnprovenPerAddress: number;
+  readonly maxUnproven: number;
+  /** Networks of the load balancers whose connections begin with a PROXY header; absent: nobody's do. */
+  readonly proxiesFrom: readonly string[] | undefined;
+  readonly onTlsFailed: GatewayThreadsOptions['onTlsFailed'];
+  /** For tests: another entry file. */
+  readonly entry?: URL | undefined;
+}
+
+/** @returns undefined when none are configured */
+export function gatewayThreadsTerms(
+  config: HubConfig,
+  pair: KeyPair,
+  onEvent: EventSink,
+  entry: URL | undefined,
+): GatewayThreadsTerms | undefined {
+  const address = gatewayThreads(config);
+  const { listeners, from } = proxiedListeners(config);
+  return (
+    address && {
+      address,
+      pair,
+      maxUnprovenPerAddress: config.limits.unprovenPerAddress,
+      maxUnproven: config.limits.unauthenticatedConnections,
+      proxiesFrom: listeners.has('gatewayListen') ? from : undefined,
+      onTlsFailed: (remoteAddress, detail) =>
+        onEvent({ type: 'connection-refused', door: 'tls', remoteAddress, error: 'protocol_error', detail }),
+      entry,
+    }
+  );
+}
+
+/** A running gateway with worker threads. */
+export interface OpenThreads {
+  readonly gateway: GatewayThreads;
+  readonly listening: ThreadAddress;
+  /** For the URLs of streams. */
+  readonly name: { readonly host: string; readonly port: number };
+  present(pair: KeyPair): void;
+}
+
+/** @throws CulvertError `config_invalid` when the address cannot be had */
+export async function openGatewayThreads(
+  terms: GatewayThreadsTerms,
+  options: Pick<GatewayThreadsOptions, 'grantKey' | 'clock' | 'onEvent' | 'limits' | 'plain'>,
+): Promise<OpenThreads> {
+  const { address, pair, maxUnprovenPerAddress, maxUnproven, proxiesFrom, onTlsFailed, entry = ENTRY } = terms;
+  // Two processes of one user may share a port as threads do, and would take each other's streams.
+  const alone = createServer();
+  if (address.listen.port !== 0) await listen(alone, address.listen, 'gatewayListen');
+  await closeServer(alone);
+  const gateway = await GatewayThreads.start({
+    ...options,
+    threads: address.threads,
+    entry,
+    listen: address.listen,
+    pair: plain(pair),
+    // The threads know nothing of each other's connections, and an address's come to all of them.
+    maxUnprovenPerAddress: shareOf(maxUnprovenPerAddress, address.threads),
+    maxUnproven: shareOf(maxUnproven, address.threads),
+    proxiesFrom,
+    onTlsFailed,
+  });
+  const [listening = { host: '', port: address.listen.port }] = gateway.addresses;
+  return {
+    gateway,
+    listening,
+    name: { host: address.name.host, port: address.name.port ?? listening.port },
+    present: (next) => gateway.present(plain(next)),
+  };
+}
+
+/** Connections that a thread may have at least: the operating system does not divide them evenly. */
+const LEAST_SHARE = 64;
+
+function shareOf(limit: number, threads: number): number {
+  return Math.min(limit, Math.max(LEAST_SHARE, Math.ceil(limit / threads)));
+}
+
+function plain({ cert, key }: KeyPair): { cert: string; key: string } {
+  return { cert, key };
+}

@@ -1,0 +1,123 @@
+import { Gateway, type GatewayControl, type GatewayEvent } from '@culvert/gateway';
+import type { CulvertError } from '@culvert/protocol';
+import { newGrantKeys } from '@culvert/protocol/grant';
+import type { Clock } from '@culvert/stream';
+import type { HubConfig } from '../config/config.ts';
+import type { HostNames } from '../config/host-names.ts';
+import { Router } from '../control/router.ts';
+import { type GatewayThreadsTerms, type OpenThreads, openGatewayThreads } from '../gateway/start-workers.ts';
+import type { UpgradeHandler } from '../listeners/https-listener.ts';
+import type { EventBus } from '../observe/event-bus.ts';
+import type { LiveStreams } from '../observe/live-streams.ts';
+import type { Registry, RegistryListener, UsageStore } from '../registry/registry.ts';
+import { createStreamLimits, type StreamLimits } from './create-limits.ts';
+import { GrantIssuer } from './grant-issuer.ts';
+import { type HandshakeDeps, requestStream, type StreamReply, type StreamRequest } from './request-stream.ts';
+import { revokeOnChange } from './revoke.ts';
+import { StreamTable } from './stream-table.ts';
+
+export interface StreamingOptions {
+  readonly registry: Registry;
+  readonly usage: UsageStore;
+  /** Subscribed to the events before anything created here. */
+  readonly live: LiveStreams;
+  readonly names: HostNames;
+  readonly limits: HubConfig['limits'];
+  /** Options of worker threads for streams; absent: streams go through the main port, in this thread. */
+  readonly threads: GatewayThreadsTerms | undefined;
+  /** Whether streams may be carried by WebAssembly. */
+  readonly webAssembly: boolean;
+  /** Aborted when the hub stops. */
+  readonly draining: AbortSignal;
+  readonly clock: Clock;
+  readonly events: EventBus;
+}
+
+/** Router, gateway and handshake: everything that creates and ends streams. */
+export interface Streaming {
+  readonly router: Router;
+  readonly gateway: GatewayControl;
+  /** The gateway's worker threads, if configured. */
+  readonly threads: OpenThreads | undefined;
+  /** Handles upgrade requests on the main port. */
+  readonly onUpgrade: UpgradeHandler;
+  readonly requestStream: (request: StreamRequest) => Promise<StreamReply>;
+  /** Ends channels and streams that a registry change revokes. */
+  readonly revocation: RegistryListener;
+  readonly limits: StreamLimits;
+  /** Ends a stream in any state. False when there is no such stream. */
+  endStream(streamId: string, error: CulvertError): boolean;
+  /** Cancels every timer and writes pending totals; does not end streams, which belong to the gateway. */
+  clear(): Promise<void>;
+}
+
+/** The key pair for grants is made at each start: the gateway has the public key, the handshake the private one. */
+export async function createStreaming(options: StreamingOptions): Promise<Streaming> {
+  const { clock, limits, names, registry, draining, events, live, usage } = options;
+  const onEvent = events.emit;
+  const router = new Router(clock);
+  const streams = new StreamTable({
+    clock,
+    onUnmet: ({ streamId, identity }, { code, message }) =>
+      onEvent({ type: 'stream-failed', ...identity, streamId, error: code, detail: message }),
+  });
+  const keys = await newGrantKeys();
+  let saidWithout = false;
+  const observed = (event: GatewayEvent) => {
+    if (event.type === 'gateway-without-webassembly') {
+      // Every thread finds the same.
+      if (saidWithout) return;
+      saidWithout = true;
+    }
+    streams.observe(event);
+    onEvent(event);
+  };
+  const common = {
+    grantKey: keys.publicKey,
+    clock,
+    onEvent: observed,
+    plain: !options.webAssembly,
+    limits: {
+      halfCloseMs: limits.halfCloseMs,
+      stallMs: limits.stallMs,
+      maxStreams: limits.streams,
+      maxGuests: limits.streams,
+    },
+  };
+  const threads = options.threads && (await openGatewayThreads(options.threads, common));
+  // On the main port; with worker threads, no grants are issued for it.
+  const here = new Gateway(threads === undefined ? common : { ...common, plain: true });
+  const gateway = threads?.gateway ?? here;
+  const endAtGateway = (streamId: string, error: CulvertError) => gateway.end(streamId, error);
+  const endStream = (streamId: string, error: CulvertError) => streams.end(streamId, error, endAtGateway);
+  const streamLimits = await createStreamLimits({ limits, usage, streams, gateway, endStream, live, clock, events });
+  const handshake: HandshakeDeps = {
+    registry,
+    router,
+    admitTo: (identity) => streamLimits.admission.admitTo(identity),
+    streams,
+    endAtGateway,
+    draining,
+    clock,
+    onEvent,
+    grants: new GrantIssuer({
+      key: keys.privateKey,
+      bootId: gateway.bootId,
+      authority: () => threads?.name ?? names.main,
+    }),
+  };
+  return {
+    router,
+    gateway,
+    threads,
+    onUpgrade: (request, socket, head) => here.handleUpgrade(request, socket, head),
+    requestStream: (request) => requestStream(request, handshake),
+    revocation: revokeOnChange({ router, streams, endAtGateway }),
+    limits: streamLimits,
+    endStream,
+    clear() {
+      streams.clear();
+      return streamLimits.close();
+    },
+  };
+}

@@ -1,0 +1,204 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Server } from 'node:net';
+import type { TLSSocket } from 'node:tls';
+import { CulvertError, LIMITS } from '@culvert/protocol';
+import type { Clock } from '@culvert/stream';
+import {
+  type CertificateDoors,
+  certificateDoors,
+  type HubConfig,
+  parseListen,
+  proxiedListeners,
+} from '../config/config.ts';
+import { ProxySources } from '../config/proxy-sources.ts';
+import type { EventSink } from '../observe/events.ts';
+import type { ControlListenKey } from '../observe/listener.ts';
+import type { KeyPair } from '../tls/key-pair.ts';
+import { secureContext } from '../tls/secure-context.ts';
+import { type AdminDeps, createAdminListener } from './admin-listener.ts';
+import { HandshakeBudget } from './handshake-budget.ts';
+import { createCertificateTls, createControlDoor, createFrontDoor, type UpgradeHandler } from './https-listener.ts';
+import { closeServer, type Listening, listen } from './listen.ts';
+import { UnprovenConnections } from './unauthenticated-connections.ts';
+
+/** What the doors lead to. */
+export interface BehindTheDoors {
+  readonly onRequest: (request: IncomingMessage, response: ServerResponse) => void;
+  readonly onControl: UpgradeHandler;
+  readonly onGateway: UpgradeHandler;
+  /** A connection to the listener of a control transport over TLS. */
+  readonly onConnection: (listenKey: ControlListenKey, socket: TLSSocket) => Promise<boolean>;
+}
+
+/** A control transport that may have a listener over TLS alone. */
+export interface ListeningTransport {
+  readonly listenKey: ControlListenKey;
+  /** ALPN names one of which a client must offer if it offers any; absent where the protocol has none. */
+  readonly alpn?: readonly string[];
+}
+
+export interface DoorsOptions {
+  readonly config: HubConfig;
+  /** Those without an address in the configuration get no listener. */
+  readonly transports: readonly ListeningTransport[];
+  readonly pair: KeyPair;
+  readonly admin: AdminDeps;
+  readonly clock: Clock;
+  readonly onEvent: EventSink;
+}
+
+/**
+ * The hub's listeners. They open before what stands behind them, because grants and connection strings need the port; until `leadTo`
+ * a connection is turned away, as by a port nobody listens on.
+ */
+export class Doors {
+  readonly address: Listening;
+  /** Of the transports that are listened for. */
+  readonly controlAddresses: ControlAddresses;
+  readonly adminAddress: Listening;
+  /** Those who have come in and not yet proved who they are. */
+  readonly unproven: UnprovenConnections;
+  readonly #servers: ReturnType<typeof createServers>;
+  readonly #state: DoorState;
+
+  private constructor(servers: ReturnType<typeof createServers>, state: DoorState, addresses: Addresses) {
+    this.address = addresses.front;
+    this.adminAddress = addresses.admin;
+    this.controlAddresses = addresses.control;
+    this.unproven = state.unproven;
+    this.#servers = servers;
+    this.#state = state;
+  }
+
+  /** @throws CulvertError `config_invalid` when an address cannot be had; none stays open then */
+  static async open(options: DoorsOptions): Promise<Doors> {
+    const { config, clock } = options;
+    const unproven = new UnprovenConnections({
+      clock,
+      maxPerAddress: config.limits.unprovenPerAddress,
+      maxTotal: config.limits.unauthenticatedConnections,
+    });
+    const certificates = certificateDoors(config);
+    const state: DoorState = { unproven, certificates, behind: undefined };
+    const servers = createServers(options, state);
+    const admin = parseListen('adminListen', config.adminListen);
+    try {
+      const addresses: Addresses = {
+        front: await listen(servers.front, parseListen('listen', config.listen), 'listen'),
+        admin: await listen(servers.admin, { host: admin.host ?? '127.0.0.1', port: admin.port }, 'adminListen'),
+        control: await listenForControl(servers.control, config),
+      };
+      return new Doors(servers, state, addresses);
+    } catch (error) {
+      const { control, named, front, admin: probes } = servers;
+      await Promise.all([front, probes, named, ...control.values()].map((server) => server && closeServer(server)));
+      throw error;
+    }
+  }
+
+  /** From now on connections are taken. */
+  leadTo(behind: BehindTheDoors): void {
+    this.#state.behind = behind;
+  }
+
+  /** New connections are greeted with this certificate. */
+  present(pair: KeyPair): void {
+    const { front, control, named } = this.#servers;
+    const { listeners } = this.#state.certificates;
+    front.setSecureContext(secureContext(pair, listeners.has('listen')));
+    for (const [key, server] of control) server.setSecureContext(secureContext(pair, listeners.has(key)));
+    named?.setSecureContext(secureContext(pair, true));
+  }
+
+  /** No new connections; resolves when the last one has ended. Probes are still answered. */
+  close(): Promise<void> {
+    const { front, control } = this.#servers;
+    return Promise.all([front, ...control.values()].map((server) => closeServer(server))).then(() => undefined);
+  }
+
+  /** Ends the connections that belong to nobody: between two requests, or not yet proven. */
+  destroyConnections(): void {
+    this.#servers.front.closeAllConnections();
+    this.unproven.destroyAll();
+  }
+
+  /** Answers no more probes. */
+  closeProbes(): Promise<void> {
+    const { admin } = this.#servers;
+    const closed = closeServer(admin);
+    admin.closeAllConnections();
+    return closed;
+  }
+}
+
+interface Addresses {
+  readonly front: Listening;
+  readonly admin: Listening;
+  readonly control: ControlAddresses;
+}
+
+/** By the keys of their configuration. */
+type ControlAddresses = ReadonlyMap<ControlListenKey, Listening>;
+
+interface DoorState {
+  readonly unproven: UnprovenConnections;
+  readonly certificates: CertificateDoors;
+  behind: BehindTheDoors | undefined;
+}
+
+function createServers({ config, transports, pair, admin, clock, onEvent }: DoorsOptions, state: DoorState) {
+  const common = {
+    pair,
+    clock,
+    unproven: state.unproven,
+    budget: new HandshakeBudget(),
+    authenticateMs: LIMITS.authenticateMs,
+    onTlsError: (reason: Error, remoteAddress: string) => {
+      const error = reason instanceof CulvertError ? reason.code : 'protocol_error';
+      onEvent({ type: 'connection-refused', door: 'tls', remoteAddress, error, detail: reason.message });
+    },
+  };
+  const proxied = proxiedListeners(config);
+  const sources = new ProxySources(proxied.from);
+  const proxiesOf = (key: 'listen' | ControlListenKey) => (proxied.listeners.has(key) ? sources : undefined);
+  const turnAway = (socket: TLSSocket) => {
+    socket.destroy();
+    return Promise.resolve(false);
+  };
+  const { listeners, hosts } = state.certificates;
+  const named = hosts.size === 0 ? undefined : createCertificateTls(common);
+  const control = transports.filter(({ listenKey }) => config[listenKey] !== undefined);
+  const controlDoor = (transport: ListeningTransport) =>
+    createControlDoor({
+      ...{ ...common, alpn: transport.alpn, asksForCertificate: listeners.has(transport.listenKey) },
+      proxies: proxiesOf(transport.listenKey),
+      onConnection: (socket) => state.behind?.onConnection(transport.listenKey, socket) ?? turnAway(socket),
+    });
+  return {
+    named,
+    front: createFrontDoor({
+      ...common,
+      asksForCertificate: listeners.has('listen'),
+      proxies: proxiesOf('listen'),
+      namedHosts: named && { names: hosts, server: named },
+      idleMs: 2 * LIMITS.handshakeMs,
+      onRequest: (request, response) =>
+        state.behind === undefined ? response.destroy() : state.behind.onRequest(request, response),
+      onControl: (request, socket, head) => state.behind?.onControl(request, socket, head) ?? turnAway(socket),
+      onGateway: (request, socket, head) => state.behind?.onGateway(request, socket, head) ?? turnAway(socket),
+    }),
+    control: new Map(control.map((transport) => [transport.listenKey, controlDoor(transport)])),
+    admin: createAdminListener(admin),
+  };
+}
+
+/** One after the other, so that of two addresses that cannot be had the first is named. */
+async function listenForControl(
+  servers: ReadonlyMap<ControlListenKey, Server>,
+  config: HubConfig,
+): Promise<ControlAddresses> {
+  const addresses = new Map<ControlListenKey, Listening>();
+  for (const [key, server] of servers)
+    addresses.set(key, await listen(server, parseListen(key, config[key] ?? ''), key));
+  return addresses;
+}

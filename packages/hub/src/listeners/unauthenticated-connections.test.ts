@@ -1,0 +1,142 @@
+import { EventEmitter } from 'node:events';
+import { FakeClock } from '@culvert/testkit';
+import { describe, expect, it } from 'vitest';
+import { UnprovenConnections, type UnprovenLimits } from './unauthenticated-connections.ts';
+
+class Peer extends EventEmitter {
+  bytesRead = 0;
+  destroyed = false;
+  destroy(): void {
+    this.destroyed = true;
+    this.emit('close');
+  }
+}
+
+const make = (over: Partial<UnprovenLimits> = {}) => {
+  const clock = new FakeClock();
+  const unproven = new UnprovenConnections({ clock, maxPerAddress: 2, maxTotal: 100, ...over });
+  /** A connection that has got so far. */
+  const arrive = (address: string | undefined, stage: 'hello' | 'handshake' | 'secure' = 'hello') => {
+    const tcp = new Peer();
+    const secure = new Peer();
+    const taken = unproven.admit(tcp, address);
+    if (stage !== 'hello') unproven.handshakeBegun(tcp);
+    if (stage === 'secure') unproven.handshakeDone(tcp, secure);
+    return { tcp, secure, taken };
+  };
+  return { clock, unproven, arrive };
+};
+
+const immediates = () => new Promise((resolve) => setImmediate(resolve));
+
+describe('connections that have not authenticated', () => {
+  it('make room for a new one of their address, the oldest first, and others are not affected', async () => {
+    const { unproven, arrive } = make();
+    const all = ['192.0.2.1', '192.0.2.2', '192.0.2.1', '::ffff:192.0.2.1'].map((address) => arrive(address));
+    expect(all.map(({ taken }) => taken)).toEqual([true, true, true, true]);
+    await immediates();
+    expect(all.map(({ tcp }) => tcp.destroyed)).toEqual([true, false, false, false]);
+    expect([unproven.size, unproven.evicted]).toEqual([3, 1]);
+  });
+
+  it('are counted by /64 where they come by IPv6', async () => {
+    const { arrive } = make();
+    const all = ['2001:db8::1', '2001:db8::2', '2001:db8:0:1::1', '2001:db8::3'].map((address) => arrive(address));
+    await immediates();
+    expect(all.map(({ tcp }) => tcp.destroyed)).toEqual([true, false, false, false]);
+  });
+
+  it('stay while others of the address have not finished TLS', async () => {
+    const { unproven, arrive } = make({ maxPerAddress: 3 });
+    const secure = arrive('192.0.2.1', 'secure');
+    const begun = arrive('192.0.2.1', 'handshake');
+    const silent = arrive('192.0.2.1');
+    expect(arrive('192.0.2.1').taken).toBe(true);
+    await immediates();
+    expect([secure.secure, begun.tcp, silent.tcp].map(({ destroyed }) => destroyed)).toEqual([false, true, false]);
+    expect(unproven.size).toBe(3);
+  });
+
+  it('that have finished TLS and then say nothing go after two seconds, where there is need', async () => {
+    const { clock, arrive } = make();
+    const [older, newer] = [arrive('192.0.2.1', 'secure'), arrive('192.0.2.1', 'secure')];
+    const refused = arrive('192.0.2.1');
+    await immediates();
+    expect(refused).toMatchObject({ taken: false, tcp: { destroyed: true } });
+    await clock.advance(2_000);
+    expect(arrive('192.0.2.1').taken).toBe(true);
+    await immediates();
+    expect([older.secure.destroyed, newer.secure.destroyed]).toEqual([true, false]);
+  });
+
+  it('are so many over all addresses', async () => {
+    const { unproven, arrive } = make({ maxTotal: 3 });
+    const all = Array.from({ length: 5 }, (_, index) => arrive(`192.0.2.${index}`));
+    await immediates();
+    expect(all.map(({ tcp }) => tcp.destroyed)).toEqual([true, true, false, false, false]);
+    expect(unproven.size).toBe(3);
+  });
+
+  it('of a load balancer count in all, and by address once it has said for whom they are', async () => {
+    const { unproven, arrive } = make({ maxTotal: 4 });
+    const behind = Array.from({ length: 4 }, () => arrive(undefined));
+    for (const { tcp } of behind.slice(0, 3)) expect(unproven.readdress(tcp, '192.0.2.1')).toBe(true);
+    await immediates();
+    expect(behind.map(({ tcp }) => tcp.destroyed)).toEqual([true, false, false, false]);
+    arrive('192.0.2.2');
+    arrive('192.0.2.3');
+    await immediates();
+    expect(behind.map(({ tcp }) => tcp.destroyed)).toEqual([true, true, false, false]);
+  });
+
+  it('have five seconds for the first message of TLS, ten for all, and no limit once they have authenticated', async () => {
+    const { clock, unproven, arrive } = make({ maxPerAddress: 9 });
+    const silent = arrive('192.0.2.1');
+    const begun = arrive('192.0.2.1', 'handshake');
+    const secure = arrive('192.0.2.1', 'secure');
+    const proven = arrive('192.0.2.1', 'secure');
+    unproven.proven(proven.secure);
+    expect([unproven.has(secure.secure), unproven.has(proven.secure)]).toEqual([true, false]);
+    await clock.advance(4_999);
+    await immediates();
+    expect([silent, begun, secure].map(({ tcp }) => tcp.destroyed)).toEqual([false, false, false]);
+    await clock.advance(1);
+    await immediates();
+    expect([silent, begun, secure].map(({ tcp }) => tcp.destroyed)).toEqual([true, false, false]);
+    await clock.advance(5_000);
+    await immediates();
+    expect([begun.tcp.destroyed, secure.secure.destroyed, proven.secure.destroyed]).toEqual([true, true, false]);
+    expect([unproven.size, clock.timers]).toEqual([0, 0]);
+  });
+
+  it('may send so much before TLS is done, and what they like afterwards', async () => {
+    const { clock, arrive } = make({ handshakeBytes: 100 });
+    const [much, secure] = [arrive('192.0.2.1', 'handshake'), arrive('192.0.2.1', 'secure')];
+    much.tcp.bytesRead = secure.tcp.bytesRead = 100;
+    await clock.advance(1_000);
+    await immediates();
+    expect(much.tcp.destroyed).toBe(false);
+    much.tcp.bytesRead = secure.tcp.bytesRead = 101;
+    await clock.advance(1_000);
+    await immediates();
+    expect([much.tcp.destroyed, secure.secure.destroyed]).toEqual([true, false]);
+  });
+
+  it('are ended by their TLS socket, and never below one that is at work', async () => {
+    const { unproven, arrive } = make();
+    const [begun, secure] = [arrive('192.0.2.1', 'handshake'), arrive('192.0.2.1', 'secure')];
+    unproven.destroyAll();
+    expect([begun.tcp.destroyed, secure.secure.destroyed]).toEqual([false, false]);
+    await immediates();
+    expect([begun.tcp.destroyed, secure.tcp.destroyed, secure.secure.destroyed]).toEqual([true, false, true]);
+    // It is no longer taken when its handshake is done all the same.
+    expect(unproven.handshakeDone(begun.tcp, begun.secure)).toBe(false);
+  });
+
+  it('leave nothing behind when they end, or were gone before anybody looked', () => {
+    const { clock, unproven, arrive } = make();
+    arrive('192.0.2.1').tcp.destroy();
+    expect(arrive('').taken).toBe(false);
+    expect([unproven.size, unproven.evicted, clock.timers]).toEqual([0, 0, 0]);
+  });
+});
