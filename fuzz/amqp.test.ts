@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { fuzzAmqp } from './amqp.ts';
 
-describe('the AMQP door', () => {
+describe('the AMQP listener', () => {
   it('keeps its promises to a thousand devices, broken ones among them', async () => {
     const counts = await fuzzAmqp(1, 1_000);
     // The cases must get past the listener and exercise the code behind it.

@@ -14,7 +14,7 @@ import { anyConversation, readAmqpCorpus } from './amqp-conversation.ts';
 import { fuzzArguments } from './arguments.ts';
 import { Prng } from './prng.ts';
 
-// Fuzzes the AMQP door: whatever a device sends, and however it is cut, the hub answers in well-formed AMQP or closes; every offer settles,
+// Fuzzes the AMQP listener: whatever a device sends, and however it is cut, the hub answers in well-formed AMQP or closes; every offer settles,
 // every attached device is detached again, no timer is left behind, and nothing is printed.
 // `node --conditions=development fuzz/amqp.ts [--seed N] [--runs N]`
 

@@ -4,8 +4,8 @@ import { type AddressInfo, connect as connectTcp } from 'node:net';
 import { connect as connectTls, TLSSocket } from 'node:tls';
 import { systemClock } from '@culvert/stream';
 import { clientHello, deviceCertificate, inRecords, testCertificate } from '@culvert/testkit';
-import { createCertificateTls, createFrontDoor } from '../packages/hub/src/listeners/https-listener.ts';
-import { UnprovenConnections } from '../packages/hub/src/listeners/unauthenticated-connections.ts';
+import { createCertificateTls, createHttpsListener } from '../packages/hub/src/listeners/https-listener.ts';
+import { UnauthenticatedConnections } from '../packages/hub/src/listeners/unauthenticated-connections.ts';
 import { fuzzArguments } from './arguments.ts';
 import { corpus } from './corpus.ts';
 import { Prng } from './prng.ts';
@@ -29,27 +29,27 @@ const PARALLEL = 16;
 
 const NAMES = ['main.example', 'devices.example'] as const;
 
-interface Door {
+interface ListenerName {
   readonly server: Server;
   readonly port: number;
-  readonly unproven: UnprovenConnections;
+  readonly unauthenticated: UnauthenticatedConnections;
   readonly ca: string;
 }
 
-async function openDoor(): Promise<Door> {
+async function openListener(): Promise<ListenerName> {
   const pair = await testCertificate({ names: NAMES });
   const never = () => Promise.resolve(false);
   const terms = { pair, authenticateMs: AUTHENTICATE_MS };
-  const unproven = new UnprovenConnections({
+  const unauthenticated = new UnauthenticatedConnections({
     clock: systemClock,
     authenticateMs: AUTHENTICATE_MS,
     maxPerAddress: 512,
     maxTotal: 512,
   });
-  const server = createFrontDoor({
+  const server = createHttpsListener({
     ...{
       ...terms,
-      unproven,
+      unauthenticated,
       clock: systemClock,
       idleMs: 60_000,
       onControl: never,
@@ -58,14 +58,14 @@ async function openDoor(): Promise<Door> {
     },
     namedHosts: { names: new Set(['devices.example']), server: createCertificateTls(terms) },
     onRequest: (request, response) => {
-      unproven.proven(request.socket);
+      unauthenticated.authenticated(request.socket);
       const { socket } = request;
       const shown = socket instanceof TLSSocket && socket.getPeerCertificate().raw !== undefined;
       response.end(shown ? 'shown' : 'not shown');
     },
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
-  return { server, unproven, port: (server.address() as AddressInfo).port, ca: pair.ca };
+  return { server, unauthenticated, port: (server.address() as AddressInfo).port, ca: pair.ca };
 }
 
 /** ClientHellos as Node sends them. */
@@ -92,7 +92,7 @@ function damaged(random: Prng, hello: Buffer): Buffer {
 }
 
 /** Sends bytes in pieces and returns everything received until the hub closes the connection. @throws Error when it does not */
-async function send({ port }: Door, random: Prng, bytes: Buffer): Promise<Buffer> {
+async function send({ port }: ListenerName, random: Prng, bytes: Buffer): Promise<Buffer> {
   const socket = connectTcp({ port, host: '127.0.0.1', noDelay: true });
   const received: Buffer[] = [];
   socket.on('data', (chunk: Buffer) => received.push(chunk));
@@ -119,9 +119,9 @@ async function send({ port }: Door, random: Prng, bytes: Buffer): Promise<Buffer
 }
 
 /** The listener's answer to a valid client with a certificate. */
-async function ask(door: Door, servername: string, client: { cert: string; key: string }): Promise<string> {
+async function ask(listener: ListenerName, servername: string, client: { cert: string; key: string }): Promise<string> {
   const { cert, key } = client;
-  const socket = connectTls({ host: '127.0.0.1', port: door.port, ca: door.ca, servername, cert, key });
+  const socket = connectTls({ host: '127.0.0.1', port: listener.port, ca: listener.ca, servername, cert, key });
   socket.write('GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n');
   let said = '';
   for await (const chunk of socket) said += String(chunk);
@@ -133,7 +133,7 @@ async function ask(door: Door, servername: string, client: { cert: string; key: 
  * @throws Error that names the failing case; the same seed fails again
  */
 export async function fuzzClientHello(seed: number, runs: number): Promise<FuzzCounts> {
-  const door = await openDoor();
+  const listener = await openListener();
   const random = new Prng(seed);
   const kept = (await corpus('client-hello', '')).map((text) => Buffer.from(text.toString().replace(/\s/g, ''), 'hex'));
   const whole = await hellos();
@@ -142,7 +142,7 @@ export async function fuzzClientHello(seed: number, runs: number): Promise<FuzzC
   const sender = async () => {
     for (let next = cases.shift(); next !== undefined; next = cases.shift()) {
       const input = kept[next.run] ?? damaged(next.random, next.random.pick(whole));
-      const answer = await send(door, next.random, input).catch((error: Error) => {
+      const answer = await send(listener, next.random, input).catch((error: Error) => {
         throw new Error(`seed ${seed}, run ${next?.run}: ${error.message} ${input.toString('hex')}`);
       });
       // Handshake or alert.
@@ -152,15 +152,19 @@ export async function fuzzClientHello(seed: number, runs: number): Promise<FuzzC
   try {
     await Promise.all(Array.from({ length: PARALLEL }, sender));
     const client = await deviceCertificate('d1');
-    const met = [await ask(door, 'devices.example', client), await ask(door, 'main.example', client)];
+    const met = [await ask(listener, 'devices.example', client), await ask(listener, 'main.example', client)];
     if (met.join() !== 'shown,not shown') throw new Error(`seed ${seed}: right clients are met with ${met.join()}`);
-    const connections = await new Promise((resolve) => door.server.getConnections((_error, count) => resolve(count)));
-    if (connections !== 0 || door.unproven.size !== 0)
-      throw new Error(`seed ${seed}: ${connections} connections stayed behind, ${door.unproven.size} unproven ones.`);
+    const connections = await new Promise((resolve) =>
+      listener.server.getConnections((_error, count) => resolve(count)),
+    );
+    if (connections !== 0 || listener.unauthenticated.size !== 0)
+      throw new Error(
+        `seed ${seed}: ${connections} connections stayed behind, ${listener.unauthenticated.size} unauthenticated ones.`,
+      );
   } finally {
-    door.server.close();
-    door.server.closeAllConnections();
-    door.unproven.destroyAll();
+    listener.server.close();
+    listener.server.closeAllConnections();
+    listener.unauthenticated.destroyAll();
   }
   return counts;
 }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { fuzzMqtt } from './mqtt.ts';
 
-describe('the MQTT door', () => {
+describe('the MQTT listener', () => {
   it('keeps its promises to a thousand devices, broken ones among them', async () => {
     const counts = await fuzzMqtt(1, 1_000);
     // The cases must get past the listener and exercise the code behind it.

@@ -9,7 +9,7 @@ import type { HubEvent } from '../packages/hub/src/observe/events.ts';
 import { fuzzArguments } from './arguments.ts';
 import { Prng } from './prng.ts';
 
-// Fuzzes the MQTT door: whatever a device sends, and however it is cut, the hub answers in well-formed MQTT or closes; every offer
+// Fuzzes the MQTT listener: whatever a device sends, and however it is cut, the hub answers in well-formed MQTT or closes; every offer
 // settles, every attached device is detached again, and no timer is left behind.
 // `node --conditions=development fuzz/mqtt.ts [--seed N] [--runs N]`
 

@@ -6,7 +6,7 @@ import { fuzzArguments } from './arguments.ts';
 import { corpus } from './corpus.ts';
 import { Prng } from './prng.ts';
 
-// Fuzzes the REST door: requests of real clients, with their line, headers, address and body damaged, most of them with a token that permits
+// Fuzzes the REST listener: requests of real clients, with their line, headers, address and body damaged, most of them with a token that permits
 // everything. Whatever comes: the hub answers in well-formed HTTP and never with 500, or closes; nothing stays behind; a correct request is
 // still answered.
 // `node --conditions=development fuzz/rest.ts [--seed N] [--runs N]`

@@ -24,7 +24,7 @@ const TLS_SERVER = /from 'node:(?:https|tls)'/;
 /** Files that reset connections which no TLS stands on in their process, each with the reason. */
 const PLAIN: Readonly<Record<string, string>> = {
   'bench/traffic/connection.test.ts': 'a TCP client of a TCP server',
-  'packages/proxy/src/carry.test.ts': 'a local program’s TCP connection',
+  'packages/proxy/src/local-relay.test.ts': 'a local program’s TCP connection',
   'packages/proxy/src/connect/connect.test.ts': 'a local program’s TCP connection',
   'packages/proxy/src/connect/connect.ts': 'local programs’ TCP connections',
   'packages/proxy/src/local-end.ts': 'a local program’s or server’s TCP connection',

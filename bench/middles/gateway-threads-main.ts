@@ -17,7 +17,7 @@ const gateway = await GatewayThreads.start({
     cert: readFileSync(process.env['BENCH_CERT_FILE'] ?? '', 'utf8'),
     key: readFileSync(process.env['BENCH_KEY_FILE'] ?? '', 'utf8'),
   },
-  maxUnprovenPerAddress: 1_000,
+  maxUnauthenticatedPerAddress: 1_000,
   maxUnproven: 1_000,
   grantKey,
   clock: systemClock,

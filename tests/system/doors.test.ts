@@ -53,7 +53,7 @@ async function curl(method: string, path: string, authorization: string | undefi
 
 const UNAUTHORIZED = '401 IotHubUnauthorizedAccess';
 
-/** Credentials that open nothing of d1's, whatever door they are shown to. */
+/** Credentials that open nothing of d1's, whatever listener they are shown to. */
 const BAD_SAS: Record<string, () => Promise<string | undefined>> = {
   'no token': async () => undefined,
   'an empty token': async () => '',
@@ -81,7 +81,7 @@ const BAD_SAS: Record<string, () => Promise<string | undefined>> = {
 describe.each(Object.keys(BAD_SAS))('a SAS token that is bad: %s', (kind) => {
   const bad = BAD_SAS[kind] as () => Promise<string | undefined>;
 
-  test('opens no REST door', async () => {
+  test('opens no REST listener', async () => {
     const authorization = await bad();
     for (const [method, path, body] of [
       ['GET', '/devices/d1'],
@@ -148,7 +148,7 @@ describe('a good SAS token of the wrong kind', () => {
     expect(await curl(method, path, await good(policy), body)).toBe(UNAUTHORIZED);
   });
 
-  test("a device's own key opens no other door", async () => {
+  test("a device's own key opens no other listener", async () => {
     const own = await token({ key: 'd1', path: '/devices/d1' });
     for (const [method, path] of [
       ['POST', '/twins/d1/streams/ssh'],

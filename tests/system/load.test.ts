@@ -11,16 +11,16 @@ import { Prng } from '../../fuzz/prng.ts';
 import { Cleanup } from './support/cleanup.ts';
 import { eventually } from './support/eventually.ts';
 import {
-  type Door,
   frameInputs,
+  type ListenerName,
   type Malformed,
   mqttInputs,
   restInputs,
   storm,
-  tcpDoor,
   tcpInputs,
-  tlsDoor,
+  tcpListener,
   tlsInputs,
+  tlsListener,
   upgradeInputs,
 } from './support/hostile.ts';
 import { HubProcess } from './support/hub-process.ts';
@@ -174,37 +174,37 @@ describe('malformed input', () => {
   const RESIDENT_BOUND = 60 * MEBIBYTE;
   const SEED = 20_261_123;
 
-  async function doors(): Promise<Record<string, [Door, Malformed]>> {
+  async function listeners(): Promise<Record<string, [ListenerName, Malformed]>> {
     const { policy, key } = parseServiceConnectionString(hub.policy('iothubowner'));
     const token = await signSasToken({ audience: hub.hostName, key, policy, expiry: seconds(3600) });
-    const main = tlsDoor(hub.port, hub.ca);
+    const main = tlsListener(hub.port, hub.ca);
     const bridge = (random: Prng) =>
       `/bridges/${random.pick([random.text(32, '0123456789abcdef'), random.text(40), '..', ''])}/${random.pick(['device', 'service', 'both'])}`;
     return {
       REST: [main, restInputs(token)],
-      'MQTT over TLS': [tlsDoor(hub.mqttPort ?? 0, hub.ca), mqttInputs],
+      'MQTT over TLS': [tlsListener(hub.mqttPort ?? 0, hub.ca), mqttInputs],
       'MQTT over WebSocket': [
         main,
         upgradeInputs((random) => random.pick(['/$iothub/websocket', '/$iothub/websocket/x']), frameInputs),
       ],
       gateway: [main, upgradeInputs(bridge, frameInputs)],
-      TLS: [tcpDoor(hub.port), tlsInputs],
-      TCP: [tcpDoor(hub.mqttPort ?? 0), tcpInputs],
+      TLS: [tcpListener(hub.port), tlsInputs],
+      TCP: [tcpListener(hub.mqttPort ?? 0), tcpInputs],
     };
   }
 
   const openFiles = () => readdirSync(`/proc/${hub.program.pid}/fd`).length;
 
-  test(`${COUNT} on every door leave the hub alive and its memory where it was`, async () => {
+  test(`${COUNT} on every listener leave the hub alive and its memory where it was`, async () => {
     await device('bystander', echo);
     const bystander = await owner.openStream('bystander', { name: 'echo' });
     bystander.on('error', () => undefined); // that it lives is asserted below
     const filesBefore = openFiles();
     const random = new Prng(SEED);
-    const all = await doors();
+    const all = await listeners();
     const stormy = (name: string, count: number) => {
-      const [door, malformed] = all[name] as [Door, Malformed];
-      return storm(door, malformed, random, count).catch((error: unknown) => {
+      const [listener, malformed] = all[name] as [ListenerName, Malformed];
+      return storm(listener, malformed, random, count).catch((error: unknown) => {
         throw new Error(`${name}, seed ${SEED}`, { cause: error });
       });
     };

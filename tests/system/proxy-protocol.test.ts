@@ -27,12 +27,12 @@ const ports: Record<'v1' | 'v2', { main: number; mqtt: number }> = {
 /** HAProxy as its users run it: TCP passed through, and the hub's health looked at. */
 function configuration(backends: { main: number; mqtt: number }): string {
   const sections = (['v1', 'v2'] as const).flatMap((version) =>
-    (['main', 'mqtt'] as const).map((door) => {
+    (['main', 'mqtt'] as const).map((listener) => {
       const send = version === 'v1' ? 'send-proxy' : 'send-proxy-v2';
       const check = 'check inter 200ms fall 1 rise 1';
-      return `listen ${version}-${door}
-  bind 127.0.0.1:${ports[version][door]}
-  server hub 127.0.0.1:${backends[door]} ${send} ${check}`;
+      return `listen ${version}-${listener}
+  bind 127.0.0.1:${ports[version][listener]}
+  server hub 127.0.0.1:${backends[listener]} ${send} ${check}`;
     }),
   );
   return `defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n${sections.join('\n')}\n`;
@@ -100,7 +100,7 @@ describe('the hub itself', () => {
     const refused = () =>
       said()
         .split('\n')
-        .filter((line) => line.includes('"door":"rest"'));
+        .filter((line) => line.includes('"listener":"rest"'));
     await eventually('the refusals to be logged', () => refused().length >= 2);
     for (const line of refused()) expect(JSON.parse(line)).toMatchObject({ remoteAddress: CLIENT });
     expect(said()).not.toContain('203.0.113.7');

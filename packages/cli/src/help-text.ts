@@ -99,7 +99,7 @@ The file, every key optional, with its default or an example:
   tracing: { endpoint: "http://127.0.0.1:4318", sampleRatio: 1 }
   drainMs: 10000                # for running streams to end by themselves when the hub stops
   limits:
-    unprovenPerAddress: 512     # connections of one address that have not authenticated
+    unauthenticatedPerAddress: 512     # connections of one address that have not authenticated
     unauthenticatedConnections: 4096     # the same of all addresses
     offersPerDevice: 64         # offers a device has not answered
     heldRequests: 10000         # requests for streams that wait for their device

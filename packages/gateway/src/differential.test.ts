@@ -3,7 +3,7 @@ import { startGateway, startWsRelay, type TestGateway, testCertificate, type WsR
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
-import { FrameMemory } from './frame-memory.ts';
+import { BufferPool } from './buffer-pool.ts';
 
 let fast: TestGateway;
 let plain: TestGateway;
@@ -80,7 +80,7 @@ test('any messages, both ways at once: what the ws-library relay delivers, the g
     { numRuns: 30, seed: 7 },
   );
   for (const { gateway } of [fast, plain, divided]) expect([gateway.guests, gateway.streams]).toEqual([0, 0]);
-  expect(FrameMemory.ofThread?.taken).toBe(0);
+  expect(BufferPool.ofThread?.taken).toBe(0);
 });
 
 async function throughGateway(

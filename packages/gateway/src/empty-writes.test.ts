@@ -2,7 +2,7 @@ import { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { type RawWebSocket, rawClose, rawFrame, startGateway } from '@culvert/testkit';
 import { expect, test, vi } from 'vitest';
-import { meet } from './meet.fixture.ts';
+import { meet } from './pair.fixture.ts';
 
 /** Counts the writes of TLS sockets other than the clients' from now on, and those among them that hold nothing. */
 function countWrites(clients: readonly RawWebSocket[]) {

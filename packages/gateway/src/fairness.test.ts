@@ -1,7 +1,7 @@
 import { type RawWebSocket, rawFrame, startGateway, type TestGateway } from '@culvert/testkit';
 import { afterEach, describe, expect, test } from 'vitest';
-import { meet } from './meet.fixture.ts';
-import { TURN_BYTES } from './read-turns.ts';
+import { meet } from './pair.fixture.ts';
+import { TURN_BYTES } from './read-scheduler.ts';
 
 const FLOODS = 8;
 const PINGS = 60;

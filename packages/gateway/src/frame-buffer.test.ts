@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
+import { BufferPool, type Slab } from './buffer-pool.ts';
 import { FrameBuffer } from './frame-buffer.ts';
-import { FrameMemory, type Slab } from './frame-memory.ts';
 
-const memory = FrameMemory.ofThread;
+const memory = BufferPool.ofThread;
 
 /** Every slab there is, to no holder that could be asked for it. */
 function takeAll(): Slab[] {

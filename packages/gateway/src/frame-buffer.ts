@@ -1,4 +1,4 @@
-import type { FrameMemory, Slab, SlabHolder } from './frame-memory.ts';
+import type { BufferOwner, BufferPool, Slab } from './buffer-pool.ts';
 
 /** Bytes of the smallest private buffer that an idle direction keeps. */
 const FIRST_BYTES = 512;
@@ -17,7 +17,7 @@ export interface Filled {
  * While bytes arrive they are kept in a slab of the pool. The slab is released when it is empty; if something is left, when another direction needs it: then an
  * ordinary buffer of about its size replaces it, large enough that slowly arriving bytes are not copied each time.
  */
-export class FrameBuffer implements SlabHolder {
+export class FrameBuffer implements BufferOwner {
   /** Filled up to {@link end}. */
   bytes: Buffer = EMPTY;
   /** Offset of {@link bytes} in the pool's memory; -1 when outside of it. */
@@ -26,11 +26,11 @@ export class FrameBuffer implements SlabHolder {
   whole = 0;
   end = 0;
 
-  readonly #memory: FrameMemory | undefined;
+  readonly #memory: BufferPool | undefined;
   #slab: Slab | undefined;
 
   /** @param memory the pool of slabs; without one, ordinary buffers are used */
-  constructor(memory: FrameMemory | undefined) {
+  constructor(memory: BufferPool | undefined) {
     this.#memory = memory;
   }
 

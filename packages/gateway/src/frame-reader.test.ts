@@ -2,7 +2,7 @@ import { CulvertError, LIMITS } from '@culvert/protocol';
 import { rawFrame } from '@culvert/testkit';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { FrameMemory } from './frame-memory.ts';
+import { BufferPool } from './buffer-pool.ts';
 import { FrameReader } from './frame-reader.ts';
 
 interface Unit {
@@ -18,7 +18,7 @@ type How = 'fixed' | 'memory' | 'plain';
 
 /** What a reader delivers for these chunks; checked to be whole units only, and to leave its input as it was. */
 function read(how: How, chunks: readonly Buffer[]) {
-  const memory = how === 'plain' ? undefined : FrameMemory.ofThread;
+  const memory = how === 'plain' ? undefined : BufferPool.ofThread;
   const units: Unit[] = [];
   const controls: { opcode: number; payload: Buffer }[] = [];
   const reader = new FrameReader(
@@ -68,7 +68,7 @@ function read(how: How, chunks: readonly Buffer[]) {
 
 /** Puts bytes where the sockets are read into. */
 function place(bytes: Buffer): Buffer {
-  const input = FrameMemory.ofThread?.input ?? Buffer.alloc(0);
+  const input = BufferPool.ofThread?.input ?? Buffer.alloc(0);
   bytes.copy(input);
   return input;
 }

@@ -1,7 +1,7 @@
 import { LIMITS } from '@culvert/protocol';
+import type { BufferPool } from './buffer-pool.ts';
 import { FrameBuffer } from './frame-buffer.ts';
 import { HeaderParser, headerBytes, MAX_CONTROL_BYTES, OPCODE, writeHeader } from './frame-header.ts';
-import type { FrameMemory } from './frame-memory.ts';
 import { rotateKey, unmask } from './unmask.ts';
 
 /** Callbacks of a {@link FrameReader}, called synchronously in the order of the bytes. */
@@ -40,7 +40,7 @@ export class FrameReader {
   readonly output: FrameBuffer;
 
   readonly #sink: FrameSink;
-  readonly #memory: FrameMemory | undefined;
+  readonly #memory: BufferPool | undefined;
   readonly #header = new HeaderParser();
   readonly #control = Buffer.alloc(MAX_CONTROL_BYTES);
   #controlBytes = 0;
@@ -57,7 +57,7 @@ export class FrameReader {
   #messageBytes = 0;
 
   /** @param memory the thread's buffer pool; without one everything is done in JavaScript */
-  constructor(sink: FrameSink, memory: FrameMemory | undefined) {
+  constructor(sink: FrameSink, memory: BufferPool | undefined) {
     this.#sink = sink;
     this.#memory = memory;
     this.output = new FrameBuffer(memory);

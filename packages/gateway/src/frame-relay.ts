@@ -8,7 +8,7 @@ import {
 } from '@culvert/protocol';
 import { type Clock, HalfCloseTimer, type Timer } from '@culvert/stream';
 import type { CloseStatus } from './close-frame.ts';
-import type { RelayEnd } from './relay-end.ts';
+import type { RelayPeer } from './relay-peer.ts';
 
 export interface FrameRelayOptions {
   readonly clock: Clock;
@@ -26,8 +26,8 @@ export interface FrameRelayOptions {
 export class FrameRelay {
   /** Resolves with the reason when both sockets are closed; never rejects. */
   readonly closed: Promise<CloseCause>;
-  readonly device: RelayEnd;
-  readonly service: RelayEnd;
+  readonly device: RelayPeer;
+  readonly service: RelayPeer;
 
   readonly #options: FrameRelayOptions;
   /** Why it ends. A failure takes the place of a polite end of one side. */
@@ -43,7 +43,7 @@ export class FrameRelay {
   #receivedAtEnd = 0;
   #over = false;
 
-  constructor(device: RelayEnd, service: RelayEnd, options: FrameRelayOptions) {
+  constructor(device: RelayPeer, service: RelayPeer, options: FrameRelayOptions) {
     this.device = device;
     this.service = service;
     this.#options = options;
@@ -80,7 +80,7 @@ export class FrameRelay {
     this.service.destroy();
   }
 
-  #listen(from: RelayEnd, to: RelayEnd): void {
+  #listen(from: RelayPeer, to: RelayPeer): void {
     from.handTo({
       closing: (status) => this.#closing(from, to, status),
       failed: (error) => this.#failed(from, to, error),
@@ -90,13 +90,13 @@ export class FrameRelay {
   }
 
   /** A side that ended while it waited: what it had sent was passed on just now, its end follows. */
-  #endEarly(from: RelayEnd, to: RelayEnd): void {
+  #endEarly(from: RelayPeer, to: RelayPeer): void {
     if (from.ended === undefined) return;
     this.#closing(from, to, from.ended);
     if (from.left) this.#gone(from, to);
   }
 
-  #closing(from: RelayEnd, to: RelayEnd, status: CloseStatus): void {
+  #closing(from: RelayPeer, to: RelayPeer, status: CloseStatus): void {
     if (this.#over) return;
     if (this.#errorTold) {
       // The answer: now each side has sent its close frame.
@@ -108,7 +108,7 @@ export class FrameRelay {
   }
 
   /** Nothing goes on after an error; the side that said it still gets what the other answers. */
-  #closedWithError(from: RelayEnd, to: RelayEnd, status: CloseStatus): void {
+  #closedWithError(from: RelayPeer, to: RelayPeer, status: CloseStatus): void {
     this.#cause = causeOfClose(from, status);
     this.#halfClose?.stop();
     const answered = to.ended !== undefined;
@@ -123,7 +123,7 @@ export class FrameRelay {
     if (answered) this.#finishBoth();
   }
 
-  #firstEnded(from: RelayEnd, to: RelayEnd, status: CloseStatus): void {
+  #firstEnded(from: RelayPeer, to: RelayPeer, status: CloseStatus): void {
     this.#cause = `ended_by_${from.side}`;
     this.#receivedAtEnd = to.receivedBytes;
     to.sendClose(status, () => {
@@ -131,7 +131,7 @@ export class FrameRelay {
     });
   }
 
-  #boundSilence(from: RelayEnd, to: RelayEnd): void {
+  #boundSilence(from: RelayPeer, to: RelayPeer): void {
     const { clock, halfCloseMs: ms } = this.#options;
     const halfClose = new HalfCloseTimer({
       clock,
@@ -149,7 +149,7 @@ export class FrameRelay {
   }
 
   /** The one that ended first is told the other's end; that one was told before. */
-  #bothEnded(from: RelayEnd, to: RelayEnd, status: CloseStatus): void {
+  #bothEnded(from: RelayPeer, to: RelayPeer, status: CloseStatus): void {
     if (this.#mayBeCut(from, to)) {
       const text = `The ${from.side}'s client does not know half-close: it closed when it was told the end, and may have had more to send.`;
       this.#failedWith(`lost_by_${from.side}`, new CulvertError('stream_lost', text));
@@ -165,7 +165,7 @@ export class FrameRelay {
    * Whether a client that closes as soon as it is told the end may have been cut short by that: it was sending, or it is a device that was
    * asked something last by one who waits for the answer. A device that ends by FIN has ended politely.
    */
-  #mayBeCut(from: RelayEnd, to: RelayEnd): boolean {
+  #mayBeCut(from: RelayPeer, to: RelayPeer): boolean {
     if (from.isV1 || from.endedBy === 'empty messages') return false;
     if (from.side === 'device') {
       if (from.endedBy === 'fin') return false;
@@ -174,14 +174,14 @@ export class FrameRelay {
     return from.receivedBytes > this.#receivedAtEnd;
   }
 
-  #endBoth(told: RelayEnd, other: RelayEnd, code: ErrorCode, text: string): void {
+  #endBoth(told: RelayPeer, other: RelayPeer, code: ErrorCode, text: string): void {
     const error = new CulvertError(code, text);
     this.#finish();
     told.finishWith(error, 'flushed');
     other.finishWith(error, 'flushed');
   }
 
-  #failed(from: RelayEnd, to: RelayEnd, error: CulvertError): void {
+  #failed(from: RelayPeer, to: RelayPeer, error: CulvertError): void {
     const cause = lossOf(error.code, from);
     this.#failedWith(
       cause,
@@ -197,13 +197,13 @@ export class FrameRelay {
    * The side that ended first has left for good. A client of ours leaves so when its program has gone; of another, what comes for it
    * decides: a stream that has nothing more to deliver has ended well.
    */
-  #gone(from: RelayEnd, to: RelayEnd): void {
+  #gone(from: RelayPeer, to: RelayPeer): void {
     if (this.#over || to.ended !== undefined) return;
     if (from.isV1 || to.receivedBytes > this.#receivedAtEnd) this.#lost(from, to);
   }
 
   /** What `to` sends cannot be delivered to `from`, which had ended. `to` was told that end; only the end of its connection tells it this. */
-  #lost(from: RelayEnd, to: RelayEnd): void {
+  #lost(from: RelayPeer, to: RelayPeer): void {
     if (this.#over) return;
     // A device that ended by FIN closes both directions by that.
     if (from.endedBy !== 'fin') {
@@ -234,7 +234,7 @@ export class FrameRelay {
 }
 
 /** An end of ours says by its code that it waited for its own side too long. */
-function causeOfClose(from: RelayEnd, { code }: CloseStatus): CloseCause {
+function causeOfClose(from: RelayPeer, { code }: CloseStatus): CloseCause {
   return from.isV1 && code === ERRORS.half_close_timeout.close ? 'half_close_timeout' : `ended_by_${from.side}`;
 }
 
@@ -245,7 +245,7 @@ function otherSidesError(error: CulvertError): CulvertError {
   return new CulvertError('stream_lost');
 }
 
-function lossOf(code: ErrorCode, side: RelayEnd): CloseCause {
+function lossOf(code: ErrorCode, side: RelayPeer): CloseCause {
   if (code === 'protocol_error' || code === 'stalled') return code;
   return side.side === 'device' ? 'lost_by_device' : 'lost_by_service';
 }

@@ -2,11 +2,11 @@ import { Duplex } from 'node:stream';
 import { LIMITS } from '@culvert/protocol';
 import { FakeClock } from '@culvert/testkit';
 import { afterEach, describe, expect, it } from 'vitest';
+import { BufferPool } from './buffer-pool.ts';
 import { FrameBuffer } from './frame-buffer.ts';
-import { FrameMemory } from './frame-memory.ts';
 import { FrameWriter } from './frame-writer.ts';
 
-const memory = FrameMemory.ofThread;
+const memory = BufferPool.ofThread;
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
 afterEach(() => {

@@ -3,9 +3,9 @@ import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { LIMITS } from '@culvert/protocol';
 import type { Clock, Timer } from '@culvert/stream';
+import type { BufferPool, Slab } from './buffer-pool.ts';
 import type { Filled, FrameBuffer } from './frame-buffer.ts';
 import { controlFrame, OPCODE } from './frame-header.ts';
-import type { FrameMemory, Slab } from './frame-memory.ts';
 import { RemoteSocket } from './threads/remote-socket.ts';
 
 /** Callbacks of a {@link FrameWriter}. */
@@ -33,7 +33,7 @@ export class FrameWriter {
   readonly #listener: WriterListener;
   readonly #clock: Clock;
   readonly #stallMs: number;
-  readonly #memory: FrameMemory | undefined;
+  readonly #memory: BufferPool | undefined;
   /** Whether the socket no longer uses a buffer after its write callback; other duplexes may pass the buffer on. */
   readonly #reuses: boolean;
   /** The buffer of frames to send, filled by the other side. */
@@ -56,7 +56,7 @@ export class FrameWriter {
   constructor(
     socket: Duplex,
     listener: WriterListener,
-    options: { clock: Clock; stallMs: number; memory: FrameMemory | undefined },
+    options: { clock: Clock; stallMs: number; memory: BufferPool | undefined },
   ) {
     this.#socket = socket;
     this.#listener = listener;

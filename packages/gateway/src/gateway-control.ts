@@ -1,5 +1,5 @@
 import type { CulvertError } from '@culvert/protocol';
-import type { StreamCounters } from './events.ts';
+import type { StreamCounters } from './gateway-events.ts';
 
 /** The interface of a gateway, whether it runs in the hub's own thread or in several threads. */
 export interface GatewayControl {

@@ -2,7 +2,7 @@ import { Socket } from 'node:net';
 import { CulvertError, LIMITS, newStreamId, type Side, STREAM_SUBPROTOCOL } from '@culvert/protocol';
 import { FakeClock, RawWebSocket, rawClose, rawFrame, startGateway, type TestGateway } from '@culvert/testkit';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import type { GatewayLimits } from './limits.ts';
+import type { GatewayLimits } from './gateway-limits.ts';
 
 let bench: TestGateway;
 let clock: FakeClock;
@@ -87,7 +87,11 @@ describe.each<[string, typeof threads]>([
       expect(await second.frame()).toEqual(echoed('later'));
       second.send(rawFrame(2, 'back'));
       expect(await first.frame()).toEqual(echoed('back'));
-      expect(bench.events.map(({ type }) => type)).toEqual(['guest-arrived', 'guest-arrived', 'stream-established']);
+      expect(bench.events.map(({ type }) => type)).toEqual([
+        'connection-waiting',
+        'connection-waiting',
+        'stream-established',
+      ]);
     });
 
     test('a guest waits until its grant expires, and is told 4408', async () => {
@@ -204,7 +208,7 @@ describe.each<[string, typeof threads]>([
       const streamId = newStreamId();
       const grant = await bench.grant(streamId, 'device');
       const guest = await arrive(streamId, 'service');
-      await bench.event('guest-arrived');
+      await bench.event('connection-waiting');
       expect(bench.gateway.end(streamId, new CulvertError('rejected', 'Not today.'))).toBe(true);
       expect(await guest.close()).toEqual({ code: 4406, reason: 'Not today.' });
       const late = await RawWebSocket.open(grant, { ca: bench.ca });
@@ -217,7 +221,7 @@ describe.each<[string, typeof threads]>([
 
     test('more guests than allowed are refused with 429, the one they wait for is not', async () => {
       await bench.stop();
-      await start({ maxGuests: 1 });
+      await start({ maxWaiting: 1 });
       const streamId = newStreamId();
       await arrive(streamId, 'service');
       const grant = await bench.grant(newStreamId(), 'service');
@@ -432,7 +436,7 @@ describe.each<[string, typeof threads]>([
       const { device, streamId } = await meet();
       const other = newStreamId();
       const guest = await arrive(other, 'device');
-      await bench.event('guest-arrived', other);
+      await bench.event('connection-waiting', other);
       bench.gateway.destroy();
       await Promise.all([device.closed, guest.closed]);
       for (const ended of [streamId, other]) {

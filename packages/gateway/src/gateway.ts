@@ -12,15 +12,15 @@ import {
 } from '@culvert/protocol';
 import type { GrantClaims } from '@culvert/protocol/grant';
 import { type Clock, stateKeepAlive } from '@culvert/stream';
-import type { GatewayEvent, StreamCounters } from './events.ts';
-import { FrameMemory } from './frame-memory.ts';
+import { BufferPool } from './buffer-pool.ts';
 import { FrameRelay } from './frame-relay.ts';
 import type { GatewayControl } from './gateway-control.ts';
-import { GATEWAY_LIMITS, type GatewayLimits } from './limits.ts';
+import type { GatewayEvent, StreamCounters } from './gateway-events.ts';
+import { GATEWAY_LIMITS, type GatewayLimits } from './gateway-limits.ts';
 import { lingeringClose } from './lingering-close.ts';
-import { ReadTurns } from './read-turns.ts';
+import { ReadScheduler } from './read-scheduler.ts';
 import { refusal } from './refusal.ts';
-import { RelayEnd } from './relay-end.ts';
+import { RelayPeer } from './relay-peer.ts';
 import { type Departure, Rendezvous } from './rendezvous.ts';
 import { acceptance, parseUpgrade, type UpgradeRequest, verifyUpgrade } from './upgrade.ts';
 import { UsedGrants } from './used-grants.ts';
@@ -46,7 +46,7 @@ export interface Steering {
    */
   place(claims: GrantClaims): Promise<((arrival: Arrival) => void) | undefined>;
   /** A client whose stream has its place here was refused after all. */
-  unseated(streamId: string): void;
+  unregistered(streamId: string): void;
   /** Six numbers for what a stream that is joined here carries: bytes, messages and counted bytes from the service, then from the device. */
   counters(streamId: string): Float64Array;
 }
@@ -80,13 +80,13 @@ export function newBootId(): string {
 export class Gateway implements GatewayControl {
   readonly bootId: string;
   /** Whose turn it is to be read, for the connections that it hands over too. */
-  readonly turns = new ReadTurns();
+  readonly turns = new ReadScheduler();
 
   readonly #grantKey: KeyObject;
   readonly #clock: Clock;
   readonly #emit: (event: GatewayEvent) => void;
   readonly #limits: GatewayLimits;
-  readonly #memory: FrameMemory | undefined;
+  readonly #memory: BufferPool | undefined;
   readonly #usedGrants: UsedGrants;
   readonly #rendezvous: Rendezvous;
   readonly #steering: Steering | undefined;
@@ -102,10 +102,10 @@ export class Gateway implements GatewayControl {
     this.#clock = options.clock;
     this.#emit = options.onEvent;
     this.#limits = { ...GATEWAY_LIMITS, ...options.limits };
-    this.#memory = options.plain === true ? undefined : FrameMemory.ofThread;
+    this.#memory = options.plain === true ? undefined : BufferPool.ofThread;
     this.#usedGrants = new UsedGrants(options.clock);
     this.#rendezvous = new Rendezvous(options.clock, (departure) => this.#onDeparture(departure));
-    const problem = options.plain === true ? undefined : FrameMemory.problem;
+    const problem = options.plain === true ? undefined : BufferPool.problem;
     if (problem !== undefined) this.#emit({ type: 'gateway-without-webassembly', problem });
   }
 
@@ -168,7 +168,7 @@ export class Gateway implements GatewayControl {
       return true;
     }
     this.#usedGrants.bar(streamId, error);
-    return this.#rendezvous.sendAway(streamId, error, cause);
+    return this.#rendezvous.reject(streamId, error, cause);
   }
 
   async close(graceMs: number): Promise<void> {
@@ -195,7 +195,7 @@ export class Gateway implements GatewayControl {
     if (this.#draining) throw new CulvertError('draining');
     this.#usedGrants.check(claims);
     const first = !this.#rendezvous.has(claims.streamId);
-    if (first && (this.guests >= this.#limits.maxGuests || this.guests + this.streams >= this.#limits.maxStreams)) {
+    if (first && (this.guests >= this.#limits.maxWaiting || this.guests + this.streams >= this.#limits.maxStreams)) {
       throw new CulvertError('too_many_requests', 'The gateway carries as many streams as it may.');
     }
     this.#usedGrants.use(claims);
@@ -209,7 +209,7 @@ export class Gateway implements GatewayControl {
   }
 
   #prepare(socket: Duplex, upgrade: UpgradeRequest): void {
-    // A client may end its TCP with its close frame and still read; RelayEnd ends ours.
+    // A client may end its TCP with its close frame and still read; RelayPeer ends ours.
     socket.allowHalfOpen = true;
     if (!(socket instanceof Socket)) return;
     socket.setTimeout(0);
@@ -221,15 +221,15 @@ export class Gateway implements GatewayControl {
     try {
       this.#admit(arrival.claims);
     } catch (error) {
-      this.#steering?.unseated(arrival.claims.streamId);
+      this.#steering?.unregistered(arrival.claims.streamId);
       this.#refuse(arrival.socket, arrival.remoteAddress, CulvertError.from(error));
       return false;
     }
-    this.#seat(arrival);
+    this.#register(arrival);
     return true;
   }
 
-  #seat({ upgrade, claims: { streamId, side, expiresAt }, socket, head, remoteAddress }: Arrival): void {
+  #register({ upgrade, claims: { streamId, side, expiresAt }, socket, head, remoteAddress }: Arrival): void {
     this.#prepare(socket, upgrade);
     socket.write(acceptance(upgrade));
     const options = {
@@ -241,14 +241,14 @@ export class Gateway implements GatewayControl {
       memory: this.#memory,
       turns: this.turns,
     };
-    const end = new RelayEnd(socket, head, options, this.#rendezvous.listener(streamId));
-    this.#emit({ type: 'guest-arrived', streamId, side, remoteAddress });
+    const end = new RelayPeer(socket, head, options, this.#rendezvous.listener(streamId));
+    this.#emit({ type: 'connection-waiting', streamId, side, remoteAddress });
     const other = this.#rendezvous.take(streamId);
     if (other === undefined) this.#rendezvous.wait(streamId, end, expiresAt);
     else this.#join(streamId, side === 'device' ? end : other, side === 'device' ? other : end);
   }
 
-  #join(streamId: string, device: RelayEnd, service: RelayEnd): void {
+  #join(streamId: string, device: RelayPeer, service: RelayPeer): void {
     const since = this.#clock.now();
     const shared = this.#steering?.counters(streamId);
     service.countIn(shared?.subarray(0, 3));

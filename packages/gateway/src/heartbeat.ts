@@ -7,7 +7,7 @@ const MAX_MISSED = 2;
 const PING = controlFrame(OPCODE.ping, Buffer.alloc(0));
 
 /** The connection of a heartbeat. */
-export interface Heart {
+export interface HeartbeatTarget {
   /** Sends the frame as soon as the connection has room, and calls back when it was sent. */
   ping(frame: Buffer, sent: () => void): void;
   lost(): void;
@@ -22,12 +22,12 @@ export class Heartbeat {
 
   readonly #clock: Clock;
   readonly #intervalMs: number;
-  readonly #heart: Heart;
+  readonly #heart: HeartbeatTarget;
   #timer: Timer | undefined;
   #pinged = false;
   #missed = 0;
 
-  constructor(clock: Clock, intervalMs: number, heart: Heart) {
+  constructor(clock: Clock, intervalMs: number, heart: HeartbeatTarget) {
     this.#clock = clock;
     this.#intervalMs = intervalMs;
     this.#heart = heart;

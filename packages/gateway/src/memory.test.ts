@@ -9,7 +9,7 @@ import {
   type TestGatewayOptions,
 } from '@culvert/testkit';
 import { afterEach, describe, expect, test } from 'vitest';
-import { FrameMemory } from './frame-memory.ts';
+import { BufferPool } from './buffer-pool.ts';
 
 /** What one stream may keep, both directions and Node's own socket buffers included, in bytes. */
 const BOUND = 1_048_576;
@@ -21,7 +21,7 @@ afterEach(async () => {
   for (const client of open.splice(0)) client.socket.destroy();
   await bench.stop();
   expect([bench.gateway.guests, bench.gateway.streams]).toEqual([0, 0]);
-  expect(FrameMemory.ofThread?.taken).toBe(0);
+  expect(BufferPool.ofThread?.taken).toBe(0);
 });
 
 async function meet() {

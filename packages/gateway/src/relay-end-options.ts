@@ -1,12 +1,12 @@
 import type { CulvertError, Side } from '@culvert/protocol';
 import type { Clock } from '@culvert/stream';
+import type { BufferPool } from './buffer-pool.ts';
 import type { CloseStatus } from './close-frame.ts';
-import type { FrameMemory } from './frame-memory.ts';
-import type { GatewayLimits } from './limits.ts';
-import type { ReadTurns } from './read-turns.ts';
+import type { GatewayLimits } from './gateway-limits.ts';
+import type { ReadScheduler } from './read-scheduler.ts';
 
-/** What an end tells whoever holds it. After `RelayEnd.finish` or `RelayEnd.destroy` it tells nothing more. */
-export interface RelayEndListener {
+/** What an end tells whoever holds it. After `RelayPeer.finish` or `RelayPeer.destroy` it tells nothing more. */
+export interface RelayPeerListener {
   /** The client's direction has ended, after all its frames: see {@link EndedBy}. */
   closing(status: CloseStatus): void;
   /** The client was lost (`stream_lost`), broke the protocol (`protocol_error`) or takes nothing any more (`stalled`). Told once. */
@@ -18,12 +18,12 @@ export interface RelayEndListener {
 }
 
 /**
- * How a client's direction ended: by its close frame; by FIN, where that is an end (see `RelayEnd`); or by the empty messages of one
+ * How a client's direction ended: by its close frame; by FIN, where that is an end (see `RelayPeer`); or by the empty messages of one
  * that does not know how to end.
  */
 export type EndedBy = 'close' | 'fin' | 'empty messages';
 
-export interface RelayEndOptions {
+export interface RelayPeerOptions {
   readonly side: Side;
   readonly remoteAddress: string;
   /** Whether the client offered `culvert.stream.v1`: it copes with pings, and answers a close frame only when its own direction has ended. */
@@ -31,7 +31,7 @@ export interface RelayEndOptions {
   readonly clock: Clock;
   readonly limits: GatewayLimits;
   /** Where what is read and written lies; undefined does everything in ordinary buffers. */
-  readonly memory: FrameMemory | undefined;
+  readonly memory: BufferPool | undefined;
   /** What shares the event loop's turns among the connections that are read. */
-  readonly turns: ReadTurns;
+  readonly turns: ReadScheduler;
 }

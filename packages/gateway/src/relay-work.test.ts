@@ -2,8 +2,8 @@ import { Socket } from 'node:net';
 import { setImmediate as turn } from 'node:timers/promises';
 import { type RawWebSocket, rawFrame, startGateway, type TestGateway } from '@culvert/testkit';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { FrameMemory } from './frame-memory.ts';
-import { meet } from './meet.fixture.ts';
+import { BufferPool } from './buffer-pool.ts';
+import { meet } from './pair.fixture.ts';
 
 const MIB = 1_048_576;
 const MOVED_MIB = 32;
@@ -27,7 +27,7 @@ function countWork() {
   const buffers = (['from', 'alloc', 'allocUnsafe', 'allocUnsafeSlow', 'concat'] as const).map((maker) =>
     vi.spyOn(Buffer, maker),
   );
-  const slabs = vi.spyOn(FrameMemory.prototype, 'take');
+  const slabs = vi.spyOn(BufferPool.prototype, 'take');
   return {
     get writes(): number {
       return writes.flatMap(({ mock }) => mock.contexts.filter((socket) => !clients.has(socket))).length;

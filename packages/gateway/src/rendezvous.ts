@@ -1,12 +1,12 @@
 import { type CloseCause, CulvertError, closeCauseFromError } from '@culvert/protocol';
 import type { Clock, Timer } from '@culvert/stream';
-import type { RelayEnd } from './relay-end.ts';
-import type { RelayEndListener } from './relay-end-options.ts';
+import type { RelayPeerListener } from './relay-end-options.ts';
+import type { RelayPeer } from './relay-peer.ts';
 
 /** A guest who left, or was sent away, before the other side came. */
 export interface Departure {
   readonly streamId: string;
-  readonly guest: RelayEnd;
+  readonly guest: RelayPeer;
   readonly cause: CloseCause;
   /** With what it was sent away; undefined when it left. */
   readonly error: CulvertError | undefined;
@@ -14,7 +14,7 @@ export interface Departure {
 }
 
 interface Waiting {
-  readonly guest: RelayEnd;
+  readonly guest: RelayPeer;
   readonly since: number;
   readonly timeout: Timer;
 }
@@ -35,7 +35,7 @@ export class Rendezvous {
     return this.#waiting.size;
   }
 
-  /** Bytes kept for the guests (see `RelayEnd.bufferedBytes`). */
+  /** Bytes kept for the guests (see `RelayPeer.bufferedBytes`). */
   get bufferedBytes(): number {
     let sum = 0;
     for (const { guest } of this.#waiting.values()) sum += guest.bufferedBytes;
@@ -47,16 +47,16 @@ export class Rendezvous {
   }
 
   /** Seats a guest: from now on it is told when the other side does not come before `expiresAt`. */
-  wait(streamId: string, guest: RelayEnd, expiresAt: number): void {
+  wait(streamId: string, guest: RelayPeer, expiresAt: number): void {
     const since = this.#clock.now();
     const timeout = this.#clock.setTimer(expiresAt - since, () => {
-      this.sendAway(streamId, new CulvertError('handshake_timeout'));
+      this.reject(streamId, new CulvertError('handshake_timeout'));
     });
     this.#waiting.set(streamId, { guest, since, timeout });
   }
 
   /** What a guest's end must tell while it waits: that it leaves. One that sent something and ended cleanly has not left. */
-  listener(streamId: string): RelayEndListener {
+  listener(streamId: string): RelayPeerListener {
     return {
       closing: ({ code, reason }) => {
         // What it sent before it ended cleanly is the other side's, who gets it, and then the end, when it comes.
@@ -78,7 +78,7 @@ export class Rendezvous {
   }
 
   /** The guest who waits, to be joined; it waits no longer. */
-  take(streamId: string): RelayEnd | undefined {
+  take(streamId: string): RelayPeer | undefined {
     const waiting = this.#waiting.get(streamId);
     waiting?.timeout.cancel();
     this.#waiting.delete(streamId);
@@ -86,7 +86,7 @@ export class Rendezvous {
   }
 
   /** Tells the guest who waits, if one does, that the stream will not be joined, and why. */
-  sendAway(streamId: string, error: CulvertError, cause = closeCauseFromError(error.code)): boolean {
+  reject(streamId: string, error: CulvertError, cause = closeCauseFromError(error.code)): boolean {
     const waiting = this.#waiting.get(streamId);
     if (waiting === undefined) return false;
     this.#depart(streamId, waiting, cause, error);
@@ -94,9 +94,9 @@ export class Rendezvous {
     return true;
   }
 
-  /** {@link sendAway} for every guest. */
+  /** {@link reject} for every guest. */
   sendAllAway(error: CulvertError): void {
-    for (const streamId of [...this.#waiting.keys()]) this.sendAway(streamId, error);
+    for (const streamId of [...this.#waiting.keys()]) this.reject(streamId, error);
   }
 
   /** Cuts every guest's connection. */
@@ -107,7 +107,7 @@ export class Rendezvous {
     }
   }
 
-  #leave(streamId: string, how: 'ended' | 'lost' | 'protocol_error'): RelayEnd | undefined {
+  #leave(streamId: string, how: 'ended' | 'lost' | 'protocol_error'): RelayPeer | undefined {
     const waiting = this.#waiting.get(streamId);
     if (waiting === undefined) return undefined;
     this.#depart(streamId, waiting, how === 'protocol_error' ? how : `${how}_by_${waiting.guest.side}`);

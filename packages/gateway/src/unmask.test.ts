@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { FrameMemory } from './frame-memory.ts';
+import { BufferPool } from './buffer-pool.ts';
 import { rotateKey, unmask } from './unmask.ts';
 
 const bytes = fc.uint8Array({ maxLength: 700 });
@@ -27,7 +27,7 @@ test('any bytes, anywhere, in any number of steps, come out as RFC 6455 §5.3 sa
 });
 
 test('in WebAssembly too, moved to another place or in place, and nothing beside them changes', () => {
-  const memory = FrameMemory.ofThread;
+  const memory = BufferPool.ofThread;
   const slab = memory?.take({ settle: () => undefined });
   if (memory === undefined || slab === undefined) throw new Error('there is no WebAssembly');
   fc.assert(

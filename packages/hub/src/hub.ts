@@ -3,7 +3,7 @@ import { CulvertError, formatHostPort, formatServiceConnectionString, LIMITS, pe
 import { type Clock, systemClock } from '@culvert/stream';
 import { packageVersion } from '@culvert/stream/package-version';
 import { createApi } from './api/app.ts';
-import { Followers } from './api/event-stream/subscribers.ts';
+import { Subscribers } from './api/event-stream/subscribers.ts';
 import { Authenticator } from './auth/authenticate.ts';
 import { PolicyFiles } from './auth/policy-files.ts';
 import { advertisedNames, certificateNames, type HubConfig } from './config/config.ts';
@@ -15,11 +15,11 @@ import { CONTROL_TRANSPORTS, transportOf } from './control/control-transports.ts
 import { limitedAuthentication } from './control/limited-authentication.ts';
 import { ServiceConnections } from './control/service-connections.ts';
 import { tlsIdentities } from './control/tls-identity.ts';
-import { gatewayThreadsTerms, type OpenThreads } from './gateway/start-workers.ts';
-import { AttachCheck } from './handshake/channel-registrar.ts';
+import { gatewayWorkersOptions, type OpenThreads } from './gateway/start-workers.ts';
+import { ChannelRegistration } from './handshake/channel-registrar.ts';
 import { createStreaming } from './handshake/create-streaming.ts';
 import type { Listening } from './listeners/listen.ts';
-import { Doors } from './listeners/listeners.ts';
+import { Listeners } from './listeners/listeners.ts';
 import { Readiness } from './listeners/readiness.ts';
 import { openAudit } from './observe/audit/open-audit.ts';
 import { EventBus } from './observe/event-bus.ts';
@@ -79,22 +79,22 @@ export class Hub {
 
   /** Where the main port listens. */
   get address(): Listening {
-    return this.#parts.doors.address;
+    return this.#parts.listeners.address;
   }
 
   /** Where MQTT over TLS listens, if it does. */
   get mqttAddress(): Listening | undefined {
-    return this.#parts.doors.controlAddresses.get('mqttListen');
+    return this.#parts.listeners.controlAddresses.get('mqttListen');
   }
 
   /** Where AMQP over TLS listens, if it does. */
   get amqpAddress(): Listening | undefined {
-    return this.#parts.doors.controlAddresses.get('amqpListen');
+    return this.#parts.listeners.controlAddresses.get('amqpListen');
   }
 
   /** Where `/livez` and `/readyz` listen. */
   get adminAddress(): Listening {
-    return this.#parts.doors.adminAddress;
+    return this.#parts.listeners.adminAddress;
   }
 
   /** The file clients are to trust; undefined when the operator brought a certificate. */
@@ -155,41 +155,48 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
   undo(() => metrics.stop());
 
   // The store first: it locks the data directory, so that nothing below is done by two hubs at once.
-  const listeners: RegistryListener[] = [];
+  const registryListeners: RegistryListener[] = [];
   const store = await openStore({
     directory: config.dataDir,
     clock,
-    listener: fanOut(listeners),
+    listener: fanOut(registryListeners),
     onCall: metrics.registryCall,
   });
   undo(() => store.close());
 
-  // Certificates before doors: they need the names alone, not the port.
+  // Certificates before listeners: they need the names alone, not the port.
   const hosts = certificateNames(config);
-  let doors: Doors | undefined;
-  let streamDoors: OpenThreads | undefined;
+  let listeners: Listeners | undefined;
+  let streamListeners: OpenThreads | undefined;
   const certificates = await openCertificates(config, hosts, clock, {
     loaded: (pair) => {
-      doors?.present(pair);
-      streamDoors?.present(pair);
+      listeners?.present(pair);
+      streamListeners?.present(pair);
       events.emit({ type: 'certificate-loaded', notAfter: pair.notAfter.toISOString(), from: pair.from });
     },
     kept: (problem) => events.emit({ type: 'certificate-kept', problem }),
   });
   undo(() => certificates.source.close());
 
-  // Doors before what stands behind them: grants and connection strings need the port.
+  // Listeners before what stands behind them: grants and connection strings need the port.
   const admin = { readiness: readiness.check, metrics };
   const pair = certificates.source.current;
-  const opened = await Doors.open({ config, transports: CONTROL_TRANSPORTS, pair, admin, clock, onEvent: events.emit });
-  doors = opened;
+  const opened = await Listeners.open({
+    config,
+    transports: CONTROL_TRANSPORTS,
+    pair,
+    admin,
+    clock,
+    onEvent: events.emit,
+  });
+  listeners = opened;
   undo(() => {
     const closed = [opened.close(), opened.closeProbes()];
     opened.destroyConnections();
     return Promise.all(closed);
   });
   const names = new HostNames(advertisedNames(config, opened.address.port));
-  const policyFiles = await keepPolicyFiles(config, names, store, listeners, events.emit);
+  const policyFiles = await keepPolicyFiles(config, names, store, registryListeners, events.emit);
 
   gatewayName = formatHostPort(names.main.host, names.main.port);
   const tracing = openTracing(config.tracing, { live, version, instance: gatewayName, clock });
@@ -219,17 +226,17 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
     names,
     limits: config.limits,
     webAssembly: config.gatewayWebAssembly,
-    threads: gatewayThreadsTerms(config, certificates.source.current, events.emit, options.gatewayEntry),
+    threads: gatewayWorkersOptions(config, certificates.source.current, events.emit, options.gatewayEntry),
     draining: draining.signal,
   });
-  streamDoors = streaming.threads;
-  if (streamDoors !== undefined) gatewayName = formatHostPort(streamDoors.name.host, streamDoors.name.port);
+  streamListeners = streaming.threads;
+  if (streamListeners !== undefined) gatewayName = formatHostPort(streamListeners.name.host, streamListeners.name.port);
   undo(() => {
     streaming.gateway.destroy();
     return streaming.clear();
   });
-  const followers = new Followers(clock);
-  listeners.push(streaming.revocation, followers.revocation);
+  const subscribers = new Subscribers(clock);
+  registryListeners.push(streaming.revocation, subscribers.revocation);
 
   const authenticator = new Authenticator({ ...store, audiences: names.audiences, clock });
   const api = await createApi({
@@ -246,7 +253,7 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
       counters: (streamId) => streaming.gateway.counters(streamId),
       endStream: (streamId, error) => streaming.endStream(streamId, error),
       lastDisconnect: lastDisconnects.of,
-      followers,
+      subscribers,
       subscribe: (sink) => events.subscribe(sink),
     },
     logs: logging.reader,
@@ -257,7 +264,7 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
     }),
     policyConnectionString: ({ name, primaryKey }: PolicyRecord) =>
       formatServiceConnectionString({ ...names.main, policy: name, key: primaryKey }),
-    onProven: (request) => opened.unproven.proven(request.raw.socket),
+    onAuthenticated: (request) => opened.unauthenticated.authenticated(request.raw.socket),
     limits: { maxBodyBytes: MAX_BODY_BYTES },
   });
   undo(() => api.close());
@@ -266,12 +273,17 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
     ...{ ...common, policies: store.policies, draining: draining.signal },
     authenticate: (token) => authenticator.authenticateService(token),
   });
-  listeners.push(services.revocation);
+  registryListeners.push(services.revocation);
   const control: ControlDeps = {
     ...common,
     services,
     authenticate: limitedAuthentication({ clock, events, draining: draining.signal }, authenticator),
-    registrar: new AttachCheck({ ...common, router: streaming.router, store, revocation: streaming.revocation }),
+    registrar: new ChannelRegistration({
+      ...common,
+      router: streaming.router,
+      store,
+      revocation: streaming.revocation,
+    }),
     limits: {
       authenticateMs: LIMITS.authenticateMs,
       maxPacketBytes: LIMITS.mqttPacketBytes,
@@ -280,7 +292,7 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
     },
   };
   const tlsIdentity = tlsIdentities(config);
-  opened.leadTo({
+  opened.setHandlers({
     onRequest: api.handle,
     onControl: (request, socket, head) =>
       acceptControlWebSocket(request, socket, head, control, tlsIdentity(socket, 'listen')),
@@ -312,13 +324,13 @@ async function startParts(config: HubConfig, options: HubOptions, undo: (step: (
   const observers = { readiness, metrics, audit, tracing };
   return {
     names,
-    doors: opened,
+    listeners: opened,
     certificates,
     draining,
     store,
     policyFiles,
     streaming,
-    followers,
+    subscribers,
     logging,
     api,
     events,
@@ -333,13 +345,13 @@ function originOf(socket: TLSSocket, protocol: ControlProtocol, tls: TlsIdentity
 
 /** The reverse of the start, each step with its reason. */
 async function stopParts(parts: Parts, graceMs: number): Promise<void> {
-  const { doors, streaming, events } = parts;
+  const { listeners, streaming, events } = parts;
   // Not ready, no new handshakes, and those under way are told: load balancers and callers go elsewhere.
   parts.readiness.drain();
   parts.draining.abort(new CulvertError('draining'));
   events.emit({ type: 'hub-draining' });
   // No new connections before those that are there are ended, or they would come straight back.
-  const closed = doors.close();
+  const closed = listeners.close();
   // Streams may end by themselves; after the grace both sides are told that the hub is going.
   await streaming.gateway.close(graceMs);
   // Devices last: their agents learn that they are to come back, not that something broke.
@@ -348,11 +360,11 @@ async function stopParts(parts: Parts, graceMs: number): Promise<void> {
   await Promise.all(channels.map((channel) => channel.closed));
   await streaming.clear();
   // Those who follow have seen the last stream end.
-  await parts.followers.close(new CulvertError('draining'));
+  await parts.subscribers.close(new CulvertError('draining'));
   // After the last stream and the last device: their ends are in it, and whoever follows has been told.
   await parts.logging.close();
   await parts.api.close();
-  doors.destroyConnections();
+  listeners.destroyConnections();
   await closed;
   parts.certificates.source.close();
   // A rotation just answered may still be on its way into its file; the next hub here must not be written over.
@@ -362,7 +374,7 @@ async function stopParts(parts: Parts, graceMs: number): Promise<void> {
   // The store at the very end: everything above may still write.
   await parts.store.close();
   // Until here probes were told that the hub lives and is not ready: who asks them would otherwise kill it while it drains.
-  await doors.closeProbes();
+  await listeners.closeProbes();
   parts.metrics.stop();
   events.emit({ type: 'hub-stopped' });
 }

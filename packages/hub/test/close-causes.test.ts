@@ -248,7 +248,7 @@ const MAKE: Readonly<Record<ToldCause, () => Promise<Outcome>>> = {
   async handshake_timeout() {
     await start();
     const [, device] = await Promise.all([grant(), offers.then((offer) => offer.accept())]);
-    await test.event('guest-arrived');
+    await test.event('connection-waiting');
     const ofDevice = told(device);
     await clock.advance(60_000);
     return { device: await ofDevice };

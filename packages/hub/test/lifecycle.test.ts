@@ -219,7 +219,7 @@ describe('a hub', () => {
     expect(await presented()).not.toBe(before);
   });
 
-  it('speaks TLS 1.3 by preference, 1.2 if it must, and nothing older, on every door', async () => {
+  it('speaks TLS 1.3 by preference, 1.2 if it must, and nothing older, on every listener', async () => {
     const test = await start({ config: { mqttListen: '127.0.0.1:0', amqpListen: '127.0.0.1:0' } });
     const handshake = (port: number, over: ConnectionOptions): Promise<string | null | undefined> =>
       new Promise((resolve) => {

@@ -55,7 +55,7 @@ it('a module is there while its device is not, and its streams are its own', asy
   expect(await found({ deviceId: 'd' })).toEqual(shown);
   expect(await found({ deviceId: 'd', moduleId: 'n' })).toEqual([]);
 
-  const followed = devices.followPresence('d');
+  const followed = devices.subscribeToPresence('d');
   expect((await followed.next()).value).toMatchObject({ event: 'online', data: { moduleId: 'm' } });
   expect((await followed.next()).value).toMatchObject({ event: 'ready' });
   const { streamId } = await test.event('stream-offered');

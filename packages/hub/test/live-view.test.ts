@@ -263,7 +263,7 @@ describe('presence', () => {
 
   it('is followed: who is there, then who comes and goes, and a newer connection is no going', async () => {
     await attach('a');
-    const notices = monitor.devices.followPresence();
+    const notices = monitor.devices.subscribeToPresence();
     cleanups.push(() => notices.return());
     const isReady = ({ event }: { event: string }) => event === 'ready';
     expect(await until(notices, isReady)).toMatchObject([

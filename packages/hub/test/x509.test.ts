@@ -89,7 +89,7 @@ describe.each([
     await expect(attach(proof, identity)).rejects.toMatchObject({ code: 'unauthorized' });
     const event = await hub.event(
       'connection-refused',
-      (refused) => hub.events.indexOf(refused) >= seen && refused.door !== 'tls',
+      (refused) => hub.events.indexOf(refused) >= seen && refused.listener !== 'tls',
     );
     return event.detail;
   }

@@ -98,7 +98,7 @@ export class DeviceRegistry {
    * Tells who is online, then `ready`, then who comes and goes, until the caller stops reading; see `LiveStreams.follow`.
    * @param deviceId of the one device that alone is meant; default all
    */
-  followPresence(
+  subscribeToPresence(
     deviceId?: string,
     signal?: AbortSignal,
   ): AsyncGenerator<Exclude<DeviceNotice, { event: 'cut' }>, void, undefined> {

@@ -31,7 +31,7 @@ export type { Authorities } from './authorities.ts';
 export type { DevicePage, DeviceRegistry, ListPageOptions } from './device-registry.ts';
 export type { EtagOptions } from './if-match.ts';
 export type { FollowedStream, LiveStreams, StreamFilter } from './live-streams.ts';
-export type { FollowLogOptions, ListLogOptions, LogFilterOptions, LogPage, Logs } from './logs.ts';
+export type { ListLogOptions, LogEventsOptions, LogFilterOptions, LogPage, Logs } from './logs.ts';
 export type { ModuleRegistry } from './module-registry.ts';
 export type { Policies } from './policies.ts';
 export { ServiceClient, type ServiceClientOptions } from './service-client.ts';

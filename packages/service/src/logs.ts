@@ -38,7 +38,7 @@ export interface LogPage {
 }
 
 /** How to follow new records. */
-export interface FollowLogOptions extends Omit<LogFilterOptions, 'until'> {
+export interface LogEventsOptions extends Omit<LogFilterOptions, 'until'> {
   /** Ends it. */
   readonly signal?: AbortSignal | undefined;
   /** The connection was lost; the next attempt is in `waitMs` milliseconds. */
@@ -89,7 +89,7 @@ export class Logs {
    * missed meanwhile come first: nothing is skipped, unless `onDropped` is called.
    * @throws CulvertError when the first connection fails; later `unauthorized`, `forbidden` or `argument_invalid`; the signal's reason, else `aborted`
    */
-  async *follow(options: FollowLogOptions = {}): AsyncGenerator<ResourceLogRecord> {
+  async *follow(options: LogEventsOptions = {}): AsyncGenerator<ResourceLogRecord> {
     const { signal, onLost, onBack, onDropped } = options;
     const backoff = new Backoff();
     let lastId = '';

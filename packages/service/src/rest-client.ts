@@ -94,7 +94,7 @@ export class RestClient {
     this.#pending++;
     try {
       for (;;) {
-        const response = await openExchange(await this.#followRequest(path), linked.signal);
+        const response = await openExchange(await this.#subscribeRequest(path), linked.signal);
         try {
           yield* readEvents<N>(response, { clock: this.#clock, signal: linked.signal });
           return;
@@ -109,7 +109,7 @@ export class RestClient {
     }
   }
 
-  async #followRequest(path: string) {
+  async #subscribeRequest(path: string) {
     const { host, port } = this.#address;
     this.#agent ??= outboundAgent(new URL(`https://${formatHostPort(host, port)}`), this.#agentOptions);
     const headers = { authorization: await this.#tokens.token(), accept: 'text/event-stream' };

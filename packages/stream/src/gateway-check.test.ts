@@ -15,10 +15,10 @@ beforeAll(async () => {
   certificate = new X509Certificate(cert);
 });
 
-function told(url: string, options: { host?: string; gateways?: string[]; proven?: boolean } = {}): string {
-  const { host = 'hub.example', gateways, proven = true } = options;
+function told(url: string, options: { host?: string; gateways?: string[]; authenticated?: boolean } = {}): string {
+  const { host = 'hub.example', gateways, authenticated = true } = options;
   try {
-    assertGateway(url, 'device', { host, certificate: () => (proven ? certificate : undefined) }, gateways);
+    assertGateway(url, 'device', { host, certificate: () => (authenticated ? certificate : undefined) }, gateways);
     return 'in';
   } catch (error) {
     expect(error).toMatchObject({ code: 'untrusted' });
@@ -57,8 +57,8 @@ describe('a gateway', () => {
   });
 
   it('counts by its certificate only where that was verified', () => {
-    expect(told(`wss://eu1.gw.example${PATH}`, { proven: false })).toBe('refused');
-    expect(told(`wss://hub.example${PATH}`, { proven: false })).toBe('in');
+    expect(told(`wss://eu1.gw.example${PATH}`, { authenticated: false })).toBe('refused');
+    expect(told(`wss://hub.example${PATH}`, { authenticated: false })).toBe('in');
   });
 
   it('may be this machine where the hub is on it', () => {

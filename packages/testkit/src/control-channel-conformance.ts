@@ -34,7 +34,7 @@ export interface DeviceUnderTest {
 }
 
 /** A listener of one transport, ready for devices. */
-export interface DialectUnderTest {
+export interface TransportUnderTest {
   readonly clock: FakeClock;
   /** Offers a device may have unanswered; at least 1,000. */
   readonly maxOffers: number;
@@ -56,9 +56,9 @@ const offerNamed = (streamName: string) => ({
 const never = new AbortController().signal;
 
 /** The required behaviour of a control channel over any transport. */
-export function controlChannelConformance(name: string, open: () => Promise<DialectUnderTest>): void {
+export function controlChannelConformance(name: string, open: () => Promise<TransportUnderTest>): void {
   describe(`control channel conformance: ${name}`, () => {
-    let dialect: DialectUnderTest;
+    let dialect: TransportUnderTest;
     beforeEach(async () => {
       dialect = await open();
     });
@@ -70,7 +70,7 @@ export function controlChannelConformance(name: string, open: () => Promise<Dial
   });
 }
 
-function answers(dialect: () => DialectUnderTest): void {
+function answers(dialect: () => TransportUnderTest): void {
   it('carries an offer to the device and its acceptance back', async () => {
     const { channel, device } = await dialect().attach();
     const sent = offerNamed('ssh');
@@ -171,7 +171,7 @@ function answers(dialect: () => DialectUnderTest): void {
   });
 }
 
-function ends(dialect: () => DialectUnderTest): void {
+function ends(dialect: () => TransportUnderTest): void {
   it('fails every pending offer at once when the device drops', async () => {
     const { channel, device } = await dialect().attach();
     const pending = [channel.offer(offerNamed('a'), never), channel.offer(offerNamed('b'), never)];
@@ -207,7 +207,7 @@ function ends(dialect: () => DialectUnderTest): void {
   });
 }
 
-function bounds(dialect: () => DialectUnderTest): void {
+function bounds(dialect: () => TransportUnderTest): void {
   it('holds 1,000 offers at once, answered in any order, and refuses one too many', async () => {
     const { maxOffers, attach } = dialect();
     const { channel, device } = await attach();

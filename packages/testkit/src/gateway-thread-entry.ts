@@ -18,8 +18,8 @@ function open(start: ThreadStart, toMain: MessagePort): void {
   // The test sets it to its own time when it learns of this thread.
   const clock = new FakeClock(0);
   const thread = new GatewayThread(start, toMain, clock);
-  const { door } = start;
-  const server = createServer({ ...door.pair, ticketKeys: Buffer.from(door.ticketKeys) });
+  const { listener } = start;
+  const server = createServer({ ...listener.pair, ticketKeys: Buffer.from(listener.ticketKeys) });
   server.on('upgrade', (request, socket, head) => void thread.gateway.handleUpgrade(request, socket, head));
   server.on('tlsClientError', (error, socket) => thread.tlsFailed(peerAddress(socket), error.message));
   const test = new BroadcastChannel(testChannel(start.bootId));
@@ -42,7 +42,7 @@ function open(start: ThreadStart, toMain: MessagePort): void {
   void thread.run({
     listen: () =>
       new Promise((resolve) => {
-        server.listen({ host: door.host, port: door.port, reusePort: door.reusePort }, () => {
+        server.listen({ host: listener.host, port: listener.port, reusePort: listener.reusePort }, () => {
           const { address, port: bound } = server.address() as AddressInfo;
           resolve({ host: address, port: bound });
         });

@@ -8,7 +8,7 @@ export {
   type ChannelUnderTest,
   controlChannelConformance,
   type DeviceUnderTest,
-  type DialectUnderTest,
+  type TransportUnderTest,
 } from './control-channel-conformance.ts';
 export {
   type CertificateOptions,

@@ -60,7 +60,7 @@ export async function startThreads(options: TestThreadsOptions): Promise<TestThr
     entry: new URL(import.meta.url.replace('test-threads', 'gateway-thread-entry')),
     apart: !together,
     listen: { host: '127.0.0.1', port: 0 },
-    maxUnprovenPerAddress: 1_000,
+    maxUnauthenticatedPerAddress: 1_000,
     maxUnproven: 1_000,
     onTlsFailed: () => undefined,
   });

@@ -4,7 +4,7 @@ import { connect as connectTls } from 'node:tls';
 import { encodePacket } from '@culvert/protocol/mqtt';
 import type { Prng } from '../../../fuzz/prng.ts';
 
-/** Bytes that some door must turn away. */
+/** Bytes that some listener must turn away. */
 export type Malformed = (random: Prng) => Buffer;
 
 /** Milliseconds after which a connection that neither side has ended counts as stuck: twice the time allowed to authenticate. */
@@ -145,11 +145,11 @@ export const tcpInputs: Malformed = (random) =>
     () => Buffer.alloc(0),
   ])();
 
-/** Opens a connection to a door and gives the socket once bytes may be sent. */
-export type Door = () => Promise<Socket>;
+/** Opens a connection to a listener and gives the socket once bytes may be sent. */
+export type ListenerName = () => Promise<Socket>;
 
 /** Plain TCP. */
-export function tcpDoor(port: number): Door {
+export function tcpListener(port: number): ListenerName {
   return async () => {
     const socket = connectTcp(port, '127.0.0.1');
     await once(socket, 'connect');
@@ -158,7 +158,7 @@ export function tcpDoor(port: number): Door {
 }
 
 /** TLS, resuming one session so that ten thousand handshakes take seconds and not minutes. */
-export function tlsDoor(port: number, ca: string, alpn?: string): Door {
+export function tlsListener(port: number, ca: string, alpn?: string): ListenerName {
   let session: Buffer | undefined;
   return async () => {
     const socket = connectTls({
@@ -177,8 +177,8 @@ export function tlsDoor(port: number, ca: string, alpn?: string): Door {
 }
 
 /** Sends one input, ends our side, and waits until the hub has ended its own. @throws Error when it does not */
-export async function send(door: Door, input: Buffer): Promise<void> {
-  const socket = await door();
+export async function send(listener: ListenerName, input: Buffer): Promise<void> {
+  const socket = await listener();
   const stuck = setTimeout(() => socket.destroy(new Error('the hub did not end the connection')), STUCK_MS);
   let failure: Error | undefined;
   // A reset or a broken pipe is a way to be turned away; only being stuck is not.
@@ -192,9 +192,9 @@ export async function send(door: Door, input: Buffer): Promise<void> {
   if (failure !== undefined) throw failure;
 }
 
-/** Sends `count` inputs over a door, `parallel` at a time: an address may have 512 connections that are not yet authenticated. */
+/** Sends `count` inputs over a listener, `parallel` at a time: an address may have 512 connections that are not yet authenticated. */
 export async function storm(
-  door: Door,
+  listener: ListenerName,
   malformed: Malformed,
   random: Prng,
   count: number,
@@ -202,7 +202,7 @@ export async function storm(
 ): Promise<void> {
   let left = count;
   const worker = async () => {
-    while (left-- > 0) await send(door, malformed(random));
+    while (left-- > 0) await send(listener, malformed(random));
   };
   await Promise.all(Array.from({ length: parallel }, worker));
 }

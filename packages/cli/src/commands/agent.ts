@@ -2,9 +2,9 @@ import { formatAuthority, formatHostPort, identityName, parseDeviceConnectionStr
 import { type AgentServices, CLOSE_GRACE_MS, startAgent } from '@culvert/proxy/agent';
 import { AgentFiles } from '../agent-files.ts';
 import { reloadOnHangUp } from '../agent-reload.ts';
+import { stopOnSignals } from '../graceful-shutdown.ts';
 import type { DeviceConnectionFlags } from '../hub-connection.ts';
 import { tell } from '../messages.ts';
-import { stopOnSignals } from '../polite-stop.ts';
 import { endlessOutput } from '../standard-output.ts';
 import { agentSentence, type EventFormat, eventTeller } from '../stream-messages.ts';
 import { surviveFaults } from '../survive-faults.ts';

@@ -15,9 +15,9 @@ import {
 } from '@culvert/proxy/connect';
 import type { ServiceClient } from '@culvert/service';
 import { withClient } from '../client.ts';
+import { SIGNAL_EXIT, stopOnSignals } from '../graceful-shutdown.ts';
 import type { ConnectionFlags } from '../hub-connection.ts';
 import { tell, tellError } from '../messages.ts';
-import { SIGNAL_EXIT, stopOnSignals } from '../polite-stop.ts';
 import { parseServiceAddress } from '../service-address.ts';
 import type { HostKeyMode } from '../ssh/host-key-modes.ts';
 import { closableOutput, endlessOutput, unwatchOutput } from '../standard-output.ts';

@@ -8,11 +8,10 @@ import {
 import { ECHO_SERVICE } from '@culvert/proxy/agent';
 import { ServiceClient } from '@culvert/service';
 import { dialWebSocket, outboundProxy } from '@culvert/stream';
+import { checkControlChannel } from '../doctor/attach-as-device.ts';
 import { type Check, Examination, type Found } from '../doctor/check.ts';
-import { checkControlChannel } from '../doctor/control-channel.ts';
 import { checkDeviceToken, hasDeviceToken, isTaken } from '../doctor/device-token.ts';
 import { measureEcho } from '../doctor/echo-measure.ts';
-import { type CertificateFault, certificateFault, type Greeting, greet } from '../doctor/greeting.ts';
 import {
   certificateAskedCheck,
   certificateCheck,
@@ -21,6 +20,7 @@ import {
   MAKE_IT_ASK,
   SET_CLOCK,
 } from '../doctor/hub-checks.ts';
+import { type CertificateFault, certificateFault, type Greeting, greet } from '../doctor/hub-probe.ts';
 import { type FirstHop, lookUp, reach, since } from '../doctor/network.ts';
 import { type ServiceUser, tryAll, tryOne } from '../doctor/services.ts';
 import { type DeviceConnectionFlags, type EitherConnection, eitherConnection } from '../hub-connection.ts';

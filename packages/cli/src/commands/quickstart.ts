@@ -2,9 +2,9 @@ import { homedir, userInfo } from 'node:os';
 import { resolve } from 'node:path';
 import { CulvertError } from '@culvert/protocol';
 import { quickstartDirectory } from '../data-directory.ts';
+import { stopOnSignals } from '../graceful-shutdown.ts';
 import { tell } from '../messages.ts';
 import { ownCommand, word } from '../own-command.ts';
-import { stopOnSignals } from '../polite-stop.ts';
 import { DEMO_DEVICE } from '../quickstart/demo-device.ts';
 import type { Listener } from '../quickstart/listen-somewhere.ts';
 import { PROOF_BYTES, prove } from '../quickstart/prove.ts';
@@ -26,8 +26,8 @@ export async function quickstart(flags: QuickstartFlags): Promise<void> {
   try {
     // Before anything is printed: whoever reads that Ctrl-C stops it may press it at once.
     const stopped = untilStopped(running);
-    const proven = report(running, dataDir).then(writeOut);
-    await Promise.race([proven.then(() => stopped), stopped]);
+    const authenticated = report(running, dataDir).then(writeOut);
+    await Promise.race([authenticated.then(() => stopped), stopped]);
   } finally {
     await running.stop();
   }

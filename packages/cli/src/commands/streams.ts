@@ -21,7 +21,7 @@ const HEADINGS = ['STREAM', 'DEVICE', 'NAME', 'STATE', 'CALLER', 'SINCE', 'IN', 
 export function listStreams(flags: StreamsFlags & StreamsFilter & { readonly follow?: boolean }): Promise<void> {
   const filter = { deviceId: flags.device, moduleId: flags.module, caller: flags.caller };
   return withClient(flags, 'monitor', async ({ streams }) => {
-    if (flags.follow === true) return followStreams(streams.follow(filter), flags.output);
+    if (flags.follow === true) return subscribeToStreams(streams.follow(filter), flags.output);
     const found: StreamView[] = [];
     for await (const stream of streams.list(filter satisfies StreamFilter)) found.push(stream);
     return flags.output === 'json' ? writeJson(found) : writeOut(table(HEADINGS, found.map(row)));
@@ -44,7 +44,7 @@ export function closeStream(streamId: string, flags: ConnectionFlags & { readonl
   });
 }
 
-async function followStreams(notices: AsyncIterable<FollowedStream>, output: OutputFormat): Promise<void> {
+async function subscribeToStreams(notices: AsyncIterable<FollowedStream>, output: OutputFormat): Promise<void> {
   for await (const notice of notices) {
     if (output === 'json') await writeOut(`${JSON.stringify(notice)}\n`);
     else for (const line of sentences(notice)) await writeOut(`${line}\n`);

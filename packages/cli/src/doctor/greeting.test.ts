@@ -4,7 +4,7 @@ import { createServer } from 'node:tls';
 import { CulvertError } from '@culvert/protocol';
 import { testCertificate } from '@culvert/testkit';
 import { expect, it } from 'vitest';
-import { certificateFault, greet } from './greeting.ts';
+import { certificateFault, greet } from './hub-probe.ts';
 
 const DAY_MS = 86_400_000;
 const inDays = (days: number) => new Date(Date.now() + days * DAY_MS);

@@ -1,7 +1,7 @@
 import { CulvertError } from '@culvert/protocol';
 import { describe, expect, it } from 'vitest';
-import type { Greeting } from './greeting.ts';
 import { certificateAskedCheck, clockCheck, endpointCheck, SET_CLOCK } from './hub-checks.ts';
+import type { Greeting } from './hub-probe.ts';
 
 const NOW = Date.UTC(2026, 0, 1);
 const greeting = (over: Partial<Greeting>): Greeting => ({

@@ -1,6 +1,6 @@
 import { CulvertError, type EndpointInformation } from '@culvert/protocol';
 import type { Found } from './check.ts';
-import { type Greeting, nameOf } from './greeting.ts';
+import { type Greeting, nameOf } from './hub-probe.ts';
 
 /** Days before a certificate's end from which on it is worth a warning: renewals are usually made 30 days before. */
 const SOON_DAYS = 14;

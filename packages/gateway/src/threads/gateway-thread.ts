@@ -3,17 +3,17 @@ import { MessageChannel } from 'node:worker_threads';
 import { CLOSE_CAUSES, CulvertError } from '@culvert/protocol';
 import type { GrantClaims } from '@culvert/protocol/grant';
 import type { Clock } from '@culvert/stream';
-import { FrameMemory } from '../frame-memory.ts';
+import { BufferPool } from '../buffer-pool.ts';
 import { type Arrival, Gateway } from '../gateway.ts';
-import { GATEWAY_LIMITS } from '../limits.ts';
+import { GATEWAY_LIMITS } from '../gateway-limits.ts';
 import { BlockMemory } from './block-memory.ts';
-import { LandedSocket } from './landed-socket.ts';
-import { type HandedGuest, Link } from './link.ts';
+import { ForwardedSocket } from './forwarded-socket.ts';
+import { type HandedConnection, Link } from './link.ts';
 import type { FromThread, ThreadAddress, ThreadPair, ThreadStart, ToThread } from './messages.ts';
 import { RemoteSocket } from './remote-socket.ts';
 
 /** The TLS server of a thread, provided by the caller. It passes upgrades to {@link GatewayThread.gateway}. */
-export interface ThreadDoor {
+export interface ThreadListener {
   /** @throws CulvertError `config_invalid` */
   listen(): Promise<ThreadAddress>;
   /** Uses this certificate for new connections. */
@@ -38,7 +38,7 @@ export class GatewayThread {
   readonly #handedOver = new Map<Link, Set<string>>();
   readonly #asked = new Map<number, (answer: ToThread & { type: 'placed' | 'refused' }) => void>();
   #requests = 0;
-  #door: ThreadDoor | undefined;
+  #listener: ThreadListener | undefined;
   #closing: Promise<void> | undefined;
 
   /** @param port to the main thread */
@@ -52,7 +52,7 @@ export class GatewayThread {
       onEvent: (event) => this.#say({ type: 'event', event }),
       steering: {
         place: (claims) => this.#place(claims),
-        unseated: (streamId) => this.#say({ type: 'unseated', streamId }),
+        unregistered: (streamId) => this.#say({ type: 'unregistered', streamId }),
         counters: (streamId) => {
           const shared = new SharedArrayBuffer(6 * Float64Array.BYTES_PER_ELEMENT);
           this.#say({ type: 'counters', streamId, shared });
@@ -68,11 +68,11 @@ export class GatewayThread {
   }
 
   /** Opens the listener and executes the main thread's commands. */
-  async run(door: ThreadDoor): Promise<void> {
-    this.#door = door;
+  async run(listener: ThreadListener): Promise<void> {
+    this.#listener = listener;
     this.#port.on('message', (message: ToThread) => this.#heard(message));
     try {
-      this.#say({ type: 'listening', address: await door.listen() });
+      this.#say({ type: 'listening', address: await listener.listen() });
     } catch (error) {
       const { code, message } = CulvertError.from(error);
       this.#say({ type: 'unusable', error: { code, message } });
@@ -103,7 +103,7 @@ export class GatewayThread {
         this.gateway.end(message.streamId, new CulvertError(message.error.code, message.error.message));
         return;
       case 'present':
-        this.#door?.present(message.pair);
+        this.#listener?.present(message.pair);
         return;
       case 'close':
         void this.#close(message.graceMs);
@@ -132,8 +132,8 @@ export class GatewayThread {
     // A copy: a message transfers the whole buffer behind a view.
     link.send(['guest', connection, { ...guest, head: new Uint8Array(head) }]);
     const { lingerMs = GATEWAY_LIMITS.lingerMs } = this.#start.limits;
-    const memory = this.#start.plain ? undefined : FrameMemory.ofThread;
-    new LandedSocket(socket, link, connection, { memory, turns: this.gateway.turns, clock: this.#clock, lingerMs });
+    const memory = this.#start.plain ? undefined : BufferPool.ofThread;
+    new ForwardedSocket(socket, link, connection, { memory, turns: this.gateway.turns, clock: this.#clock, lingerMs });
   }
 
   #linkTo(owner: number): Link {
@@ -150,7 +150,7 @@ export class GatewayThread {
     return new Link(port, this.#blocks, (link, connection, guest) => this.#receive(link, connection, guest), onLost);
   }
 
-  #receive(link: Link, connection: number, { head, ...guest }: HandedGuest): void {
+  #receive(link: Link, connection: number, { head, ...guest }: HandedConnection): void {
     const socket = new RemoteSocket(link, connection);
     const { streamId } = guest.claims;
     const streams = this.#handedOver.get(link) ?? new Set();
@@ -167,14 +167,14 @@ export class GatewayThread {
   }
 
   async #close(graceMs: number): Promise<void> {
-    this.#door?.close();
+    this.#listener?.close();
     this.#closing ??= this.#finish(graceMs);
     await this.#closing;
   }
 
   async #finish(graceMs: number): Promise<void> {
     await this.gateway.close(graceMs);
-    this.#door?.destroyConnections();
+    this.#listener?.destroyConnections();
     // Other threads must learn of the last connections' ends before this thread ends.
     await new Promise((resolve) => setImmediate(resolve));
     this.#say({ type: 'closed' });

@@ -3,7 +3,7 @@ import { CLOSE_CAUSES, CulvertError, newStreamId, type Side } from '@culvert/pro
 import { grantPath, signGrant } from '@culvert/protocol/grant';
 import { FakeClock, RawWebSocket, rawClose, rawFrame, startGateway, type TestGateway } from '@culvert/testkit';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import type { GatewayLimits } from '../limits.ts';
+import type { GatewayLimits } from '../gateway-limits.ts';
 
 let bench: TestGateway;
 let open: RawWebSocket[] = [];
@@ -55,7 +55,7 @@ describe('all threads together', () => {
     }
   });
 
-  test.each<Partial<GatewayLimits>>([{ maxStreams: 1 }, { maxGuests: 1 }])('have one limit: %o', async (limits) => {
+  test.each<Partial<GatewayLimits>>([{ maxStreams: 1 }, { maxWaiting: 1 }])('have one limit: %o', async (limits) => {
     await bench.stop();
     await start(limits);
     const streamId = newStreamId();
@@ -152,7 +152,7 @@ describe('a thread that dies', () => {
   test('and had a waiting guest, lets the other side know when it comes', async () => {
     const streamId = newStreamId();
     await arrive(streamId, 'device');
-    await bench.event('guest-arrived', streamId);
+    await bench.event('connection-waiting', streamId);
     bench.threads?.crash(0);
     const ended = { cause: 'gateway_failed', established: false };
     expect(await bench.event('stream-closed', streamId)).toMatchObject(ended);
@@ -188,9 +188,10 @@ test('on one address, the operating system divides the connections among them', 
     ),
   );
   try {
-    const seated = () => [...(together.threads?.reports.values() ?? [])].map((report) => report.guests);
-    while (seated().reduce((sum, count) => sum + count, 0) < 40) await new Promise((resolve) => setImmediate(resolve));
-    for (const count of seated()) expect(count).toBeGreaterThan(0);
+    const registered = () => [...(together.threads?.reports.values() ?? [])].map((report) => report.guests);
+    while (registered().reduce((sum, count) => sum + count, 0) < 40)
+      await new Promise((resolve) => setImmediate(resolve));
+    for (const count of registered()) expect(count).toBeGreaterThan(0);
     expect(new Set(together.threads?.gateway.addresses.map(({ port }) => port)).size).toBe(1);
   } finally {
     for (const { socket } of guests) socket.destroy();

@@ -2,12 +2,12 @@ import { type KeyObject, randomBytes } from 'node:crypto';
 import { Worker } from 'node:worker_threads';
 import { CLOSE_CAUSES, CulvertError } from '@culvert/protocol';
 import { Backoff, type Clock, type Timer } from '@culvert/stream';
-import type { GatewayEvent, StreamCounters } from '../events.ts';
 import { newBootId } from '../gateway.ts';
 import type { GatewayControl } from '../gateway-control.ts';
-import { GATEWAY_LIMITS, type GatewayLimits } from '../limits.ts';
+import type { GatewayEvent, StreamCounters } from '../gateway-events.ts';
+import { GATEWAY_LIMITS, type GatewayLimits } from '../gateway-limits.ts';
 import type { FromThread, ThreadAddress, ThreadPair, ThreadStart, ToThread } from './messages.ts';
-import { StreamPlaces } from './stream-places.ts';
+import { StreamDirectory } from './stream-directory.ts';
 
 /** Bytes of the key that a TLS server encrypts its session tickets with (`ticketKeys` of Node's `tls`). */
 const TICKET_KEY_BYTES = 48;
@@ -27,7 +27,7 @@ export interface GatewayThreadsOptions {
   readonly apart?: boolean;
   readonly pair: ThreadPair;
   /** Connections that have not shown a grant, at each thread: of one address, and of all. */
-  readonly maxUnprovenPerAddress: number;
+  readonly maxUnauthenticatedPerAddress: number;
   readonly maxUnproven: number;
   /** Networks of the load balancers whose connections begin with a PROXY header; absent: nobody's do. */
   readonly proxiesFrom?: readonly string[] | undefined;
@@ -58,7 +58,7 @@ export class GatewayThreads implements GatewayControl {
   readonly bootId = newBootId();
 
   readonly #options: GatewayThreadsOptions;
-  readonly #places: StreamPlaces;
+  readonly #places: StreamDirectory;
   readonly #ticketKeys = randomBytes(TICKET_KEY_BYTES);
   /** Threads by index; undefined while one is being replaced. */
   readonly #threads: (Thread | undefined)[];
@@ -73,7 +73,7 @@ export class GatewayThreads implements GatewayControl {
   private constructor(options: GatewayThreadsOptions) {
     this.#options = options;
     this.#pair = options.pair;
-    this.#places = new StreamPlaces(options.clock, { ...GATEWAY_LIMITS, ...options.limits });
+    this.#places = new StreamDirectory(options.clock, { ...GATEWAY_LIMITS, ...options.limits });
     this.#threads = Array.from({ length: options.threads });
     this.#backoffs = this.#threads.map(() => new Backoff(RESTART_MS));
   }
@@ -115,7 +115,7 @@ export class GatewayThreads implements GatewayControl {
     if (place === undefined) return false;
     const { code, message } = error;
     this.#say(place.owner, { type: 'end', streamId, error: { code, message } });
-    return place.isSeated;
+    return place.isRegistered;
   }
 
   /** Uses this certificate for new connections. */
@@ -161,7 +161,7 @@ export class GatewayThreads implements GatewayControl {
   /** Starts a thread and waits until it listens. */
   #begin(index: number): Promise<ThreadAddress> {
     const { entry, listen, apart = false, grantKey, limits = {}, plain = false } = this.#options;
-    const { maxUnprovenPerAddress, maxUnproven, proxiesFrom } = this.#options;
+    const { maxUnauthenticatedPerAddress, maxUnproven, proxiesFrom } = this.#options;
     const id = this.#ids++;
     const known = this.#addresses[apart ? index : 0];
     const start: ThreadStart = {
@@ -170,13 +170,13 @@ export class GatewayThreads implements GatewayControl {
       grantKey,
       limits,
       plain,
-      door: {
+      listener: {
         host: listen.host,
         port: known?.port ?? listen.port,
         reusePort: !apart,
         pair: this.#pair,
         ticketKeys: this.#ticketKeys,
-        ...{ maxUnprovenPerAddress, maxUnproven, proxiesFrom },
+        ...{ maxUnauthenticatedPerAddress, maxUnproven, proxiesFrom },
       },
     };
     const worker = new Worker(entry, { workerData: start, name: `culvert-gateway-${index}` });
@@ -212,8 +212,8 @@ export class GatewayThreads implements GatewayControl {
       case 'place':
         this.#place(thread, message.request, message.claims);
         return;
-      case 'unseated':
-        this.#places.unseated(message.streamId);
+      case 'unregistered':
+        this.#places.unregistered(message.streamId);
         return;
       case 'counters':
         this.#places.count(message.streamId, new Float64Array(message.shared));
@@ -239,7 +239,7 @@ export class GatewayThreads implements GatewayControl {
     }
   }
 
-  #place(thread: Thread, request: number, claims: Parameters<StreamPlaces['place']>[0]): void {
+  #place(thread: Thread, request: number, claims: Parameters<StreamDirectory['place']>[0]): void {
     let answer: ToThread;
     try {
       if (this.#draining) throw new CulvertError('draining');
@@ -253,8 +253,8 @@ export class GatewayThreads implements GatewayControl {
 
   #onExit(index: number, thread: Thread, problem: unknown): void {
     const lost = this.#places.lost(thread.id);
-    for (const { streamId, isSeated, isJoined, ageMs, ...counters } of lost) {
-      if (!isSeated) continue;
+    for (const { streamId, isRegistered, isJoined, ageMs, ...counters } of lost) {
+      if (!isRegistered) continue;
       this.#options.onEvent({
         type: 'stream-closed',
         streamId,

@@ -4,7 +4,7 @@ import type { UpgradeRequest } from '../upgrade.ts';
 import { type BlockMemory, blockViews, viewOf } from './block-memory.ts';
 
 /** A client that one thread forwards to another: its upgrade was parsed and its grant verified, but not answered. */
-export interface HandedGuest {
+export interface HandedConnection {
   readonly upgrade: UpgradeRequest;
   readonly claims: GrantClaims;
   readonly remoteAddress: string;
@@ -18,7 +18,7 @@ export interface HandedGuest {
  */
 export type LinkItem =
   /** A client accepted by the sender's thread, for the receiver to register. */
-  | readonly ['guest', connection: number, guest: HandedGuest]
+  | readonly ['guest', connection: number, guest: HandedConnection]
   /** Bytes in a block of the sender's memory, reserved for the receiver until it sends `taken`. */
   | readonly ['block', connection: number, block: number, length: number]
   /** Copied bytes: only a few, or when the sender has no free block. */
@@ -54,7 +54,7 @@ export class Link {
   readonly memory: BlockMemory;
 
   readonly #port: MessagePort;
-  readonly #onGuest: (link: Link, connection: number, guest: HandedGuest) => void;
+  readonly #onWaiting: (link: Link, connection: number, guest: HandedConnection) => void;
   readonly #ends = new Map<number, LinkEnd>();
   /** Buffers that collect bytes for the next message. */
   readonly #gathering = new Set<{ seal(): void }>();
@@ -65,18 +65,18 @@ export class Link {
   #isLost = false;
 
   /**
-   * @param onGuest called for a client that the other thread forwards
+   * @param onWaiting called for a client that the other thread forwards
    * @param onLost called when the other thread has died, after the end of every connection was reported
    */
   constructor(
     port: MessagePort,
     memory: BlockMemory,
-    onGuest: (link: Link, connection: number, guest: HandedGuest) => void,
+    onWaiting: (link: Link, connection: number, guest: HandedConnection) => void,
     onLost: () => void,
   ) {
     this.#port = port;
     this.memory = memory;
-    this.#onGuest = onGuest;
+    this.#onWaiting = onWaiting;
     port.on('message', (message: Opening | readonly LinkItem[]) => {
       if ('memory' in message) this.#theirs = blockViews(message.memory);
       else for (const item of message) this.#receive(item);
@@ -140,7 +140,7 @@ export class Link {
   #receive(item: LinkItem): void {
     const [kind, connection] = item;
     if (kind === 'guest') {
-      this.#onGuest(this, connection, item[2]);
+      this.#onWaiting(this, connection, item[2]);
       return;
     }
     const end = this.#ends.get(connection);

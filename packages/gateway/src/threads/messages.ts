@@ -2,8 +2,8 @@ import type { KeyObject } from 'node:crypto';
 import type { MessagePort } from 'node:worker_threads';
 import type { ErrorCode } from '@culvert/protocol';
 import type { GrantClaims } from '@culvert/protocol/grant';
-import type { GatewayEvent } from '../events.ts';
-import type { GatewayLimits } from '../limits.ts';
+import type { GatewayEvent } from '../gateway-events.ts';
+import type { GatewayLimits } from '../gateway-limits.ts';
 
 /** Where a thread listens. */
 export interface ThreadAddress {
@@ -18,7 +18,7 @@ export interface ThreadPair {
 }
 
 /** Settings of a thread's listener. */
-export interface ThreadDoorStart {
+export interface ThreadListenerStart {
   /** Absent: all addresses. */
   readonly host: string | undefined;
   readonly port: number;
@@ -28,7 +28,7 @@ export interface ThreadDoorStart {
   /** 48 bytes shared by all threads, so that a client can resume its TLS session at any of them. */
   readonly ticketKeys: Uint8Array;
   /** Maximum connections per address without a verified grant, at this thread. */
-  readonly maxUnprovenPerAddress: number;
+  readonly maxUnauthenticatedPerAddress: number;
   /** The same of all addresses. */
   readonly maxUnproven: number;
   /** Networks of the load balancers whose connections begin with a PROXY header; absent: nobody's do. */
@@ -43,7 +43,7 @@ export interface ThreadStart {
   readonly grantKey: KeyObject;
   readonly limits: Partial<GatewayLimits>;
   readonly plain: boolean;
-  readonly door: ThreadDoorStart;
+  readonly listener: ThreadListenerStart;
 }
 
 /** An error as sent to another thread. */
@@ -70,7 +70,7 @@ export type FromThread =
   | { readonly type: 'unusable'; readonly error: PlainError }
   /** Asks which thread owns this grant's stream. */
   | { readonly type: 'place'; readonly request: number; readonly claims: GrantClaims }
-  | { readonly type: 'unseated'; readonly streamId: string }
+  | { readonly type: 'unregistered'; readonly streamId: string }
   | { readonly type: 'link'; readonly to: number; readonly port: MessagePort }
   | { readonly type: 'event'; readonly event: GatewayEvent }
   /** The shared counters of a stream (see `Steering.counters`). */

@@ -1,6 +1,6 @@
 import { Duplex } from 'node:stream';
 import type { Link, LinkEnd } from './link.ts';
-import { Outflow } from './outflow.ts';
+import { OutputBuffer } from './output-buffer.ts';
 
 /** Maximum bytes in transit to a client: the longest write and a block, so that threads need not wait for each other after each write. */
 const WINDOW_BYTES = 262_144;
@@ -19,7 +19,7 @@ export class RemoteSocket extends Duplex implements LinkEnd {
 
   readonly #link: Link;
   readonly #connection: number;
-  readonly #outflow: Outflow;
+  readonly #outputBuffer: OutputBuffer;
   #written: ((error?: Error | null) => void) | undefined;
   /** The write under way is finished with the last byte of it. */
   #needsAll = false;
@@ -33,7 +33,7 @@ export class RemoteSocket extends Duplex implements LinkEnd {
     super({ allowHalfOpen: true, readableHighWaterMark: 1 });
     this.#link = link;
     this.#connection = connection;
-    this.#outflow = new Outflow(link, connection);
+    this.#outputBuffer = new OutputBuffer(link, connection);
     link.attach(connection, this);
   }
 
@@ -58,14 +58,14 @@ export class RemoteSocket extends Duplex implements LinkEnd {
   }
 
   onTaken(items: number, passedOn: number): void {
-    this.#outflow.taken(items, passedOn);
+    this.#outputBuffer.taken(items, passedOn);
     this.#finishWrite();
   }
 
   onClosed(): void {
     this.#isGone = true;
     this.#link.detach(this.#connection);
-    this.#outflow.abandon();
+    this.#outputBuffer.abandon();
     this.destroy();
   }
 
@@ -82,8 +82,8 @@ export class RemoteSocket extends Duplex implements LinkEnd {
   /** Sent in one message: if this thread dies, the other one is at a frame boundary. */
   override _write(chunk: Buffer, _encoding: BufferEncoding, written: (error?: Error | null) => void): void {
     this.#written = written;
-    this.#outflow.append(chunk, chunk.length);
-    this.#outflow.seal();
+    this.#outputBuffer.append(chunk, chunk.length);
+    this.#outputBuffer.seal();
     this.#needsAll = chunk.length <= SMALL_BYTES;
     this.#finishWrite();
   }
@@ -91,7 +91,7 @@ export class RemoteSocket extends Duplex implements LinkEnd {
   override _final(finished: (error?: Error | null) => void): void {
     this.#written = finished;
     this.#needsAll = true;
-    this.#outflow.end();
+    this.#outputBuffer.end();
   }
 
   override _destroy(error: Error | null, destroyed: (error?: Error | null) => void): void {
@@ -102,7 +102,7 @@ export class RemoteSocket extends Duplex implements LinkEnd {
   }
 
   #finishWrite(): void {
-    if (this.#needsAll ? !this.#outflow.isTaken : this.#outflow.owed >= WINDOW_BYTES) return;
+    if (this.#needsAll ? !this.#outputBuffer.isTaken : this.#outputBuffer.owed >= WINDOW_BYTES) return;
     const written = this.#written;
     this.#written = undefined;
     written?.();

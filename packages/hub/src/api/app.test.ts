@@ -10,7 +10,7 @@ import type { HubEvent } from '../observe/events.ts';
 import { LiveStreams } from '../observe/live-streams.ts';
 import type { AuthorityStore, PolicyStore, Registry } from '../registry/registry.ts';
 import { createApi } from './app.ts';
-import { Followers } from './event-stream/subscribers.ts';
+import { Subscribers } from './event-stream/subscribers.ts';
 
 it('says nothing of its own faults to the caller, and to the log where they are', async () => {
   const fail = () => Promise.reject(new RangeError('key secret42'));
@@ -35,14 +35,14 @@ it('says nothing of its own faults to the caller, and to the log where they are'
       counters: () => undefined,
       endStream: () => false,
       lastDisconnect: () => Promise.resolve(undefined),
-      followers: new Followers(systemClock),
+      subscribers: new Subscribers(systemClock),
       subscribe: () => () => undefined,
     },
     limitViews: () => [],
     logs: { list: fail, follow: () => ({ position: undefined, close() {}, async *[Symbol.asyncIterator]() {} }) },
     endpoints: () => ({ hostName: 'hub', streamingEndpoints: [] }),
     policyConnectionString: () => '',
-    onProven: () => undefined,
+    onAuthenticated: () => undefined,
     clock: systemClock,
     onEvent: (event) => events.push(event),
     limits: { maxBodyBytes: 1_024 },

@@ -4,9 +4,9 @@ import { CulvertError } from '@culvert/protocol';
 import { fastify } from 'fastify';
 import { serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod';
 import { faultOf } from '../observe/events.ts';
-import { Admission } from './authorization.ts';
+import { Authorization } from './authorization.ts';
 import type { Api, ApiDeps } from './deps.ts';
-import { type ErrorDialect, fromFastify, replyWithError } from './errors.ts';
+import { type ErrorFormat, fromFastify, replyWithError } from './errors.ts';
 import { eventStreamConstraint } from './event-stream/accept-constraint.ts';
 import { auditRoutes } from './routes/audit.ts';
 import { authorityRoutes } from './routes/authorities.ts';
@@ -26,7 +26,7 @@ import { unsupportedRoutes } from './routes/unsupported.ts';
 declare module 'fastify' {
   interface FastifyContextConfig {
     /** The format of this route's error bodies; Azure's by default. */
-    errors?: ErrorDialect;
+    errors?: ErrorFormat;
   }
 }
 
@@ -51,7 +51,7 @@ export async function createApi(deps: ApiDeps): Promise<RestApi> {
     forceCloseConnections: false,
     exposeHeadRoutes: false,
     // Errors before a route is found: a broken percent escape.
-    frameworkErrors: (error, _request, reply) => void replyWithError(reply, fromFastify(error), 'preview'),
+    frameworkErrors: (error, _request, reply) => void replyWithError(reply, fromFastify(error), 'azure'),
   }).withTypeProvider();
   api.addConstraintStrategy(eventStreamConstraint);
   api.setValidatorCompiler(validatorCompiler);
@@ -61,25 +61,25 @@ export async function createApi(deps: ApiDeps): Promise<RestApi> {
     const mapped = fromFastify(error as Error);
     const fault = faultOf(mapped, `${request.method} ${request.routeOptions.url ?? ''}`);
     if (fault !== undefined) deps.onEvent(fault);
-    return replyWithError(reply, mapped, request.routeOptions.config.errors ?? 'preview');
+    return replyWithError(reply, mapped, request.routeOptions.config.errors ?? 'azure');
   });
-  api.setNotFoundHandler((_request, reply) => replyWithError(reply, new CulvertError('route_not_found'), 'preview'));
+  api.setNotFoundHandler((_request, reply) => replyWithError(reply, new CulvertError('route_not_found'), 'azure'));
 
-  const admission = new Admission(deps);
+  const authorization = new Authorization(deps);
   api.get('/', { schema: { tags: ['hub'] } }, () => Promise.resolve(deps.endpoints()));
-  streamRoutes(api, deps, admission);
-  deviceRoutes(api, deps, admission);
-  bulkRoutes(api, deps, admission);
-  statisticsRoutes(api, deps, admission);
-  moduleRoutes(api, deps, admission);
-  policyRoutes(api, deps, admission);
-  authorityRoutes(api, deps, admission);
-  liveStreamRoutes(api, deps, admission);
-  reachabilityRoutes(api, deps, admission);
-  presenceRoutes(api, deps, admission);
-  limitRoutes(api, deps, admission);
-  logRoutes(api, deps, admission);
-  auditRoutes(api, deps, admission);
+  streamRoutes(api, deps, authorization);
+  deviceRoutes(api, deps, authorization);
+  bulkRoutes(api, deps, authorization);
+  statisticsRoutes(api, deps, authorization);
+  moduleRoutes(api, deps, authorization);
+  policyRoutes(api, deps, authorization);
+  authorityRoutes(api, deps, authorization);
+  liveStreamRoutes(api, deps, authorization);
+  reachabilityRoutes(api, deps, authorization);
+  presenceRoutes(api, deps, authorization);
+  limitRoutes(api, deps, authorization);
+  logRoutes(api, deps, authorization);
+  auditRoutes(api, deps, authorization);
   unsupportedRoutes(api);
   await api.ready();
   if (handle === undefined) throw new CulvertError('internal', 'The REST API has no request listener.');

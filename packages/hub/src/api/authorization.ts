@@ -6,11 +6,11 @@ import type { Principal } from '../auth/principal.ts';
 import type { ApiDeps } from './deps.ts';
 
 /** Authenticates and authorises requests by their `Authorization` header before their body is read, so the hub buffers nothing for unauthenticated clients. */
-export class Admission {
-  readonly #deps: Pick<ApiDeps, 'authenticator' | 'onProven' | 'onEvent'>;
+export class Authorization {
+  readonly #deps: Pick<ApiDeps, 'authenticator' | 'onAuthenticated' | 'onEvent'>;
   readonly #principals = new WeakMap<FastifyRequest, Principal>();
 
-  constructor(deps: Pick<ApiDeps, 'authenticator' | 'onProven' | 'onEvent'>) {
+  constructor(deps: Pick<ApiDeps, 'authenticator' | 'onAuthenticated' | 'onEvent'>) {
     this.#deps = deps;
   }
 
@@ -39,19 +39,19 @@ export class Admission {
 
   /** Checks the token's audience against the decoded path; a token without a policy name is verified with the keys of `identity`. */
   async #authenticate(request: FastifyRequest, identity: Identity | undefined): Promise<Principal> {
-    const { authenticator, onProven, onEvent } = this.#deps;
+    const { authenticator, onAuthenticated, onEvent } = this.#deps;
     const token = request.headers.authorization;
     try {
       if (token === undefined) throw new CulvertError('unauthorized', 'The request has no Authorization header.');
       const target = { path: pathBelowHost(request), ...(identity === undefined ? {} : { identity }) };
       const principal = await authenticator.authenticateSas(token, target);
-      onProven(request);
+      onAuthenticated(request);
       return principal;
     } catch (reason) {
       const error = CulvertError.from(reason);
       onEvent({
         type: 'connection-refused',
-        door: 'rest',
+        listener: 'rest',
         remoteAddress: peerAddress(request.raw.socket),
         error: error.code,
         detail: error.message,

@@ -32,7 +32,7 @@ export interface ApiDeps {
   readonly endpoints: () => EndpointInformation;
   readonly policyConnectionString: (policy: PolicyRecord) => string;
   /** Called when the request's connection has authenticated. */
-  readonly onProven: (request: FastifyRequest) => void;
+  readonly onAuthenticated: (request: FastifyRequest) => void;
   readonly clock: Clock;
   readonly onEvent: EventSink;
   readonly limits: {

@@ -3,15 +3,15 @@ import { CulvertError, type ErrorCode, formatErrorBody, printable } from '@culve
 import type { FastifyError, FastifyReply } from 'fastify';
 
 /** The format of a route's error bodies: Azure's own, or RFC 9457 on Culvert's own routes. */
-export type ErrorDialect = 'preview' | 'problem';
+export type ErrorFormat = 'azure' | 'problem';
 
 /** Sends an error in the route's format. The one place where an error becomes an HTTP response. */
-export function replyWithError(reply: FastifyReply, error: CulvertError, dialect: ErrorDialect): FastifyReply {
+export function replyWithError(reply: FastifyReply, error: CulvertError, format: ErrorFormat): FastifyReply {
   const trackingId = randomUUID();
   reply.code(error.row.http).header('iothub-errorcode', error.row.azure[1]).header('x-ms-request-id', trackingId);
   if (error.row.http === 401) reply.header('www-authenticate', 'SharedAccessSignature');
   if (error.row.http === 429 || error.row.http === 503) reply.header('retry-after', '1');
-  if (dialect === 'preview') {
+  if (format === 'azure') {
     return reply.type('application/json; charset=utf-8').send(formatErrorBody(error, trackingId, new Date()));
   }
   return reply.type('application/problem+json; charset=utf-8').send(

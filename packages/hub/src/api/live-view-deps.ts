@@ -3,7 +3,7 @@ import type { CulvertError } from '@culvert/protocol';
 import type { EventSink } from '../observe/events.ts';
 import type { LastDisconnectOf } from '../observe/last-disconnect.ts';
 import type { LiveStreams } from '../observe/live-streams.ts';
-import type { Followers } from './event-stream/subscribers.ts';
+import type { Subscribers } from './event-stream/subscribers.ts';
 
 /** Dependencies of the live view, beside the router: current streams, last disconnects, and the subscribers of changes. */
 export interface LiveView {
@@ -13,7 +13,7 @@ export interface LiveView {
   /** Ends a stream in any state. False when there is no such stream. */
   readonly endStream: (streamId: string, error: CulvertError) => boolean;
   readonly lastDisconnect: LastDisconnectOf;
-  readonly followers: Followers;
+  readonly subscribers: Subscribers;
   /** Subscribes to the hub's events and returns a function that unsubscribes. */
   readonly subscribe: (sink: EventSink) => () => void;
 }

@@ -39,7 +39,7 @@ export interface SasTarget {
   readonly identity?: Identity;
 }
 
-/** What a device shows at a control channel's door. */
+/** What a device shows at a control channel's listener. */
 export interface DeviceCredential {
   readonly identity: Identity;
   /** A SAS token; undefined when none was shown, and then the certificate counts. */
@@ -52,7 +52,7 @@ export interface DeviceCredential {
 /** Stand in for the keys of a device or policy that does not exist, so that its tokens take as long to refuse. */
 const NOBODY = { primaryKey: `${'A'.repeat(43)}=`, secondaryKey: `${'B'.repeat(42)}A=` };
 
-/** Tells who a SAS token or a certificate proves its bearer to be (docs/protocol/07-authentication.md). Every door asks it; none judges a credential itself. */
+/** Tells who a SAS token or a certificate proves its bearer to be (docs/protocol/07-authentication.md). Every listener asks it; none judges a credential itself. */
 export class Authenticator {
   readonly #registry: Pick<Registry, 'get' | 'lookup'>;
   readonly #policies: Pick<PolicyStore, 'lookup'>;
@@ -71,7 +71,7 @@ export class Authenticator {
   }
 
   /**
-   * Verifies a token for any door. What the principal may do there is `authorize`'s to say.
+   * Verifies a token for any listener. What the principal may do there is `authorize`'s to say.
    * @throws CulvertError `unauthorized` (also for what does not exist: no one learns which ids do), `token_expired`, and
    * `device_disabled` to who holds the device's key
    */

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import {
   advertisedNames,
-  certificateDoors,
+  certificateListeners,
   parseHubConfig,
   parseListen,
   proxiedListeners,
@@ -114,8 +114,8 @@ describe('the configuration', () => {
   });
 
   describe('of where clients are asked for a certificate', () => {
-    const doors = (clientCertificates: string[], over: object = {}) =>
-      certificateDoors(
+    const parsed = (clientCertificates: string[], over: object = {}) =>
+      certificateListeners(
         parseHubConfig({
           dataDir: '/d',
           advertise: ['hub.example', 'Müller.example:443'],
@@ -125,13 +125,16 @@ describe('the configuration', () => {
       );
 
     it('is nowhere unless it says so', () => {
-      expect(certificateDoors(parseHubConfig({ dataDir: '/d' }))).toEqual({ listeners: new Set(), hosts: new Set() });
+      expect(certificateListeners(parseHubConfig({ dataDir: '/d' }))).toEqual({
+        listeners: new Set(),
+        hosts: new Set(),
+      });
     });
 
     it('takes listeners and advertised names, as clients write them', () => {
-      const { listeners, hosts } = doors(['mqttListen', 'HUB.example', 'müller.example'], { mqttListen: ':8883' });
+      const { listeners, hosts } = parsed(['mqttListen', 'HUB.example', 'müller.example'], { mqttListen: ':8883' });
       expect([[...listeners], [...hosts]]).toEqual([['mqttListen'], ['hub.example', 'xn--mller-kva.example']]);
-      expect([...doors(['listen']).listeners]).toEqual(['listen']);
+      expect([...parsed(['listen']).listeners]).toEqual(['listen']);
     });
 
     it.each([
@@ -141,8 +144,8 @@ describe('the configuration', () => {
       ['an address', ['192.0.2.1'], /'192\.0\.2\.1' is an address.*'listen'/],
       ['nothing', [''], /neither/],
     ])('refuses %s', (_what, entries, message) => {
-      expect(() => doors(entries)).toThrow(message);
-      expect(() => doors(entries)).toThrow(expect.objectContaining({ code: 'config_invalid' }));
+      expect(() => parsed(entries)).toThrow(message);
+      expect(() => parsed(entries)).toThrow(expect.objectContaining({ code: 'config_invalid' }));
     });
 
     it('comes by flag or environment', () => {

@@ -61,7 +61,7 @@ export const configSchema = z.strictObject({
   limits: z
     .strictObject({
       /** Connections of one address that have not yet authenticated: many devices may share a NAT's address after an outage. */
-      unprovenPerAddress: count(512),
+      unauthenticatedPerAddress: count(512),
       /** The same over all addresses: eight times as many. Each costs some 80 KiB once its TLS handshake has begun. */
       unauthenticatedConnections: count(4_096),
       /** Offers one device may have unanswered: beyond this it is not answering. */
@@ -176,7 +176,7 @@ export function parseHubConfig(input: unknown): HubConfig {
   })) {
     if (value !== undefined) parseListen(name, value);
   }
-  certificateDoors(config);
+  certificateListeners(config);
   gatewayThreads(config);
   proxiedListeners(config);
   return config;
@@ -274,14 +274,14 @@ const CERTIFICATE_LISTENERS = ['listen', 'mqttListen', 'amqpListen'] as const;
 export type CertificateListener = (typeof CERTIFICATE_LISTENERS)[number];
 
 /** Where clients are asked for a certificate. */
-export interface CertificateDoors {
+export interface CertificateListeners {
   readonly listeners: ReadonlySet<CertificateListener>;
   /** On the main port, by TLS server name, as clients write it. */
   readonly hosts: ReadonlySet<string>;
 }
 
 /** @throws CulvertError `config_invalid` for a listener there is not, and for what is no advertised host name */
-export function certificateDoors(config: Omit<HubConfig, 'log' | 'limits'>): CertificateDoors {
+export function certificateListeners(config: Omit<HubConfig, 'log' | 'limits'>): CertificateListeners {
   const listeners = new Set<CertificateListener>();
   const hosts = new Set<string>();
   const advertised = advertisedNames(config, 0).map(({ host }) => domainToASCII(host));
@@ -306,7 +306,7 @@ export function certificateDoors(config: Omit<HubConfig, 'log' | 'limits'>): Cer
 
 /** Whether a client that came to this listener, naming the host in `servername` (TLS's SNI), was asked for a certificate. */
 export function asksForCertificate(
-  { listeners, hosts }: CertificateDoors,
+  { listeners, hosts }: CertificateListeners,
   listener: CertificateListener,
   { servername }: { readonly servername?: string | false | null },
 ): boolean {

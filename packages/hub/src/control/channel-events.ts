@@ -54,5 +54,5 @@ export function reportRefusal(
   if (error === undefined || error.code === 'device_gone') return;
   const { code, message } = error;
   const who = claimed === undefined ? {} : { claimed };
-  onEvent({ type: 'connection-refused', door: protocol, remoteAddress, error: code, detail: message, ...who });
+  onEvent({ type: 'connection-refused', listener: protocol, remoteAddress, error: code, detail: message, ...who });
 }

@@ -52,7 +52,7 @@ export interface ChannelOrigin {
   readonly connectedAt: number;
 }
 
-/** What a door does with a channel once its device has proved who it is. */
+/** What a listener does with a channel once its device has proved who it is. */
 export interface ChannelRegistrar {
   /** The channel is live. An older channel of the same identity is taken over. Called again when the channel's principal was renewed. */
   attach(channel: ControlChannel): void;
@@ -67,13 +67,13 @@ export interface TlsIdentity {
   readonly certificateAsked?: boolean;
 }
 
-/** By which door a connection came, from where, and with which certificate. */
+/** By which listener a connection came, from where, and with which certificate. */
 export interface ControlOrigin extends TlsIdentity {
   readonly remoteAddress: string;
   readonly protocol: ControlProtocol;
 }
 
-/** What every control door needs of the hub. */
+/** What every control listener needs of the hub. */
 export interface ControlDeps {
   /** Verifies what a device says it is. @throws CulvertError, which the dialect tells the device */
   authenticate(credential: DeviceCredential): Promise<Principal>;

@@ -84,9 +84,9 @@ function open(
       socket.off('close', onClose);
       const connection = binaryOnly(webSocket, transport, deps);
       const unlimited = limitBytes(socket, connection);
-      const proven = transport.accept(connection, origin, deps);
-      void proven.finally(unlimited);
-      resolve(proven);
+      const authenticated = transport.accept(connection, origin, deps);
+      void authenticated.finally(unlimited);
+      resolve(authenticated);
     });
   });
 }

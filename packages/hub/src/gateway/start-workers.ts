@@ -10,12 +10,12 @@ import type { KeyPair } from '../tls/key-pair.ts';
 const ENTRY = new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url);
 
 /** Settings of the gateway's worker threads that do not concern streams. */
-export interface GatewayThreadsTerms {
+export interface GatewayWorkersOptions {
   readonly address: GatewayAddress;
   /** The certificate used until {@link OpenThreads.present}. */
   readonly pair: KeyPair;
   /** Over all threads. */
-  readonly maxUnprovenPerAddress: number;
+  readonly maxUnauthenticatedPerAddress: number;
   readonly maxUnproven: number;
   /** Networks of the load balancers whose connections begin with a PROXY header; absent: nobody's do. */
   readonly proxiesFrom: readonly string[] | undefined;
@@ -25,23 +25,23 @@ export interface GatewayThreadsTerms {
 }
 
 /** @returns undefined when none are configured */
-export function gatewayThreadsTerms(
+export function gatewayWorkersOptions(
   config: HubConfig,
   pair: KeyPair,
   onEvent: EventSink,
   entry: URL | undefined,
-): GatewayThreadsTerms | undefined {
+): GatewayWorkersOptions | undefined {
   const address = gatewayThreads(config);
   const { listeners, from } = proxiedListeners(config);
   return (
     address && {
       address,
       pair,
-      maxUnprovenPerAddress: config.limits.unprovenPerAddress,
+      maxUnauthenticatedPerAddress: config.limits.unauthenticatedPerAddress,
       maxUnproven: config.limits.unauthenticatedConnections,
       proxiesFrom: listeners.has('gatewayListen') ? from : undefined,
       onTlsFailed: (remoteAddress, detail) =>
-        onEvent({ type: 'connection-refused', door: 'tls', remoteAddress, error: 'protocol_error', detail }),
+        onEvent({ type: 'connection-refused', listener: 'tls', remoteAddress, error: 'protocol_error', detail }),
       entry,
     }
   );
@@ -58,10 +58,10 @@ export interface OpenThreads {
 
 /** @throws CulvertError `config_invalid` when the address cannot be had */
 export async function openGatewayThreads(
-  terms: GatewayThreadsTerms,
+  terms: GatewayWorkersOptions,
   options: Pick<GatewayThreadsOptions, 'grantKey' | 'clock' | 'onEvent' | 'limits' | 'plain'>,
 ): Promise<OpenThreads> {
-  const { address, pair, maxUnprovenPerAddress, maxUnproven, proxiesFrom, onTlsFailed, entry = ENTRY } = terms;
+  const { address, pair, maxUnauthenticatedPerAddress, maxUnproven, proxiesFrom, onTlsFailed, entry = ENTRY } = terms;
   // Two processes of one user may share a port as threads do, and would take each other's streams.
   const alone = createServer();
   if (address.listen.port !== 0) await listen(alone, address.listen, 'gatewayListen');
@@ -73,7 +73,7 @@ export async function openGatewayThreads(
     listen: address.listen,
     pair: plain(pair),
     // The threads know nothing of each other's connections, and an address's come to all of them.
-    maxUnprovenPerAddress: shareOf(maxUnprovenPerAddress, address.threads),
+    maxUnauthenticatedPerAddress: shareOf(maxUnauthenticatedPerAddress, address.threads),
     maxUnproven: shareOf(maxUnproven, address.threads),
     proxiesFrom,
     onTlsFailed,

@@ -5,9 +5,9 @@ import { LIMITS } from '@culvert/protocol';
 import { systemClock } from '@culvert/stream';
 import { surviveWithoutFetch } from '@culvert/stream/unused-fetch';
 import { ProxySources } from '../config/proxy-sources.ts';
-import { createFrontDoor } from '../listeners/https-listener.ts';
+import { createHttpsListener } from '../listeners/https-listener.ts';
 import { closeServer, listen } from '../listeners/listen.ts';
-import { UnprovenConnections } from '../listeners/unauthenticated-connections.ts';
+import { UnauthenticatedConnections } from '../listeners/unauthenticated-connections.ts';
 import { secureContext } from '../tls/secure-context.ts';
 
 // Entry point of a gateway worker thread: the same TLS and HTTP as the main port, but streams only.
@@ -18,20 +18,20 @@ const port = parentPort;
 if (port === null) throw new Error('This file is the entry of a worker thread.');
 
 const start = workerData as ThreadStart;
-const { door } = start;
-const ticketKeys = Buffer.from(door.ticketKeys);
+const { listener } = start;
+const ticketKeys = Buffer.from(listener.ticketKeys);
 const thread = new GatewayThread(start, port, systemClock);
-const unproven = new UnprovenConnections({
+const unauthenticated = new UnauthenticatedConnections({
   clock: systemClock,
-  maxPerAddress: door.maxUnprovenPerAddress,
-  maxTotal: door.maxUnproven,
+  maxPerAddress: listener.maxUnauthenticatedPerAddress,
+  maxTotal: listener.maxUnproven,
 });
-const server = createFrontDoor({
-  pair: door.pair,
+const server = createHttpsListener({
+  pair: listener.pair,
   ticketKeys,
-  unproven,
+  unauthenticated,
   clock: systemClock,
-  proxies: door.proxiesFrom === undefined ? undefined : new ProxySources(door.proxiesFrom),
+  proxies: listener.proxiesFrom === undefined ? undefined : new ProxySources(listener.proxiesFrom),
   authenticateMs: LIMITS.authenticateMs,
   idleMs: 2 * LIMITS.handshakeMs,
   onRequest: (_request: IncomingMessage, response: ServerResponse) => {
@@ -43,11 +43,12 @@ const server = createFrontDoor({
 });
 
 void thread.run({
-  listen: () => listen(server, { host: door.host, port: door.port, reusePort: door.reusePort }, 'gatewayListen'),
+  listen: () =>
+    listen(server, { host: listener.host, port: listener.port, reusePort: listener.reusePort }, 'gatewayListen'),
   present: (pair) => server.setSecureContext({ ...secureContext(pair, false), ticketKeys }),
   close: () => void closeServer(server),
   destroyConnections() {
     server.closeAllConnections();
-    unproven.destroyAll();
+    unauthenticated.destroyAll();
   },
 });

@@ -7,7 +7,7 @@ import type { ControlChannel } from '../control/control-channel.ts';
 import { Router } from '../control/router.ts';
 import { UnansweredOffers } from '../control/unanswered-offers.ts';
 import type { IdentityRecord } from '../registry/registry.ts';
-import { AttachCheck } from './channel-registrar.ts';
+import { ChannelRegistration } from './channel-registrar.ts';
 import { revokeOnChange } from './revoke.ts';
 import { StreamTable } from './stream-table.ts';
 
@@ -74,7 +74,7 @@ it('closes a channel whose device was disabled while it was let in, and ends wha
     close: (error) => closed.resolve(error),
     closed: closed.promise,
   };
-  new AttachCheck({ router, store, revocation, onEvent: () => undefined }).attach(channel);
+  new ChannelRegistration({ router, store, revocation, onEvent: () => undefined }).attach(channel);
   const service = principal({
     name: 'policy:service',
     proof: { kind: 'key', owner: { kind: 'policy', policy: 's' }, keyDigest: '' },
@@ -119,7 +119,7 @@ it('looks again at a channel whose device has renewed its credential, and does n
   };
   const nothing = () => undefined;
   const revocation = { identityChanged: nothing, policyChanged: nothing, authoritiesChanged: nothing };
-  const check = new AttachCheck({ router, store, revocation, onEvent: nothing });
+  const check = new ChannelRegistration({ router, store, revocation, onEvent: nothing });
   check.attach(channel);
   check.attach(channel);
   await Promise.resolve();

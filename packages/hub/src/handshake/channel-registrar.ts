@@ -19,7 +19,7 @@ export interface CheckedStore {
  * attached when the registry reported the change. In that case the change is reported again, so that streams the channel has accepted meanwhile
  * end too.
  */
-export class AttachCheck implements ChannelRegistrar {
+export class ChannelRegistration implements ChannelRegistrar {
   readonly #router: Router;
   readonly #store: CheckedStore;
   readonly #revocation: RegistryListener;

@@ -7,7 +7,7 @@ import { LimitCounts } from '../observe/limit-counts.ts';
 import type { LiveStreams } from '../observe/live-streams.ts';
 import type { UsageStore } from '../registry/registry.ts';
 import { DailyUsage } from './daily-usage.ts';
-import { Admission } from './rate-limiter.ts';
+import { RateLimiter } from './rate-limiter.ts';
 import type { StreamTable } from './stream-table.ts';
 import { StreamWatch } from './stream-watch.ts';
 
@@ -24,7 +24,7 @@ export interface StreamLimitsOptions {
 
 /** Enforces the configured limits on streams. */
 export interface StreamLimits {
-  readonly admission: Admission;
+  readonly admission: RateLimiter;
   /** Every limit: its value, its current use, how often it was reached. */
   view(): LimitView[];
   /** Cancels every timer and writes pending totals. */
@@ -35,7 +35,7 @@ export interface StreamLimits {
 export async function createStreamLimits(options: StreamLimitsOptions): Promise<StreamLimits> {
   const { limits, gateway, streams, clock, events, live } = options;
   const usage = limits.bytesPerDevicePerDay === 0 ? undefined : await openUsage(options);
-  const admission = new Admission({
+  const admission = new RateLimiter({
     limits,
     atGateway: () => gateway.streams + gateway.guests,
     ofDevice: (deviceId) => streams.ofDevice(deviceId),

@@ -5,7 +5,7 @@ import type { Clock } from '@culvert/stream';
 import type { HubConfig } from '../config/config.ts';
 import type { HostNames } from '../config/host-names.ts';
 import { Router } from '../control/router.ts';
-import { type GatewayThreadsTerms, type OpenThreads, openGatewayThreads } from '../gateway/start-workers.ts';
+import { type GatewayWorkersOptions, type OpenThreads, openGatewayThreads } from '../gateway/start-workers.ts';
 import type { UpgradeHandler } from '../listeners/https-listener.ts';
 import type { EventBus } from '../observe/event-bus.ts';
 import type { LiveStreams } from '../observe/live-streams.ts';
@@ -24,7 +24,7 @@ export interface StreamingOptions {
   readonly names: HostNames;
   readonly limits: HubConfig['limits'];
   /** Options of worker threads for streams; absent: streams go through the main port, in this thread. */
-  readonly threads: GatewayThreadsTerms | undefined;
+  readonly threads: GatewayWorkersOptions | undefined;
   /** Whether streams may be carried by WebAssembly. */
   readonly webAssembly: boolean;
   /** Aborted when the hub stops. */
@@ -81,7 +81,7 @@ export async function createStreaming(options: StreamingOptions): Promise<Stream
       halfCloseMs: limits.halfCloseMs,
       stallMs: limits.stallMs,
       maxStreams: limits.streams,
-      maxGuests: limits.streams,
+      maxWaiting: limits.streams,
     },
   };
   const threads = options.threads && (await openGatewayThreads(options.threads, common));

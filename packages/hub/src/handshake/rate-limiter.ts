@@ -4,7 +4,7 @@ import type { EventSink } from '../observe/events.ts';
 import { TokenBucket, TokenBuckets } from './token-bucket.ts';
 
 /** Limits on stream requests and streams; see the configuration. */
-export interface AdmissionLimits {
+export interface RateLimits {
   readonly heldRequests: number;
   readonly streams: number;
   readonly streamsPerDevice: number;
@@ -12,8 +12,8 @@ export interface AdmissionLimits {
   readonly newStreamsPerSecondPerDevice: number;
 }
 
-export interface AdmissionOptions {
-  readonly limits: AdmissionLimits;
+export interface RateLimiterOptions {
+  readonly limits: RateLimits;
   /** Current streams and waiting connections at the gateway. */
   readonly atGateway: () => number;
   /** Current streams of a device, counted from the request on. */
@@ -25,13 +25,13 @@ export interface AdmissionOptions {
 }
 
 /** Decides whether another stream may be requested. Each refusal emits `limit-reached`. */
-export class Admission {
-  readonly #options: AdmissionOptions;
+export class RateLimiter {
+  readonly #options: RateLimiterOptions;
   readonly #rate: TokenBucket;
   readonly #deviceRates: TokenBuckets;
   #held = 0;
 
-  constructor(options: AdmissionOptions) {
+  constructor(options: RateLimiterOptions) {
     this.#options = options;
     this.#rate = new TokenBucket(options.limits.newStreamsPerSecond);
     this.#deviceRates = new TokenBuckets(options.limits.newStreamsPerSecondPerDevice);

@@ -18,8 +18,8 @@ import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { ProxySources } from '../config/proxy-sources.ts';
 import { secureContext } from '../tls/secure-context.ts';
 import { HandshakeBudget } from './handshake-budget.ts';
-import { createCertificateTls, createFrontDoor, type FrontDoorOptions } from './https-listener.ts';
-import { UnprovenConnections } from './unauthenticated-connections.ts';
+import { createCertificateTls, createHttpsListener, type HttpsListenerOptions } from './https-listener.ts';
+import { UnauthenticatedConnections } from './unauthenticated-connections.ts';
 
 const NAMES = ['main.example', 'devices.example'];
 
@@ -30,10 +30,10 @@ beforeAll(async () => {
   device = await deviceCertificate('d1');
 });
 
-interface Door {
+interface ListenerName {
   readonly server: Server;
   readonly port: number;
-  readonly unproven: UnprovenConnections;
+  readonly unauthenticated: UnauthenticatedConnections;
   readonly tlsErrors: string[];
   /** Shows other certificates from now on. */
   present(pair: TestCertificate): void;
@@ -44,22 +44,23 @@ afterEach(async () => {
   for (const close of closers.splice(0).reverse()) await close();
 });
 
-/** A front door that asks for a certificate at devices.example, and answers whose it was shown. */
-async function open(over: Partial<FrontDoorOptions> = {}): Promise<Door> {
+/** A front listener that asks for a certificate at devices.example, and answers whose it was shown. */
+async function open(over: Partial<HttpsListenerOptions> = {}): Promise<ListenerName> {
   const tlsErrors: string[] = [];
   const clock = over.clock ?? systemClock;
-  const unproven = over.unproven ?? new UnprovenConnections({ clock, maxPerAddress: 64, maxTotal: 64 });
+  const unauthenticated =
+    over.unauthenticated ?? new UnauthenticatedConnections({ clock, maxPerAddress: 64, maxTotal: 64 });
   const never = () => Promise.resolve(false);
   const terms = { pair, authenticateMs: over.authenticateMs ?? 10_000 };
   const named = createCertificateTls(terms);
-  const server = createFrontDoor({
+  const server = createHttpsListener({
     ...terms,
     namedHosts: { names: new Set(['devices.example']), server: named },
-    unproven,
+    unauthenticated,
     clock,
     idleMs: 60_000,
     onRequest: (request, response) => {
-      unproven.proven(request.socket);
+      unauthenticated.authenticated(request.socket);
       response.end(String((request.socket as TLSSocket).getPeerCertificate().subject?.CN));
     },
     onControl: never,
@@ -71,17 +72,17 @@ async function open(over: Partial<FrontDoorOptions> = {}): Promise<Door> {
   closers.push(async () => {
     server.close();
     server.closeAllConnections();
-    unproven.destroyAll();
+    unauthenticated.destroyAll();
   });
   const present = (newer: TestCertificate) => {
     server.setSecureContext(secureContext(newer, false));
     named.setSecureContext(secureContext(newer, true));
   };
-  return { server, port: (server.address() as AddressInfo).port, unproven, tlsErrors, present };
+  return { server, port: (server.address() as AddressInfo).port, unauthenticated, tlsErrors, present };
 }
 
 /** A client that has a certificate, which it shows when it is asked for one. */
-function dial({ port }: Door, options: ConnectionOptions = {}): TLSSocket {
+function dial({ port }: ListenerName, options: ConnectionOptions = {}): TLSSocket {
   const { cert, key } = device;
   const socket = connect({
     ...{ host: '127.0.0.1', port, ca: pair.ca, cert, key, checkServerIdentity: () => undefined },
@@ -91,7 +92,7 @@ function dial({ port }: Door, options: ConnectionOptions = {}): TLSSocket {
   return socket;
 }
 
-/** What a door answers to one request. */
+/** What a listener answers to one request. */
 async function ask(socket: TLSSocket): Promise<string> {
   socket.write('GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n');
   let said = '';
@@ -115,11 +116,11 @@ describe('a host of the main port at which a certificate is asked for', () => {
     ['another one', { servername: 'main.example' }, 'undefined'],
     ['none', {}, 'undefined'],
   ])('clients that name %s', async (_what, options, shown) => {
-    const door = await open();
+    const listener = await open();
     for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
-      expect(await ask(dial(door, { ...options, ...isVersion(version) }))).toBe(shown);
+      expect(await ask(dial(listener, { ...options, ...isVersion(version) }))).toBe(shown);
     }
-    expect(door.tlsErrors).toEqual([]);
+    expect(listener.tlsErrors).toEqual([]);
   });
 
   it.each<[string, (hello: Buffer) => Buffer[]]>([
@@ -130,45 +131,45 @@ describe('a host of the main port at which a certificate is asked for', () => {
       (hello) => [...inRecords(hello, 200)].map((byte) => Buffer.from([byte])),
     ],
   ])('is found in what comes %s', async (_what, cut) => {
-    const door = await open();
-    const port = await chopped(door, cut);
+    const listener = await open();
+    const port = await chopped(listener, cut);
     for (const [servername, shown] of [
       ['devices.example', 'd1'],
       ['main.example', 'undefined'],
     ] as const) {
       for (const version of ['TLSv1.2', 'TLSv1.3'] as const)
-        expect(await ask(dial(door, { servername, ...isVersion(version), port }))).toBe(shown);
+        expect(await ask(dial(listener, { servername, ...isVersion(version), port }))).toBe(shown);
     }
   });
 
   it('shows the newest certificate, and asks for one all the same', async () => {
-    const door = await open();
+    const listener = await open();
     const newer = await testCertificate({ names: NAMES });
-    door.present(newer);
+    listener.present(newer);
     for (const [servername, shown] of [
       ['devices.example', 'd1'],
       ['main.example', 'undefined'],
     ] as const) {
-      expect(await ask(dial(door, { servername, ca: newer.ca }))).toBe(shown);
-      const distrust = once(dial(door, { servername }), 'secureConnect');
+      expect(await ask(dial(listener, { servername, ca: newer.ca }))).toBe(shown);
+      const distrust = once(dial(listener, { servername }), 'secureConnect');
       await expect(distrust).rejects.toThrow(/certificate/);
     }
   });
 
   it.each(['TLSv1.2', 'TLSv1.3'] as const)('takes up no session again over %s, while others may', async (version) => {
-    const door = await open();
+    const listener = await open();
     for (const [servername, reused] of [
       ['devices.example', false],
       ['main.example', true],
     ] as const) {
-      const first = dial(door, { servername, ...isVersion(version) });
+      const first = dial(listener, { servername, ...isVersion(version) });
       let session: Buffer | undefined;
       first.on('session', (ticket: Buffer) => {
         session = ticket;
       });
       await ask(first);
       session ??= first.getSession();
-      const second = dial(door, { servername, ...isVersion(version), ...(session && { session }) });
+      const second = dial(listener, { servername, ...isVersion(version), ...(session && { session }) });
       await once(second, 'secureConnect');
       expect([servername, second.isSessionReused()]).toEqual([servername, reused]);
       // Whoever comes again is asked again.
@@ -177,8 +178,8 @@ describe('a host of the main port at which a certificate is asked for', () => {
   });
 
   it('does not let a certificate be exchanged for another', async () => {
-    const door = await open();
-    const socket = dial(door, { servername: 'devices.example', ...isVersion('TLSv1.2') });
+    const listener = await open();
+    const socket = dial(listener, { servername: 'devices.example', ...isVersion('TLSv1.2') });
     await once(socket, 'secureConnect');
     const refused = await new Promise<Error | null>((resolve) => {
       socket.on('error', resolve);
@@ -188,107 +189,107 @@ describe('a host of the main port at which a certificate is asked for', () => {
   });
 });
 
-const silent = async (door: Door, bytes: Buffer): Promise<Socket> => {
-  const socket = connectTcp(door.port, '127.0.0.1').on('error', () => undefined);
+const silent = async (listener: ListenerName, bytes: Buffer): Promise<Socket> => {
+  const socket = connectTcp(listener.port, '127.0.0.1').on('error', () => undefined);
   closers.push(() => socket.destroy());
   await once(socket, 'connect');
   socket.write(bytes);
   socket.resume();
   return socket;
 };
-const admitted = (door: Door) => once(door.server, 'connection');
+const admitted = (listener: ListenerName) => once(listener.server, 'connection');
 
 describe('before it is known which host is wanted', () => {
   it('what is no TLS is told once, and ended', async () => {
-    const door = await open();
-    const socket = await silent(door, Buffer.from('GET / HTTP/1.1\r\n\r\n'));
+    const listener = await open();
+    const socket = await silent(listener, Buffer.from('GET / HTTP/1.1\r\n\r\n'));
     await once(socket, 'close');
-    expect(door.tlsErrors).toHaveLength(1);
-    expect(door.unproven.size).toBe(0);
+    expect(listener.tlsErrors).toHaveLength(1);
+    expect(listener.unauthenticated.size).toBe(0);
   });
 
   it('a connection counts once, and ends with its time', async () => {
     const clock = new FakeClock();
-    const door = await open({ clock });
-    const connected = admitted(door);
-    const socket = await silent(door, Buffer.from([22, 3]));
+    const listener = await open({ clock });
+    const connected = admitted(listener);
+    const socket = await silent(listener, Buffer.from([22, 3]));
     await connected;
-    expect([door.unproven.size, clock.timers]).toEqual([1, 1]);
+    expect([listener.unauthenticated.size, clock.timers]).toEqual([1, 1]);
     await clock.advance(5_000);
     await once(socket, 'close');
-    expect([door.unproven.size, clock.timers]).toEqual([0, 0]);
-    const named = dial(door, { servername: 'devices.example' });
+    expect([listener.unauthenticated.size, clock.timers]).toEqual([0, 0]);
+    const named = dial(listener, { servername: 'devices.example' });
     await once(named, 'secureConnect');
-    expect([door.unproven.size, clock.timers]).toEqual([1, 1]);
+    expect([listener.unauthenticated.size, clock.timers]).toEqual([1, 1]);
     expect(await ask(named)).toBe('d1');
-    expect([door.unproven.size, clock.timers]).toEqual([0, 0]);
+    expect([listener.unauthenticated.size, clock.timers]).toEqual([0, 0]);
   });
 
   it('a client may go', async () => {
-    const door = await open();
-    const connected = admitted(door);
-    const socket = await silent(door, Buffer.from([22, 3, 1, 2, 0, 1]));
+    const listener = await open();
+    const connected = admitted(listener);
+    const socket = await silent(listener, Buffer.from([22, 3, 1, 2, 0, 1]));
     const [accepted] = (await connected) as [Socket];
     socket.end();
     await once(accepted, 'close');
-    expect([door.unproven.size, door.tlsErrors]).toEqual([0, []]);
+    expect([listener.unauthenticated.size, listener.tlsErrors]).toEqual([0, []]);
   });
 });
 
 describe('a listener behind a load balancer', () => {
   const HEADER = 'PROXY TCP4 192.0.2.7 127.0.0.1 4711 443\r\n';
   const seen = (request: IncomingMessage) => `${peerAddress(request.socket)} ${request.socket.remotePort}`;
-  const behind = async (over: Partial<FrontDoorOptions> = {}) => {
-    const door: Door = await open({
+  const behind = async (over: Partial<HttpsListenerOptions> = {}) => {
+    const listener: ListenerName = await open({
       proxies: new ProxySources(['127.0.0.1']),
       onRequest: (request, response) => {
-        door.unproven.proven(request.socket);
+        listener.unauthenticated.authenticated(request.socket);
         response.end(seen(request));
       },
       ...over,
     });
-    return door;
+    return listener;
   };
   /** TLS behind a header. */
   const dialBehind = async (
-    door: Door,
+    listener: ListenerName,
     header: string | Buffer,
     options: ConnectionOptions = {},
   ): Promise<TLSSocket> => {
-    const socket = connectTcp({ port: door.port, host: '127.0.0.1' });
+    const socket = connectTcp({ port: listener.port, host: '127.0.0.1' });
     closers.push(() => socket.destroy());
     await once(socket, 'connect');
     socket.write(header);
-    return dial(door, { socket, servername: 'main.example', ...options });
+    return dial(listener, { socket, servername: 'main.example', ...options });
   };
   /** How a connection ends that says so. */
-  const refusal = async (door: Door, said: Buffer | string): Promise<string> => {
-    const socket = connectTcp({ port: door.port, host: '127.0.0.1' }).on('error', () => undefined);
+  const refusal = async (listener: ListenerName, said: Buffer | string): Promise<string> => {
+    const socket = connectTcp({ port: listener.port, host: '127.0.0.1' }).on('error', () => undefined);
     closers.push(() => socket.destroy());
     socket.resume().write(said);
     await once(socket, 'close');
-    expect(door.unproven.size).toBe(0);
-    return door.tlsErrors.join();
+    expect(listener.unauthenticated.size).toBe(0);
+    return listener.tlsErrors.join();
   };
 
   it.each(['main.example', 'devices.example'])(
     'knows its clients by their own addresses, at %s',
     async (servername) => {
-      const door = await behind();
-      expect(await ask(await dialBehind(door, HEADER, { servername }))).toBe('192.0.2.7 4711');
-      expect(door.tlsErrors).toEqual([]);
+      const listener = await behind();
+      expect(await ask(await dialBehind(listener, HEADER, { servername }))).toBe('192.0.2.7 4711');
+      expect(listener.tlsErrors).toEqual([]);
     },
   );
 
   it('knows the balancer by its own, where it speaks for itself', async () => {
-    const door = await behind();
+    const listener = await behind();
     const local = Buffer.from('0d0a0d0a000d0a515549540a20000000', 'hex');
-    expect(await ask(await dialBehind(door, local))).toMatch(/^127\.0\.0\.1 \d+$/);
+    expect(await ask(await dialBehind(listener, local))).toMatch(/^127\.0\.0\.1 \d+$/);
   });
 
   it('believes no header of HTTP', async () => {
-    const door = await behind();
-    const socket = await dialBehind(door, HEADER);
+    const listener = await behind();
+    const socket = await dialBehind(listener, HEADER);
     socket.write('GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\nx-forwarded-for: 203.0.113.1\r\n\r\n');
     let said = '';
     for await (const piece of socket) said += String(piece);
@@ -310,73 +311,74 @@ describe('a listener behind a load balancer', () => {
   });
 
   it('closes where nobody expects one', async () => {
-    const door = await open();
-    expect(await refusal(door, HEADER)).not.toBe('');
+    const listener = await open();
+    expect(await refusal(listener, HEADER)).not.toBe('');
   });
 
   it('gives a header as long as the first message of TLS', async () => {
     const clock = new FakeClock();
-    const door = await behind({ clock });
-    const connected = admitted(door);
-    const socket = await silent(door, Buffer.from('PROXY TCP4 '));
+    const listener = await behind({ clock });
+    const connected = admitted(listener);
+    const socket = await silent(listener, Buffer.from('PROXY TCP4 '));
     await connected;
     await clock.advance(5_000);
     await once(socket, 'close');
-    expect([door.unproven.size, clock.timers]).toEqual([0, 0]);
+    expect([listener.unauthenticated.size, clock.timers]).toEqual([0, 0]);
   });
 
   it('counts connections by whom they are from', async () => {
-    const unproven = new UnprovenConnections({ clock: systemClock, maxPerAddress: 1, maxTotal: 64 });
-    const door = await behind({ unproven });
+    const unauthenticated = new UnauthenticatedConnections({ clock: systemClock, maxPerAddress: 1, maxTotal: 64 });
+    const listener = await behind({ unauthenticated });
     const heads = [HEADER, HEADER.replace('.7', '.8'), HEADER];
     const sockets: Socket[] = [];
     for (const head of heads) {
-      const socket = await silent(door, Buffer.from(head));
+      const socket = await silent(listener, Buffer.from(head));
       sockets.push(socket);
       const expected = sockets.length;
-      while (unproven.size + unproven.evicted < expected) await new Promise((resolve) => setImmediate(resolve));
+      while (unauthenticated.size + unauthenticated.evicted < expected)
+        await new Promise((resolve) => setImmediate(resolve));
       if (expected === 3) await once(sockets[0] as Socket, 'close');
     }
-    expect([unproven.size, unproven.evicted]).toEqual([2, 1]);
-    unproven.destroyAll();
+    expect([unauthenticated.size, unauthenticated.evicted]).toEqual([2, 1]);
+    unauthenticated.destroyAll();
   });
 });
 
 describe('where a certificate is asked for', () => {
   it('a first flight of more than 16 KiB is refused before it is read', async () => {
-    const door = await open();
+    const listener = await open();
     const chain = `${device.cert}${device.cert.repeat(60)}`;
-    const socket = dial(door, { servername: 'devices.example', cert: chain });
+    const socket = dial(listener, { servername: 'devices.example', cert: chain });
     await ended(socket);
-    expect(door.tlsErrors).toEqual(['A handshake of more than 16384 bytes.']);
-    expect(await ask(dial(door, { servername: 'devices.example' }))).toBe('d1');
+    expect(listener.tlsErrors).toEqual(['A handshake of more than 16384 bytes.']);
+    expect(await ask(dial(listener, { servername: 'devices.example' }))).toBe('d1');
   });
 
   it('a ClientHello of more than 16 KiB is refused at every host', async () => {
-    const door = await open();
-    const socket = await silent(door, Buffer.from([22, 3, 1, 0x3f, 0xff, 1, 0, 0x80, 0]));
+    const listener = await open();
+    const socket = await silent(listener, Buffer.from([22, 3, 1, 0x3f, 0xff, 1, 0, 0x80, 0]));
     socket.write(Buffer.alloc(16_384));
     await once(socket, 'close');
-    expect(door.tlsErrors).toEqual(['A ClientHello of more than 16384 bytes.']);
+    expect(listener.tlsErrors).toEqual(['A ClientHello of more than 16384 bytes.']);
   });
 
   it('an address that has used up its time is refused, there alone', async () => {
     const budget = new HandshakeBudget();
-    const door = await open({ budget, clock: new FakeClock() });
-    const first = dial(door, { servername: 'devices.example' });
+    const listener = await open({ budget, clock: new FakeClock() });
+    const first = dial(listener, { servername: 'devices.example' });
     expect(await ask(first)).toBe('d1');
     // A handshake was charged.
     expect(budget.size).toBe(1);
     budget.charge('127.0.0.1', 500, 0);
-    await ended(dial(door, { servername: 'devices.example' }));
-    expect(door.tlsErrors).toEqual([expect.stringMatching(/have used up their processor time/)]);
-    expect(await ask(dial(door, { servername: 'main.example' }))).toBe('undefined');
+    await ended(dial(listener, { servername: 'devices.example' }));
+    expect(listener.tlsErrors).toEqual([expect.stringMatching(/have used up their processor time/)]);
+    expect(await ask(dial(listener, { servername: 'main.example' }))).toBe('undefined');
   });
 
   it('many handshakes that began at once do not all go on', async () => {
     const budget = new HandshakeBudget();
-    const door = await open({ budget, clock: new FakeClock() });
-    const { port } = door;
+    const listener = await open({ budget, clock: new FakeClock() });
+    const { port } = listener;
     let begun = false;
     const between = connectTcp({ port, host: '127.0.0.1' });
     closers.push(() => between.destroy());
@@ -391,17 +393,17 @@ describe('where a certificate is asked for', () => {
     });
     between.on('data', (chunk: Buffer) => far.write(chunk));
     const lost = ended(between);
-    const client = dial(door, { servername: 'devices.example', socket: near });
+    const client = dial(listener, { servername: 'devices.example', socket: near });
     client.on('error', () => undefined);
     await lost;
-    expect(door.tlsErrors).toEqual([expect.stringMatching(/have used up their processor time/)]);
+    expect(listener.tlsErrors).toEqual([expect.stringMatching(/have used up their processor time/)]);
   });
 
   it.each(NAMES)('data goes both ways in any amount, at %s', async (servername) => {
     const body = Buffer.alloc(3_000_000, 'x');
-    const door: Door = await open({
+    const listener: ListenerName = await open({
       onRequest: (request, response) => {
-        door.unproven.proven(request.socket);
+        listener.unauthenticated.authenticated(request.socket);
         let length = 0;
         request.on('data', (chunk: Buffer) => {
           length += chunk.length;
@@ -409,7 +411,7 @@ describe('where a certificate is asked for', () => {
         request.on('end', () => response.end(Buffer.concat([Buffer.from(`${length} `), body])));
       },
     });
-    const socket = dial(door, { servername });
+    const socket = dial(listener, { servername });
     socket.write(`POST / HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: ${body.length}\r\n\r\n`);
     socket.write(body);
     let length = 0;
@@ -420,27 +422,27 @@ describe('where a certificate is asked for', () => {
 
 describe('the HTTP of such a host', () => {
   it('has the bounds of all others', async () => {
-    const door = await open({ authenticateMs: 50 });
-    const socket = dial(door, { servername: 'devices.example' });
+    const listener = await open({ authenticateMs: 50 });
+    const socket = dial(listener, { servername: 'devices.example' });
     socket.write('GET / HTTP/1.1\r\n');
     const [said] = (await once(socket, 'data')) as [Buffer];
     expect(said.toString()).toMatch(/^HTTP\/1\.1 408 /);
     await once(socket, 'close');
   });
 
-  it('ends with the door', async () => {
-    const door = await open();
-    const idle = dial(door, { servername: 'devices.example' });
+  it('ends with the listener', async () => {
+    const listener = await open();
+    const idle = dial(listener, { servername: 'devices.example' });
     idle.write('GET / HTTP/1.1\r\nhost: x\r\n\r\n');
     await once(idle, 'data');
     const gone = once(idle.resume(), 'close');
-    const closed = new Promise((resolve) => door.server.close(resolve));
+    const closed = new Promise((resolve) => listener.server.close(resolve));
     await Promise.all([gone, closed]);
   });
 });
 
-/** A way to a door on which the first thing said is cut as `cut` says, each piece sent on its own; gives its port. */
-async function chopped({ port }: Door, cut: (hello: Buffer) => Buffer[]): Promise<number> {
+/** A way to a listener on which the first thing said is cut as `cut` says, each piece sent on its own; gives its port. */
+async function chopped({ port }: ListenerName, cut: (hello: Buffer) => Buffer[]): Promise<number> {
   const server = createTcpServer({ noDelay: true }, (near) => {
     const far = connectTcp({ port, host: '127.0.0.1', noDelay: true });
     for (const [socket, other] of [

@@ -11,7 +11,7 @@ import type { HandshakeBudget } from './handshake-budget.ts';
 import { HandshakeSocket } from './handshake-socket.ts';
 import { type ProxiedClient, readProxyHeader } from './proxy-header.ts';
 import { HeldBytes } from './received-bytes.ts';
-import type { UnprovenConnections } from './unauthenticated-connections.ts';
+import type { UnauthenticatedConnections } from './unauthenticated-connections.ts';
 
 /** TLS for the clients that want to reach a host of these names. */
 export interface NamedHostTls {
@@ -22,7 +22,7 @@ export interface NamedHostTls {
 }
 
 export interface BeforeTlsOptions {
-  readonly unproven: UnprovenConnections;
+  readonly unauthenticated: UnauthenticatedConnections;
   readonly clock: Clock;
   /** Whether the listener's own TLS asks every client for a certificate. */
   readonly asksForCertificate: boolean;
@@ -56,7 +56,7 @@ const arrivals = new AsyncLocalStorage<Arrival>();
  * A TLS server starts TLS when its event `connection` comes, which may be emitted for it (Node's documentation of the event).
  */
 export function beforeTls(server: TlsServer | HttpsServer, options: BeforeTlsOptions): void {
-  const { unproven, onRefused, namedHosts } = options;
+  const { unauthenticated, onRefused, namedHosts } = options;
   const listener: TcpServer = server;
   const startTls = listener.listeners('connection');
   listener.removeAllListeners('connection');
@@ -80,7 +80,7 @@ export function beforeTls(server: TlsServer | HttpsServer, options: BeforeTlsOpt
   });
   const onDone = (secure: TLSSocket): void => {
     const arrival = arrivals.getStore();
-    if (arrival === undefined || !unproven.handshakeDone(arrival.socket, secure)) destroyConnection(secure);
+    if (arrival === undefined || !unauthenticated.handshakeDone(arrival.socket, secure)) destroyConnection(secure);
     else describe(secure, arrival);
   };
   const onFailed = (error: NodeJS.ErrnoException, secure: TLSSocket): void => {
@@ -98,12 +98,12 @@ export function beforeTls(server: TlsServer | HttpsServer, options: BeforeTlsOpt
 /** Reads what comes before TLS, and tells when it is whole, with the bytes of TLS that were read. */
 function receive(
   socket: Socket,
-  { unproven, proxies, onRefused }: BeforeTlsOptions,
+  { unauthenticated, proxies, onRefused }: BeforeTlsOptions,
   whole: (arrival: Arrival, name: string | undefined, bytes: Buffer) => void,
 ): void {
   const arrival: Arrival = { socket, address: peerAddress(socket), client: undefined, counted: undefined };
   const from = socket.remoteAddress ?? '';
-  if (!unproven.admit(socket, proxies === undefined ? from : undefined)) return;
+  if (!unauthenticated.admit(socket, proxies === undefined ? from : undefined)) return;
   const refuse = (error: CulvertError): void => {
     socket.off('data', onData);
     destroyConnection(socket);
@@ -125,7 +125,7 @@ function receive(
       held.push(rest);
       arrival.client = reading.client;
       if (reading.client !== undefined) arrival.address = peerAddress({ remoteAddress: reading.client.address });
-      return unproven.readdress(socket, arrival.address);
+      return unauthenticated.readdress(socket, arrival.address);
     }
     return false;
   };
@@ -162,12 +162,12 @@ function begin(
   arrival: Arrival,
   bytes: Buffer,
   tls: { readonly asksForCertificate: boolean; readonly start: (socket: unknown) => void },
-  { unproven, budget, clock, onRefused }: BeforeTlsOptions,
+  { unauthenticated, budget, clock, onRefused }: BeforeTlsOptions,
 ): void {
   const { socket, address } = arrival;
   if (!tls.asksForCertificate) {
     socket.unshift(bytes);
-    unproven.handshakeBegun(socket);
+    unauthenticated.handshakeBegun(socket);
     arrivals.run(arrival, () => tls.start(socket));
     return;
   }
@@ -182,7 +182,7 @@ function begin(
   };
   if (!mayGoOn()) return;
   budget.begun(group, clock.now());
-  unproven.handshakeBegun(socket);
+  unauthenticated.handshakeBegun(socket);
   const counted = new HandshakeSocket(socket, bytes, {
     maxBytes: LIMITS.tlsHandshakeBytes,
     mayGoOn,

@@ -5,8 +5,8 @@ import { parseServiceConnectionString, signSasToken } from '@culvert/protocol';
 import { systemClock } from '@culvert/stream';
 import { startHub, type TestHub, testCertificate } from '@culvert/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { createFrontDoor, type FrontDoorOptions } from './https-listener.ts';
-import { UnprovenConnections } from './unauthenticated-connections.ts';
+import { createHttpsListener, type HttpsListenerOptions } from './https-listener.ts';
+import { UnauthenticatedConnections } from './unauthenticated-connections.ts';
 
 let test: TestHub;
 
@@ -84,7 +84,7 @@ describe('the one port', () => {
       await once(socket, 'close');
     }
     await test.event('connection-refused', () => refused().length > before);
-    expect(refused().slice(before)).toMatchObject([{ door: 'tls', remoteAddress: '127.0.0.1' }]);
+    expect(refused().slice(before)).toMatchObject([{ listener: 'tls', remoteAddress: '127.0.0.1' }]);
   });
 
   it('takes a token of one device at an absolute address', async () => {
@@ -98,12 +98,17 @@ describe('the one port', () => {
 });
 
 describe('a connection on which nothing moves', () => {
-  async function door(over: Partial<FrontDoorOptions>): Promise<{ connect(): TLSSocket; close(): void }> {
+  async function listener(over: Partial<HttpsListenerOptions>): Promise<{ connect(): TLSSocket; close(): void }> {
     const pair = await testCertificate();
     const never = () => Promise.resolve(false);
-    const server = createFrontDoor({
+    const server = createHttpsListener({
       pair,
-      unproven: new UnprovenConnections({ clock: systemClock, authenticateMs: 60_000, maxPerAddress: 8, maxTotal: 8 }),
+      unauthenticated: new UnauthenticatedConnections({
+        clock: systemClock,
+        authenticateMs: 60_000,
+        maxPerAddress: 8,
+        maxTotal: 8,
+      }),
       clock: systemClock,
       authenticateMs: 10_000,
       idleMs: 50,
@@ -121,7 +126,7 @@ describe('a connection on which nothing moves', () => {
 
   it('is ended when its peer does not take the answer', async () => {
     const gone = new Promise((resolve) => {
-      void door({
+      void listener({
         onRequest: (request, response) => {
           response.end(Buffer.alloc(16 * 1024 * 1024));
           request.socket.once('close', resolve);
@@ -141,7 +146,7 @@ describe('a connection on which nothing moves', () => {
 
   it('may be a control channel, which minds its own time', async () => {
     const idleMs = await new Promise<number | undefined>((resolve) => {
-      void door({
+      void listener({
         onControl: (_request, upgraded) => {
           resolve(upgraded.timeout);
           upgraded.destroy();

@@ -10,14 +10,14 @@ import { certificateRequest, type ServerPair, secureContext } from '../tls/secur
 import { beforeTls, type NamedHostTls } from './before-tls.ts';
 import { HandshakeBudget } from './handshake-budget.ts';
 import { RequestTurns } from './request-queue.ts';
-import type { UnprovenConnections } from './unauthenticated-connections.ts';
+import type { UnauthenticatedConnections } from './unauthenticated-connections.ts';
 
 /** Takes an upgraded connection; true once its peer has proved who it is. Never rejects. */
 export type UpgradeHandler = (request: IncomingMessage, socket: TLSSocket, head: Buffer) => Promise<boolean>;
 
-export interface FrontDoorOptions {
+export interface HttpsListenerOptions {
   readonly pair: ServerPair;
-  /** 48 bytes shared with other doors, where a client may take up its TLS session at any of them. */
+  /** 48 bytes shared with other listeners, where a client may take up its TLS session at any of them. */
   readonly ticketKeys?: Buffer;
   /** Whether every client is asked for a certificate; default false. */
   readonly asksForCertificate?: boolean;
@@ -28,7 +28,7 @@ export interface FrontDoorOptions {
   /** Shared with other listeners; default one of its own. */
   readonly budget?: HandshakeBudget | undefined;
   readonly clock: Clock;
-  readonly unproven: UnprovenConnections;
+  readonly unauthenticated: UnauthenticatedConnections;
   /** Milliseconds for the TLS handshake, and for a request's headers to arrive. */
   readonly authenticateMs: number;
   /** Milliseconds without a byte either way after which a connection of REST is ended; longer than a request for a stream may be held. */
@@ -56,11 +56,11 @@ const BROKEN_REQUESTS: Readonly<Record<string, string>> = {
 
 const HTTP_ALPN = ['http/1.1'];
 
-type TlsTerms = Pick<FrontDoorOptions, 'pair' | 'asksForCertificate' | 'authenticateMs'>;
+type TlsTerms = Pick<HttpsListenerOptions, 'pair' | 'asksForCertificate' | 'authenticateMs'>;
 
 type GuardTerms = Pick<
-  FrontDoorOptions,
-  'unproven' | 'clock' | 'asksForCertificate' | 'namedHosts' | 'proxies' | 'budget' | 'onTlsError'
+  HttpsListenerOptions,
+  'unauthenticated' | 'clock' | 'asksForCertificate' | 'namedHosts' | 'proxies' | 'budget' | 'onTlsError'
 >;
 
 const tlsOptions = ({ pair, asksForCertificate = false, authenticateMs }: TlsTerms) => ({
@@ -70,7 +70,7 @@ const tlsOptions = ({ pair, asksForCertificate = false, authenticateMs }: TlsTer
 });
 
 /** The one TLS port for everything: REST requests, control channels and stream upgrades, told apart by their path. */
-export function createFrontDoor(options: FrontDoorOptions): Server {
+export function createHttpsListener(options: HttpsListenerOptions): Server {
   const server = createServer({
     ...tlsOptions(options),
     ...(options.ticketKeys === undefined ? {} : { ticketKeys: options.ticketKeys }),
@@ -90,7 +90,7 @@ export function createFrontDoor(options: FrontDoorOptions): Server {
   server.timeout = options.idleMs;
   const turns = new RequestTurns({
     handle: options.onRequest,
-    mayStay: (socket) => !options.unproven.has(socket),
+    mayStay: (socket) => !options.unauthenticated.has(socket),
   });
   server.on('secureConnection', (socket: TLSSocket) => turns.watch(socket));
   server.on('request', (request: IncomingMessage, response: ServerResponse) => turns.take(request, response));
@@ -105,13 +105,13 @@ export function createFrontDoor(options: FrontDoorOptions): Server {
   return server;
 }
 
-/** TLS that asks for a certificate, for a front door's {@link NamedHostTls}. */
-export function createCertificateTls(options: Pick<FrontDoorOptions, 'pair' | 'authenticateMs'>): TlsServer {
+/** TLS that asks for a certificate, for a front listener's {@link NamedHostTls}. */
+export function createCertificateTls(options: Pick<HttpsListenerOptions, 'pair' | 'authenticateMs'>): TlsServer {
   return createTlsServer({ ...tlsOptions({ ...options, asksForCertificate: true }), ALPNProtocols: HTTP_ALPN });
 }
 
-/** A door of its own for one dialect over TLS, for devices that speak no WebSocket. */
-export function createControlDoor(
+/** A listener of its own for one dialect over TLS, for devices that speak no WebSocket. */
+export function createControlListener(
   options: TlsTerms &
     Omit<GuardTerms, 'namedHosts'> & {
       /** ALPN names one of which a client must offer if it offers any; absent where the dialect has none. */
@@ -125,7 +125,9 @@ export function createControlDoor(
   server.on('secureConnection', (socket: TLSSocket) => {
     socket.on('error', () => destroyConnection(socket));
     socket.setNoDelay(true);
-    void options.onConnection(socket).then((proven) => proven && options.unproven.proven(socket));
+    void options
+      .onConnection(socket)
+      .then((authenticated) => authenticated && options.unauthenticated.authenticated(socket));
   });
   return server;
 }
@@ -139,7 +141,7 @@ async function upgrade(
   request: IncomingMessage,
   socket: TLSSocket,
   head: Buffer,
-  options: FrontDoorOptions,
+  options: HttpsListenerOptions,
 ): Promise<void> {
   socket.on('error', () => destroyConnection(socket));
   // What is spoken from here on has bounds of its own.
@@ -147,12 +149,12 @@ async function upgrade(
   const handler = upgradeHandler(request, options);
   // Node before 24.9 upgrades every request that offers it.
   if (handler === undefined) return refuse(socket, '404 Not Found');
-  if (await handler(request, socket, head)) options.unproven.proven(socket);
+  if (await handler(request, socket, head)) options.unauthenticated.authenticated(socket);
 }
 
 function upgradeHandler(
   request: IncomingMessage,
-  { onControl, onGateway }: Pick<FrontDoorOptions, 'onControl' | 'onGateway'>,
+  { onControl, onGateway }: Pick<HttpsListenerOptions, 'onControl' | 'onGateway'>,
 ): UpgradeHandler | undefined {
   const path = (request.url ?? '').split('?', 1)[0] as string;
   if (isGatewayPath(path)) return onGateway;

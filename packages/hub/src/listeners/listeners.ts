@@ -4,8 +4,8 @@ import type { TLSSocket } from 'node:tls';
 import { CulvertError, LIMITS } from '@culvert/protocol';
 import type { Clock } from '@culvert/stream';
 import {
-  type CertificateDoors,
-  certificateDoors,
+  type CertificateListeners,
+  certificateListeners,
   type HubConfig,
   parseListen,
   proxiedListeners,
@@ -17,12 +17,17 @@ import type { KeyPair } from '../tls/key-pair.ts';
 import { secureContext } from '../tls/secure-context.ts';
 import { type AdminDeps, createAdminListener } from './admin-listener.ts';
 import { HandshakeBudget } from './handshake-budget.ts';
-import { createCertificateTls, createControlDoor, createFrontDoor, type UpgradeHandler } from './https-listener.ts';
+import {
+  createCertificateTls,
+  createControlListener,
+  createHttpsListener,
+  type UpgradeHandler,
+} from './https-listener.ts';
 import { closeServer, type Listening, listen } from './listen.ts';
-import { UnprovenConnections } from './unauthenticated-connections.ts';
+import { UnauthenticatedConnections } from './unauthenticated-connections.ts';
 
-/** What the doors lead to. */
-export interface BehindTheDoors {
+/** What the listeners lead to. */
+export interface ConnectionHandlers {
   readonly onRequest: (request: IncomingMessage, response: ServerResponse) => void;
   readonly onControl: UpgradeHandler;
   readonly onGateway: UpgradeHandler;
@@ -37,7 +42,7 @@ export interface ListeningTransport {
   readonly alpn?: readonly string[];
 }
 
-export interface DoorsOptions {
+export interface ListenersOptions {
   readonly config: HubConfig;
   /** Those without an address in the configuration get no listener. */
   readonly transports: readonly ListeningTransport[];
@@ -48,38 +53,38 @@ export interface DoorsOptions {
 }
 
 /**
- * The hub's listeners. They open before what stands behind them, because grants and connection strings need the port; until `leadTo`
+ * The hub's listeners. They open before what stands behind them, because grants and connection strings need the port; until `setHandlers`
  * a connection is turned away, as by a port nobody listens on.
  */
-export class Doors {
+export class Listeners {
   readonly address: Listening;
   /** Of the transports that are listened for. */
   readonly controlAddresses: ControlAddresses;
   readonly adminAddress: Listening;
   /** Those who have come in and not yet proved who they are. */
-  readonly unproven: UnprovenConnections;
+  readonly unauthenticated: UnauthenticatedConnections;
   readonly #servers: ReturnType<typeof createServers>;
-  readonly #state: DoorState;
+  readonly #state: ListenerState;
 
-  private constructor(servers: ReturnType<typeof createServers>, state: DoorState, addresses: Addresses) {
+  private constructor(servers: ReturnType<typeof createServers>, state: ListenerState, addresses: Addresses) {
     this.address = addresses.front;
     this.adminAddress = addresses.admin;
     this.controlAddresses = addresses.control;
-    this.unproven = state.unproven;
+    this.unauthenticated = state.unauthenticated;
     this.#servers = servers;
     this.#state = state;
   }
 
   /** @throws CulvertError `config_invalid` when an address cannot be had; none stays open then */
-  static async open(options: DoorsOptions): Promise<Doors> {
+  static async open(options: ListenersOptions): Promise<Listeners> {
     const { config, clock } = options;
-    const unproven = new UnprovenConnections({
+    const unauthenticated = new UnauthenticatedConnections({
       clock,
-      maxPerAddress: config.limits.unprovenPerAddress,
+      maxPerAddress: config.limits.unauthenticatedPerAddress,
       maxTotal: config.limits.unauthenticatedConnections,
     });
-    const certificates = certificateDoors(config);
-    const state: DoorState = { unproven, certificates, behind: undefined };
+    const certificates = certificateListeners(config);
+    const state: ListenerState = { unauthenticated, certificates, behind: undefined };
     const servers = createServers(options, state);
     const admin = parseListen('adminListen', config.adminListen);
     try {
@@ -88,7 +93,7 @@ export class Doors {
         admin: await listen(servers.admin, { host: admin.host ?? '127.0.0.1', port: admin.port }, 'adminListen'),
         control: await listenForControl(servers.control, config),
       };
-      return new Doors(servers, state, addresses);
+      return new Listeners(servers, state, addresses);
     } catch (error) {
       const { control, named, front, admin: probes } = servers;
       await Promise.all([front, probes, named, ...control.values()].map((server) => server && closeServer(server)));
@@ -97,7 +102,7 @@ export class Doors {
   }
 
   /** From now on connections are taken. */
-  leadTo(behind: BehindTheDoors): void {
+  setHandlers(behind: ConnectionHandlers): void {
     this.#state.behind = behind;
   }
 
@@ -116,10 +121,10 @@ export class Doors {
     return Promise.all([front, ...control.values()].map((server) => closeServer(server))).then(() => undefined);
   }
 
-  /** Ends the connections that belong to nobody: between two requests, or not yet proven. */
+  /** Ends the connections that belong to nobody: between two requests, or not yet authenticated. */
   destroyConnections(): void {
     this.#servers.front.closeAllConnections();
-    this.unproven.destroyAll();
+    this.unauthenticated.destroyAll();
   }
 
   /** Answers no more probes. */
@@ -140,28 +145,28 @@ interface Addresses {
 /** By the keys of their configuration. */
 type ControlAddresses = ReadonlyMap<ControlListenKey, Listening>;
 
-interface DoorState {
-  readonly unproven: UnprovenConnections;
-  readonly certificates: CertificateDoors;
-  behind: BehindTheDoors | undefined;
+interface ListenerState {
+  readonly unauthenticated: UnauthenticatedConnections;
+  readonly certificates: CertificateListeners;
+  behind: ConnectionHandlers | undefined;
 }
 
-function createServers({ config, transports, pair, admin, clock, onEvent }: DoorsOptions, state: DoorState) {
+function createServers({ config, transports, pair, admin, clock, onEvent }: ListenersOptions, state: ListenerState) {
   const common = {
     pair,
     clock,
-    unproven: state.unproven,
+    unauthenticated: state.unauthenticated,
     budget: new HandshakeBudget(),
     authenticateMs: LIMITS.authenticateMs,
     onTlsError: (reason: Error, remoteAddress: string) => {
       const error = reason instanceof CulvertError ? reason.code : 'protocol_error';
-      onEvent({ type: 'connection-refused', door: 'tls', remoteAddress, error, detail: reason.message });
+      onEvent({ type: 'connection-refused', listener: 'tls', remoteAddress, error, detail: reason.message });
     },
   };
   const proxied = proxiedListeners(config);
   const sources = new ProxySources(proxied.from);
   const proxiesOf = (key: 'listen' | ControlListenKey) => (proxied.listeners.has(key) ? sources : undefined);
-  const turnAway = (socket: TLSSocket) => {
+  const rejectEarly = (socket: TLSSocket) => {
     socket.destroy();
     return Promise.resolve(false);
   };
@@ -169,14 +174,14 @@ function createServers({ config, transports, pair, admin, clock, onEvent }: Door
   const named = hosts.size === 0 ? undefined : createCertificateTls(common);
   const control = transports.filter(({ listenKey }) => config[listenKey] !== undefined);
   const controlDoor = (transport: ListeningTransport) =>
-    createControlDoor({
+    createControlListener({
       ...{ ...common, alpn: transport.alpn, asksForCertificate: listeners.has(transport.listenKey) },
       proxies: proxiesOf(transport.listenKey),
-      onConnection: (socket) => state.behind?.onConnection(transport.listenKey, socket) ?? turnAway(socket),
+      onConnection: (socket) => state.behind?.onConnection(transport.listenKey, socket) ?? rejectEarly(socket),
     });
   return {
     named,
-    front: createFrontDoor({
+    front: createHttpsListener({
       ...common,
       asksForCertificate: listeners.has('listen'),
       proxies: proxiesOf('listen'),
@@ -184,8 +189,8 @@ function createServers({ config, transports, pair, admin, clock, onEvent }: Door
       idleMs: 2 * LIMITS.handshakeMs,
       onRequest: (request, response) =>
         state.behind === undefined ? response.destroy() : state.behind.onRequest(request, response),
-      onControl: (request, socket, head) => state.behind?.onControl(request, socket, head) ?? turnAway(socket),
-      onGateway: (request, socket, head) => state.behind?.onGateway(request, socket, head) ?? turnAway(socket),
+      onControl: (request, socket, head) => state.behind?.onControl(request, socket, head) ?? rejectEarly(socket),
+      onGateway: (request, socket, head) => state.behind?.onGateway(request, socket, head) ?? rejectEarly(socket),
     }),
     control: new Map(control.map((transport) => [transport.listenKey, controlDoor(transport)])),
     admin: createAdminListener(admin),

@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events';
 import { FakeClock } from '@culvert/testkit';
 import { describe, expect, it } from 'vitest';
-import { UnprovenConnections, type UnprovenLimits } from './unauthenticated-connections.ts';
+import { UnauthenticatedConnections, type UnprovenLimits } from './unauthenticated-connections.ts';
 
 class Peer extends EventEmitter {
   bytesRead = 0;
@@ -14,29 +14,29 @@ class Peer extends EventEmitter {
 
 const make = (over: Partial<UnprovenLimits> = {}) => {
   const clock = new FakeClock();
-  const unproven = new UnprovenConnections({ clock, maxPerAddress: 2, maxTotal: 100, ...over });
+  const unauthenticated = new UnauthenticatedConnections({ clock, maxPerAddress: 2, maxTotal: 100, ...over });
   /** A connection that has got so far. */
   const arrive = (address: string | undefined, stage: 'hello' | 'handshake' | 'secure' = 'hello') => {
     const tcp = new Peer();
     const secure = new Peer();
-    const taken = unproven.admit(tcp, address);
-    if (stage !== 'hello') unproven.handshakeBegun(tcp);
-    if (stage === 'secure') unproven.handshakeDone(tcp, secure);
+    const taken = unauthenticated.admit(tcp, address);
+    if (stage !== 'hello') unauthenticated.handshakeBegun(tcp);
+    if (stage === 'secure') unauthenticated.handshakeDone(tcp, secure);
     return { tcp, secure, taken };
   };
-  return { clock, unproven, arrive };
+  return { clock, unauthenticated, arrive };
 };
 
 const immediates = () => new Promise((resolve) => setImmediate(resolve));
 
 describe('connections that have not authenticated', () => {
   it('make room for a new one of their address, the oldest first, and others are not affected', async () => {
-    const { unproven, arrive } = make();
+    const { unauthenticated, arrive } = make();
     const all = ['192.0.2.1', '192.0.2.2', '192.0.2.1', '::ffff:192.0.2.1'].map((address) => arrive(address));
     expect(all.map(({ taken }) => taken)).toEqual([true, true, true, true]);
     await immediates();
     expect(all.map(({ tcp }) => tcp.destroyed)).toEqual([true, false, false, false]);
-    expect([unproven.size, unproven.evicted]).toEqual([3, 1]);
+    expect([unauthenticated.size, unauthenticated.evicted]).toEqual([3, 1]);
   });
 
   it('are counted by /64 where they come by IPv6', async () => {
@@ -47,14 +47,14 @@ describe('connections that have not authenticated', () => {
   });
 
   it('stay while others of the address have not finished TLS', async () => {
-    const { unproven, arrive } = make({ maxPerAddress: 3 });
+    const { unauthenticated, arrive } = make({ maxPerAddress: 3 });
     const secure = arrive('192.0.2.1', 'secure');
     const begun = arrive('192.0.2.1', 'handshake');
     const silent = arrive('192.0.2.1');
     expect(arrive('192.0.2.1').taken).toBe(true);
     await immediates();
     expect([secure.secure, begun.tcp, silent.tcp].map(({ destroyed }) => destroyed)).toEqual([false, true, false]);
-    expect(unproven.size).toBe(3);
+    expect(unauthenticated.size).toBe(3);
   });
 
   it('that have finished TLS and then say nothing go after two seconds, where there is need', async () => {
@@ -70,17 +70,17 @@ describe('connections that have not authenticated', () => {
   });
 
   it('are so many over all addresses', async () => {
-    const { unproven, arrive } = make({ maxTotal: 3 });
+    const { unauthenticated, arrive } = make({ maxTotal: 3 });
     const all = Array.from({ length: 5 }, (_, index) => arrive(`192.0.2.${index}`));
     await immediates();
     expect(all.map(({ tcp }) => tcp.destroyed)).toEqual([true, true, false, false, false]);
-    expect(unproven.size).toBe(3);
+    expect(unauthenticated.size).toBe(3);
   });
 
   it('of a load balancer count in all, and by address once it has said for whom they are', async () => {
-    const { unproven, arrive } = make({ maxTotal: 4 });
+    const { unauthenticated, arrive } = make({ maxTotal: 4 });
     const behind = Array.from({ length: 4 }, () => arrive(undefined));
-    for (const { tcp } of behind.slice(0, 3)) expect(unproven.readdress(tcp, '192.0.2.1')).toBe(true);
+    for (const { tcp } of behind.slice(0, 3)) expect(unauthenticated.readdress(tcp, '192.0.2.1')).toBe(true);
     await immediates();
     expect(behind.map(({ tcp }) => tcp.destroyed)).toEqual([true, false, false, false]);
     arrive('192.0.2.2');
@@ -90,13 +90,13 @@ describe('connections that have not authenticated', () => {
   });
 
   it('have five seconds for the first message of TLS, ten for all, and no limit once they have authenticated', async () => {
-    const { clock, unproven, arrive } = make({ maxPerAddress: 9 });
+    const { clock, unauthenticated, arrive } = make({ maxPerAddress: 9 });
     const silent = arrive('192.0.2.1');
     const begun = arrive('192.0.2.1', 'handshake');
     const secure = arrive('192.0.2.1', 'secure');
-    const proven = arrive('192.0.2.1', 'secure');
-    unproven.proven(proven.secure);
-    expect([unproven.has(secure.secure), unproven.has(proven.secure)]).toEqual([true, false]);
+    const authenticated = arrive('192.0.2.1', 'secure');
+    unauthenticated.authenticated(authenticated.secure);
+    expect([unauthenticated.has(secure.secure), unauthenticated.has(authenticated.secure)]).toEqual([true, false]);
     await clock.advance(4_999);
     await immediates();
     expect([silent, begun, secure].map(({ tcp }) => tcp.destroyed)).toEqual([false, false, false]);
@@ -105,8 +105,8 @@ describe('connections that have not authenticated', () => {
     expect([silent, begun, secure].map(({ tcp }) => tcp.destroyed)).toEqual([true, false, false]);
     await clock.advance(5_000);
     await immediates();
-    expect([begun.tcp.destroyed, secure.secure.destroyed, proven.secure.destroyed]).toEqual([true, true, false]);
-    expect([unproven.size, clock.timers]).toEqual([0, 0]);
+    expect([begun.tcp.destroyed, secure.secure.destroyed, authenticated.secure.destroyed]).toEqual([true, true, false]);
+    expect([unauthenticated.size, clock.timers]).toEqual([0, 0]);
   });
 
   it('may send so much before TLS is done, and what they like afterwards', async () => {
@@ -123,20 +123,20 @@ describe('connections that have not authenticated', () => {
   });
 
   it('are ended by their TLS socket, and never below one that is at work', async () => {
-    const { unproven, arrive } = make();
+    const { unauthenticated, arrive } = make();
     const [begun, secure] = [arrive('192.0.2.1', 'handshake'), arrive('192.0.2.1', 'secure')];
-    unproven.destroyAll();
+    unauthenticated.destroyAll();
     expect([begun.tcp.destroyed, secure.secure.destroyed]).toEqual([false, false]);
     await immediates();
     expect([begun.tcp.destroyed, secure.tcp.destroyed, secure.secure.destroyed]).toEqual([true, false, true]);
     // It is no longer taken when its handshake is done all the same.
-    expect(unproven.handshakeDone(begun.tcp, begun.secure)).toBe(false);
+    expect(unauthenticated.handshakeDone(begun.tcp, begun.secure)).toBe(false);
   });
 
   it('leave nothing behind when they end, or were gone before anybody looked', () => {
-    const { clock, unproven, arrive } = make();
+    const { clock, unauthenticated, arrive } = make();
     arrive('192.0.2.1').tcp.destroy();
     expect(arrive('').taken).toBe(false);
-    expect([unproven.size, unproven.evicted, clock.timers]).toEqual([0, 0, 0]);
+    expect([unauthenticated.size, unauthenticated.evicted, clock.timers]).toEqual([0, 0, 0]);
   });
 });

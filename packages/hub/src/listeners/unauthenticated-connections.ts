@@ -57,7 +57,7 @@ const IDLE_SECURE_MS = 2_000;
  * When there is no room for a new one, the oldest whose TLS handshake is not finished is closed for it, so that connections that say nothing keep
  * nobody out who shares their address; if all have finished theirs, the oldest that has since said nothing useful for {@link IDLE_SECURE_MS}.
  */
-export class UnprovenConnections {
+export class UnauthenticatedConnections {
   readonly #clock: Clock;
   readonly #limits: UnprovenLimits;
   /** In the order in which they came. */
@@ -135,7 +135,7 @@ export class UnprovenConnections {
   }
 
   /** The connection has authenticated: it no longer counts and may stay. */
-  proven(socket: object): void {
+  authenticated(socket: object): void {
     const pending = this.#pending(socket);
     if (pending !== undefined) this.#release(pending);
   }

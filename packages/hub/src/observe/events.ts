@@ -1,6 +1,6 @@
 import type { GatewayEvent } from '@culvert/gateway';
 import type { AuthenticationType, CulvertError, ErrorCode, Identity, LimitName } from '@culvert/protocol';
-import type { ControlProtocol, Door } from './listener.ts';
+import type { ControlProtocol, ListenerName } from './listener.ts';
 import type { LiveStream, StreamRecord } from './stream-record.ts';
 
 /** Everything that happens in a hub, as one union: logs, metrics, audit and live view are its subscribers, so they cannot disagree. */
@@ -23,7 +23,7 @@ export type HubEvent =
   | { readonly type: 'fault'; readonly where: string; readonly problem: string }
   | {
       readonly type: 'connection-refused';
-      readonly door: Door;
+      readonly listener: ListenerName;
       readonly remoteAddress: string;
       readonly error: ErrorCode;
       readonly detail: string;

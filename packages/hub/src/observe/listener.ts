@@ -10,5 +10,5 @@ export type ControlProtocol = ControlTransportName | `${ControlTransportName}-ws
 /** All of them. */
 export const CONTROL_PROTOCOLS: readonly ControlProtocol[] = ['mqtt', 'mqtt-ws', 'amqp', 'amqp-ws'];
 
-/** The doors a connection can come in by. */
-export type Door = 'tls' | 'rest' | ControlProtocol | 'gateway' | 'admin';
+/** The listeners a connection can come in by. */
+export type ListenerName = 'tls' | 'rest' | ControlProtocol | 'gateway' | 'admin';

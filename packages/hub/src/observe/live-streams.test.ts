@@ -45,9 +45,9 @@ describe('the life of a stream', () => {
     bus.emit({ type: 'stream-offered', ...identity, streamId: '1' });
     await clock.advance(10);
     answered(true);
-    bus.emit({ type: 'guest-arrived', streamId: '1', side: 'device', remoteAddress: '198.51.100.2' });
+    bus.emit({ type: 'connection-waiting', streamId: '1', side: 'device', remoteAddress: '198.51.100.2' });
     await clock.advance(20);
-    bus.emit({ type: 'guest-arrived', streamId: '1', side: 'service', remoteAddress: '192.0.2.2' });
+    bus.emit({ type: 'connection-waiting', streamId: '1', side: 'service', remoteAddress: '192.0.2.2' });
     bus.emit({
       ...{ type: 'stream-established', streamId: '1' },
       ...{ deviceAddress: '198.51.100.2', serviceAddress: '192.0.2.2' },

@@ -61,7 +61,7 @@ export class LiveStreams {
       case 'stream-answered':
         this.#answered(event);
         return;
-      case 'guest-arrived': {
+      case 'connection-waiting': {
         const address = event.side === 'device' ? 'deviceAddress' : 'serviceAddress';
         this.#change(event.streamId, { [address]: event.remoteAddress });
         return;

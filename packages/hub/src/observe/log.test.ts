@@ -62,7 +62,7 @@ it('marks what an operator must see', () => {
 it('does not grow at the default level by what strangers do', () => {
   const refused: HubEvent = {
     type: 'connection-refused',
-    door: 'rest',
+    listener: 'rest',
     remoteAddress: '192.0.2.1',
     error: 'unauthorized',
     detail: '',

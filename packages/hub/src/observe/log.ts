@@ -8,7 +8,7 @@ function levelOf(event: HubEvent): LogLevel {
   switch (event.type) {
     case 'connection-refused':
     case 'grant-refused':
-    case 'guest-arrived':
+    case 'connection-waiting':
     case 'stream-offered':
     case 'device-offers-changed':
     // Under a flood there are as many as there are requests; `culvert limits` shows how many.

@@ -2,7 +2,7 @@ import { X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
 import { CulvertError } from '@culvert/protocol';
 import type { Clock } from '@culvert/stream';
-import { certificateDoors, gatewayThreads, type HubConfig } from '../config/config.ts';
+import { certificateListeners, gatewayThreads, type HubConfig } from '../config/config.ts';
 import { CertificateFiles } from './certificate-files.ts';
 import type { CertificateListener, CertificateSource } from './certificate-source.ts';
 import type { KeyPair } from './key-pair.ts';
@@ -29,7 +29,7 @@ export async function openCertificates(
   if (config.tls !== undefined) {
     const source = await CertificateFiles.open({ ...config.tls, clock, listener });
     try {
-      assertSpeaksFor(source.current, certificateDoors(config).hosts, 'clientCertificates');
+      assertSpeaksFor(source.current, certificateListeners(config).hosts, 'clientCertificates');
       const { gatewayHost } = config;
       if (gatewayHost !== undefined) {
         assertSpeaksFor(source.current, new Set([gatewayThreads(config)?.name.host ?? gatewayHost]), 'gatewayHost');

@@ -18,7 +18,7 @@ import {
 } from 'mqtt-packet';
 import { CulvertError } from '../errors.ts';
 import { printable } from '../ids.ts';
-import { PacketGuard } from './packet-guard.ts';
+import { PacketSizeLimiter } from './packet-size-limiter.ts';
 import { protocolLevel } from './protocol-level.ts';
 
 export type MqttPacket = Packet;
@@ -47,7 +47,7 @@ const FIRST_PIECE_BYTES = 1024;
 
 /** Decodes a peer's bytes into packets, behind a size limiter. */
 export class PacketReader {
-  readonly #guard: PacketGuard;
+  readonly #guard: PacketSizeLimiter;
   #parser: Parser;
   #awaitsConnect: boolean;
   #level: number | undefined;
@@ -62,7 +62,7 @@ export class PacketReader {
    * @param version the protocol version; absent at a server, where the CONNECT packet tells
    */
   constructor(maxPacketBytes: number, version?: MqttVersion) {
-    this.#guard = new PacketGuard(maxPacketBytes);
+    this.#guard = new PacketSizeLimiter(maxPacketBytes);
     this.#awaitsConnect = version === undefined;
     this.#parser = this.#parserOf(version);
   }

@@ -13,7 +13,7 @@ import {
 } from './codec.ts';
 import { type ConnectTerms, type Credentials, parseConnect } from './connect-request.ts';
 import { announcements, farewell, offerPublication, refusal } from './hub-packets.ts';
-import { OfferBook } from './offer-book.ts';
+import { PendingOffers } from './pending-offers.ts';
 import { Subscriptions } from './subscriptions.ts';
 import { twinRefusal } from './twin-refusal.ts';
 
@@ -55,7 +55,7 @@ type State =
   | {
       readonly name: 'open';
       readonly terms: ConnectTerms;
-      readonly offers: OfferBook;
+      readonly offers: PendingOffers;
       readonly subscriptions: Subscriptions;
       readonly expiresAt: number;
       /** Packets that came before CONNACK was sent. */
@@ -142,7 +142,7 @@ export class HubSession {
       held,
       expiresAt,
       heardAt: now,
-      offers: new OfferBook({ maxOffers, receiveMaximum: terms.receiveMaximum }),
+      offers: new PendingOffers({ maxOffers, receiveMaximum: terms.receiveMaximum }),
       subscriptions: new Subscriptions(),
     };
     return this.#send({

@@ -3,7 +3,7 @@ import { CulvertError, type ErrorCode } from '@culvert/protocol';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { type Agent, startAgent } from './agent.ts';
 import type { AgentAddress } from './agent-connection.ts';
-import type { AgentEvent } from './events.ts';
+import type { AgentEvent } from './agent-events.ts';
 
 const SERVICES = { services: new Map([['ssh', { host: '127.0.0.1', port: 22 }]]) };
 

@@ -1,7 +1,7 @@
 import type { DeviceClientOptions, DeviceClientState } from '@culvert/device';
 import { CulvertError, type ErrorCode } from '@culvert/protocol';
 import type { ClientCertificate, OutboundOptions } from '@culvert/stream';
-import type { AgentEvent } from './events.ts';
+import type { AgentEvent } from './agent-events.ts';
 import { StateReports } from './state-reports.ts';
 
 /** How an agent reaches its hub, and as whom. */

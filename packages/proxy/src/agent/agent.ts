@@ -4,8 +4,8 @@ import { type Clock, systemClock } from '@culvert/stream';
 import { deferred } from '../deferred.ts';
 import { OpenStreams } from '../open-streams.ts';
 import { type AgentAddress, AgentConnection, type CreateClient } from './agent-connection.ts';
+import type { AgentEvent, Target } from './agent-events.ts';
 import { answerOffer } from './answer-offer.ts';
-import type { AgentEvent, Target } from './events.ts';
 
 /** Streams at once, unless told otherwise: about 2,000 sockets, below the usual limit of open files with room to spare. */
 export const MAX_STREAMS = 1000;

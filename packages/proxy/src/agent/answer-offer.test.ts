@@ -5,8 +5,8 @@ import { systemClock } from '@culvert/stream';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type Loopback, loopback } from '../loopback.fixture.ts';
 import { OpenStreams } from '../open-streams.ts';
+import type { AgentEvent } from './agent-events.ts';
 import { type AnswerOptions, answerOffer, ECHO_SERVICE } from './answer-offer.ts';
-import type { AgentEvent } from './events.ts';
 import { SERVICES_SERVICE, tryServices } from './service-report.ts';
 
 let echo: Loopback;

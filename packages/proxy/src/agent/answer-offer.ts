@@ -2,11 +2,11 @@ import type { Duplex } from 'node:stream';
 import type { StreamOffer } from '@culvert/device';
 import { CulvertError, printable } from '@culvert/protocol';
 import type { Clock } from '@culvert/stream';
-import { carry } from '../carry.ts';
 import { echoEnd, type LocalEnd, socketEnd } from '../local-end.ts';
+import { carry } from '../local-relay.ts';
 import type { OpenStream, OpenStreams } from '../open-streams.ts';
+import type { AgentEvent, Target } from './agent-events.ts';
 import { dialTarget } from './dial-target.ts';
-import type { AgentEvent, Target } from './events.ts';
 import { SERVICES_SERVICE, serviceReportEnd, tryServices } from './service-report.ts';
 
 /** What an offer is answered by. */

@@ -1,7 +1,7 @@
 import { connect, type Socket } from 'node:net';
 import { CulvertError, formatHostPort } from '@culvert/protocol';
 import { abortReason, type Clock, stateKeepAlive } from '@culvert/stream';
-import type { Target } from './events.ts';
+import type { Target } from './agent-events.ts';
 
 /** Milliseconds a local target may take to accept: it is on this machine or its network, and a person waits. */
 export const DIAL_TARGET_MS = 10_000;

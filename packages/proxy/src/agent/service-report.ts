@@ -2,8 +2,8 @@ import { Readable, Writable } from 'node:stream';
 import { CulvertError } from '@culvert/protocol';
 import type { Clock } from '@culvert/stream';
 import type { LocalEnd } from '../local-end.ts';
+import type { Target } from './agent-events.ts';
 import { dialTarget } from './dial-target.ts';
-import type { Target } from './events.ts';
 
 /** The stream name that every agent answers by itself, by telling which services it offers and whether each takes connections. */
 export const SERVICES_SERVICE = 'culvert-services';

@@ -1,6 +1,6 @@
 import type { DeviceClientState } from '@culvert/device';
 import type { CulvertError } from '@culvert/protocol';
-import type { AgentEvent } from './events.ts';
+import type { AgentEvent } from './agent-events.ts';
 
 /**
  * Tells where the connection to the hub stands: why it is not there once per change of reason, not once per attempt, and once that it is

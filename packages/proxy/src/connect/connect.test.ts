@@ -5,7 +5,7 @@ import { CulvertError } from '@culvert/protocol';
 import { afterEach, describe, expect, it } from 'vitest';
 import { deferred } from '../deferred.ts';
 import { type Connect, type ConnectOptions, startConnect } from './connect.ts';
-import type { ConnectEvent, OpenStreamFunction } from './events.ts';
+import type { ConnectEvent, OpenStreamFunction } from './connect-events.ts';
 
 let running: Connect | undefined;
 let events: ConnectEvent[] = [];

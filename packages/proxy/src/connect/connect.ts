@@ -1,10 +1,10 @@
 import type { Server, Socket } from 'node:net';
 import { CulvertError } from '@culvert/protocol';
 import { type Clock, systemClock } from '@culvert/stream';
-import { carry } from '../carry.ts';
 import { socketEnd } from '../local-end.ts';
+import { carry } from '../local-relay.ts';
 import { type OpenStream, OpenStreams } from '../open-streams.ts';
-import type { BoundService, ConnectEvent, LocalService, OpenStreamFunction } from './events.ts';
+import type { BoundService, ConnectEvent, LocalService, OpenStreamFunction } from './connect-events.ts';
 import { listen } from './listen.ts';
 import { MAX_OPENINGS, Openings } from './openings.ts';
 

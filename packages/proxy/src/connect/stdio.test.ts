@@ -3,7 +3,7 @@ import { buffer, text } from 'node:stream/consumers';
 import { CulvertError } from '@culvert/protocol';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { deferred } from '../deferred.ts';
-import type { OpenStreamFunction } from './events.ts';
+import type { OpenStreamFunction } from './connect-events.ts';
 import { type ConnectStdioOptions, connectStdio } from './stdio.ts';
 
 let stdin: PassThrough;

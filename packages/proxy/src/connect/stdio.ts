@@ -1,7 +1,7 @@
 import type { Readable, Writable } from 'node:stream';
 import { type Clock, systemClock } from '@culvert/stream';
-import { type CarryResult, carry } from '../carry.ts';
-import type { OpenStreamFunction } from './events.ts';
+import { type CarryResult, carry } from '../local-relay.ts';
+import type { OpenStreamFunction } from './connect-events.ts';
 
 export interface ConnectStdioOptions {
   readonly openStream: OpenStreamFunction;

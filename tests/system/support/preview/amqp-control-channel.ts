@@ -17,7 +17,7 @@ import type { OpenControlChannel, PreviewControlChannel, PreviewRequest, Request
 import { audienceOf, csharpToken, cToken, type PreviewConnectionString } from './credentials.ts';
 
 /** What tells one AMQP client of Azure from another. */
-interface AmqpDialect {
+interface AmqpVariant {
   readonly mechanism: 'MSSBCBS' | 'ANONYMOUS';
   readonly apiVersion: string;
   readonly clientVersion: string;
@@ -32,7 +32,7 @@ interface AmqpDialect {
   readonly answerBody: unknown;
 }
 
-const C: AmqpDialect = {
+const C: AmqpVariant = {
   mechanism: 'MSSBCBS',
   apiVersion: '2016-11-14',
   clientVersion: 'iothubclient/1.9.0 (native; Linux; x86_64)',
@@ -50,7 +50,7 @@ const C: AmqpDialect = {
   answerBody: rhea.message.data_section(Buffer.from(' ')),
 };
 
-const CSHARP: AmqpDialect = {
+const CSHARP: AmqpVariant = {
   mechanism: 'ANONYMOUS',
   apiVersion: '2020-09-30',
   clientVersion: '.NET/1.32.0-preview-001 (.NET Core 3.1; Linux; X64)',
@@ -84,12 +84,12 @@ class AmqpControlChannel implements PreviewControlChannel {
   readonly #link: ByteLink;
   readonly #connection: Connection;
   readonly #device: PreviewConnectionString;
-  readonly #dialect: AmqpDialect;
+  readonly #dialect: AmqpVariant;
   #puts = 0;
   #cbs: CbsLinks | undefined;
   #streams: { readonly sender: Sender; readonly receiver: Receiver } | undefined;
 
-  private constructor(link: ByteLink, connection: Connection, device: PreviewConnectionString, dialect: AmqpDialect) {
+  private constructor(link: ByteLink, connection: Connection, device: PreviewConnectionString, dialect: AmqpVariant) {
     this.#link = link;
     this.#connection = connection;
     this.#device = device;
@@ -99,7 +99,7 @@ class AmqpControlChannel implements PreviewControlChannel {
 
   static async open(
     { hub, device, link: openLink }: AmqpTransport,
-    dialect: AmqpDialect,
+    dialect: AmqpVariant,
     onRequest: RequestListener,
   ): Promise<AmqpControlChannel> {
     const { link, connection } = await openAmqp(hub, openLink, dialect.mechanism, {

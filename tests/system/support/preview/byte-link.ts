@@ -7,7 +7,7 @@ import { RawWebSocket, rawFrame } from '@culvert/testkit';
 import type { HubProcess } from '../hub-process.ts';
 import { closeOf } from './control-channel.ts';
 
-/** Bytes to and from the hub's control door. */
+/** Bytes to and from the hub's control listener. */
 export interface ByteLink {
   send(bytes: Buffer): void;
   /** Resets the TCP connection. */

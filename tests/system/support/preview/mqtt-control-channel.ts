@@ -23,7 +23,7 @@ const RESPONSES = '$iothub/streams/res/#';
 const ANSWER_MS = 30_000;
 
 /** What tells one MQTT client of Azure from another. */
-interface MqttDialect {
+interface MqttVariant {
   readonly cleanSession: boolean;
   /** Seconds. */
   readonly keepAlive: number;
@@ -36,7 +36,7 @@ interface MqttDialect {
   readonly qos: 0 | 1;
 }
 
-const C: MqttDialect = {
+const C: MqttVariant = {
   cleanSession: false,
   keepAlive: 240,
   clientType: 'iothubclient%2f1.9.0%20(native%3b%20Linux%3b%20x86_64)',
@@ -46,7 +46,7 @@ const C: MqttDialect = {
   qos: 0,
 };
 
-const CSHARP: MqttDialect = {
+const CSHARP: MqttVariant = {
   cleanSession: false,
   keepAlive: 300,
   clientType: encodeURIComponent('.NET/1.32.0-preview-001 (.NET Core 3.1; Linux; X64)'),
@@ -75,12 +75,12 @@ export function csharpOverMqtt(transport: MqttTransport): OpenControlChannel {
 class MqttControlChannel implements PreviewControlChannel {
   readonly ended: Promise<void>;
   readonly #link: ByteLink;
-  readonly #dialect: MqttDialect;
+  readonly #dialect: MqttVariant;
   /** Who waits for a packet of the hub, by its type and id. */
   readonly #awaited = new Map<string, (packet: WirePacket) => void>();
   #nextId: number;
 
-  private constructor(link: ByteLink, dialect: MqttDialect) {
+  private constructor(link: ByteLink, dialect: MqttVariant) {
     this.#link = link;
     this.#dialect = dialect;
     this.#nextId = dialect.firstPacketId;
@@ -89,7 +89,7 @@ class MqttControlChannel implements PreviewControlChannel {
 
   static async open(
     { hub, device, link: openLink }: MqttTransport,
-    dialect: MqttDialect,
+    dialect: MqttVariant,
     onRequest: RequestListener,
   ): Promise<MqttControlChannel> {
     const reader = new WireReader();

@@ -6,7 +6,7 @@ import type { Router } from '../../control/router.ts';
 import type { EventSink, HubEvent } from '../../observe/events.ts';
 import { presenceView } from '../documents/presence.ts';
 import type { LiveView } from '../live-view-deps.ts';
-import type { Follower } from './subscriber.ts';
+import type { Subscriber } from './subscriber.ts';
 
 /** Events after which a device is shown otherwise than before. */
 const CHANGES: ReadonlySet<HubEvent['type']> = new Set([
@@ -21,7 +21,7 @@ export class DeviceFollowing {
   readonly #live: LiveView;
   readonly #router: Router;
   /** Subscribers with the device they asked for, if only one. */
-  readonly #followers = new Map<Follower, string | undefined>();
+  readonly #subscribers = new Map<Subscriber, string | undefined>();
   #unsubscribe: (() => void) | undefined;
 
   constructor(live: LiveView, router: Router) {
@@ -31,11 +31,11 @@ export class DeviceFollowing {
 
   /** Takes over a response to which nothing was written yet. */
   async follow(response: ServerResponse, principal: Principal, deviceId: string | undefined): Promise<void> {
-    const follower = this.#live.followers.add(response, principal, () => this.#left(follower));
-    this.#followers.set(follower, deviceId);
+    const subscriber = this.#live.subscribers.add(response, principal, () => this.#left(subscriber));
+    this.#subscribers.set(subscriber, deviceId);
     this.#unsubscribe ??= this.#live.subscribe(this.#observe);
-    await follower.sendAll(this.#snapshot(deviceId));
-    this.#tell(follower, { event: 'ready', data: {} });
+    await subscriber.sendAll(this.#snapshot(deviceId));
+    this.#tell(subscriber, { event: 'ready', data: {} });
   }
 
   /** Each device as it is when written; one that has disconnected meanwhile is skipped, since that event was sent. */
@@ -75,18 +75,18 @@ export class DeviceFollowing {
   }
 
   #tellAll(notice: DeviceNotice & { readonly data: { readonly deviceId: string } }): void {
-    for (const [follower, deviceId] of this.#followers) {
-      if (deviceId === undefined || deviceId === notice.data.deviceId) this.#tell(follower, notice);
+    for (const [subscriber, deviceId] of this.#subscribers) {
+      if (deviceId === undefined || deviceId === notice.data.deviceId) this.#tell(subscriber, notice);
     }
   }
 
-  #tell(follower: Follower, notice: DeviceNotice): void {
-    this.#live.followers.tell(follower, notice);
+  #tell(subscriber: Subscriber, notice: DeviceNotice): void {
+    this.#live.subscribers.tell(subscriber, notice);
   }
 
-  #left(follower: Follower): void {
-    this.#followers.delete(follower);
-    if (this.#followers.size > 0) return;
+  #left(subscriber: Subscriber): void {
+    this.#subscribers.delete(subscriber);
+    if (this.#subscribers.size > 0) return;
     this.#unsubscribe?.();
     this.#unsubscribe = undefined;
   }

@@ -2,8 +2,8 @@ import { once } from 'node:events';
 import { LIMITS } from '@culvert/protocol';
 import type { Clock } from '@culvert/stream';
 import type { FastifyReply } from 'fastify';
-import type { Followed } from '../../observe/log-store/log-followers.ts';
 import type { LogFollowing } from '../../observe/log-store/log-store.ts';
+import type { Followed } from '../../observe/log-store/log-subscribers.ts';
 import { recordId } from '../../observe/resource-log/log-entry.ts';
 
 /**

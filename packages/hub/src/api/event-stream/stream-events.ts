@@ -6,7 +6,7 @@ import type { EventSink, HubEvent } from '../../observe/events.ts';
 import { endedStreamView, streamView } from '../documents/stream.ts';
 import type { LiveView } from '../live-view-deps.ts';
 import { isMeant, type StreamFilter } from './stream-filter.ts';
-import type { Follower } from './subscriber.ts';
+import type { Subscriber } from './subscriber.ts';
 
 /** Milliseconds between two readings of the counters, for all subscribers together. */
 const COUNTERS_MS = 1_000;
@@ -18,7 +18,7 @@ const MAX_COUNTERS = 250;
 export class StreamFollowing {
   readonly #live: LiveView;
   readonly #clock: Clock;
-  readonly #followers = new Map<Follower, StreamFilter>();
+  readonly #subscribers = new Map<Subscriber, StreamFilter>();
   /** Bytes and messages as last sent, by stream id. */
   readonly #told = new Map<string, number>();
   #unsubscribe: (() => void) | undefined;
@@ -31,12 +31,12 @@ export class StreamFollowing {
 
   /** Takes over a response to which nothing was written yet. */
   async follow(response: ServerResponse, principal: Principal, filter: StreamFilter): Promise<void> {
-    const follower = this.#live.followers.add(response, principal, () => this.#left(follower));
-    this.#followers.set(follower, filter);
+    const subscriber = this.#live.subscribers.add(response, principal, () => this.#left(subscriber));
+    this.#subscribers.set(subscriber, filter);
     this.#unsubscribe ??= this.#live.subscribe(this.#observe);
     this.#timer ??= this.#clock.setTimer(COUNTERS_MS, this.#look);
-    await follower.sendAll(this.#snapshot(filter));
-    this.#tell(follower, { event: 'ready', data: {} });
+    await subscriber.sendAll(this.#snapshot(filter));
+    this.#tell(subscriber, { event: 'ready', data: {} });
   }
 
   /** Each stream as it is when written; one that has ended meanwhile is skipped, since that event was sent. */
@@ -57,7 +57,7 @@ export class StreamFollowing {
       case 'stream-requested':
       case 'stream-offered':
       case 'stream-answered':
-      case 'guest-arrived':
+      case 'connection-waiting':
       case 'stream-established': {
         // LiveStreams handles each event first, so after a rejection the stream has already ended.
         const stream = this.#live.streams.get(event.streamId);
@@ -75,13 +75,13 @@ export class StreamFollowing {
     this.#timer = this.#clock.setTimer(COUNTERS_MS, this.#look);
     const changed = this.#changedCounters();
     if (changed.length === 0) return;
-    for (const [follower, filter] of this.#followers) {
+    for (const [subscriber, filter] of this.#subscribers) {
       const meant = changed.filter(({ streamId }) => {
         const stream = this.#live.streams.get(streamId);
         return stream !== undefined && isMeant(stream, filter);
       });
       for (let at = 0; at < meant.length; at += MAX_COUNTERS) {
-        this.#tell(follower, { event: 'counters', data: meant.slice(at, at + MAX_COUNTERS) });
+        this.#tell(subscriber, { event: 'counters', data: meant.slice(at, at + MAX_COUNTERS) });
       }
     }
   };
@@ -101,16 +101,16 @@ export class StreamFollowing {
   }
 
   #tellAll(stream: Parameters<typeof isMeant>[0], notice: StreamNotice): void {
-    for (const [follower, filter] of this.#followers) if (isMeant(stream, filter)) this.#tell(follower, notice);
+    for (const [subscriber, filter] of this.#subscribers) if (isMeant(stream, filter)) this.#tell(subscriber, notice);
   }
 
-  #tell(follower: Follower, notice: StreamNotice): void {
-    this.#live.followers.tell(follower, notice);
+  #tell(subscriber: Subscriber, notice: StreamNotice): void {
+    this.#live.subscribers.tell(subscriber, notice);
   }
 
-  #left(follower: Follower): void {
-    this.#followers.delete(follower);
-    if (this.#followers.size > 0) return;
+  #left(subscriber: Subscriber): void {
+    this.#subscribers.delete(subscriber);
+    if (this.#subscribers.size > 0) return;
     this.#timer?.cancel();
     this.#timer = undefined;
     this.#unsubscribe?.();

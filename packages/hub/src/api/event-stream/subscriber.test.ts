@@ -5,23 +5,23 @@ import { CulvertError } from '@culvert/protocol';
 import { FakeClock } from '@culvert/testkit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Principal } from '../../auth/principal.ts';
-import type { Follower } from './subscriber.ts';
-import { Followers } from './subscribers.ts';
+import type { Subscriber } from './subscriber.ts';
+import { Subscribers } from './subscribers.ts';
 
 let clock: FakeClock;
-let followers: Followers;
+let subscribers: Subscribers;
 let gone: number;
 let lastResponse: ServerResponse;
 const cleanups: (() => unknown)[] = [];
 
 beforeEach(() => {
   clock = new FakeClock();
-  followers = new Followers(clock);
+  subscribers = new Subscribers(clock);
   gone = 0;
 });
 afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-  expect([followers.size, clock.timers]).toEqual([0, 0]);
+  expect([subscribers.size, clock.timers]).toEqual([0, 0]);
 });
 
 const principal = (expiresAt = Number.MAX_SAFE_INTEGER): Principal => ({
@@ -32,8 +32,8 @@ const principal = (expiresAt = Number.MAX_SAFE_INTEGER): Principal => ({
   expiresAt,
 });
 
-/** A follower and the answer as its client gets it. */
-async function follow(expiresAt?: number): Promise<{ follower: Follower; answer: IncomingMessage }> {
+/** A subscriber and the answer as its client gets it. */
+async function follow(expiresAt?: number): Promise<{ subscriber: Subscriber; answer: IncomingMessage }> {
   const server = createServer().listen(0, '127.0.0.1');
   cleanups.push(() => {
     server.closeAllConnections();
@@ -43,10 +43,10 @@ async function follow(expiresAt?: number): Promise<{ follower: Follower; answer:
   const request = get({ host: '127.0.0.1', port: (server.address() as AddressInfo).port, agent: false });
   const [, response] = (await once(server, 'request')) as [IncomingMessage, ServerResponse];
   lastResponse = response;
-  const follower = followers.add(response, principal(expiresAt), () => gone++);
+  const subscriber = subscribers.add(response, principal(expiresAt), () => gone++);
   const [answer] = (await once(request, 'response')) as [IncomingMessage];
   answer.on('error', () => undefined);
-  return { follower, answer: answer.setEncoding('utf8') };
+  return { subscriber, answer: answer.setEncoding('utf8') };
 }
 
 async function rest(answer: IncomingMessage): Promise<string> {
@@ -55,16 +55,16 @@ async function rest(answer: IncomingMessage): Promise<string> {
   return text;
 }
 
-describe('a follower', () => {
+describe('a subscriber', () => {
   it('gets events as they are written for browsers, and a comment every 15 seconds', async () => {
-    const { follower, answer } = await follow();
+    const { subscriber, answer } = await follow();
     expect(answer.headers).toMatchObject({
       'content-type': 'text/event-stream; charset=utf-8',
       'cache-control': 'no-store',
     });
-    followers.tell(follower, { event: 'stream', data: { name: 'a\nb' } });
+    subscribers.tell(subscriber, { event: 'stream', data: { name: 'a\nb' } });
     await clock.advance(30_000);
-    follower.cut(new CulvertError('draining'));
+    subscriber.cut(new CulvertError('draining'));
     expect(await rest(answer)).toBe(
       'event: stream\ndata: {"name":"a\\nb"}\n\n:\n\n:\n\n' +
         'event: cut\ndata: {"code":"draining","detail":"The hub is shutting down; try again."}\n\n',
@@ -73,27 +73,27 @@ describe('a follower', () => {
   });
 
   it('that does not read is cut with a last event that says so, and holds no more than a mebibyte', async () => {
-    const { follower, answer } = await follow();
+    const { subscriber, answer } = await follow();
     const data = 'x'.repeat(10_000);
     let sent = 0;
     // The kernel takes some megabytes before anything waits here.
-    for (; follower.following; sent++) {
-      followers.tell(follower, { event: 'counters', data });
+    for (; subscriber.following; sent++) {
+      subscribers.tell(subscriber, { event: 'counters', data });
       if (sent % 100 === 0) await new Promise((resolve) => setImmediate(resolve));
     }
     expect(sent).toBeLessThan(5_000);
     const text = await rest(answer);
     expect(text.slice(-150)).toMatch(
-      /\n\nevent: cut\ndata: \{"code":"stalled","detail":"This follower is too slow.*\}\n\n$/,
+      /\n\nevent: cut\ndata: \{"code":"stalled","detail":"This subscriber is too slow.*\}\n\n$/,
     );
     expect(text.match(/event: counters/g)).toHaveLength(sent);
   });
 
   it('that does not even read that is disconnected after ten seconds', async () => {
-    const { follower } = await follow();
+    const { subscriber } = await follow();
     const data = 'x'.repeat(100_000);
-    while (follower.following) {
-      followers.tell(follower, { event: 'counters', data });
+    while (subscriber.following) {
+      subscribers.tell(subscriber, { event: 'counters', data });
       // Until the kernel takes no more.
       await new Promise((resolve) => setImmediate(resolve));
     }
@@ -104,22 +104,22 @@ describe('a follower', () => {
   });
 
   it('is sent what there is at its own pace, however much it is', async () => {
-    const { follower, answer } = await follow();
+    const { subscriber, answer } = await follow();
     const notices = Array.from({ length: 5_000 }, (_, count) =>
       count % 2 === 0 ? { event: 'stream', data: { count, more: 'x'.repeat(1_000) } } : undefined,
     );
-    const sent = follower.sendAll(notices).then(() => follower.cut(new CulvertError('draining')));
+    const sent = subscriber.sendAll(notices).then(() => subscriber.cut(new CulvertError('draining')));
     expect((await rest(answer)).match(/event: stream/g)).toHaveLength(2_500);
     await sent;
   });
 
   it('that left before it could follow leaves nothing behind', async () => {
-    const { follower, answer } = await follow();
+    const { subscriber, answer } = await follow();
     answer.destroy();
     await expect.poll(() => gone).toBe(1);
-    followers.tell(follower, { event: 'stream', data: {} });
-    follower.cut(new CulvertError('draining'));
-    const late = followers.add(lastResponse, principal(), () => gone++);
+    subscribers.tell(subscriber, { event: 'stream', data: {} });
+    subscriber.cut(new CulvertError('draining'));
+    const late = subscribers.add(lastResponse, principal(), () => gone++);
     expect(late.following).toBe(false);
     await expect.poll(() => gone).toBe(2);
   });
@@ -132,12 +132,12 @@ describe('a follower', () => {
 
   it('has a place among a bounded number, and none once the hub stops', async () => {
     const all = await Promise.all(Array.from({ length: 32 }, () => follow()));
-    expect(() => followers.assertPlace()).toThrow(expect.objectContaining({ code: 'too_many_requests' }));
+    expect(() => subscribers.assertPlace()).toThrow(expect.objectContaining({ code: 'too_many_requests' }));
     all[0]?.answer.destroy();
-    await expect.poll(() => followers.size).toBe(31);
-    followers.assertPlace();
+    await expect.poll(() => subscribers.size).toBe(31);
+    subscribers.assertPlace();
     for (const { answer } of all.slice(1)) answer.resume();
-    await followers.close(new CulvertError('draining'));
-    expect(() => followers.assertPlace()).toThrow(expect.objectContaining({ code: 'draining' }));
+    await subscribers.close(new CulvertError('draining'));
+    expect(() => subscribers.assertPlace()).toThrow(expect.objectContaining({ code: 'draining' }));
   });
 });

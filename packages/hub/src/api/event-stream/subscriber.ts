@@ -22,7 +22,7 @@ export interface Notice {
 }
 
 /** One subscribed connection, which gets server-sent events (WHATWG HTML, "Server-sent events"). */
-export class Follower {
+export class Subscriber {
   readonly principal: Principal;
   readonly #response: ServerResponse;
   readonly #clock: Clock;
@@ -34,7 +34,7 @@ export class Follower {
   /** @param options.onGone called once, when nothing can be sent any more */
   constructor(
     response: ServerResponse,
-    options: { principal: Principal; clock: Clock; onExpired: (follower: Follower) => void; onGone: () => void },
+    options: { principal: Principal; clock: Clock; onExpired: (subscriber: Subscriber) => void; onGone: () => void },
   ) {
     const { principal, clock } = options;
     this.principal = principal;

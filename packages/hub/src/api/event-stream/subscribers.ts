@@ -4,15 +4,15 @@ import type { Clock } from '@culvert/stream';
 import type { Principal } from '../../auth/principal.ts';
 import { principalStillHolds } from '../../auth/revocation.ts';
 import type { RegistryListener } from '../../registry/registry.ts';
-import { Follower, type Notice } from './subscriber.ts';
+import { type Notice, Subscriber } from './subscriber.ts';
 
 /** Maximum subscribers: each may queue 1 MiB, and every event is formatted for each. */
 const MAX_FOLLOWERS = 32;
 
 /** All subscribers of server-sent events, on all routes. */
-export class Followers {
+export class Subscribers {
   readonly #clock: Clock;
-  readonly #followers = new Set<Follower>();
+  readonly #subscribers = new Set<Subscriber>();
   #closing: CulvertError | undefined;
 
   constructor(clock: Clock) {
@@ -20,35 +20,35 @@ export class Followers {
   }
 
   get size(): number {
-    return this.#followers.size;
+    return this.#subscribers.size;
   }
 
   /** @throws CulvertError `too_many_requests` when there is no place, `draining` */
   assertPlace(): void {
     if (this.#closing !== undefined) throw this.#closing;
-    if (this.#followers.size >= MAX_FOLLOWERS)
+    if (this.#subscribers.size >= MAX_FOLLOWERS)
       throw new CulvertError('too_many_requests', `No more than ${MAX_FOLLOWERS} may follow at once.`);
   }
 
   /** Takes over a response to which nothing was written yet. @param onGone called once, when the subscription has ended */
-  add(response: ServerResponse, principal: Principal, onGone: () => void): Follower {
-    const follower = new Follower(response, {
+  add(response: ServerResponse, principal: Principal, onGone: () => void): Subscriber {
+    const subscriber = new Subscriber(response, {
       principal,
       clock: this.#clock,
       onExpired: (one) => one.cut(new CulvertError('token_expired')),
       onGone: () => {
-        this.#followers.delete(follower);
+        this.#subscribers.delete(subscriber);
         onGone();
       },
     });
-    this.#followers.add(follower);
-    return follower;
+    this.#subscribers.add(subscriber);
+    return subscriber;
   }
 
   /** Sends an event to one subscriber, or disconnects it when it is too slow. */
-  tell(follower: Follower, notice: Notice): void {
-    if (follower.send(notice)) return;
-    follower.cut(new CulvertError('stalled', 'This follower is too slow for what happens; follow anew.'));
+  tell(subscriber: Subscriber, notice: Notice): void {
+    if (subscriber.send(notice)) return;
+    subscriber.cut(new CulvertError('stalled', 'This subscriber is too slow for what happens; follow anew.'));
   }
 
   /** Disconnects subscribers whose policy key was removed. */
@@ -56,9 +56,9 @@ export class Followers {
     identityChanged: () => undefined,
     authoritiesChanged: () => undefined,
     policyChanged: (policy) => {
-      for (const follower of this.#followers) {
-        if (!principalStillHolds(follower.principal, { policy }))
-          follower.cut(new CulvertError('revoked', 'The key in use was removed.'));
+      for (const subscriber of this.#subscribers) {
+        if (!principalStillHolds(subscriber.principal, { policy }))
+          subscriber.cut(new CulvertError('revoked', 'The key in use was removed.'));
       }
     },
   };
@@ -66,6 +66,6 @@ export class Followers {
   /** Refuses new subscribers and disconnects all with a reason; resolves when they are gone. */
   async close(error: CulvertError): Promise<void> {
     this.#closing = error;
-    await Promise.all([...this.#followers].map((follower) => follower.leave(error)));
+    await Promise.all([...this.#subscribers].map((subscriber) => subscriber.leave(error)));
   }
 }

@@ -1,6 +1,6 @@
 import { AUDIT_TYPES, parseDeviceId } from '@culvert/protocol';
 import { z } from 'zod';
-import type { Admission } from '../authorization.ts';
+import type { Authorization } from '../authorization.ts';
 import type { Api, ApiDeps } from '../deps.ts';
 
 /** Records on a page: about a megabyte. */
@@ -18,8 +18,8 @@ const querystring = z.object({
 });
 
 /** The audit log by REST: `GET /audit`, oldest first, in pages. A Culvert extension, so errors are RFC 9457 problem documents. */
-export function auditRoutes(api: Api, deps: ApiDeps, admission: Admission): void {
-  const options = { config: { errors: 'problem' as const }, ...admission.to('monitor.read') };
+export function auditRoutes(api: Api, deps: ApiDeps, authorization: Authorization): void {
+  const options = { config: { errors: 'problem' as const }, ...authorization.to('monitor.read') };
   api.get('/audit', { ...options, schema: { querystring, tags: ['audit'] } }, async (request) => {
     const { device, ...query } = request.query;
     const deviceId = device === undefined ? undefined : parseDeviceId(device);

@@ -5,18 +5,18 @@ import { readCertificate } from '../../auth/certificate-encoding.ts';
 import { authorityFault } from '../../auth/certificate-rules.ts';
 import { thumbprint } from '../../auth/client-certificate.ts';
 import type { AuthorityRecord } from '../../registry/registry.ts';
-import type { Admission } from '../authorization.ts';
+import type { Authorization } from '../authorization.ts';
 import type { Api, ApiDeps } from '../deps.ts';
 
 const params = z.object({ name: z.string() });
 const body = z.strictObject({ certificate: z.string().max(16_384) });
 
 /** The certificate authorities whose devices may connect: `/certificate-authorities`. A Culvert extension, so errors are RFC 9457 problem documents. */
-export function authorityRoutes(api: Api, deps: ApiDeps, admission: Admission): void {
+export function authorityRoutes(api: Api, deps: ApiDeps, authorization: Authorization): void {
   const { authorities, clock, onEvent } = deps;
   const config = { errors: 'problem' as const };
-  const read = { config, ...admission.to('registry.read') };
-  const write = { config, ...admission.to('registry.write') };
+  const read = { config, ...authorization.to('registry.read') };
+  const write = { config, ...authorization.to('registry.write') };
   const tags = ['certificate-authorities'];
 
   api.get('/certificate-authorities', { ...read, schema: { tags } }, async () => {
@@ -38,7 +38,7 @@ export function authorityRoutes(api: Api, deps: ApiDeps, admission: Admission): 
       type: 'authority-changed',
       change: 'added',
       authority: name,
-      principal: admission.principal(request).name,
+      principal: authorization.principal(request).name,
     });
     return view(record);
   });
@@ -50,7 +50,7 @@ export function authorityRoutes(api: Api, deps: ApiDeps, admission: Admission): 
       type: 'authority-changed',
       change: 'removed',
       authority: name,
-      principal: admission.principal(request).name,
+      principal: authorization.principal(request).name,
     });
     return reply.code(204).send();
   });

@@ -2,7 +2,7 @@ import { CulvertError, type Identity, identityName, parseDeviceId, parseModuleId
 import { z } from 'zod';
 import type { Principal } from '../../auth/principal.ts';
 import { faultOf } from '../../observe/events.ts';
-import type { Admission } from '../authorization.ts';
+import type { Authorization } from '../authorization.ts';
 import type { Api, ApiDeps } from '../deps.ts';
 import { changedDevice, deviceInput, newDevice } from '../documents/device.ts';
 import { changedModule, moduleInput, newModule } from '../documents/module.ts';
@@ -47,15 +47,15 @@ interface OperationError {
  * Many identities in one call: `POST /devices` (docs/protocol/06-identity-rest.md). Each is changed independently; the response lists those
  * that failed. A malformed call changes nothing.
  */
-export function bulkRoutes(api: Api, deps: ApiDeps, admission: Admission): void {
+export function bulkRoutes(api: Api, deps: ApiDeps, authorization: Authorization): void {
   const writes = new IdentityWrites(deps);
   const options = {
-    ...admission.to('registry.write'),
+    ...authorization.to('registry.write'),
     bodyLimit: MAX_BODY_BYTES,
     schema: { body: z.array(operation), tags: ['devices'] },
   };
   api.post('/devices', options, async (request, reply) => {
-    const principal = admission.principal(request);
+    const principal = authorization.principal(request);
     const targets = targetsOf(request.body);
     const outcomes = await Promise.allSettled(targets.map((target) => perform(writes, principal, target)));
     const errors = outcomes.flatMap((outcome, index) => {

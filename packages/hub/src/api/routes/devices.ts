@@ -2,7 +2,7 @@ import { CONTINUATION_HEADER, CulvertError, parseDeviceId } from '@culvert/proto
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import type { IdentityRecord } from '../../registry/registry.ts';
-import type { Admission } from '../authorization.ts';
+import type { Authorization } from '../authorization.ts';
 import type { Api, ApiDeps } from '../deps.ts';
 import { changedDevice, deviceDocument, deviceInput, newDevice } from '../documents/device.ts';
 import { assertSameId, existing, expectation, IdentityWrites, isUpdate } from './identity-writes.ts';
@@ -14,11 +14,11 @@ const params = z.object({ deviceId: z.string() });
 const page = z.looseObject({ top: z.coerce.number().int().min(1).default(MAX_PAGE) });
 
 /** The identity registry by REST: `/devices`, in Azure's format (docs/protocol/06-identity-rest.md). */
-export function deviceRoutes(api: Api, deps: ApiDeps, admission: Admission): void {
+export function deviceRoutes(api: Api, deps: ApiDeps, authorization: Authorization): void {
   const { registry, router } = deps;
   const writes = new IdentityWrites(deps);
-  const read = admission.to('registry.read');
-  const write = admission.to('registry.write');
+  const read = authorization.to('registry.read');
+  const write = authorization.to('registry.write');
   const document = (record: IdentityRecord) => deviceDocument(record, router.channel({ deviceId: record.deviceId }));
   const answer = (reply: FastifyReply, record: IdentityRecord) =>
     reply.header('etag', `"${record.etag}"`).send(document(record));
@@ -31,7 +31,7 @@ export function deviceRoutes(api: Api, deps: ApiDeps, admission: Admission): voi
     '/devices/:deviceId',
     { ...write, schema: { params, body: deviceInput, tags: ['devices'] } },
     async (request, reply) => {
-      const principal = admission.principal(request);
+      const principal = authorization.principal(request);
       const deviceId = parseDeviceId(request.params.deviceId);
       assertSameId('deviceId', request.body.deviceId, deviceId);
       const { body } = request;
@@ -45,7 +45,7 @@ export function deviceRoutes(api: Api, deps: ApiDeps, admission: Admission): voi
   );
 
   api.delete('/devices/:deviceId', { ...write, schema: { params, tags: ['devices'] } }, async (request, reply) => {
-    const principal = admission.principal(request);
+    const principal = authorization.principal(request);
     await writes.delete(principal, { deviceId: parseDeviceId(request.params.deviceId) }, expectation(request));
     return reply.code(204).send();
   });

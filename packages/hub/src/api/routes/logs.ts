@@ -15,7 +15,7 @@ import type { Principal } from '../../auth/principal.ts';
 import { principalStillHolds } from '../../auth/revocation.ts';
 import type { LogCursor, LogFilter, WantedResult } from '../../observe/log-store/log-query.ts';
 import { parseRecordId } from '../../observe/resource-log/log-entry.ts';
-import type { Admission } from '../authorization.ts';
+import type { Authorization } from '../authorization.ts';
 import type { Api, ApiDeps } from '../deps.ts';
 import { replyWithFollowing } from '../event-stream/log-events.ts';
 
@@ -37,17 +37,17 @@ const question = z.strictObject({
  * The resource log by REST: `GET /logs`, newest first, in pages; with `follow=true` or as `text/event-stream`, new records as server-sent
  * events. A Culvert extension, so errors are RFC 9457 problem documents.
  */
-export function logRoutes(api: Api, deps: ApiDeps, admission: Admission): void {
+export function logRoutes(api: Api, deps: ApiDeps, authorization: Authorization): void {
   const options = {
     config: { errors: 'problem' as const },
-    ...admission.to('monitor.read'),
+    ...authorization.to('monitor.read'),
     schema: { querystring: question, tags: ['logs'] },
   };
   api.get('/logs', options, async (request, reply) => {
     const { query } = request;
     const filter = parseFilter(query);
     if (query.follow === 'true' || (query.follow === undefined && wantsEvents(request))) {
-      const principal = admission.principal(request);
+      const principal = authorization.principal(request);
       const following = deps.logs.follow(filter, lastEventId(request));
       const stillHolds = () => holds(principal, deps);
       const { expiresAt } = principal;

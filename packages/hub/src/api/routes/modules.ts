@@ -2,7 +2,7 @@ import { parseDeviceId, parseModuleId } from '@culvert/protocol';
 import type { FastifyReply } from 'fastify';
 import { z } from 'zod';
 import type { IdentityRecord } from '../../registry/registry.ts';
-import type { Admission } from '../authorization.ts';
+import type { Authorization } from '../authorization.ts';
 import type { Api, ApiDeps } from '../deps.ts';
 import { changedModule, moduleDocument, moduleInput, newModule } from '../documents/module.ts';
 import { assertSameId, existing, expectation, IdentityWrites, isUpdate } from './identity-writes.ts';
@@ -15,11 +15,11 @@ type Params = z.infer<typeof params>;
  * The modules of a device by REST, in Azure's format. A token made with the device's own key may do all of this for that device's modules
  * (docs/protocol/06-identity-rest.md).
  */
-export function moduleRoutes(api: Api, deps: ApiDeps, admission: Admission): void {
+export function moduleRoutes(api: Api, deps: ApiDeps, authorization: Authorization): void {
   const { registry, router } = deps;
   const writes = new IdentityWrites(deps);
-  const read = admission.to('module.read');
-  const write = admission.to('module.write');
+  const read = authorization.to('module.read');
+  const write = authorization.to('module.write');
   const document = (record: IdentityRecord, moduleId: string) =>
     moduleDocument(record, moduleId, router.channel({ deviceId: record.deviceId, moduleId }));
   const answer = (reply: FastifyReply, record: IdentityRecord, moduleId: string) =>
@@ -41,7 +41,7 @@ export function moduleRoutes(api: Api, deps: ApiDeps, admission: Admission): voi
   });
 
   api.put(path, { ...write, schema: { params, body: moduleInput, tags: ['modules'] } }, async (request, reply) => {
-    const principal = admission.principal(request);
+    const principal = authorization.principal(request);
     const identity = identityOf(request.params);
     assertSameId('deviceId', request.body.deviceId, identity.deviceId);
     assertSameId('moduleId', request.body.moduleId, identity.moduleId);
@@ -53,7 +53,7 @@ export function moduleRoutes(api: Api, deps: ApiDeps, admission: Admission): voi
   });
 
   api.delete(path, { ...write, schema: { params, tags: ['modules'] } }, async (request, reply) => {
-    const principal = admission.principal(request);
+    const principal = authorization.principal(request);
     await writes.delete(principal, identityOf(request.params), expectation(request));
     return reply.code(204).send();
   });

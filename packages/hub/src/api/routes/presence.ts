@@ -1,6 +1,6 @@
 import { type Identity, type PresenceView, parseDeviceId, parseModuleId } from '@culvert/protocol';
 import { z } from 'zod';
-import type { Admission } from '../authorization.ts';
+import type { Authorization } from '../authorization.ts';
 import type { Api, ApiDeps } from '../deps.ts';
 import { presenceView } from '../documents/presence.ts';
 import { EVENT_STREAM } from '../event-stream/accept-constraint.ts';
@@ -12,10 +12,10 @@ const module = z.object({ deviceId: z.string(), moduleId: z.string() });
 const filter = z.looseObject({ device: z.string().max(128).optional() });
 
 /** Presence: which devices are online and since when, and why others disconnected. A Culvert extension, so errors are RFC 9457 problem documents. */
-export function presenceRoutes(api: Api, deps: ApiDeps, admission: Admission): void {
+export function presenceRoutes(api: Api, deps: ApiDeps, authorization: Authorization): void {
   const { live, router, registry } = deps;
   const following = new DeviceFollowing(live, router);
-  const options = { config: { errors: 'problem' as const }, ...admission.to('monitor.read') };
+  const options = { config: { errors: 'problem' as const }, ...authorization.to('monitor.read') };
   const tags = ['live view'];
   const presence = async (identity: Identity): Promise<PresenceView> => {
     await existing(registry, identity);
@@ -38,8 +38,8 @@ export function presenceRoutes(api: Api, deps: ApiDeps, admission: Admission): v
     '/devices/events',
     { ...options, constraints: { accept: EVENT_STREAM }, schema: { querystring: filter, tags } },
     async (request, reply) => {
-      const principal = admission.principal(request);
-      live.followers.assertPlace();
+      const principal = authorization.principal(request);
+      live.subscribers.assertPlace();
       reply.hijack();
       await following.follow(reply.raw, principal, request.query.device);
     },

@@ -1,7 +1,7 @@
 import { type Identity, parseDeviceId, parseModuleId, type ReachabilityView } from '@culvert/protocol';
 import { z } from 'zod';
 import { namesOtherHostKeys } from '../../handshake/host-keys.ts';
-import type { Admission } from '../authorization.ts';
+import type { Authorization } from '../authorization.ts';
 import type { Api, ApiDeps } from '../deps.ts';
 import { existing } from './identity-writes.ts';
 
@@ -12,8 +12,8 @@ const module = z.object({ ...device.shape, moduleId: z.string() });
  * `GET /devices/{id}/reachability`: whether a stream can be asked for, to whoever may ask for one; asking would tell as much. A Culvert extension, so
  * errors are RFC 9457 problem documents.
  */
-export function reachabilityRoutes(api: Api, { registry, router }: ApiDeps, admission: Admission): void {
-  const options = { config: { errors: 'problem' as const }, ...admission.to('stream.open') };
+export function reachabilityRoutes(api: Api, { registry, router }: ApiDeps, authorization: Authorization): void {
+  const options = { config: { errors: 'problem' as const }, ...authorization.to('stream.open') };
   const tags = ['streams'];
   const view = async (identity: Identity): Promise<ReachabilityView> => {
     const { deviceId, moduleId } = identity;

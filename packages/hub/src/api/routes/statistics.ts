@@ -1,9 +1,9 @@
-import type { Admission } from '../authorization.ts';
+import type { Authorization } from '../authorization.ts';
 import type { Api, ApiDeps } from '../deps.ts';
 
 /** How many devices are registered and how many are connected: `/statistics`, in Azure's format (docs/protocol/06-identity-rest.md). */
-export function statisticsRoutes(api: Api, { registry, router }: ApiDeps, admission: Admission): void {
-  const options = { ...admission.to('registry.read'), schema: { tags: ['devices'] } };
+export function statisticsRoutes(api: Api, { registry, router }: ApiDeps, authorization: Authorization): void {
+  const options = { ...authorization.to('registry.read'), schema: { tags: ['devices'] } };
 
   api.get('/statistics/devices', options, async () => {
     const { total, disabled } = await registry.count();

@@ -12,7 +12,7 @@ import {
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import type { StreamReply } from '../../handshake/request-stream.ts';
-import type { Admission } from '../authorization.ts';
+import type { Authorization } from '../authorization.ts';
 import type { Api, ApiDeps } from '../deps.ts';
 
 const ofDevice = z.object({ deviceId: z.string(), streamName: z.string() });
@@ -22,9 +22,9 @@ const ofModule = z.object({ ...ofDevice.shape, moduleId: z.string() });
  * `POST /twins/{id}/streams/{name}` and `POST /twins/{id}/modules/{module}/streams/{name}`: the service side of the handshake, held until the
  * device has answered.
  */
-export function streamRoutes(api: Api, deps: ApiDeps, admission: Admission): void {
+export function streamRoutes(api: Api, deps: ApiDeps, authorization: Authorization): void {
   const open = async (request: FastifyRequest, reply: FastifyReply, params: StreamParams): Promise<FastifyReply> => {
-    const principal = admission.principal(request);
+    const principal = authorization.principal(request);
     const streamName = parseStreamName(params.streamName);
     const times = parseHandshakeTimes(
       header(request, STREAM_HEADERS.connectTimeout),
@@ -43,7 +43,7 @@ export function streamRoutes(api: Api, deps: ApiDeps, admission: Admission): voi
       release();
     }
   };
-  const options = admission.to('stream.open');
+  const options = authorization.to('stream.open');
   const tags = ['streams'];
   api.post(
     '/twins/:deviceId/streams/:streamName',

@@ -1,7 +1,7 @@
 import { CulvertError, peerAddress, printable, type StreamPage } from '@culvert/protocol';
 import { z } from 'zod';
 import type { LiveStream } from '../../observe/stream-record.ts';
-import type { Admission } from '../authorization.ts';
+import type { Authorization } from '../authorization.ts';
 import type { Api, ApiDeps } from '../deps.ts';
 import { streamView } from '../documents/stream.ts';
 import { StreamFollowing } from '../event-stream/stream-events.ts';
@@ -12,11 +12,11 @@ const params = z.object({ streamId: z.string() });
 const closing = z.looseObject({ reason: z.string().max(80).optional() });
 
 /** The current streams: `/streams`. A Culvert extension, so errors are RFC 9457 problem documents (docs/operating/live-view.md). */
-export function liveStreamRoutes(api: Api, deps: ApiDeps, admission: Admission): void {
+export function liveStreamRoutes(api: Api, deps: ApiDeps, authorization: Authorization): void {
   const { live, clock } = deps;
   const following = new StreamFollowing(live, clock);
   const problem = { config: { errors: 'problem' as const } };
-  const options = { ...problem, ...admission.to('monitor.read') };
+  const options = { ...problem, ...authorization.to('monitor.read') };
   const tags = ['live view'];
   const view = (stream: LiveStream) => streamView(stream, live.counters(stream.streamId));
 
@@ -27,8 +27,8 @@ export function liveStreamRoutes(api: Api, deps: ApiDeps, admission: Admission):
   });
 
   api.get('/streams/events', { ...options, schema: { querystring: streamFilter, tags } }, async (request, reply) => {
-    const principal = admission.principal(request);
-    live.followers.assertPlace();
+    const principal = authorization.principal(request);
+    live.subscribers.assertPlace();
     reply.hijack();
     await following.follow(reply.raw, principal, request.query);
   });
@@ -39,9 +39,9 @@ export function liveStreamRoutes(api: Api, deps: ApiDeps, admission: Admission):
 
   api.delete(
     '/streams/:streamId',
-    { ...problem, ...admission.to('stream.close'), schema: { params, querystring: closing, tags } },
+    { ...problem, ...authorization.to('stream.close'), schema: { params, querystring: closing, tags } },
     async (request, reply) => {
-      const principal = admission.principal(request);
+      const principal = authorization.principal(request);
       const { streamId, deviceId, moduleId } = existing(live.streams.get(request.params.streamId));
       const reason = request.query.reason === undefined ? undefined : printable(request.query.reason);
       deps.onEvent({

@@ -5,7 +5,7 @@ export const AMQP_LIMITS = {
   /** Bytes of a frame, announced as max-frame-size; nothing a control channel says needs more, and larger messages come in several. */
   frameBytes: 65_536,
   /** Bytes a peer may send before it has proved who it is, and of a frame until then: real clients need some 2 KiB, a SAS token is at most 4 KiB. */
-  unprovenBytes: LIMITS.unauthenticatedBytes,
+  unauthenticatedBytes: LIMITS.unauthenticatedBytes,
   /** The least max-frame-size a peer may announce (AMQP 1.0 §2.8.8); below it a message could not be cut into frames. */
   leastFrameBytes: 512,
   /** Values nested in each other: performatives and messages of real clients nest five deep. */

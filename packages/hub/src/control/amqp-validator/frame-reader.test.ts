@@ -67,7 +67,7 @@ describe('the frame reader', () => {
 
   it('takes frames of 64 KiB from a peer who has proved who it is', () => {
     const reader = new FrameReader();
-    reader.proven();
+    reader.authenticated();
     const frame = Buffer.alloc(65_536);
     frame.writeUInt32BE(frame.length);
     reader.push(frame);

@@ -13,10 +13,10 @@ export class FrameReader {
   #bytes: Buffer = EMPTY;
   #start = 0;
   #end = 0;
-  #maxFrameBytes: number = AMQP_LIMITS.unprovenBytes;
+  #maxFrameBytes: number = AMQP_LIMITS.unauthenticatedBytes;
 
   /** The peer has proved who it is: longer frames are taken from now on. */
-  proven(): void {
+  authenticated(): void {
     this.#maxFrameBytes = AMQP_LIMITS.frameBytes;
   }
 

@@ -64,7 +64,7 @@ describe('the frame gate', () => {
       true,
     ]);
     expect(to.next()).toBeUndefined();
-    to.authenticated();
+    to.saslSucceeded();
     expect([to.next()?.kind, to.next()?.kind, to.next()]).toEqual(['header', 'frame', undefined]);
   });
 

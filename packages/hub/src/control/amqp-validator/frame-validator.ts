@@ -52,8 +52,8 @@ export class FrameGate {
   }
 
   /** The peer has proved who it is: longer frames are taken from now on. */
-  proven(): void {
-    this.#reader.proven();
+  authenticated(): void {
+    this.#reader.authenticated();
   }
 
   push(chunk: Buffer): void {
@@ -61,7 +61,7 @@ export class FrameGate {
   }
 
   /** SASL has succeeded: the AMQP header is to follow. */
-  authenticated(): void {
+  saslSucceeded(): void {
     this.#state = 'amqp-header';
   }
 

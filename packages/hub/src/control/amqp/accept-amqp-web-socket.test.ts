@@ -63,14 +63,14 @@ describe('a control channel over WebSocket', () => {
     [['AMQPWSB10', 'mqtt'], 'AMQPWSB10', 'amqp-ws'],
     [['mqtt', 'AMQPWSB10'], 'mqtt', 'mqtt-ws'],
     [['x', 'MQTT', 'amqp'], 'MQTT', 'mqtt-ws'],
-  ])('speaks what was offered first of %j', async (offered, chosen, door) => {
+  ])('speaks what was offered first of %j', async (offered, chosen, listener) => {
     const { socket, closed, opened } = dial(offered);
     await opened;
     expect([socket.protocol, socket.extensions]).toEqual([chosen, '']);
     socket.send('text');
     expect(await closed).toBe(1002);
     expect(await Promise.all(outcomes)).toEqual([false]);
-    expect(events).toMatchObject([{ type: 'connection-refused', door, error: 'protocol_error' }]);
+    expect(events).toMatchObject([{ type: 'connection-refused', listener, error: 'protocol_error' }]);
   });
 
   it.each([[[]], [['amqpwsb10']], [['Mqtt', 'AMQP']]])('refuses the upgrade with %j', async (offered: string[]) => {
@@ -129,7 +129,7 @@ describe('a control channel over WebSocket', () => {
     send(socket);
     expect(await closed).toBe(code);
     expect(await Promise.all(outcomes)).toEqual([false]);
-    expect(events).toMatchObject([{ type: 'connection-refused', door: 'amqp-ws' }]);
+    expect(events).toMatchObject([{ type: 'connection-refused', listener: 'amqp-ws' }]);
   });
 });
 

@@ -22,7 +22,7 @@ function saslInit(mechanism: string, response?: string): Buffer {
   return Buffer.from([0, 0, 0, 8 + body.length, 2, 1, 0, 0, ...body]);
 }
 
-/** A door with one connection at it. */
+/** A listener with one connection at it. */
 function knock(overrides: Partial<ControlDeps> = {}) {
   const clock = new FakeClock();
   const events: HubEvent[] = [];
@@ -50,15 +50,15 @@ function knock(overrides: Partial<ControlDeps> = {}) {
 }
 
 function knockAs(sasl?: AmqpSasl, overrides: Partial<ControlDeps> = {}) {
-  const door = knock(overrides);
+  const listener = knock(overrides);
   return {
-    ...door,
-    device: sasl === undefined ? new AmqpDevice(door.deviceEnd) : new AmqpDevice(door.deviceEnd, sasl),
+    ...listener,
+    device: sasl === undefined ? new AmqpDevice(listener.deviceEnd) : new AmqpDevice(listener.deviceEnd, sasl),
   };
 }
 
 const refused = (error: string) => [
-  expect.objectContaining({ type: 'connection-refused', door: 'amqp', remoteAddress: '192.0.2.1', error }),
+  expect.objectContaining({ type: 'connection-refused', listener: 'amqp', remoteAddress: '192.0.2.1', error }),
 ];
 
 /** All that the hub says until it ends its side. */

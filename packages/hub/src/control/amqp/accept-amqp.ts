@@ -7,5 +7,5 @@ import { AmqpPeer } from './amqp-peer.ts';
  * it is and its channel is attached, false when the connection ended before; never rejects.
  */
 export function acceptAmqp(connection: Duplex, origin: ControlOrigin, deps: ControlDeps): Promise<boolean> {
-  return new AmqpPeer(connection, origin, deps).proven;
+  return new AmqpPeer(connection, origin, deps).authenticated;
 }

@@ -9,9 +9,9 @@ import {
   amqpDeviceUnderTest,
   controlChannelConformance,
   type DeviceUnderTest,
-  type DialectUnderTest,
   devicePrincipal,
   FakeClock,
+  type TransportUnderTest,
 } from '@culvert/testkit';
 import { WebSocket } from 'ws';
 import { acceptControlWebSocket } from '../accept-web-socket.ts';
@@ -38,7 +38,7 @@ for (const [name, variant] of [
   ],
   ['a device without SASL, by CBS', { carrier: 'amqp-ws', sasl: null, identity: { deviceId: 'd1' } }],
 ] as const satisfies [string, Variant][]) {
-  controlChannelConformance(`${variant.carrier}, ${name}`, () => openDialect(variant));
+  controlChannelConformance(`${variant.carrier}, ${name}`, () => openTransport(variant));
 }
 
 /** Tells the test of every channel that attaches or changes its mind. */
@@ -59,7 +59,7 @@ class Registrar {
   }
 }
 
-async function openDialect(variant: Variant): Promise<DialectUnderTest> {
+async function openTransport(variant: Variant): Promise<TransportUnderTest> {
   const clock = new FakeClock();
   const registrar = new Registrar();
   let expiresAt = Number.POSITIVE_INFINITY;
@@ -71,7 +71,7 @@ async function openDialect(variant: Variant): Promise<DialectUnderTest> {
     onEvent: () => {},
     limits: { authenticateMs: 10_000, maxPacketBytes: 262_144, maxOffers: MAX_OFFERS, maxQueuedBytes: 4_194_304 },
   };
-  const server = variant.carrier === 'amqp' ? tcpDoor(deps) : webSocketDoor(deps);
+  const server = variant.carrier === 'amqp' ? tcpListener(deps) : webSocketListener(deps);
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as AddressInfo;
   const connections: Duplex[] = [];
@@ -100,11 +100,11 @@ async function openDialect(variant: Variant): Promise<DialectUnderTest> {
   };
 }
 
-function tcpDoor(deps: ControlDeps): Server {
+function tcpListener(deps: ControlDeps): Server {
   return createServer((socket) => void acceptAmqp(socket, { remoteAddress: 'test', protocol: 'amqp' }, deps));
 }
 
-function webSocketDoor(deps: ControlDeps): Server {
+function webSocketListener(deps: ControlDeps): Server {
   return createHttpServer().on('upgrade', (request, socket, head) => {
     void acceptControlWebSocket(request, socket, head, deps);
   });

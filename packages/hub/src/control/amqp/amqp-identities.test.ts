@@ -3,7 +3,7 @@ import { CulvertError } from '@culvert/protocol';
 import { deviceCertificate, devicePrincipal } from '@culvert/testkit';
 import { describe, expect, it } from 'vitest';
 import type { DeviceCredential } from '../../auth/authenticate.ts';
-import { NEVER, OFFER, openDoor } from './amqp-door.fixture.ts';
+import { NEVER, OFFER, openListener } from './amqp-listener.fixture.ts';
 
 const A = { deviceId: 'a' };
 const B = { deviceId: 'b' };
@@ -14,11 +14,11 @@ const certificate = { certificate: new X509Certificate(cert), sent: [], commonNa
 
 /** A connection that two devices share. */
 async function shared() {
-  const door = await openDoor();
-  for (const device of [A, B]) await door.device.putToken(device);
-  const [a, b] = door.channels;
+  const listener = await openListener();
+  for (const device of [A, B]) await listener.device.putToken(device);
+  const [a, b] = listener.channels;
   if (a === undefined || b === undefined) throw new Error('two channels were due');
-  return { ...door, a, b };
+  return { ...listener, a, b };
 }
 
 describe('one connection of several devices', () => {
@@ -83,7 +83,7 @@ describe('one connection of several devices', () => {
   });
 
   it('carries no identity beyond the 999th', async () => {
-    const { device, channels } = await openDoor();
+    const { device, channels } = await openListener();
     const puts = Array.from({ length: 999 }, (_, index) => device.putToken({ deviceId: `d${index}` }));
     expect(new Set((await Promise.all(puts)).map(({ status }) => status))).toEqual(new Set([200]));
     expect(channels).toHaveLength(999);
@@ -95,7 +95,7 @@ describe('one connection of several devices', () => {
 describe('a token put again', () => {
   it('renews the channel, which then lives as long as the newer one', async () => {
     let expiresAt = 0;
-    const { device, channels, clock, ended } = await openDoor({
+    const { device, channels, clock, ended } = await openListener({
       authenticate: async ({ identity }) => devicePrincipal(identity, { expiresAt }),
     });
     expiresAt = clock.now() + HOUR_MS;
@@ -122,7 +122,7 @@ describe('a token put again', () => {
 
   it('changes nothing when it is refused', async () => {
     let isGood = true;
-    const { device, channels, ended } = await openDoor({
+    const { device, channels, ended } = await openListener({
       authenticate: async ({ identity }) => {
         if (!isGood) throw new CulvertError('token_expired');
         return devicePrincipal(identity);
@@ -147,7 +147,7 @@ describe('a put-token', () => {
     ['amqps://hub.example/devices/a', A],
     ['hub.example/devices/100%', { deviceId: '100%' }],
   ])('for %s is one for the identity in it', async (name, identity) => {
-    const { device, channels } = await openDoor();
+    const { device, channels } = await openListener();
     expect(await device.putToken(name)).toMatchObject({ status: 200 });
     expect(channels).toMatchObject([{ identity }]);
   });
@@ -161,7 +161,7 @@ describe('a put-token', () => {
     'hub.example/devices/a b',
     '',
   ])('for %j is refused', async (name) => {
-    const { device, channels } = await openDoor();
+    const { device, channels } = await openListener();
     expect(await device.putToken(name)).toMatchObject({ status: 400 });
     expect(channels).toEqual([]);
   });
@@ -175,7 +175,7 @@ describe('a put-token', () => {
     ['no token', {}, 401, 7],
     ['a token that is too long', {}, 401, 't'.repeat(4_097)],
   ])('with %s is refused', async (_name, change, status, body: unknown = 'token') => {
-    const { device } = await openDoor();
+    const { device } = await openListener();
     const receiver = await device.receive('$cbs');
     const sender = await device.send('$cbs');
     const properties = { operation: 'put-token', type: 'servicebus.windows.net:sastoken', name: 'h/devices/a' };
@@ -191,7 +191,7 @@ describe('a put-token', () => {
   });
 
   it('waits with its answer until there is a link for it, and answers in the session that asked', async () => {
-    const { device } = await openDoor();
+    const { device } = await openListener();
     const other = device.engine.create_session();
     other.begin();
     const sender = await device.send('$cbs');
@@ -207,7 +207,7 @@ describe('a put-token', () => {
 describe('who shows a credential for all of the connection', () => {
   it('speaks by PLAIN for a device', async () => {
     const seen: DeviceCredential[] = [];
-    const { device, channels } = await openDoor({
+    const { device, channels } = await openListener({
       sasl: { mechanism: 'PLAIN', response: '\0a@b@sas.root@sas.hub.example\0secret' },
       authenticate: async (credential) => {
         seen.push(credential);
@@ -220,7 +220,7 @@ describe('who shows a credential for all of the connection', () => {
   });
 
   it('speaks by PLAIN with a policy for the devices that its links name', async () => {
-    const { device, channels, events } = await openDoor({
+    const { device, channels, events } = await openListener({
       sasl: { mechanism: 'PLAIN', response: '\0device@sas.root.hub.example\0token' },
       authenticate: async ({ identity, token }) => {
         if (identity.deviceId === 'b') throw new CulvertError('unauthorized');
@@ -239,7 +239,7 @@ describe('who shows a credential for all of the connection', () => {
     ['no SASL', null],
   ])('speaks by its certificate, with %s', async (_name, sasl) => {
     const seen: DeviceCredential[] = [];
-    const { device, channels } = await openDoor({
+    const { device, channels } = await openListener({
       certificate,
       sasl,
       authenticate: async (credential) => {
@@ -254,7 +254,7 @@ describe('who shows a credential for all of the connection', () => {
 
   it('is looked up once for all the links that it attaches at once', async () => {
     let count = 0;
-    const { device, channels } = await openDoor({
+    const { device, channels } = await openListener({
       certificate,
       sasl: { mechanism: 'EXTERNAL' },
       authenticate: async ({ identity }) => {
@@ -268,7 +268,7 @@ describe('who shows a credential for all of the connection', () => {
   });
 
   it('is told that its time is over, be its links still being looked up', async () => {
-    const { device, accepted, clock } = await openDoor({
+    const { device, accepted, clock } = await openListener({
       certificate,
       sasl: { mechanism: 'EXTERNAL' },
       authenticate: () => new Promise(() => {}),
@@ -284,7 +284,7 @@ describe('who shows a credential for all of the connection', () => {
   });
 
   it('is by its certificate what that is for, when it says nothing for two seconds', async () => {
-    const { device, channels, clock, accepted } = await openDoor({ certificate, sasl: null });
+    const { device, channels, clock, accepted } = await openListener({ certificate, sasl: null });
     await clock.advance(1_999);
     expect(channels).toEqual([]);
     await clock.advance(1);
@@ -295,11 +295,11 @@ describe('who shows a credential for all of the connection', () => {
   });
 
   it('is not what its certificate is for, when a link says that it is somebody else, or it proves nothing', async () => {
-    const { device, channels, clock } = await openDoor({ certificate, sasl: null });
+    const { device, channels, clock } = await openListener({ certificate, sasl: null });
     await device.attachStreams(B);
     await clock.advance(2_000);
     expect(channels).toMatchObject([{ identity: B }]);
-    const refused = await openDoor({
+    const refused = await openListener({
       certificate,
       sasl: null,
       authenticate: async () => {

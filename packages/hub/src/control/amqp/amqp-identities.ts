@@ -18,7 +18,7 @@ export interface IdentitiesOptions {
   readonly deps: ControlDeps;
   readonly carrier: ChannelCarrier;
   /** An identity is about to be attached. */
-  readonly onProven: () => void;
+  readonly onAuthenticated: () => void;
 }
 
 /** Who has proved, on one connection, who they are, and their channels. */
@@ -142,7 +142,7 @@ export class AmqpIdentities {
   }
 
   #attach(entry: Entry): AmqpChannel {
-    const { origin, deps, carrier, onProven } = this.#options;
+    const { origin, deps, carrier, onAuthenticated } = this.#options;
     const { protocol, remoteAddress } = origin;
     const channel = new AmqpChannel(
       { ...entry, protocol, remoteAddress, connectedAt: deps.clock.now() },
@@ -152,7 +152,7 @@ export class AmqpIdentities {
       },
     );
     entry.channel = channel;
-    onProven();
+    onAuthenticated();
     deps.registrar.attach(channel);
     return channel;
   }

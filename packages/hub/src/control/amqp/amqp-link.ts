@@ -45,7 +45,7 @@ export class AmqpLink implements EngineListener {
   #heardAt: number;
   #wroteAt: number;
   /** Bytes that were taken before the peer had proved anything; undefined since it has. */
-  #unproven: number | undefined = 0;
+  #unauthenticated: number | undefined = 0;
   /** Reasons for which nothing is read now. */
   #holds = 0;
   #timer: Timer | undefined;
@@ -91,9 +91,9 @@ export class AmqpLink implements EngineListener {
   }
 
   /** An identity has proved who it is: the peer has the time and the bytes it wants from now on. */
-  proven(): void {
-    this.#unproven = undefined;
-    this.#gate.proven();
+  authenticated(): void {
+    this.#unauthenticated = undefined;
+    this.#gate.authenticated();
     this.#arm();
   }
 
@@ -145,7 +145,7 @@ export class AmqpLink implements EngineListener {
 
   saslDone(refusal: CulvertError | undefined): void {
     if (refusal === undefined) {
-      this.#gate.authenticated();
+      this.#gate.saslSucceeded();
       this.#read();
     } else this.end(refusal);
   }
@@ -200,7 +200,7 @@ export class AmqpLink implements EngineListener {
       while (this.#endedWith === undefined && this.#holds === 0) {
         const passed = this.#gate.next();
         if (passed === undefined) break;
-        this.#countUnproven(passed.bytes.length);
+        this.#countUnauthenticated(passed.bytes.length);
         this.#engine.feed(passed.bytes);
         this.#fed(passed);
       }
@@ -217,11 +217,11 @@ export class AmqpLink implements EngineListener {
   }
 
   /** @throws CulvertError `too_large` */
-  #countUnproven(bytes: number): void {
-    if (this.#unproven === undefined) return;
-    this.#unproven += bytes;
-    if (this.#unproven <= AMQP_LIMITS.unprovenBytes) return;
-    const detail = `More than ${AMQP_LIMITS.unprovenBytes} bytes before the device proved who it is.`;
+  #countUnauthenticated(bytes: number): void {
+    if (this.#unauthenticated === undefined) return;
+    this.#unauthenticated += bytes;
+    if (this.#unauthenticated <= AMQP_LIMITS.unauthenticatedBytes) return;
+    const detail = `More than ${AMQP_LIMITS.unauthenticatedBytes} bytes before the device proved who it is.`;
     throw new CulvertError('too_large', detail);
   }
 
@@ -271,7 +271,7 @@ export class AmqpLink implements EngineListener {
   }
 
   get #deadline(): number {
-    if (this.#unproven !== undefined) return this.#startedAt + this.#options.limits.authenticateMs;
+    if (this.#unauthenticated !== undefined) return this.#startedAt + this.#options.limits.authenticateMs;
     return Math.min(this.#heardAt + AMQP_LIMITS.silenceMs, this.#lifeSignDue);
   }
 
@@ -297,7 +297,7 @@ export class AmqpLink implements EngineListener {
   #tick(): void {
     const now = this.#options.clock.now();
     const { authenticateMs } = this.#options.limits;
-    if (this.#unproven !== undefined) {
+    if (this.#unauthenticated !== undefined) {
       if (now < this.#startedAt + authenticateMs) return;
       const detail = `The device did not authenticate within ${authenticateMs / 1000} s.`;
       this.end(new CulvertError('handshake_timeout', detail));

@@ -1,16 +1,16 @@
 import { STREAM_PROPERTIES } from '@culvert/protocol';
 import rhea from 'rhea';
 import { describe, expect, it } from 'vitest';
-import { NEVER, OFFER, openDoor } from './amqp-door.fixture.ts';
+import { NEVER, OFFER, openListener } from './amqp-listener.fixture.ts';
 
 const D1 = { deviceId: 'd1' };
 
-async function openAs(deviceId = 'd1', options: Parameters<typeof openDoor>[0] = {}) {
-  const door = await openDoor(options);
-  await door.device.putToken({ deviceId });
-  const channel = door.channels[0];
+async function openAs(deviceId = 'd1', options: Parameters<typeof openListener>[0] = {}) {
+  const listener = await openListener(options);
+  await listener.device.putToken({ deviceId });
+  const channel = listener.channels[0];
   if (channel === undefined) throw new Error('no channel was attached');
-  return { ...door, channel };
+  return { ...listener, channel };
 }
 
 describe('the streams links', () => {
@@ -273,7 +273,7 @@ describe('the links that clients attach besides', () => {
   });
 
   it('are not there for who has not said who it is, nor for others', async () => {
-    const { device, clock } = await openDoor();
+    const { device, clock } = await openListener();
     await expect(device.send('/devices/d1/messages/events')).rejects.toThrow('amqp:unauthorized-access');
     await expect(device.receive('/devices/d1/streams')).rejects.toThrow('amqp:unauthorized-access');
     await device.putToken({ deviceId: 'd1' });

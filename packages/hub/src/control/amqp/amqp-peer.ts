@@ -54,21 +54,21 @@ export class AmqpPeer implements AmqpLinkListener {
   /** A policy's token, verified for each identity that a link names. */
   #policyToken: string | undefined;
   #presumption: Timer | undefined;
-  #isProven = false;
+  #isAuthenticated = false;
   /** Who the peer last said it is, with a credential or by a link, whether or not it proved it. */
   #claimed: Identity | undefined;
   /** Why a credential was refused, the last time; it was reported then. */
   #refusal: CulvertError | undefined;
-  #settleProven: (proven: boolean) => void = () => {};
+  #settleAuthenticated: (authenticated: boolean) => void = () => {};
 
   /** Resolves true once a device or service has proved who it is, false when the connection ended before; never rejects. */
-  readonly proven: Promise<boolean>;
+  readonly authenticated: Promise<boolean>;
 
   constructor(connection: Duplex, origin: ControlOrigin, deps: ControlDeps) {
     this.#origin = origin;
     this.#deps = deps;
-    this.proven = new Promise((resolve) => {
-      this.#settleProven = resolve;
+    this.authenticated = new Promise((resolve) => {
+      this.#settleAuthenticated = resolve;
     });
     const { clock, limits } = deps;
     const { protocol, certificate } = origin;
@@ -77,7 +77,7 @@ export class AmqpPeer implements AmqpLinkListener {
       clock,
       limits,
       sasl: saslMechanisms({ hasCertificate: certificate !== undefined, claim: (claim) => this.#claim(claim) }),
-      identities: () => this.#identities.size + (this.#service.isProven ? 1 : 0),
+      identities: () => this.#identities.size + (this.#service.isAuthenticated ? 1 : 0),
       listener: this,
     });
     const canSend = (link: Sender): boolean => this.#link.canSend(link);
@@ -85,7 +85,7 @@ export class AmqpPeer implements AmqpLinkListener {
     this.#identities = new AmqpIdentities({
       origin,
       deps,
-      onProven: () => this.#onProven(),
+      onAuthenticated: () => this.#onAuthenticated(),
       carrier: {
         canSend,
         send,
@@ -95,7 +95,7 @@ export class AmqpPeer implements AmqpLinkListener {
       },
     });
     this.#service = new AmqpService({
-      ...{ origin, deps, onProven: () => this.#onProven() },
+      ...{ origin, deps, onAuthenticated: () => this.#onAuthenticated() },
       end: (error) => this.#link.end(error),
     });
     this.#cbs = new CbsNode({
@@ -111,7 +111,7 @@ export class AmqpPeer implements AmqpLinkListener {
   }
 
   opened(): void {
-    if (this.#isProven || this.#origin.certificate === undefined) return;
+    if (this.#isAuthenticated || this.#origin.certificate === undefined) return;
     this.#presumption = this.#deps.clock.setTimer(PRESUME_AFTER_MS, () => this.#presume());
   }
 
@@ -151,7 +151,7 @@ export class AmqpPeer implements AmqpLinkListener {
     };
     const token = this.#policyToken;
     if (link.is_receiver() !== (node === 'deviceMessages')) refuse(link, new CulvertError('route_not_found'));
-    else if (this.#service.isProven) open();
+    else if (this.#service.isAuthenticated) open();
     else if (token === undefined) this.#refuseLink(link, nothingShown(this.#origin.certificateAsked));
     else {
       this.#openWhenAdmitted(link, async () => {
@@ -214,13 +214,13 @@ export class AmqpPeer implements AmqpLinkListener {
     const { protocol } = this.#origin;
     const fault = error === this.#refusal ? undefined : faultOf(error, protocol);
     if (fault !== undefined) this.#deps.onEvent(fault);
-    if (!this.#isProven && this.#refusal === undefined) this.#reportEnd(error);
+    if (!this.#isAuthenticated && this.#refusal === undefined) this.#reportEnd(error);
     this.#presumption?.cancel();
     this.#identities.end(error);
     this.#service.ended(error);
     this.#purposes.clear();
     this.#awaitingCredit.clear();
-    this.#settleProven(false);
+    this.#settleAuthenticated(false);
   }
 
   #reportEnd(error: CulvertError): void {
@@ -265,7 +265,7 @@ export class AmqpPeer implements AmqpLinkListener {
 
   /** Nothing more is read until the first credential is verified, so that a stranger can make the hub hold no more than what it has read. */
   async #verifying<T>(verify: () => Promise<T>): Promise<T> {
-    const release = this.#isProven ? undefined : this.#link.hold();
+    const release = this.#isAuthenticated ? undefined : this.#link.hold();
     try {
       return await verify();
     } catch (reason) {
@@ -288,11 +288,11 @@ export class AmqpPeer implements AmqpLinkListener {
     }
   }
 
-  #onProven(): void {
-    this.#isProven = true;
+  #onAuthenticated(): void {
+    this.#isAuthenticated = true;
     this.#presumption?.cancel();
-    this.#link.proven();
-    this.#settleProven(true);
+    this.#link.authenticated();
+    this.#settleAuthenticated(true);
   }
 
   /** Nothing is read or answered while the credential is verified, so that the link is opened or refused at once. */
@@ -311,7 +311,7 @@ export class AmqpPeer implements AmqpLinkListener {
   /** Where the credential is the connection's and has proved nobody, the next link would be refused as well. */
   #credentialRefused(link: PeerLink, error: CulvertError): void {
     refuse(link, error);
-    if (!this.#isProven) this.#link.end(error);
+    if (!this.#isAuthenticated) this.#link.end(error);
   }
 
   #open(link: PeerLink, purpose: Extract<Purpose, { kind: 'device' }>): void {

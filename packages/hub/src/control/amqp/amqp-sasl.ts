@@ -22,10 +22,10 @@ export interface SaslOptions {
  * either, or with a certificate by EXTERNAL, has proved nothing yet.
  */
 export function saslMechanisms(options: SaslOptions): Readonly<Record<string, SaslVerifier>> {
-  const unproven: SaslVerifier = async () => undefined;
+  const unauthenticated: SaslVerifier = async () => undefined;
   return {
-    MSSBCBS: unproven,
-    ANONYMOUS: unproven,
+    MSSBCBS: unauthenticated,
+    ANONYMOUS: unauthenticated,
     PLAIN: async (response) => {
       try {
         await options.claim(readPlain(response));
@@ -34,7 +34,7 @@ export function saslMechanisms(options: SaslOptions): Readonly<Record<string, Sa
         return CulvertError.from(reason);
       }
     },
-    ...(options.hasCertificate ? { EXTERNAL: unproven } : {}),
+    ...(options.hasCertificate ? { EXTERNAL: unauthenticated } : {}),
   };
 }
 

@@ -8,7 +8,7 @@ import type { Principal } from '../../auth/principal.ts';
 import type { HubEvent } from '../../observe/events.ts';
 import type { PolicyRecord } from '../../registry/registry.ts';
 import { ServiceConnections } from '../service-connections.ts';
-import { openDoor } from './amqp-door.fixture.ts';
+import { openListener } from './amqp-listener.fixture.ts';
 
 const HUB_AUDIENCE = 'amqps://hub.example:5671/';
 const MESSAGES = 'amqps://hub.example:5671/messages/deviceBound';
@@ -27,12 +27,12 @@ const principal = (expiresAt = Number.POSITIVE_INFINITY) =>
     proof: { kind: 'key', owner: { kind: 'policy', policy: 'service' }, keyDigest: keyDigest(POLICY.primaryKey) },
   });
 
-interface DoorOptions extends NonNullable<Parameters<typeof openDoor>[0]> {
+interface DoorOptions extends NonNullable<Parameters<typeof openListener>[0]> {
   readonly authenticateService?: (token: string) => Promise<Principal>;
   readonly policy?: () => PolicyRecord | undefined;
 }
 
-/** A door at which services are let in, by default with any token. */
+/** A listener at which services are let in, by default with any token. */
 async function openServiceDoor({ authenticateService, policy = () => POLICY, ...options }: DoorOptions = {}) {
   const told: HubEvent[] = [];
   const draining = new AbortController();
@@ -44,19 +44,19 @@ async function openServiceDoor({ authenticateService, policy = () => POLICY, ...
     clock: { now: () => clock?.now() ?? 0, setTimer: () => ({ cancel: () => {} }) },
     onEvent: (event) => told.push(event),
   });
-  const door = await openDoor({ services, ...options });
-  clock = door.clock;
-  return { ...door, services, told, draining };
+  const listener = await openListener({ services, ...options });
+  clock = listener.clock;
+  return { ...listener, services, told, draining };
 }
 
 /** What the C# service client does when it is opened. */
 async function openAsService(options: DoorOptions = {}) {
-  const door = await openServiceDoor(options);
-  expect(await door.device.putToken(HUB_AUDIENCE)).toEqual({ status: 200, description: 'OK' });
+  const listener = await openServiceDoor(options);
+  expect(await listener.device.putToken(HUB_AUDIENCE)).toEqual({ status: 200, description: 'OK' });
   const properties = { 'com.microsoft:client-version': 'Microsoft.Azure.Devices/1.28.0' };
-  const sender: Sender = await door.device.send(MESSAGES, { properties });
-  const receiver: Receiver = await door.device.receive(FEEDBACK, { properties });
-  return { ...door, sender, receiver };
+  const sender: Sender = await listener.device.send(MESSAGES, { properties });
+  const receiver: Receiver = await listener.device.receive(FEEDBACK, { properties });
+  return { ...listener, sender, receiver };
 }
 
 describe('a service', () => {
@@ -158,16 +158,16 @@ describe('a service', () => {
   });
 
   it('is bounded in number, over all policies', async () => {
-    const door = await openServiceDoor();
+    const listener = await openServiceDoor();
     const closed = new Promise<CulvertError>(() => {});
     for (let count = 0; count < 1_024; count++) {
-      door.services.attach({
+      listener.services.attach({
         ...{ principal: principal(), protocol: 'amqp', remoteAddress: '192.0.2.2', connectedAt: 0 },
         ...{ close: () => {}, closed },
       });
     }
-    expect(await door.device.putToken(HUB_AUDIENCE)).toMatchObject({ status: 429 });
-    expect([door.services.size, door.events]).toMatchObject([1_024, [{ error: 'too_many_requests' }]]);
+    expect(await listener.device.putToken(HUB_AUDIENCE)).toMatchObject({ status: 429 });
+    expect([listener.services.size, listener.events]).toMatchObject([1_024, [{ error: 'too_many_requests' }]]);
   });
 });
 

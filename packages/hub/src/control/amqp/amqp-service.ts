@@ -60,7 +60,7 @@ export interface AmqpServiceOptions {
   /** Ends the connection. */
   readonly end: (error: CulvertError) => void;
   /** The service is about to be attached. */
-  readonly onProven: () => void;
+  readonly onAuthenticated: () => void;
 }
 
 /** The service that a connection may belong to, instead of to devices: proved by a policy's token for the hub. */
@@ -80,7 +80,7 @@ export class AmqpService {
   }
 
   /** Whether a service has proved who it is. */
-  get isProven(): boolean {
+  get isAuthenticated(): boolean {
     return this.#connection !== undefined;
   }
 
@@ -89,7 +89,7 @@ export class AmqpService {
    * @throws CulvertError as `ServiceGateway`; `device_gone` when the connection ended meanwhile
    */
   async admit(token: string): Promise<void> {
-    const { deps, origin, end, onProven } = this.#options;
+    const { deps, origin, end, onAuthenticated } = this.#options;
     this.#verifying++;
     try {
       const principal = await deps.services.authenticate(token);
@@ -107,7 +107,7 @@ export class AmqpService {
         throw reason;
       }
       this.#connection = connection;
-      onProven();
+      onAuthenticated();
     } finally {
       this.#verifying--;
     }

@@ -6,7 +6,7 @@ import { PERFORMATIVES, type Performative, readPerformative } from '../amqp-vali
 import type { ControlChannel } from '../control-channel.ts';
 import { NO_SERVICES } from '../no-services.fixture.ts';
 import { acceptAmqp } from './accept-amqp.ts';
-import { NEVER, OFFER } from './amqp-door.fixture.ts';
+import { NEVER, OFFER } from './amqp-listener.fixture.ts';
 
 const { attach, begin, close, detach, end, flow, message, open, putToken, transfer } = amqpFrames;
 

@@ -101,7 +101,7 @@ describe('acceptControlWebSocket', () => {
   it.each([[[]], [['AMQPWSB10']], [['Mqtt']]])('refuses the upgrade with %j', async (offered: string[]) => {
     await expect(dial(offered).opened).rejects.toThrow('400');
     expect(await Promise.all(outcomes)).toEqual([false]);
-    expect(events).toMatchObject([{ type: 'connection-refused', door: 'mqtt-ws', error: 'argument_invalid' }]);
+    expect(events).toMatchObject([{ type: 'connection-refused', listener: 'mqtt-ws', error: 'argument_invalid' }]);
   });
 
   it('refuses a broken upgrade', async () => {
@@ -144,7 +144,7 @@ describe('acceptControlWebSocket', () => {
     send(socket);
     expect(await closed).toBe(code);
     expect(await Promise.all(outcomes)).toEqual([false]);
-    expect(events).toMatchObject([{ type: 'connection-refused', door: 'mqtt-ws' }]);
+    expect(events).toMatchObject([{ type: 'connection-refused', listener: 'mqtt-ws' }]);
   });
 
   it('takes a message of the largest packet from a device that was let in', async () => {

@@ -8,7 +8,7 @@ import type { ControlChannel, ControlDeps } from '../control-channel.ts';
 import { NO_SERVICES } from '../no-services.fixture.ts';
 import { acceptMqtt } from './accept-mqtt.ts';
 
-/** A door with one connection at it. */
+/** A listener with one connection at it. */
 function knock(version: MqttVersion = 5, overrides: Partial<ControlDeps> = {}) {
   const clock = new FakeClock();
   const events: HubEvent[] = [];
@@ -36,7 +36,7 @@ function knock(version: MqttVersion = 5, overrides: Partial<ControlDeps> = {}) {
 }
 
 const refused = (error: string) => [
-  expect.objectContaining({ type: 'connection-refused', door: 'mqtt', remoteAddress: '192.0.2.1', error }),
+  expect.objectContaining({ type: 'connection-refused', listener: 'mqtt', remoteAddress: '192.0.2.1', error }),
 ];
 
 describe('acceptMqtt', () => {

@@ -16,18 +16,18 @@ export async function acceptMqtt(connection: Duplex, origin: ControlOrigin, deps
   const { protocol, remoteAddress } = origin;
   const link = new MqttLink(connection, { protocol, clock: deps.clock, limits: deps.limits });
   const credentials = await link.credentials();
-  const proven = credentials === undefined ? undefined : await authenticate(link, credentials, origin, deps);
-  if (proven === undefined || link.endedWith !== undefined) {
+  const authenticated = credentials === undefined ? undefined : await authenticate(link, credentials, origin, deps);
+  if (authenticated === undefined || link.endedWith !== undefined) {
     reportRefusal(link.endedWith, origin, deps.onEvent, credentials?.identity);
     return false;
   }
   const connectedAt = deps.clock.now();
   const { clientVersion, sshHostKeys } = credentials ?? {};
-  const about = { ...proven, protocol, remoteAddress, connectedAt, clientVersion, sshHostKeys };
+  const about = { ...authenticated, protocol, remoteAddress, connectedAt, clientVersion, sshHostKeys };
   const onOffersChanged = (changed: MqttChannel) => deps.registrar.offersChanged(changed);
   const channel = new MqttChannel(link, about, { clock: deps.clock, onOffersChanged });
   reportChannel(channel, deps);
-  link.accept(proven.principal.expiresAt, channel);
+  link.accept(authenticated.principal.expiresAt, channel);
   deps.registrar.attach(channel);
   link.release();
   return true;

@@ -15,10 +15,10 @@ import { webSocketDuplex } from '@culvert/stream';
 import {
   controlChannelConformance,
   type DeviceUnderTest,
-  type DialectUnderTest,
   devicePrincipal,
   FakeClock,
   MqttDevice,
+  type TransportUnderTest,
 } from '@culvert/testkit';
 import { WebSocket } from 'ws';
 import { acceptControlWebSocket } from '../accept-web-socket.ts';
@@ -41,7 +41,7 @@ for (const variant of [
   { carrier: 'mqtt-ws', version: 5, qos: 0 },
 ] as const satisfies Variant[]) {
   const mqtt = variant.version === 4 ? '3.1.1' : '5';
-  controlChannelConformance(`${variant.carrier}, MQTT ${mqtt}, QoS ${variant.qos}`, () => openDialect(variant));
+  controlChannelConformance(`${variant.carrier}, MQTT ${mqtt}, QoS ${variant.qos}`, () => openTransport(variant));
 }
 
 /** Tells the test of every channel that attaches or changes its mind. */
@@ -62,7 +62,7 @@ class Registrar {
   }
 }
 
-async function openDialect(variant: Variant): Promise<DialectUnderTest> {
+async function openTransport(variant: Variant): Promise<TransportUnderTest> {
   const clock = new FakeClock();
   const registrar = new Registrar();
   let expiresAt = Number.POSITIVE_INFINITY;
@@ -74,7 +74,7 @@ async function openDialect(variant: Variant): Promise<DialectUnderTest> {
     onEvent: () => {},
     limits: { authenticateMs: 10_000, maxPacketBytes: 262_144, maxOffers: MAX_OFFERS, maxQueuedBytes: 4_194_304 },
   };
-  const server = variant.carrier === 'mqtt' ? tcpDoor(deps) : webSocketDoor(deps);
+  const server = variant.carrier === 'mqtt' ? tcpListener(deps) : webSocketListener(deps);
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as AddressInfo;
   const connections: Duplex[] = [];
@@ -104,11 +104,11 @@ async function openDialect(variant: Variant): Promise<DialectUnderTest> {
   };
 }
 
-function tcpDoor(deps: ControlDeps): Server {
+function tcpListener(deps: ControlDeps): Server {
   return createServer((socket) => void acceptMqtt(socket, { remoteAddress: 'test', protocol: 'mqtt' }, deps));
 }
 
-function webSocketDoor(deps: ControlDeps): Server {
+function webSocketListener(deps: ControlDeps): Server {
   return createHttpServer().on('upgrade', (request, socket, head) => {
     void acceptControlWebSocket(request, socket, head, deps);
   });

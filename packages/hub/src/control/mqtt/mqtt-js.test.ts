@@ -29,7 +29,7 @@ afterEach(async () => {
   for (const step of cleanup.splice(0).reverse()) await step();
 });
 
-async function startDoor(carrier: 'mqtts' | 'wss') {
+async function startListener(carrier: 'mqtts' | 'wss') {
   const subscribed: ((channel: ControlChannel) => void)[] = [];
   let current: ControlChannel | undefined;
   const deps: ControlDeps = {
@@ -97,8 +97,8 @@ describe.each([
   ['wss', 5],
 ] as const)('MQTT.js as a device over %s, protocol level %i', (carrier, protocolVersion) => {
   it('connects, receives offers, accepts and rejects', async () => {
-    const door = await startDoor(carrier);
-    const client = device(door.url, { protocolVersion });
+    const listener = await startListener(carrier);
+    const client = device(listener.url, { protocolVersion });
     client.on('message', (topic) => {
       const offer = parseOfferTopic(topic);
       if (offer === undefined) throw new Error(`not an offer: ${topic}`);
@@ -107,7 +107,7 @@ describe.each([
         qos: 1,
       });
     });
-    const ready = door.channel();
+    const ready = listener.channel();
     expect(await client.subscribeAsync(STREAM_REQUEST_FILTER, { qos: 1 })).toMatchObject([{ qos: 1 }]);
     const channel = await ready;
     const patience = new AbortController().signal;
@@ -121,22 +121,22 @@ describe.each([
   });
 
   it('is turned away with a wrong token', async () => {
-    const door = await startDoor(carrier);
-    const client = device(door.url, { protocolVersion, password: 'wrong' });
+    const listener = await startListener(carrier);
+    const client = device(listener.url, { protocolVersion, password: 'wrong' });
     const error = await new Promise((resolve) => client.once('error', resolve));
     expect(error).toMatchObject({ code: protocolVersion === 5 ? 0x87 : 5 });
   });
 
   it('is taken over by a newer connection', async () => {
-    const door = await startDoor(carrier);
-    const first = device(door.url, { protocolVersion });
-    const ready = door.channel();
+    const listener = await startListener(carrier);
+    const first = device(listener.url, { protocolVersion });
+    const ready = listener.channel();
     await first.subscribeAsync(STREAM_REQUEST_FILTER);
     const channel = await ready;
     const told: (number | undefined)[] = [];
     first.on('disconnect', (packet) => told.push(packet.reasonCode));
     const gone = new Promise<void>((resolve) => first.once('close', () => resolve()));
-    const second = device(door.url, { protocolVersion });
+    const second = device(listener.url, { protocolVersion });
     await new Promise((resolve) => second.once('connect', resolve));
     expect(await channel.closed).toMatchObject({ code: 'taken_over' });
     await gone;

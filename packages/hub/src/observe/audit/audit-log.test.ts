@@ -32,7 +32,7 @@ describe('the audit record', () => {
     log.observe({ type: 'policy-rotated', policy: 'service', principal: 'policy:iothubowner' });
     log.observe({ type: 'authority-changed', change: 'added', authority: 'factory', principal: 'policy:iothubowner' });
     // What strangers can cause at will is not kept.
-    const refused = { door: 'rest', remoteAddress: '192.0.2.9', error: 'unauthorized', detail: '' } as const;
+    const refused = { listener: 'rest', remoteAddress: '192.0.2.9', error: 'unauthorized', detail: '' } as const;
     log.observe({ type: 'connection-refused', ...refused });
     await log.close();
     const records = await bench.records();

@@ -5,8 +5,8 @@ import { FakeClock } from '@culvert/testkit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { HubEvent } from '../events.ts';
 import { sampleRecord } from '../resource-log/log-entry.fixture.ts';
-import type { Followed } from './log-followers.ts';
 import { type LogFollowing, LogStore } from './log-store.ts';
+import type { Followed } from './log-subscribers.ts';
 import { LogThread } from './log-thread.ts';
 
 let directory: string;
@@ -36,7 +36,7 @@ const sequence = (followed: Followed | undefined) => {
   if (followed?.kind === 'dropped') return -followed.count;
   return followed?.record.sequence;
 };
-/** The next `count` things a follower is told. */
+/** The next `count` things a subscriber is told. */
 async function told(following: LogFollowing, count: number): Promise<(number | undefined)[]> {
   const iterator = following[Symbol.asyncIterator]();
   const seen: (number | undefined)[] = [];
@@ -78,7 +78,7 @@ describe('the store', () => {
   });
 });
 
-describe('a follower', () => {
+describe('a subscriber', () => {
   it('is told what comes and what it asked for', async () => {
     push(1);
     const following = store.follow({ streamId: '3'.padStart(32, '0') });

@@ -3,8 +3,8 @@ import type { EventSink } from '../events.ts';
 import { LogDelivery } from '../resource-log/log-delivery.ts';
 import type { LogRecord } from '../resource-log/log-entry.ts';
 import type { LogThreadStart } from './log-calls.ts';
-import { type Followed, LogFollowers } from './log-followers.ts';
 import type { LogFilter, LogPage, LogQuery } from './log-query.ts';
+import { type Followed, LogSubscribers } from './log-subscribers.ts';
 import { LogThread } from './log-thread.ts';
 
 /** Records of one commit. */
@@ -50,7 +50,7 @@ export interface LogReader {
 export class LogStore implements LogReader {
   readonly #thread: LogThread;
   readonly #delivery: LogDelivery;
-  readonly #followers = new LogFollowers();
+  readonly #subscribers = new LogSubscribers();
   readonly #clock: Clock;
   #tidying: Timer;
 
@@ -69,7 +69,7 @@ export class LogStore implements LogReader {
   /** Takes a record. Never throws, never waits. */
   push(record: LogRecord): void {
     this.#delivery.push(record);
-    this.#followers.push(record);
+    this.#subscribers.push(record);
   }
 
   /** Records that never reached the disk. */
@@ -84,35 +84,35 @@ export class LogStore implements LogReader {
   }
 
   follow(filter: LogFilter, after?: LogPosition): LogFollowing {
-    const follower = this.#followers.add(filter);
+    const subscriber = this.#subscribers.add(filter);
     const begun = this.#clock.now();
     const since = after?.time ?? filter.since;
     const list = (query: LogQuery) => this.list(query);
     async function* records(): AsyncGenerator<Followed> {
       try {
         let page: LogPage | undefined;
-        while (since !== undefined && !follower.closed && (page === undefined || page.next !== undefined)) {
+        while (since !== undefined && !subscriber.closed && (page === undefined || page.next !== undefined)) {
           page = await list({ ...filter, since, order: 'oldest', top: REPLAY_PAGE, after: page?.next });
           for (const record of page.records) {
             const { time, sequence } = record;
             const seen = after !== undefined && time === after.time && sequence <= after.sequence;
             // The record is in the subscriber's queue too.
-            const comes = time >= begun && sequence > follower.after;
+            const comes = time >= begun && sequence > subscriber.after;
             if (!seen && !comes) yield { kind: 'record', record };
           }
         }
-        for (let next = await follower.next(); next !== undefined; next = await follower.next()) yield next;
+        for (let next = await subscriber.next(); next !== undefined; next = await subscriber.next()) yield next;
       } finally {
-        follower.close();
+        subscriber.close();
       }
     }
-    const position = since === undefined ? { time: begun, sequence: follower.after } : undefined;
-    return { position, [Symbol.asyncIterator]: records, close: () => follower.close() };
+    const position = since === undefined ? { time: begun, sequence: subscriber.after } : undefined;
+    return { position, [Symbol.asyncIterator]: records, close: () => subscriber.close() };
   }
 
   /** Ends all subscriptions. */
   endFollowing(): void {
-    this.#followers.close();
+    this.#subscribers.close();
   }
 
   /** Writes pending records, within five seconds. Idempotent. */

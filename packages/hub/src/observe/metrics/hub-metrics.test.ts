@@ -21,7 +21,7 @@ beforeEach(() => {
 afterEach(() => metrics.stop());
 
 const identity = { deviceId: 'secret-device', moduleId: undefined };
-const door = { protocol: 'amqp', remoteAddress: '192.0.2.1', principal: 'device:secret-device' } as const;
+const listener = { protocol: 'amqp', remoteAddress: '192.0.2.1', principal: 'device:secret-device' } as const;
 
 /** The sample of exactly this name and labels. */
 async function sample(series: string): Promise<number> {
@@ -36,7 +36,7 @@ async function open(streamId: string): Promise<void> {
   await clock.advance(40);
   bus.emit({ type: 'stream-offered', ...identity, streamId });
   await clock.advance(300);
-  bus.emit({ type: 'stream-answered', ...identity, streamId, accepted: true, ...door });
+  bus.emit({ type: 'stream-answered', ...identity, streamId, accepted: true, ...listener });
   await clock.advance(2_000);
   bus.emit({ type: 'stream-established', streamId, deviceAddress: '192.0.2.1', serviceAddress: '192.0.2.2' });
 }
@@ -66,7 +66,7 @@ describe('the metrics', () => {
   it('tell a device that says no from a handshake that failed', async () => {
     const asked = { streamName: 'ssh', caller: 'policy:service', remoteAddress: '192.0.2.2' };
     bus.emit({ type: 'stream-requested', ...identity, streamId: '1', ...asked });
-    bus.emit({ type: 'stream-answered', ...identity, streamId: '1', accepted: false, ...door });
+    bus.emit({ type: 'stream-answered', ...identity, streamId: '1', accepted: false, ...listener });
     bus.emit({ type: 'stream-requested', ...identity, streamId: '2', ...asked });
     expect(await sample('culvert_streams{state="opening"}')).toBe(1);
     bus.emit({ type: 'stream-failed', ...identity, streamId: '2', error: 'device_silent', detail: '' });
@@ -75,18 +75,18 @@ describe('the metrics', () => {
     expect(await sample('culvert_handshakes_total{outcome="established",cause=""}')).toBe(0);
   });
 
-  it('know who is attached, and who was turned away at which door', async () => {
-    bus.emit({ type: 'device-attached', ...identity, ...door });
+  it('know who is attached, and who was turned away at which listener', async () => {
+    bus.emit({ type: 'device-attached', ...identity, ...listener });
     expect(await sample('culvert_devices_attached{protocol="amqp"}')).toBe(1);
     const gone = { protocol: 'amqp', error: 'device_gone', detail: '', connectedMs: 1 } as const;
     bus.emit({ type: 'device-detached', ...identity, ...gone });
     expect(await sample('culvert_devices_attached{protocol="amqp"}')).toBe(0);
     expect(await sample('culvert_device_channels_ended_total{protocol="amqp",error="device_gone"}')).toBe(1);
     const refused = { remoteAddress: '192.0.2.9', error: 'unauthorized', detail: '' } as const;
-    bus.emit({ type: 'connection-refused', door: 'mqtt', ...refused });
+    bus.emit({ type: 'connection-refused', listener: 'mqtt', ...refused });
     bus.emit({ type: 'grant-refused', ...refused });
-    expect(await sample('culvert_connections_refused_total{door="mqtt",error="unauthorized"}')).toBe(1);
-    expect(await sample('culvert_connections_refused_total{door="gateway",error="unauthorized"}')).toBe(1);
+    expect(await sample('culvert_connections_refused_total{listener="mqtt",error="unauthorized"}')).toBe(1);
+    expect(await sample('culvert_connections_refused_total{listener="gateway",error="unauthorized"}')).toBe(1);
   });
 
   it('count what a stream carries while it does', async () => {
@@ -143,7 +143,7 @@ describe('the metrics', () => {
 
   it('name nobody, and take every label’s value from a closed list', async () => {
     await open('1');
-    bus.emit({ type: 'device-attached', ...identity, ...door });
+    bus.emit({ type: 'device-attached', ...identity, ...listener });
     const text = await metrics.text();
     expect(text).not.toContain('secret-device');
     expect(text).not.toMatch(/192\.0\.2|policy:|ssh/);
@@ -151,7 +151,7 @@ describe('the metrics', () => {
       outcome: ['established', 'rejected', 'failed'],
       cause: ['', ...Object.keys(CLOSE_CAUSES)],
       error: Object.keys(ERRORS),
-      door: ['tls', 'rest', 'mqtt', 'mqtt-ws', 'amqp', 'amqp-ws', 'gateway', 'admin'],
+      listener: ['tls', 'rest', 'mqtt', 'mqtt-ws', 'amqp', 'amqp-ws', 'gateway', 'admin'],
       protocol: ['mqtt', 'mqtt-ws', 'amqp', 'amqp-ws'],
       state: ['open', 'opening'],
       stage: ['offer', 'answer', 'meeting', 'total'],

@@ -35,7 +35,7 @@ export class HubMetrics {
   readonly #streams: EventSink;
   readonly #attached: Gauge<'protocol'>;
   readonly #detached: Counter<'protocol' | 'error'>;
-  readonly #refused: Counter<'door' | 'error'>;
+  readonly #refused: Counter<'listener' | 'error'>;
   readonly #faults: Counter;
   readonly #registryCalls: Histogram;
   #carriedSoFar: MetricSources['carriedSoFar'] = () => undefined;
@@ -58,8 +58,8 @@ export class HubMetrics {
     });
     this.#refused = new Counter({
       name: 'culvert_connections_refused_total',
-      help: 'Connections and requests that were turned away, by door and why.',
-      labelNames: ['door', 'error'] as const,
+      help: 'Connections and requests that were turned away, by listener and why.',
+      labelNames: ['listener', 'error'] as const,
       registers,
     });
     this.#faults = new Counter({
@@ -89,10 +89,10 @@ export class HubMetrics {
         this.#detached.inc({ protocol: event.protocol, error: event.error });
         return;
       case 'connection-refused':
-        this.#refused.inc({ door: event.door, error: event.error });
+        this.#refused.inc({ listener: event.listener, error: event.error });
         return;
       case 'grant-refused':
-        this.#refused.inc({ door: 'gateway', error: event.error });
+        this.#refused.inc({ listener: 'gateway', error: event.error });
         return;
       case 'fault':
       case 'storage-failed':

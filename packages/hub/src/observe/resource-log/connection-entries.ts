@@ -50,7 +50,7 @@ export function unansweredEntry(event: Event<'device-unresponsive'>, now: number
 }
 
 /**
- * `connectionRefused`: somebody was not let in, at whatever door.
+ * `connectionRefused`: somebody was not let in, at whatever listener.
  * @param unrecorded how many before it were not recorded, because there were too many
  */
 export function refusedEntry(
@@ -59,7 +59,7 @@ export function refusedEntry(
   unrecorded: number,
 ): LogEntry {
   const { remoteAddress, error, detail } = event;
-  const protocol = event.type === 'grant-refused' ? 'gateway' : event.door;
+  const protocol = event.type === 'grant-refused' ? 'gateway' : event.listener;
   const claimed = event.type === 'connection-refused' ? event.claimed : undefined;
   return {
     ...{ category: 'Connections', deviceId: claimed?.deviceId, moduleId: claimed?.moduleId },

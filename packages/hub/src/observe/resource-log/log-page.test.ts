@@ -29,7 +29,7 @@ const record: StreamRecord = {
   ...{ fromService: { bytes: 1, messages: 1 }, fromDevice: { bytes: 1, messages: 1 }, countedBytes: 128 },
 };
 const device = { deviceId: 'd', moduleId: 'm', protocol: 'mqtt', remoteAddress: '192.0.2.1' } as const;
-const proven = { ...device, principal: 'device:d', authentication: 'sas' } as const;
+const authenticated = { ...device, principal: 'device:d', authentication: 'sas' } as const;
 
 describe('docs/operating/logs.md', () => {
   it('has every field of a record', () => {
@@ -49,9 +49,13 @@ describe('docs/operating/logs.md', () => {
   it('has every property of a connection’s record', () => {
     const refused = { error: 'unauthorized', detail: 'why' } as const;
     const entries = [
-      attachedEntry({ type: 'device-attached', ...proven }, 1, 1),
-      detachedEntry({ type: 'device-detached', ...proven, error: 'device_gone', detail: 'why', connectedMs: 1 }, 1, 1),
-      refusedEntry({ type: 'connection-refused', door: 'mqtt', remoteAddress: '192.0.2.1', ...refused }, 1, 1),
+      attachedEntry({ type: 'device-attached', ...authenticated }, 1, 1),
+      detachedEntry(
+        { type: 'device-detached', ...authenticated, error: 'device_gone', detail: 'why', connectedMs: 1 },
+        1,
+        1,
+      ),
+      refusedEntry({ type: 'connection-refused', listener: 'mqtt', remoteAddress: '192.0.2.1', ...refused }, 1, 1),
     ];
     const documented = firstColumn("the first seven are Azure's:");
     expect(new Set(documented)).toEqual(new Set(entries.flatMap(({ properties }) => Object.keys(properties))));

@@ -38,7 +38,13 @@ const nothing = { bytes: 0, messages: 0 };
 describe('refusals', () => {
   const refuse = (deviceId?: string) =>
     bus.emit({
-      ...{ type: 'connection-refused', door: 'rest', remoteAddress: '192.0.2.1', error: 'unauthorized', detail: 'no' },
+      ...{
+        type: 'connection-refused',
+        listener: 'rest',
+        remoteAddress: '192.0.2.1',
+        error: 'unauthorized',
+        detail: 'no',
+      },
       ...(deviceId === undefined ? {} : { claimed: { deviceId } }),
     });
 
@@ -60,11 +66,11 @@ describe('refusals', () => {
     ]);
   });
 
-  it('name the door, and who the peer said it is', () => {
+  it('name the listener, and who the peer said it is', () => {
     const peer = { remoteAddress: '2001:db8:1:2::3', detail: 'a\nb' };
     bus.emit({ type: 'grant-refused', ...peer, error: 'grant_invalid' });
     bus.emit({
-      ...{ type: 'connection-refused', door: 'amqp', ...peer, error: 'revoked' },
+      ...{ type: 'connection-refused', listener: 'amqp', ...peer, error: 'revoked' },
       claimed: { deviceId: 'd', moduleId: 'm' },
     });
     expect(records.map(({ json }) => properties(json))).toMatchObject([

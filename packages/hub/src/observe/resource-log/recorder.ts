@@ -72,7 +72,7 @@ export class LogRecorder {
     const registered = claimed !== undefined && this.#options.isRegistered(claimed) ? claimed : undefined;
     // Made in any case, so that the time it takes does not tell whose refusals have a share of their own.
     const entry = refusedEntry(event, now, this.#unrecorded);
-    const listener = event.type === 'connection-refused' ? event.door : 'gateway';
+    const listener = event.type === 'connection-refused' ? event.listener : 'gateway';
     const isRecorded = this.#refusals.take({ listener, remoteAddress: event.remoteAddress, registered }, now);
     this.#unrecorded = isRecorded ? 0 : this.#unrecorded + 1;
     return isRecorded ? entry : undefined;

@@ -18,7 +18,12 @@ export interface StreamCounters {
 
 /** The events a gateway emits: its part of the hub's event union. */
 export type GatewayEvent =
-  | { readonly type: 'guest-arrived'; readonly streamId: string; readonly side: Side; readonly remoteAddress: string }
+  | {
+      readonly type: 'connection-waiting';
+      readonly streamId: string;
+      readonly side: Side;
+      readonly remoteAddress: string;
+    }
   | {
       readonly type: 'grant-refused';
       readonly remoteAddress: string;

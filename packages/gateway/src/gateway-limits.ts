@@ -3,7 +3,7 @@ import { LIMITS } from '@culvert/protocol';
 /** The configurable limits of a gateway. */
 export interface GatewayLimits {
   /** Maximum connections waiting for their other side: each may hold 64 KiB of early frames. Default 10,000. */
-  readonly maxGuests: number;
+  readonly maxWaiting: number;
   /** Maximum streams, waiting or established: each holds two sockets. Default 25,000. */
   readonly maxStreams: number;
   /** Milliseconds between pings to clients that cope with them, 0 for none; two unanswered ones end the stream. Default 25,000. */
@@ -21,7 +21,7 @@ export interface GatewayLimits {
 
 /** The defaults of {@link GatewayLimits}. */
 export const GATEWAY_LIMITS: GatewayLimits = {
-  maxGuests: 10_000,
+  maxWaiting: 10_000,
   maxStreams: 25_000,
   pingMs: LIMITS.pingMs,
   halfCloseMs: LIMITS.halfCloseMs,

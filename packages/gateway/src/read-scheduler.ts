@@ -12,7 +12,7 @@ const SHARES = TURN_BYTES / SHARE_BYTES;
 /** Bytes below which the end of the iteration is not checked; otherwise a gateway of small frames would check for each of them. */
 const UNCOUNTED_BYTES = 16_384;
 
-/** One connection, as {@link ReadTurns} counts it. */
+/** One connection, as {@link ReadScheduler} counts it. */
 export interface TurnReader {
   /** The iteration that {@link readBytes} belong to. */
   turn: number;
@@ -28,7 +28,7 @@ export interface TurnReader {
  * busy connections, 64 KiB each; a connection that has used its quota is queued, as is one that resumes after a pause, and each iteration takes
  * as many from the queue as there are quotas. Connections that read little are never queued, nor is a single busy one.
  */
-export class ReadTurns {
+export class ReadScheduler {
   /** The queue, oldest first: each connection at most once. */
   readonly #line: TurnReader[] = [];
   #turn = 0;

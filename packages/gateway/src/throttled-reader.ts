@@ -1,20 +1,20 @@
 import type { Duplex } from 'node:stream';
-import { readInto } from './fixed-read.ts';
-import type { ReadTurns, TurnReader } from './read-turns.ts';
+import type { ReadScheduler, TurnReader } from './read-scheduler.ts';
+import { readInto } from './reused-read-buffer.ts';
 
 /** Decides whether a socket is read: not while its owner has paused it, and not while the scheduler has it queued. */
-export class PacedReading implements TurnReader {
+export class ThrottledReader implements TurnReader {
   turn = 0;
   readBytes = 0;
   waits = false;
 
   readonly #socket: Duplex;
-  readonly #turns: ReadTurns;
+  readonly #turns: ReadScheduler;
   #paused = false;
   /** Whether each read callback returns whether to continue, which costs less than pausing the stream. */
   #tellsNode = false;
 
-  constructor(socket: Duplex, turns: ReadTurns) {
+  constructor(socket: Duplex, turns: ReadScheduler) {
     this.#socket = socket;
     this.#turns = turns;
   }

@@ -6,8 +6,8 @@ import { CulvertError, LIMITS } from '@culvert/protocol';
 import { systemClock } from '@culvert/stream';
 import { FakeClock } from '@culvert/testkit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { carry } from './carry.ts';
 import { type LocalEnd, socketEnd } from './local-end.ts';
+import { carry } from './local-relay.ts';
 
 let server: Server;
 let program: Socket;

@@ -5,7 +5,7 @@ import { Duplex } from 'node:stream';
 import { connect, createServer, type Server, type TLSSocket } from 'node:tls';
 import { type TestCertificate, testCertificate } from '@culvert/testkit';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { readInto } from './fixed-read.ts';
+import { readInto } from './reused-read-buffer.ts';
 
 const INPUT = Buffer.alloc(16_384);
 let certificate: TestCertificate;

@@ -1,6 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { beforeEach, expect, test } from 'vitest';
-import { ReadTurns, SHARE_BYTES, TURN_BYTES, type TurnReader } from './read-turns.ts';
+import { ReadScheduler, SHARE_BYTES, TURN_BYTES, type TurnReader } from './read-scheduler.ts';
 
 const SHARES = TURN_BYTES / SHARE_BYTES;
 
@@ -19,9 +19,9 @@ class Flood implements TurnReader {
   }
 }
 
-let turns: ReadTurns;
+let turns: ReadScheduler;
 beforeEach(() => {
-  turns = new ReadTurns();
+  turns = new ReadScheduler();
 });
 
 /** A turn: reads each in pieces of 16 KiB until it is stopped, at most 32 times, as libuv does; returns the bytes. */

@@ -16,8 +16,8 @@ export const OFFER: Offer = {
 /** A signal that never aborts. */
 export const NEVER = new AbortController().signal;
 
-/** A door with a device at it whose connection is open. */
-export async function openDoor(
+/** A listener with a device at it whose connection is open. */
+export async function openListener(
   options: {
     sasl?: AmqpSasl;
     open?: object;

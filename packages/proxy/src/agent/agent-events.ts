@@ -1,6 +1,6 @@
 import type { DeviceClientState } from '@culvert/device';
 import type { CulvertError } from '@culvert/protocol';
-import type { EndedBy } from '../carry.ts';
+import type { EndedBy } from '../local-relay.ts';
 
 /** A TCP address the agent may connect to. */
 export interface Target {

@@ -4,7 +4,7 @@ import { CulvertError } from '../errors.ts';
  * Follows the fixed headers of an MQTT byte stream (type and remaining length, MQTT 3.1.1 §2.2) and refuses a packet by its
  * declared length, before anything begins to collect it.
  */
-export class PacketGuard {
+export class PacketSizeLimiter {
   #maxPacketBytes: number;
   /** Bytes of the current packet's body still to pass. */
   #remaining = 0;

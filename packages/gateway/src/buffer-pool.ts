@@ -23,7 +23,7 @@ export interface Slab {
 }
 
 /** An object that keeps a slab between event-loop iterations and can give it up. */
-export interface SlabHolder {
+export interface BufferOwner {
   /** Releases the slab and keeps its contents elsewhere. */
   settle(): void;
 }
@@ -43,7 +43,7 @@ declare const WebAssembly:
  * One WebAssembly memory for reading and writing, so that a WebAssembly function can move payload from the read buffer to a slab and
  * unmask it on the way. It never grows: growing would invalidate the buffers that sockets hold.
  */
-export class FrameMemory {
+export class BufferPool {
   /** The read buffer shared by all connections, at offset 0: valid until the next read of any connection. */
   readonly input: Buffer;
   /** Moves bytes within the memory and unmasks them: see `unmaskModule`. */
@@ -52,7 +52,7 @@ export class FrameMemory {
   readonly #buffer: ArrayBuffer;
   readonly #free: Slab[] = [];
   /** Owners of slabs, the one that has held its slab longest first. */
-  readonly #holders = new Set<SlabHolder>();
+  readonly #holders = new Set<BufferOwner>();
   #made = 0;
 
   private constructor(wasm: NonNullable<typeof WebAssembly>) {
@@ -64,28 +64,28 @@ export class FrameMemory {
     this.input = Buffer.from(this.#buffer, 0, INPUT_PAGES * PAGE_BYTES);
   }
 
-  static #ofThread: FrameMemory | string | undefined;
+  static #ofThread: BufferPool | string | undefined;
 
   /**
    * The memory of this thread; undefined where it cannot be had, for the reason in {@link problem}. Made when it is first asked for: as the file
    * is loaded Node 22 is about to make a WebAssembly memory of its own (for the parser of `fetch`), and dies where ours has left no room.
    */
-  static get ofThread(): FrameMemory | undefined {
-    FrameMemory.#ofThread ??= FrameMemory.#make();
-    return typeof FrameMemory.#ofThread === 'string' ? undefined : FrameMemory.#ofThread;
+  static get ofThread(): BufferPool | undefined {
+    BufferPool.#ofThread ??= BufferPool.#make();
+    return typeof BufferPool.#ofThread === 'string' ? undefined : BufferPool.#ofThread;
   }
 
   /** Why this thread has none; undefined when it has one. */
   static get problem(): string | undefined {
-    FrameMemory.#ofThread ??= FrameMemory.#make();
-    return typeof FrameMemory.#ofThread === 'string' ? FrameMemory.#ofThread : undefined;
+    BufferPool.#ofThread ??= BufferPool.#make();
+    return typeof BufferPool.#ofThread === 'string' ? BufferPool.#ofThread : undefined;
   }
 
   /** A memory, or why there is none. */
-  static #make(): FrameMemory | string {
+  static #make(): BufferPool | string {
     if (typeof WebAssembly === 'undefined') return 'this Node has no WebAssembly (--jitless)';
     try {
-      return new FrameMemory(WebAssembly);
+      return new BufferPool(WebAssembly);
     } catch (error) {
       // A RangeError where address space is limited (`ulimit -v`): Node 22 reserves 10 GiB for each memory, however small it is.
       return error instanceof Error ? error.message : String(error);
@@ -101,7 +101,7 @@ export class FrameMemory {
    * Takes the most recently used slab, which is most likely in the processor's cache. When all are in use, the owner that has held one longest
    * must release it; undefined when all are being written.
    */
-  take(holder: SlabHolder): Slab | undefined {
+  take(holder: BufferOwner): Slab | undefined {
     let slab = this.#free.pop() ?? this.#cut();
     if (slab === undefined) {
       const [oldest] = this.#holders;
@@ -113,7 +113,7 @@ export class FrameMemory {
   }
 
   /** The owner passes its slab on, to be released by the new user. */
-  handOver(holder: SlabHolder): void {
+  handOver(holder: BufferOwner): void {
     this.#holders.delete(holder);
   }
 

@@ -6,12 +6,12 @@ import { DRAIN_INTERVAL_MS, dataAfterEnd, EmptyMessages } from './empty-messages
 import { OPCODE } from './frame-header.ts';
 import { FrameReader } from './frame-reader.ts';
 import { FrameWriter } from './frame-writer.ts';
+import type { GatewayLimits } from './gateway-limits.ts';
 import { Heartbeat } from './heartbeat.ts';
-import type { GatewayLimits } from './limits.ts';
 import { lingeringClose } from './lingering-close.ts';
-import { PacedReading } from './paced-reading.ts';
-import type { EndedBy, RelayEndListener, RelayEndOptions } from './relay-end-options.ts';
+import type { EndedBy, RelayPeerListener, RelayPeerOptions } from './relay-end-options.ts';
 import { RemoteSocket } from './threads/remote-socket.ts';
+import { ThrottledReader } from './throttled-reader.ts';
 
 /**
  * One side of a stream at the gateway: a client's socket after the upgrade, spoken to in frames. Until it has a destination it
@@ -21,10 +21,10 @@ import { RemoteSocket } from './threads/remote-socket.ts';
  * the C devices of Azure's preview do; so does a service that was told the device's end. And 64 empty messages in a row are an end.
  * A reset or a time-out is a loss for everybody.
  */
-export class RelayEnd {
+export class RelayPeer {
   readonly side: Side;
   readonly remoteAddress: string;
-  /** See {@link RelayEndOptions.isV1}. */
+  /** See {@link RelayPeerOptions.isV1}. */
   readonly isV1: boolean;
   /** Whether the last data of the stream came from this client, and not from the other side. */
   spokeLast = false;
@@ -34,13 +34,13 @@ export class RelayEnd {
   readonly #socket: Duplex;
   readonly #clock: Clock;
   readonly #limits: GatewayLimits;
-  readonly #reading: PacedReading;
+  readonly #reading: ThrottledReader;
   readonly #reader: FrameReader;
   readonly #writer: FrameWriter;
   readonly #heartbeat: Heartbeat | undefined;
-  #listener: RelayEndListener;
-  #destination: RelayEnd | undefined;
-  #source: RelayEnd | undefined;
+  #listener: RelayPeerListener;
+  #destination: RelayPeer | undefined;
+  #source: RelayPeer | undefined;
   /** Nothing the client says counts any more: its close frame came, it failed, or it is being ended. */
   #deaf = false;
   #ended: CloseStatus | undefined;
@@ -59,7 +59,7 @@ export class RelayEnd {
   #released = false;
 
   /** @param socket a socket whose upgrade was answered; its 'error' event must have a listener already */
-  constructor(socket: Duplex, head: Buffer, options: RelayEndOptions, listener: RelayEndListener) {
+  constructor(socket: Duplex, head: Buffer, options: RelayPeerOptions, listener: RelayPeerListener) {
     this.side = options.side;
     this.remoteAddress = options.remoteAddress;
     this.isV1 = options.isV1;
@@ -67,7 +67,7 @@ export class RelayEnd {
     this.#clock = options.clock;
     this.#limits = options.limits;
     this.#listener = listener;
-    this.#reading = new PacedReading(socket, options.turns);
+    this.#reading = new ThrottledReader(socket, options.turns);
     const { memory } = options;
     this.#reader = new FrameReader(
       {
@@ -168,12 +168,12 @@ export class RelayEnd {
   }
 
   /** From now on `listener` is told instead of the one before. */
-  handTo(listener: RelayEndListener): void {
+  handTo(listener: RelayPeerListener): void {
     this.#listener = listener;
   }
 
   /** Sends to `destination` what the client sent so far and what it will send. */
-  pipeTo(destination: RelayEnd): void {
+  pipeTo(destination: RelayPeer): void {
     this.#destination = destination;
     destination.#source = this;
     if (destination.#closeSent) this.#reader.output.clear();

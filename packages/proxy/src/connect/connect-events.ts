@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream';
 import type { CulvertError } from '@culvert/protocol';
-import type { EndedBy } from '../carry.ts';
+import type { EndedBy } from '../local-relay.ts';
 
 /** Opens a stream to a device: `ServiceClient.openStream`, or anything of its shape. */
 export type OpenStreamFunction = (

@@ -2,33 +2,33 @@ import assert from 'node:assert/strict';
 import type { Duplex } from 'node:stream';
 import { CLOSE_CAUSES, CulvertError } from '@culvert/protocol';
 import type { Clock } from '@culvert/stream';
+import type { BufferPool } from '../buffer-pool.ts';
 import { closeFrame } from '../close-frame.ts';
-import type { FrameMemory } from '../frame-memory.ts';
 import { lingeringClose } from '../lingering-close.ts';
-import { PacedReading } from '../paced-reading.ts';
-import type { ReadTurns } from '../read-turns.ts';
+import type { ReadScheduler } from '../read-scheduler.ts';
 import { refusal } from '../refusal.ts';
+import { ThrottledReader } from '../throttled-reader.ts';
 import type { Link, LinkEnd } from './link.ts';
-import { Outflow } from './outflow.ts';
+import { OutputBuffer } from './output-buffer.ts';
 
 /** Maximum bytes of a client in transit to the other thread or waiting there before reading pauses: two blocks, one to fill and one to empty. */
 const WINDOW_BYTES = 131_072;
 
-export interface LandedSocketOptions {
-  readonly memory: FrameMemory | undefined;
-  readonly turns: ReadTurns;
+export interface ForwardedSocketOptions {
+  readonly memory: BufferPool | undefined;
+  readonly turns: ReadScheduler;
   readonly clock: Clock;
   readonly lingerMs: number;
 }
 
 /** A client's connection at the thread that accepted it, after it was forwarded: passes bytes only. */
-export class LandedSocket implements LinkEnd {
+export class ForwardedSocket implements LinkEnd {
   readonly #socket: Duplex;
   readonly #link: Link;
   readonly #connection: number;
-  readonly #options: LandedSocketOptions;
-  readonly #outflow: Outflow;
-  readonly #reading: PacedReading;
+  readonly #options: ForwardedSocketOptions;
+  readonly #outputBuffer: OutputBuffer;
+  readonly #reading: ThrottledReader;
   /** Whether the other thread has answered the upgrade. */
   #answered = false;
   /** Whether the other thread has sent its last byte. */
@@ -37,18 +37,18 @@ export class LandedSocket implements LinkEnd {
   #isLost = false;
 
   /** @param socket its 'error' event must have a listener already */
-  constructor(socket: Duplex, link: Link, connection: number, options: LandedSocketOptions) {
+  constructor(socket: Duplex, link: Link, connection: number, options: ForwardedSocketOptions) {
     this.#socket = socket;
     this.#link = link;
     this.#connection = connection;
     this.#options = options;
-    this.#outflow = new Outflow(link, connection);
-    this.#reading = new PacedReading(socket, options.turns);
+    this.#outputBuffer = new OutputBuffer(link, connection);
+    this.#reading = new ThrottledReader(socket, options.turns);
     link.attach(connection, this);
     if (socket.destroyed) queueMicrotask(this.#onClose);
     else socket.once('close', this.#onClose);
     socket.once('end', () => {
-      if (!this.#isLost) this.#outflow.end();
+      if (!this.#isLost) this.#outputBuffer.end();
     });
     socket.on('data', (chunk: Buffer) => this.#onData(chunk, chunk.length));
     const { memory } = options;
@@ -68,9 +68,9 @@ export class LandedSocket implements LinkEnd {
   }
 
   onTaken(items: number, passedOn: number): void {
-    this.#outflow.taken(items, passedOn);
-    if (this.#socket.closed && this.#outflow.isTaken) this.#link.detach(this.#connection);
-    if (!this.#isPaused || this.#outflow.owed >= WINDOW_BYTES) return;
+    this.#outputBuffer.taken(items, passedOn);
+    if (this.#socket.closed && this.#outputBuffer.isTaken) this.#link.detach(this.#connection);
+    if (!this.#isPaused || this.#outputBuffer.owed >= WINDOW_BYTES) return;
     this.#isPaused = false;
     this.#reading.resume();
   }
@@ -81,7 +81,7 @@ export class LandedSocket implements LinkEnd {
 
   /** Whether the written bytes end at a frame boundary: see `RemoteSocket`. */
   onLost(): void {
-    this.#outflow.abandon();
+    this.#outputBuffer.abandon();
     if (this.#socket.destroyed) return;
     const error = new CulvertError('stream_lost', CLOSE_CAUSES.gateway_failed);
     if (!this.#over && this.#socket.writable) {
@@ -96,15 +96,15 @@ export class LandedSocket implements LinkEnd {
   #onData(chunk: Buffer, length: number): void {
     this.#reading.note(length);
     if (this.#isLost) return;
-    this.#outflow.append(chunk, length);
-    if (this.#outflow.owed < WINDOW_BYTES) return;
+    this.#outputBuffer.append(chunk, length);
+    if (this.#outputBuffer.owed < WINDOW_BYTES) return;
     this.#isPaused = true;
     this.#reading.pause();
   }
 
   readonly #onClose = (): void => {
-    this.#outflow.seal();
+    this.#outputBuffer.seal();
     this.#link.send(['closed', this.#connection]);
-    if (this.#outflow.isTaken) this.#link.detach(this.#connection);
+    if (this.#outputBuffer.isTaken) this.#link.detach(this.#connection);
   };
 }

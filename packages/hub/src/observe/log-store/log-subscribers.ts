@@ -14,51 +14,51 @@ export type Followed =
   | { readonly kind: 'dropped'; readonly count: number };
 
 /** All current subscribers of the log. */
-export class LogFollowers {
-  readonly #followers = new Set<LogFollower>();
+export class LogSubscribers {
+  readonly #subscribers = new Set<LogSubscriber>();
   #sequence = 0;
 
   /** Delivers a record to every subscriber whose filter matches. Never waits. */
   push(record: LogRecord): void {
     this.#sequence = record.sequence;
     const number = record.error === undefined ? '' : String(ERRORS[record.error].azure[0]);
-    for (const follower of this.#followers) {
-      if (matches(follower.filter, record, number)) follower.push(record);
+    for (const subscriber of this.#subscribers) {
+      if (matches(subscriber.filter, record, number)) subscriber.push(record);
     }
   }
 
   /** @throws CulvertError `too_many_requests` */
-  add(filter: LogFilter): LogFollower {
-    if (this.#followers.size >= MAX_FOLLOWERS) {
+  add(filter: LogFilter): LogSubscriber {
+    if (this.#subscribers.size >= MAX_FOLLOWERS) {
       throw new CulvertError('too_many_requests', `${MAX_FOLLOWERS} follow the log already.`);
     }
-    const follower = new LogFollower(filter, this.#sequence, (gone) => this.#followers.delete(gone));
-    this.#followers.add(follower);
-    return follower;
+    const subscriber = new LogSubscriber(filter, this.#sequence, (gone) => this.#subscribers.delete(gone));
+    this.#subscribers.add(subscriber);
+    return subscriber;
   }
 
   /** Ends all subscriptions after their queued records. */
   close(): void {
-    for (const follower of this.#followers) follower.close();
+    for (const subscriber of this.#subscribers) subscriber.close();
   }
 
   get size(): number {
-    return this.#followers.size;
+    return this.#subscribers.size;
   }
 }
 
 /** A subscriber of the log. */
-export class LogFollower {
+export class LogSubscriber {
   readonly filter: LogFilter;
   /** The last record before the subscription began. */
   readonly after: number;
-  readonly #onGone: (self: LogFollower) => void;
+  readonly #onGone: (self: LogSubscriber) => void;
   readonly #queue: LogRecord[] = [];
   #dropped = 0;
   #closed = false;
   #wake: () => void = () => undefined;
 
-  constructor(filter: LogFilter, after: number, onGone: (self: LogFollower) => void) {
+  constructor(filter: LogFilter, after: number, onGone: (self: LogSubscriber) => void) {
     this.filter = filter;
     this.after = after;
     this.#onGone = onGone;

@@ -5,7 +5,7 @@ import type { IPublishPacket } from './codec.ts';
 const MAX_IN_FLIGHT = 1024;
 
 /** The offers made on one connection and not yet answered, and the flow control of those sent with QoS 1 (MQTT 5 §4.9). */
-export class OfferBook {
+export class PendingOffers {
   readonly #maxOffers: number;
   readonly #maxInFlight: number;
   #lastRequest = 0;

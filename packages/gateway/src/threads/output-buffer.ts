@@ -11,7 +11,7 @@ interface Piece {
 }
 
 /** The sending half of a forwarded connection. */
-export class Outflow {
+export class OutputBuffer {
   /** Bytes sent that the other thread has not passed on yet. */
   owed = 0;
 

@@ -1,8 +1,8 @@
 import { CulvertError } from '@culvert/protocol';
 import type { GrantClaims } from '@culvert/protocol/grant';
 import type { Clock } from '@culvert/stream';
-import type { GatewayEvent, StreamCounters } from '../events.ts';
-import type { GatewayLimits } from '../limits.ts';
+import type { GatewayEvent, StreamCounters } from '../gateway-events.ts';
+import type { GatewayLimits } from '../gateway-limits.ts';
 import { UsedGrants } from '../used-grants.ts';
 
 interface Place {
@@ -10,7 +10,7 @@ interface Place {
   readonly owner: number;
   readonly since: number;
   /** A connection was registered, so its end will be reported. */
-  isSeated: boolean;
+  isRegistered: boolean;
   isJoined: boolean;
   /** See `Steering.counters`. */
   counters: Float64Array | undefined;
@@ -19,7 +19,7 @@ interface Place {
 /** What the main thread knows of a stream whose thread died. */
 export interface LostStream extends StreamCounters {
   readonly streamId: string;
-  readonly isSeated: boolean;
+  readonly isRegistered: boolean;
   readonly isJoined: boolean;
   readonly ageMs: number;
 }
@@ -34,7 +34,7 @@ const NOTHING: StreamCounters = {
  * Which gateway thread owns which stream: one table for all threads, so that a grant opens one connection in all of them together
  * and limits count over all. A stream is owned by the thread that accepted its first side.
  */
-export class StreamPlaces {
+export class StreamDirectory {
   readonly #clock: Clock;
   readonly #limits: GatewayLimits;
   readonly #usedGrants: UsedGrants;
@@ -65,7 +65,7 @@ export class StreamPlaces {
   place(claims: GrantClaims, landedIn: number): number {
     this.#usedGrants.check(claims);
     const known = this.#places.get(claims.streamId);
-    const isFull = this.guests >= this.#limits.maxGuests || this.#places.size >= this.#limits.maxStreams;
+    const isFull = this.guests >= this.#limits.maxWaiting || this.#places.size >= this.#limits.maxStreams;
     if (known === undefined && isFull) {
       throw new CulvertError('too_many_requests', 'The gateway carries as many streams as it may.');
     }
@@ -75,7 +75,7 @@ export class StreamPlaces {
     this.#places.set(claims.streamId, {
       owner: landedIn,
       since,
-      isSeated: false,
+      isRegistered: false,
       isJoined: false,
       counters: undefined,
     });
@@ -83,8 +83,8 @@ export class StreamPlaces {
   }
 
   /** The thread refused a client of this stream: without another client the entry is removed. */
-  unseated(streamId: string): void {
-    if (this.#places.get(streamId)?.isSeated === false) this.#places.delete(streamId);
+  unregistered(streamId: string): void {
+    if (this.#places.get(streamId)?.isRegistered === false) this.#places.delete(streamId);
   }
 
   count(streamId: string, shared: Float64Array): void {
@@ -99,9 +99,9 @@ export class StreamPlaces {
 
   /** A sink for the threads' events. */
   observe(event: GatewayEvent): void {
-    if (event.type === 'guest-arrived') {
+    if (event.type === 'connection-waiting') {
       const place = this.#places.get(event.streamId);
-      if (place !== undefined) place.isSeated = true;
+      if (place !== undefined) place.isRegistered = true;
     } else if (event.type === 'stream-established') {
       const place = this.#places.get(event.streamId);
       if (place === undefined) return;
@@ -115,7 +115,7 @@ export class StreamPlaces {
   }
 
   /** The owner of a stream, if any. Before the stream is established, this also invalidates its grants. */
-  end(streamId: string, error: CulvertError): { readonly owner: number; readonly isSeated: boolean } | undefined {
+  end(streamId: string, error: CulvertError): { readonly owner: number; readonly isRegistered: boolean } | undefined {
     const place = this.#places.get(streamId);
     if (place?.isJoined !== true) this.#usedGrants.bar(streamId, error);
     return place;
@@ -128,8 +128,8 @@ export class StreamPlaces {
       if (place.owner !== owner) continue;
       this.#remove(streamId);
       this.#barLeft(streamId);
-      const { isSeated, isJoined, since } = place;
-      lost.push({ streamId, isSeated, isJoined, ageMs: this.#clock.now() - since, ...carried(place) });
+      const { isRegistered, isJoined, since } = place;
+      lost.push({ streamId, isRegistered, isJoined, ageMs: this.#clock.now() - since, ...carried(place) });
     }
     return lost;
   }

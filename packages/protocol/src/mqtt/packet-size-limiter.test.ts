@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { CulvertError, ErrorCode } from '../errors.ts';
-import { PacketGuard } from './packet-guard.ts';
+import { PacketSizeLimiter } from './packet-size-limiter.ts';
 
 const MAX = 100_000;
 
@@ -18,7 +18,7 @@ function header(length: number): number[] {
 }
 
 function failure(bytes: readonly number[]): ErrorCode | undefined {
-  const guard = new PacketGuard(MAX);
+  const guard = new PacketSizeLimiter(MAX);
   try {
     for (const byte of bytes) guard.packetEnd(Uint8Array.of(byte), 0);
     return undefined;
@@ -27,7 +27,7 @@ function failure(bytes: readonly number[]): ErrorCode | undefined {
   }
 }
 
-describe('PacketGuard', () => {
+describe('PacketSizeLimiter', () => {
   it('finds where each packet ends, however the bytes are cut', () => {
     fc.assert(
       fc.property(
@@ -36,7 +36,7 @@ describe('PacketGuard', () => {
         (lengths, piece) => {
           const packets = lengths.map((length) => Uint8Array.from([...header(length), ...new Uint8Array(length)]));
           const bytes = Buffer.concat(packets);
-          const guard = new PacketGuard(MAX);
+          const guard = new PacketSizeLimiter(MAX);
           const ends: number[] = [];
           for (let start = 0; start < bytes.length; start += piece) {
             const chunk = bytes.subarray(start, start + piece);
