@@ -196,7 +196,11 @@ describe('a wrong diagnostic setting', () => {
       { otlp: { url: 'http://h:1', headersFile: 'x' } },
       'secret headers go over https:// only',
     ],
-    ['no headers file', { http: { url: 'https://h', headersFile: '/none/x' } }, '/none/x cannot be read (ENOENT).'],
+    [
+      'no headers file',
+      { http: { url: 'https://h', headersFile: '/none/x' } },
+      '/none/x cannot be read: there is no such file.',
+    ],
     [
       'no authority',
       { http: { url: 'https://h', caFile: '/dev/null' } },

@@ -2,6 +2,7 @@ import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { createSecureContext } from 'node:tls';
 import { CulvertError } from '@culvert/protocol';
+import { fileProblem } from '@culvert/stream';
 
 /** A server certificate with its key, checked: ready for `tls.createServer` and `server.setSecureContext`. */
 export interface KeyPair {
@@ -55,7 +56,6 @@ async function readText(file: string): Promise<string> {
   try {
     return await readFile(file, 'utf8');
   } catch (error) {
-    const why = (error as NodeJS.ErrnoException).code ?? 'unknown error';
-    throw new CulvertError('config_invalid', `${file} cannot be read (${why}).`, { cause: error });
+    throw new CulvertError('config_invalid', `${file} cannot be read: ${fileProblem(error)}.`, { cause: error });
   }
 }

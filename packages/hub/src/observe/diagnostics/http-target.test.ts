@@ -251,7 +251,7 @@ describe('a file of headers', () => {
   it('that is wrong is told by its line alone', () => {
     writeFileSync(file(), 'X-Key: fine\nsecret without a colon\n');
     expect(() => readHeadersFile(file())).toThrow(`Line 2 of ${file()} is not NAME: VALUE.`);
-    expect(() => readHeadersFile(join(directory, 'none'))).toThrow('cannot be read (ENOENT).');
+    expect(() => readHeadersFile(join(directory, 'none'))).toThrow('cannot be read: there is no such file.');
     expect(() => readCaFile(file())).toThrow('holds no certificate in PEM form.');
   });
 });
