@@ -149,7 +149,8 @@ describe.each<[string, typeof threads]>([
       await settled(() => bench.bufferedBytes);
       if (leaves) service.reset();
       await settled(() => bench.bufferedBytes);
-      const device = await arrive(streamId, 'device');
+      // It goes on after it was told the end, so it must know half-close.
+      const device = await arrive(streamId, 'device', { headers: V1 });
       expect(await device.frame()).toEqual(echoed('all I had to say'));
       if (!leaves) {
         device.send(rawFrame(2, 'an answer'));
