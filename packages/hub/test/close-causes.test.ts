@@ -260,7 +260,7 @@ const MAKE: Readonly<Record<ToldCause, () => Promise<Outcome>>> = {
   },
 };
 
-const LOST = 'WS disconnected';
+const LOST = 'The connection at the other side was lost.';
 const TORN = 'The connection was lost.';
 const ADMINISTRATOR = 'An administrator closed the stream: lunch';
 const HALF_CLOSE = 'The service had ended, and the device sent nothing for 60 s.';

@@ -264,10 +264,12 @@ describe('a listener behind a load balancer', () => {
   };
   /** How a connection ends that says so. */
   const refusal = async (listener: ListenerName, said: Buffer | string): Promise<string> => {
-    const socket = connectTcp({ port: listener.port, host: '127.0.0.1' }).on('error', () => undefined);
+    const socket = connectTcp({ port: listener.port, host: '127.0.0.1' });
     closers.push(() => socket.destroy());
+    // A reset, where the listener has not read what was said.
+    const gone = ended(socket);
     socket.resume().write(said);
-    await once(socket, 'close');
+    await gone;
     expect(listener.unauthenticated.size).toBe(0);
     return listener.tlsErrors.join();
   };
