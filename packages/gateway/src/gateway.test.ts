@@ -69,9 +69,9 @@ describe.each<[string, typeof threads]>([
     for (const client of open) client.socket.destroy();
     open = [];
     await bench.stop();
-    expect([bench.gateway.guests, bench.gateway.streams, clock.timers]).toEqual([0, 0, 0]);
+    expect([bench.gateway.waitingConnections, bench.gateway.streams, clock.timers]).toEqual([0, 0, 0]);
     for (const report of bench.threads?.reports.values() ?? [])
-      expect(report).toMatchObject({ guests: 0, streams: 0, blocksTaken: 0, timers: 0 });
+      expect(report).toMatchObject({ waitingConnections: 0, streams: 0, blocksTaken: 0, timers: 0 });
   });
 
   describe('the rendezvous', () => {
@@ -94,11 +94,11 @@ describe.each<[string, typeof threads]>([
       ]);
     });
 
-    test('a guest waits until its grant expires, and is told 4408', async () => {
+    test('a waiting connection waits until its grant expires, and is told 4408', async () => {
       const streamId = newStreamId();
       const guest = await arrive(streamId, 'service');
       await bench.advance(LIMITS.handshakeMs - 1);
-      expect(bench.gateway.guests).toBe(1);
+      expect(bench.gateway.waitingConnections).toBe(1);
       await bench.advance(1);
       expect(await guest.close()).toEqual({ code: 4408, reason: 'The other side did not come in time.' });
       await guest.closed;
@@ -121,17 +121,17 @@ describe.each<[string, typeof threads]>([
       ['ends its connection', (guest) => guest.socket.end(), 'lost_by_service'],
       ['closes with an error', (guest) => guest.send(rawClose(1011)), 'ended_by_service'],
       ['breaks the protocol', (guest) => guest.send(rawFrame(3, '')), 'protocol_error'],
-    ])('a guest who %s is noticed at once, and the other side is told when it comes', async (_, leave, cause) => {
+    ])('a waiting connection that %s is noticed at once, and the other side is told when it comes', async (_, leave, cause) => {
       const streamId = newStreamId();
       const guest = await arrive(streamId, 'service', { early: rawFrame(2, 'abc') });
       leave(guest);
       expect(await bench.event('stream-closed')).toMatchObject({ cause, established: false });
-      expect(bench.gateway.guests).toBe(0);
+      expect(bench.gateway.waitingConnections).toBe(0);
       const late = await arrive(streamId, 'device');
       expect(late.head).toMatch(/^HTTP\/1.1 410 /);
     });
 
-    test('a guest who closes without having sent anything is noticed at once', async () => {
+    test('a waiting connection that closes without having sent anything is noticed at once', async () => {
       const streamId = newStreamId();
       const guest = await arrive(streamId, 'service');
       guest.send(rawClose(1000));
@@ -142,7 +142,7 @@ describe.each<[string, typeof threads]>([
     test.each([
       ['and still listens', false],
       ['and is gone', true],
-    ])('what a guest sent before it ended cleanly, %s, is delivered when the other side comes', async (_, leaves) => {
+    ])('what a waiting connection sent before it ended cleanly, %s, is delivered when the other side comes', async (_, leaves) => {
       const streamId = newStreamId();
       const service = await arrive(streamId, 'service', { early: rawFrame(2, 'all I had to say') });
       service.send(rawClose(1000));
@@ -169,7 +169,7 @@ describe.each<[string, typeof threads]>([
       });
     });
 
-    test('a guest who ended cleanly waits no longer than its grant holds, and is told', async () => {
+    test('a waiting connection that ended cleanly waits no longer than its grant holds, and is told', async () => {
       const guest = await arrive(newStreamId(), 'service', { early: rawFrame(2, 'abc') });
       guest.send(rawClose(1000));
       await settled(() => bench.bufferedBytes);
@@ -178,14 +178,14 @@ describe.each<[string, typeof threads]>([
       expect(await bench.event('stream-closed')).toMatchObject({ cause: 'handshake_timeout', established: false });
     });
 
-    test('a guest whose upgrade and offence come in one segment is refused and leaves nothing behind', async () => {
+    test('a waiting connection whose upgrade and offence come in one segment is refused and leaves nothing behind', async () => {
       const guest = await arrive(newStreamId(), 'service', { early: rawFrame(3, '') });
       expect((await guest.close())?.code).toBe(1002);
       expect(await bench.event('stream-closed')).toMatchObject({ cause: 'protocol_error' });
-      expect(bench.gateway.guests).toBe(0);
+      expect(bench.gateway.waitingConnections).toBe(0);
     });
 
-    test('a guest fills 64 KiB, is paused, loses nothing, and is answered', async () => {
+    test('a waiting connection fills 64 KiB, is paused, loses nothing, and is answered', async () => {
       const streamId = newStreamId();
       const guest = await arrive(streamId, 'service');
       const frames = Array.from({ length: 300 }, (_, i) => Buffer.alloc(10_000, i));
@@ -198,13 +198,13 @@ describe.each<[string, typeof threads]>([
       for (const frame of frames) expect((await device.frame())?.payload.equals(frame)).toBe(true);
     });
 
-    test('a waiting guest is answered its pings', async () => {
+    test('a waiting connection is answered its pings', async () => {
       const guest = await arrive(newStreamId(), 'device');
       guest.send(rawFrame(9, 'are you there'));
       expect(await guest.frame()).toEqual({ fin: true, opcode: 10, payload: Buffer.from('are you there') });
     });
 
-    test('end() before anyone came bars both grants, tells a guest, and frees everything', async () => {
+    test('end() before anyone came bars both grants, tells a waiting connection, and frees everything', async () => {
       const streamId = newStreamId();
       const grant = await bench.grant(streamId, 'device');
       const guest = await arrive(streamId, 'service');
@@ -219,7 +219,7 @@ describe.each<[string, typeof threads]>([
       late.socket.destroy();
     });
 
-    test('more guests than allowed are refused with 429, the one they wait for is not', async () => {
+    test('more waiting connections than allowed are refused with 429, the one they wait for is not', async () => {
       await bench.stop();
       await start({ maxWaiting: 1 });
       const streamId = newStreamId();
@@ -404,7 +404,7 @@ describe.each<[string, typeof threads]>([
   });
 
   describe('stopping', () => {
-    test('close() refuses upgrades, tells guests, and lets streams end by themselves', async () => {
+    test('close() refuses upgrades, tells waiting connections, and lets streams end by themselves', async () => {
       const { device, service } = await meet();
       const guest = await arrive(newStreamId(), 'device');
       const closed = bench.gateway.close(60_000);
@@ -432,7 +432,7 @@ describe.each<[string, typeof threads]>([
       await closed;
     });
 
-    test('destroy() cuts streams and guests and tells why', async () => {
+    test('destroy() cuts streams and waiting connections and tells why', async () => {
       const { device, streamId } = await meet();
       const other = newStreamId();
       const guest = await arrive(other, 'device');
@@ -442,7 +442,7 @@ describe.each<[string, typeof threads]>([
       for (const ended of [streamId, other]) {
         expect(await bench.event('stream-closed', ended)).toMatchObject({ cause: 'shutting_down' });
       }
-      expect(bench.gateway.guests).toBe(0);
+      expect(bench.gateway.waitingConnections).toBe(0);
       expect(bench.gateway.streams).toBe(0);
     });
   });

@@ -109,7 +109,7 @@ export class Gateway implements GatewayControl {
     if (problem !== undefined) this.#emit({ type: 'gateway-without-webassembly', problem });
   }
 
-  get guests(): number {
+  get waitingConnections(): number {
     return this.#rendezvous.size;
   }
 
@@ -117,7 +117,7 @@ export class Gateway implements GatewayControl {
     return this.#relays.size;
   }
 
-  /** Bytes that streams and guests keep here, sockets' own buffers in Node included: what the gateway's bounds bound. */
+  /** Bytes that streams and waiting connections keep here, sockets' own buffers in Node included: what the gateway's bounds bound. */
   get bufferedBytes(): number {
     let sum = this.#rendezvous.bufferedBytes;
     for (const { device, service } of this.#relays.values()) sum += device.bufferedBytes + service.bufferedBytes;
@@ -173,7 +173,7 @@ export class Gateway implements GatewayControl {
 
   async close(graceMs: number): Promise<void> {
     this.#draining = true;
-    this.#rendezvous.sendAllAway(new CulvertError('draining'));
+    this.#rendezvous.rejectAll(new CulvertError('draining'));
     const graceTimer = this.#clock.setTimer(graceMs, () => {
       for (const relay of this.#relays.values()) relay.end(new CulvertError('draining'));
     });
@@ -195,7 +195,7 @@ export class Gateway implements GatewayControl {
     if (this.#draining) throw new CulvertError('draining');
     this.#usedGrants.check(claims);
     const first = !this.#rendezvous.has(claims.streamId);
-    if (first && (this.guests >= this.#limits.maxWaiting || this.guests + this.streams >= this.#limits.maxStreams)) {
+    if (first && (this.waitingConnections >= this.#limits.maxWaiting || this.waitingConnections + this.streams >= this.#limits.maxStreams)) {
       throw new CulvertError('too_many_requests', 'The gateway carries as many streams as it may.');
     }
     this.#usedGrants.use(claims);

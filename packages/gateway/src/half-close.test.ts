@@ -71,7 +71,7 @@ describe.each<[string, { plain?: boolean; threads?: 'divided' }]>([
     for (const client of open) client.socket.destroy();
     open = [];
     await bench.stop();
-    expect([bench.gateway.guests, bench.gateway.streams, clock.timers]).toEqual([0, 0, 0]);
+    expect([bench.gateway.waitingConnections, bench.gateway.streams, clock.timers]).toEqual([0, 0, 0]);
   });
 
   describe.each<[Side, Side]>([

@@ -20,7 +20,7 @@ const open: RawWebSocket[] = [];
 afterEach(async () => {
   for (const client of open.splice(0)) client.socket.destroy();
   await bench.stop();
-  expect([bench.gateway.guests, bench.gateway.streams]).toEqual([0, 0]);
+  expect([bench.gateway.waitingConnections, bench.gateway.streams]).toEqual([0, 0]);
   expect(BufferPool.ofThread?.taken).toBe(0);
 });
 

@@ -3,12 +3,12 @@ import type { Clock, Timer } from '@culvert/stream';
 import type { RelayPeerListener } from './relay-end-options.ts';
 import type { RelayPeer } from './relay-peer.ts';
 
-/** A guest who left, or was sent away, before the other side came. */
+/** A connection that left or was rejected before the other side came. */
 export interface Departure {
   readonly streamId: string;
   readonly guest: RelayPeer;
   readonly cause: CloseCause;
-  /** With what it was sent away; undefined when it left. */
+  /** The error it was rejected with; undefined when it left by itself. */
   readonly error: CulvertError | undefined;
   readonly waitedMs: number;
 }
@@ -30,12 +30,12 @@ export class Rendezvous {
     this.#onDeparture = onDeparture;
   }
 
-  /** Guests waiting. */
+  /** Waiting connections. */
   get size(): number {
     return this.#waiting.size;
   }
 
-  /** Bytes kept for the guests (see `RelayPeer.bufferedBytes`). */
+  /** Bytes kept for waiting connections (see `RelayPeer.bufferedBytes`). */
   get bufferedBytes(): number {
     let sum = 0;
     for (const { guest } of this.#waiting.values()) sum += guest.bufferedBytes;
@@ -46,7 +46,7 @@ export class Rendezvous {
     return this.#waiting.has(streamId);
   }
 
-  /** Seats a guest: from now on it is told when the other side does not come before `expiresAt`. */
+  /** Registers a waiting connection: from now on it is told when the other side does not come before `expiresAt`. */
   wait(streamId: string, guest: RelayPeer, expiresAt: number): void {
     const since = this.#clock.now();
     const timeout = this.#clock.setTimer(expiresAt - since, () => {
@@ -55,7 +55,7 @@ export class Rendezvous {
     this.#waiting.set(streamId, { guest, since, timeout });
   }
 
-  /** What a guest's end must tell while it waits: that it leaves. One that sent something and ended cleanly has not left. */
+  /** What a waiting connection must tell while it waits: that it leaves. One that sent something and ended cleanly has not left. */
   listener(streamId: string): RelayPeerListener {
     return {
       closing: ({ code, reason }) => {
@@ -77,7 +77,7 @@ export class Rendezvous {
     };
   }
 
-  /** The guest who waits, to be joined; it waits no longer. */
+  /** Removes the waiting connection, to be paired. */
   take(streamId: string): RelayPeer | undefined {
     const waiting = this.#waiting.get(streamId);
     waiting?.timeout.cancel();
@@ -85,7 +85,7 @@ export class Rendezvous {
     return waiting?.guest;
   }
 
-  /** Tells the guest who waits, if one does, that the stream will not be joined, and why. */
+  /** Tells the waiting connection, if there is one, that the stream will not be joined, and why. */
   reject(streamId: string, error: CulvertError, cause = closeCauseFromError(error.code)): boolean {
     const waiting = this.#waiting.get(streamId);
     if (waiting === undefined) return false;
@@ -94,12 +94,12 @@ export class Rendezvous {
     return true;
   }
 
-  /** {@link reject} for every guest. */
-  sendAllAway(error: CulvertError): void {
+  /** {@link reject} for every waiting connection. */
+  rejectAll(error: CulvertError): void {
     for (const streamId of [...this.#waiting.keys()]) this.reject(streamId, error);
   }
 
-  /** Cuts every guest's connection. */
+  /** Cuts every waiting connection's connection. */
   destroy(): void {
     for (const [streamId, waiting] of [...this.#waiting]) {
       this.#depart(streamId, waiting, 'shutting_down');

@@ -163,7 +163,7 @@ const DEEDS: Record<string, Deed> = {
     await askAndStayAway(name);
     const { streamId } = await test.event('stream-requested', ({ streamName }) => streamName === name);
     await test.event('connection-waiting', (event) => event.streamId === streamId);
-    // Step by step, so that the guest's pings are answered over a real network meanwhile.
+    // Step by step, so that the waiting connection's pings are answered over a real network meanwhile.
     for (let step = 0; step < 12; step++) {
       await clock.advance(5_000);
       await owner.endpoints();

@@ -25,9 +25,9 @@ function open(start: ThreadStart, toMain: MessagePort): void {
   const test = new BroadcastChannel(testChannel(start.bootId));
   const say = (message: FromTestThread): void => test.postMessage(message);
   const report = (closed = false): void => {
-    const { guests, streams, bufferedBytes } = thread.gateway;
+    const { waitingConnections, streams, bufferedBytes } = thread.gateway;
     const { blocksTaken } = thread;
-    say({ thread: start.threadId, guests, streams, bufferedBytes, blocksTaken, timers: clock.timers, closed });
+    say({ thread: start.threadId, waitingConnections, streams, bufferedBytes, blocksTaken, timers: clock.timers, closed });
   };
   const timer = setInterval(() => report(), REPORT_MS);
   test.onmessage = (event) => {

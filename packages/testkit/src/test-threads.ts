@@ -11,7 +11,7 @@ export type ToTestThread =
 
 /** What is kept in one thread. */
 export interface TestThreadReport {
-  readonly guests: number;
+  readonly waitingConnections: number;
   readonly streams: number;
   readonly bufferedBytes: number;
   readonly blocksTaken: number;

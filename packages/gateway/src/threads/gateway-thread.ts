@@ -130,7 +130,7 @@ export class GatewayThread {
     const link = this.#linkTo(owner);
     const connection = link.newConnection();
     // A copy: a message transfers the whole buffer behind a view.
-    link.send(['guest', connection, { ...guest, head: new Uint8Array(head) }]);
+    link.send(['forward', connection, { ...guest, head: new Uint8Array(head) }]);
     const { lingerMs = GATEWAY_LIMITS.lingerMs } = this.#start.limits;
     const memory = this.#start.plain ? undefined : BufferPool.ofThread;
     new ForwardedSocket(socket, link, connection, { memory, turns: this.gateway.turns, clock: this.#clock, lingerMs });

@@ -17,7 +17,7 @@ afterEach(async () => {
   for (const client of open) client.socket.destroy();
   open = [];
   await bench.stop();
-  expect([bench.gateway.guests, bench.gateway.streams]).toEqual([0, 0]);
+  expect([bench.gateway.waitingConnections, bench.gateway.streams]).toEqual([0, 0]);
 });
 
 /** Comes to a thread with a grant; by default the device comes to thread 0, the service to thread 1. */
@@ -149,7 +149,7 @@ describe('a thread that dies', () => {
     expect(frame?.payload.readUInt16BE(0)).toBe(1011);
   });
 
-  test('and had a waiting guest, lets the other side know when it comes', async () => {
+  test('and had a waiting connection, lets the other side know when it comes', async () => {
     const streamId = newStreamId();
     await arrive(streamId, 'device');
     await bench.event('connection-waiting', streamId);
@@ -157,7 +157,7 @@ describe('a thread that dies', () => {
     const ended = { cause: 'gateway_failed', established: false };
     expect(await bench.event('stream-closed', streamId)).toMatchObject(ended);
     expect((await arrive(streamId, 'service')).head).toMatch(/^HTTP\/1.1 410 /);
-    expect(bench.gateway.guests).toBe(0);
+    expect(bench.gateway.waitingConnections).toBe(0);
   });
 
   test('says so without quoting, is replaced, and what was granted before is good', async () => {
@@ -182,19 +182,19 @@ describe('a thread that dies', () => {
 
 test('on one address, the operating system divides the connections among them', async () => {
   const together = await startGateway({ clock: new FakeClock(Date.now()), threads: 'together' });
-  const guests = await Promise.all(
+  const waitingConnections = await Promise.all(
     Array.from({ length: 40 }, async () =>
       RawWebSocket.open(await together.grant(newStreamId(), 'device'), { ca: together.ca }),
     ),
   );
   try {
-    const registered = () => [...(together.threads?.reports.values() ?? [])].map((report) => report.guests);
+    const registered = () => [...(together.threads?.reports.values() ?? [])].map((report) => report.waitingConnections);
     while (registered().reduce((sum, count) => sum + count, 0) < 40)
       await new Promise((resolve) => setImmediate(resolve));
     for (const count of registered()) expect(count).toBeGreaterThan(0);
     expect(new Set(together.threads?.gateway.addresses.map(({ port }) => port)).size).toBe(1);
   } finally {
-    for (const { socket } of guests) socket.destroy();
+    for (const { socket } of waitingConnections) socket.destroy();
     await together.stop();
   }
 });

@@ -98,8 +98,8 @@ export class GatewayThreads implements GatewayControl {
     return this.#addresses;
   }
 
-  get guests(): number {
-    return this.#places.guests;
+  get waitingConnections(): number {
+    return this.#places.waitingConnections;
   }
 
   get streams(): number {

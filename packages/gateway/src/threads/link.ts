@@ -18,7 +18,7 @@ export interface HandedConnection {
  */
 export type LinkItem =
   /** A client accepted by the sender's thread, for the receiver to register. */
-  | readonly ['guest', connection: number, guest: HandedConnection]
+  | readonly ['forward', connection: number, guest: HandedConnection]
   /** Bytes in a block of the sender's memory, reserved for the receiver until it sends `taken`. */
   | readonly ['block', connection: number, block: number, length: number]
   /** Copied bytes: only a few, or when the sender has no free block. */
@@ -139,7 +139,7 @@ export class Link {
 
   #receive(item: LinkItem): void {
     const [kind, connection] = item;
-    if (kind === 'guest') {
+    if (kind === 'forward') {
       this.#onWaiting(this, connection, item[2]);
       return;
     }

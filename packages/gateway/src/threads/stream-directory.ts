@@ -48,7 +48,7 @@ export class StreamDirectory {
   }
 
   /** Streams not established yet. */
-  get guests(): number {
+  get waitingConnections(): number {
     return this.#places.size - this.#joined;
   }
 
@@ -65,7 +65,7 @@ export class StreamDirectory {
   place(claims: GrantClaims, landedIn: number): number {
     this.#usedGrants.check(claims);
     const known = this.#places.get(claims.streamId);
-    const isFull = this.guests >= this.#limits.maxWaiting || this.#places.size >= this.#limits.maxStreams;
+    const isFull = this.waitingConnections >= this.#limits.maxWaiting || this.#places.size >= this.#limits.maxStreams;
     if (known === undefined && isFull) {
       throw new CulvertError('too_many_requests', 'The gateway carries as many streams as it may.');
     }

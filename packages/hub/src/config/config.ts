@@ -68,7 +68,7 @@ export const configSchema = z.strictObject({
       offersPerDevice: count(64),
       /** Requests for streams held at once: each holds a connection and a timer for up to 60 s. */
       heldRequests: count(10_000),
-      /** Streams open at once, and guests waiting for their peer: what the process has file descriptors for. */
+      /** Streams open at once, and connections waiting for their peer: what the process has file descriptors for. */
       streams: count(20_000),
       ...streamLimits,
       /** Milliseconds without a byte in the direction of a stream that goes on after the other has ended; at least a second, as an answer takes a while. */
