@@ -6,7 +6,7 @@ import type { RelayPeer } from './relay-peer.ts';
 /** A connection that left or was rejected before the other side came. */
 export interface Departure {
   readonly streamId: string;
-  readonly guest: RelayPeer;
+  readonly peer: RelayPeer;
   readonly cause: CloseCause;
   /** The error it was rejected with; undefined when it left by itself. */
   readonly error: CulvertError | undefined;
@@ -14,7 +14,7 @@ export interface Departure {
 }
 
 interface Waiting {
-  readonly guest: RelayPeer;
+  readonly peer: RelayPeer;
   readonly since: number;
   readonly timeout: Timer;
 }
@@ -38,7 +38,7 @@ export class Rendezvous {
   /** Bytes kept for waiting connections (see `RelayPeer.bufferedBytes`). */
   get bufferedBytes(): number {
     let sum = 0;
-    for (const { guest } of this.#waiting.values()) sum += guest.bufferedBytes;
+    for (const { peer } of this.#waiting.values()) sum += peer.bufferedBytes;
     return sum;
   }
 
@@ -47,12 +47,12 @@ export class Rendezvous {
   }
 
   /** Registers a waiting connection: from now on it is told when the other side does not come before `expiresAt`. */
-  wait(streamId: string, guest: RelayPeer, expiresAt: number): void {
+  wait(streamId: string, peer: RelayPeer, expiresAt: number): void {
     const since = this.#clock.now();
     const timeout = this.#clock.setTimer(expiresAt - since, () => {
       this.reject(streamId, new CulvertError('handshake_timeout'));
     });
-    this.#waiting.set(streamId, { guest, since, timeout });
+    this.#waiting.set(streamId, { peer, since, timeout });
   }
 
   /** What a waiting connection must tell while it waits: that it leaves. One that sent something and ended cleanly has not left. */
@@ -60,7 +60,7 @@ export class Rendezvous {
     return {
       closing: ({ code, reason }) => {
         // What it sent before it ended cleanly is the other side's, who gets it, and then the end, when it comes.
-        if (code === 1000 && (this.#waiting.get(streamId)?.guest.bytes ?? 0) > 0) return;
+        if (code === 1000 && (this.#waiting.get(streamId)?.peer.bytes ?? 0) > 0) return;
         const left = this.#leave(streamId, 'ended');
         left?.sendClose({ code, reason });
         left?.finish('now');
@@ -82,7 +82,7 @@ export class Rendezvous {
     const waiting = this.#waiting.get(streamId);
     waiting?.timeout.cancel();
     this.#waiting.delete(streamId);
-    return waiting?.guest;
+    return waiting?.peer;
   }
 
   /** Tells the waiting connection, if there is one, that the stream will not be joined, and why. */
@@ -90,7 +90,7 @@ export class Rendezvous {
     const waiting = this.#waiting.get(streamId);
     if (waiting === undefined) return false;
     this.#depart(streamId, waiting, cause, error);
-    waiting.guest.finishWith(error, 'now');
+    waiting.peer.finishWith(error, 'now');
     return true;
   }
 
@@ -103,20 +103,20 @@ export class Rendezvous {
   destroy(): void {
     for (const [streamId, waiting] of [...this.#waiting]) {
       this.#depart(streamId, waiting, 'shutting_down');
-      waiting.guest.destroy();
+      waiting.peer.destroy();
     }
   }
 
   #leave(streamId: string, how: 'ended' | 'lost' | 'protocol_error'): RelayPeer | undefined {
     const waiting = this.#waiting.get(streamId);
     if (waiting === undefined) return undefined;
-    this.#depart(streamId, waiting, how === 'protocol_error' ? how : `${how}_by_${waiting.guest.side}`);
-    return waiting.guest;
+    this.#depart(streamId, waiting, how === 'protocol_error' ? how : `${how}_by_${waiting.peer.side}`);
+    return waiting.peer;
   }
 
   #depart(streamId: string, waiting: Waiting, cause: CloseCause, error?: CulvertError): void {
     this.take(streamId);
-    const { guest, since } = waiting;
-    this.#onDeparture({ streamId, guest, cause, error, waitedMs: this.#clock.now() - since });
+    const { peer, since } = waiting;
+    this.#onDeparture({ streamId, peer, cause, error, waitedMs: this.#clock.now() - since });
   }
 }
