@@ -96,12 +96,12 @@ describe.each<[string, typeof threads]>([
 
     test('a waiting connection waits until its grant expires, and is told 4408', async () => {
       const streamId = newStreamId();
-      const guest = await arrive(streamId, 'service');
+      const client = await arrive(streamId, 'service');
       await bench.advance(LIMITS.handshakeMs - 1);
       expect(bench.gateway.waitingConnections).toBe(1);
       await bench.advance(1);
-      expect(await guest.close()).toEqual({ code: 4408, reason: 'The other side did not come in time.' });
-      await guest.closed;
+      expect(await client.close()).toEqual({ code: 4408, reason: 'The other side did not come in time.' });
+      await client.closed;
       expect(await bench.event('stream-closed')).toMatchObject({
         cause: 'handshake_timeout',
         established: false,
@@ -116,15 +116,15 @@ describe.each<[string, typeof threads]>([
       expect(await service.frame()).toEqual(echoed('still here'));
     });
 
-    test.each<[string, (guest: RawWebSocket) => void, string]>([
-      ['cuts its connection', (guest) => guest.socket.destroy(), 'lost_by_service'],
-      ['ends its connection', (guest) => guest.socket.end(), 'lost_by_service'],
-      ['closes with an error', (guest) => guest.send(rawClose(1011)), 'ended_by_service'],
-      ['breaks the protocol', (guest) => guest.send(rawFrame(3, '')), 'protocol_error'],
+    test.each<[string, (client: RawWebSocket) => void, string]>([
+      ['cuts its connection', (client) => client.socket.destroy(), 'lost_by_service'],
+      ['ends its connection', (client) => client.socket.end(), 'lost_by_service'],
+      ['closes with an error', (client) => client.send(rawClose(1011)), 'ended_by_service'],
+      ['breaks the protocol', (client) => client.send(rawFrame(3, '')), 'protocol_error'],
     ])('a waiting connection that %s is noticed at once, and the other side is told when it comes', async (_, leave, cause) => {
       const streamId = newStreamId();
-      const guest = await arrive(streamId, 'service', { early: rawFrame(2, 'abc') });
-      leave(guest);
+      const client = await arrive(streamId, 'service', { early: rawFrame(2, 'abc') });
+      leave(client);
       expect(await bench.event('stream-closed')).toMatchObject({ cause, established: false });
       expect(bench.gateway.waitingConnections).toBe(0);
       const late = await arrive(streamId, 'device');
@@ -133,10 +133,10 @@ describe.each<[string, typeof threads]>([
 
     test('a waiting connection that closes without having sent anything is noticed at once', async () => {
       const streamId = newStreamId();
-      const guest = await arrive(streamId, 'service');
-      guest.send(rawClose(1000));
+      const client = await arrive(streamId, 'service');
+      client.send(rawClose(1000));
       expect(await bench.event('stream-closed')).toMatchObject({ cause: 'ended_by_service', established: false });
-      expect(await guest.close()).toMatchObject({ code: 1000 });
+      expect(await client.close()).toMatchObject({ code: 1000 });
     });
 
     test.each([
@@ -170,26 +170,26 @@ describe.each<[string, typeof threads]>([
     });
 
     test('a waiting connection that ended cleanly waits no longer than its grant holds, and is told', async () => {
-      const guest = await arrive(newStreamId(), 'service', { early: rawFrame(2, 'abc') });
-      guest.send(rawClose(1000));
+      const client = await arrive(newStreamId(), 'service', { early: rawFrame(2, 'abc') });
+      client.send(rawClose(1000));
       await settled(() => bench.bufferedBytes);
       await bench.advance(LIMITS.handshakeMs);
-      expect(await guest.close()).toMatchObject({ code: 4408 });
+      expect(await client.close()).toMatchObject({ code: 4408 });
       expect(await bench.event('stream-closed')).toMatchObject({ cause: 'handshake_timeout', established: false });
     });
 
     test('a waiting connection whose upgrade and offence come in one segment is refused and leaves nothing behind', async () => {
-      const guest = await arrive(newStreamId(), 'service', { early: rawFrame(3, '') });
-      expect((await guest.close())?.code).toBe(1002);
+      const client = await arrive(newStreamId(), 'service', { early: rawFrame(3, '') });
+      expect((await client.close())?.code).toBe(1002);
       expect(await bench.event('stream-closed')).toMatchObject({ cause: 'protocol_error' });
       expect(bench.gateway.waitingConnections).toBe(0);
     });
 
     test('a waiting connection fills 64 KiB, is paused, loses nothing, and is answered', async () => {
       const streamId = newStreamId();
-      const guest = await arrive(streamId, 'service');
+      const client = await arrive(streamId, 'service');
       const frames = Array.from({ length: 300 }, (_, i) => Buffer.alloc(10_000, i));
-      for (const frame of frames) guest.send(rawFrame(2, frame));
+      for (const frame of frames) client.send(rawFrame(2, frame));
       await settled(() => bench.bufferedBytes);
       // 64 KiB kept, one chunk that was under way, and what Node had read by then.
       expect(bench.bufferedBytes).toBeGreaterThanOrEqual(LIMITS.frameBytes);
@@ -199,18 +199,18 @@ describe.each<[string, typeof threads]>([
     });
 
     test('a waiting connection is answered its pings', async () => {
-      const guest = await arrive(newStreamId(), 'device');
-      guest.send(rawFrame(9, 'are you there'));
-      expect(await guest.frame()).toEqual({ fin: true, opcode: 10, payload: Buffer.from('are you there') });
+      const client = await arrive(newStreamId(), 'device');
+      client.send(rawFrame(9, 'are you there'));
+      expect(await client.frame()).toEqual({ fin: true, opcode: 10, payload: Buffer.from('are you there') });
     });
 
     test('end() before anyone came bars both grants, tells a waiting connection, and frees everything', async () => {
       const streamId = newStreamId();
       const grant = await bench.grant(streamId, 'device');
-      const guest = await arrive(streamId, 'service');
+      const client = await arrive(streamId, 'service');
       await bench.event('connection-waiting');
       expect(bench.gateway.end(streamId, new CulvertError('rejected', 'Not today.'))).toBe(true);
-      expect(await guest.close()).toEqual({ code: 4406, reason: 'Not today.' });
+      expect(await client.close()).toEqual({ code: 4406, reason: 'Not today.' });
       const late = await RawWebSocket.open(grant, { ca: bench.ca });
       expect(late.head).toMatch(/^HTTP\/1.1 403 /);
       expect(bench.events.filter(({ type }) => type === 'stream-closed')).toMatchObject([{ cause: 'rejected' }]);
@@ -406,9 +406,9 @@ describe.each<[string, typeof threads]>([
   describe('stopping', () => {
     test('close() refuses upgrades, tells waiting connections, and lets streams end by themselves', async () => {
       const { device, service } = await meet();
-      const guest = await arrive(newStreamId(), 'device');
+      const client = await arrive(newStreamId(), 'device');
       const closed = bench.gateway.close(60_000);
-      expect(await guest.close()).toMatchObject({ code: 1012 });
+      expect(await client.close()).toMatchObject({ code: 1012 });
       const refused = await arrive(newStreamId(), 'device');
       expect(refused.head).toMatch(/^HTTP\/1.1 503 /);
       await bench.advance(30_000);
@@ -435,10 +435,10 @@ describe.each<[string, typeof threads]>([
     test('destroy() cuts streams and waiting connections and tells why', async () => {
       const { device, streamId } = await meet();
       const other = newStreamId();
-      const guest = await arrive(other, 'device');
+      const client = await arrive(other, 'device');
       await bench.event('connection-waiting', other);
       bench.gateway.destroy();
-      await Promise.all([device.closed, guest.closed]);
+      await Promise.all([device.closed, client.closed]);
       for (const ended of [streamId, other]) {
         expect(await bench.event('stream-closed', ended)).toMatchObject({ cause: 'shutting_down' });
       }

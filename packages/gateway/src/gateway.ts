@@ -143,10 +143,10 @@ export class Gateway implements GatewayControl {
       const expected = { key: this.#grantKey, audience: this.bootId, now: this.#clock.now() };
       const claims = await verifyUpgrade(upgrade, expected);
       const arrival = { upgrade, claims, socket, head, remoteAddress };
-      const handOver = this.#steering === undefined ? undefined : await this.#steering.place(claims);
-      if (handOver === undefined) return this.#take(arrival);
+      const forward = this.#steering === undefined ? undefined : await this.#steering.place(claims);
+      if (forward === undefined) return this.#take(arrival);
       this.#prepare(socket, upgrade);
-      handOver(arrival);
+      forward(arrival);
       return true;
     } catch (error) {
       this.#refuse(socket, remoteAddress, CulvertError.from(error));
@@ -276,10 +276,10 @@ export class Gateway implements GatewayControl {
     });
   }
 
-  #onDeparture({ streamId, guest, cause, error, waitedMs }: Departure): void {
+  #onDeparture({ streamId, peer, cause, error, waitedMs }: Departure): void {
     // Its grant is used up, so the two can never meet: the other side is told when it comes, rather than left to wait.
     this.#usedGrants.bar(streamId, new CulvertError('withdrawn', 'The other side left before the stream was joined.'));
-    const said = { bytes: guest.bytes, messages: guest.messages };
+    const said = { bytes: peer.bytes, messages: peer.messages };
     const nothing = { bytes: 0, messages: 0 };
     this.#emit({
       type: 'stream-closed',
@@ -289,9 +289,9 @@ export class Gateway implements GatewayControl {
       detail: error?.message,
       established: false,
       durationMs: waitedMs,
-      fromService: guest.side === 'service' ? said : nothing,
-      fromDevice: guest.side === 'device' ? said : nothing,
-      countedBytes: guest.countedBytes,
+      fromService: peer.side === 'service' ? said : nothing,
+      fromDevice: peer.side === 'device' ? said : nothing,
+      countedBytes: peer.countedBytes,
     });
   }
 

@@ -120,7 +120,7 @@ describe('a thread that dies', () => {
     expect(bench.gateway.streams).toBe(1);
   });
 
-  test('and has only the landed side, ends the stream for the other', async () => {
+  test('and has only the forwarded side, ends the stream for the other', async () => {
     const { streamId, device, service } = await meet();
     bench.threads?.crash(1);
     expect(await device.close()).toEqual(FAILED);

@@ -196,7 +196,7 @@ export class GatewayThreads implements GatewayControl {
           void worker.terminate();
           reject(error);
         } else {
-          this.#heard(thread, message);
+          this.#onMessage(thread, message);
         }
       });
       worker.on('exit', () => {
@@ -207,7 +207,7 @@ export class GatewayThreads implements GatewayControl {
     });
   }
 
-  #heard(thread: Thread, message: Exclude<FromThread, { type: 'listening' | 'unusable' }>): void {
+  #onMessage(thread: Thread, message: Exclude<FromThread, { type: 'listening' | 'unusable' }>): void {
     switch (message.type) {
       case 'place':
         this.#place(thread, message.request, message.claims);
