@@ -40,14 +40,14 @@ export interface Arrival {
 /** What makes a gateway one of several threads, between which the two sides of a stream may be divided. */
 export interface Steering {
   /**
-   * Asks where a stream has its place.
-   * @returns what hands a client to the thread that has it; undefined when it is this one
-   * @throws CulvertError why the grant is not taken, in any thread
+   * Asks which thread owns the stream of a grant.
+   * @returns the function that forwards the client to that thread; undefined when this thread owns the stream
+   * @throws CulvertError when no thread accepts the grant
    */
-  place(claims: GrantClaims): Promise<((arrival: Arrival) => void) | undefined>;
-  /** A client whose stream has its place here was refused after all. */
+  findOwner(claims: GrantClaims): Promise<((arrival: Arrival) => void) | undefined>;
+  /** A client of a stream that this thread owns was refused after all. */
   unregistered(streamId: string): void;
-  /** Six numbers for what a stream that is joined here carries: bytes, messages and counted bytes from the service, then from the device. */
+  /** Six numbers for what a stream that this thread relays: bytes, messages and counted bytes from the service, then from the device. */
   counters(streamId: string): Float64Array;
 }
 
@@ -143,7 +143,7 @@ export class Gateway implements GatewayControl {
       const expected = { key: this.#grantKey, audience: this.bootId, now: this.#clock.now() };
       const claims = await verifyUpgrade(upgrade, expected);
       const arrival = { upgrade, claims, socket, head, remoteAddress };
-      const forward = this.#steering === undefined ? undefined : await this.#steering.place(claims);
+      const forward = this.#steering === undefined ? undefined : await this.#steering.findOwner(claims);
       if (forward === undefined) return this.#take(arrival);
       this.#prepare(socket, upgrade);
       forward(arrival);

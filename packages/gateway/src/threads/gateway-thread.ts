@@ -36,7 +36,7 @@ export class GatewayThread {
   readonly #links = new Map<number, Link>();
   /** Streams owned here with a side that another thread accepted, by the link to that thread. */
   readonly #forwarded = new Map<Link, Set<string>>();
-  readonly #asked = new Map<number, (answer: ToThread & { type: 'placed' | 'refused' }) => void>();
+  readonly #asked = new Map<number, (answer: ToThread & { type: 'owner' | 'refused' }) => void>();
   #requests = 0;
   #listener: ThreadListener | undefined;
   #closing: Promise<void> | undefined;
@@ -51,7 +51,7 @@ export class GatewayThread {
       clock,
       onEvent: (event) => this.#say({ type: 'event', event }),
       steering: {
-        place: (claims) => this.#place(claims),
+        findOwner: (claims) => this.#findOwner(claims),
         unregistered: (streamId) => this.#say({ type: 'unregistered', streamId }),
         counters: (streamId) => {
           const shared = new SharedArrayBuffer(6 * Float64Array.BYTES_PER_ELEMENT);
@@ -90,7 +90,7 @@ export class GatewayThread {
 
   #onMessage(message: ToThread): void {
     switch (message.type) {
-      case 'placed':
+      case 'owner':
       case 'refused':
         this.#asked.get(message.request)?.(message);
         this.#asked.delete(message.request);
@@ -114,11 +114,11 @@ export class GatewayThread {
     }
   }
 
-  async #place(claims: GrantClaims): Promise<((arrival: Arrival) => void) | undefined> {
+  async #findOwner(claims: GrantClaims): Promise<((arrival: Arrival) => void) | undefined> {
     const request = this.#requests++;
-    const answer = await new Promise<ToThread & { type: 'placed' | 'refused' }>((resolve) => {
+    const answer = await new Promise<ToThread & { type: 'owner' | 'refused' }>((resolve) => {
       this.#asked.set(request, resolve);
-      this.#say({ type: 'place', request, claims });
+      this.#say({ type: 'find-owner', request, claims });
     });
     if (answer.type === 'refused') throw new CulvertError(answer.error.code, answer.error.message);
     const { owner } = answer;
