@@ -61,7 +61,7 @@ export async function startThreads(options: TestThreadsOptions): Promise<TestThr
     apart: !together,
     listen: { host: '127.0.0.1', port: 0 },
     maxUnauthenticatedPerAddress: 1_000,
-    maxUnproven: 1_000,
+    maxUnauthenticated: 1_000,
     onTlsFailed: () => undefined,
   });
   const channel = new BroadcastChannel(testChannel(gateway.bootId));

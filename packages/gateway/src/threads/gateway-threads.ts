@@ -28,7 +28,7 @@ export interface GatewayThreadsOptions {
   readonly pair: ThreadPair;
   /** Connections that have not shown a grant, at each thread: of one address, and of all. */
   readonly maxUnauthenticatedPerAddress: number;
-  readonly maxUnproven: number;
+  readonly maxUnauthenticated: number;
   /** Networks of the load balancers whose connections begin with a PROXY header; absent: nobody's do. */
   readonly proxiesFrom?: readonly string[] | undefined;
   readonly grantKey: KeyObject;
@@ -161,7 +161,7 @@ export class GatewayThreads implements GatewayControl {
   /** Starts a thread and waits until it listens. */
   #begin(index: number): Promise<ThreadAddress> {
     const { entry, listen, apart = false, grantKey, limits = {}, plain = false } = this.#options;
-    const { maxUnauthenticatedPerAddress, maxUnproven, proxiesFrom } = this.#options;
+    const { maxUnauthenticatedPerAddress, maxUnauthenticated, proxiesFrom } = this.#options;
     const id = this.#ids++;
     const known = this.#addresses[apart ? index : 0];
     const start: ThreadStart = {
@@ -176,7 +176,7 @@ export class GatewayThreads implements GatewayControl {
         reusePort: !apart,
         pair: this.#pair,
         ticketKeys: this.#ticketKeys,
-        ...{ maxUnauthenticatedPerAddress, maxUnproven, proxiesFrom },
+        ...{ maxUnauthenticatedPerAddress, maxUnauthenticated, proxiesFrom },
       },
     };
     const worker = new Worker(entry, { workerData: start, name: `culvert-gateway-${index}` });

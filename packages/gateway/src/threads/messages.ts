@@ -30,7 +30,7 @@ export interface ThreadListenerStart {
   /** Maximum connections per address without a verified grant, at this thread. */
   readonly maxUnauthenticatedPerAddress: number;
   /** The same of all addresses. */
-  readonly maxUnproven: number;
+  readonly maxUnauthenticated: number;
   /** Networks of the load balancers whose connections begin with a PROXY header; absent: nobody's do. */
   readonly proxiesFrom: readonly string[] | undefined;
 }

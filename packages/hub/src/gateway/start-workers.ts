@@ -16,7 +16,7 @@ export interface GatewayWorkersOptions {
   readonly pair: KeyPair;
   /** Over all threads. */
   readonly maxUnauthenticatedPerAddress: number;
-  readonly maxUnproven: number;
+  readonly maxUnauthenticated: number;
   /** Networks of the load balancers whose connections begin with a PROXY header; absent: nobody's do. */
   readonly proxiesFrom: readonly string[] | undefined;
   readonly onTlsFailed: GatewayThreadsOptions['onTlsFailed'];
@@ -38,7 +38,7 @@ export function gatewayWorkersOptions(
       address,
       pair,
       maxUnauthenticatedPerAddress: config.limits.unauthenticatedPerAddress,
-      maxUnproven: config.limits.unauthenticatedConnections,
+      maxUnauthenticated: config.limits.unauthenticatedConnections,
       proxiesFrom: listeners.has('gatewayListen') ? from : undefined,
       onTlsFailed: (remoteAddress, detail) =>
         onEvent({ type: 'connection-refused', listener: 'tls', remoteAddress, error: 'protocol_error', detail }),
@@ -61,7 +61,7 @@ export async function openGatewayThreads(
   terms: GatewayWorkersOptions,
   options: Pick<GatewayThreadsOptions, 'grantKey' | 'clock' | 'onEvent' | 'limits' | 'plain'>,
 ): Promise<OpenThreads> {
-  const { address, pair, maxUnauthenticatedPerAddress, maxUnproven, proxiesFrom, onTlsFailed, entry = ENTRY } = terms;
+  const { address, pair, maxUnauthenticatedPerAddress, maxUnauthenticated, proxiesFrom, onTlsFailed, entry = ENTRY } = terms;
   // Two processes of one user may share a port as threads do, and would take each other's streams.
   const alone = createServer();
   if (address.listen.port !== 0) await listen(alone, address.listen, 'gatewayListen');
@@ -74,7 +74,7 @@ export async function openGatewayThreads(
     pair: plain(pair),
     // The threads know nothing of each other's connections, and an address's come to all of them.
     maxUnauthenticatedPerAddress: shareOf(maxUnauthenticatedPerAddress, address.threads),
-    maxUnproven: shareOf(maxUnproven, address.threads),
+    maxUnauthenticated: shareOf(maxUnauthenticated, address.threads),
     proxiesFrom,
     onTlsFailed,
   });

@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events';
 import { FakeClock } from '@culvert/testkit';
 import { describe, expect, it } from 'vitest';
-import { UnauthenticatedConnections, type UnprovenLimits } from './unauthenticated-connections.ts';
+import { UnauthenticatedConnections, type UnauthenticatedLimits } from './unauthenticated-connections.ts';
 
 class Peer extends EventEmitter {
   bytesRead = 0;
@@ -12,7 +12,7 @@ class Peer extends EventEmitter {
   }
 }
 
-const make = (over: Partial<UnprovenLimits> = {}) => {
+const make = (over: Partial<UnauthenticatedLimits> = {}) => {
   const clock = new FakeClock();
   const unauthenticated = new UnauthenticatedConnections({ clock, maxPerAddress: 2, maxTotal: 100, ...over });
   /** A connection that has got so far. */

@@ -15,7 +15,7 @@ interface SecureSocket {
   destroy(): unknown;
 }
 
-export interface UnprovenLimits {
+export interface UnauthenticatedLimits {
   /** Milliseconds until a connection must have sent the first message of TLS whole, and before it a PROXY header where one is expected. */
   readonly helloMs: number;
   /** Milliseconds until it must have authenticated, those included. */
@@ -28,7 +28,7 @@ export interface UnprovenLimits {
   readonly maxTotal: number;
 }
 
-type Limits = Partial<UnprovenLimits> & Pick<UnprovenLimits, 'maxPerAddress' | 'maxTotal'>;
+type Limits = Partial<UnauthenticatedLimits> & Pick<UnauthenticatedLimits, 'maxPerAddress' | 'maxTotal'>;
 
 /** How far a connection has come. */
 type Stage = 'hello' | 'handshake' | 'secure';
@@ -59,7 +59,7 @@ const IDLE_SECURE_MS = 2_000;
  */
 export class UnauthenticatedConnections {
   readonly #clock: Clock;
-  readonly #limits: UnprovenLimits;
+  readonly #limits: UnauthenticatedLimits;
   /** In the order in which they came. */
   readonly #all = new Set<Pending>();
   readonly #groups = new Map<string, Set<Pending>>();
