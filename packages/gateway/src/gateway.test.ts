@@ -377,7 +377,7 @@ describe.each<[string, typeof threads]>([
       expect(await device.frame()).toEqual(echoed('nothing before'));
     });
 
-    test('come every 25 s; anything heard counts as an answer', async () => {
+    test('come every 25 s; anything received counts as an answer', async () => {
       const { device, service } = await meet({ 'Sec-WebSocket-Protocol': STREAM_SUBPROTOCOL });
       for (let i = 0; i < 5; i++) {
         await bench.advance(LIMITS.pingMs);
@@ -394,7 +394,7 @@ describe.each<[string, typeof threads]>([
       const { streamId, device, service } = await meet({ 'Sec-WebSocket-Protocol': STREAM_SUBPROTOCOL });
       await bench.advance(LIMITS.pingMs);
       await bench.advance(LIMITS.pingMs);
-      service.send(rawFrame(10, ''), rawFrame(2, 'heard'));
+      service.send(rawFrame(10, ''), rawFrame(2, 'received'));
       while ((await device.frame())?.opcode !== 2);
       await bench.advance(LIMITS.pingMs);
       expect(await service.close()).toEqual({ code: 1011, reason: 'WS disconnected' });

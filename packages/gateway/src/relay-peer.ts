@@ -186,13 +186,13 @@ export class RelayPeer {
   pause(): void {
     if (this.#released) return;
     this.#reading.pause();
-    if (this.#heartbeat !== undefined) this.#heartbeat.deaf = true;
+    if (this.#heartbeat !== undefined) this.#heartbeat.paused = true;
   }
 
   resume(): void {
     if (this.#drainTimer !== undefined) return;
     this.#reading.resume();
-    if (this.#heartbeat !== undefined) this.#heartbeat.deaf = false;
+    if (this.#heartbeat !== undefined) this.#heartbeat.paused = false;
   }
 
   /**
@@ -243,7 +243,7 @@ export class RelayPeer {
 
   #onBytes(chunk: Buffer, length: number): void {
     this.#reading.note(length);
-    if (this.#heartbeat !== undefined) this.#heartbeat.heard = true;
+    if (this.#heartbeat !== undefined) this.#heartbeat.received = true;
     if (this.#endedBy === 'empty messages') this.#drain(chunk, length);
     else if (!this.#deaf) this.#read(chunk, length);
   }

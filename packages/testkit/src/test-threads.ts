@@ -87,7 +87,7 @@ export async function startThreads(options: TestThreadsOptions): Promise<TestThr
   const living = (): Set<number> =>
     new Set([...reports].filter(([thread, { closed }]) => !closed && !failed.has(thread)).map(([thread]) => thread));
   let synchronised: () => void = () => undefined;
-  const heard = new Set<number>();
+  const reported = new Set<number>();
   const started = new Promise<void>((resolve) => {
     synchronised = resolve;
   });
@@ -100,8 +100,8 @@ export async function startThreads(options: TestThreadsOptions): Promise<TestThr
       reports.set(thread, message);
       // It hears nothing any more.
       if (message.closed) for (const moved of waiting.values()) moved(thread);
-    } else if (!heard.has(thread)) {
-      heard.add(thread);
+    } else if (!reported.has(thread)) {
+      reported.add(thread);
       void move(clock.now(), new Set([thread]), thread).then(() => {
         reports.set(thread, message);
         if (reports.size === options.threads) synchronised();

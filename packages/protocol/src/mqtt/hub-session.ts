@@ -60,8 +60,8 @@ type State =
       readonly expiresAt: number;
       /** Packets that came before CONNACK was sent. */
       held: MqttPacket[];
-      /** When the device was last heard, ms since the epoch. */
-      heardAt: number;
+      /** When the device was last heard from, ms since the epoch. */
+      receivedAt: number;
     }
   | { readonly name: 'ended' };
 
@@ -95,7 +95,7 @@ export class HubSession {
     const state = this.#state;
     if (state.name === 'ended') return undefined;
     if (state.name !== 'open') return this.#options.now + this.#options.authenticateMs;
-    return Math.min(state.heardAt + state.terms.silenceMs, state.expiresAt);
+    return Math.min(state.receivedAt + state.terms.silenceMs, state.expiresAt);
   }
 
   /** Time has passed. */
@@ -123,7 +123,7 @@ export class HubSession {
         state.held.push(packet);
         return [];
       case 'open':
-        state.heardAt = now;
+        state.receivedAt = now;
         return this.#packet(state, packet);
       case 'ended':
         return [];
@@ -141,7 +141,7 @@ export class HubSession {
       terms,
       held,
       expiresAt,
-      heardAt: now,
+      receivedAt: now,
       offers: new PendingOffers({ maxOffers, receiveMaximum: terms.receiveMaximum }),
       subscriptions: new Subscriptions(),
     };

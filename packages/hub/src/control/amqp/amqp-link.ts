@@ -42,7 +42,7 @@ export class AmqpLink implements EngineListener {
   readonly #gate: FrameGate;
   readonly #engine: RheaEngine;
   readonly #startedAt: number;
-  #heardAt: number;
+  #receivedAt: number;
   #wroteAt: number;
   /** Bytes that were taken before the peer had proved anything; undefined since it has. */
   #unauthenticated: number | undefined = 0;
@@ -60,7 +60,7 @@ export class AmqpLink implements EngineListener {
     const { clock, limits, identities, sasl } = options;
     this.#connection = connection;
     this.#options = options;
-    this.#startedAt = this.#heardAt = this.#wroteAt = clock.now();
+    this.#startedAt = this.#receivedAt = this.#wroteAt = clock.now();
     this.#gate = new FrameGate({
       maxMessageBytes: limits.maxPacketBytes,
       identities,
@@ -180,7 +180,7 @@ export class AmqpLink implements EngineListener {
   }
 
   readonly #onData = (chunk: Buffer): void => {
-    this.#heardAt = this.#options.clock.now();
+    this.#receivedAt = this.#options.clock.now();
     this.#gate.push(chunk);
     this.#read();
   };
@@ -272,7 +272,7 @@ export class AmqpLink implements EngineListener {
 
   get #deadline(): number {
     if (this.#unauthenticated !== undefined) return this.#startedAt + this.#options.limits.authenticateMs;
-    return Math.min(this.#heardAt + AMQP_LIMITS.silenceMs, this.#lifeSignDue);
+    return Math.min(this.#receivedAt + AMQP_LIMITS.silenceMs, this.#lifeSignDue);
   }
 
   /** When the peer is to be shown life next: after half of its idle-time-out without a frame to it (§2.4.5). */
@@ -301,7 +301,7 @@ export class AmqpLink implements EngineListener {
       if (now < this.#startedAt + authenticateMs) return;
       const detail = `The device did not authenticate within ${authenticateMs / 1000} s.`;
       this.end(new CulvertError('handshake_timeout', detail));
-    } else if (now >= this.#heardAt + AMQP_LIMITS.silenceMs) this.end(new CulvertError('keepalive_timeout'));
+    } else if (now >= this.#receivedAt + AMQP_LIMITS.silenceMs) this.end(new CulvertError('keepalive_timeout'));
     else if (now >= this.#lifeSignDue) this.write(EMPTY_FRAME);
   }
 }
