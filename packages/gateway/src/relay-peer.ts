@@ -41,8 +41,8 @@ export class RelayPeer {
   #listener: RelayPeerListener;
   #destination: RelayPeer | undefined;
   #source: RelayPeer | undefined;
-  /** Nothing the client says counts any more: its close frame came, it failed, or it is being ended. */
-  #deaf = false;
+  /** Input from the client is ignored: its close frame came, it failed, or the gateway is ending it. */
+  #inputEnded = false;
   #ended: CloseStatus | undefined;
   #endedBy: EndedBy | undefined;
   /** The connection is over for us, though the socket may not be closed. */
@@ -180,7 +180,7 @@ export class RelayPeer {
     else destination.#writer.takeFrom(this.#reader.output);
     if (destination.#writer.full) this.pause();
     else this.resume();
-    if (!this.#deaf) this.#heartbeat?.start();
+    if (!this.#inputEnded) this.#heartbeat?.start();
   }
 
   pause(): void {
@@ -227,11 +227,11 @@ export class RelayPeer {
     this.#socket.destroy();
   }
 
-  /** What the client still sends is read and thrown away, in its turn. */
+  /** Discards what the client still sends; it is read within the read quota. */
   #release(): void {
     this.#released = true;
     if (this.#drainTimer === undefined) this.#reading.resume();
-    this.#deaf = true;
+    this.#inputEnded = true;
     this.#heartbeat?.stop();
   }
 
@@ -245,7 +245,7 @@ export class RelayPeer {
     this.#reading.note(length);
     if (this.#heartbeat !== undefined) this.#heartbeat.received = true;
     if (this.#endedBy === 'empty messages') this.#drain(chunk, length);
-    else if (!this.#deaf) this.#read(chunk, length);
+    else if (!this.#inputEnded) this.#read(chunk, length);
   }
 
   #read(chunk: Buffer, length: number): void {
@@ -327,7 +327,7 @@ export class RelayPeer {
   }
 
   #onControl(opcode: number, payload: Buffer): void {
-    if (this.#deaf) return;
+    if (this.#inputEnded) return;
     if (opcode === OPCODE.ping) {
       if (!this.#closeSent) this.#writer.pong(payload);
     } else if (opcode === OPCODE.close) {
@@ -336,14 +336,14 @@ export class RelayPeer {
   }
 
   #onEmptyMessage(): void {
-    if (this.isV1 || this.#deaf) return;
+    if (this.isV1 || this.#inputEnded) return;
     this.#emptyMessages ??= new EmptyMessages();
     if (this.#emptyMessages.add(this.#clock.now(), this.#reader.receivedBytes))
       this.#end(CLEAN_CLOSE, 'empty messages');
   }
 
   #end(status: CloseStatus, by: EndedBy): void {
-    this.#deaf = true;
+    this.#inputEnded = true;
     this.#ended = status;
     this.#endedBy = by;
     this.#receivedAtEnd = this.#reader.receivedBytes;
@@ -353,7 +353,7 @@ export class RelayPeer {
 
   readonly #onSocketEnd = (): void => {
     if (this.#released) return;
-    if (!this.#deaf) {
+    if (!this.#inputEnded) {
       if (this.#endsByFin()) this.#end(CLEAN_CLOSE, 'fin');
       else this.#fail(new CulvertError('stream_lost'));
     } else if (this.isV1 || this.#endedBy === 'empty messages') {
@@ -378,7 +378,7 @@ export class RelayPeer {
     this.#reader.output.settle();
     this.#drainTimer?.cancel();
     if (this.#released) return;
-    if (this.#deaf) this.#leave();
+    if (this.#inputEnded) this.#leave();
     else this.#fail(new CulvertError('stream_lost'));
   }
 
@@ -390,7 +390,7 @@ export class RelayPeer {
   /** Also after the client's close frame: what still goes to it may stall. */
   #fail(error: CulvertError): void {
     if (this.#released) return;
-    this.#deaf = true;
+    this.#inputEnded = true;
     this.#heartbeat?.stop();
     this.#listener.failed(error);
   }
