@@ -45,7 +45,7 @@ export class FrameWriter {
   #pong: Buffer | undefined;
   /** A ping that waits for room in the socket, and the callback for when it is sent. */
   #ping: { readonly frame: Buffer; readonly sent: () => void } | undefined;
-  #turn: NodeJS.Immediate | undefined;
+  #scheduled: NodeJS.Immediate | undefined;
   #written: (() => void) | undefined;
   /** The slab of each unfinished write, oldest first; two at most. */
   readonly #unfinished: (Slab | undefined)[] = [];
@@ -120,8 +120,8 @@ export class FrameWriter {
 
   /** Drops unsent data and cancels the timer; the socket must be closed. */
   destroy(): void {
-    clearImmediate(this.#turn);
-    this.#turn = undefined;
+    clearImmediate(this.#scheduled);
+    this.#scheduled = undefined;
     this.#stallTimer?.cancel();
     this.#stallTimer = undefined;
     this.#source?.settle();
@@ -143,11 +143,11 @@ export class FrameWriter {
   }
 
   #flushAfterTurn(): void {
-    this.#turn ??= setImmediate(this.#onTurn);
+    this.#scheduled ??= setImmediate(this.#onScheduled);
   }
 
-  readonly #onTurn = (): void => {
-    this.#turn = undefined;
+  readonly #onScheduled = (): void => {
+    this.#scheduled = undefined;
     if (this.isBusy) return;
     this.#sendControl();
     this.#flush();

@@ -48,7 +48,7 @@ const V1 = { 'Sec-WebSocket-Protocol': STREAM_SUBPROTOCOL };
 
 const echoed = (payload: string) => ({ fin: true, opcode: 2, payload: Buffer.from(payload) });
 
-/** Resolves when a number has not changed for fifty turns of the event loop that each waited for I/O. */
+/** Resolves when a number has not changed for fifty iterations of the event loop that each waited for I/O. */
 async function settled(value: () => number): Promise<void> {
   for (let last = -1, same = 0; same < 50; ) {
     await new Promise((resolve) => setTimeout(resolve, 2));

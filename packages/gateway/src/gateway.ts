@@ -79,8 +79,8 @@ export function newBootId(): string {
  */
 export class Gateway implements GatewayControl {
   readonly bootId: string;
-  /** Whose turn it is to be read, for the connections that it hands over too. */
-  readonly turns = new ReadScheduler();
+  /** Schedules reads of this thread, also of connections forwarded to other threads. */
+  readonly readScheduler = new ReadScheduler();
 
   readonly #grantKey: KeyObject;
   readonly #clock: Clock;
@@ -239,7 +239,7 @@ export class Gateway implements GatewayControl {
       clock: this.#clock,
       limits: this.#limits,
       memory: this.#memory,
-      turns: this.turns,
+      readScheduler: this.readScheduler,
     };
     const end = new RelayPeer(socket, head, options, this.#rendezvous.listener(streamId));
     this.#emit({ type: 'connection-waiting', streamId, side, remoteAddress });

@@ -67,7 +67,7 @@ export class RelayPeer {
     this.#clock = options.clock;
     this.#limits = options.limits;
     this.#listener = listener;
-    this.#reading = new ThrottledReader(socket, options.turns);
+    this.#reading = new ThrottledReader(socket, options.readScheduler);
     const { memory } = options;
     this.#reader = new FrameReader(
       {
@@ -101,7 +101,7 @@ export class RelayPeer {
       if (socket.destroyed) queueMicrotask(onClose);
       else socket.once('close', onClose);
     });
-    // Before the listener: then it comes in a later turn, as everything must, when the holder knows this end.
+    // Before the listener, so that its events come in a later iteration, when the owner has this object.
     if (head.length > 0) socket.unshift(head);
     socket.on('end', this.#onSocketEnd);
     socket.on('data', this.#onData);

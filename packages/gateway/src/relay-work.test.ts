@@ -1,5 +1,5 @@
 import { Socket } from 'node:net';
-import { setImmediate as turn } from 'node:timers/promises';
+import { setImmediate as nextIteration } from 'node:timers/promises';
 import { type RawWebSocket, rawFrame, startGateway, type TestGateway } from '@culvert/testkit';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { BufferPool } from './buffer-pool.ts';
@@ -82,7 +82,7 @@ test('for a reader that does not read, two slabs are held at most, and nothing i
   service.socket.write(block);
   let held = 0;
   for (let turnsAlike = 0; turnsAlike < 50; ) {
-    await turn();
+    await nextIteration();
     turnsAlike = held > 0 && bench.bufferedBytes === held ? turnsAlike + 1 : 0;
     held = bench.bufferedBytes;
   }

@@ -110,7 +110,7 @@ test('it pauses and resumes, and keeps the order when something unread is left',
   socket.pause();
   socket.unshift(Buffer.from('b'));
   client.write('c');
-  // The client's own echo tells that the server's side has had its turn.
+  // The client's own echo tells that the server's side has been processed.
   socket.write('pong');
   await once(client, 'data');
   expect(state.text).toBe('a');

@@ -133,7 +133,7 @@ export class GatewayThread {
     link.send(['forward', connection, { ...arrival, head: new Uint8Array(head) }]);
     const { lingerMs = GATEWAY_LIMITS.lingerMs } = this.#start.limits;
     const memory = this.#start.plain ? undefined : BufferPool.ofThread;
-    new ForwardedSocket(socket, link, connection, { memory, turns: this.gateway.turns, clock: this.#clock, lingerMs });
+    new ForwardedSocket(socket, link, connection, { memory, readScheduler: this.gateway.readScheduler, clock: this.#clock, lingerMs });
   }
 
   #linkTo(owner: number): Link {

@@ -60,7 +60,7 @@ export class Link {
   readonly #gathering = new Set<{ seal(): void }>();
   #theirs: readonly Buffer[] = [];
   #items: LinkItem[] = [];
-  #turn: NodeJS.Immediate | undefined;
+  #scheduled: NodeJS.Immediate | undefined;
   #connections = 0;
   #isLost = false;
 
@@ -111,27 +111,27 @@ export class Link {
 
   send(item: LinkItem): void {
     this.#items.push(item);
-    this.#turn ??= setImmediate(this.#post);
+    this.#scheduled ??= setImmediate(this.#post);
   }
 
   /** Schedules `gatherer` to be flushed before this iteration's message is sent. */
   gather(gatherer: { seal(): void }): void {
     this.#gathering.add(gatherer);
-    this.#turn ??= setImmediate(this.#post);
+    this.#scheduled ??= setImmediate(this.#post);
   }
 
   close(): void {
-    clearImmediate(this.#turn);
+    clearImmediate(this.#scheduled);
     this.#port.close();
   }
 
   readonly #post = (): void => {
-    this.#turn = undefined;
+    this.#scheduled = undefined;
     for (const gatherer of this.#gathering) gatherer.seal();
     this.#gathering.clear();
     // Flushing scheduled another message.
-    clearImmediate(this.#turn);
-    this.#turn = undefined;
+    clearImmediate(this.#scheduled);
+    this.#scheduled = undefined;
     const items = this.#items;
     this.#items = [];
     this.#port.postMessage(items);
