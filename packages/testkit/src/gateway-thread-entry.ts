@@ -34,7 +34,7 @@ function open(start: ThreadStart, toMain: MessagePort): void {
     const message = (event as { readonly data: ToTestThread }).data;
     if ('advance' in message) {
       if (message.only !== undefined && message.only !== start.threadId) return;
-      void clock.advance(message.advance).then(() => say({ thread: start.threadId, advanced: message.turn }));
+      void clock.advance(message.advance).then(() => say({ thread: start.threadId, advanced: message.step }));
     } else if (message.crash === start.threadId) {
       throw new Error('The test wants this thread to fail, and says secret words.');
     }

@@ -5,7 +5,7 @@ import type { FakeClock } from './fake-clock.ts';
 /** What the test says to all threads of its gateway. */
 export type ToTestThread =
   /** Move the time on by so many milliseconds, and say so; `only` if that is your id. */
-  | { readonly advance: number; readonly turn: number; readonly only?: number }
+  | { readonly advance: number; readonly step: number; readonly only?: number }
   /** Fail, if this is your id. */
   | { readonly crash: number };
 
@@ -68,21 +68,21 @@ export async function startThreads(options: TestThreadsOptions): Promise<TestThr
   const reports = new Map<number, TestThreadReport>();
   const failed = new Set<number>();
   const waiting = new Map<number, (thread: number) => void>();
-  let turns = 0;
+  let steps = 0;
   const say = (message: ToTestThread): void => channel.postMessage(message);
   /** Moves the time in some threads. */
   const move = async (ms: number, threads: ReadonlySet<number>, only?: number): Promise<void> => {
-    const turn = turns++;
+    const step = steps++;
     const left = new Set(threads);
     await new Promise<void>((resolve) => {
-      waiting.set(turn, (thread) => {
+      waiting.set(step, (thread) => {
         left.delete(thread);
         if (left.size === 0) resolve();
       });
-      say({ advance: ms, turn, ...(only === undefined ? {} : { only }) });
+      say({ advance: ms, step, ...(only === undefined ? {} : { only }) });
       if (left.size === 0) resolve();
     });
-    waiting.delete(turn);
+    waiting.delete(step);
   };
   const living = (): Set<number> =>
     new Set([...reports].filter(([thread, { closed }]) => !closed && !failed.has(thread)).map(([thread]) => thread));

@@ -9,7 +9,7 @@ import type { ProxySources } from '../config/proxy-sources.ts';
 import { certificateRequest, type ServerPair, secureContext } from '../tls/secure-context.ts';
 import { beforeTls, type NamedHostTls } from './before-tls.ts';
 import { HandshakeBudget } from './handshake-budget.ts';
-import { RequestTurns } from './request-queue.ts';
+import { RequestQueue } from './request-queue.ts';
 import type { UnauthenticatedConnections } from './unauthenticated-connections.ts';
 
 /** Takes an upgraded connection; true once its peer has proved who it is. Never rejects. */
@@ -82,20 +82,20 @@ export function createHttpsListener(options: HttpsListenerOptions): Server {
     // Slow clients are looked for this often; Node's default of 30 s would triple the bound above.
     connectionsCheckingInterval: 2_000,
     noDelay: true,
-    // Whoever offers to upgrade a REST request is answered as if not (RFC 9110 §7.8), and in its turn.
+    // Whoever offers to upgrade a REST request is answered as if not (RFC 9110 §7.8), and in order.
     shouldUpgradeCallback: (request: IncomingMessage) => upgradeHandler(request, options) !== undefined,
   });
   guard(server, options);
   // Bounds what a peer who does not take its answer makes the hub hold.
   server.timeout = options.idleMs;
-  const turns = new RequestTurns({
+  const requests = new RequestQueue({
     handle: options.onRequest,
     mayStay: (socket) => !options.unauthenticated.has(socket),
   });
-  server.on('secureConnection', (socket: TLSSocket) => turns.watch(socket));
-  server.on('request', (request: IncomingMessage, response: ServerResponse) => turns.take(request, response));
+  server.on('secureConnection', (socket: TLSSocket) => requests.watch(socket));
+  server.on('request', (request: IncomingMessage, response: ServerResponse) => requests.take(request, response));
   server.on('upgrade', (request: IncomingMessage, socket: TLSSocket, head: Buffer) => {
-    const all = turns.upgrade(socket, head);
+    const all = requests.upgrade(socket, head);
     if (all !== undefined) void upgrade(request, socket, all, options);
   });
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {

@@ -111,7 +111,7 @@ describe('the frame gate', () => {
     ['a message on a link to receive', [...BEGUN, attach(0, 'receives', '$cbs'), transfer(0, 0, message('x'))]],
     ['a message after its link was detached', [...LINK, detach(0), transfer(0, 0, message('x'))]],
     ['a delivery without an id', [...LINK, amqpFrame(0x14, [uint(0)], { payload: message('x') })]],
-    ['a delivery out of turn', [...LINK, transfer(0, 1, message('x')), transfer(0, 3, message('x'))]],
+    ['a delivery out of order', [...LINK, transfer(0, 1, message('x')), transfer(0, 3, message('x'))]],
     [
       'a delivery within another',
       [...LINK, transfer(0, 1, message('x'), { more: true }), transfer(0, 2, message('x'))],

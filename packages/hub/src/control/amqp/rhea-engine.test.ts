@@ -34,7 +34,7 @@ async function letIn() {
   const say = async (...frames: Buffer[]): Promise<Performative[]> => {
     chunks.splice(0);
     deviceEnd.write(Buffer.concat(frames));
-    for (let turns = 0; turns < 5; turns++) await clock.advance(0);
+    for (let round = 0; round < 5; round++) await clock.advance(0);
     return performatives(Buffer.concat(chunks));
   };
   await say(amqpHeader(0), open(), begin(), attach(0, 'sends', '$cbs'), transfer(0, 0, putToken('h/devices/d1')));
