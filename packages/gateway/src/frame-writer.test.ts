@@ -111,11 +111,11 @@ describe('a frame writer', () => {
     writer.offer();
     await nextIteration();
     expect(written).toEqual(['whole', ', beginning; rest']);
-    expect(source.isSlab).toBe(false);
+    expect(source.isPooled).toBe(false);
     end();
   });
 
-  it('is full when 64 KiB wait behind a write, or when a slab is full', async () => {
+  it('is full when 64 KiB wait behind a write, or when a pooled buffer is full', async () => {
     const { told, offer, finish, writer, add, written, end } = connected();
     await nextIteration();
     offer('first');

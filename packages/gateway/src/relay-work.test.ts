@@ -20,14 +20,14 @@ afterEach(async () => {
   await bench.stop();
 });
 
-/** Counts writes to any socket but the clients', slabs that are taken, and buffers that are made, all from now on. */
+/** Counts writes to any socket but the clients', pooled buffers that are taken, and buffers that are made, all from now on. */
 function countWork() {
   const clients = new Set<unknown>(open.map(({ socket }) => socket));
   const writes = (['_write', '_writev'] as const).map((method) => vi.spyOn(Socket.prototype, method));
   const buffers = (['from', 'alloc', 'allocUnsafe', 'allocUnsafeSlow', 'concat'] as const).map((maker) =>
     vi.spyOn(Buffer, maker),
   );
-  const slabs = vi.spyOn(BufferPool.prototype, 'take');
+  const buffers = vi.spyOn(BufferPool.prototype, 'take');
   return {
     get writes(): number {
       return writes.flatMap(({ mock }) => mock.contexts.filter((socket) => !clients.has(socket))).length;
@@ -35,8 +35,8 @@ function countWork() {
     get buffers(): number {
       return buffers.reduce((sum, { mock }) => sum + mock.calls.length, 0);
     },
-    get slabs(): number {
-      return slabs.mock.calls.length;
+    get buffers(): number {
+      return buffers.mock.calls.length;
     },
   };
 }
@@ -68,13 +68,13 @@ describe('a MiB through the relay', () => {
     expect(received).toBe(total);
     expect(work.writes).toBeGreaterThan(0);
     expect(work.writes / MOVED_MIB).toBeLessThanOrEqual(24);
-    expect(work.slabs).toBeLessThanOrEqual(2 * work.writes);
-    // For the beginning of a frame that was left over, when its slab was asked for: however many frames there were.
+    expect(work.pooled buffers).toBeLessThanOrEqual(2 * work.writes);
+    // For the beginning of a frame that was left over, when its pooled buffer was asked for: however many frames there were.
     expect(work.buffers).toBeLessThanOrEqual(16);
   });
 });
 
-test('for a reader that does not read, two slabs are held at most, and nothing is read for it any more', async () => {
+test('for a reader that does not read, two pooled buffers are held at most, and nothing is read for it any more', async () => {
   const { device, service } = await meet(bench, open);
   device.socket.pause();
   const block = Buffer.concat(Array.from({ length: 16 }, () => rawFrame(2, Buffer.alloc(65_536))));
