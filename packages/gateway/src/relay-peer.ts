@@ -108,7 +108,7 @@ export class RelayPeer {
     if (socket instanceof RemoteSocket) {
       socket.receive = this.#onData;
     } else if (memory !== undefined) {
-      this.#reading.readInto(memory.input, (length) => this.#onBytes(memory.input, length));
+      this.#reading.reuseReadBuffer(memory.input, (length) => this.#onBytes(memory.input, length));
     }
   }
 

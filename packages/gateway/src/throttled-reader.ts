@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream';
 import type { ReadScheduler, ScheduledReader } from './read-scheduler.ts';
-import { readInto } from './reused-read-buffer.ts';
+import { reuseReadBuffer } from './reused-read-buffer.ts';
 
 /** Decides whether a socket is read: not while its owner has paused it, and not while the scheduler has it queued. */
 export class ThrottledReader implements ScheduledReader {
@@ -19,9 +19,9 @@ export class ThrottledReader implements ScheduledReader {
     this.#scheduler = scheduler;
   }
 
-  /** Makes the socket read into `buffer` if possible: see {@link readInto}. */
-  readInto(buffer: Buffer, receive: (length: number) => void): void {
-    this.#tellsNode = readInto(this.#socket, buffer, (length) => {
+  /** Makes the socket read into `buffer` if possible: see {@link reuseReadBuffer}. */
+  reuseReadBuffer(buffer: Buffer, receive: (length: number) => void): void {
+    this.#tellsNode = reuseReadBuffer(this.#socket, buffer, (length) => {
       receive(length);
       return !this.waits;
     });
