@@ -39,7 +39,7 @@ interface ListenerName {
 async function openListener(): Promise<ListenerName> {
   const pair = await testCertificate({ names: NAMES });
   const never = () => Promise.resolve(false);
-  const terms = { pair, authenticateMs: AUTHENTICATE_MS };
+  const options = { pair, authenticateMs: AUTHENTICATE_MS };
   const unauthenticated = new UnauthenticatedConnections({
     clock: systemClock,
     authenticateMs: AUTHENTICATE_MS,
@@ -48,7 +48,7 @@ async function openListener(): Promise<ListenerName> {
   });
   const server = createHttpsListener({
     ...{
-      ...terms,
+      ...options,
       unauthenticated,
       clock: systemClock,
       idleMs: 60_000,
@@ -56,7 +56,7 @@ async function openListener(): Promise<ListenerName> {
       onGateway: never,
       onTlsError: () => undefined,
     },
-    namedHosts: { names: new Set(['devices.example']), server: createCertificateTls(terms) },
+    namedHosts: { names: new Set(['devices.example']), server: createCertificateTls(options) },
     onRequest: (request, response) => {
       unauthenticated.authenticated(request.socket);
       const { socket } = request;

@@ -58,10 +58,10 @@ export interface OpenThreads {
 
 /** @throws CulvertError `config_invalid` when the address cannot be had */
 export async function openGatewayThreads(
-  terms: GatewayWorkersOptions,
+  options: GatewayWorkersOptions,
   options: Pick<GatewayThreadsOptions, 'grantKey' | 'clock' | 'onEvent' | 'limits' | 'plain'>,
 ): Promise<OpenThreads> {
-  const { address, pair, maxUnauthenticatedPerAddress, maxUnauthenticated, proxiesFrom, onTlsFailed, entry = ENTRY } = terms;
+  const { address, pair, maxUnauthenticatedPerAddress, maxUnauthenticated, proxiesFrom, onTlsFailed, entry = ENTRY } = options;
   // Two processes of one user may share a port as threads do, and would take each other's streams.
   const alone = createServer();
   if (address.listen.port !== 0) await listen(alone, address.listen, 'gatewayListen');

@@ -56,14 +56,14 @@ const BROKEN_REQUESTS: Readonly<Record<string, string>> = {
 
 const HTTP_ALPN = ['http/1.1'];
 
-type TlsTerms = Pick<HttpsListenerOptions, 'pair' | 'asksForCertificate' | 'authenticateMs'>;
+type TlsOptionsOfListener = Pick<HttpsListenerOptions, 'pair' | 'asksForCertificate' | 'authenticateMs'>;
 
-type GuardTerms = Pick<
+type GuardOptions = Pick<
   HttpsListenerOptions,
   'unauthenticated' | 'clock' | 'asksForCertificate' | 'namedHosts' | 'proxies' | 'budget' | 'onTlsError'
 >;
 
-const tlsOptions = ({ pair, asksForCertificate = false, authenticateMs }: TlsTerms) => ({
+const tlsOptions = ({ pair, asksForCertificate = false, authenticateMs }: TlsOptionsOfListener) => ({
   ...secureContext(pair, asksForCertificate),
   ...certificateRequest(asksForCertificate),
   handshakeTimeout: authenticateMs,
@@ -112,8 +112,8 @@ export function createCertificateTls(options: Pick<HttpsListenerOptions, 'pair' 
 
 /** A listener of its own for one dialect over TLS, for devices that speak no WebSocket. */
 export function createControlListener(
-  options: TlsTerms &
-    Omit<GuardTerms, 'namedHosts'> & {
+  options: TlsOptionsOfListener &
+    Omit<GuardOptions, 'namedHosts'> & {
       /** ALPN names one of which a client must offer if it offers any; absent where the dialect has none. */
       alpn?: readonly string[] | undefined;
       onConnection: (socket: TLSSocket) => Promise<boolean>;
@@ -132,7 +132,7 @@ export function createControlListener(
   return server;
 }
 
-function guard(server: Server | TlsServer, options: GuardTerms): void {
+function guard(server: Server | TlsServer, options: GuardOptions): void {
   const { asksForCertificate = false, budget = new HandshakeBudget(), onTlsError: onRefused } = options;
   beforeTls(server, { ...options, asksForCertificate, budget, onRefused });
 }
