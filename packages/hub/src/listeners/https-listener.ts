@@ -56,14 +56,14 @@ const BROKEN_REQUESTS: Readonly<Record<string, string>> = {
 
 const HTTP_ALPN = ['http/1.1'];
 
-type TlsOptionsOfListener = Pick<HttpsListenerOptions, 'pair' | 'asksForCertificate' | 'authenticateMs'>;
+type ListenerTlsOptions = Pick<HttpsListenerOptions, 'pair' | 'asksForCertificate' | 'authenticateMs'>;
 
 type GuardOptions = Pick<
   HttpsListenerOptions,
   'unauthenticated' | 'clock' | 'asksForCertificate' | 'namedHosts' | 'proxies' | 'budget' | 'onTlsError'
 >;
 
-const tlsOptions = ({ pair, asksForCertificate = false, authenticateMs }: TlsOptionsOfListener) => ({
+const tlsOptions = ({ pair, asksForCertificate = false, authenticateMs }: ListenerTlsOptions) => ({
   ...secureContext(pair, asksForCertificate),
   ...certificateRequest(asksForCertificate),
   handshakeTimeout: authenticateMs,
@@ -112,7 +112,7 @@ export function createCertificateTls(options: Pick<HttpsListenerOptions, 'pair' 
 
 /** A listener of its own for one dialect over TLS, for devices that speak no WebSocket. */
 export function createControlListener(
-  options: TlsOptionsOfListener &
+  options: ListenerTlsOptions &
     Omit<GuardOptions, 'namedHosts'> & {
       /** ALPN names one of which a client must offer if it offers any; absent where the dialect has none. */
       alpn?: readonly string[] | undefined;
