@@ -120,7 +120,7 @@ function binaryOnly(webSocket: WebSocket, { title }: ControlTransport, deps: Con
   webSocket.on('message', (_data, isBinary) => {
     if (!isBinary) connection.destroy(new CulvertError('protocol_error', `A text message where ${title} is spoken.`));
   });
-  // The preview's C client breaks the connection when it is pinged; the dialect's own keepalive does the work.
+  // The preview's C client breaks the connection when it is pinged; the transport's own keepalive does the work.
   const connection = webSocketDuplex(webSocket, {
     pingMs: 0,
     clock: deps.clock,

@@ -110,11 +110,11 @@ export function createCertificateTls(options: Pick<HttpsListenerOptions, 'pair' 
   return createTlsServer({ ...tlsOptions({ ...options, asksForCertificate: true }), ALPNProtocols: HTTP_ALPN });
 }
 
-/** A listener of its own for one dialect over TLS, for devices that speak no WebSocket. */
+/** A listener of its own for one transport over TLS, for devices that speak no WebSocket. */
 export function createControlListener(
   options: ListenerTlsOptions &
     Omit<GuardOptions, 'namedHosts'> & {
-      /** ALPN names one of which a client must offer if it offers any; absent where the dialect has none. */
+      /** ALPN names one of which a client must offer if it offers any; absent where the transport has none. */
       alpn?: readonly string[] | undefined;
       onConnection: (socket: TLSSocket) => Promise<boolean>;
     },

@@ -176,7 +176,7 @@ describe('CONNECT', () => {
     expect(session.end(new CulvertError('draining'))).toEqual([]);
   });
 
-  it('of an unknown level is told so in the nearest dialect', () => {
+  it('of an unknown level is told so in the nearest protocol level', () => {
     const error = new CulvertError('protocol_unsupported');
     for (const [level, code] of [
       [3, 0x01],

@@ -204,7 +204,7 @@ export class HubSession {
     return this.#state.name === 'ended' ? [] : this.#ended(error, []);
   }
 
-  /** The CONNECT asked for a protocol level that is not spoken; it is told so in the dialect nearest to it. */
+  /** The CONNECT asked for a protocol level that is not spoken; it is told so at the protocol level nearest to it. */
   endUnsupported(error: CulvertError, level: number): HubEffect[] {
     if (this.#state.name !== 'awaiting-connect') return this.end(error);
     this.#version = level > 5 ? 5 : 4;
