@@ -2,7 +2,7 @@ import type { Duplex } from 'node:stream';
 import { CulvertError, type Identity, rejectReason } from '@culvert/protocol';
 import type { Timer } from '@culvert/stream';
 import type { Delivery, Message, Receiver, Sender } from 'rhea';
-import { nothingShown } from '../../auth/missing-credential.ts';
+import { missingCredential } from '../../auth/missing-credential.ts';
 import { faultOf } from '../../observe/events.ts';
 import { reportRefusal } from '../channel-events.ts';
 import type { ControlDeps, ControlOrigin } from '../control-channel.ts';
@@ -133,7 +133,7 @@ export class AmqpPeer implements AmqpLinkListener {
     const canProve = this.#policyToken !== undefined || this.#origin.certificate !== undefined;
     if (channel !== undefined) this.#open(link, { kind: 'device', channel, node });
     else if (this.#service.isClaimed) this.#refuseLink(link, serviceIsNoDevice(), identity);
-    else if (!canProve) this.#refuseLink(link, nothingShown(this.#origin.certificateAsked), identity);
+    else if (!canProve) this.#refuseLink(link, missingCredential(this.#origin.certificateAsked), identity);
     else {
       this.#openWhenAdmitted(link, async () => {
         const admitted = await this.#admit(identity, this.#policyToken);
@@ -152,7 +152,7 @@ export class AmqpPeer implements AmqpLinkListener {
     const token = this.#policyToken;
     if (link.is_receiver() !== (node === 'deviceMessages')) refuse(link, new CulvertError('route_not_found'));
     else if (this.#service.isAuthenticated) open();
-    else if (token === undefined) this.#refuseLink(link, nothingShown(this.#origin.certificateAsked));
+    else if (token === undefined) this.#refuseLink(link, missingCredential(this.#origin.certificateAsked));
     else {
       this.#openWhenAdmitted(link, async () => {
         await this.#admitService(token);
@@ -226,7 +226,7 @@ export class AmqpPeer implements AmqpLinkListener {
   #reportEnd(error: CulvertError): void {
     // A device that would prove itself by EXTERNAL goes by itself when it is not offered: it was refused all the same.
     const wantsExternal = this.#origin.certificateAsked === false && this.#link.awaitsMechanism;
-    const refusal = wantsExternal ? nothingShown(false) : error;
+    const refusal = wantsExternal ? missingCredential(false) : error;
     reportRefusal(refusal, this.#origin, this.#deps.onEvent, this.#claimed);
   }
 
