@@ -13,7 +13,7 @@ function takeAll(): PooledBuffer[] {
     buffers.push(pooled);
   }
   expect(buffers.length).toBe(128);
-  return pooled buffers;
+  return buffers;
 }
 
 function append(buffer: FrameBuffer, text: string): void {
@@ -46,7 +46,7 @@ test('when all pooled buffers are in use, or there are none, ordinary buffers do
     const filled = buffer.take();
     expect([filled?.bytes.toString(), filled?.pooled, buffer.end]).toEqual(['whole', undefined, 4]);
   }
-  for (const pooled of pooled buffers) memory?.give(pooled);
+  for (const pooled of buffers) memory?.give(pooled);
 });
 
 test('when all pooled buffers are in use, the one that was held longest is given up, and nothing in it is lost', () => {
@@ -65,7 +65,7 @@ test('when all pooled buffers are in use, the one that was held longest is given
   expect(quiet[1].take()?.bytes.toString()).toBe('sec');
   expect(quiet[1].bytes.toString('latin1', 0, quiet[1].end)).toBe('ond');
   busy.clear();
-  for (const pooled of pooled buffers) memory?.give(pooled);
+  for (const pooled of buffers) memory?.give(pooled);
   expect(memory?.taken).toBe(0);
 });
 

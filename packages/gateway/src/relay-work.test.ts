@@ -68,7 +68,7 @@ describe('a MiB through the relay', () => {
     expect(received).toBe(total);
     expect(work.writes).toBeGreaterThan(0);
     expect(work.writes / MOVED_MIB).toBeLessThanOrEqual(24);
-    expect(work.pooled buffers).toBeLessThanOrEqual(2 * work.writes);
+    expect(work.buffers).toBeLessThanOrEqual(2 * work.writes);
     // For the beginning of a frame that was left over, when its pooled buffer was asked for: however many frames there were.
     expect(work.buffers).toBeLessThanOrEqual(16);
   });
