@@ -1,6 +1,6 @@
 import { type RawWebSocket, rawFrame, startGateway, type TestGateway } from '@culvert/testkit';
 import { afterEach, describe, expect, test } from 'vitest';
-import { meet } from './pair.fixture.ts';
+import { openPair } from './pair.fixture.ts';
 import { ITERATION_BYTES } from './read-scheduler.ts';
 
 const FLOODS = 8;
@@ -17,7 +17,7 @@ afterEach(async () => {
 
 /** Fills a stream for as long as it lasts, in frames of 1 KiB. */
 async function flood() {
-  const { streamId, device, service } = await meet(bench, open);
+  const { streamId, device, service } = await openPair(bench, open);
   const block = Buffer.concat(Array.from({ length: 512 }, () => rawFrame(2, Buffer.alloc(1_024))));
   const pour = (): void => {
     while (service.socket.write(block));
@@ -33,7 +33,7 @@ describe.each([
 ])('%s', (_how, plain) => {
   test('eight floods do not hold up a small frame: few bytes of theirs pass before it, and few iterations', async () => {
     bench = await startGateway({ plain });
-    const quiet = await meet(bench, open);
+    const quiet = await openPair(bench, open);
     const floods: Awaited<ReturnType<typeof flood>>[] = [];
     for (let i = 0; i < FLOODS; i++) floods.push(await flood());
     const moved = (): number => floods.reduce((sum, one) => sum + one.moved(), 0);

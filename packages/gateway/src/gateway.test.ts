@@ -25,8 +25,8 @@ async function arrive(
   return client;
 }
 
-/** Two sides that have met. */
-async function meet(headers: Record<string, string> = {}) {
+/** Two sides that are paired. */
+async function openPair(headers: Record<string, string> = {}) {
   const streamId = newStreamId();
   const device = await arrive(streamId, 'device', { headers });
   const service = await arrive(streamId, 'service', { headers });
@@ -110,7 +110,7 @@ describe.each<[string, typeof threads]>([
     });
 
     test('the handshake deadline does not end a stream that was joined', async () => {
-      const { device, service } = await meet();
+      const { device, service } = await openPair();
       await bench.advance(3 * LIMITS.handshakeMs);
       device.send(rawFrame(2, 'still here'));
       expect(await service.frame()).toEqual(echoed('still here'));
@@ -243,7 +243,7 @@ describe.each<[string, typeof threads]>([
     ])(
       'the close frame of the %s reaches the other after every byte, which may still send',
       async (side, close, told) => {
-        const { streamId, device, service } = await meet(V1);
+        const { streamId, device, service } = await openPair(V1);
         const [from, to] = side === 'device' ? [device, service] : [service, device];
         from.send(rawFrame(2, Buffer.alloc(200_000, 1)), rawFrame(2, 'last'), close);
         const frames = [];
@@ -269,13 +269,13 @@ describe.each<[string, typeof threads]>([
       [rawClose(4321, 'mine'), { code: 4321, reason: 'mine' }],
       [rawFrame(8, ''), { code: 1000, reason: '' }],
     ])('code and reason are kept, and an empty close becomes 1000', async (close, told) => {
-      const { device, service } = await meet();
+      const { device, service } = await openPair();
       device.send(close);
       expect(await service.close()).toEqual(told);
     });
 
     test('both may close at once', async () => {
-      const { streamId, device, service } = await meet();
+      const { streamId, device, service } = await openPair();
       device.send(rawClose(1000, 'd'));
       service.send(rawClose(1001, 's'));
       expect(await service.close()).toEqual({ code: 1000, reason: 'd' });
@@ -286,7 +286,7 @@ describe.each<[string, typeof threads]>([
     test.each<Side>(['device', 'service'])(
       'a lost %s ends the other with 1011, after every whole frame',
       async (side) => {
-        const { streamId, device, service } = await meet();
+        const { streamId, device, service } = await openPair();
         const [lost, other] = side === 'device' ? [device, service] : [service, device];
         lost.send(rawFrame(2, 'whole'), rawFrame(2, Buffer.alloc(500)).subarray(0, 300));
         expect(await other.frame()).toEqual(echoed('whole'));
@@ -298,7 +298,7 @@ describe.each<[string, typeof threads]>([
     );
 
     test('a side that closes and then ends its TCP is not lost, and neither is one that answers so', async () => {
-      const { streamId, device, service } = await meet();
+      const { streamId, device, service } = await openPair();
       device.send(rawClose(1000));
       device.socket.end();
       expect(await service.close()).toEqual({ code: 1000, reason: '' });
@@ -308,7 +308,7 @@ describe.each<[string, typeof threads]>([
     });
 
     test('a side that drops its connection instead of answering a close is told to the one that waits', async () => {
-      const { streamId, device, service } = await meet();
+      const { streamId, device, service } = await openPair();
       service.send(rawClose(1000));
       expect(await device.close()).toEqual({ code: 1000, reason: '' });
       device.reset();
@@ -322,7 +322,7 @@ describe.each<[string, typeof threads]>([
       ['a close code that never travels', rawClose(1006)],
       ['half a close code', rawFrame(8, 'x')],
     ])('%s gets 1002, the other side 1011', async (_, bytes) => {
-      const { streamId, device, service } = await meet();
+      const { streamId, device, service } = await openPair();
       device.send(bytes);
       expect((await device.close())?.code).toBe(1002);
       expect(await service.close()).toEqual({ code: 1011, reason: 'The other side broke the protocol.' });
@@ -330,7 +330,7 @@ describe.each<[string, typeof threads]>([
     });
 
     test('a close frame can follow in the middle of a long frame', async () => {
-      const { streamId, device, service } = await meet();
+      const { streamId, device, service } = await openPair();
       device.send(rawFrame(2, Buffer.alloc(100_000), { declare: 2 ** 30 }));
       expect(await service.frame()).toMatchObject({ fin: false, opcode: 2 });
       bench.gateway.end(streamId, new CulvertError('revoked'));
@@ -340,7 +340,7 @@ describe.each<[string, typeof threads]>([
     });
 
     test('a client that does not end its TCP after end() is cut', async () => {
-      const { streamId, device, service } = await meet();
+      const { streamId, device, service } = await openPair();
       device.socket.pause();
       bench.gateway.end(streamId, new CulvertError('revoked'));
       expect((await service.close())?.code).toBe(4403);
@@ -352,7 +352,7 @@ describe.each<[string, typeof threads]>([
 
   describe('pings', () => {
     test('are answered and not passed on, pongs are swallowed, and a flood gets fewer answers', async () => {
-      const { device, service } = await meet();
+      const { device, service } = await openPair();
       device.send(
         rawFrame(10, 'unasked'),
         ...Array.from({ length: 5_000 }, (_, i) => rawFrame(9, `${i}`)),
@@ -371,14 +371,14 @@ describe.each<[string, typeof threads]>([
     });
 
     test('go only to clients that declared they cope', async () => {
-      const { device, service } = await meet({ 'Sec-WebSocket-Protocol': 'MQTT' });
+      const { device, service } = await openPair({ 'Sec-WebSocket-Protocol': 'MQTT' });
       await bench.advance(10 * LIMITS.pingMs);
       service.send(rawFrame(2, 'nothing before'));
       expect(await device.frame()).toEqual(echoed('nothing before'));
     });
 
     test('come every 25 s; anything received counts as an answer', async () => {
-      const { device, service } = await meet({ 'Sec-WebSocket-Protocol': STREAM_SUBPROTOCOL });
+      const { device, service } = await openPair({ 'Sec-WebSocket-Protocol': STREAM_SUBPROTOCOL });
       for (let i = 0; i < 5; i++) {
         await bench.advance(LIMITS.pingMs);
         for (const client of [device, service]) expect((await client.frame())?.opcode).toBe(9);
@@ -391,7 +391,7 @@ describe.each<[string, typeof threads]>([
     });
 
     test('unanswered for two intervals, the client is lost', async () => {
-      const { streamId, device, service } = await meet({ 'Sec-WebSocket-Protocol': STREAM_SUBPROTOCOL });
+      const { streamId, device, service } = await openPair({ 'Sec-WebSocket-Protocol': STREAM_SUBPROTOCOL });
       await bench.advance(LIMITS.pingMs);
       await bench.advance(LIMITS.pingMs);
       service.send(rawFrame(10, ''), rawFrame(2, 'received'));
@@ -405,7 +405,7 @@ describe.each<[string, typeof threads]>([
 
   describe('stopping', () => {
     test('close() refuses upgrades, tells waiting connections, and lets streams end by themselves', async () => {
-      const { device, service } = await meet();
+      const { device, service } = await openPair();
       const client = await arrive(newStreamId(), 'device');
       const closed = bench.gateway.close(60_000);
       expect(await client.close()).toMatchObject({ code: 1012 });
@@ -424,7 +424,7 @@ describe.each<[string, typeof threads]>([
     });
 
     test('close() ends what is left after the grace with 1012', async () => {
-      const { device, service } = await meet();
+      const { device, service } = await openPair();
       const closed = bench.gateway.close(10_000);
       await bench.advance(10_000);
       expect(await device.close()).toMatchObject({ code: 1012 });
@@ -433,7 +433,7 @@ describe.each<[string, typeof threads]>([
     });
 
     test('destroy() cuts streams and waiting connections and tells why', async () => {
-      const { device, streamId } = await meet();
+      const { device, streamId } = await openPair();
       const other = newStreamId();
       const client = await arrive(other, 'device');
       await bench.event('connection-waiting', other);

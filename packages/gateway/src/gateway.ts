@@ -277,7 +277,7 @@ export class Gateway implements GatewayControl {
   }
 
   #onDeparture({ streamId, peer, cause, error, waitedMs }: Departure): void {
-    // Its grant is used up, so the two can never meet: the other side is told when it comes, rather than left to wait.
+    // Its grant is used up, so the two sides can never be paired: the other side is told when it connects, rather than left to wait.
     this.#usedGrants.bar(streamId, new CulvertError('withdrawn', 'The other side left before the stream was joined.'));
     const said = { bytes: peer.bytes, messages: peer.messages };
     const nothing = { bytes: 0, messages: 0 };

@@ -3,7 +3,7 @@ import { setImmediate as nextIteration } from 'node:timers/promises';
 import { type RawWebSocket, rawFrame, startGateway, type TestGateway } from '@culvert/testkit';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { BufferPool } from './buffer-pool.ts';
-import { meet } from './pair.fixture.ts';
+import { openPair } from './pair.fixture.ts';
 
 const MIB = 1_048_576;
 const MOVED_MIB = 32;
@@ -44,7 +44,7 @@ function countWork() {
 describe('a MiB through the relay', () => {
   // One write for each TLS record would be 64.
   test.each([64, 1_024, 16_376, 65_536])('of frames of %i bytes takes few writes, and no new buffer', async (size) => {
-    const { device, service } = await meet(bench, open);
+    const { device, service } = await openPair(bench, open);
     const count = Math.ceil(MIB / size);
     const block = Buffer.concat(Array.from({ length: count }, () => rawFrame(2, Buffer.alloc(size, 7))));
     const total = MOVED_MIB * count * (size + (size < 126 ? 2 : size < 65_536 ? 4 : 10));
@@ -75,7 +75,7 @@ describe('a MiB through the relay', () => {
 });
 
 test('for a reader that does not read, two pooled buffers are held at most, and nothing is read for it any more', async () => {
-  const { device, service } = await meet(bench, open);
+  const { device, service } = await openPair(bench, open);
   device.socket.pause();
   const block = Buffer.concat(Array.from({ length: 16 }, () => rawFrame(2, Buffer.alloc(65_536))));
   service.socket.on('drain', () => service.socket.write(block));

@@ -33,7 +33,7 @@ async function come(streamId: string, side: Side, token: string, thread: number)
   return client;
 }
 
-async function meet(deviceThread = 0, serviceThread = 1) {
+async function openPair(deviceThread = 0, serviceThread = 1) {
   const streamId = newStreamId();
   const device = await arrive(streamId, 'device', deviceThread);
   const service = await arrive(streamId, 'service', serviceThread);
@@ -78,7 +78,7 @@ describe('all threads together', () => {
   });
 
   test('tell what a stream has carried so far', async () => {
-    const { streamId, device, service } = await meet();
+    const { streamId, device, service } = await openPair();
     service.send(rawFrame(2, 'four'), rawFrame(2, 'more'));
     for (const word of ['four', 'more']) expect(await device.frame()).toEqual(echoed(word));
     device.send(rawFrame(2, 'one'));
@@ -93,7 +93,7 @@ describe('all threads together', () => {
   });
 
   test('end a stream whose sides are in two of them', async () => {
-    const { streamId, device, service } = await meet();
+    const { streamId, device, service } = await openPair();
     expect(bench.gateway.end(streamId, new CulvertError('revoked', 'The device was disabled.'))).toBe(true);
     for (const side of [device, service]) expect((await side.close())?.reason).toBe('The device was disabled.');
     expect(await bench.event('stream-closed', streamId)).toMatchObject({ cause: 'revoked', error: 'revoked' });
@@ -102,8 +102,8 @@ describe('all threads together', () => {
 
 describe('a thread that dies', () => {
   test('takes its own streams with it, tells the side in the other thread, and leaves the others’ alone', async () => {
-    const lost = await meet();
-    const kept = await meet(1, 1);
+    const lost = await openPair();
+    const kept = await openPair(1, 1);
     lost.service.send(rawFrame(2, 'said before'));
     await lost.device.frame();
     bench.threads?.crash(0);
@@ -121,7 +121,7 @@ describe('a thread that dies', () => {
   });
 
   test('and has only the forwarded side, ends the stream for the other', async () => {
-    const { streamId, device, service } = await meet();
+    const { streamId, device, service } = await openPair();
     bench.threads?.crash(1);
     expect(await device.close()).toEqual(FAILED);
     await service.closed;
@@ -134,7 +134,7 @@ describe('a thread that dies', () => {
   });
 
   test('in the middle of a flood cuts no frame', async () => {
-    const { device, service } = await meet();
+    const { device, service } = await openPair();
     const flood = Buffer.concat(Array.from({ length: 64 }, (_, i) => rawFrame(2, Buffer.alloc(20_000, i))));
     const pour = (): void => {
       while (!device.socket.destroyed && device.socket.write(flood));
