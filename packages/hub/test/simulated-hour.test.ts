@@ -51,7 +51,7 @@ async function onStream(offer: StreamOffer): Promise<void> {
   if (offer.name.endsWith('-torn')) {
     const socket = await offer.acceptWebSocket();
     socket.on('error', () => undefined);
-    // Cut when the first message has come: both sides have met then.
+    // Cut when the first message has come: the stream is established then.
     socket.once('message', () => socket.terminate());
     return socket.resume();
   }

@@ -256,7 +256,7 @@ describe('a stream that is open when the hub dies', () => {
     for (const event of log.interrupted.slice(0, count)) log.observe(event);
   };
 
-  it('is in the record from when both sides met, and is told as ended at the next start, with what is known', async () => {
+  it('is in the record from when it is established, and is recorded as ended at the next start, with what is known', async () => {
     const killed = await bench.open();
     bench.establish(killed, 'lasts');
     bench.establish(killed, 'ends');
@@ -327,7 +327,7 @@ describe('a stream that is open when the hub dies', () => {
     await next.close();
   });
 
-  it('is none when the record was closed, or no stream had met', async () => {
+  it('is none when the record was closed, or no stream was established', async () => {
     const log = await bench.open();
     bench.establish(log, 'whose end was lost');
     log.observe(ended('rejected'));
