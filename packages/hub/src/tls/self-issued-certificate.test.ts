@@ -188,7 +188,7 @@ describe("the hub's own certificate", () => {
     expect(await shake(again.current, again.ca, 'new.example')).toBe('ERR_TLS_CERT_ALTNAME_INVALID');
   });
 
-  it('is made anew when its files are damaged or do not belong together', async () => {
+  it('is made again when its files are damaged or do not belong together', async () => {
     const { current } = await opened();
     await writeFile(join(directory, 'server.key'), 'nonsense');
     const second = (await opened()).current;

@@ -191,7 +191,7 @@ describe('the frame validator', () => {
     }
   });
 
-  it('goes on when delivery ids begin anew after 32 bits', () => {
+  it('goes on when delivery ids begin again after 32 bits', () => {
     const frames = [0xffff_fffe, 0xffff_ffff, 0, 1].map((id) => transfer(0, id, message('x')));
     expect(refusal([...LINK, ...frames])).toBe('passed');
   });

@@ -132,7 +132,7 @@ describe('the streams links', () => {
     expect(channel.takesOffers).toBe(false);
   });
 
-  it('are the newest pair, when a device attaches anew before it detaches', async () => {
+  it('are the newest pair, when a device attaches again before it detaches', async () => {
     const { device, channel } = await openAs();
     await device.attachStreams(D1);
     await device.attachStreams(D1);
