@@ -30,7 +30,7 @@ export class FrameRelay {
   readonly service: RelayPeer;
 
   readonly #options: FrameRelayOptions;
-  /** Why it ends. A failure takes the place of a polite end of one side. */
+  /** Why it ends. A failure takes the place of a clean end of one side. */
   #cause: CloseCause | undefined;
   #endedWith: CulvertError | undefined;
   /** A side closed with an error, and the other is told. */
@@ -163,7 +163,7 @@ export class FrameRelay {
 
   /**
    * Whether a client that closes as soon as it is told the end may have been cut short by that: it was sending, or it is a device that was
-   * asked something last by one who waits for the answer. A device that ends by FIN has ended politely.
+   * asked something last by one who waits for the answer. A device that ends by FIN has ended cleanly.
    */
   #mayBeCut(from: RelayPeer, to: RelayPeer): boolean {
     if (from.isV1 || from.endedBy === 'empty messages') return false;

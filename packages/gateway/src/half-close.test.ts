@@ -142,7 +142,7 @@ describe.each<[string, { plain?: boolean; threads?: 'divided' }]>([
   });
 
   describe('clients that do not know it', () => {
-    test('a device that ends by FIN has ended politely, after all its bytes', async () => {
+    test('a device that ends by FIN has ended cleanly, after all its bytes', async () => {
       const { streamId, device, service } = await openPair({ device: 'legacy', service: 'v1' });
       device.send(rawFrame(2, 'all'));
       device.socket.end();

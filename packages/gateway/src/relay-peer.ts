@@ -17,7 +17,7 @@ import { ThrottledReader } from './throttled-reader.ts';
  * One side of a stream at the gateway: a client's socket after the upgrade, spoken to in frames. Until it has a destination it
  * keeps up to 64 KiB of the client's frames, then it pauses the client; pings are answered all the time.
  *
- * A client that did not offer `culvert.stream.v1` may end otherwise than by a close frame. A device ends politely by FIN between two messages, as
+ * A client that did not offer `culvert.stream.v1` may end otherwise than by a close frame. A device ends cleanly by FIN between two messages, as
  * the C devices of Azure's preview do; so does a service that was told the device's end. And 64 empty messages in a row are an end.
  * A reset or a time-out is a loss for everybody.
  */
@@ -206,7 +206,7 @@ export class RelayPeer {
   }
 
   /**
-   * Ends the connection politely, after what was written.
+   * Ends the connection with a FIN, after what was written.
    * @param from when the client's `lingerMs` to end its own side begin
    */
   finish(from: 'now' | 'flushed'): void {

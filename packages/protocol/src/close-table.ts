@@ -55,7 +55,7 @@ const CLOSES = {
   internal: ['refused', 'stream_lost'],
 } as const satisfies Record<ErrorCode, readonly [cause: CloseCause, receivedAs: ErrorCode]>;
 
-/** The error that a close cause stands for where a stream's record names none; undefined for the polite ends. A new cause without a row does not compile. */
+/** The error that a close cause stands for where a stream's record names none; undefined for the clean ends. A new cause without a row does not compile. */
 export const CAUSE_ERRORS = {
   ended_by_service: undefined,
   ended_by_device: undefined,

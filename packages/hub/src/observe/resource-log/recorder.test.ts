@@ -91,7 +91,7 @@ it.each([
   expect(maskedAddress(address)).toBe(masked);
 });
 
-it('what ended politely is information, what did not a warning, what did not come about an error', () => {
+it('what ended cleanly is information, what did not a warning, what did not come about an error', () => {
   const ask = (streamId: string) =>
     bus.emit({
       ...{ type: 'stream-requested', deviceId: 'd', streamId, streamName: 's', caller: 'policy:service' },
