@@ -106,7 +106,7 @@ export class Listeners {
     this.#state.behind = behind;
   }
 
-  /** New connections are greeted with this certificate. */
+  /** Presents this certificate to new connections. */
   present(pair: KeyPair): void {
     const { front, control, named } = this.#servers;
     const { listeners } = this.#state.certificates;
