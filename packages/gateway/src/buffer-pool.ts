@@ -68,7 +68,7 @@ export class BufferPool {
 
   /**
    * The memory of this thread; undefined where it cannot be had, for the reason in {@link problem}. Made when it is first asked for: as the file
-   * is loaded Node 22 is about to make a WebAssembly memory of its own (for the parser of `fetch`), and dies where ours has left no room.
+   * is loaded Node 22 is about to make a WebAssembly memory of its own (for the parser of `fetch`), and crashes where this memory has left no room.
    */
   static get ofThread(): BufferPool | undefined {
     BufferPool.#ofThread ??= BufferPool.#make();

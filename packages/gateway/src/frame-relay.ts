@@ -194,7 +194,7 @@ export class FrameRelay {
   }
 
   /**
-   * The side that ended first has left for good. A client of ours leaves so when its program has gone; of another, what comes for it
+   * The side that ended first has left for good. A Culvert client leaves so when its program has gone; of another, what comes for it
    * decides: a stream that has nothing more to deliver has ended well.
    */
   #gone(from: RelayPeer, to: RelayPeer): void {
@@ -233,7 +233,7 @@ export class FrameRelay {
   }
 }
 
-/** An end of ours says by its code that it waited for its own side too long. */
+/** A Culvert client reports by its close code that it waited too long for its own side. */
 function causeOfClose(from: RelayPeer, { code }: CloseStatus): CloseCause {
   return from.isV1 && code === ERRORS.half_close_timeout.close ? 'half_close_timeout' : `ended_by_${from.side}`;
 }

@@ -117,7 +117,7 @@ export class Gateway implements GatewayControl {
     return this.#relays.size;
   }
 
-  /** Bytes that streams and waiting connections keep here, sockets' own buffers in Node included: what the gateway's bounds bound. */
+  /** Bytes that streams and waiting connections keep here, sockets' own buffers in Node included: this is what the gateway's memory limits apply to. */
   get bufferedBytes(): number {
     let sum = this.#rendezvous.bufferedBytes;
     for (const { device, service } of this.#relays.values()) sum += device.bufferedBytes + service.bufferedBytes;
@@ -209,7 +209,7 @@ export class Gateway implements GatewayControl {
   }
 
   #prepare(socket: Duplex, upgrade: UpgradeRequest): void {
-    // A client may end its TCP with its close frame and still read; RelayPeer ends ours.
+    // A client may end its TCP with its close frame and still read; RelayPeer ends the gateway's side.
     socket.allowHalfOpen = true;
     if (!(socket instanceof Socket)) return;
     socket.setTimeout(0);
@@ -308,7 +308,7 @@ export class Gateway implements GatewayControl {
   }
 }
 
-/** Who offers our subprotocol answers pings (docs/protocol: pings). */
+/** A client that offers Culvert's subprotocol answers pings (docs/protocol: pings). */
 function copesWithPings({ subprotocol }: UpgradeRequest): boolean {
   return subprotocol === STREAM_SUBPROTOCOL;
 }

@@ -3,7 +3,7 @@ import { FakeClock, RawWebSocket, rawClose, rawFrame, startGateway, type TestGat
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { EMPTY_MESSAGES } from './empty-messages.ts';
 
-/** Ours, or one of Azure's preview that offers nothing. */
+/** A Culvert client, or one of Azure that offers no subprotocol. */
 type Client = 'v1' | 'legacy';
 
 const CLEAN = { code: 1000, reason: '' };
@@ -43,7 +43,7 @@ async function data(client: RawWebSocket): Promise<string | undefined> {
   }
 }
 
-/** What a client of the C# preview sends when its local program has closed, again and again. */
+/** The frame that Azure's C# proxies repeat when their local program has closed. */
 const empties = (count: number): Buffer => Buffer.concat(Array.from({ length: count }, () => rawFrame(2, '')));
 
 const ended = (streamId: string) => bench.event('stream-closed', streamId);
@@ -166,7 +166,7 @@ describe.each<[string, { plain?: boolean; threads?: 'divided' }]>([
     test.each<[string, Client, (device: RawWebSocket) => void]>([
       ['a reset', 'legacy', (device) => device.reset()],
       ['FIN in the middle of a frame', 'legacy', (device) => device.socket.end(rawFrame(2, 'torn').subarray(0, 8))],
-      ['FIN of a client of ours', 'v1', (device) => device.socket.end()],
+      ['FIN of a Culvert client', 'v1', (device) => device.socket.end()],
     ])('%s is a loss', async (_what, client, leave) => {
       const { streamId, device, service } = await openPair({ device: client, service: 'v1' });
       device.send(rawFrame(2, 'some'));

@@ -18,7 +18,7 @@ import { ThrottledReader } from './throttled-reader.ts';
  * keeps up to 64 KiB of the client's frames, then it pauses the client; pings are answered all the time.
  *
  * A client that did not offer `culvert.stream.v1` may end otherwise than by a close frame. A device ends cleanly by FIN between two messages, as
- * the C devices of Azure's preview do; so does a service that was told the device's end. And 64 empty messages in a row are an end.
+ * Azure's C devices do; so does a service that was told the device's end. And 64 empty messages in a row are an end.
  * A reset or a time-out is a loss for everybody.
  */
 export class RelayPeer {

@@ -55,11 +55,11 @@ export class Rendezvous {
     this.#waiting.set(streamId, { peer, since, timeout });
   }
 
-  /** What a waiting connection must tell while it waits: that it leaves. One that sent something and ended cleanly has not left. */
+  /** Handles the departure of a waiting connection. One that closed cleanly after sending data has not left. */
   listener(streamId: string): RelayPeerListener {
     return {
       closing: ({ code, reason }) => {
-        // What it sent before it ended cleanly is the other side's, who gets it, and then the end, when it comes.
+        // It closed cleanly after sending data: keep the data and the close frame for the other side.
         if (code === 1000 && (this.#waiting.get(streamId)?.peer.bytes ?? 0) > 0) return;
         const left = this.#leave(streamId, 'ended');
         left?.sendClose({ code, reason });
@@ -71,7 +71,7 @@ export class Rendezvous {
         if (protocolError) left?.finishWith(error, 'now');
         else left?.destroy();
       },
-      // Only after its close frame: it stays for what it sent.
+      // It closed cleanly before: what it sent is kept for the other side.
       gone: () => undefined,
       undeliverable: () => undefined,
     };
@@ -85,7 +85,7 @@ export class Rendezvous {
     return waiting?.peer;
   }
 
-  /** Tells the waiting connection, if there is one, that the stream will not be joined, and why. */
+  /** Closes the waiting connection of the stream, if there is one, with this error. */
   reject(streamId: string, error: CulvertError, cause = closeCauseFromError(error.code)): boolean {
     const waiting = this.#waiting.get(streamId);
     if (waiting === undefined) return false;
@@ -99,7 +99,7 @@ export class Rendezvous {
     for (const streamId of [...this.#waiting.keys()]) this.reject(streamId, error);
   }
 
-  /** Cuts every waiting connection's connection. */
+  /** Destroys every waiting connection. */
   destroy(): void {
     for (const [streamId, waiting] of [...this.#waiting]) {
       this.#depart(streamId, waiting, 'shutting_down');

@@ -89,7 +89,7 @@ const BY_CLOSE_CODE: ReadonlyMap<number, ErrorCode> = new Map(
   (Object.keys(CLOSES) as ErrorCode[]).map((code) => [ERRORS[code].close, CLOSES[code][1]]),
 );
 
-/** The error of the end that receives a close code other than 1000. One that is in no row is not ours: the stream is lost. */
+/** The error of the end that receives a close code other than 1000. For a code in no row, the stream is lost. */
 export function errorCodeFromClose(closeCode: number): ErrorCode {
   return BY_CLOSE_CODE.get(closeCode) ?? 'stream_lost';
 }

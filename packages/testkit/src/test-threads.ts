@@ -4,7 +4,7 @@ import type { FakeClock } from './fake-clock.ts';
 
 /** What the test says to all threads of its gateway. */
 export type ToTestThread =
-  /** Move the time on by so many milliseconds, and say so; `only` if that is your id. */
+  /** Advance the clock by this many milliseconds and confirm it; with `only`, in that thread alone. */
   | { readonly advance: number; readonly step: number; readonly only?: number }
   /** Fail, if this is your id. */
   | { readonly crash: number };

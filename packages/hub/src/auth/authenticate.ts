@@ -189,7 +189,7 @@ export class Authenticator {
     return identityPrincipal(own.record, proof, expiresAt);
   }
 
-  /** A module's connection string may hold its device's key (the preview's suites make them so): it opens the one module that the token names. */
+  /** A module's connection string may hold its device's key (Azure's test suites make them so): it opens the one module that the token names. */
   #deviceKeyProof(
     token: SasToken,
     module: IdentityRecord | undefined,

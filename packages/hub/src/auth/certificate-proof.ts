@@ -36,7 +36,7 @@ export function thumbprintProof(
 
 /** What a certificate without a registered thumbprint is held against. */
 export interface AuthorityOptions {
-  /** Who its bearer says it is. */
+  /** The identity that the client claims. */
   readonly identity: Identity;
   /** What is registered of that one; undefined when nothing is. */
   readonly authentication: Authentication | undefined;

@@ -85,7 +85,7 @@ export function beforeTls(server: TlsServer | HttpsServer, options: BeforeTlsOpt
   };
   const onFailed = (error: NodeJS.ErrnoException, secure: TLSSocket): void => {
     const address = arrivals.getStore()?.address ?? peerAddress(secure);
-    // Who left by itself was not refused: load balancers' probes do so all day.
+    // A client that leaves by itself was not refused: load balancers' probes do so all day.
     if (error.code !== 'ECONNRESET') onRefused(error, address);
     destroyConnection(secure);
   };

@@ -69,7 +69,7 @@ describe('connections that have not authenticated', () => {
     expect([older.secure.destroyed, newer.secure.destroyed]).toEqual([true, false]);
   });
 
-  it('are so many over all addresses', async () => {
+  it('are limited over all addresses', async () => {
     const { unauthenticated, arrive } = make({ maxTotal: 3 });
     const all = Array.from({ length: 5 }, (_, index) => arrive(`192.0.2.${index}`));
     await immediates();

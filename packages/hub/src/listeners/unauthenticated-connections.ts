@@ -51,7 +51,7 @@ const LOOK_MS = 1_000;
 const IDLE_SECURE_MS = 2_000;
 
 /**
- * The connections that have not yet authenticated: at most so many for each address and in all, each for a limited time. It bounds what strangers can make the
+ * The connections that have not yet authenticated: limited in number for each address and in all, each for a limited time. This bounds what unauthenticated clients can make the
  * hub hold, at every listener.
  *
  * When there is no room for a new one, the oldest whose TLS handshake is not finished is closed for it, so that connections that say nothing keep

@@ -55,7 +55,7 @@ export class AmqpPeer implements AmqpLinkListener {
   #policyToken: string | undefined;
   #presumption: Timer | undefined;
   #isAuthenticated = false;
-  /** Who the peer last said it is, with a credential or by a link, whether or not it proved it. */
+  /** The identity that the peer last claimed, by a credential or a link, authenticated or not. */
   #claimed: Identity | undefined;
   /** Why a credential was refused, the last time; it was reported then. */
   #refusal: CulvertError | undefined;
@@ -263,7 +263,7 @@ export class AmqpPeer implements AmqpLinkListener {
     }
   }
 
-  /** Nothing more is read until the first credential is verified, so that a stranger can make the hub hold no more than what it has read. */
+  /** Reading pauses until the first credential is verified, so that an unauthenticated client cannot make the hub buffer more than what is already read. */
   async #verifying<T>(verify: () => Promise<T>): Promise<T> {
     const release = this.#isAuthenticated ? undefined : this.#link.hold();
     try {

@@ -66,7 +66,7 @@ describe('the AMQP engine', () => {
   });
 
   afterEach(() => {
-    // What a stranger says would be quoted there.
+    // It would quote what an unauthenticated client sent.
     for (const name of ['error', 'warn', 'log', 'trace'] as const) expect(console[name]).not.toHaveBeenCalled();
     vi.restoreAllMocks();
   });

@@ -102,7 +102,7 @@ export class HubMetrics {
     }
   };
 
-  /** A call of the registry was answered after so many seconds. */
+  /** Records how long a registry call took, in seconds. */
   readonly registryCall = (seconds: number): void => this.#registryCalls.observe(seconds);
 
   /** Registers the values that each scrape reads; called once, when they exist. */
