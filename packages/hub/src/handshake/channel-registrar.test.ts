@@ -48,7 +48,7 @@ function later<T>(): { promise: Promise<T>; resolve: (value: T) => void } {
 it('closes a channel whose device was disabled while it was let in, and ends what it had already accepted', async () => {
   const clock = new FakeClock();
   const router = new Router(clock);
-  const streams = new StreamTable({ clock, onUnmet: () => undefined });
+  const streams = new StreamTable({ clock, onUnpaired: () => undefined });
   const ended: [string, string][] = [];
   const revocation = revokeOnChange({
     router,

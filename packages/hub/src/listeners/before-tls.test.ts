@@ -51,10 +51,10 @@ async function open(over: Partial<HttpsListenerOptions> = {}): Promise<ListenerN
   const unauthenticated =
     over.unauthenticated ?? new UnauthenticatedConnections({ clock, maxPerAddress: 64, maxTotal: 64 });
   const never = () => Promise.resolve(false);
-  const terms = { pair, authenticateMs: over.authenticateMs ?? 10_000 };
-  const named = createCertificateTls(terms);
+  const options = { pair, authenticateMs: over.authenticateMs ?? 10_000 };
+  const named = createCertificateTls(options);
   const server = createHttpsListener({
-    ...terms,
+    ...options,
     namedHosts: { names: new Set(['devices.example']), server: named },
     unauthenticated,
     clock,

@@ -6,7 +6,7 @@ import { fileProblem } from '@culvert/stream';
 
 /** A server certificate with its key, checked: ready for `tls.createServer` and `server.setSecureContext`. */
 export interface KeyPair {
-  /** PEM; the server's own certificate first, then those between it and the root. */
+  /** PEM; the server's certificate first, then those between it and the root. */
   readonly cert: string;
   /** PEM. Secret. */
   readonly key: string;
@@ -43,7 +43,7 @@ export function checkedKeyPair(
 }
 
 /**
- * Reads and checks an operator's own certificate and key.
+ * Reads and checks an operator's certificate and key.
  * @throws CulvertError `config_invalid`
  */
 export async function loadKeyPair(certFile: string, keyFile: string, now: number): Promise<KeyPair> {

@@ -116,7 +116,7 @@ describe('an HTTP endpoint', () => {
     const port = await serve();
     const target = new HttpTarget(post(`http://127.0.0.1:${port}/`));
     await target.deliver([sampleRecord(1)], never);
-    // In the same turn in which the next batch is written.
+    // In the same event-loop iteration in which the next batch is written.
     servers[0]?.closeIdleConnections();
     expect(await target.deliver([sampleRecord(2)], never)).toBe(0);
     expect(received.length).toBe(2);
