@@ -15,7 +15,7 @@ const WITNESS = fileURLToPath(new URL('../../tests/system/support/witness.mjs', 
 /** Milliseconds an outage is watched: the longest bound of a stream is 300 s. */
 const WATCHED_MS = 390_000;
 
-type Manner = 'quiet' | 'chatty' | 'flood' | 'deaf';
+type Manner = 'quiet' | 'chatty' | 'flood' | 'paused';
 
 interface Pair {
   readonly name: string;
@@ -75,7 +75,7 @@ const OUTAGES: readonly Outage[] = [
   },
   {
     name: "the service's program reads nothing",
-    streams: { flood: ['flood', 'deaf'] },
+    streams: { flood: ['flood', 'paused'] },
     begin: async () => undefined,
   },
 ];

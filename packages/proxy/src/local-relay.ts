@@ -7,7 +7,7 @@ import type { LocalEnd } from './local-end.ts';
 export type EndedBy = 'local' | 'remote';
 
 /** What a stream carried until it ended well. */
-export interface CarryResult {
+export interface RelayResult {
   readonly endedBy: EndedBy;
   /** Bytes from the local program into the stream. */
   readonly bytesSent: number;
@@ -15,7 +15,7 @@ export interface CarryResult {
   readonly bytesReceived: number;
 }
 
-export interface CarryOptions {
+export interface RelayOptions {
   readonly clock: Clock;
   /** Ends both sides now; its reason is the error. */
   readonly signal?: AbortSignal;
@@ -32,17 +32,17 @@ export interface CarryOptions {
  * @returns when all of it has ended well
  * @throws CulvertError the stream's error, `stream_lost` when the program's connection broke, or the signal's reason
  */
-export function carry(local: LocalEnd, stream: Duplex, options: CarryOptions): Promise<CarryResult> {
+export function relay(local: LocalEnd, stream: Duplex, options: RelayOptions): Promise<RelayResult> {
   return new Promise((resolve, reject) => {
-    new Carriage(local, stream, options, resolve, reject).start();
+    new LocalRelay(local, stream, options, resolve, reject).start();
   });
 }
 
-class Carriage {
+class LocalRelay {
   readonly #local: LocalEnd;
   readonly #stream: Duplex;
-  readonly #options: CarryOptions;
-  readonly #resolve: (result: CarryResult) => void;
+  readonly #options: RelayOptions;
+  readonly #resolve: (result: RelayResult) => void;
   readonly #reject: (error: CulvertError) => void;
   #isSettled = false;
   #endedBy: EndedBy | undefined;
@@ -55,8 +55,8 @@ class Carriage {
   constructor(
     local: LocalEnd,
     stream: Duplex,
-    options: CarryOptions,
-    resolve: (result: CarryResult) => void,
+    options: RelayOptions,
+    resolve: (result: RelayResult) => void,
     reject: (error: CulvertError) => void,
   ) {
     this.#local = local;

@@ -24,7 +24,7 @@ export async function* readEvents<N extends Notice>(
   { clock, signal }: { clock: Clock; signal: AbortSignal },
 ): AsyncGenerator<Exclude<N, { event: 'cut' }>, void, undefined> {
   let silence: Timer | undefined;
-  const heard = (): void => {
+  const restartSilenceTimer = (): void => {
     silence?.cancel();
     silence = clock.setTimer(SILENCE_MS, () =>
       response.destroy(new CulvertError('unreachable', 'The hub fell silent.')),
@@ -34,11 +34,11 @@ export async function* readEvents<N extends Notice>(
   signal.addEventListener('abort', abort);
   try {
     if (signal.aborted) throw abortReason(signal);
-    heard();
+    restartSilenceTimer();
     let text = '';
     response.setEncoding('utf8');
     for await (const chunk of response as AsyncIterable<string>) {
-      heard();
+      restartSilenceTimer();
       const events = (text + chunk).split('\n\n');
       text = events.pop() ?? '';
       if (text.length > MAX_EVENT) throw new CulvertError('protocol_error', 'The hub sent an event that is too long.');

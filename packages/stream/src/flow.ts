@@ -18,7 +18,7 @@ export class Flow {
   start(): void {
     this.#to.on('drain', this.#drained);
     this.#from.on('end', this.#ended);
-    this.#from.on('data', this.#carry);
+    this.#from.on('data', this.#forward);
     if (this.#to.writableNeedDrain) this.#from.pause();
     // It may have been paused by whoever held it before.
     else this.#from.resume();
@@ -30,11 +30,11 @@ export class Flow {
   stop(): void {
     this.#to.off('drain', this.#drained);
     this.#from.off('end', this.#ended);
-    this.#from.off('data', this.#carry);
+    this.#from.off('data', this.#forward);
     this.#from.pause();
   }
 
-  readonly #carry = (chunk: Buffer): void => {
+  readonly #forward = (chunk: Buffer): void => {
     // It may have ended by itself, as a stream does whose peer has; there is nobody to tell.
     if (this.#to.writableEnded) return;
     this.bytes += chunk.length;

@@ -22,7 +22,7 @@ export interface LivenessOptions {
 export class Liveness {
   readonly #options: LivenessOptions;
   #timer: Timer | undefined;
-  #heardAt = 0;
+  #receivedAt = 0;
   /** Data went out since the last pong; and in the interval before it, which the peer may have begun to hold back after its pong. */
   #sentSince = false;
   #sentBefore = false;
@@ -39,7 +39,7 @@ export class Liveness {
 
   start(): void {
     if (this.#options.pingMs === 0 || this.#timer !== undefined) return;
-    this.#heardAt = this.#options.clock.now();
+    this.#receivedAt = this.#options.clock.now();
     this.#arm();
   }
 
@@ -50,12 +50,12 @@ export class Liveness {
   /** Whether we stopped reading; the time while we did not read does not count. */
   set paused(paused: boolean) {
     this.#paused = paused;
-    if (!paused) this.#heardAt = this.#options.clock.now();
+    if (!paused) this.#receivedAt = this.#options.clock.now();
   }
 
   /** A pong arrived. */
-  heard(): void {
-    this.#heardAt = this.#options.clock.now();
+  receivedPong(): void {
+    this.#receivedAt = this.#options.clock.now();
     this.#sentBefore = this.#sentSince;
     this.#sentSince = false;
   }
@@ -76,10 +76,10 @@ export class Liveness {
 
   #tick(): void {
     const { clock, pingMs, ping, lost } = this.#options;
-    if (this.#received) this.#heardAt = clock.now();
+    if (this.#received) this.#receivedAt = clock.now();
     this.#received = false;
     const patienceMs = this.#sentSince || this.#sentBefore ? Math.max(LIMITS.stallMs, 2 * pingMs) : 2 * pingMs;
-    if (!this.#paused && clock.now() - this.#heardAt > patienceMs) {
+    if (!this.#paused && clock.now() - this.#receivedAt > patienceMs) {
       lost();
       return;
     }

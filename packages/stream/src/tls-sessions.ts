@@ -39,7 +39,7 @@ export function knownSession(trust: SecureContext | undefined, server: Server): 
 }
 
 /** The certificate, DER, that was verified of a connection's other end; undefined before that. */
-export function provenBy(connection: Duplex): Buffer | undefined {
+export function certificateOfServer(connection: Duplex): Buffer | undefined {
   return proofs.get(connection);
 }
 

@@ -116,7 +116,7 @@ class WebSocketDuplex extends Duplex {
     const socket = this.#socket;
     socket.binaryType = 'nodebuffer';
     socket.on('message', (data: Buffer) => this.#receive(data));
-    socket.on('pong', () => this.#liveness.heard());
+    socket.on('pong', () => this.#liveness.receivedPong());
     socket.on('error', (error) => {
       this.#socketError = error;
     });

@@ -1,5 +1,5 @@
 // The program at either end of a stream: says what it sees of its TCP connection, a line of JSON for each thing.
-//   witness.mjs listen|dial PORT quiet|chatty|flood|deaf
+//   witness.mjs listen|dial PORT quiet|chatty|flood|paused
 import { connect, createServer } from 'node:net';
 
 const [, , how, port, manner] = process.argv;
@@ -8,12 +8,12 @@ const say = (what) => console.log(JSON.stringify({ at: Date.now(), what }));
 function watch(socket) {
   let bytes = 0;
   say('open');
-  if (manner !== 'deaf') socket.on('data', (data) => (bytes += data.length));
+  if (manner !== 'paused') socket.on('data', (data) => (bytes += data.length));
   socket.on('end', () => say(`end of data (clean) after ${bytes} bytes`));
   socket.on('error', (error) => say(`error ${error.code} after ${bytes} bytes`));
   socket.on('close', () => say('closed'));
   // A socket that is not read does not keep the process alive.
-  if (manner === 'deaf') setInterval(() => undefined, 1_000);
+  if (manner === 'paused') setInterval(() => undefined, 1_000);
   if (manner === 'chatty') setInterval(() => socket.writable && socket.write('x'), 1_000);
   if (manner === 'flood') {
     const pump = () => {

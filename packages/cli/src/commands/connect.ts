@@ -79,9 +79,9 @@ async function connectForSsh(
     const { hostKeys: mode, knownHosts } = flags;
     const use = async (client: ServiceClient): Promise<number> => {
       if (mode !== undefined && knownHosts !== undefined) {
-        const { meetHost } = await import('../ssh/host-keys.ts');
+        const { prepareHostKeys } = await import('../ssh/host-keys.ts');
         const reachability = () => client.devices.reachability(deviceId, moduleId);
-        await meetHost({ identity, mode, knownHosts, reachability, tell });
+        await prepareHostKeys({ identity, mode, knownHosts, reachability, tell });
       }
       const open = openerOf(client, identity);
       const opening: OpenStreamFunction = async (id, options) => {

@@ -7,7 +7,7 @@ import { networkError, OPEN_MS, type OutboundOptions, outboundAgent, stateKeepAl
 import { since } from './network.ts';
 
 /** What one request to the hub shows of it, and of what stands between. */
-export interface Greeting {
+export interface HubProbe {
   readonly protocol: string;
   /** The hub's certificate first, then who signed it, as far as it is known. */
   readonly chain: readonly DetailedPeerCertificate[];
@@ -29,7 +29,7 @@ const MAX_BODY = 65_536;
  * `GET /` by the way the SDKs go. It needs no credential.
  * @throws CulvertError `untrusted`, with who signed the certificate where the connection is direct; `unreachable`
  */
-export async function greet(host: string, port: number, outbound: OutboundOptions): Promise<Greeting> {
+export async function probeHub(host: string, port: number, outbound: OutboundOptions): Promise<HubProbe> {
   const where = formatHostPort(host, port);
   const agent = await outboundAgent(new URL(`https://${where}`), outbound);
   try {
@@ -44,7 +44,7 @@ export async function greet(host: string, port: number, outbound: OutboundOption
   }
 }
 
-function ask(host: string, port: number, agent: Awaited<ReturnType<typeof outboundAgent>>): Promise<Greeting> {
+function ask(host: string, port: number, agent: Awaited<ReturnType<typeof outboundAgent>>): Promise<HubProbe> {
   const started = performance.now();
   return new Promise((resolve, reject) => {
     const signal = AbortSignal.timeout(ANSWER_MS);

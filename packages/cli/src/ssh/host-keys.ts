@@ -6,7 +6,7 @@ import { fingerprint } from './fingerprint.ts';
 import type { HostKeyMode } from './host-key-modes.ts';
 import { hostName } from './host-name.ts';
 
-/** What {@link meetHost} needs. */
+/** What {@link prepareHostKeys} needs. */
 export interface FirstContact {
   readonly identity: Identity;
   readonly mode: HostKeyMode;
@@ -20,7 +20,7 @@ export interface FirstContact {
  * only after the device's first line, which comes by the stream that is opened after this.
  * @throws CulvertError of `reachability`; `config_invalid` when the file cannot be written
  */
-export async function meetHost({ identity, mode, knownHosts, reachability, tell }: FirstContact): Promise<void> {
+export async function prepareHostKeys({ identity, mode, knownHosts, reachability, tell }: FirstContact): Promise<void> {
   const host = hostName(identity);
   if (mode === 'accept-new' || (await isKnown(host, knownHosts))) return;
   const { sshHostKeys, namesOtherHostKeys } = await reachability();

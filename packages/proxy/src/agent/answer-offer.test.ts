@@ -80,7 +80,7 @@ describe('answerOffer', () => {
     expect(options.streams.size).toBe(0);
   });
 
-  it('carries many streams side by side', async () => {
+  it('relays many streams side by side', async () => {
     const made = [offer('echo'), offer('echo'), offer('echo')];
     const done = made.map((one) => answerOffer(one, options));
     await Promise.all(

@@ -2,7 +2,7 @@ import type { Server, Socket } from 'node:net';
 import { CulvertError } from '@culvert/protocol';
 import { type Clock, systemClock } from '@culvert/stream';
 import { socketEnd } from '../local-end.ts';
-import { carry } from '../local-relay.ts';
+import { relay } from '../local-relay.ts';
 import { type OpenStream, OpenStreams } from '../open-streams.ts';
 import type { BoundService, ConnectEvent, LocalService, OpenStreamFunction } from './connect-events.ts';
 import { listen } from './listen.ts';
@@ -126,7 +126,7 @@ async function serveConnection(
     );
     socket.off('close', wentAway);
     onEvent({ type: 'stream-opened', id: place.id, service, openedInMs: clock.now() - started });
-    const result = await carry(socketEnd(socket), stream, { clock, signal: place.signal });
+    const result = await relay(socketEnd(socket), stream, { clock, signal: place.signal });
     onEvent({ type: 'stream-ended', id: place.id, service, ...result, durationMs: clock.now() - started });
   } catch (error) {
     socket.resetAndDestroy();

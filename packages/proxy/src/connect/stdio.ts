@@ -1,6 +1,6 @@
 import type { Readable, Writable } from 'node:stream';
 import { type Clock, systemClock } from '@culvert/stream';
-import { type CarryResult, carry } from '../local-relay.ts';
+import { type RelayResult, relay } from '../local-relay.ts';
 import type { OpenStreamFunction } from './connect-events.ts';
 
 export interface ConnectStdioOptions {
@@ -20,12 +20,12 @@ export interface ConnectStdioOptions {
 }
 
 /**
- * Carries standard input and output over one stream, as ssh's ProxyCommand wants it. Either may end first; the other goes on as {@link carry} has it.
+ * Carries standard input and output over one stream, as ssh's ProxyCommand wants it. Either may end first; the other goes on as {@link relay} has it.
  * A reader of `stdout` that exits ends the local side.
  * @returns when both directions have ended, or the reader of `stdout` has gone
  * @throws CulvertError when the stream could not be opened, was torn, or its answer did not come
  */
-export async function connectStdio(options: ConnectStdioOptions): Promise<CarryResult> {
+export async function connectStdio(options: ConnectStdioOptions): Promise<RelayResult> {
   const { stdin, stdout, signal, hangUp } = options;
   const stream = await options.openStream(options.deviceId, {
     name: options.service,
@@ -38,7 +38,7 @@ export async function connectStdio(options: ConnectStdioOptions): Promise<CarryR
     brokenPipeIsEnd: true,
     endsWithStream: options.isTerminal === true,
   };
-  return carry(local, stream, {
+  return relay(local, stream, {
     clock: options.clock ?? systemClock,
     ...(signal === undefined ? {} : { signal }),
     ...(hangUp === undefined ? {} : { hangUp }),
