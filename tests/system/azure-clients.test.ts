@@ -3,27 +3,27 @@ import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 import type { ServiceClient } from '@culvert/service';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { Cleanup } from './support/cleanup.ts';
-import { eventually } from './support/eventually.ts';
-import { listenLocally } from './support/free-port.ts';
-import { HubProcess } from './support/hub-process.ts';
 import { cOverAmqp, csharpOverAmqp } from './support/azure/amqp-control-channel.ts';
 import { overTls, overWebSocket } from './support/azure/byte-link.ts';
 import type { OpenControlChannel } from './support/azure/control-channel.ts';
 import { parseConnectionString } from './support/azure/credentials.ts';
-import { type DeviceVariant, AzureDevice, type AzureDeviceOptions } from './support/azure/device.ts';
+import { AzureDevice, type AzureDeviceOptions, type DeviceVariant } from './support/azure/device.ts';
 import { deviceC } from './support/azure/device-c.ts';
 import { DEVICE_CSHARP } from './support/azure/device-csharp.ts';
 import { cOverMqtt, csharpOverMqtt } from './support/azure/mqtt-control-channel.ts';
 import {
+  AzureServiceStream,
   C_SERVICE,
   CSHARP_SERVICE,
   type HttpAnswer,
   NODE_SERVICE,
-  AzureServiceStream,
   requestStream,
 } from './support/azure/service.ts';
 import { CsharpServiceConnection } from './support/azure/service-amqp.ts';
+import { Cleanup } from './support/cleanup.ts';
+import { eventually } from './support/eventually.ts';
+import { listenLocally } from './support/free-port.ts';
+import { HubProcess } from './support/hub-process.ts';
 import { startAgent, startConnect } from './support/proxies.ts';
 
 /** The size of Azure's own end-to-end test. */

@@ -1,15 +1,15 @@
 import { randomBytes } from 'node:crypto';
 import { connect, createServer } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Cleanup } from './support/cleanup.ts';
-import { ClientProgram, startClient } from './support/client-program.ts';
-import { listenLocally } from './support/free-port.ts';
-import { HubProcess } from './support/hub-process.ts';
 import { overTls } from './support/azure/byte-link.ts';
 import { parseConnectionString } from './support/azure/credentials.ts';
 import { AzureDevice } from './support/azure/device.ts';
 import { deviceC } from './support/azure/device-c.ts';
 import { cOverMqtt } from './support/azure/mqtt-control-channel.ts';
+import { Cleanup } from './support/cleanup.ts';
+import { ClientProgram, startClient } from './support/client-program.ts';
+import { listenLocally } from './support/free-port.ts';
+import { HubProcess } from './support/hub-process.ts';
 import { startAgent } from './support/proxies.ts';
 
 const PAYLOAD_BYTES = 300_000;

@@ -100,7 +100,7 @@ describe('relay', () => {
     program.end('request');
     await buffer(peer);
     program.resetAndDestroy();
-    // The operating system tells it with the next byte.
+    // The operating system reports it at the next byte.
     const flow = setInterval(() => peer.write('answer'), 1);
     await expect(result).rejects.toMatchObject({ code: 'stream_lost', message: 'The local connection was lost.' });
     clearInterval(flow);

@@ -240,7 +240,7 @@ it('a hub that takes the connection and says nothing is given up as soon as by e
     took = resolve;
   });
   let connections = 0;
-  // One to ask by, and the one that is made ahead.
+  // One for the request, and one that is opened to the gateway ahead.
   const silent = createServer((socket) => {
     socket.on('error', () => undefined).resume();
     if (++connections === 2) took();

@@ -68,7 +68,7 @@ export function assertGatewayPatterns(gateways: readonly string[]): void {
   for (const text of gateways) parseGatewayPattern(text);
 }
 
-/** What a connection's peer proved itself with, asked when it is wanted: most streams never need it. */
+/** Gets the verified certificate of a connection's server on demand: most streams never need it. */
 export function verifiedCertificate(connection: Socket): () => X509Certificate | undefined {
   return () => {
     const certificate = certificateOfServer(connection);

@@ -15,9 +15,9 @@ export interface LivenessOptions {
 /**
  * Sends pings and reports when the peer is lost: after two intervals without a pong or data.
  *
- * Silence has innocent causes, and a full buffer must never become an error: we do not read (our own back-pressure holds the pong),
- * or the peer does not (its back-pressure holds our data and the ping behind it, as when somebody suspends `scp`). So silence counts
- * only while we read, and when data went out lately the peer gets `LIMITS.stallMs` instead, the gateway's own limit for a stalled write.
+ * A full buffer must not become an error. A pong can be late because this side does not read (its own back-pressure holds the pong),
+ * or because the peer does not read (its back-pressure holds our data and the ping behind it, as when somebody suspends `scp`). So silence counts
+ * only while this side reads, and after this side has sent data the peer gets `LIMITS.stallMs` instead, the gateway's own limit for a stalled write.
  */
 export class Liveness {
   readonly #options: LivenessOptions;
@@ -47,7 +47,7 @@ export class Liveness {
     this.#timer?.cancel();
   }
 
-  /** Whether we stopped reading; the time while we did not read does not count. */
+  /** Whether this side stopped reading; time without reading does not count. */
   set paused(paused: boolean) {
     this.#paused = paused;
     if (!paused) this.#receivedAt = this.#options.clock.now();

@@ -157,7 +157,7 @@ async function serviceCredential(client: ServiceClient): Promise<Found> {
   return { found: 'the hub takes it' };
 }
 
-/** Measures a stream to an echo. A device that rejects them all was reached, and that is what matters. */
+/** Measures a stream to an echo. A device that rejects every echo was still reached, which counts as success. */
 async function echoStream(
   { client, device, moduleId }: ServiceUser,
   { echo, throughput = false }: DoctorFlags,

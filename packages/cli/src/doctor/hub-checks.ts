@@ -37,7 +37,7 @@ export function endpointCheck({ status, body }: HubProbe): Found {
   };
 }
 
-/** What is done about a clock that is wrong. */
+/** Advice for a wrong clock. */
 export const SET_CLOCK = 'Set the clock (NTP): tokens are made by this one and judged by the hub’s.';
 
 /**
@@ -69,7 +69,7 @@ export function certificateAskedCheck({ body }: HubProbe, host: string): Found |
   );
 }
 
-/** How a hub is made to ask for certificates. */
+/** Advice: how to make the hub ask for certificates. */
 export const MAKE_IT_ASK =
   'On the hub: culvert hub --client-certificates listen (clientCertificates in its file), or an advertised host name, which the device’s connection string then names.';
 

@@ -6,7 +6,7 @@ import { CulvertError, formatHostPort } from '@culvert/protocol';
 import { networkError, OPEN_MS, type OutboundOptions, outboundAgent, stateKeepAlive } from '@culvert/stream';
 import { since } from './network.ts';
 
-/** What one request to the hub shows of it, and of what stands between. */
+/** What one request to the hub showed: its answer, its certificate, and a proxy in between. */
 export interface HubProbe {
   readonly protocol: string;
   /** The hub's certificate first, then who signed it, as far as it is known. */
@@ -19,7 +19,7 @@ export interface HubProbe {
   readonly body: string;
 }
 
-/** Milliseconds the whole may take. */
+/** Maximum milliseconds of the whole probe. */
 const ANSWER_MS = 20_000;
 
 /** Bytes of an answer that are read: a hub's has some 200. */
@@ -75,7 +75,7 @@ function ask(host: string, port: number, agent: Awaited<ReturnType<typeof outbou
   });
 }
 
-/** What is at fault with a certificate that is not taken: what is to be done differs. */
+/** What is wrong with a refused certificate: the advice depends on it. */
 export type CertificateFault = 'authority' | 'time' | 'name' | 'other';
 
 /** @param error `untrusted`, with the error of TLS as its cause */
@@ -102,7 +102,7 @@ export function certificateFault({ cause }: CulvertError): CertificateFault {
   }
 }
 
-/** What of a refused certificate explains the refusal: the name of a proxy that looks into TLS stands in its signer. */
+/** The parts of a refused certificate that explain the refusal: an intercepting proxy is named in its signer. */
 function about(error: CulvertError, chain: readonly DetailedPeerCertificate[]): string {
   const [leaf] = chain;
   switch (certificateFault(error)) {

@@ -93,7 +93,7 @@ describe('answerOffer', () => {
     expect(options.streams.size).toBe(3);
     const late = offer('echo');
     await answerOffer(late, options);
-    expect(late.reasons).toEqual(['this agent carries as many streams as it may; try again later']);
+    expect(late.reasons).toEqual(['this agent has reached its limit of open streams; try again later']);
     for (const { far } of made) far.end();
     await Promise.all(done);
   });

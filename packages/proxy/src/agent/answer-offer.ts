@@ -24,7 +24,7 @@ export interface AnswerOptions {
 export const ECHO_SERVICE = 'culvert-echo';
 
 /**
- * Answers one offer and carries its stream to the end: the local target is connected before the offer is accepted, so the one
+ * Answers one offer and relays its stream to the end: the local target is connected before the offer is accepted, so the one
  * who asks learns at once when nothing answers there. Never rejects: what goes wrong is told by event, and the agent goes on.
  */
 export async function answerOffer(offer: StreamOffer, options: AnswerOptions): Promise<void> {
@@ -34,7 +34,7 @@ export async function answerOffer(offer: StreamOffer, options: AnswerOptions): P
   if (target === undefined && own === undefined) return reject(offer, unknownService(offer.name, services), options);
   const place = options.streams.take();
   if (place === undefined)
-    return reject(offer, 'this agent carries as many streams as it may; try again later', options);
+    return reject(offer, 'this agent has reached its limit of open streams; try again later', options);
   try {
     const local = target === undefined ? own?.(place.signal) : await connectTarget(offer, target, place, options);
     if (local !== undefined) await relayOffer(offer, target, local, place, options);
@@ -43,7 +43,7 @@ export async function answerOffer(offer: StreamOffer, options: AnswerOptions): P
   }
 }
 
-/** What the agent answers by itself, unless its list has a service of that name. */
+/** Stream names that the agent answers by itself, unless its list has a service of that name. */
 function ownService(name: string, { services, clock }: AnswerOptions): ((signal: AbortSignal) => LocalEnd) | undefined {
   if (name === ECHO_SERVICE) return echoEnd;
   if (name !== SERVICES_SERVICE) return undefined;

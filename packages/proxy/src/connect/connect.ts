@@ -28,7 +28,7 @@ export interface ConnectOptions {
 export interface Connect {
   /** The listeners, in the order they were asked for. */
   readonly services: readonly BoundService[];
-  /** How many local connections it carries. */
+  /** Number of open local connections. */
   readonly streams: number;
   /** Listens no more, lets running streams end for `graceMs` (default {@link CLOSE_GRACE_MS}), ends the rest with a reason. */
   close(graceMs?: number): Promise<void>;
@@ -99,7 +99,7 @@ function serve(socket: Socket, service: string, options: ServeOptions): void {
   const place = options.streams.take();
   if (place === undefined) {
     socket.resetAndDestroy();
-    const error = new CulvertError('too_many_requests', 'As many connections as this proxy may carry are open.');
+    const error = new CulvertError('too_many_requests', 'The limit of open connections is reached.');
     options.onEvent({ type: 'stream-failed', id: 0, service, error });
     return;
   }

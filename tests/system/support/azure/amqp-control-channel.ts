@@ -13,8 +13,8 @@ import {
   type PutTokenHeader,
   putToken,
 } from './cbs.ts';
-import type { OpenControlChannel, AzureControlChannel, AzureRequest, RequestListener } from './control-channel.ts';
-import { audienceOf, csharpToken, cToken, type AzureConnectionString } from './credentials.ts';
+import type { AzureControlChannel, AzureRequest, OpenControlChannel, RequestListener } from './control-channel.ts';
+import { type AzureConnectionString, audienceOf, csharpToken, cToken } from './credentials.ts';
 
 /** What tells one AMQP client of Azure from another. */
 interface AmqpVariant {

@@ -17,7 +17,7 @@ export interface AzureControlChannel {
   renewToken?(): Promise<void>;
   /** Stops taking requests, where the transport has a message for that. */
   unsubscribe(): Promise<void>;
-  /** Goes away in words. */
+  /** Disconnects cleanly. */
   close(): Promise<void>;
   /** Cuts the TCP connection without a word, as C devices do. */
   drop(): void;

@@ -5,9 +5,9 @@ import { RawWebSocket, rawFrame } from '@culvert/testkit';
 import type { Cleanup } from '../cleanup.ts';
 import type { HubProcess } from '../hub-process.ts';
 import {
-  type OpenControlChannel,
   type AzureControlChannel,
   type AzureRequest,
+  type OpenControlChannel,
   type StreamAddress,
   streamAddress,
 } from './control-channel.ts';
@@ -20,7 +20,7 @@ export interface DeviceVariant {
   readonly frameBytes: number;
   /** The whole upgrade request. */
   upgrade(address: StreamAddress, token: string): string;
-  /** Sent as soon as the WebSocket is open; empty for most. */
+  /** Bytes sent as soon as the WebSocket is open; empty for most. */
   readonly greeting: Buffer;
   /** How it ends a stream whose local side has ended. */
   end(socket: RawWebSocket): void;
@@ -44,11 +44,11 @@ export interface AzureDeviceOptions {
 export class AzureDevice {
   /** What happened, in order: `request NAME`, `websocket open`, `answered true`, `close 1000 reason`, `torn`, … */
   readonly log: string[] = [];
-  /** What would have ended the real program, or made it deaf; empty as long as the hub is kind to it. */
+  /** What would have crashed the real client or stopped it decoding; empty if the hub respects its faults. */
   readonly crashes: string[] = [];
   /** The heads of the answers to its upgrades. */
   readonly heads: string[] = [];
-  /** The streams it carries. */
+  /** Its open streams. */
   readonly streams = new Set<RawWebSocket>();
   readonly #hub: HubProcess;
   readonly #options: AzureDeviceOptions;
@@ -142,7 +142,7 @@ export class AzureDevice {
         return;
       }
       // The C client leaves what shares a segment with one of these until more bytes come.
-      if (frame.opcode === 9 || frame.opcode === 10) this.crashes.push('deaf after a ping or pong');
+      if (frame.opcode === 9 || frame.opcode === 10) this.crashes.push('stops decoding after a ping or pong');
       else local.write(frame.payload);
     }
     this.log.push('torn');

@@ -6,7 +6,7 @@ import { listenLocally } from '../free-port.ts';
 import type { HubProcess } from '../hub-process.ts';
 import type { DeviceVariant } from './device.ts';
 import { DEVICE_CSHARP } from './device-csharp.ts';
-import { CSHARP_SERVICE, AzureServiceStream, requestStream } from './service.ts';
+import { AzureServiceStream, CSHARP_SERVICE, requestStream } from './service.ts';
 
 /** Empty messages per turn of the event loop: many times what ends a direction, in little time. */
 const PER_TURN = 32;

@@ -1,8 +1,8 @@
 import type { HubProcess } from '../hub-process.ts';
 import { seconds } from '../sas.ts';
 import type { ByteLink, OpenByteLink } from './byte-link.ts';
-import type { OpenControlChannel, AzureControlChannel, AzureRequest, RequestListener } from './control-channel.ts';
-import { audienceOf, csharpToken, cToken, type AzureConnectionString } from './credentials.ts';
+import type { AzureControlChannel, AzureRequest, OpenControlChannel, RequestListener } from './control-channel.ts';
+import { type AzureConnectionString, audienceOf, csharpToken, cToken } from './credentials.ts';
 import {
   connectPacket,
   publishPacket,
@@ -76,7 +76,7 @@ class MqttControlChannel implements AzureControlChannel {
   readonly ended: Promise<void>;
   readonly #link: ByteLink;
   readonly #variant: MqttVariant;
-  /** Who waits for a packet of the hub, by its type and id. */
+  /** Callbacks that wait for a packet from the hub, by its type and id. */
   readonly #awaited = new Map<string, (packet: WirePacket) => void>();
   #nextId: number;
 
