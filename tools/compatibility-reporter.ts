@@ -9,11 +9,11 @@ const END = '<!-- end of compatibility -->';
 
 /** The files whose suites are clients, each named for who comes, and how; beside a file, the name of the client of tests that are in no suite. */
 const CLIENTS: readonly (readonly [file: string, client: string])[] = [
-  ['preview-clients', 'clients of the preview'],
+  ['azure-clients', 'clients of Azure, on the wire'],
   ['published-registry', 'azure-iothub, its Registry over HTTPS'],
   ['published-devices', 'azure-iot-device'],
   ['published-certificates', 'azure-iot-device with a certificate'],
-  ['published-service', "the preview's proxy quickstart over azure-iothub's REST code and websocket-stream"],
+  ['published-service', "Azure's proxy quickstart over azure-iothub's REST code and websocket-stream"],
   ['amqp-clients', 'rhea by SASL PLAIN, as a device and as a policy'],
   ['mqtt-clients', 'MQTT clients'],
 ];

@@ -15,7 +15,7 @@ import { must } from './support/program.ts';
 import { type MqttCredentials, mqttCredentials } from './support/sas.ts';
 import { scratch } from './support/scratch.ts';
 
-// What SECURITY.md promises against strangers, each promise with its attack: bounded in number, against a hub of its own on loopback. Outcomes alone are
+// What SECURITY.md promises about unauthenticated clients, each promise with its attack: bounded in number, against a hub of its own on loopback. Outcomes alone are
 // looked at: whether others are served meanwhile, and what the hub has done and held.
 
 /** An address that takes no part in an attack. */

@@ -19,7 +19,7 @@ function mounts(command: string, ...args: string[]): void {
 it('a full disk under the audit record stops no stream, is said, and what waited is written when there is room again', async () => {
   const hub = await HubProcess.start(cleanup);
   await hub.stop();
-  // The record on a disk of its own, of 256 KiB, which a stranger's file fills.
+  // The record on a disk of its own, of 256 KiB, which another program's file fills.
   const audit = join(hub.dataDir, 'audit');
   rmSync(audit, { recursive: true });
   mkdirSync(audit, { mode: 0o700 });

@@ -2,16 +2,16 @@ import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { overWebSocket } from './support/azure/byte-link.ts';
+import { parseConnectionString } from './support/azure/credentials.ts';
+import { AzureDevice } from './support/azure/device.ts';
+import { ENDLESS_DEVICE, startEndlessService } from './support/azure/endless-proxies.ts';
+import { csharpOverMqtt } from './support/azure/mqtt-control-channel.ts';
 import { Cleanup } from './support/cleanup.ts';
 import { culvertCommand } from './support/culvert.ts';
 import { eventually } from './support/eventually.ts';
 import { listenLocally } from './support/free-port.ts';
 import { HubProcess } from './support/hub-process.ts';
-import { overWebSocket } from './support/preview/byte-link.ts';
-import { parseConnectionString } from './support/preview/credentials.ts';
-import { PreviewDevice } from './support/preview/device.ts';
-import { ENDLESS_DEVICE, startEndlessService } from './support/preview/endless-proxies.ts';
-import { csharpOverMqtt } from './support/preview/mqtt-control-channel.ts';
 import { cleanEnvironment, Program, run } from './support/program.ts';
 import { type RunningAgent, startAgent, startConnect } from './support/proxies.ts';
 
@@ -148,7 +148,7 @@ describe('through two proxies that send empty messages instead of ending', () =>
     });
     const connectionString = await hub.createDevice('csharp');
     const open = csharpOverMqtt({ hub, device: parseConnectionString(connectionString), link: overWebSocket('mqtt') });
-    const device = await PreviewDevice.start(cleanup, hub, { open, dialect: ENDLESS_DEVICE, target });
+    const device = await AzureDevice.start(cleanup, hub, { open, variant: ENDLESS_DEVICE, target });
     const url = `http://127.0.0.1:${await startEndlessService(cleanup, hub, 'csharp')}/`;
     for (let download = 0; download < 3; download++) {
       const options = { env: cleanEnvironment(), timeoutMs: 70_000 };

@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import type { ServiceClient } from '@culvert/service';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { NODE_SERVICE, requestStream } from './support/azure/service.ts';
 import { Cleanup } from './support/cleanup.ts';
 import { ClientProgram } from './support/client-program.ts';
 import { eventually } from './support/eventually.ts';
 import { HubProcess } from './support/hub-process.ts';
-import { NODE_SERVICE, requestStream } from './support/preview/service.ts';
 
 /** Transports of azure-iot-device, by the names its packages export. */
 const TRANSPORTS = ['Mqtt', 'MqttWs', 'Amqp', 'AmqpWs'] as const;

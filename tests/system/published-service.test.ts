@@ -1,15 +1,15 @@
 import { randomBytes } from 'node:crypto';
 import { connect, createServer } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { overTls } from './support/azure/byte-link.ts';
+import { parseConnectionString } from './support/azure/credentials.ts';
+import { AzureDevice } from './support/azure/device.ts';
+import { deviceC } from './support/azure/device-c.ts';
+import { cOverMqtt } from './support/azure/mqtt-control-channel.ts';
 import { Cleanup } from './support/cleanup.ts';
 import { ClientProgram, startClient } from './support/client-program.ts';
 import { listenLocally } from './support/free-port.ts';
 import { HubProcess } from './support/hub-process.ts';
-import { overTls } from './support/preview/byte-link.ts';
-import { parseConnectionString } from './support/preview/credentials.ts';
-import { PreviewDevice } from './support/preview/device.ts';
-import { deviceC } from './support/preview/device-c.ts';
-import { cOverMqtt } from './support/preview/mqtt-control-channel.ts';
 import { startAgent } from './support/proxies.ts';
 
 const PAYLOAD_BYTES = 300_000;
@@ -26,9 +26,9 @@ beforeAll(async () => {
 afterAll(() => cleanup.run());
 
 /** Azure's proxy quickstart for services, and the port it listens on. */
-async function startPreviewProxy(deviceId: string): Promise<{ port: number; stderr: () => string }> {
+async function startAzureProxy(deviceId: string): Promise<{ port: number; stderr: () => string }> {
   const env = { CONNECTION_STRING: hub.policy('service'), DEVICE_ID: deviceId };
-  const program = startClient(cleanup, hub, 'preview-proxy.mjs', env);
+  const program = startClient(cleanup, hub, 'azure-proxy.mjs', env);
   const [, port] = await program.waitFor(/port (\d+)/);
   return { port: Number(port), stderr: () => program.stderr };
 }
@@ -48,17 +48,17 @@ async function echoed(port: number, payload: Buffer): Promise<Buffer> {
 }
 
 test.each(['culvert agent --default-service', 'the C device'])(
-  "the preview's proxy on websocket-stream, with %s: several connections at once, byte for byte",
+  "Azure's proxy on websocket-stream, with %s: several connections at once, byte for byte",
   async (kind) => {
     const deviceId = kind.replaceAll(/[^A-Za-z-]/g, '');
     if (kind === 'the C device') {
       const device = parseConnectionString(await hub.createDevice(deviceId));
       const open = cOverMqtt({ hub, device, link: overTls(8883) });
-      await PreviewDevice.start(cleanup, hub, { open, dialect: deviceC('MQTT'), target: echo });
+      await AzureDevice.start(cleanup, hub, { open, variant: deviceC('MQTT'), target: echo });
     } else {
       await startAgent(cleanup, hub, deviceId, [`echo=127.0.0.1:${echo}`], { args: ['--default-service', 'echo'] });
     }
-    const proxy = await startPreviewProxy(deviceId);
+    const proxy = await startAzureProxy(deviceId);
     const payloads = [1, 2, 3].map(() => randomBytes(PAYLOAD_BYTES));
     const answers = await Promise.all(payloads.map((payload) => echoed(proxy.port, payload)));
     expect(answers.map((answer, index) => payloads[index]?.equals(answer))).toEqual([true, true, true]);

@@ -12,7 +12,7 @@ import { HubProcess } from './support/hub-process.ts';
 import { cleanEnvironment, Program } from './support/program.ts';
 import { type RunningAgent, startAgent, startConnect } from './support/proxies.ts';
 
-/** Milliseconds streams get when the hub is told to stop: short, so that ours are still running when it is over. */
+/** Milliseconds streams get when the hub is told to stop: short, so that the test's streams are still open when it is over. */
 const DRAIN_MS = 1_000;
 /** Milliseconds within which everything must have recovered: the longest pause between two tries is 30 s. */
 const RECOVERY_MS = 60_000;

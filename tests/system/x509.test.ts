@@ -149,7 +149,7 @@ describe('who is asked for a certificate', () => {
       const args = ['s_client', '-connect', `127.0.0.1:${port}`, version, '-msg', '-CAfile', hub.caFile, ...name];
       const { stdout, code, stderr } = await run('openssl', args);
       expect(code, stderr).toBe(0);
-      // Whom it is asked by is nobody's business: no authority is named.
+      // The request for a certificate names no authority: clients must not learn which ones are registered.
       expect(stdout).toContain('No client certificate CA names sent');
       return stdout.includes('CertificateRequest');
     };

@@ -40,7 +40,7 @@ export const agentConfigSchema = z.strictObject({
 
 /** The file as it is used: paths absolute, addresses read. */
 export interface AgentConfig extends DeviceConnectionFile {
-  /** Paths absolute; false: none are named to the hub. */
+  /** Absolute paths; false: send none to the hub. */
   readonly sshHostKeys?: readonly string[] | false;
   readonly defaultService?: string;
   readonly halfCloseSeconds?: number;

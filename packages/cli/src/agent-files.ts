@@ -11,7 +11,7 @@ import {
 import { parseServiceAddress } from './service-address.ts';
 import { agentHostKeys } from './ssh-host-keys.ts';
 
-/** What of the agent's command line names files or takes their place. */
+/** The options of `culvert agent` that name files, or replace values from them. */
 export interface AgentFileFlags extends DeviceConnectionFlags {
   readonly config?: string;
   readonly service?: readonly string[];
@@ -34,7 +34,7 @@ export interface AgentSetup {
   readonly halfCloseMs?: number;
 }
 
-/** The files an agent is configured by, which can be read again while it runs; its command line and environment stay what they were. */
+/** The agent's configuration files, which can be read again while it runs; command line and environment keep their values. */
 export class AgentFiles {
   readonly #flags: AgentFileFlags;
   readonly #around: Surroundings;
@@ -46,7 +46,7 @@ export class AgentFiles {
 
   /**
    * Reads all of them.
-   * @throws CulvertError `usage`, `config_invalid`, `argument_invalid`: one line that says what to mend
+   * @throws CulvertError `usage`, `config_invalid`, `argument_invalid`: one line that says what to fix
    */
   read(): AgentSetup {
     const config = this.#config();
@@ -71,7 +71,7 @@ export class AgentFiles {
     };
   }
 
-  /** What the files say of the connection now; undefined while they cannot be read. */
+  /** The connection options as the files are now; undefined while they cannot be read. */
   readAgain(): AgentAddress | undefined {
     try {
       const quiet = { ...this.#around, warn: () => undefined };
@@ -79,7 +79,7 @@ export class AgentFiles {
       assertProof(address);
       return address;
     } catch {
-      // Half written perhaps; it is read again after the next attempt.
+      // The file may be half-written; it is read again after the next attempt.
       return undefined;
     }
   }
@@ -90,7 +90,7 @@ export class AgentFiles {
   }
 }
 
-/** Says in flags what the client would say in options. */
+/** Rewrites a client's message about options into one about flags. */
 function assertProof({ connectionString, certificate }: DeviceConnection): void {
   const byCertificate = parseDeviceConnectionString(connectionString).x509 === true;
   if (byCertificate && certificate === undefined)
@@ -102,7 +102,7 @@ function assertProof({ connectionString, certificate }: DeviceConnection): void 
     );
 }
 
-/** The file's services, and over them those of the command line. */
+/** The services of the file; those of the command line override them. */
 function offeredServices(config: AgentConfig, flags: readonly string[]): ReadonlyMap<string, Target> {
   const services = new Map(config.services);
   for (const flag of flags) {

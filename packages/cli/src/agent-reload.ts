@@ -3,21 +3,21 @@ import { CulvertError } from '@culvert/protocol';
 import type { Agent, AgentEvent } from '@culvert/proxy/agent';
 import type { AgentFiles } from './agent-files.ts';
 
-/** A running agent and what it is reloaded from. */
+/** A running agent and the files that it reloads. */
 export interface ReloadOptions {
   readonly running: Pick<Agent, 'reload'>;
   readonly files: Pick<AgentFiles, 'read'>;
   readonly onEvent: (event: AgentEvent) => void;
-  /** The terminal the agent was started from is gone: it is to stop, as any program there. */
+  /** Called when the agent's terminal was closed: stop, like any program there. */
   readonly stop: () => void;
 }
 
 /**
- * SIGHUP reads the agent's files again. What is wrong with them is told, and the agent goes on as before.
+ * SIGHUP reads the agent's files again. A mistake in them is reported, and the agent goes on as before.
  * @returns takes the handler off again
  */
 export function reloadOnHangUp(options: ReloadOptions): () => void {
-  // Asked now: later a terminal that is gone looks like none.
+  // Check now: a terminal that was closed later looks as if there had been none.
   const inTerminal = process.stdin.isTTY === true || process.stderr.isTTY === true;
   const reload = (): void => {
     if (inTerminal && !hasTerminal()) {

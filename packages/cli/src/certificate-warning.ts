@@ -3,8 +3,8 @@ import type { ServiceClient } from '@culvert/service';
 import { tell } from './messages.ts';
 
 /**
- * Warns when an identity that has been registered proves itself by a certificate and the hub asks for certificates nowhere: it could never show it.
- * Silent where the hub does not tell.
+ * Warns when an identity is registered with a certificate but no listener of the hub asks for certificates: the device could never present it.
+ * Prints nothing if the hub does not say.
  */
 export async function warnUnlessAsked(
   client: Pick<ServiceClient, 'endpoints'>,

@@ -10,7 +10,7 @@ export function defaultDataDirectory(env: NodeJS.ProcessEnv, uid: number | undef
   return join(xdg(env['XDG_DATA_HOME']) ?? join(home, '.local', 'share'), 'culvert');
 }
 
-/** The quickstart's, beside the hub's: what is tried out gets neither among real devices nor into the way of a real hub. */
+/** The quickstart's data directory, beside the hub's: trial devices stay apart from real ones, and a real hub can run at the same time. */
 export function quickstartDirectory(env: NodeJS.ProcessEnv, uid: number | undefined, home: string): string {
   return `${defaultDataDirectory(env, uid, home)}-quickstart`;
 }

@@ -1,6 +1,6 @@
 /** What a long-running command does when it is told to stop. */
 export interface Stoppable {
-  /** The first SIGINT or SIGTERM: finish politely. */
+  /** Called at the first SIGINT or SIGTERM: shut down gracefully. */
   readonly stop: (signal: NodeJS.Signals) => void;
 }
 
@@ -8,8 +8,8 @@ export interface Stoppable {
 export const SIGNAL_EXIT = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
 
 /**
- * The first SIGINT or SIGTERM stops politely, the second ends the process at once with 130 or 143.
- * @returns takes the handlers off again
+ * The first SIGINT or SIGTERM shuts down gracefully, the second ends the process at once with 130 or 143.
+ * @returns a function that removes the handlers
  */
 export function stopOnSignals(target: Stoppable): () => void {
   let stopping = false;

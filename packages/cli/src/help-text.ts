@@ -12,7 +12,7 @@ Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 not authorised, 5 timed out,
 69 unreachable, 78 bad configuration, 130 and 143 when interrupted. CULVERT_DEBUG=1 shows where an error comes from.
 \`culvert COMMAND --help\` tells more, also which environment variables name a hub.`;
 
-/** Who a command is run by, which says what it reads of the environment. */
+/** Which side runs a command: decides which environment variables its help lists. */
 export type Side = 'service' | 'device' | 'either';
 
 const SERVICE_VARIABLES = `
@@ -29,7 +29,7 @@ const VARIABLES_OF: Readonly<Record<Side, string>> = {
   either: `${SERVICE_VARIABLES}${DEVICE_VARIABLES}`,
 };
 
-/** The environment variables that a command reads which reaches a hub; the end of its help. */
+/** The end of a command's help: the environment variables of commands that connect to a hub. */
 export function environmentOf(side: Side, more = ''): string {
   return `
 Flags come first, then the environment${side === 'device' ? ', then the file of --config' : ''}, then defaults. Environment variables:${VARIABLES_OF[side]}
@@ -38,11 +38,11 @@ Flags come first, then the environment${side === 'device' ? ', then the file of 
   CULVERT_DEBUG         1 shows where an error comes from`;
 }
 
-/** What `culvert ssh` and `culvert ssh-config` read besides. */
+/** Further variables of `culvert ssh` and `culvert ssh-config`. */
 export const SSH_ENVIRONMENT = `
   XDG_STATE_HOME        host keys are kept in its culvert/known_hosts.d; default ~/.local/state`;
 
-/** The environment variables of commands that reach no hub. */
+/** The environment variables of commands that do not connect to a hub. */
 export const LOCAL_ENVIRONMENT = `
 Environment variables:
   CULVERT_DATA_DIR      the hub's data directory; default /var/lib/culvert for root, else ~/.local/share/culvert
@@ -62,7 +62,7 @@ Examples:
 
 /** Examples of `culvert ssh`. */
 export const SSH_EXAMPLES = `
-ssh's own options may stand before the device or after it; ours before it.
+ssh's own options may stand before the device or after it; Culvert's before it.
 Examples:
   culvert ssh root@press-7
   culvert ssh -i ~/.ssh/plant root@press-7 uname -a
@@ -78,7 +78,7 @@ The file, every key optional, with its default or an example:
   clientCertificates: [mqttListen, amqpListen]    # where devices are asked for theirs: listeners, or advertised names on the main port
   proxyProtocol: [listen, mqttListen]     # behind load balancers that speak the PROXY protocol: docs/operating/proxy-protocol.md
   proxyProtocolFrom: [10.0.0.0/8]         # where they are
-  gatewayThreads: 4             # threads that carry streams, at an address of their own: docs/operating/gateway-threads.md
+  gatewayThreads: 4             # threads that relay streams, at an address of their own: docs/operating/gateway-threads.md
   gatewayListen: "192.0.2.2:443"
   gatewayHost: streams.example.com
   gatewayWebAssembly: true      # false: streams cost up to twice the processor time
@@ -92,7 +92,7 @@ The file, every key optional, with its default or an example:
   diagnostics: []               # where records are sent besides: docs/operating/logs.md
   audit:                        # who reached what, in dataDir/audit: docs/operating/audit.md
     enabled: true
-    checkpointRecords: 1000     # signed after so many records,
+    checkpointRecords: 1000     # signed after this many records,
     checkpointMs: 600000        # or so much time
     segmentBytes: 67108864      # of one file; each day begins one too
     checkpoints: { file: /mnt/elsewhere/culvert.jsonl, http: "https://audit.example.com/culvert" }

@@ -51,7 +51,7 @@ export function writeIdentity(
   );
 }
 
-/** Of a device that is connected and leaves requests for streams unanswered: how many, and since when. */
+/** The number of unanswered stream requests of a connected device, and since when. */
 export function unansweredText({ count, since }: UnansweredView): string {
   return `${count} unanswered since ${since}`;
 }

@@ -10,7 +10,7 @@ import {
 } from './hub-connection.ts';
 
 /**
- * Flags that say what flags and environment say now, for a command line that is kept and run later from any folder and terminal: files by absolute
+ * The present flags and environment as flags, for a command line that is stored and run later from any folder and terminal: files by absolute
  * path, no secret. A proxy's password is left out, with a warning.
  * @returns undefined when the connection string stands in no file
  */

@@ -34,7 +34,7 @@ function detail(
       return record.level === 'Information' ? `${asked}, in ${lasted}` : `${asked}: ${text('detail')}`;
     }
     case 'streamClose':
-      // When the hub had died nobody knows how much it carried.
+      // If the hub died, the number of bytes is unknown.
       if (told['requestSize'] === null) return `${text('requestName')}: ${text('detail')}`;
       return `${text('requestName')}, ${text('requestSize')} B there, ${text('responseSize')} B back, ${lasted}`;
     case 'deviceDisconnect':

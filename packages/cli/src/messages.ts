@@ -1,6 +1,6 @@
 import { CulvertError, type ErrorCode, printable } from '@culvert/protocol';
 
-/** Characters of a message that are shown; a reason from a device is at most 512 bytes, a sentence of ours shorter. */
+/** Characters of a message that are shown; a reason from a device is at most 512 bytes; Culvert's own sentences are shorter. */
 const MAX_MESSAGE = 1_000;
 
 /** One line for a person on stderr, where messages go; what came from outside cannot steer the terminal. */

@@ -38,7 +38,7 @@ function addLogs(program: Command): void {
     .option('--result <result>', 'ok, failed, a code such as 404103, or an error such as device_offline')
     .option('--since <time>', 'all since: 1h ago (s, m, h, d, w), or 2026-01-31T12:00Z')
     .option('--until <time>', 'nothing from then on')
-    .option('--limit <n>', 'the newest so many (default 100, without --since)')
+    .option('--limit <n>', 'show only the newest N (default 100, without --since)')
     .option('--follow', 'what comes, and with --since what came since; goes on over restarts of the hub')
     .action(async (flags) => (await import('./commands/logs.ts')).logs(flags));
 }
@@ -50,7 +50,7 @@ function addAudit(program: Command, onExitCode: OnExitCode): void {
     .option('--since <time>', 'an age such as 15m, 1h or 7d, or a date or time')
     .option('--until <time>', 'the same')
     .addOption(new Option('--type <type>', 'of one type').choices(AUDIT_TYPES))
-    .option('--limit <n>', 'the newest so many')
+    .option('--limit <n>', 'show only the newest N')
     .action(async (flags) => (await import('./commands/audit.ts')).listAudit(flags));
   audit
     .command('verify [path...]')

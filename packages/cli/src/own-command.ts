@@ -2,11 +2,11 @@ import { realpathSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
 import { shellQuote } from './ssh/shell-quote.ts';
 
-/** What a command line begins with to run this program again from another terminal. */
+/** The beginning of a command line that runs this program again from another terminal. */
 export interface OwnCommand {
   /** Ready for a shell. */
   readonly text: string;
-  /** Whether it only works in the directory that this process was started in, or below it. */
+  /** Whether that only works in the directory where this process was started, or below it. */
   readonly isLocal: boolean;
 }
 

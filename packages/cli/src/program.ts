@@ -93,11 +93,11 @@ function addHub(program: Command): void {
     .option('--proxy-protocol-from <address[/bits]>', 'where those load balancers are; repeatable', collect)
     .option(
       '--gateway-threads <number>',
-      'threads that carry streams, at an address of their own; with --gateway-listen',
+      'threads that relay streams, at an address of their own; with --gateway-listen',
     )
     .option('--gateway-listen <host:port>', 'that address: another port or another IP than --listen')
     .option('--gateway-host <host[:port]>', 'name that clients reach it by; default its host, or the hub’s main name')
-    .option('--no-gateway-webassembly', 'carry streams without WebAssembly; costs up to twice the processor time')
+    .option('--no-gateway-webassembly', 'relay streams without WebAssembly; costs up to twice the processor time')
     .option('--admin-listen <host:port>', 'health checks, plain HTTP (default 127.0.0.1:8444)')
     .option('--tls-cert <file>', 'own certificate chain, PEM; with --tls-key')
     .option('--tls-key <file>', 'its private key, PEM')

@@ -61,7 +61,7 @@ export function readSmallFile(path: string): string {
   }
 }
 
-/** What an error of making a directory, or a file in it, means, in words. */
+/** Explains an error of creating a directory or a file in it. */
 export function directoryProblem(error: unknown): string {
   const code = error instanceof Error && 'code' in error ? error.code : undefined;
   switch (code) {

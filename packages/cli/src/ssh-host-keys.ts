@@ -11,7 +11,7 @@ function openSshDirectory({ ProgramData }: NodeJS.ProcessEnv): string {
 }
 
 /**
- * The public host keys that an agent names to its hub. Unless files are named, OpenSSH's own of this machine, if the service `ssh` is on it: elsewhere they
+ * The public host keys that an agent sends to its hub. By default those of OpenSSH on this machine, if the service `ssh` runs on it: otherwise they
  * would be another machine's.
  * @param files `.pub` files; false for none
  * @throws CulvertError `config_invalid` for a named file that cannot be read or holds no public key
@@ -44,7 +44,7 @@ function ownKeyFiles(directory: string): string[] {
   }
 }
 
-/** Nobody asked for these files in particular, so one that cannot be used is left out. */
+/** These are default files, which the user did not name, so a file that cannot be used is skipped. */
 function keyIn(file: string): string | undefined {
   try {
     return parseSshHostKey(readSmallFile(file));

@@ -36,7 +36,7 @@ export function watchOutput(): void {
   process.stderr.on('error', () => undefined);
 }
 
-/** For a program that serves others: that nobody reads its events any more, or that the disk is full, is said once and does not end it. */
+/** For long-running commands: if nobody reads their output any more, or the disk is full, they say so once and go on. */
 export function endlessOutput(): void {
   unwatchOutput();
   let told = false;
@@ -49,7 +49,7 @@ export function endlessOutput(): void {
   });
 }
 
-/** Leaves stdout to a stream that is carried over it: when its reader goes, what stdin said is still to be sent. */
+/** Leaves stdout to a stream that is relayed over it: when its reader exits, what stdin has sent must still be delivered. */
 export function unwatchOutput(): void {
   process.stdout.off('error', onOutputError);
 }

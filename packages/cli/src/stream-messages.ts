@@ -77,7 +77,7 @@ function stateSentence({ state, error, retryInMs = 0 }: Extract<AgentEvent, { ty
   return `not attached: ${clause(error.message)}; ${hint(error.code)}${again}`;
 }
 
-/** What to do about a reason, where its own sentence does not say it to the one who runs the agent. */
+/** Advice for reasons whose own text does not tell the operator of the agent what to do. */
 function hint(code: ErrorCode): string {
   switch (code) {
     case 'taken_over':

@@ -1,11 +1,11 @@
 import { tell } from './messages.ts';
 
-/** Different faults that are told; a program that has this many is not helped by one more line. */
+/** Maximum number of different faults that are reported. */
 const MAX_TOLD = 20;
 
 /**
- * For a program that nobody can restart from afar: an exception that nothing caught is told, once, and does not end it. Such a fault belongs to
- * one stream or one attempt, which is lost; the others, perhaps the one by which somebody is about to look, go on.
+ * For a program that nobody can restart remotely: reports an uncaught exception once and goes on. Such a fault belongs to
+ * one stream or one attempt, which is lost; the other streams go on, perhaps one that an administrator is using.
  * @returns takes the handler off again
  */
 export function surviveFaults(): () => void {

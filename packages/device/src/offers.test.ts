@@ -284,19 +284,19 @@ describe('the gateway of an offer', () => {
   }
 
   it('that is another host is refused: nothing is dialled, and the service is told why', async () => {
-    const stranger = createServer();
+    const otherServer = createServer();
     let came = 0;
-    stranger.on('connection', (socket) => {
+    otherServer.on('connection', (socket) => {
       came++;
       socket.destroy();
     });
-    await new Promise<void>((resolve) => stranger.listen(0, '127.0.0.2', resolve));
-    const { port } = stranger.address() as AddressInfo;
+    await new Promise<void>((resolve) => otherServer.listen(0, '127.0.0.2', resolve));
+    const { port } = otherServer.address() as AddressInfo;
     const { said, code } = await offered(`127.0.0.2:${port}`);
     expect(said).toMatch(/^1: 400 The hub names 127\.0\.0\.2:\d+ as its gateway.*--gateway/);
     expect(code).toBe('untrusted');
     expect(came).toBe(0);
-    await new Promise((resolve) => stranger.close(resolve));
+    await new Promise((resolve) => otherServer.close(resolve));
   });
 
   it('is dialled where it is listed', async () => {

@@ -32,14 +32,14 @@ export interface StreamOffer {
   /**
    * Goes to the gateway, accepts as soon as this process has a connection under way, and resolves once the hub has let this side in. What fails
    * before that, such as for want of file descriptors, rejects the offer with the reason. The Duplex holds what the service has sent since; it ends when the
-   * service ends its direction, and errors (CulvertError) when it was torn. `end()` ends this side's direction and still reads the service's; call
+   * service ends its direction, and emits a CulvertError when it was aborted. `end()` ends this side's direction and still reads the service's; call
    * it also after the service has ended, or the stream fails after `halfCloseMs`. `destroy()` hangs up.
    * @throws CulvertError `handshake_timeout`, `withdrawn`, `unreachable`, `untrusted` (also when the hub names a gateway that is none), `grant_invalid`;
    *   the signal's reason, else `aborted`
    */
   accept(options?: AcceptOptions): Promise<Duplex>;
   /**
-   * The low-level form of {@link accept}: the WebSocket itself, paused so that nothing is lost; add listeners, then call `resume()`. It answers a
+   * Low-level form of {@link accept}: the WebSocket itself, paused so that nothing is lost; add listeners, then call `resume()`. It answers a
    * Close at once, as `ws` does, so it cannot go on sending after the service has ended: see {@link accept} for that.
    */
   acceptWebSocket(options?: AcceptOptions): Promise<WebSocket>;
@@ -68,11 +68,11 @@ export class PendingOffer implements StreamOffer {
   readonly #offer: DeviceOffer;
   readonly #context: OfferContext;
   readonly #expiry: Timer;
-  /** Aborted when it is taken back while it is being accepted. */
+  /** Aborts accepting when the hub withdraws the offer meanwhile. */
   readonly #takenBack = new AbortController();
-  /** Why the program may answer no more. Most offers are answered once, and their error is never made. */
+  /** Makes the error for a second answer. A function, since most offers are answered once and never need it. */
   #decided: (() => CulvertError) | undefined;
-  /** The hub has its answer, or never will. */
+  /** The hub has received the answer, or never will. */
   #settled = false;
 
   constructor(offer: DeviceOffer, context: OfferContext) {
@@ -110,7 +110,7 @@ export class PendingOffer implements StreamOffer {
     this.settle(() => new CulvertError('withdrawn', reason));
   }
 
-  /** Makes the offer unanswerable, with this error. */
+  /** From now on an answer throws this error. */
   settle(why: () => CulvertError): void {
     if (this.#settled) return;
     this.#decided ??= why;
@@ -125,7 +125,7 @@ export class PendingOffer implements StreamOffer {
     const linked = linkSignals([signal, this.#takenBack.signal]);
     try {
       assertGateway(this.#offer.grant.url, 'device', hub, outbound.gateways);
-      // Before that, a process without file descriptors would have promised what it cannot do.
+      // Accept only now: a process without file descriptors would have accepted a stream that it cannot open.
       const onUnderWay = (): void => this.#answer(true);
       return await dial(this.#offer.grant, {
         ...{ outbound, clock, signal: linked.signal, onUnderWay },

@@ -1,7 +1,7 @@
-/** Milliseconds, at most, that a client stays away after another with its identity took over for the first time: a person who moves a device waits no longer. */
+/** Maximum milliseconds that a client stays away after the first take-over by another client with its identity: short, for a person who moves a device. */
 const FIRST_MS = 30_000;
 
-/** Milliseconds of the longest stay away: two agents with one identity then change places fewer than twelve times an hour each. */
+/** Maximum milliseconds that a client stays away: two agents with one identity then replace each other fewer than twelve times an hour each. */
 const LONGEST_MS = 300_000;
 
 /** Milliseconds after which an earlier take-over no longer counts. In a lasting dispute they come at most 2 × {@link LONGEST_MS} apart. */
@@ -30,7 +30,7 @@ export class TakeOvers {
   }
 }
 
-/** From half of `ms` to all of it: slow on purpose, and spread, so that a fleet refused at once does not come back at once. */
+/** A random time from half of `ms` to all of it, so that a fleet that was refused together does not reconnect together. */
 export function halfRandom(ms: number, random: () => number): number {
   return Math.round((ms * (1 + random())) / 2);
 }

@@ -7,9 +7,9 @@ export interface LocalEnd {
   readonly writable: Writable;
   /** Makes the program see a broken connection, never a clean end: what it was sent is not complete. */
   reset(): void;
-  /** Whether a program that stops reading has ended politely (a pipe's reader that exits) or broke its connection (a socket). */
+  /** Whether a program that stops reading has ended cleanly (the reader of a pipe exits) or has lost its connection (a socket). */
   readonly brokenPipeIsEnd: boolean;
-  /** Whether the program's sending ends with the other side's: of a terminal, where nobody is told the end and nobody would end. */
+  /** Whether the program's output ends when the peer's does: true for a terminal, which cannot be told the end and would never end by itself. */
   readonly endsWithStream: boolean;
 }
 

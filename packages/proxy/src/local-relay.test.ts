@@ -7,7 +7,7 @@ import { systemClock } from '@culvert/stream';
 import { FakeClock } from '@culvert/testkit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type LocalEnd, socketEnd } from './local-end.ts';
-import { carry } from './local-relay.ts';
+import { relay } from './local-relay.ts';
 
 let server: Server;
 let program: Socket;
@@ -36,9 +36,9 @@ afterEach(async () => {
 
 const options = { clock: systemClock };
 
-describe('carry', () => {
+describe('relay', () => {
   it('delivers every byte both ways when the program ends first', async () => {
-    const result = carry(socketEnd(local), stream, options);
+    const result = relay(socketEnd(local), stream, options);
     const request = Buffer.alloc(3_000_000, 1);
     const answer = Buffer.alloc(2_000_000, 2);
     program.end(request);
@@ -50,7 +50,7 @@ describe('carry', () => {
   });
 
   it('delivers every byte when the device ends first, and takes the program leave', async () => {
-    const result = carry(socketEnd(local), stream, options);
+    const result = relay(socketEnd(local), stream, options);
     const answer = Buffer.alloc(2_000_000, 2);
     peer.end(answer);
     peer.resume();
@@ -60,7 +60,7 @@ describe('carry', () => {
   });
 
   it('still delivers the answer of a program that the device told the end', async () => {
-    const result = carry(socketEnd(local), stream, options);
+    const result = relay(socketEnd(local), stream, options);
     peer.end('sort this');
     expect((await buffer(program)).toString()).toBe('sort this');
     program.end('sorted');
@@ -69,7 +69,7 @@ describe('carry', () => {
   });
 
   it('lets the program go on after the device has ended', async () => {
-    const result = carry(socketEnd(local), stream, options);
+    const result = relay(socketEnd(local), stream, options);
     peer.end('go on');
     expect((await buffer(program)).toString()).toBe('go on');
     const received = buffer(peer);
@@ -83,7 +83,7 @@ describe('carry', () => {
   it.each(['stream_lost', 'revoked', 'half_close_timeout'] as const)(
     'resets the program when the stream fails with %s after the program had ended, whatever was answered',
     async (code) => {
-      const result = carry(socketEnd(local), stream, options);
+      const result = relay(socketEnd(local), stream, options);
       const closed = once(program, 'error');
       program.end('request');
       await buffer(peer);
@@ -96,11 +96,11 @@ describe('carry', () => {
   );
 
   it('ends the stream at once with a failure when the program goes away entirely while its answer comes', async () => {
-    const result = carry(socketEnd(local), stream, options);
+    const result = relay(socketEnd(local), stream, options);
     program.end('request');
     await buffer(peer);
     program.resetAndDestroy();
-    // The operating system tells it with the next byte.
+    // The operating system reports it at the next byte.
     const flow = setInterval(() => peer.write('answer'), 1);
     await expect(result).rejects.toMatchObject({ code: 'stream_lost', message: 'The local connection was lost.' });
     clearInterval(flow);
@@ -108,7 +108,7 @@ describe('carry', () => {
   });
 
   it('resets the program when the stream is lost before that', async () => {
-    const result = carry(socketEnd(local), stream, options);
+    const result = relay(socketEnd(local), stream, options);
     program.resume();
     const closed = once(program, 'error');
     stream.destroy(new CulvertError('stream_lost', 'torn'));
@@ -117,7 +117,7 @@ describe('carry', () => {
   });
 
   it('tears the stream when the program is reset', async () => {
-    const result = carry(socketEnd(local), stream, options);
+    const result = relay(socketEnd(local), stream, options);
     program.write('x');
     await once(peer, 'readable');
     program.resetAndDestroy();
@@ -127,12 +127,12 @@ describe('carry', () => {
 
   it('fails at once when the program was gone before', async () => {
     local.destroy();
-    await expect(carry(socketEnd(local), stream, options)).rejects.toMatchObject({ code: 'stream_lost' });
+    await expect(relay(socketEnd(local), stream, options)).rejects.toMatchObject({ code: 'stream_lost' });
   });
 
   it('ends both with the reason of the signal', async () => {
     const controller = new AbortController();
-    const result = carry(socketEnd(local), stream, { ...options, signal: controller.signal });
+    const result = relay(socketEnd(local), stream, { ...options, signal: controller.signal });
     program.resume();
     controller.abort(new CulvertError('draining', 'stopping'));
     await expect(result).rejects.toMatchObject({ code: 'draining', message: 'stopping' });
@@ -142,7 +142,7 @@ describe('carry', () => {
   it('takes a broken pipe as the end where it is one, and then ends with the other pipe', async () => {
     const stdin = new PassThrough();
     const clock = new FakeClock();
-    const result = carry(brokenPipe(stdin), stream, { clock });
+    const result = relay(brokenPipe(stdin), stream, { clock });
     peer.write('nobody reads this');
     while (clock.timers === 0) await new Promise((resolve) => setImmediate(resolve));
     stdin.end('last words');
@@ -154,7 +154,7 @@ describe('carry', () => {
 
   it('cuts a stream that goes on five seconds after the reader of its pipe has gone, and never calls that an end', async () => {
     const clock = new FakeClock();
-    const result = carry(brokenPipe(new PassThrough()), stream, { clock });
+    const result = relay(brokenPipe(new PassThrough()), stream, { clock });
     peer.write('nobody reads this');
     while (clock.timers === 0) await new Promise((resolve) => setImmediate(resolve));
     await clock.advance(LIMITS.lingerMs);
@@ -165,7 +165,7 @@ describe('carry', () => {
 
   it('ends a terminal with the device, and goes on reading any other input', async () => {
     const terminal = { ...brokenPipe(new PassThrough()), writable: new PassThrough().resume(), endsWithStream: true };
-    const result = carry(terminal, stream, options);
+    const result = relay(terminal, stream, options);
     peer.end();
     await buffer(peer);
     expect(await result).toMatchObject({ endedBy: 'remote' });

@@ -3,11 +3,11 @@ import { CulvertError, LIMITS } from '@culvert/protocol';
 import { type Clock, Flow, type Timer } from '@culvert/stream';
 import type { LocalEnd } from './local-end.ts';
 
-/** Who ended a stream that ended well. */
+/** Which side ended a stream that ended without an error. */
 export type EndedBy = 'local' | 'remote';
 
-/** What a stream carried until it ended well. */
-export interface CarryResult {
+/** The bytes of a stream that ended without an error. */
+export interface RelayResult {
   readonly endedBy: EndedBy;
   /** Bytes from the local program into the stream. */
   readonly bytesSent: number;
@@ -15,38 +15,38 @@ export interface CarryResult {
   readonly bytesReceived: number;
 }
 
-export interface CarryOptions {
+export interface RelayOptions {
   readonly clock: Clock;
   /** Ends both sides now; its reason is the error. */
   readonly signal?: AbortSignal;
-  /** Ends the local side politely, as if the program had ended its sending. */
+  /** Ends the local side cleanly, as if the program had ended its output. */
   readonly hangUp?: AbortSignal;
 }
 
 /**
- * Joins a local program and a raw stream until both directions have ended. Either may end first: its end is passed on, and the other direction
+ * Relays between a local program and a raw stream until both directions have ended. Either may end first: its end is passed on, and the other direction
  * goes on for as long as the stream lets it (see `webSocketDuplex`: without a bound while bytes flow).
- * - A stream that is lost, also after the program had ended, resets the program's connection, so that what it got never looks complete.
- * - A program that goes away entirely ends the stream at once, with a failure.
+ * - If the stream is lost, also after the program has ended its output, the program's connection is reset, so that truncated data never looks complete.
+ * - If the program disconnects, the stream fails at once.
  *
- * @returns when all of it has ended well
+ * @returns when both directions have ended without an error
  * @throws CulvertError the stream's error, `stream_lost` when the program's connection broke, or the signal's reason
  */
-export function carry(local: LocalEnd, stream: Duplex, options: CarryOptions): Promise<CarryResult> {
+export function relay(local: LocalEnd, stream: Duplex, options: RelayOptions): Promise<RelayResult> {
   return new Promise((resolve, reject) => {
-    new Carriage(local, stream, options, resolve, reject).start();
+    new LocalRelay(local, stream, options, resolve, reject).start();
   });
 }
 
-class Carriage {
+class LocalRelay {
   readonly #local: LocalEnd;
   readonly #stream: Duplex;
-  readonly #options: CarryOptions;
-  readonly #resolve: (result: CarryResult) => void;
+  readonly #options: RelayOptions;
+  readonly #resolve: (result: RelayResult) => void;
   readonly #reject: (error: CulvertError) => void;
   #isSettled = false;
   #endedBy: EndedBy | undefined;
-  /** The program takes nothing more, and that is no failure: it has left a pipe, or hung up. */
+  /** The program reads nothing more, and that is no failure: it closed its end of a pipe, or hung up. */
   #hasLeft = false;
   readonly #out: Flow;
   readonly #in: Flow;
@@ -55,8 +55,8 @@ class Carriage {
   constructor(
     local: LocalEnd,
     stream: Duplex,
-    options: CarryOptions,
-    resolve: (result: CarryResult) => void,
+    options: RelayOptions,
+    resolve: (result: RelayResult) => void,
     reject: (error: CulvertError) => void,
   ) {
     this.#local = local;
@@ -113,7 +113,7 @@ class Carriage {
     this.#settleWhenDone();
   }
 
-  /** All the peer sent has been handed on, and so was its end. */
+  /** Everything the peer sent, and its end, has been written to the program. */
   #streamEnded(): void {
     this.#endedBy ??= 'remote';
     if (this.#local.endsWithStream) this.#stopSending();
@@ -123,12 +123,12 @@ class Carriage {
 
   #stopSending(): void {
     this.#out.stop();
-    // Read on, so that the program's own end is noticed.
+    // Keep reading, so that the program's own end is noticed.
     this.#local.readable.resume();
     this.#stream.end();
   }
 
-  /** A program that neither reads nor goes away would hold its connection and a buffer for ever. */
+  /** A program that neither reads nor disconnects would hold its connection and a buffer forever. */
   #watchStall(left: number): void {
     this.#timer?.cancel();
     if (this.#isSettled || this.#local.writable.writableFinished || this.#hasLeft) return;
@@ -155,8 +155,8 @@ class Carriage {
   }
 
   /**
-   * What still comes for the program is read and dropped, and the two directions get a short time to end politely: as ssh leaves
-   * its proxy command, with both pipes at once. After it the stream is cut, so that a side that goes on sending learns that it is not heard.
+   * Reads and drops what still arrives for the program, and gives both directions a short time to end cleanly: ssh closes both pipes of
+   * its proxy command at once. After that the stream is destroyed, so that a peer that goes on sending learns that nobody reads it.
    */
   #leave(): void {
     if (this.#hasLeft) return;
@@ -187,7 +187,7 @@ class Carriage {
     if (streamDone && localTook && localEnded) this.#settle(undefined);
   }
 
-  /** It is over, and what the program wanted was done. @param cut what the other side is told, when it is cut short */
+  /** Finishes without an error for the program. @param cut the error that the peer gets when the stream is cut short */
   #settle(cut: CulvertError | undefined): void {
     this.#release();
     this.#local.readable.destroy();

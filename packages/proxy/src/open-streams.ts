@@ -1,7 +1,7 @@
 import { CulvertError } from '@culvert/protocol';
 import type { Clock, Timer } from '@culvert/stream';
 
-/** One stream's place among those a proxy carries. */
+/** One of the streams that an agent or `connect` has open. */
 export interface OpenStream {
   /** Counts from 1 for the life of the proxy; tells streams apart in its messages. */
   readonly id: number;
@@ -13,7 +13,7 @@ export interface OpenStream {
   release(): void;
 }
 
-/** The streams a proxy carries right now: bounded, and known one by one, so that stopping can wait for them and end the rest. */
+/** The open streams of an agent or `connect`: limited in number, and each known, so that stopping can wait for them and end the rest. */
 export class OpenStreams {
   readonly #limit: number;
   readonly #open = new Map<number, AbortController>();

@@ -8,7 +8,7 @@ const MAX_EVENT = 1_048_576;
 /** Milliseconds of silence after which the hub counts as unreachable: three of its keep-alive comments are then missing. */
 const SILENCE_MS = 45_000;
 
-/** A notice as it came; its data is the hub's own, and trusted as such. */
+/** An event as received; its data comes from the hub and is trusted. */
 interface Notice {
   readonly event: string;
   readonly data: unknown;
@@ -16,7 +16,7 @@ interface Notice {
 
 /**
  * Reads server-sent events until the hub ends them, which it never does without a reason.
- * @throws CulvertError what the hub's last event says; `unreachable` when it was not heard for too long or the connection broke;
+ * @throws CulvertError what the hub's last event says; `unreachable` when nothing arrived for too long or the connection broke;
  * `protocol_error`; the signal's reason
  */
 export async function* readEvents<N extends Notice>(
@@ -24,21 +24,21 @@ export async function* readEvents<N extends Notice>(
   { clock, signal }: { clock: Clock; signal: AbortSignal },
 ): AsyncGenerator<Exclude<N, { event: 'cut' }>, void, undefined> {
   let silence: Timer | undefined;
-  const heard = (): void => {
+  const restartSilenceTimer = (): void => {
     silence?.cancel();
     silence = clock.setTimer(SILENCE_MS, () =>
-      response.destroy(new CulvertError('unreachable', 'The hub fell silent.')),
+      response.destroy(new CulvertError('unreachable', 'The hub sent nothing for too long.')),
     );
   };
   const abort = (): void => void response.destroy(abortReason(signal));
   signal.addEventListener('abort', abort);
   try {
     if (signal.aborted) throw abortReason(signal);
-    heard();
+    restartSilenceTimer();
     let text = '';
     response.setEncoding('utf8');
     for await (const chunk of response as AsyncIterable<string>) {
-      heard();
+      restartSilenceTimer();
       const events = (text + chunk).split('\n\n');
       text = events.pop() ?? '';
       if (text.length > MAX_EVENT) throw new CulvertError('protocol_error', 'The hub sent an event that is too long.');

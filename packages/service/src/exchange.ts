@@ -10,7 +10,7 @@ interface HttpAnswer {
   readonly status: number;
   readonly headers: IncomingHttpHeaders;
   readonly body: string;
-  /** What the hub proved itself with on this connection. */
+  /** The hub's verified certificate on this connection. */
   readonly certificate: KnownHub['certificate'];
 }
 

@@ -19,8 +19,8 @@ export interface LogEvent {
 }
 
 /**
- * The events of an answer, until the hub ends it politely. Destroys the answer in the end.
- * @throws CulvertError the signal's reason; `unreachable` when it was cut off or is silent for a minute, `protocol_error` for an endless line
+ * The events of an answer, until the hub ends it cleanly. Destroys the answer in the end.
+ * @throws CulvertError the signal's reason; `unreachable` when it was cut off or nothing arrived for a minute, `protocol_error` for an endless line
  */
 export async function* logEvents(
   response: IncomingMessage,

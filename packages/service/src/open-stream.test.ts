@@ -205,19 +205,19 @@ describe('the gateway of a stream', () => {
 
   it('that is another host is refused, and nothing is dialled', async () => {
     let came = 0;
-    const stranger = createServer((socket) => {
+    const otherServer = createServer((socket) => {
       came++;
       socket.destroy();
     });
-    await new Promise<void>((resolve) => stranger.listen(0, '127.0.0.2', resolve));
-    const { port } = stranger.address() as AddressInfo;
+    await new Promise<void>((resolve) => otherServer.listen(0, '127.0.0.2', resolve));
+    const { port } = otherServer.address() as AddressInfo;
     const { service } = await start({ onRequest: granted(`wss://127.0.0.2:${port}${PATH}`) });
     await expect(service.openStream('d', { name: 'echo' })).rejects.toMatchObject({
       code: 'untrusted',
       message: expect.stringMatching(/^The hub names 127\.0\.0\.2:\d+ as its gateway/),
     });
     expect(came).toBe(0);
-    await new Promise((resolve) => stranger.close(resolve));
+    await new Promise((resolve) => otherServer.close(resolve));
   });
 
   it('may be a name in the certificate that the hub proved itself with, also on a resumed TLS session', async () => {
@@ -240,7 +240,7 @@ it('a hub that takes the connection and says nothing is given up as soon as by e
     took = resolve;
   });
   let connections = 0;
-  // One to ask by, and the one that is made ahead.
+  // One for the request, and one that is opened to the gateway ahead.
   const silent = createServer((socket) => {
     socket.on('error', () => undefined).resume();
     if (++connections === 2) took();

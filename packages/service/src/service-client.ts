@@ -63,7 +63,7 @@ export class ServiceClient {
   readonly streams: LiveStreams;
   /** The hub's resource log. */
   readonly logs: Logs;
-  /** The audit log: who reached what. */
+  /** The audit record of streams and changes. */
   readonly audit: Audit;
   readonly #rest: RestClient;
   /** The gateway's address: the hub itself, until a grant names another. */
@@ -99,7 +99,7 @@ export class ServiceClient {
 
   /**
    * Opens a stream to a device, or to a module of it, and resolves once the hub has let this side in. The Duplex holds what the device has sent since;
-   * it ends when the device ends its direction, and errors (CulvertError) when it was torn. `end()` ends this side's direction and still reads the
+   * it ends when the device ends its direction, and emits a CulvertError when it was aborted. `end()` ends this side's direction and still reads the
    * device's; call it also after the device has ended, or the stream fails after `halfCloseMs`. `destroy()` hangs up.
    * @throws CulvertError `device_not_found`, `module_not_found`, `device_offline`, `device_gone`, `device_silent`, `device_disabled`, `rejected`,
    *   `too_many_requests`, `draining`, `unauthorized`, `unreachable`, `untrusted`; the signal's reason, else `aborted`
@@ -109,7 +109,7 @@ export class ServiceClient {
   }
 
   /**
-   * The low-level form of {@link openStream}: the WebSocket itself, paused so that nothing is lost; add listeners, then call
+   * Low-level form of {@link openStream}: the WebSocket itself, paused so that nothing is lost; add listeners, then call
    * `resume()`. Text and binary messages, close codes and pings are then the caller's business. It answers a Close at once, as `ws` does, so it cannot
    * go on sending after the device has ended: see {@link openStream} for that.
    */

@@ -46,7 +46,7 @@ export async function requestStream(
     },
     timeoutMs: (connect + response) * 1_000 + SLACK_MS,
     signal: options.signal,
-    // A request that met a dead connection reached no device; one that reached it and was cut off has been withdrawn.
+    // A request that was written to a dead connection reached no device; one that reached it and was cut off has been withdrawn.
     repeatable: true,
   });
   const grant = readAnswer(answer);

@@ -1,5 +1,5 @@
 // Makes TLS connections over TCP and, at the moment when Node's OpenSSL has just finished the handshake, ends both: `safe` by destroyConnection
-// and resetConnection, `unsafe` with the TCP connection first, which no code of ours may do. Prints `survived` unless the process dies of it.
+// and resetConnection, `unsafe` with the TCP connection first, which no code of Culvert may do. Prints `survived` unless the process dies of it.
 // Runs in Node alone, of any version that strips types, so that more than one can be asked.
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';

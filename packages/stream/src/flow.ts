@@ -1,8 +1,8 @@
 import type { Readable, Writable } from 'node:stream';
 
 /**
- * One direction of what is carried: what one side sends goes to the other as fast as that takes it, counted, and its end is passed on. By hand
- * and not by `pipe`, which needs a second listener to count and makes closures for each.
+ * One direction of a relay: writes what one side sends to the other, with back-pressure, counts the bytes, and passes the end on. Written by hand
+ * because `pipe` needs a second listener to count, and makes closures for each stream.
  */
 export class Flow {
   readonly #from: Readable;
@@ -18,24 +18,24 @@ export class Flow {
   start(): void {
     this.#to.on('drain', this.#drained);
     this.#from.on('end', this.#ended);
-    this.#from.on('data', this.#carry);
+    this.#from.on('data', this.#forward);
     if (this.#to.writableNeedDrain) this.#from.pause();
-    // It may have been paused by whoever held it before.
+    // The source may have been paused by its previous user.
     else this.#from.resume();
-    // A socket whose peer ends without a word tells so whether or not anybody reads, and may have told it before.
+    // A socket whose peer ended without sending data emits 'end' even if nobody reads, and may have emitted it before.
     if (this.#from.readableEnded) this.#ended();
   }
 
-  /** Hands on nothing more; the source is paused. Idempotent. */
+  /** Stops relaying and pauses the source. Idempotent. */
   stop(): void {
     this.#to.off('drain', this.#drained);
     this.#from.off('end', this.#ended);
-    this.#from.off('data', this.#carry);
+    this.#from.off('data', this.#forward);
     this.#from.pause();
   }
 
-  readonly #carry = (chunk: Buffer): void => {
-    // It may have ended by itself, as a stream does whose peer has; there is nobody to tell.
+  readonly #forward = (chunk: Buffer): void => {
+    // The destination may have ended by itself, because its peer ended; drop the data.
     if (this.#to.writableEnded) return;
     this.bytes += chunk.length;
     if (!this.#to.write(chunk)) this.#from.pause();

@@ -2,7 +2,7 @@ import { X509Certificate } from 'node:crypto';
 import { BlockList, isIP, isIPv4, type Socket } from 'node:net';
 import { CulvertError, formatHostPort, printable, type Side } from '@culvert/protocol';
 import { parseGrantPath } from '@culvert/protocol/grant';
-import { provenBy } from './tls-sessions.ts';
+import { certificateOfServer } from './tls-sessions.ts';
 
 /** The hub as an end of a stream knows it, whoever it says that it is. */
 export interface KnownHub {
@@ -68,10 +68,10 @@ export function assertGatewayPatterns(gateways: readonly string[]): void {
   for (const text of gateways) parseGatewayPattern(text);
 }
 
-/** What a connection's peer proved itself with, asked when it is wanted: most streams never need it. */
+/** Gets the verified certificate of a connection's server on demand: most streams never need it. */
 export function verifiedCertificate(connection: Socket): () => X509Certificate | undefined {
   return () => {
-    const certificate = provenBy(connection);
+    const certificate = certificateOfServer(connection);
     return certificate === undefined ? undefined : new X509Certificate(certificate);
   };
 }

@@ -1,7 +1,7 @@
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 
-/** When the kernel asks whether the other end of a silent connection is still there. */
+/** When the kernel probes whether the peer of an idle connection is still there. */
 interface KeepAlive {
   /** Milliseconds without a byte after which it first asks. */
   readonly idleMs: number;
@@ -32,7 +32,7 @@ export const KEEP_ALIVE = {
   local: { idleMs: 60_000, ...PATIENT },
   /**
    * What the hub accepts: REST is bounded by its idle time-out (120 s), the probes' listener by 5 s, a control channel by the keepalive of MQTT or AMQP
-   * which its device chose; the kernel would wake a device that chose to sleep longer. A connection that becomes a stream is stated anew.
+   * which its device chose; the kernel would wake a device that chose to sleep longer. A connection that becomes a stream gets its settings again.
    */
   accepted: undefined,
 } as const satisfies Readonly<Record<string, KeepAlive | undefined>>;

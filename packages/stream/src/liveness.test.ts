@@ -23,7 +23,7 @@ function bench(): {
     ping: (flushed) => {
       peer.pings++;
       if (peer.flushes) flushed();
-      if (peer.answers) liveness.heard();
+      if (peer.answers) liveness.receivedPong();
     },
     lost: () => lost++,
   });

@@ -15,14 +15,14 @@ export interface LivenessOptions {
 /**
  * Sends pings and reports when the peer is lost: after two intervals without a pong or data.
  *
- * Silence has innocent causes, and a full buffer must never become an error: we do not read (our own back-pressure holds the pong),
- * or the peer does not (its back-pressure holds our data and the ping behind it, as when somebody suspends `scp`). So silence counts
- * only while we read, and when data went out lately the peer gets `LIMITS.stallMs` instead, the gateway's own limit for a stalled write.
+ * A full buffer must not become an error. A pong can be late because this side does not read (its own back-pressure holds the pong),
+ * or because the peer does not read (its back-pressure holds our data and the ping behind it, as when somebody suspends `scp`). So silence counts
+ * only while this side reads, and after this side has sent data the peer gets `LIMITS.stallMs` instead, the gateway's own limit for a stalled write.
  */
 export class Liveness {
   readonly #options: LivenessOptions;
   #timer: Timer | undefined;
-  #heardAt = 0;
+  #receivedAt = 0;
   /** Data went out since the last pong; and in the interval before it, which the peer may have begun to hold back after its pong. */
   #sentSince = false;
   #sentBefore = false;
@@ -39,7 +39,7 @@ export class Liveness {
 
   start(): void {
     if (this.#options.pingMs === 0 || this.#timer !== undefined) return;
-    this.#heardAt = this.#options.clock.now();
+    this.#receivedAt = this.#options.clock.now();
     this.#arm();
   }
 
@@ -47,15 +47,15 @@ export class Liveness {
     this.#timer?.cancel();
   }
 
-  /** Whether we stopped reading; the time while we did not read does not count. */
+  /** Whether this side stopped reading; time without reading does not count. */
   set paused(paused: boolean) {
     this.#paused = paused;
-    if (!paused) this.#heardAt = this.#options.clock.now();
+    if (!paused) this.#receivedAt = this.#options.clock.now();
   }
 
   /** A pong arrived. */
-  heard(): void {
-    this.#heardAt = this.#options.clock.now();
+  receivedPong(): void {
+    this.#receivedAt = this.#options.clock.now();
     this.#sentBefore = this.#sentSince;
     this.#sentSince = false;
   }
@@ -76,10 +76,10 @@ export class Liveness {
 
   #tick(): void {
     const { clock, pingMs, ping, lost } = this.#options;
-    if (this.#received) this.#heardAt = clock.now();
+    if (this.#received) this.#receivedAt = clock.now();
     this.#received = false;
     const patienceMs = this.#sentSince || this.#sentBefore ? Math.max(LIMITS.stallMs, 2 * pingMs) : 2 * pingMs;
-    if (!this.#paused && clock.now() - this.#heardAt > patienceMs) {
+    if (!this.#paused && clock.now() - this.#receivedAt > patienceMs) {
       lost();
       return;
     }

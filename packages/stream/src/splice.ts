@@ -22,8 +22,8 @@ export interface SpliceOptions {
 
 /**
  * Joins two byte streams until both directions have ended, each side's end being passed on as the end of the other (half-close; give
- * it sockets made with `allowHalfOpen`). A side that is closed for good after it had ended politely ends the other politely.
- * @throws CulvertError why it was torn: a side that fails or is destroyed destroys the other at once with the same error
+ * it sockets made with `allowHalfOpen`). If a side closes after it has ended cleanly, the other ends cleanly too.
+ * @throws CulvertError why it was aborted: a side that fails or is destroyed destroys the other at once with the same error
  */
 export function splice(a: Duplex, b: Duplex, options: SpliceOptions = {}): Promise<SpliceResult> {
   return new Promise((resolve, reject) => new Splice(a, b, options, resolve, reject).start());

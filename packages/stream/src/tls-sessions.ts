@@ -12,7 +12,7 @@ interface Server {
   readonly servername: string;
 }
 
-/** A session, and the certificate that was verified when it began, DER: a client that resumes is not shown it again, and Node does not keep it. */
+/** A session, and the certificate (DER) that was verified when it began: a resumed handshake does not show it again, and Node does not keep it. */
 interface Known {
   readonly session: Buffer;
   readonly certificate: Buffer | undefined;
@@ -24,7 +24,7 @@ interface Known {
  */
 const byTrust = new WeakMap<object, Map<string, Known>>();
 
-/** What the other end of a connection proved itself with, DER: on this connection, or on the one whose session it resumed. */
+/** The verified certificate of each connection's server, DER: shown on this connection, or on the one whose session it resumed. */
 const proofs = new WeakMap<Duplex, Buffer>();
 
 /** Stands for the authorities that Node trusts by default. */
@@ -39,7 +39,7 @@ export function knownSession(trust: SecureContext | undefined, server: Server): 
 }
 
 /** The certificate, DER, that was verified of a connection's other end; undefined before that. */
-export function provenBy(connection: Duplex): Buffer | undefined {
+export function certificateOfServer(connection: Duplex): Buffer | undefined {
   return proofs.get(connection);
 }
 

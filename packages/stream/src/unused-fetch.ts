@@ -1,5 +1,5 @@
 /**
- * Lets this thread live where Node 22 finds no room for its own `fetch`, which nothing of ours uses: whoever imports `node:http` there has Node make a
+ * Keeps this thread alive where Node 22 has no address space for its own `fetch`, which Culvert does not use: importing `node:http` there makes Node create a
  * WebAssembly memory for it, 10 GiB of address space, and where that is limited (`ulimit -v`) the failure ends the thread, as a rejection that
  * nobody handles. Every other such rejection ends it as ever. To be called once, before the first turn of the event loop.
  */

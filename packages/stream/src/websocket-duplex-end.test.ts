@@ -43,7 +43,7 @@ async function withRaw(options?: WebSocketDuplexOptions & { maxPayload?: number 
   return [await dial(options), await arrival];
 }
 
-async function joined(options: WebSocketDuplexOptions = {}): Promise<[client: Duplex, server: Duplex]> {
+async function connectedPair(options: WebSocketDuplexOptions = {}): Promise<[client: Duplex, server: Duplex]> {
   const arrival = new Promise<Duplex>((resolve) => {
     onSocket = (socket) => {
       const duplex = webSocketDuplex(socket);
@@ -62,7 +62,7 @@ async function failure(duplex: Duplex): Promise<CulvertError> {
 
 describe('the clean end', () => {
   it('is EOF after every byte, in both directions, and then the connection is closed', async () => {
-    const [a, b] = await joined();
+    const [a, b] = await connectedPair();
     const closed = Promise.all([once(a, 'close'), once(b, 'close')]);
     b.pipe(b);
     a.end('question');
@@ -73,7 +73,7 @@ describe('the clean end', () => {
   });
 
   it('does not cut off an answer that is given after the question has ended', async () => {
-    const [a, b] = await joined();
+    const [a, b] = await connectedPair();
     const answer = randomBytes(10_000_000);
     a.end('question');
     b.resume();

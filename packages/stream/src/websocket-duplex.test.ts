@@ -33,7 +33,7 @@ async function dial(): Promise<Duplex> {
 }
 
 /** Both ends of a stream. */
-async function joined(): Promise<[client: Duplex, server: Duplex]> {
+async function connectedPair(): Promise<[client: Duplex, server: Duplex]> {
   const arrival = new Promise<Duplex>((resolve) => {
     onSocket = (socket) => {
       const duplex = webSocketDuplex(socket);
@@ -82,7 +82,7 @@ async function receiveAll(duplex: Duplex): Promise<[bytes: number, hash: string]
 
 describe('a WebSocket as a Duplex', () => {
   it('moves 64 MiB both ways at once, every byte', async () => {
-    const [a, b] = await joined();
+    const [a, b] = await connectedPair();
     // By events: an async iterator would destroy the Duplex at its EOF, while the other direction still runs.
     const collect = (duplex: Duplex): Promise<[number, string]> =>
       new Promise((resolve, reject) => {
@@ -195,7 +195,7 @@ describe('a WebSocket as a Duplex', () => {
   });
 
   it('stops the sender while nobody reads, with little in memory, and loses nothing', async () => {
-    const [a, b] = await joined();
+    const [a, b] = await connectedPair();
     let taken = 0;
     const sent = createHash('sha256');
     const block = randomBytes(65_536);

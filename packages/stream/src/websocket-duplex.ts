@@ -45,7 +45,7 @@ const BINARY = { binary: true, compress: false } as const;
  * - The direction that goes on after the other has ended does so without a bound while bytes flow, and fails with `half_close_timeout` after
  *   `halfCloseMs` without one. It is never ended with 1000 by itself.
  * - Any other end destroys the Duplex with `errorFromClose`, a lost connection with `stream_lost`; bytes that had arrived before can
- *   still be read first. A torn stream never looks complete.
+ *   still be read first. An aborted stream never looks complete.
  * - `destroy(error)` sends the close code of the error's row (1011 unless it is a `CulvertError`) and cuts the connection soon, at once
  *   when our Close was sent before. Without
  *   an error it sends 1011 too, but 1000 when the peer's end was read and nothing is left to send.
@@ -66,10 +66,10 @@ class WebSocketDuplex extends Duplex {
   #written: Sent | undefined;
   readonly #sent: Sent;
   readonly #maxPayload: number;
-  /** Set when open, for a socket of ours that was made here. */
+  /** Set when open, for a socket that this class made itself. */
   #frames: ClientFrames | undefined;
   #peerEnded = false;
-  /** Why the stream was torn, kept back until what arrived before has been read. */
+  /** Why the stream was aborted; reported after the data that arrived before has been read. */
   #aborted: CulvertError | undefined;
   #socketError: Error | undefined;
   #wasOpen: boolean;
@@ -116,7 +116,7 @@ class WebSocketDuplex extends Duplex {
     const socket = this.#socket;
     socket.binaryType = 'nodebuffer';
     socket.on('message', (data: Buffer) => this.#receive(data));
-    socket.on('pong', () => this.#liveness.heard());
+    socket.on('pong', () => this.#liveness.receivedPong());
     socket.on('error', (error) => {
       this.#socketError = error;
     });
@@ -209,7 +209,7 @@ class WebSocketDuplex extends Duplex {
 
   /** Our direction has ended. The peer, or the gateway between, says first what happened: this is for when neither does. */
   #awaitPeer(): void {
-    // After our Close nothing is asked any more, and a peer that is lost without a word is one that is silent.
+    // After our Close no ping is sent, so a peer that is lost without a reset is noticed only by its silence.
     this.#liveness.stop();
     const ms = this.#halfCloseMs + LIMITS.lingerMs;
     this.#halfClose = new HalfCloseTimer({
@@ -221,7 +221,7 @@ class WebSocketDuplex extends Duplex {
     });
   }
 
-  /** The peer's direction has ended; ours is bounded from when that was read. */
+  /** The peer's direction has ended; from the moment that was read, this side's silence is limited. */
   #awaitOwnEnd(): void {
     const ms = this.#halfCloseMs;
     const halfClose = new HalfCloseTimer({
@@ -246,7 +246,7 @@ class WebSocketDuplex extends Duplex {
       return;
     }
     const finished = error === null && this.#peerEnded && this.#close.isSent;
-    // No second close frame can take back that ours was the end: only the cut says that this side takes nothing more.
+    // Our Close was sent and cannot be followed by another: only closing the connection tells the peer that this side reads nothing more.
     const cutsNow = error !== null && this.#close.isSent && !this.#peerEnded;
     if (socket.readyState === WebSocket.CONNECTING || cutsNow) socket.terminate();
     else {
@@ -258,7 +258,7 @@ class WebSocketDuplex extends Duplex {
       // A paused socket would notice neither the peer's close frame nor its leaving.
       socket.resume();
     }
-    // A clean end is over when the connection is; a torn one is reported at once.
+    // A clean end is complete when the connection has closed; an abort is reported at once.
     if (finished) socket.once('close', () => done(null));
     else done(error);
   }

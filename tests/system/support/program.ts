@@ -116,7 +116,7 @@ export class Program {
     this.child.kill(signal);
   }
 
-  /** Ends the program and all it started: politely, and after five seconds not. */
+  /** Stops the program and all it started: SIGTERM, and SIGKILL after five seconds. */
   async stop(): Promise<void> {
     if (this.child.pid === undefined) return;
     const group = -this.child.pid;

@@ -1,4 +1,4 @@
-// The program at either end of a stream: says what it sees of its TCP connection, a line of JSON for each thing.
+// The program at either end of a stream: prints what happens on its TCP connection, one line of JSON per event.
 //   witness.mjs listen|dial PORT quiet|chatty|flood|paused
 import { connect, createServer } from 'node:net';
 

@@ -5,7 +5,7 @@ import { freePort, listening } from './free-port.ts';
 import { must, Program } from './program.ts';
 import { scratch } from './scratch.ts';
 
-/** A real remote desktop server on a loopback port that greets each client with its login screen. */
+/** A real remote desktop server on a loopback port that shows each client its login screen. */
 export interface Xrdp {
   readonly port: number;
   log(): string;

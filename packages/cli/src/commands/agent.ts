@@ -22,7 +22,7 @@ export interface AgentFlags extends DeviceConnectionFlags {
   readonly output: EventFormat;
 }
 
-/** `culvert agent`: runs until it is told to stop. Only what is wrong with its own flags and files ends it, when it starts. */
+/** `culvert agent`: runs until a signal stops it. Only mistakes in its own flags and files end it, at the start. */
 export async function agent(flags: AgentFlags): Promise<void> {
   const files = new AgentFiles(flags);
   const { address, services, ...rest } = files.read();
@@ -42,7 +42,7 @@ export async function agent(flags: AgentFlags): Promise<void> {
   }
 }
 
-/** The line at the start: which hub, which device, and what is offered. */
+/** The line printed at the start: hub, device and services. */
 function starting(connectionString: string, { services, defaultService }: AgentServices): string {
   const address = parseDeviceConnectionString(connectionString);
   const offered = [...services].map(([name, { host, port }]) => `${name} (${formatHostPort(host, port)})`);

@@ -54,7 +54,7 @@ describe('culvert audit', () => {
       .map((line) => JSON.parse(line) as { before: string });
     expect(opened.map(({ before }) => before)).toEqual(['nothing', 'interrupted']);
     expect((await culvert([...flags, '--since', 'soon'])).code).toBe(2);
-    // As culvert logs: the newest so many, oldest first, in UTC and saying so.
+    // Like culvert logs: the newest N, oldest first, in UTC and saying so.
     const sequence = (text: string) => text.split('\n').flatMap((row) => /^\d+/.exec(row)?.[0] ?? []);
     const newest = await culvert([...flags, '--device', 'press-7', '--limit', '3']);
     expect(sequence(newest.stdout)).toEqual(sequence(table.stdout).slice(-3));

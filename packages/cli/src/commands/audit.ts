@@ -20,10 +20,10 @@ const TABLE_ROWS = 1_000;
 /** Bytes sent to the device, and what came back. */
 const HEADINGS = ['SEQ', 'TIME', 'WHAT', 'DEVICE', 'BY', 'SECONDS', 'SENT', 'BACK', 'WHY'];
 
-/** The most that `--limit` takes: they are held in memory. */
+/** Maximum of `--limit`: the records are held in memory. */
 const MAX_LIMIT = 100_000;
 
-/** `culvert audit list`: oldest first, with `--limit` the newest so many, as `culvert logs`; JSON is one record a line, as it stands in the audit record. */
+/** `culvert audit list`: oldest first, with `--limit` the newest N, like `culvert logs`; JSON is one record a line, exactly as in the audit record. */
 export function listAudit(flags: AuditListFlags): Promise<void> {
   const limit = parseLimit(flags.limit);
   const now = Date.now();
@@ -90,7 +90,7 @@ function row(record: AuditRecord): string[] {
   return [`${record.seq}`, time, what, subject, by, `${seconds}`, toDevice, fromDevice, why];
 }
 
-/** What is to be said of a record that is not of one stream. */
+/** Describes a record that is not about one stream. */
 function reason(record: AuditRecord): string {
   const { streams } = record;
   if (record.type === 'streams-open') return `${Array.isArray(streams) ? streams.length : 0} streams`;

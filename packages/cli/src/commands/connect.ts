@@ -32,7 +32,7 @@ export interface ConnectFlags extends ConnectionFlags {
   readonly halfCloseTimeout?: number;
   /** `DEVICE.culvert`, or a module's name of that kind, as ssh's ProxyCommand gives it: standard input and output to its `ssh`. */
   readonly sshHost?: string;
-  /** With `sshHost`: what is done about a host key at the first contact, and the file where they are kept. */
+  /** With `sshHost`: how to treat a host key at the first contact, and the file that keeps the keys. */
   readonly hostKeys?: HostKeyMode;
   readonly knownHosts?: string;
   readonly output: EventFormat;
@@ -64,7 +64,7 @@ function streamOptions({ halfCloseTimeout }: ConnectFlags): { halfCloseMs?: numb
   return halfCloseTimeout === undefined ? {} : { halfCloseMs: halfCloseTimeout * 1_000 };
 }
 
-/** As ssh's ProxyCommand: sees to the host key first, and reports a failure to the `culvert ssh` it may be a part of. */
+/** As ssh's ProxyCommand: prepares the host key first, and reports a failure to the `culvert ssh` that started it, if any. */
 async function connectForSsh(
   device: string | undefined,
   services: readonly string[],
@@ -79,9 +79,9 @@ async function connectForSsh(
     const { hostKeys: mode, knownHosts } = flags;
     const use = async (client: ServiceClient): Promise<number> => {
       if (mode !== undefined && knownHosts !== undefined) {
-        const { meetHost } = await import('../ssh/host-keys.ts');
+        const { prepareHostKeys } = await import('../ssh/host-keys.ts');
         const reachability = () => client.devices.reachability(deviceId, moduleId);
-        await meetHost({ identity, mode, knownHosts, reachability, tell });
+        await prepareHostKeys({ identity, mode, knownHosts, reachability, tell });
       }
       const open = openerOf(client, identity);
       const opening: OpenStreamFunction = async (id, options) => {
@@ -106,7 +106,7 @@ function openerOf(client: ServiceClient, { moduleId }: Identity): OpenStreamFunc
 }
 
 /**
- * Asks once whether there is such a device, by a hub that is there, with a key that may: ports of a command that can never work would only hide
+ * Checks once that the hub is reachable, the key is permitted and the device exists: opening local ports for a command that can never work would hide
  * that. A device that is merely offline is waited for.
  * @throws CulvertError what is wrong
  */
@@ -151,7 +151,7 @@ export async function connectRequest(
   if (flags.stdio !== true) {
     return { mode: 'listen', identity, services: services.map((text) => parseServiceAddress(text, 0)) };
   }
-  if (services.length > 1) throw new CulvertError('usage', '--stdio carries one service');
+  if (services.length > 1) throw new CulvertError('usage', '--stdio takes one service');
   return { mode: 'stdio', identity, service: parseStreamName(service) };
 }
 

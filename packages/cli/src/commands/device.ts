@@ -111,12 +111,12 @@ async function listTable(client: ServiceClient): Promise<void> {
   if (rows.length > 0 || shown === 0) await writeOut(table(headings, rows));
 }
 
-/** A device that is connected and answers nothing is not to be taken for one that is there. */
+/** Marks a device that is connected but unresponsive. */
 function connectionOf({ connectionState, unansweredOffers }: DeviceIdentity): string {
   return unansweredOffers === undefined ? connectionState : `${connectionState}, ${unansweredText(unansweredOffers)}`;
 }
 
-/** A reason that was given for another status than the present one says nothing of it: JSON has it still. */
+/** Hides a reason that was given for an earlier status; JSON still has it. */
 function reasonOf({ status, statusReason }: DeviceIdentity): string {
   return status === 'enabled' ? '' : (statusReason ?? '');
 }
@@ -131,7 +131,7 @@ function settings(flags: DeviceSettings): DeviceIdentityInput {
   };
 }
 
-/** Who may read devices may not have the permission to look on; then it is left out. */
+/** The key may read devices and yet lack the permission for presence; then presence is left out. */
 async function presenceOf(client: ServiceClient, deviceId: string): Promise<PresenceView | undefined> {
   try {
     return await client.devices.presence(deviceId);

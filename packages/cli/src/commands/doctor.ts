@@ -20,7 +20,7 @@ import {
   MAKE_IT_ASK,
   SET_CLOCK,
 } from '../doctor/hub-checks.ts';
-import { type CertificateFault, certificateFault, type Greeting, greet } from '../doctor/hub-probe.ts';
+import { type CertificateFault, certificateFault, type HubProbe, probeHub } from '../doctor/hub-probe.ts';
 import { type FirstHop, lookUp, reach, since } from '../doctor/network.ts';
 import { type ServiceUser, tryAll, tryOne } from '../doctor/services.ts';
 import { type DeviceConnectionFlags, type EitherConnection, eitherConnection } from '../hub-connection.ts';
@@ -44,9 +44,9 @@ export interface DoctorFlags extends DeviceConnectionFlags {
 export async function doctor(device: string | undefined, flags: DoctorFlags): Promise<number> {
   const connection = eitherConnection(flags);
   const examination = new Examination((check) => (flags.output === 'json' ? undefined : writeOut(line(check))));
-  const greeting = await examineNetwork(examination, connection);
+  const probe = await examineNetwork(examination, connection);
   if (connection.side === 'service') await examineService(examination, connection, device, flags);
-  else await examineDevice(examination, connection, greeting, flags);
+  else await examineDevice(examination, connection, probe, flags);
   const { checks, exitCode } = examination;
   if (flags.output === 'json') await writeJson({ side: connection.side, ok: exitCode === 0, checks });
   const failed = checks.find(({ status }) => status === 'failed');
@@ -66,7 +66,7 @@ function conclusion(checks: readonly Check[], asFarAsHub: boolean): string {
 async function examineNetwork(
   examination: Examination,
   { address, outbound }: EitherConnection,
-): Promise<Greeting | undefined> {
+): Promise<HubProbe | undefined> {
   const { host, port } = address;
   const url = new URL(`https://${formatHostPort(host, port)}`);
   let hop: FirstHop = { host, port, isProxy: false };
@@ -95,28 +95,28 @@ async function examineNetwork(
         ? 'Is the proxy running, and the address right?'
         : 'Is the hub running, the port right, and does a firewall between let it through?',
   );
-  let greeting: Greeting | undefined;
-  const greeted = () => {
-    if (greeting === undefined) throw new Error('The greeting comes first.');
-    return greeting;
+  let probe: HubProbe | undefined;
+  const probed = () => {
+    if (probe === undefined) throw new Error('The hub has not been probed yet.');
+    return probe;
   };
   let receivedAt = 0;
   await examination.look(
     'TLS',
     ['port'],
     async () => {
-      greeting = await greet(host, port, outbound);
+      probe = await probeHub(host, port, outbound);
       receivedAt = Date.now();
-      return certificateCheck(greeting, receivedAt);
+      return certificateCheck(probe, receivedAt);
     },
     (error) =>
       error.code === 'untrusted'
         ? CERTIFICATE_ADVICE[certificateFault(error)]
         : 'Is it the port of the hub? What listens there may speak no TLS.',
   );
-  await examination.look('hub', ['TLS'], async () => endpointCheck(greeted()));
-  await examination.look('clock', ['TLS'], async () => clockCheck(greeted(), receivedAt));
-  return greeting;
+  await examination.look('hub', ['TLS'], async () => endpointCheck(probed()));
+  await examination.look('clock', ['TLS'], async () => clockCheck(probed(), receivedAt));
+  return probe;
 }
 
 const CERTIFICATE_ADVICE: Readonly<Record<CertificateFault, string>> = {
@@ -157,7 +157,7 @@ async function serviceCredential(client: ServiceClient): Promise<Found> {
   return { found: 'the hub takes it' };
 }
 
-/** Measures a stream to an echo. A device that rejects them all was reached, and that is what matters. */
+/** Measures a stream to an echo. A device that rejects every echo was still reached, which counts as success. */
 async function echoStream(
   { client, device, moduleId }: ServiceUser,
   { echo, throughput = false }: DoctorFlags,
@@ -189,11 +189,11 @@ async function echoStream(
 async function examineDevice(
   examination: Examination,
   connection: EitherConnection & { side: 'device' },
-  greeting: Greeting | undefined,
+  probe: HubProbe | undefined,
   flags: DoctorFlags,
 ): Promise<void> {
   const { address, connectionString, outbound, certificate } = connection;
-  const asked = greeting !== undefined && address.x509 === true ? greeting : undefined;
+  const asked = probe !== undefined && address.x509 === true ? probe : undefined;
   if (asked !== undefined) await examineCertificate(examination, asked, address.host);
   await examination.look('websocket', ['hub'], () => webSocketPasses(address, outbound));
   await examination.look(
@@ -215,11 +215,11 @@ async function examineDevice(
   );
 }
 
-async function examineCertificate(examination: Examination, greeting: Greeting, host: string): Promise<void> {
+async function examineCertificate(examination: Examination, probe: HubProbe, host: string): Promise<void> {
   await examination.look(
     'certificate',
     ['hub'],
-    async () => certificateAskedCheck(greeting, host) ?? { found: 'the hub does not tell whether it asks for one' },
+    async () => certificateAskedCheck(probe, host) ?? { found: 'the hub does not tell whether it asks for one' },
     () => MAKE_IT_ASK,
   );
 }

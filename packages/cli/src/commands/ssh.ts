@@ -24,7 +24,7 @@ export interface SshWords {
   readonly after: readonly string[];
 }
 
-/** `culvert ssh [ssh options…] [USER@]DEVICE [ssh arguments…]`: resolves to ssh's exit code, or ours where the way to the device failed. */
+/** `culvert ssh [ssh options…] [USER@]DEVICE [ssh arguments…]`: resolves to ssh's exit code, or to Culvert's if the connection to the device failed. */
 export function ssh(destination: string, words: SshWords, flags: SshFlags): Promise<number> {
   // Says now, in one line, what is wrong, rather than from within ssh.
   const connection = serviceConnection(flags, 'service');

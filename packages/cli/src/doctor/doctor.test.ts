@@ -65,7 +65,7 @@ describe('culvert doctor', () => {
     expect(text.stdout).toMatch(/^ok {7}stream {11}'culvert-echo' opened in [\d.]+ ms; round trip [\d.]+ ms/m);
     expect(text.stderr).toBe('culvert: all is well\n');
     web.close();
-    // The agent is there and so is its echo, but what people come for is not.
+    // The agent and its echo work, but the service itself does not.
     const dead = await examine(['press-7'], service);
     expect(found(dead.checks, 'service web')).toMatchObject({
       ...{ status: 'failed', found: expect.stringMatching(/could not be reached on the device/) },

@@ -11,7 +11,7 @@ type WebSocket = Awaited<ReturnType<ServiceClient['openWebSocket']>>;
 /** Messages of 64 bytes there and back, one after the other. */
 const ROUND_TRIPS = 20;
 
-/** Bytes that are sent and come back to see that they come back whole: little, since the link may be paid for by the byte. */
+/** Bytes sent through the echo and compared: few, since the user may pay for the link by the byte. */
 const LIGHT_BYTES = 16_384;
 
 /** Bytes that are sent and come back for the throughput, and the milliseconds after which what has come by then must do. */

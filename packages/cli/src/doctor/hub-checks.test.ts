@@ -1,16 +1,16 @@
 import { CulvertError } from '@culvert/protocol';
 import { describe, expect, it } from 'vitest';
 import { certificateAskedCheck, clockCheck, endpointCheck, SET_CLOCK } from './hub-checks.ts';
-import type { Greeting } from './hub-probe.ts';
+import type { HubProbe } from './hub-probe.ts';
 
 const NOW = Date.UTC(2026, 0, 1);
-const greeting = (over: Partial<Greeting>): Greeting => ({
+const probe = (over: Partial<HubProbe>): HubProbe => ({
   ...{ protocol: 'TLSv1.3', chain: [], ms: 100, status: 200, date: NOW, body: '{}' },
   ...over,
 });
 
 describe('the clock', () => {
-  const check = (offsetMs: number) => clockCheck(greeting({}), NOW + 550 + offsetMs);
+  const check = (offsetMs: number) => clockCheck(probe({}), NOW + 550 + offsetMs);
 
   it.each([
     [0, 0, undefined],
@@ -18,7 +18,7 @@ describe('the clock', () => {
     [-29_000, -29, undefined],
     [30_000, 30, true],
     [-299_000, -299, true],
-    // What it breaks is broken, and told, elsewhere; what works works.
+    // A wrong clock by itself is only a warning: whatever it breaks fails in a check of its own.
     [7_200_000, 7_200, true],
     [-7_200_000, -7_200, true],
   ])('%i ms off is %i s and a warning: %s', (offset, seconds, warning) => {
@@ -36,7 +36,7 @@ describe('the clock', () => {
 describe('a certificate of the device’s own', () => {
   const check = (clientCertificates: readonly string[] | undefined) =>
     certificateAskedCheck(
-      greeting({ body: JSON.stringify({ hostName: 'h', streamingEndpoints: [], clientCertificates }) }),
+      probe({ body: JSON.stringify({ hostName: 'h', streamingEndpoints: [], clientCertificates }) }),
       'Iot.Example',
     );
 
@@ -56,6 +56,6 @@ describe('what answers', () => {
     [200, '{"hostName":1}'],
     [200, 'null'],
   ])('%i %s is no hub', (status, body) => {
-    expect(() => endpointCheck(greeting({ status, body }))).toThrow(CulvertError);
+    expect(() => endpointCheck(probe({ status, body }))).toThrow(CulvertError);
   });
 });

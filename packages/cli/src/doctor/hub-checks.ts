@@ -1,6 +1,6 @@
 import { CulvertError, type EndpointInformation } from '@culvert/protocol';
 import type { Found } from './check.ts';
-import { type Greeting, nameOf } from './hub-probe.ts';
+import { type HubProbe, nameOf } from './hub-probe.ts';
 
 /** Days before a certificate's end from which on it is worth a warning: renewals are usually made 30 days before. */
 const SOON_DAYS = 14;
@@ -11,7 +11,7 @@ const SKEW_WARNING_S = 30;
 const DAY_MS = 86_400_000;
 
 /** What TLS showed. */
-export function certificateCheck({ chain, protocol, ms }: Greeting, now: number): Found {
+export function certificateCheck({ chain, protocol, ms }: HubProbe, now: number): Found {
   const [leaf] = chain;
   if (leaf === undefined) throw new CulvertError('untrusted', 'No certificate was shown.');
   const names = chain.map(({ subject, subjectaltname }) => nameOf(subject) || subjectaltname || '?');
@@ -25,7 +25,7 @@ export function certificateCheck({ chain, protocol, ms }: Greeting, now: number)
 }
 
 /** Whether what answered is a hub. */
-export function endpointCheck({ status, body }: Greeting): Found {
+export function endpointCheck({ status, body }: HubProbe): Found {
   const endpoints = parseEndpoints(body);
   if (status !== 200 || endpoints === undefined) {
     throw new CulvertError('protocol_error', `What answers there is no hub (HTTP ${status}).`);
@@ -37,14 +37,14 @@ export function endpointCheck({ status, body }: Greeting): Found {
   };
 }
 
-/** What is done about a clock that is wrong. */
+/** Advice for a wrong clock. */
 export const SET_CLOCK = 'Set the clock (NTP): tokens are made by this one and judged by the hub’s.';
 
 /**
  * How far this machine's clock is from the hub's: tokens are made by the one and judged by the other. Never a failure by itself: where it matters, the
  * credential is refused.
  */
-export function clockCheck({ date, ms }: Greeting, receivedAt: number): Found {
+export function clockCheck({ date, ms }: HubProbe, receivedAt: number): Found {
   if (date === undefined) return { found: 'the hub does not tell its time', warning: true };
   // The header is cut to the second, and was written half a round trip before it arrived.
   const seconds = Math.round((receivedAt - ms / 2 - (date + 500)) / 1000);
@@ -58,7 +58,7 @@ export function clockCheck({ date, ms }: Greeting, receivedAt: number): Found {
  * Whether the hub asks a device for its certificate where this program would show it: at the main port, by the name in the connection string. Undefined
  * where the hub does not tell.
  */
-export function certificateAskedCheck({ body }: Greeting, host: string): Found | undefined {
+export function certificateAskedCheck({ body }: HubProbe, host: string): Found | undefined {
   const asked = parseEndpoints(body)?.clientCertificates;
   if (asked === undefined) return undefined;
   if (asked.includes('listen') || asked.includes(host.toLowerCase())) return { found: 'the hub asks for one here' };
@@ -69,7 +69,7 @@ export function certificateAskedCheck({ body }: Greeting, host: string): Found |
   );
 }
 
-/** How a hub is made to ask for certificates. */
+/** Advice: how to make the hub ask for certificates. */
 export const MAKE_IT_ASK =
   'On the hub: culvert hub --client-certificates listen (clientCertificates in its file), or an advertised host name, which the device’s connection string then names.';
 

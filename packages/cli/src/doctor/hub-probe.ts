@@ -6,8 +6,8 @@ import { CulvertError, formatHostPort } from '@culvert/protocol';
 import { networkError, OPEN_MS, type OutboundOptions, outboundAgent, stateKeepAlive } from '@culvert/stream';
 import { since } from './network.ts';
 
-/** What one request to the hub shows of it, and of what stands between. */
-export interface Greeting {
+/** What one request to the hub showed: its answer, its certificate, and a proxy in between. */
+export interface HubProbe {
   readonly protocol: string;
   /** The hub's certificate first, then who signed it, as far as it is known. */
   readonly chain: readonly DetailedPeerCertificate[];
@@ -19,7 +19,7 @@ export interface Greeting {
   readonly body: string;
 }
 
-/** Milliseconds the whole may take. */
+/** Maximum milliseconds of the whole probe. */
 const ANSWER_MS = 20_000;
 
 /** Bytes of an answer that are read: a hub's has some 200. */
@@ -29,7 +29,7 @@ const MAX_BODY = 65_536;
  * `GET /` by the way the SDKs go. It needs no credential.
  * @throws CulvertError `untrusted`, with who signed the certificate where the connection is direct; `unreachable`
  */
-export async function greet(host: string, port: number, outbound: OutboundOptions): Promise<Greeting> {
+export async function probeHub(host: string, port: number, outbound: OutboundOptions): Promise<HubProbe> {
   const where = formatHostPort(host, port);
   const agent = await outboundAgent(new URL(`https://${where}`), outbound);
   try {
@@ -44,7 +44,7 @@ export async function greet(host: string, port: number, outbound: OutboundOption
   }
 }
 
-function ask(host: string, port: number, agent: Awaited<ReturnType<typeof outboundAgent>>): Promise<Greeting> {
+function ask(host: string, port: number, agent: Awaited<ReturnType<typeof outboundAgent>>): Promise<HubProbe> {
   const started = performance.now();
   return new Promise((resolve, reject) => {
     const signal = AbortSignal.timeout(ANSWER_MS);
@@ -75,7 +75,7 @@ function ask(host: string, port: number, agent: Awaited<ReturnType<typeof outbou
   });
 }
 
-/** What is at fault with a certificate that is not taken: what is to be done differs. */
+/** What is wrong with a refused certificate: the advice depends on it. */
 export type CertificateFault = 'authority' | 'time' | 'name' | 'other';
 
 /** @param error `untrusted`, with the error of TLS as its cause */
@@ -102,7 +102,7 @@ export function certificateFault({ cause }: CulvertError): CertificateFault {
   }
 }
 
-/** What of a refused certificate explains the refusal: the name of a proxy that looks into TLS stands in its signer. */
+/** The parts of a refused certificate that explain the refusal: an intercepting proxy is named in its signer. */
 function about(error: CulvertError, chain: readonly DetailedPeerCertificate[]): string {
   const [leaf] = chain;
   switch (certificateFault(error)) {

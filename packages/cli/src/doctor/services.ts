@@ -10,7 +10,7 @@ const MAX_REPORT_BYTES = 65_536;
 /** Milliseconds a report may take: eight times the agent's ten seconds for a target that does not answer, and a little. */
 const REPORT_MS = 90_000;
 
-/** A device or module, and the way to it. */
+/** A device or module, and how to open streams to it. */
 export interface ServiceUser {
   readonly client: ServiceClient;
   readonly device: string;
@@ -29,7 +29,7 @@ export async function tryOne({ client, device, moduleId }: ServiceUser, name: st
   return { found: `takes connections (${ms} ms)`, data: { ms } };
 }
 
-/** Has the device's agent try all services it offers, and makes a check of each. */
+/** Asks the device's agent to test all services it offers, and reports a check for each. */
 export async function tryAll(examination: Examination, user: ServiceUser): Promise<void> {
   let report: ServiceReport | undefined;
   await examination.look('services', ['stream'], async () => {
@@ -58,7 +58,7 @@ function stateOf({ ok, ms, problem }: ServiceState): Found {
   return { found: `takes connections on the device (${ms} ms)`, data: { ms: ms ?? 0 } };
 }
 
-/** Undefined when the device answers with anything but a report. */
+/** Undefined when the answer is not a report. */
 async function askAgent({ client, device, moduleId }: ServiceUser): Promise<ServiceReport | undefined> {
   const module = moduleId === undefined ? {} : { moduleId };
   const signal = AbortSignal.timeout(REPORT_MS);

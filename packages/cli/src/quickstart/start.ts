@@ -11,7 +11,7 @@ import { page } from './page.ts';
 /** Where the service-local proxy listens, when it can. */
 const PORTS: Readonly<Record<string, number>> = { web: 8080, echo: 7007, ssh: 2222 };
 
-/** Where the hub listens, when it can. */
+/** Preferred listening address of the hub. */
 const DEFAULT_LISTEN = '127.0.0.1:8443';
 
 /** Milliseconds that streams get to end when the quickstart stops. */
@@ -34,7 +34,7 @@ export interface Quickstart {
   readonly hub: Hub;
   readonly agent: Agent;
   readonly listeners: readonly Listener[];
-  /** The hub's usual address, where another program has it. */
+  /** The hub's default address, which another program uses. */
   readonly taken: string | undefined;
   /** Ends all of it, in the reverse order of the start. */
   stop(): Promise<void>;

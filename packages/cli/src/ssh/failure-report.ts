@@ -4,16 +4,16 @@ import { connect, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 
-/** By which environment variable `culvert ssh` tells its ProxyCommand where it listens. */
+/** The environment variable with which `culvert ssh` tells its ProxyCommand where it listens. */
 export const REPORT_VARIABLE = 'CULVERT_SSH_REPORT';
 
 /** Bytes of a report: three small fields. */
 const MAX_REPORT_BYTES = 256;
 
-/** Milliseconds a ProxyCommand waits for ssh to be ended before it goes by itself, whereupon ssh complains. */
+/** Maximum milliseconds that a ProxyCommand waits for ssh to be stopped; if it exits before ssh, ssh prints an error. */
 const WAIT_MS = 5_000;
 
-/** That the way to the device failed: the exit code for it, and whether ssh had a stream by then and talks with the device itself. */
+/** A failure of the connection to the device: its exit code, and whether ssh already had a stream to the device. */
 export interface WayFailure {
   readonly exit: number;
   readonly opened: boolean;
@@ -33,7 +33,7 @@ export class FailureReports {
     this.#server = server;
   }
 
-  /** Undefined where there is no place for it: then ssh's own words have to do. */
+  /** Undefined if the socket cannot be created: then only ssh's own message is shown. */
   static async listen(onFailure: (failure: WayFailure) => void): Promise<FailureReports | undefined> {
     const path = place();
     if (path === undefined) return undefined;
@@ -75,7 +75,7 @@ export function reportFailure(failure: WayFailure, env: NodeJS.ProcessEnv = proc
     socket.on('error', () => socket.destroy());
     socket.once('close', () => resolve());
     socket.resume();
-    // Nobody is kept from talking with the device.
+    // Opening streams is not affected.
     if (failure.opened) socket.once('connect', () => socket.end());
     // ssh ends this process's input with itself.
     else process.stdin.once('end', () => socket.destroy()).resume();

@@ -6,7 +6,7 @@ import { fingerprint } from './fingerprint.ts';
 import type { HostKeyMode } from './host-key-modes.ts';
 import { hostName } from './host-name.ts';
 
-/** What {@link meetHost} needs. */
+/** Options of {@link prepareHostKeys}. */
 export interface FirstContact {
   readonly identity: Identity;
   readonly mode: HostKeyMode;
@@ -16,11 +16,11 @@ export interface FirstContact {
 }
 
 /**
- * Before ssh meets a device whose key is not kept yet: says what the hub says of its host keys, or takes them for ssh to compare with. ssh reads the file
- * only after the device's first line, which comes by the stream that is opened after this.
+ * Before ssh connects to a device whose key is not kept yet: shows the host keys that the hub has, or writes them to the file for ssh to compare with. ssh reads the file
+ * only after the device's first line, which arrives on a stream that is opened after this.
  * @throws CulvertError of `reachability`; `config_invalid` when the file cannot be written
  */
-export async function meetHost({ identity, mode, knownHosts, reachability, tell }: FirstContact): Promise<void> {
+export async function prepareHostKeys({ identity, mode, knownHosts, reachability, tell }: FirstContact): Promise<void> {
   const host = hostName(identity);
   if (mode === 'accept-new' || (await isKnown(host, knownHosts))) return;
   const { sshHostKeys, namesOtherHostKeys } = await reachability();

@@ -28,7 +28,7 @@ export function knownHostsFile(hub: HubName, env: NodeJS.ProcessEnv = process.en
   return join(directory, fileName(hub));
 }
 
-/** A name for any file system, another one for each hub: `hub.example.com`, with another port than 443 `hub.example.com_8443`. */
+/** A file name that is valid everywhere and unique per hub: `hub.example.com`, with another port than 443 `hub.example.com_8443`. */
 function fileName({ host, port }: HubName): string {
   const name = host
     .toLowerCase()

@@ -9,7 +9,7 @@ export function thisProgram(): readonly string[] {
   return [process.execPath, fileURLToPath(new URL('../../bin/culvert.js', import.meta.url))];
 }
 
-/** What is done about a device's host keys, and where they are kept. */
+/** How to treat a device's host keys, and the file that keeps them. */
 export interface HostKeyPlace {
   readonly mode: HostKeyMode;
   readonly knownHosts: string;

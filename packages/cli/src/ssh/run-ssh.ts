@@ -16,7 +16,7 @@ export async function runSsh(args: readonly string[], env: NodeJS.ProcessEnv): P
   let end: () => void = () => undefined;
   const reports = await FailureReports.listen((reported) => {
     failure = reported;
-    // The reason was told; ssh would add two lines about its own side of it.
+    // The reason was already printed; ssh would add two lines of its own.
     if (!reported.opened) end();
   });
   try {

@@ -1,12 +1,12 @@
 import { type Command, Option } from 'commander';
 
-/** ssh's own options of one letter that take a value, and those that take none (ssh(1)). `-l` is also ours. */
+/** ssh's own options of one letter that take a value, and those that take none (ssh(1)). `-l` is also an option of `culvert ssh`. */
 const WITH_VALUE = 'BbcDEeFIiJLmOoPpQRSWw';
 const WITHOUT_VALUE = '46AaCfGgKkMNnqsTtvXxYy';
 
 /**
- * Lets ssh's own options stand before the destination, as with ssh, and gives them in the order in which they were written, to be passed on.
- * @returns those of the command line that is parsed next
+ * Accepts ssh's own options before the destination, as ssh does, and returns them in their order, to be passed on.
+ * @returns the arguments that remain to be parsed
  */
 export function passSshOptions(command: Command): readonly string[] {
   const given: string[] = [];

@@ -106,7 +106,7 @@ describe('another address', () => {
     expect(client(0).closed).toBe(false);
     client(1).attach();
     expect(client(0).closed).toBe(true);
-    // What the old one says as it goes is nothing to tell.
+    // Ignore the old client's last events.
     client(0).wait('taken_over');
     expect(told()).toEqual(['attached', 'reloaded', 'reload-waits unauthorized', 'attached']);
     await agent.close();

@@ -36,13 +36,13 @@ export type CreateClient = (text: string, options: DeviceClientOptions) => Agent
 
 export interface AgentConnectionOptions {
   readonly createClient: CreateClient;
-  /** What every client of this agent has, whichever hub it is for. */
+  /** Options that every client of this agent gets, for any hub. */
   readonly common: Pick<DeviceClientOptions, 'onStream' | 'clock' | 'sshHostKeys' | 'halfCloseMs'>;
-  /** Asked after each refusal for what the files say now; undefined where there is nothing to ask, or no answer. Must not throw. */
+  /** Reads the files again after each refusal; undefined when there are none, or they cannot be read. Must not throw. */
   readonly readAgain?: (() => AgentAddress | undefined) | undefined;
   readonly onEvent: (event: AgentEvent) => void;
   readonly onAttached: () => void;
-  /** The connection cannot be had with what this machine has been given; nothing is tried any more. */
+  /** This machine's proxy, CA or certificate cannot be used at all; no attempt follows. */
   readonly onFailed: (error: unknown) => void;
 }
 
@@ -53,16 +53,16 @@ interface Link {
 }
 
 /**
- * An agent's connection to its hub, which can be replaced while it runs. The new one is made before the old one is given up, so that a
- * mistake in a file does not cut off who is about to mend it; running streams have connections of their own and notice neither.
+ * An agent's connection to its hub, which can be replaced while it runs. The new one is made before the old one is closed, so that a
+ * mistake in a file does not disconnect the person who is about to fix it; open streams have connections of their own and go on.
  */
 export class AgentConnection {
   readonly #options: AgentConnectionOptions;
   readonly #reports: StateReports;
   #current: Link;
-  /** Takes the place of the current one as soon as it is attached, or the current one no longer is. */
+  /** Replaces the current client as soon as it is attached itself, or the current one no longer is. */
   #next: Link | undefined;
-  /** What worked before {@link replace}, until the new one is attached: gone back to when the new one cannot be used at all. */
+  /** The client before {@link replace}, kept until the new one is attached: used again when the new one cannot be used at all. */
   #fallback: AgentAddress | undefined;
   #closed = false;
 
@@ -79,8 +79,8 @@ export class AgentConnection {
   }
 
   /**
-   * Connects with this address from now on.
-   * @returns whether it is another one than before
+   * Uses this address from now on.
+   * @returns whether it differs from the one before
    * @throws CulvertError `argument_invalid`, and then nothing has changed
    */
   replace(address: AgentAddress): boolean {
@@ -94,7 +94,7 @@ export class AgentConnection {
     return true;
   }
 
-  /** Says goodbye; resolves when the connection is gone. */
+  /** Disconnects; resolves when the connection is closed. */
   async close(): Promise<void> {
     this.#closed = true;
     await Promise.all([this.#current.client.close(), this.#next?.client.close()]);
@@ -122,7 +122,7 @@ export class AgentConnection {
     );
   }
 
-  /** A key made anew at the hub and written into the same file needs no signal to the agent. */
+  /** After a key was replaced at the hub and written into the same file, the agent needs no signal. */
   #lookAgain(): void {
     const address = this.#options.readAgain?.();
     if (address === undefined) return;
@@ -172,7 +172,7 @@ export class AgentConnection {
   }
 }
 
-/** Whether both lead to the same hub in the same way and with the same credential. */
+/** Whether both name the same hub, credential and outbound options. */
 function sameAddress(one: AgentAddress, other: AgentAddress): boolean {
   const parts = ({ connectionString, certificate, outbound }: AgentAddress): unknown[] => [
     connectionString,

@@ -14,14 +14,14 @@ interface OfferedStream {
   readonly service: string;
   /** The hub's id of the stream, where the hub tells it. */
   readonly streamId: string | undefined;
-  /** Who asks, as the hub tells it. */
+  /** The caller, as the hub names it. */
   readonly caller: string | undefined;
 }
 
 /** What happens in an agent. Ids count from 1 for the life of the agent. */
 export type AgentEvent =
   /**
-   * Where the connection to the hub stands: told once per change of reason, not once per attempt. `retryInMs`: milliseconds until the
+   * The state of the connection to the hub: reported once per change of reason, not once per attempt. `retryInMs`: milliseconds until the
    * next attempt, after which the waits grow.
    */
   | {
@@ -37,12 +37,12 @@ export type AgentEvent =
       readonly services: readonly string[];
       readonly added: readonly string[];
       readonly removed: readonly string[];
-      /** Whether the agent connects anew, with another connection string, certificate, CA or proxy. */
+      /** Whether the agent opens a new connection, with another connection string, certificate, CA or proxy. */
       readonly connection: boolean;
     }
-  /** The new connection cannot be used, or what was read is none: the old one goes on. */
+  /** The new connection cannot be used, or the connection string is invalid: the old connection goes on. */
   | { readonly type: 'reload-failed'; readonly error: CulvertError }
-  /** The new connection is not there yet; the old one goes on until it is. */
+  /** The new connection is not established yet; the old one goes on until it is. */
   | { readonly type: 'reload-waits'; readonly error: CulvertError }
   | ({ readonly type: 'stream-rejected'; readonly reason: string } & OfferedStream)
   /** `target` is undefined for the agent's own echo. */
@@ -50,7 +50,7 @@ export type AgentEvent =
   | ({
       readonly type: 'stream-ended';
       readonly id: number;
-      /** Who ended it: `local` is this device's program, `remote` the one who asked. */
+      /** Which side ended it: `local` is this device's program, `remote` the service. */
       readonly endedBy: EndedBy;
       /** Bytes from the local target into the stream. */
       readonly bytesSent: number;

@@ -26,7 +26,7 @@ export interface AgentOptions extends AgentAddress, AgentServices {
   readonly sshHostKeys?: readonly string[];
   /** As `DeviceClientOptions` has it: milliseconds, default 60,000. */
   readonly halfCloseMs?: number;
-  /** Asked after each refusal of the hub for what the files of the address say now; undefined: no answer. Must not throw. */
+  /** Reads the address's files again after each refusal of the hub; returns undefined when they cannot be read. Must not throw. */
   readonly readAgain?: () => AgentAddress | undefined;
   readonly onEvent?: (event: AgentEvent) => void;
   readonly clock?: Clock;
@@ -43,11 +43,11 @@ export interface Agent {
    * the network says never ends an agent: it waits and tries again.
    */
   readonly closed: Promise<void>;
-  /** How many streams it carries. */
+  /** Number of open streams. */
   readonly streams: number;
   /**
    * Offers these services from now on; streams that run go on, also those to a service that is gone. With another address it connects
-   * anew: the old connection is given up only when the new one stands, or has failed itself.
+   * again: the old connection is closed only when the new one is established, or when the old one has failed itself.
    * @throws CulvertError as {@link startAgent}, and then nothing has changed
    */
   reload(services: AgentServices, address?: AgentAddress): void;
@@ -59,7 +59,7 @@ export interface Agent {
 
 /**
  * The device-local proxy: attaches as a device, and connects offered streams to the local targets of its list. It goes on after
- * a stream's end, a hub's restart, a network's loss and a refusal.
+ * the end of a stream, a restart of the hub, the loss of the network, and a refusal.
  * @throws CulvertError `config_invalid` when `defaultService` is not in the list, `argument_invalid` for a bad connection string
  */
 export function startAgent(

@@ -80,7 +80,7 @@ describe('answerOffer', () => {
     expect(options.streams.size).toBe(0);
   });
 
-  it('carries many streams side by side', async () => {
+  it('relays many streams side by side', async () => {
     const made = [offer('echo'), offer('echo'), offer('echo')];
     const done = made.map((one) => answerOffer(one, options));
     await Promise.all(
@@ -93,7 +93,7 @@ describe('answerOffer', () => {
     expect(options.streams.size).toBe(3);
     const late = offer('echo');
     await answerOffer(late, options);
-    expect(late.reasons).toEqual(['this agent carries as many streams as it may; try again later']);
+    expect(late.reasons).toEqual(['this agent has reached its limit of open streams; try again later']);
     for (const { far } of made) far.end();
     await Promise.all(done);
   });

@@ -3,7 +3,7 @@ import type { StreamOffer } from '@culvert/device';
 import { CulvertError, printable } from '@culvert/protocol';
 import type { Clock } from '@culvert/stream';
 import { echoEnd, type LocalEnd, socketEnd } from '../local-end.ts';
-import { carry } from '../local-relay.ts';
+import { relay } from '../local-relay.ts';
 import type { OpenStream, OpenStreams } from '../open-streams.ts';
 import type { AgentEvent, Target } from './agent-events.ts';
 import { dialTarget } from './dial-target.ts';
@@ -24,7 +24,7 @@ export interface AnswerOptions {
 export const ECHO_SERVICE = 'culvert-echo';
 
 /**
- * Answers one offer and carries its stream to the end: the local target is connected before the offer is accepted, so the one
+ * Answers one offer and relays its stream to the end: the local target is connected before the offer is accepted, so the one
  * who asks learns at once when nothing answers there. Never rejects: what goes wrong is told by event, and the agent goes on.
  */
 export async function answerOffer(offer: StreamOffer, options: AnswerOptions): Promise<void> {
@@ -34,16 +34,16 @@ export async function answerOffer(offer: StreamOffer, options: AnswerOptions): P
   if (target === undefined && own === undefined) return reject(offer, unknownService(offer.name, services), options);
   const place = options.streams.take();
   if (place === undefined)
-    return reject(offer, 'this agent carries as many streams as it may; try again later', options);
+    return reject(offer, 'this agent has reached its limit of open streams; try again later', options);
   try {
     const local = target === undefined ? own?.(place.signal) : await connectTarget(offer, target, place, options);
-    if (local !== undefined) await carryOffer(offer, target, local, place, options);
+    if (local !== undefined) await relayOffer(offer, target, local, place, options);
   } finally {
     place.release();
   }
 }
 
-/** What the agent answers by itself, unless its list has a service of that name. */
+/** Stream names that the agent answers by itself, unless its list has a service of that name. */
 function ownService(name: string, { services, clock }: AnswerOptions): ((signal: AbortSignal) => LocalEnd) | undefined {
   if (name === ECHO_SERVICE) return echoEnd;
   if (name !== SERVICES_SERVICE) return undefined;
@@ -58,7 +58,7 @@ async function connectTarget(
 ): Promise<LocalEnd | undefined> {
   try {
     const socket = await dialTarget(target, options.clock, place.signal);
-    // The target may go away while the offer is being accepted; `carry` finds it destroyed.
+    // The target may go away while the offer is being accepted; `relay` finds it destroyed.
     socket.on('error', () => undefined);
     return socketEnd(socket);
   } catch (error) {
@@ -67,7 +67,7 @@ async function connectTarget(
   }
 }
 
-async function carryOffer(
+async function relayOffer(
   offer: StreamOffer,
   target: Target | undefined,
   local: LocalEnd,
@@ -80,7 +80,7 @@ async function carryOffer(
   try {
     const stream: Duplex = await offer.accept({ signal: place.signal });
     onEvent({ type: 'stream-opened', id: place.id, target, ...told });
-    const result = await carry(local, stream, { clock, signal: place.signal });
+    const result = await relay(local, stream, { clock, signal: place.signal });
     onEvent({ type: 'stream-ended', id: place.id, ...result, durationMs: clock.now() - started, ...told });
   } catch (error) {
     local.reset();

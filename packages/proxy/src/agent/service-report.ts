@@ -18,7 +18,7 @@ const AT_ONCE = 8;
 export interface ServiceState {
   readonly name: string;
   readonly ok: boolean;
-  /** Milliseconds until it took the connection, which was closed at once; absent when it took none. */
+  /** Milliseconds until it accepted the connection, which was closed at once; absent when it accepted none. */
   readonly ms?: number;
   /** Why it took none. */
   readonly problem?: string;
@@ -27,11 +27,11 @@ export interface ServiceState {
 /** What an agent sends on {@link SERVICES_SERVICE}: one JSON document, then the end. */
 export interface ServiceReport {
   readonly services: readonly ServiceState[];
-  /** How many services were not tried, since there are too many. */
+  /** Number of services that were not tried because there are too many. */
   readonly untried: number;
 }
 
-/** Tries each service by connecting to it; nothing is sent. Those who may ask for this may ask for each of them. */
+/** Tests each service by connecting to it; sends nothing. A caller that may open this stream may open one to each service. */
 export async function tryServices(
   services: ReadonlyMap<string, Target>,
   clock: Clock,
@@ -53,7 +53,7 @@ async function tryService(name: string, target: Target, clock: Clock, signal: Ab
     const socket = await dialTarget(target, clock, signal);
     const ms = clock.now() - started;
     socket.on('error', () => undefined);
-    // What it greets with is nobody's.
+    // Drop what the service sends on its own, such as a banner.
     socket.resume().end();
     socket.destroySoon();
     return { name, ok: true, ms };
@@ -62,7 +62,7 @@ async function tryService(name: string, target: Target, clock: Clock, signal: Ab
   }
 }
 
-/** A local end that sends a report once it is there, and ends. What it is sent is read and dropped. */
+/** A local end that sends the report as soon as it is ready, and ends. It reads and drops what it receives. */
 export function serviceReportEnd(report: () => Promise<ServiceReport>): LocalEnd {
   let asked = false;
   const readable = new Readable({

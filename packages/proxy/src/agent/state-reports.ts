@@ -3,14 +3,14 @@ import type { CulvertError } from '@culvert/protocol';
 import type { AgentEvent } from './agent-events.ts';
 
 /**
- * Tells where the connection to the hub stands: why it is not there once per change of reason, not once per attempt, and once that it is
+ * Reports the state of the connection to the hub: why it is lost (once per change of reason, not once per attempt), and once when it is
  * back. An agent without its hub for a month would otherwise fill a disk with one sentence.
  */
 export class StateReports {
   readonly #onEvent: (event: AgentEvent) => void;
-  /** The reason that was told last; undefined while there is none. */
+  /** The reason that was reported last; undefined while there is none. */
   #reason: string | undefined;
-  /** The same for a new connection that is not there yet. */
+  /** The same for a new connection that is not established yet. */
   #reloadReason: string | undefined;
 
   constructor(onEvent: (event: AgentEvent) => void) {
@@ -20,7 +20,7 @@ export class StateReports {
   /** The client's state changed. */
   told(state: DeviceClientState, error: CulvertError | undefined, retryInMs: number | undefined): void {
     const reason = error === undefined ? undefined : reasonOf(error);
-    // Between two attempts: nothing that was not said.
+    // Between two attempts the reason is one that was already reported.
     if (state === 'connecting' && this.#reason !== undefined) return;
     if (reason !== undefined && reason === this.#reason) return;
     this.#reason = state === 'attached' ? undefined : (reason ?? this.#reason);
@@ -44,7 +44,7 @@ export class StateReports {
   }
 }
 
-/** What makes a reason another one: not the times, ports and counts in its sentence. */
+/** Identifies a reason: its text without times, ports and counts, which differ between attempts. */
 function reasonOf({ code, message }: CulvertError): string {
   return `${code} ${message.replace(/\d+/g, '0')}`;
 }

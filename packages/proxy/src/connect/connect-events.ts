@@ -33,7 +33,7 @@ export type ConnectEvent =
       readonly type: 'stream-ended';
       readonly id: number;
       readonly service: string;
-      /** Who ended it: `local` is the program on this machine, `remote` the device. */
+      /** Which side ended it: `local` is the program on this machine, `remote` the device. */
       readonly endedBy: EndedBy;
       readonly bytesSent: number;
       readonly bytesReceived: number;

@@ -42,7 +42,7 @@ const echoing: OpenStreamFunction = () => {
 const closing = (socket: Socket): Promise<boolean> => new Promise((resolve) => socket.once('close', resolve));
 
 describe('startConnect', () => {
-  it('carries many connections side by side, each on its own stream', async () => {
+  it('relays many connections side by side, each on its own stream', async () => {
     const asked: string[] = [];
     const port = await start((deviceId, options) => {
       asked.push(`${deviceId} ${options.name}`);

@@ -2,7 +2,7 @@ import type { Server, Socket } from 'node:net';
 import { CulvertError } from '@culvert/protocol';
 import { type Clock, systemClock } from '@culvert/stream';
 import { socketEnd } from '../local-end.ts';
-import { carry } from '../local-relay.ts';
+import { relay } from '../local-relay.ts';
 import { type OpenStream, OpenStreams } from '../open-streams.ts';
 import type { BoundService, ConnectEvent, LocalService, OpenStreamFunction } from './connect-events.ts';
 import { listen } from './listen.ts';
@@ -28,7 +28,7 @@ export interface ConnectOptions {
 export interface Connect {
   /** The listeners, in the order they were asked for. */
   readonly services: readonly BoundService[];
-  /** How many local connections it carries. */
+  /** Number of open local connections. */
   readonly streams: number;
   /** Listens no more, lets running streams end for `graceMs` (default {@link CLOSE_GRACE_MS}), ends the rest with a reason. */
   close(graceMs?: number): Promise<void>;
@@ -99,7 +99,7 @@ function serve(socket: Socket, service: string, options: ServeOptions): void {
   const place = options.streams.take();
   if (place === undefined) {
     socket.resetAndDestroy();
-    const error = new CulvertError('too_many_requests', 'As many connections as this proxy may carry are open.');
+    const error = new CulvertError('too_many_requests', 'The limit of open connections is reached.');
     options.onEvent({ type: 'stream-failed', id: 0, service, error });
     return;
   }
@@ -126,7 +126,7 @@ async function serveConnection(
     );
     socket.off('close', wentAway);
     onEvent({ type: 'stream-opened', id: place.id, service, openedInMs: clock.now() - started });
-    const result = await carry(socketEnd(socket), stream, { clock, signal: place.signal });
+    const result = await relay(socketEnd(socket), stream, { clock, signal: place.signal });
     onEvent({ type: 'stream-ended', id: place.id, service, ...result, durationMs: clock.now() - started });
   } catch (error) {
     socket.resetAndDestroy();

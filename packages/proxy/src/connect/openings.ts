@@ -4,7 +4,7 @@ import { abortReason } from '@culvert/stream';
 export const MAX_OPENINGS = 32;
 
 /**
- * Lets so many streams be opened at a time, and the others wait in line: a browser opens dozens of connections in one moment, which a hub would
+ * Limits how many streams are opened at a time; the others wait in a queue: a browser opens dozens of connections in one moment, which a hub would
  * refuse as too many offers. The line is no longer than there are connections.
  */
 export class Openings {

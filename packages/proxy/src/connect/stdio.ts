@@ -1,6 +1,6 @@
 import type { Readable, Writable } from 'node:stream';
 import { type Clock, systemClock } from '@culvert/stream';
-import { type CarryResult, carry } from '../local-relay.ts';
+import { type RelayResult, relay } from '../local-relay.ts';
 import type { OpenStreamFunction } from './connect-events.ts';
 
 export interface ConnectStdioOptions {
@@ -10,22 +10,22 @@ export interface ConnectStdioOptions {
   /** Read only when the stream is open: what is typed before waits in the pipe. */
   readonly stdin: Readable;
   readonly stdout: Writable;
-  /** Whether standard input is a terminal, where nobody would end it after the device has: it is then ended with the device. Default false. */
+  /** Whether standard input is a terminal: nobody would end it after the device has ended, so it ends with the device. Default false. */
   readonly isTerminal?: boolean;
   /** Cancels the opening, and ends an open stream now. */
   readonly signal?: AbortSignal;
-  /** Ends the local side politely (ssh sends its proxy command SIGHUP when it has finished). */
+  /** Ends the local side cleanly (ssh sends its proxy command SIGHUP when it has finished). */
   readonly hangUp?: AbortSignal;
   readonly clock?: Clock;
 }
 
 /**
- * Carries standard input and output over one stream, as ssh's ProxyCommand wants it. Either may end first; the other goes on as {@link carry} has it.
+ * Relays standard input and output over one stream, for ssh's ProxyCommand. Either may end first; the other goes on as described at {@link relay} has it.
  * A reader of `stdout` that exits ends the local side.
  * @returns when both directions have ended, or the reader of `stdout` has gone
- * @throws CulvertError when the stream could not be opened, was torn, or its answer did not come
+ * @throws CulvertError when the stream could not be opened, was aborted, or sent no answer in time
  */
-export async function connectStdio(options: ConnectStdioOptions): Promise<CarryResult> {
+export async function connectStdio(options: ConnectStdioOptions): Promise<RelayResult> {
   const { stdin, stdout, signal, hangUp } = options;
   const stream = await options.openStream(options.deviceId, {
     name: options.service,
@@ -38,7 +38,7 @@ export async function connectStdio(options: ConnectStdioOptions): Promise<CarryR
     brokenPipeIsEnd: true,
     endsWithStream: options.isTerminal === true,
   };
-  return carry(local, stream, {
+  return relay(local, stream, {
     clock: options.clock ?? systemClock,
     ...(signal === undefined ? {} : { signal }),
     ...(hangUp === undefined ? {} : { hangUp }),

@@ -1,14 +1,14 @@
 import { createHmac } from 'node:crypto';
 
 /** A device's connection string as Azure's clients take it apart: at every `;`, names as they stand. */
-export interface PreviewConnectionString {
+export interface AzureConnectionString {
   readonly hostName: string;
   readonly deviceId: string;
   readonly moduleId: string | undefined;
   readonly key: string;
 }
 
-export function parseConnectionString(text: string): PreviewConnectionString {
+export function parseConnectionString(text: string): AzureConnectionString {
   const parts = new Map(text.split(';').map((part) => [part.split('=', 1)[0], part.slice(part.indexOf('=') + 1)]));
   const [hostName, deviceId, key] = ['HostName', 'DeviceId', 'SharedAccessKey'].map((name) => parts.get(name));
   if (hostName === undefined || deviceId === undefined || key === undefined)
@@ -19,7 +19,7 @@ export function parseConnectionString(text: string): PreviewConnectionString {
 }
 
 /** `{hub}/devices/{id}`, with `/modules/{m}` for a module: what a device's token is made for. */
-export function audienceOf({ hostName, deviceId, moduleId }: PreviewConnectionString): string {
+export function audienceOf({ hostName, deviceId, moduleId }: AzureConnectionString): string {
   return `${hostName}/devices/${deviceId}${moduleId === undefined ? '' : `/modules/${moduleId}`}`;
 }
 

@@ -22,14 +22,18 @@ export async function openAmqp(
     ...{ port: 5671, reconnect: false, ...open, ...saslOptions(mechanism) },
     connection_details: () => ({ host: hub.host, port: 5671, connect: connectBy(socket) }),
   });
-  await heard(link, connection, 'connection_open');
+  await nextEvent(link, connection, 'connection_open');
   return { link, connection };
 }
 
-/** The next event of this name; an error where the peer closes instead, or is silent for too long. */
-export function heard(link: ByteLink, source: Connection | Sender | Receiver, event: string): Promise<EventContext> {
+/** The next event of this name; rejects if the peer closes instead, or sends nothing for too long. */
+export function nextEvent(
+  link: ByteLink,
+  source: Connection | Sender | Receiver,
+  event: string,
+): Promise<EventContext> {
   return new Promise((resolve, reject) => {
-    const late = setTimeout(() => reject(new Error(`the hub was silent where ${event} was due`)), ANSWER_MS);
+    const late = setTimeout(() => reject(new Error(`the hub sent nothing where ${event} was due`)), ANSWER_MS);
     const settle = (act: () => void) => {
       clearTimeout(late);
       act();

@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { rawFrame } from '@culvert/testkit';
-import type { DeviceDialect } from './device.ts';
+import type { DeviceVariant } from './device.ts';
 
 /**
  * The C client and its proxy sample: the WebSocket before the answer, 64-byte frames, an end by dropping TCP, an empty Close where it is
  * closed. It has a subprotocol for the stream socket, after the protocol of its control channel.
  */
-export function deviceC(subprotocol: 'MQTT' | 'AMQP'): DeviceDialect {
+export function deviceC(subprotocol: 'MQTT' | 'AMQP'): DeviceVariant {
   return {
     answersFirst: false,
     frameBytes: 64,

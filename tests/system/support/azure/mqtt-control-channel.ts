@@ -1,8 +1,8 @@
 import type { HubProcess } from '../hub-process.ts';
 import { seconds } from '../sas.ts';
 import type { ByteLink, OpenByteLink } from './byte-link.ts';
-import type { OpenControlChannel, PreviewControlChannel, PreviewRequest, RequestListener } from './control-channel.ts';
-import { audienceOf, csharpToken, cToken, type PreviewConnectionString } from './credentials.ts';
+import type { AzureControlChannel, AzureRequest, OpenControlChannel, RequestListener } from './control-channel.ts';
+import { type AzureConnectionString, audienceOf, csharpToken, cToken } from './credentials.ts';
 import {
   connectPacket,
   publishPacket,
@@ -58,7 +58,7 @@ const CSHARP: MqttVariant = {
 
 interface MqttTransport {
   readonly hub: HubProcess;
-  readonly device: PreviewConnectionString;
+  readonly device: AzureConnectionString;
   readonly link: OpenByteLink;
 }
 
@@ -72,24 +72,24 @@ export function csharpOverMqtt(transport: MqttTransport): OpenControlChannel {
   return (onRequest) => MqttControlChannel.open(transport, CSHARP, onRequest);
 }
 
-class MqttControlChannel implements PreviewControlChannel {
+class MqttControlChannel implements AzureControlChannel {
   readonly ended: Promise<void>;
   readonly #link: ByteLink;
-  readonly #dialect: MqttVariant;
-  /** Who waits for a packet of the hub, by its type and id. */
+  readonly #variant: MqttVariant;
+  /** Callbacks that wait for a packet from the hub, by its type and id. */
   readonly #awaited = new Map<string, (packet: WirePacket) => void>();
   #nextId: number;
 
-  private constructor(link: ByteLink, dialect: MqttVariant) {
+  private constructor(link: ByteLink, variant: MqttVariant) {
     this.#link = link;
-    this.#dialect = dialect;
-    this.#nextId = dialect.firstPacketId;
+    this.#variant = variant;
+    this.#nextId = variant.firstPacketId;
     this.ended = link.ended;
   }
 
   static async open(
     { hub, device, link: openLink }: MqttTransport,
-    dialect: MqttVariant,
+    variant: MqttVariant,
     onRequest: RequestListener,
   ): Promise<MqttControlChannel> {
     const reader = new WireReader();
@@ -97,15 +97,15 @@ class MqttControlChannel implements PreviewControlChannel {
     const link = await openLink(hub, (bytes) => {
       for (const packet of reader.push(bytes)) receive(packet);
     });
-    const channel = new MqttControlChannel(link, dialect);
+    const channel = new MqttControlChannel(link, variant);
     receive = (packet) => channel.#receive(packet, onRequest);
     await channel.#connect(device);
-    for (const filters of dialect.subscriptions) await channel.#subscribe(filters);
+    for (const filters of variant.subscriptions) await channel.#subscribe(filters);
     return channel;
   }
 
-  async #connect(device: PreviewConnectionString): Promise<void> {
-    const { cleanSession, keepAlive, clientType, token } = this.#dialect;
+  async #connect(device: AzureConnectionString): Promise<void> {
+    const { cleanSession, keepAlive, clientType, token } = this.#variant;
     const clientId = device.moduleId === undefined ? device.deviceId : `${device.deviceId}/${device.moduleId}`;
     const username = `${device.hostName}/${clientId}/?api-version=2020-09-30&DeviceClientType=${clientType}`;
     const password = token(audienceOf(device), device.key, seconds(3600));
@@ -116,7 +116,7 @@ class MqttControlChannel implements PreviewControlChannel {
   }
 
   async #subscribe(filters: readonly string[]): Promise<void> {
-    const { qos } = this.#dialect;
+    const { qos } = this.#variant;
     const id = this.#nextId++;
     const answer = this.#await(TYPE.suback, id);
     this.#link.send(subscribePacket(id, filters, qos));
@@ -124,9 +124,9 @@ class MqttControlChannel implements PreviewControlChannel {
     if (granted.length !== filters.length || granted.some((code) => code !== qos)) throw new Error(`SUBACK ${granted}`);
   }
 
-  async answer({ requestId }: PreviewRequest, accepted: boolean): Promise<void> {
+  async answer({ requestId }: AzureRequest, accepted: boolean): Promise<void> {
     const topic = `$iothub/streams/res/${accepted ? 200 : 400}/?$rid=${requestId}`;
-    if (this.#dialect.qos === 0) return this.#link.send(publishPacket(topic));
+    if (this.#variant.qos === 0) return this.#link.send(publishPacket(topic));
     const id = this.#nextId++;
     const acknowledged = this.#await(TYPE.puback, id);
     this.#link.send(publishPacket(topic, id));
@@ -134,7 +134,7 @@ class MqttControlChannel implements PreviewControlChannel {
   }
 
   async unsubscribe(): Promise<void> {
-    for (const filters of this.#dialect.subscriptions) {
+    for (const filters of this.#variant.subscriptions) {
       const id = this.#nextId++;
       const answer = this.#await(TYPE.unsuback, id);
       this.#link.send(unsubscribePacket(id, filters));
@@ -191,10 +191,10 @@ const awaitedKey = (type: number, id: number | undefined) => `${type}${id === un
  * Reads a request's topic as the clients' own parsers do.
  * @throws Error where they fail: not five levels, a parameter that is not exactly `key=value`, one that is missing
  */
-export function parseRequestTopic(topic: string): PreviewRequest {
+export function parseRequestTopic(topic: string): AzureRequest {
   const [root, kind, verb, streamName, query = '', ...more] = topic.split('/');
   if (`${root}/${kind}/${verb}` !== '$iothub/streams/POST' || !streamName || !query.startsWith('?') || more.length > 0)
-    throw new Error(`the preview's clients cannot read this topic: ${topic}`);
+    throw new Error(`Azure's clients cannot read this topic: ${topic}`);
   const values = new Map<string, string>();
   for (const parameter of query.slice(1).split('&')) {
     const [key, value, ...rest] = parameter.split('=');

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import rhea, { type Connection, type Receiver, type Sender } from 'rhea';
-import { heard } from './amqp-connection.ts';
+import { nextEvent } from './amqp-connection.ts';
 import type { ByteLink } from './byte-link.ts';
 
 /** The two links to `$cbs` of a client. */
@@ -24,7 +24,7 @@ export const CSHARP_TOKEN_TYPE = 'azure-devices.net:sastoken';
 export async function openCCbs(link: ByteLink, connection: Connection): Promise<CbsLinks> {
   const sender = connection.open_sender({ name: '$cbs-sender', source: '$cbs', target: '$cbs' });
   const receiver = connection.open_receiver({ name: '$cbs-receiver', source: '$cbs', target: '$cbs' });
-  await Promise.all([heard(link, sender, 'sendable'), heard(link, receiver, 'receiver_open')]);
+  await Promise.all([nextEvent(link, sender, 'sendable'), nextEvent(link, receiver, 'receiver_open')]);
   return { sender, receiver };
 }
 
@@ -40,7 +40,7 @@ export async function openCsharpCbs(link: ByteLink, connection: Connection): Pro
     ...{ ...settled, name: `${name}:receiver`, credit_window: 50 },
     ...{ source: { address: '$cbs' }, target: { address: replyTo } },
   });
-  await Promise.all([heard(link, sender, 'sendable'), heard(link, receiver, 'receiver_open')]);
+  await Promise.all([nextEvent(link, sender, 'sendable'), nextEvent(link, receiver, 'receiver_open')]);
   return { sender, receiver };
 }
 
@@ -59,7 +59,7 @@ export async function putToken(
   { sender, receiver }: CbsLinks,
   { messageId, replyTo, properties, ...put }: PutTokenHeader & { audience: string; type: string; token: string },
 ): Promise<void> {
-  const reply = heard(link, receiver, 'message');
+  const reply = nextEvent(link, receiver, 'message');
   sender.send({
     ...{ message_id: messageId, body: put.token },
     ...(replyTo === undefined ? {} : { reply_to: replyTo }),

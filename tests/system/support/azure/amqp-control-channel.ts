@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import rhea, { type Connection, type EventContext, type Message, type Receiver, type Sender } from 'rhea';
 import type { HubProcess } from '../hub-process.ts';
 import { seconds } from '../sas.ts';
-import { heard, openAmqp } from './amqp-connection.ts';
+import { nextEvent, openAmqp } from './amqp-connection.ts';
 import type { ByteLink, OpenByteLink } from './byte-link.ts';
 import {
   type CbsLinks,
@@ -13,8 +13,8 @@ import {
   type PutTokenHeader,
   putToken,
 } from './cbs.ts';
-import type { OpenControlChannel, PreviewControlChannel, PreviewRequest, RequestListener } from './control-channel.ts';
-import { audienceOf, csharpToken, cToken, type PreviewConnectionString } from './credentials.ts';
+import type { AzureControlChannel, AzureRequest, OpenControlChannel, RequestListener } from './control-channel.ts';
+import { type AzureConnectionString, audienceOf, csharpToken, cToken } from './credentials.ts';
 
 /** What tells one AMQP client of Azure from another. */
 interface AmqpVariant {
@@ -65,7 +65,7 @@ const CSHARP: AmqpVariant = {
 
 interface AmqpTransport {
   readonly hub: HubProcess;
-  readonly device: PreviewConnectionString;
+  readonly device: AzureConnectionString;
   readonly link: OpenByteLink;
 }
 
@@ -79,38 +79,38 @@ export function csharpOverAmqp(transport: AmqpTransport): OpenControlChannel {
   return (onRequest) => AmqpControlChannel.open(transport, CSHARP, onRequest);
 }
 
-class AmqpControlChannel implements PreviewControlChannel {
+class AmqpControlChannel implements AzureControlChannel {
   readonly ended: Promise<void>;
   readonly #link: ByteLink;
   readonly #connection: Connection;
-  readonly #device: PreviewConnectionString;
-  readonly #dialect: AmqpVariant;
+  readonly #device: AzureConnectionString;
+  readonly #variant: AmqpVariant;
   #puts = 0;
   #cbs: CbsLinks | undefined;
   #streams: { readonly sender: Sender; readonly receiver: Receiver } | undefined;
 
-  private constructor(link: ByteLink, connection: Connection, device: PreviewConnectionString, dialect: AmqpVariant) {
+  private constructor(link: ByteLink, connection: Connection, device: AzureConnectionString, variant: AmqpVariant) {
     this.#link = link;
     this.#connection = connection;
     this.#device = device;
-    this.#dialect = dialect;
+    this.#variant = variant;
     this.ended = link.ended;
   }
 
   static async open(
     { hub, device, link: openLink }: AmqpTransport,
-    dialect: AmqpVariant,
+    variant: AmqpVariant,
     onRequest: RequestListener,
   ): Promise<AmqpControlChannel> {
-    const { link, connection } = await openAmqp(hub, openLink, dialect.mechanism, {
+    const { link, connection } = await openAmqp(hub, openLink, variant.mechanism, {
       hostname: device.hostName,
       host: device.hostName,
       idle_time_out: 240_000,
       max_frame_size: 4_294_967_295,
       channel_max: 65_535,
     });
-    const channel = new AmqpControlChannel(link, connection, device, dialect);
-    channel.#cbs = await dialect.openCbs(link, connection);
+    const channel = new AmqpControlChannel(link, connection, device, variant);
+    channel.#cbs = await variant.openCbs(link, connection);
     await channel.renewToken();
     await channel.#openOtherLinks();
     await channel.#openStreams(onRequest);
@@ -122,24 +122,24 @@ class AmqpControlChannel implements PreviewControlChannel {
     const audience = audienceOf(this.#device);
     const expiry = seconds(3600);
     await putToken(this.#link, must(this.#cbs), {
-      ...this.#dialect.putToken(this.#puts++, expiry),
-      ...{ audience, type: this.#dialect.tokenType, token: this.#dialect.token(audience, this.#device.key, expiry) },
+      ...this.#variant.putToken(this.#puts++, expiry),
+      ...{ audience, type: this.#variant.tokenType, token: this.#variant.token(audience, this.#device.key, expiry) },
     });
   }
 
-  async answer({ requestId }: PreviewRequest, accepted: boolean): Promise<void> {
+  async answer({ requestId }: AzureRequest, accepted: boolean): Promise<void> {
     must(this.#streams).sender.send({
       correlation_id: requestId as Buffer,
       application_properties: { 'IoThub-streaming-is-accepted': accepted },
-      body: this.#dialect.answerBody,
+      body: this.#variant.answerBody,
     });
   }
 
   async unsubscribe(): Promise<void> {
     const { sender, receiver } = must(this.#streams);
     const closed = Promise.all([
-      heard(this.#link, sender, 'sender_close'),
-      heard(this.#link, receiver, 'receiver_close'),
+      nextEvent(this.#link, sender, 'sender_close'),
+      nextEvent(this.#link, receiver, 'receiver_close'),
     ]);
     sender.close();
     receiver.close();
@@ -147,7 +147,7 @@ class AmqpControlChannel implements PreviewControlChannel {
   }
 
   async close(): Promise<void> {
-    const closed = heard(this.#link, this.#connection, 'connection_close');
+    const closed = nextEvent(this.#link, this.#connection, 'connection_close');
     this.#connection.close();
     await closed;
     this.#link.drop();
@@ -160,10 +160,10 @@ class AmqpControlChannel implements PreviewControlChannel {
 
   async #openOtherLinks(): Promise<void> {
     const twin = `twin:${randomUUID()}`;
-    const opened = this.#dialect.otherLinks.map(([direction, path]) =>
+    const opened = this.#variant.otherLinks.map(([direction, path]) =>
       direction === 'snd'
-        ? heard(this.#link, this.#attachSender(path, path === 'twin' ? twin : undefined), 'sendable')
-        : heard(this.#link, this.#attachReceiver(path, path === 'twin' ? twin : undefined), 'receiver_open'),
+        ? nextEvent(this.#link, this.#attachSender(path, path === 'twin' ? twin : undefined), 'sendable')
+        : nextEvent(this.#link, this.#attachReceiver(path, path === 'twin' ? twin : undefined), 'receiver_open'),
     );
     await Promise.all(opened);
   }
@@ -176,18 +176,18 @@ class AmqpControlChannel implements PreviewControlChannel {
     receiver.on('message', ({ message }: EventContext) => {
       if (message !== undefined) onRequest(readRequest(message), this);
     });
-    await Promise.all([heard(this.#link, sender, 'sendable'), heard(this.#link, receiver, 'receiver_open')]);
+    await Promise.all([nextEvent(this.#link, sender, 'sendable'), nextEvent(this.#link, receiver, 'receiver_open')]);
     this.#streams = { sender, receiver };
   }
 
   #attachSender(path: string, correlationId: string | undefined): Sender {
-    const name = this.#dialect.linkName('snd', this.#device.deviceId);
+    const name = this.#variant.linkName('snd', this.#device.deviceId);
     const options = { name, source: name, target: this.#address(path), snd_settle_mode: 1 as const };
     return this.#connection.open_sender({ ...options, properties: this.#properties(correlationId) });
   }
 
   #attachReceiver(path: string, correlationId: string | undefined): Receiver {
-    const name = this.#dialect.linkName('rcv', this.#device.deviceId);
+    const name = this.#variant.linkName('rcv', this.#device.deviceId);
     const options = { name, source: this.#address(path), target: name, rcv_settle_mode: 0 as const };
     return this.#connection.open_receiver({ ...options, properties: this.#properties(correlationId) });
   }
@@ -198,8 +198,8 @@ class AmqpControlChannel implements PreviewControlChannel {
 
   #properties(correlationId: string | undefined): Record<string, string> {
     return {
-      'com.microsoft:client-version': this.#dialect.clientVersion,
-      'com.microsoft:api-version': this.#dialect.apiVersion,
+      'com.microsoft:client-version': this.#variant.clientVersion,
+      'com.microsoft:api-version': this.#variant.apiVersion,
       ...(correlationId === undefined ? {} : { 'com.microsoft:channel-correlation-id': correlationId }),
     };
   }
@@ -209,7 +209,7 @@ class AmqpControlChannel implements PreviewControlChannel {
  * Reads a request as the clients do: the correlation id a uuid, every property a string, the URL as it is.
  * @throws Error where they fail
  */
-function readRequest({ correlation_id: requestId, application_properties: properties = {} }: Message): PreviewRequest {
+function readRequest({ correlation_id: requestId, application_properties: properties = {} }: Message): AzureRequest {
   if (!Buffer.isBuffer(requestId) || requestId.length !== 16) throw new Error(`no uuid: ${requestId}`);
   const [streamName, url, token] = ['name', 'url', 'auth-token'].map((key) => properties[`IoThub-streaming-${key}`]);
   if (typeof streamName !== 'string' || typeof url !== 'string' || typeof token !== 'string')

@@ -4,9 +4,9 @@ import { type RawWebSocket, rawFrame } from '@culvert/testkit';
 import type { Cleanup } from '../cleanup.ts';
 import { listenLocally } from '../free-port.ts';
 import type { HubProcess } from '../hub-process.ts';
-import type { DeviceDialect } from './device.ts';
+import type { DeviceVariant } from './device.ts';
 import { DEVICE_CSHARP } from './device-csharp.ts';
-import { CSHARP_SERVICE, PreviewServiceStream, requestStream } from './service.ts';
+import { AzureServiceStream, CSHARP_SERVICE, requestStream } from './service.ts';
 
 /** Empty messages per turn of the event loop: many times what ends a direction, in little time. */
 const PER_TURN = 32;
@@ -24,7 +24,7 @@ function sendEmptyMessages(socket: RawWebSocket): void {
 }
 
 /** The device's proxy of the C# SDK: it never ends a stream, and goes without a close frame when it is told the end. */
-export const ENDLESS_DEVICE: DeviceDialect = {
+export const ENDLESS_DEVICE: DeviceVariant = {
   ...DEVICE_CSHARP,
   // The pong that .NET sends unasked is of no interest here.
   greeting: Buffer.alloc(0),
@@ -35,15 +35,15 @@ export const ENDLESS_DEVICE: DeviceDialect = {
 /** The service's proxy of the C# SDK on a local port, which it returns: like the device's, it never ends a stream. */
 export function startEndlessService(cleanup: Cleanup, hub: HubProcess, deviceId: string): Promise<number> {
   const server = createServer({ allowHalfOpen: true }, (local) => {
-    carry(local, hub, deviceId).catch(() => local.destroy());
+    relay(local, hub, deviceId).catch(() => local.destroy());
   });
   return listenLocally(cleanup, server);
 }
 
-async function carry(local: Socket, hub: HubProcess, deviceId: string): Promise<void> {
+async function relay(local: Socket, hub: HubProcess, deviceId: string): Promise<void> {
   local.on('error', () => undefined);
   const wish = { deviceId, streamName: 'TestStream', connectTimeout: 30, responseTimeout: 30 };
-  const stream = await PreviewServiceStream.open(hub, await requestStream(hub, CSHARP_SERVICE, wish));
+  const stream = await AzureServiceStream.open(hub, await requestStream(hub, CSHARP_SERVICE, wish));
   const { socket } = stream;
   local.on('data', (data: Buffer) => stream.send(data));
   local.on('end', () => sendEmptyMessages(socket));

@@ -4,7 +4,7 @@ import { createServer } from 'node:tls';
 import { CulvertError } from '@culvert/protocol';
 import { testCertificate } from '@culvert/testkit';
 import { expect, it } from 'vitest';
-import { certificateFault, greet } from './hub-probe.ts';
+import { certificateFault, probeHub } from './hub-probe.ts';
 
 const DAY_MS = 86_400_000;
 const inDays = (days: number) => new Date(Date.now() + days * DAY_MS);
@@ -24,7 +24,7 @@ it.each([
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
   try {
-    const refused = await greet('127.0.0.1', port, { proxy: false, ...(trusted ? { ca } : {}) }).then(
+    const refused = await probeHub('127.0.0.1', port, { proxy: false, ...(trusted ? { ca } : {}) }).then(
       () => undefined,
       (error: unknown) => error,
     );

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 
 /** A stream request as the callback of one of Azure’s devices gets it. */
-export interface PreviewRequest {
+export interface AzureRequest {
   /** What names it in the answer: `$rid` over MQTT, the correlation id over AMQP. */
   readonly requestId: unknown;
   readonly streamName: string;
@@ -9,15 +9,15 @@ export interface PreviewRequest {
   readonly token: string;
 }
 
-/** A preview device's control channel, whatever protocol carries it. */
-export interface PreviewControlChannel {
+/** The control channel of a device with one of Azure's SDKs, over any transport. */
+export interface AzureControlChannel {
   /** Sends the answer; resolves when the device counts it as sent. */
-  answer(request: PreviewRequest, accepted: boolean): Promise<void>;
+  answer(request: AzureRequest, accepted: boolean): Promise<void>;
   /** Takes a new token in place, where the protocol can; where it cannot, a new token takes a new connection. */
   renewToken?(): Promise<void>;
-  /** Stops taking requests, where the dialect can say so. */
+  /** Stops taking requests, where the transport has a message for that. */
   unsubscribe(): Promise<void>;
-  /** Goes away in words. */
+  /** Disconnects cleanly. */
   close(): Promise<void>;
   /** Cuts the TCP connection without a word, as C devices do. */
   drop(): void;
@@ -26,10 +26,10 @@ export interface PreviewControlChannel {
 }
 
 /** Takes a request, which may come before {@link OpenControlChannel} has resolved. */
-export type RequestListener = (request: PreviewRequest, channel: PreviewControlChannel) => void;
+export type RequestListener = (request: AzureRequest, channel: AzureControlChannel) => void;
 
 /** Opens a control channel; resolves when the hub knows that the device takes requests. */
-export type OpenControlChannel = (onRequest: RequestListener) => Promise<PreviewControlChannel>;
+export type OpenControlChannel = (onRequest: RequestListener) => Promise<AzureControlChannel>;
 
 /** Where a grant leads, taken apart as the C client's `ws_url` does it. */
 export interface StreamAddress {
@@ -48,7 +48,7 @@ const PATH_BYTES = 1_000;
  * Takes a grant apart by the rules of the C client.
  * @throws Error where that client fails or crashes: no port, a query, no TLS, a long token or path
  */
-export function streamAddress({ url, token }: PreviewRequest): StreamAddress {
+export function streamAddress({ url, token }: AzureRequest): StreamAddress {
   const match = /^wss:\/\/([^/:?#]+):(\d+)(\/[^?#]*)$/.exec(url);
   if (match === null) throw new Error(`the C client cannot use this URL: ${url}`);
   const [, host = '', port, path = ''] = match;

@@ -3,27 +3,27 @@ import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 import type { ServiceClient } from '@culvert/service';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { Cleanup } from './support/cleanup.ts';
-import { eventually } from './support/eventually.ts';
-import { listenLocally } from './support/free-port.ts';
-import { HubProcess } from './support/hub-process.ts';
-import { cOverAmqp, csharpOverAmqp } from './support/preview/amqp-control-channel.ts';
-import { overTls, overWebSocket } from './support/preview/byte-link.ts';
-import type { OpenControlChannel } from './support/preview/control-channel.ts';
-import { parseConnectionString } from './support/preview/credentials.ts';
-import { type DeviceDialect, PreviewDevice, type PreviewDeviceOptions } from './support/preview/device.ts';
-import { deviceC } from './support/preview/device-c.ts';
-import { DEVICE_CSHARP } from './support/preview/device-csharp.ts';
-import { cOverMqtt, csharpOverMqtt } from './support/preview/mqtt-control-channel.ts';
+import { cOverAmqp, csharpOverAmqp } from './support/azure/amqp-control-channel.ts';
+import { overTls, overWebSocket } from './support/azure/byte-link.ts';
+import type { OpenControlChannel } from './support/azure/control-channel.ts';
+import { parseConnectionString } from './support/azure/credentials.ts';
+import { AzureDevice, type AzureDeviceOptions, type DeviceVariant } from './support/azure/device.ts';
+import { deviceC } from './support/azure/device-c.ts';
+import { DEVICE_CSHARP } from './support/azure/device-csharp.ts';
+import { cOverMqtt, csharpOverMqtt } from './support/azure/mqtt-control-channel.ts';
 import {
+  AzureServiceStream,
   C_SERVICE,
   CSHARP_SERVICE,
   type HttpAnswer,
   NODE_SERVICE,
-  PreviewServiceStream,
   requestStream,
-} from './support/preview/service.ts';
-import { CsharpServiceConnection } from './support/preview/service-amqp.ts';
+} from './support/azure/service.ts';
+import { CsharpServiceConnection } from './support/azure/service-amqp.ts';
+import { Cleanup } from './support/cleanup.ts';
+import { eventually } from './support/eventually.ts';
+import { listenLocally } from './support/free-port.ts';
+import { HubProcess } from './support/hub-process.ts';
 import { startAgent, startConnect } from './support/proxies.ts';
 
 /** The size of Azure's own end-to-end test. */
@@ -33,7 +33,7 @@ const shared = new Cleanup();
 const cleanup = new Cleanup();
 let hub: HubProcess;
 let owner: ServiceClient;
-let devices: PreviewDevice[];
+let devices: AzureDevice[];
 let ids = 0;
 
 beforeAll(async () => {
@@ -52,7 +52,7 @@ afterEach(async () => {
 /** A device client of Azure and how it reaches the hub. */
 interface DeviceClient {
   readonly name: string;
-  readonly dialect: DeviceDialect;
+  readonly variant: DeviceVariant;
   readonly control: (connectionString: string) => OpenControlChannel;
 }
 
@@ -61,22 +61,22 @@ const transport = (connectionString: string) => ({ hub, device: parseConnectionS
 const C_CLIENTS: readonly DeviceClient[] = [
   {
     name: 'the C device over MQTT',
-    dialect: deviceC('MQTT'),
+    variant: deviceC('MQTT'),
     control: (text) => cOverMqtt({ ...transport(text), link: overTls(8883) }),
   },
   {
     name: 'the C device over MQTT in WebSocket',
-    dialect: deviceC('MQTT'),
+    variant: deviceC('MQTT'),
     control: (text) => cOverMqtt({ ...transport(text), link: overWebSocket('MQTT') }),
   },
   {
     name: 'the C device over AMQP',
-    dialect: deviceC('AMQP'),
+    variant: deviceC('AMQP'),
     control: (text) => cOverAmqp({ ...transport(text), link: overTls(5671) }),
   },
   {
     name: 'the C device over AMQP in WebSocket',
-    dialect: deviceC('AMQP'),
+    variant: deviceC('AMQP'),
     control: (text) => cOverAmqp({ ...transport(text), link: overWebSocket('AMQPWSB10') }),
   },
 ];
@@ -84,31 +84,31 @@ const C_CLIENTS: readonly DeviceClient[] = [
 const CSHARP_CLIENTS: readonly DeviceClient[] = [
   {
     name: 'the C# device over MQTT',
-    dialect: DEVICE_CSHARP,
+    variant: DEVICE_CSHARP,
     control: (text) => csharpOverMqtt({ ...transport(text), link: overTls(8883) }),
   },
   {
     name: 'the C# device over MQTT in WebSocket',
-    dialect: DEVICE_CSHARP,
+    variant: DEVICE_CSHARP,
     control: (text) => csharpOverMqtt({ ...transport(text), link: overWebSocket('mqtt') }),
   },
   {
     name: 'the C# device over AMQP',
-    dialect: DEVICE_CSHARP,
+    variant: DEVICE_CSHARP,
     control: (text) => csharpOverAmqp({ ...transport(text), link: overTls(5671) }),
   },
   {
     name: 'the C# device over AMQP in WebSocket',
-    dialect: DEVICE_CSHARP,
+    variant: DEVICE_CSHARP,
     control: (text) => csharpOverAmqp({ ...transport(text), link: overWebSocket('AMQPWSB10') }),
   },
 ];
 
 /** A new device and its client, taking requests. */
-async function startDevice(client: DeviceClient, options: Pick<PreviewDeviceOptions, 'decide' | 'target'> = {}) {
-  const deviceId = `preview-${++ids}`;
+async function startDevice(client: DeviceClient, options: Pick<AzureDeviceOptions, 'decide' | 'target'> = {}) {
+  const deviceId = `azure-${++ids}`;
   const open = client.control(await hub.createDevice(deviceId));
-  const device = await PreviewDevice.start(cleanup, hub, { open, dialect: client.dialect, ...options });
+  const device = await AzureDevice.start(cleanup, hub, { open, variant: client.variant, ...options });
   devices.push(device);
   return { deviceId, device };
 }
@@ -116,8 +116,8 @@ async function startDevice(client: DeviceClient, options: Pick<PreviewDeviceOpti
 const wish = (deviceId: string) => ({ deviceId, streamName: 'TestStream', connectTimeout: 30, responseTimeout: 30 });
 
 /** Azure's service, both halves of it. */
-async function openAsService(deviceId: string, early?: Buffer): Promise<PreviewServiceStream> {
-  return PreviewServiceStream.open(hub, await requestStream(hub, NODE_SERVICE, wish(deviceId)), early);
+async function openAsService(deviceId: string, early?: Buffer): Promise<AzureServiceStream> {
+  return AzureServiceStream.open(hub, await requestStream(hub, NODE_SERVICE, wish(deviceId)), early);
 }
 
 /** A server on 127.0.0.1 that sends back what it gets, and ends when its client does. */
@@ -157,7 +157,7 @@ function errorOf(answer: HttpAnswer): Record<string, unknown> {
 }
 
 describe.each(C_CLIENTS)('$name', (client) => {
-  test("and the preview's service: 300 KB there and back in 64-byte frames", async () => {
+  test("and Azure's service: 300 KB there and back in 64-byte frames", async () => {
     const { deviceId, device } = await startDevice(client);
     const stream = await openAsService(deviceId);
     const payload = randomBytes(PAYLOAD_BYTES);
@@ -167,7 +167,7 @@ describe.each(C_CLIENTS)('$name', (client) => {
     expect(Math.max(...lengths)).toBe(64);
     // Its order, which real devices have: the WebSocket comes before the answer.
     expect(device.log.slice(0, 3)).toEqual(['request TestStream', 'websocket open', 'answered true']);
-    const echoed = `sec-websocket-protocol: ${client.dialect.upgrade({ host: 'h', port: 443, path: '/' }, '').match(/Protocol: (\w+)/)?.[1]}`;
+    const echoed = `sec-websocket-protocol: ${client.variant.upgrade({ host: 'h', port: 443, path: '/' }, '').match(/Protocol: (\w+)/)?.[1]}`;
     expect(device.heads[0]?.toLowerCase().split('\r\n')).toContain(echoed.toLowerCase());
   });
 
@@ -219,10 +219,10 @@ describe.each(C_CLIENTS)('$name', (client) => {
   });
 
   test.each([
-    ['answers our Close with an empty one', client.dialect],
-    ['exits at our Close without a word', { ...client.dialect, closeAnswer: Buffer.alloc(0) }],
-  ])('and culvert connect: a program behind each, and the device %s', async (_, dialect) => {
-    const { deviceId } = await startDevice({ ...client, dialect }, { target: await startEchoServer() });
+    ['answers our Close with an empty one', client.variant],
+    ['exits at our Close without a word', { ...client.variant, closeAnswer: Buffer.alloc(0) }],
+  ])('and culvert connect: a program behind each, and the device %s', async (_, variant) => {
+    const { deviceId } = await startDevice({ ...client, variant }, { target: await startEchoServer() });
     const { ports, program } = await startConnect(cleanup, hub, deviceId, ['TestStream']);
     for (let connection = 0; connection < 2; connection++) {
       const payload = randomBytes(PAYLOAD_BYTES);
@@ -244,15 +244,15 @@ describe.each(C_CLIENTS)('$name', (client) => {
   });
 
   test("as a module, asked as the C client's own tests ask and by the service SDK", async () => {
-    const deviceId = `preview-${++ids}`;
+    const deviceId = `azure-${++ids}`;
     await hub.createDevice(deviceId);
     const { authentication } = await owner.modules.create(deviceId, 'TestModule');
     const key = authentication.symmetricKey?.primaryKey;
     const open = client.control(`HostName=${hub.host};DeviceId=${deviceId};ModuleId=TestModule;SharedAccessKey=${key}`);
-    const device = await PreviewDevice.start(cleanup, hub, { open, dialect: client.dialect });
+    const device = await AzureDevice.start(cleanup, hub, { open, variant: client.variant });
     devices.push(device);
     const answer = await requestStream(hub, C_SERVICE, { ...wish(deviceId), moduleId: 'TestModule' });
-    const stream = await PreviewServiceStream.open(hub, answer, Buffer.from('early'));
+    const stream = await AzureServiceStream.open(hub, answer, Buffer.from('early'));
     expect((await stream.receive(5)).data.toString()).toBe('early');
     const ours = await owner.openStream(deviceId, { moduleId: 'TestModule', name: 'TestStream' });
     ours.write('hello');
@@ -278,7 +278,7 @@ describe.each(C_CLIENTS)('$name', (client) => {
 });
 
 describe.each(CSHARP_CLIENTS)('$name', (client) => {
-  test('and the service of the preview: what it sends before anybody is there arrives whole', async () => {
+  test("and Azure's service: what it sends before anybody is there arrives whole", async () => {
     const { deviceId, device } = await startDevice(client);
     const early = randomBytes(PAYLOAD_BYTES);
     const stream = await openAsService(deviceId, early);
@@ -319,7 +319,7 @@ describe.each(CSHARP_CLIENTS)('$name', (client) => {
   });
 });
 
-describe.each([...C_CLIENTS, ...CSHARP_CLIENTS])('the answer to the service of the preview, from $name', (client) => {
+describe.each([...C_CLIENTS, ...CSHARP_CLIENTS])("the answer to Azure's service, from $name", (client) => {
   test('rejected: 200 and False, no grant', async () => {
     const { deviceId, device } = await startDevice(client, { decide: () => 'reject' });
     const answer = await requestStream(hub, NODE_SERVICE, wish(deviceId));
@@ -346,7 +346,7 @@ describe.each([...C_CLIENTS, ...CSHARP_CLIENTS])('the answer to the service of t
   });
 
   test('offline: held for the connect timeout, and accepted when the device comes within it', async () => {
-    const deviceId = `preview-${++ids}`;
+    const deviceId = `azure-${++ids}`;
     const open = client.control(await hub.createDevice(deviceId));
     const since = Date.now();
     const late = await requestStream(hub, NODE_SERVICE, { ...wish(deviceId), connectTimeout: 2 });
@@ -359,7 +359,7 @@ describe.each([...C_CLIENTS, ...CSHARP_CLIENTS])('the answer to the service of t
       timestampUtc: expect.any(String),
     });
     const held = requestStream(hub, NODE_SERVICE, wish(deviceId));
-    const device = await PreviewDevice.start(cleanup, hub, { open, dialect: client.dialect });
+    const device = await AzureDevice.start(cleanup, hub, { open, variant: client.variant });
     devices.push(device);
     expect((await held).headers.get('iothub-streaming-is-accepted')).toBe('True');
   });
@@ -405,14 +405,14 @@ describe.each([
   });
 });
 
-describe("the preview's service and culvert agent --default-service", () => {
+describe("Azure's service and culvert agent --default-service", () => {
   test('a stream of any name reaches the default service, byte for byte', async () => {
     const echo = await startEchoServer();
     await startAgent(cleanup, hub, 'ours', [`echo=127.0.0.1:${echo}`], { args: ['--default-service', 'echo'] });
     for (const streamName of ['TestStream', "un~encoded:name@2,'(it)'*!$;1"]) {
       const answer = await requestStream(hub, NODE_SERVICE, { ...wish('ours'), streamName });
       const payload = randomBytes(PAYLOAD_BYTES);
-      const stream = await PreviewServiceStream.open(hub, answer, payload);
+      const stream = await AzureServiceStream.open(hub, answer, payload);
       expect((await stream.receive(PAYLOAD_BYTES)).data.equals(payload)).toBe(true);
       // An empty Close is all that ws 3 says; what comes back has a code.
       stream.end();

@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { rawClose, rawFrame } from '@culvert/testkit';
-import type { DeviceDialect } from './device.ts';
+import type { DeviceVariant } from './device.ts';
 
 /** The C# client: the answer before the WebSocket, frames of its 10,240-byte buffer, unsolicited pongs, an end by Close 1000. */
-export const DEVICE_CSHARP: DeviceDialect = {
+export const DEVICE_CSHARP: DeviceVariant = {
   answersFirst: true,
   frameBytes: 10_240,
   greeting: rawFrame(10, Buffer.alloc(0), { mask: randomBytes(4) }),

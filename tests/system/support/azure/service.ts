@@ -107,7 +107,7 @@ function parseAnswer(text: string): HttpAnswer | undefined {
 }
 
 /** The service's end of a stream, as `websocket-stream` on ws 3 makes it. */
-export class PreviewServiceStream {
+export class AzureServiceStream {
   readonly socket: RawWebSocket;
 
   private constructor(socket: RawWebSocket) {
@@ -118,7 +118,7 @@ export class PreviewServiceStream {
    * Comes with the grant of an answer.
    * @param early sent together with the request for the upgrade, before anybody has answered
    */
-  static async open(hub: HubProcess, answer: HttpAnswer, early?: Buffer): Promise<PreviewServiceStream> {
+  static async open(hub: HubProcess, answer: HttpAnswer, early?: Buffer): Promise<AzureServiceStream> {
     const [url, token] = [
       answer.headers.get('iothub-streaming-url'),
       answer.headers.get('iothub-streaming-auth-token'),
@@ -138,7 +138,7 @@ export class PreviewServiceStream {
       '\r\n',
     ].join('\r\n');
     const options = { ca: hub.ca, request, ...(early === undefined ? {} : { early: frames(early) }) };
-    const stream = new PreviewServiceStream(await RawWebSocket.connect({ url, token }, options));
+    const stream = new AzureServiceStream(await RawWebSocket.connect({ url, token }, options));
     const status = await stream.socket.answer();
     if (status !== 101) throw new Error(`the upgrade was answered with ${status}`);
     return stream;

@@ -3,7 +3,7 @@ import { parseServiceConnectionString } from '@culvert/protocol';
 import type { Connection, Receiver, Sender } from 'rhea';
 import type { HubProcess } from '../hub-process.ts';
 import { seconds } from '../sas.ts';
-import { heard, openAmqp } from './amqp-connection.ts';
+import { nextEvent, openAmqp } from './amqp-connection.ts';
 import type { ByteLink, OpenByteLink } from './byte-link.ts';
 import { type CbsLinks, CSHARP_TOKEN_TYPE, csharpPutToken, openCsharpCbs, putToken } from './cbs.ts';
 import { csharpPolicyToken } from './credentials.ts';
@@ -58,12 +58,12 @@ export class CsharpServiceConnection {
     const messages = session.open_sender({
       ...{ name: 'sender1', properties, source: {}, target: { address: `amqps://${host}:5671/messages/deviceBound` } },
     });
-    await heard(link, messages, 'sendable');
+    await nextEvent(link, messages, 'sendable');
     const feedback = session.open_receiver({
       ...{ name: 'receiver2', properties, credit_window: 0, target: {} },
       source: { address: `amqps://${host}:5671/messages/serviceBound/feedback` },
     });
-    await heard(link, feedback, 'receiver_open');
+    await nextEvent(link, feedback, 'receiver_open');
     feedback.add_credit(50);
     return new CsharpServiceConnection(opened, { messages, feedback }, renew);
   }
@@ -83,13 +83,13 @@ export class CsharpServiceConnection {
   /** `CloseAsync`: detaches both links and ends the connection. */
   async close(): Promise<void> {
     const detached = Promise.all([
-      heard(this.#link, this.#messages, 'sender_close'),
-      heard(this.#link, this.#feedback, 'receiver_close'),
+      nextEvent(this.#link, this.#messages, 'sender_close'),
+      nextEvent(this.#link, this.#feedback, 'receiver_close'),
     ]);
     this.#messages.close();
     this.#feedback.close();
     await detached;
-    const closed = heard(this.#link, this.#connection, 'connection_close');
+    const closed = nextEvent(this.#link, this.#connection, 'connection_close');
     this.#connection.close();
     await closed;
     this.drop();
