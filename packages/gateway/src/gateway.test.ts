@@ -121,15 +121,18 @@ describe.each<[string, typeof threads]>([
       ['ends its connection', (client) => client.socket.end(), 'lost_by_service'],
       ['closes with an error', (client) => client.send(rawClose(1011)), 'ended_by_service'],
       ['breaks the protocol', (client) => client.send(rawFrame(3, '')), 'protocol_error'],
-    ])('a waiting connection that %s is noticed at once, and the other side is told when it comes', async (_, leave, cause) => {
-      const streamId = newStreamId();
-      const client = await arrive(streamId, 'service', { early: rawFrame(2, 'abc') });
-      leave(client);
-      expect(await bench.event('stream-closed')).toMatchObject({ cause, established: false });
-      expect(bench.gateway.waitingConnections).toBe(0);
-      const late = await arrive(streamId, 'device');
-      expect(late.head).toMatch(/^HTTP\/1.1 410 /);
-    });
+    ])(
+      'a waiting connection that %s is noticed at once, and the other side is told when it comes',
+      async (_, leave, cause) => {
+        const streamId = newStreamId();
+        const client = await arrive(streamId, 'service', { early: rawFrame(2, 'abc') });
+        leave(client);
+        expect(await bench.event('stream-closed')).toMatchObject({ cause, established: false });
+        expect(bench.gateway.waitingConnections).toBe(0);
+        const late = await arrive(streamId, 'device');
+        expect(late.head).toMatch(/^HTTP\/1.1 410 /);
+      },
+    );
 
     test('a waiting connection that closes without having sent anything is noticed at once', async () => {
       const streamId = newStreamId();
@@ -142,33 +145,36 @@ describe.each<[string, typeof threads]>([
     test.each([
       ['and still listens', false],
       ['and is gone', true],
-    ])('what a waiting connection sent before it ended cleanly, %s, is delivered when the other side comes', async (_, leaves) => {
-      const streamId = newStreamId();
-      const service = await arrive(streamId, 'service', { early: rawFrame(2, 'all I had to say') });
-      service.send(rawClose(1000));
-      await settled(() => bench.bufferedBytes);
-      if (leaves) service.reset();
-      await settled(() => bench.bufferedBytes);
-      // It goes on after it was told the end, so it must know half-close.
-      const device = await arrive(streamId, 'device', { headers: V1 });
-      expect(await device.frame()).toEqual(echoed('all I had to say'));
-      if (!leaves) {
-        device.send(rawFrame(2, 'an answer'));
-        expect(await service.frame()).toEqual(echoed('an answer'));
-      }
-      expect(await device.close()).toEqual({ code: 1000, reason: '' });
-      device.send(rawClose(1000));
-      device.socket.end();
-      if (!leaves) {
-        expect(await service.close()).toMatchObject({ code: 1000 });
-        service.socket.end();
-      }
-      expect(await whileAdvancing(bench.event('stream-closed'))).toMatchObject({
-        cause: 'ended_by_service',
-        established: true,
-        fromService: { bytes: 16, messages: 1 },
-      });
-    });
+    ])(
+      'what a waiting connection sent before it ended cleanly, %s, is delivered when the other side comes',
+      async (_, leaves) => {
+        const streamId = newStreamId();
+        const service = await arrive(streamId, 'service', { early: rawFrame(2, 'all I had to say') });
+        service.send(rawClose(1000));
+        await settled(() => bench.bufferedBytes);
+        if (leaves) service.reset();
+        await settled(() => bench.bufferedBytes);
+        // It goes on after it was told the end, so it must know half-close.
+        const device = await arrive(streamId, 'device', { headers: V1 });
+        expect(await device.frame()).toEqual(echoed('all I had to say'));
+        if (!leaves) {
+          device.send(rawFrame(2, 'an answer'));
+          expect(await service.frame()).toEqual(echoed('an answer'));
+        }
+        expect(await device.close()).toEqual({ code: 1000, reason: '' });
+        device.send(rawClose(1000));
+        device.socket.end();
+        if (!leaves) {
+          expect(await service.close()).toMatchObject({ code: 1000 });
+          service.socket.end();
+        }
+        expect(await whileAdvancing(bench.event('stream-closed'))).toMatchObject({
+          cause: 'ended_by_service',
+          established: true,
+          fromService: { bytes: 16, messages: 1 },
+        });
+      },
+    );
 
     test('a waiting connection that ended cleanly waits no longer than its grant holds, and is told', async () => {
       const client = await arrive(newStreamId(), 'service', { early: rawFrame(2, 'abc') });

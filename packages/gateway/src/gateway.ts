@@ -195,7 +195,11 @@ export class Gateway implements GatewayControl {
     if (this.#draining) throw new CulvertError('draining');
     this.#usedGrants.check(claims);
     const first = !this.#rendezvous.has(claims.streamId);
-    if (first && (this.waitingConnections >= this.#limits.maxWaiting || this.waitingConnections + this.streams >= this.#limits.maxStreams)) {
+    if (
+      first &&
+      (this.waitingConnections >= this.#limits.maxWaiting ||
+        this.waitingConnections + this.streams >= this.#limits.maxStreams)
+    ) {
       throw new CulvertError('too_many_requests', 'The gateway carries as many streams as it may.');
     }
     this.#usedGrants.use(claims);

@@ -1,6 +1,6 @@
 import { setImmediate as nextIteration } from 'node:timers/promises';
 import { beforeEach, expect, test } from 'vitest';
-import { ReadScheduler, QUOTA_BYTES, ITERATION_BYTES, type ScheduledReader } from './read-scheduler.ts';
+import { ITERATION_BYTES, QUOTA_BYTES, ReadScheduler, type ScheduledReader } from './read-scheduler.ts';
 
 const QUOTAS = ITERATION_BYTES / QUOTA_BYTES;
 

@@ -229,7 +229,7 @@ describe('the exporter', () => {
 });
 
 describe('sampling', () => {
-  it('samples a part of the handshakes without a trace, and follows the caller's decision for the others', () => {
+  it('samples a part of the handshakes without a trace, and follows the decision of the caller for the others', () => {
     const share = (ratio: number) => {
       const contexts = Array.from({ length: 4_000 }, () => traceContext(undefined, ratio));
       return contexts.filter(({ sampled }) => sampled).length / contexts.length;

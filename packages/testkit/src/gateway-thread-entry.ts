@@ -27,7 +27,15 @@ function open(start: ThreadStart, toMain: MessagePort): void {
   const report = (closed = false): void => {
     const { waitingConnections, streams, bufferedBytes } = thread.gateway;
     const { blocksTaken } = thread;
-    say({ thread: start.threadId, waitingConnections, streams, bufferedBytes, blocksTaken, timers: clock.timers, closed });
+    say({
+      thread: start.threadId,
+      waitingConnections,
+      streams,
+      bufferedBytes,
+      blocksTaken,
+      timers: clock.timers,
+      closed,
+    });
   };
   const timer = setInterval(() => report(), REPORT_MS);
   test.onmessage = (event) => {

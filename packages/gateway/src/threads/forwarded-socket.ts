@@ -52,7 +52,8 @@ export class ForwardedSocket implements LinkEnd {
     });
     socket.on('data', (chunk: Buffer) => this.#onData(chunk, chunk.length));
     const { memory } = options;
-    if (memory !== undefined) this.#reading.reuseReadBuffer(memory.input, (length) => this.#onData(memory.input, length));
+    if (memory !== undefined)
+      this.#reading.reuseReadBuffer(memory.input, (length) => this.#onData(memory.input, length));
   }
 
   onBytes(bytes: Buffer): void {

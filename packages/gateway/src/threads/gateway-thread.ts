@@ -133,7 +133,12 @@ export class GatewayThread {
     link.send(['forward', connection, { ...arrival, head: new Uint8Array(head) }]);
     const { lingerMs = GATEWAY_LIMITS.lingerMs } = this.#start.limits;
     const memory = this.#start.plain ? undefined : BufferPool.ofThread;
-    new ForwardedSocket(socket, link, connection, { memory, readScheduler: this.gateway.readScheduler, clock: this.#clock, lingerMs });
+    new ForwardedSocket(socket, link, connection, {
+      memory,
+      readScheduler: this.gateway.readScheduler,
+      clock: this.#clock,
+      lingerMs,
+    });
   }
 
   #linkTo(owner: number): Link {
@@ -147,7 +152,12 @@ export class GatewayThread {
   }
 
   #newLink(port: MessagePort, onLost: () => void): Link {
-    return new Link(port, this.#blocks, (link, connection, arrival) => this.#receive(link, connection, arrival), onLost);
+    return new Link(
+      port,
+      this.#blocks,
+      (link, connection, arrival) => this.#receive(link, connection, arrival),
+      onLost,
+    );
   }
 
   #receive(link: Link, connection: number, { head, ...arrival }: ForwardedConnection): void {

@@ -61,7 +61,15 @@ export async function openGatewayThreads(
   worker: GatewayWorkersOptions,
   gatewayOptions: Pick<GatewayThreadsOptions, 'grantKey' | 'clock' | 'onEvent' | 'limits' | 'plain'>,
 ): Promise<OpenThreads> {
-  const { address, pair, maxUnauthenticatedPerAddress, maxUnauthenticated, proxiesFrom, onTlsFailed, entry = ENTRY } = worker;
+  const {
+    address,
+    pair,
+    maxUnauthenticatedPerAddress,
+    maxUnauthenticated,
+    proxiesFrom,
+    onTlsFailed,
+    entry = ENTRY,
+  } = worker;
   // Two processes of one user may share a port as threads do, and would take each other's streams.
   const alone = createServer();
   if (address.listen.port !== 0) await listen(alone, address.listen, 'gatewayListen');

@@ -69,7 +69,7 @@ function toLoopback(_name: string, _options: object, found: Found): void {
   found(null, [{ address: '127.0.0.1', family: 4 }]);
 }
 
-describe("the self-issued certificate", () => {
+describe('the self-issued certificate', () => {
   it('is taken by TLS clients that trust ca.pem, for every name it was made for', async () => {
     const own = await opened();
     const ca = await readFile(own.caFile, 'utf8');

@@ -8,7 +8,10 @@ import { type ConnectOptions, MAX_KEEPALIVE_SECONDS } from './connect-request.ts
 import { connackReason, disconnectReason } from './reason-codes.ts';
 
 /** What the CONNACK of MQTT 5 tells of the hub (§3.2.2.3): what is not announced would be taken for available. */
-export function announcements(options: ConnectOptions, maxPacketBytes: number): NonNullable<IConnackPacket['properties']> {
+export function announcements(
+  options: ConnectOptions,
+  maxPacketBytes: number,
+): NonNullable<IConnackPacket['properties']> {
   return {
     sessionExpiryInterval: 0,
     maximumQoS: 1,

@@ -22,7 +22,11 @@ const {
 const MAX_MESSAGE_BYTES = 10_000;
 
 function validator(identities = 1, nextSent = 0) {
-  return new FrameValidator({ maxMessageBytes: MAX_MESSAGE_BYTES, identities: () => identities, nextSent: () => nextSent });
+  return new FrameValidator({
+    maxMessageBytes: MAX_MESSAGE_BYTES,
+    identities: () => identities,
+    nextSent: () => nextSent,
+  });
 }
 
 /** What the validator passes of a conversation without SASL. */

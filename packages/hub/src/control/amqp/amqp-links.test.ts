@@ -14,7 +14,7 @@ async function openAs(deviceId = 'd1', options: Parameters<typeof openListener>[
 }
 
 describe('the streams links', () => {
-  it('carry an offer as Azure writes it, with Culvert's extensions', async () => {
+  it('carry an offer as Azure writes it, with Culvert extensions', async () => {
     const { device, channel } = await openAs();
     await device.attachStreams(D1);
     const answer = channel.offer(OFFER, NEVER);

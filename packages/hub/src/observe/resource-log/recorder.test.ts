@@ -202,7 +202,14 @@ it('a simulated hour, over midnight, of mixed success and failure is in the stor
     later(random() * 10_000, () => {
       const establishedAt = clock.now();
       bus.emit({ type: 'stream-established', streamId, deviceAddress: '192.0.2.1', serviceAddress: '192.0.2.2' });
-      happened.push({ time: establishedAt, operation: 'invoke', ...of, result: '', durationMs: establishedAt - asked, bytes: [0, 0] });
+      happened.push({
+        time: establishedAt,
+        operation: 'invoke',
+        ...of,
+        result: '',
+        durationMs: establishedAt - asked,
+        bytes: [0, 0],
+      });
       later(random() * 600_000, () => {
         const [cause, error] = pick([
           ['ended_by_service', undefined],
@@ -222,7 +229,15 @@ it('a simulated hour, over midnight, of mixed success and failure is in the stor
           },
         });
         const result = error === undefined ? '' : String(ERRORS[error].azure[0]);
-        happened.push({ time, operation: 'streamClose', ...of, result, cause, durationMs: time - establishedAt, bytes });
+        happened.push({
+          time,
+          operation: 'streamClose',
+          ...of,
+          result,
+          cause,
+          durationMs: time - establishedAt,
+          bytes,
+        });
       });
     });
   };
