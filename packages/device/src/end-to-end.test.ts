@@ -145,9 +145,19 @@ describe('a module, against a real hub', () => {
     await expect(hub.owner.openStream('d1', { name: 'echo' })).rejects.toMatchObject({ code: 'rejected' });
   });
 
-  it('is let in by no key but its own', async () => {
-    await hub.owner.modules.create('d1', 'camera');
-    const text = connectionString.replace(';SharedAccessKey', ';ModuleId=camera;SharedAccessKey');
-    await expect(client({}, text).open()).rejects.toMatchObject({ code: 'unauthorized' });
+  it('is let in by its own key and its device’s, and by nobody else’s', async () => {
+    const { authentication } = await hub.owner.modules.create('d1', 'camera');
+    await hub.owner.modules.create('d1', 'arm');
+    const withKey = (key: string, id: string) => `HostName=127.0.0.1:${hub.port};${id};SharedAccessKey=${key}`;
+    const camera = String(authentication.symmetricKey.primaryKey);
+    const others = (await hub.createDevice('d2')).split('SharedAccessKey=')[1] ?? '';
+    for (const text of [
+      withKey(camera, 'DeviceId=d1'),
+      withKey(camera, 'DeviceId=d1;ModuleId=arm'),
+      withKey(others, 'DeviceId=d1;ModuleId=camera'),
+    ]) {
+      await expect(client({}, text).open()).rejects.toMatchObject({ code: 'unauthorized' });
+    }
+    await client({}, connectionString.replace(';SharedAccessKey', ';ModuleId=camera;SharedAccessKey')).open();
   });
 });

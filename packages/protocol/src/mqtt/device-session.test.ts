@@ -115,11 +115,9 @@ describe('DeviceSession', () => {
 
   it('hands out offers, with who asks where it is told, and acknowledges QoS 1', () => {
     const topic = '$iothub/streams/POST/ssh/?$rid=3&$url=wss%3A%2F%2Fh%3A443%2Fx&$auth=tok';
-    const offer = { streamName: 'ssh', requestId: '3', url: 'wss://h:443/x', token: 'tok' };
+    const offer = { streamName: 'ssh', requestId: '3', grant: { url: 'wss://h:443/x', token: 'tok' } };
     const plain: MqttPacket = { cmd: 'publish', topic, payload: '', qos: 0, dup: false, retain: false };
-    expect(attached(4).receive(plain, NOW)).toEqual([
-      { kind: 'offer', offer: { ...offer, streamId: undefined, caller: undefined } },
-    ]);
+    expect(attached(4).receive(plain, NOW)).toEqual([{ kind: 'offer', offer: offer }]);
     const userProperties = { 'culvert-stream-id': 'abc', 'culvert-caller': ['policy:service', 'again'] };
     const told: MqttPacket = { ...plain, qos: 1, messageId: 4, properties: { userProperties } };
     expect(attached().receive(told, NOW)).toMatchObject([
