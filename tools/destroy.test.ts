@@ -36,7 +36,7 @@ const PLAIN: Readonly<Record<string, string>> = {
 const FIXTURE = 'packages/stream/src/destroy-connection.fixture.ts';
 
 const sources = globSync(
-  ['packages/*/src/**/*.ts', 'tests/**/*.ts', 'bench/**/*.ts', 'fuzz/**/*.ts', 'examples/**/*.ts'],
+  ['packages/*/{src,test}/**/*.ts', 'tests/**/*.ts', 'bench/**/*.ts', 'fuzz/**/*.ts', 'examples/**/*.ts'],
   {
     cwd: root,
   },

@@ -37,11 +37,13 @@ export class OfferChanges {
     const told = this.#told.get(channel) ?? this.#begin(channel);
     if (told.timer !== undefined || told.isOver) return;
     const waitMs = told.allowance.waitMs(this.#clock.now());
-    if (waitMs === 0) return this.#tell(channel, told);
-    told.timer = this.#clock.setTimer(waitMs, () => {
-      told.timer = undefined;
-      if (channel.takesOffers !== told.takesOffers) this.#tell(channel, told);
-    });
+    if (waitMs === 0) this.#tell(channel, told);
+    else {
+      told.timer = this.#clock.setTimer(waitMs, () => {
+        told.timer = undefined;
+        if (channel.takesOffers !== told.takesOffers) this.#tell(channel, told);
+      });
+    }
   }
 
   #begin(channel: ControlChannel): Told {

@@ -166,8 +166,8 @@ function begin(
 ): void {
   const { socket, address } = arrival;
   if (!tls.asksForCertificate) {
+    if (!unauthenticated.handshakeBegun(socket)) return;
     socket.unshift(bytes);
-    unauthenticated.handshakeBegun(socket);
     arrivals.run(arrival, () => tls.start(socket));
     return;
   }
@@ -180,7 +180,7 @@ function begin(
     destroyConnection(arrival.counted ?? socket);
     return false;
   };
-  if (!mayGoOn()) return;
+  if (!unauthenticated.has(socket) || !mayGoOn()) return;
   budget.begun(group, clock.now());
   unauthenticated.handshakeBegun(socket);
   const counted = new HandshakeSocket(socket, bytes, {

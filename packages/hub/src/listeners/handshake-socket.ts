@@ -21,6 +21,8 @@ export class HandshakeSocket extends Duplex {
   readonly #options: HandshakeSocketOptions;
   #left: number;
   #isOpen = false;
+  /** Whoever was asked or told ends the connection, at the end of the event loop's turn: what comes until then is passed over. */
+  #isRefused = false;
   /** What came beyond the limit, while it is not known whether it still belongs to the handshake. */
   #behind: Buffer | undefined;
 
@@ -50,7 +52,11 @@ export class HandshakeSocket extends Duplex {
       if (!this.push(chunk)) this.#socket.pause();
       return;
     }
-    if (!this.#options.mayGoOn()) return;
+    if (this.#isRefused) return;
+    if (!this.#options.mayGoOn()) {
+      this.#isRefused = true;
+      return;
+    }
     // Behind the handshake there may be data already, in any amount: TLS gets what the limit leaves, and then it is seen whether it is done.
     const part = chunk.subarray(0, this.#left);
     this.#left -= part.length;
@@ -68,7 +74,10 @@ export class HandshakeSocket extends Duplex {
     if (behind === undefined || this.readableLength > 0 || this.destroyed) return;
     this.#behind = undefined;
     if (this.#isOpen) this.push(behind);
-    else this.#options.onTooLong();
+    else {
+      this.#isRefused = true;
+      this.#options.onTooLong();
+    }
   }
 
   /** TLS takes what it is given while the event is emitted. */

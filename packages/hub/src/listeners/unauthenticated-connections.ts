@@ -115,12 +115,13 @@ export class UnauthenticatedConnections {
     return true;
   }
 
-  /** The first message of TLS has come, and the handshake begins. */
-  handshakeBegun(socket: TcpSocket): void {
+  /** The first message of TLS has come, and the handshake begins. False when the connection has just been ended. */
+  handshakeBegun(socket: TcpSocket): boolean {
     const pending = this.#pending(socket);
-    if (pending === undefined) return;
+    if (pending === undefined) return false;
     pending.stage = 'handshake';
     this.#arm(pending);
+    return true;
   }
 
   /** The handshake is done: from now on the TLS socket stands for the connection. False when the connection has just been ended. */
