@@ -33,7 +33,7 @@ test('the endpoint information tells where streams go', async () => {
 });
 
 test('files go up and down by scp, over as many streams as make both ways of landing all but certain', async () => {
-  const printed = await culvert(['ssh-config'], { env });
+  const printed = await culvert(['ssh-config', '--host-keys=hub', '--data-dir', hub.dataDir], { env });
   const config = join(hub.home, 'ssh_config');
   writeFileSync(config, printed.stdout);
   const sent = randomBytes(8 * MEBIBYTE);
