@@ -23,7 +23,8 @@ beforeAll(async () => {
   const config = { gatewayThreads: 2, gatewayListen: `127.0.0.1:${gatewayPort}` };
   [hub, sshd] = await Promise.all([HubProcess.start(cleanup, { config }), Sshd.start(cleanup)]);
   env = cleanEnvironment(hub.serviceEnv());
-  await startAgent(cleanup, hub, 'pi', [`ssh=127.0.0.1:${sshd.port}`]);
+  const args = ['--ssh-host-key', sshd.hostKeyFile('host')];
+  await startAgent(cleanup, hub, 'pi', [`ssh=127.0.0.1:${sshd.port}`], { args });
 });
 afterAll(() => cleanup.run());
 
