@@ -5,12 +5,12 @@ import { nodeFromNpm } from './support/node-from-npm.ts';
 import { cleanEnvironment, run } from './support/program.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
-const TESTS = ['fixed-read', 'differential', 'memory'].map((name) => `packages/gateway/src/${name}.test.ts`);
+const TESTS = ['reused-read-buffer', 'differential', 'memory'].map((name) => `packages/gateway/src/${name}.test.ts`);
 
 const cleanup = new Cleanup();
 afterEach(() => cleanup.run());
 
-/** The fixed read buffer reaches into Node: the oldest version that the hub runs on, and the newest of each line since. */
+/** The reused read buffer reaches into Node: the oldest version that the hub runs on, and the newest of each line since. */
 test.each(['22.19.0', '22', '24', '26'])("the gateway's fast way and its plain one on Node %s", async (version) => {
   const node = await nodeFromNpm(cleanup, version);
   const { code, stdout, stderr } = await run(node, ['node_modules/vitest/vitest.mjs', 'run', ...TESTS], {

@@ -23,7 +23,8 @@ beforeAll(async () => {
   const config = { gatewayThreads: 2, gatewayListen: `127.0.0.1:${gatewayPort}` };
   [hub, sshd] = await Promise.all([HubProcess.start(cleanup, { config }), Sshd.start(cleanup)]);
   env = cleanEnvironment(hub.serviceEnv());
-  await startAgent(cleanup, hub, 'pi', [`ssh=127.0.0.1:${sshd.port}`]);
+  const args = ['--ssh-host-key', sshd.hostKeyFile('host')];
+  await startAgent(cleanup, hub, 'pi', [`ssh=127.0.0.1:${sshd.port}`], { args });
 });
 afterAll(() => cleanup.run());
 
@@ -33,7 +34,7 @@ test('the endpoint information tells where streams go', async () => {
 });
 
 test('files go up and down by scp, over as many streams as make both ways of landing all but certain', async () => {
-  const printed = await culvert(['ssh-config'], { env });
+  const printed = await culvert(['ssh-config', '--host-keys=hub', '--data-dir', hub.dataDir], { env });
   const config = join(hub.home, 'ssh_config');
   writeFileSync(config, printed.stdout);
   const sent = randomBytes(8 * MEBIBYTE);

@@ -110,22 +110,21 @@ it('no key, token or grant that a run used is in anything it wrote', async () =>
   const { host, port, deviceId } = parseDeviceConnectionString(device);
   const wrongDevice = `HostName=${host}:${port};DeviceId=${deviceId};SharedAccessKey=${wrongKey}`;
   const proxied = { ...agentEnv, HTTPS_PROXY: 'http://someone:pa55word-of-the-proxy@127.0.0.1:1', CULVERT_DEBUG: '1' };
-  const failing: [string, NodeJS.ProcessEnv][] = [
-    ['agent with a wrong key', { ...agentEnv, CULVERT_DEBUG: '1', CULVERT_DEVICE_CONNECTION_STRING: wrongDevice }],
-    [
-      'agent with half a string',
-      { ...agentEnv, CULVERT_DEVICE_CONNECTION_STRING: wrongDevice.replace('DeviceId', 'Id') },
-    ],
-  ];
-  for (const [name, env] of failing) {
-    const ended = await culvert(['agent', '--service', service], { env: cleanEnvironment(env) });
-    expect(ended.code).toBeGreaterThan(0);
-    outputs.set(name, `${ended.stdout}${ended.stderr}`);
+  const halfAString = { ...agentEnv, CULVERT_DEVICE_CONNECTION_STRING: wrongDevice.replace('DeviceId', 'Id') };
+  const ended = await culvert(['agent', '--service', service], { env: cleanEnvironment(halfAString) });
+  expect(ended.code).toBeGreaterThan(0);
+  outputs.set('agent with half a string', `${ended.stdout}${ended.stderr}`);
+  const wrong = { ...agentEnv, CULVERT_DEBUG: '1', CULVERT_DEVICE_CONNECTION_STRING: wrongDevice };
+  for (const [name, env, said] of [
+    ['agent with a wrong key', wrong, /not attached/],
+    ['agent through a proxy', proxied, /not attached.*127\.0\.0\.1:1\b/],
+  ] as const) {
+    // Both may pass, so it goes on trying.
+    const trying = startCulvert(cleanup, ['agent', '--service', service], env);
+    await trying.waitFor(said);
+    await trying.stop();
+    outputs.set(name, `${trying.stdout}${trying.stderr}`);
   }
-  const throughProxy = startCulvert(cleanup, ['agent', '--service', service], proxied);
-  await throughProxy.waitFor(/127\.0\.0\.1:1\b/);
-  await throughProxy.stop();
-  outputs.set('agent through a proxy', `${throughProxy.stdout}${throughProxy.stderr}`);
 
   const { key, policy } = parseServiceConnectionString(hub.policy('service'));
   const sign = (withKey: string, expiry: number) =>

@@ -1,6 +1,6 @@
 import * as http from 'node:http';
 import * as https from 'node:https';
-import { isIP, type Socket } from 'node:net';
+import { isIP, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import * as tls from 'node:tls';
 import { CulvertError } from '@culvert/protocol';
@@ -82,12 +82,14 @@ class HttpTunnelAgent extends https.Agent {
     };
     const host = hostname.replace(/^\[|\]$/g, '');
     const options = { host, method: 'CONNECT', path: target, headers, signal };
+    const { onUnderWay } = this.#opening;
     const request =
       protocol === 'https:'
-        ? https.request({ ...options, ...this.#tlsToProxy(host), port: port || 443, agent: false })
-        : http.request({ ...options, port: port || 80, agent: false });
-    const { onUnderWay } = this.#opening;
-    if (onUnderWay !== undefined) request.once('socket', (socket) => onceUnderWay(socket, onUnderWay));
+        ? https.request({
+            ...{ ...options, ...this.#tlsToProxy(host), port: port || 443 },
+            agent: watched(new https.Agent(), onUnderWay),
+          })
+        : http.request({ ...options, port: port || 80, agent: watched(new http.Agent(), onUnderWay) });
     return new Promise((resolve, reject) => {
       request.on('error', reject);
       request.on('connect', (response, socket) => {
@@ -101,6 +103,18 @@ class HttpTunnelAgent extends https.Agent {
       request.end();
     });
   }
+}
+
+/** An agent whose connection is watched from the start: a request tells of its socket only after that has begun to connect to an address. */
+function watched<A extends http.Agent>(agent: A, onUnderWay: (() => void) | undefined): A {
+  if (onUnderWay === undefined) return agent;
+  const create = agent.createConnection.bind(agent);
+  agent.createConnection = (...args) => {
+    const socket = create(...args);
+    if (socket instanceof Socket) onceUnderWay(socket, onUnderWay);
+    return socket;
+  };
+  return agent;
 }
 
 type SocksRequest = Parameters<SocksProxyAgent['connect']>[0];
