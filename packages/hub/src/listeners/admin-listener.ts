@@ -49,7 +49,10 @@ export function createAdminListener(deps: AdminDeps): Server {
     idle.add(socket);
     turns.watch(socket);
   });
-  server.on('request', (request, response) => turns.take(request, response));
+  const take = (request: IncomingMessage, response: ServerResponse): void => turns.take(request, response);
+  server.on('request', take);
+  // As at the other listeners: in their turn.
+  server.on('checkExpectation', take);
   return server;
 }
 

@@ -93,7 +93,10 @@ export function createHttpsListener(options: HttpsListenerOptions): Server {
     mayStay: (socket) => !options.unauthenticated.has(socket),
   });
   server.on('secureConnection', (socket: TLSSocket) => turns.watch(socket));
-  server.on('request', (request: IncomingMessage, response: ServerResponse) => turns.take(request, response));
+  const take = (request: IncomingMessage, response: ServerResponse): void => turns.take(request, response);
+  server.on('request', take);
+  // Node would answer those at once, whatever their number and turn; an unknown expectation may be ignored (RFC 9110 §10.1.1).
+  server.on('checkExpectation', take);
   server.on('upgrade', (request: IncomingMessage, socket: TLSSocket, head: Buffer) => {
     const all = turns.upgrade(socket, head);
     if (all !== undefined) void upgrade(request, socket, all, options);
