@@ -150,6 +150,11 @@ export class FrameRelay {
 
   /** The one that ended first is told the other's end; that one was told before. */
   #bothEnded(from: RelayPeer, to: RelayPeer, status: CloseStatus): void {
+    // It came together with what cannot be delivered; had that come alone, the stream would be lost by now.
+    if (to.left && from.receivedBytes > this.#receivedAtEnd) {
+      this.#lost(to, from);
+      return;
+    }
     if (this.#mayBeCut(from, to)) {
       const text = `The ${from.side}'s client does not know half-close: it closed when it was told the end, and may have had more to send.`;
       this.#failedWith(`lost_by_${from.side}`, new CulvertError('stream_lost', text));

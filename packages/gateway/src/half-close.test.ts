@@ -220,6 +220,17 @@ describe.each<[string, { plain?: boolean; threads?: 'divided' }]>([
       },
     );
 
+    test('an answer with the end behind it, for one that has gone, is lost as without it', async () => {
+      const { streamId, device, service } = await meet({ device: 'v1', service: 'legacy' });
+      service.send(rawFrame(2, 'question'), rawClose(1000));
+      expect(await data(device)).toBe('question');
+      expect(await device.close()).toEqual(CLEAN);
+      service.reset();
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      device.send(rawFrame(2, 'answer'), rawClose(1000));
+      expect(await ended(streamId)).toMatchObject({ cause: 'lost_by_service', error: 'stream_lost' });
+    });
+
     test('one that leaves by FIN with nothing more to say has ended', async () => {
       const { streamId, device, service } = await openPair({ device: 'v1', service: 'legacy' });
       device.send(rawFrame(2, 'page'), rawClose(1000));

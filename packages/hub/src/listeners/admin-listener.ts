@@ -49,7 +49,10 @@ export function createAdminListener(deps: AdminDeps): Server {
     idle.add(socket);
     requests.watch(socket);
   });
-  server.on('request', (request, response) => requests.take(request, response));
+  const take = (request: IncomingMessage, response: ServerResponse): void => requests.take(request, response);
+  server.on('request', take);
+  // Node answers an unknown Expect header by itself, in any number; here it takes its place in the queue.
+  server.on('checkExpectation', take);
   return server;
 }
 

@@ -67,6 +67,13 @@ describe('the one port', () => {
   });
 
   it.each([
+    ['without a host', 'GET / HTTP/1.1\r\n\r\n', [400]],
+    ['that expect what nobody does', 'GET / HTTP/1.1\r\nhost: x\r\nexpect: z\r\n\r\n', [200, 200, 200, 200]],
+  ])('answers requests %s in their turn, and no more of them than of others', async (_what, request, expected) => {
+    expect(statuses(await exchange(request.repeat(500)))).toEqual(expected);
+  });
+
+  it.each([
     ['an absolute address', 'GET https://x/statistics/devices HTTP/1.1\r\nhost: x\r\n'],
     ['HTTP/1.0', 'GET /statistics/devices HTTP/1.0\r\n'],
   ])('takes %s', async (_what, head) => {

@@ -93,7 +93,10 @@ export function createHttpsListener(options: HttpsListenerOptions): Server {
     mayStay: (socket) => !options.unauthenticated.has(socket),
   });
   server.on('secureConnection', (socket: TLSSocket) => requests.watch(socket));
-  server.on('request', (request: IncomingMessage, response: ServerResponse) => requests.take(request, response));
+  const take = (request: IncomingMessage, response: ServerResponse): void => requests.take(request, response);
+  server.on('request', take);
+  // Node answers an unknown Expect header by itself, in any number; it may be ignored (RFC 9110 §10.1.1), so it takes its place in the queue.
+  server.on('checkExpectation', take);
   server.on('upgrade', (request: IncomingMessage, socket: TLSSocket, head: Buffer) => {
     const all = requests.upgrade(socket, head);
     if (all !== undefined) void upgrade(request, socket, all, options);
