@@ -24,7 +24,7 @@ export { Flow } from './flow.ts';
 export { assertGateway, assertGatewayPatterns, type KnownHub, verifiedCertificate } from './gateway-check.ts';
 export { HalfCloseTimer, type HalfCloseTimerOptions } from './half-close-timer.ts';
 export { AGENT_KEEP_ALIVE, KEEP_ALIVE, type SocketUse, stateKeepAlive } from './keep-alive.ts';
-export { networkError } from './network-error.ts';
+export { networkError, networkFault } from './network-error.ts';
 export { OPEN_MS } from './opening.ts';
 export { type OutboundAgentOptions, type OutboundOptions, outboundAgent, outboundProxy } from './outbound.ts';
 export { type SpliceOptions, type SpliceResult, splice } from './splice.ts';

@@ -71,18 +71,16 @@ export function networkError(error: unknown, where: string): CulvertError {
     return new CulvertError('untrusted', `The certificate of ${where} is not valid: ${messageOf(first)}.`, options);
   if (fault !== undefined)
     return new CulvertError('untrusted', `The certificate of ${where} ${fault} (${code}).`, options);
-  return new CulvertError(
-    'unreachable',
-    `${where} could not be reached: ${closeCauseFromError(first, code)}.`,
-    options,
-  );
+  return new CulvertError('unreachable', `${where} could not be reached: ${networkFault(first)}.`, options);
 }
 
 function codeOf(error: unknown): string {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : '';
 }
 
-function closeCauseFromError(error: unknown, code: string): string {
+/** Why a connection failed, as a phrase with Node's code: `nothing listens there (ECONNREFUSED)`. */
+export function networkFault(error: unknown): string {
+  const code = codeOf(error);
   const fault = NETWORK_FAULTS[code];
   if (fault !== undefined) return `${fault} (${code})`;
   if (code.startsWith('ERR_SSL_')) return `TLS failed there (${code})`;

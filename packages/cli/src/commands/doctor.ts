@@ -51,9 +51,13 @@ export async function doctor(device: string | undefined, flags: DoctorFlags): Pr
   if (flags.output === 'json') await writeJson({ side: connection.side, ok: exitCode === 0, checks });
   const failed = checks.find(({ status }) => status === 'failed');
   if (failed !== undefined)
-    tell(`${failed.name} is where it breaks: ${failed.found}${failed.advice ? ` ${failed.advice}` : ''}`);
+    tell(`${failed.name} is where it breaks: ${sentence(failed.found)}${failed.advice ? ` ${failed.advice}` : ''}`);
   else if (flags.output === 'table') tell(conclusion(checks, device === undefined && connection.side === 'service'));
   return exitCode;
+}
+
+function sentence(text: string): string {
+  return /[.!?]$/.test(text) ? text : `${text}.`;
 }
 
 function conclusion(checks: readonly Check[], asFarAsHub: boolean): string {

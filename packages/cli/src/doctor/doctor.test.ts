@@ -72,7 +72,9 @@ describe('culvert doctor', () => {
       advice: expect.stringContaining('running on the device'),
     });
     expect(dead.code).not.toBe(0);
-    expect(dead.stderr).toMatch(/^culvert: service web is where it breaks: .*\n$/);
+    expect(dead.stderr).toMatch(
+      /^culvert: service web is where it breaks: .*: nothing listens there \(ECONNREFUSED\)\. Is that .*\n$/,
+    );
     const named = await examine(['press-7', '--service', 'web', '--service', 'nothing'], service);
     expect(named.statuses).toMatchObject({ stream: 'ok', 'service web': 'failed', 'service nothing': 'failed' });
     expect(named.code).toBe(6);

@@ -134,7 +134,9 @@ describe('answerOffer', () => {
   it('rejects when nothing answers at the target', async () => {
     const made = offer('dead');
     await answerOffer(made, options);
-    expect(made.reasons).toEqual(['127.0.0.1:1 could not be reached on the device: ECONNREFUSED']);
+    expect(made.reasons).toEqual([
+      '127.0.0.1:1 could not be reached on the device: nothing listens there (ECONNREFUSED)',
+    ]);
   });
 
   it('lets the target go when the stream cannot be had', async () => {

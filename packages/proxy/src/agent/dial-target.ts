@@ -1,6 +1,6 @@
 import { connect, type Socket } from 'node:net';
 import { CulvertError, formatHostPort } from '@culvert/protocol';
-import { abortReason, type Clock, stateKeepAlive } from '@culvert/stream';
+import { abortReason, type Clock, networkFault, stateKeepAlive } from '@culvert/stream';
 import type { Target } from './agent-events.ts';
 
 /** Milliseconds a local target may take to accept: it is on this machine or its network, and a person waits. */
@@ -33,8 +33,7 @@ export function dialTarget(target: Target, clock: Clock, signal: AbortSignal): P
       settle();
       resolve(socket);
     };
-    const refused = (error: NodeJS.ErrnoException): void =>
-      fail(unreachable(target, error.code ?? error.message, error));
+    const refused = (error: Error): void => fail(unreachable(target, networkFault(error), error));
     const aborted = (): void => fail(abortReason(signal));
     const timer = clock.setTimer(DIAL_TARGET_MS, () =>
       fail(unreachable(target, `no answer within ${DIAL_TARGET_MS / 1000} s`)),
