@@ -116,7 +116,7 @@ describe('an offer', () => {
     expect(paused).toBe(true);
   });
 
-  it('accepted ends with an error when the stream was torn', async () => {
+  it('accepted ends with an error when the stream was aborted', async () => {
     let failed: Promise<unknown[]> | undefined;
     await attach(
       async (offer) => {
