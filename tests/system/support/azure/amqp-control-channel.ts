@@ -32,7 +32,7 @@ interface AmqpVariant {
   readonly answerBody: unknown;
 }
 
-const C: AmqpVariant = {
+const C_OVER_AMQP: AmqpVariant = {
   mechanism: 'MSSBCBS',
   apiVersion: '2016-11-14',
   clientVersion: 'iothubclient/1.9.0 (native; Linux; x86_64)',

@@ -36,7 +36,7 @@ interface MqttVariant {
   readonly qos: 0 | 1;
 }
 
-const C: MqttVariant = {
+const C_OVER_MQTT: MqttVariant = {
   cleanSession: false,
   keepAlive: 240,
   clientType: 'iothubclient%2f1.9.0%20(native%3b%20Linux%3b%20x86_64)',
