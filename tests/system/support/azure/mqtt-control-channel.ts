@@ -64,7 +64,7 @@ interface MqttTransport {
 
 /** The C client over MQTT: one SUBSCRIBE packet with id 2, answers of QoS 0. */
 export function cOverMqtt(transport: MqttTransport): OpenControlChannel {
-  return (onRequest) => MqttControlChannel.open(transport, C, onRequest);
+  return (onRequest) => MqttControlChannel.open(transport, C_OVER_MQTT, onRequest);
 }
 
 /** The C# client over MQTT: two SUBSCRIBE packets, answers of QoS 1 that it waits to see acknowledged. */
