@@ -49,7 +49,7 @@ scenarios: ${SCENARIOS.map((scenario) => scenario.name).join(', ')} (default: al
   --rounds N           counted rounds (default: ${ROUNDS})
   --bytes N            bytes of one transfer (default: ${BYTES})
   --devices N,N...     idle devices (default: ${DEVICES})
-  --minutes N          leaves out rounds that do not fit into so many minutes, but one of each scenario (default: no limit)
+  --minutes N          leaves out rounds that do not fit into N minutes, but one of each scenario (default: no limit)
   --output FORM        what goes to standard output: table, markdown (to paste into a page) or json (default: table)
   --drawings DIR       puts the drawings there (default: beside the JSON in bench/results)
   --from FILE          measures nothing, and shows the JSON of an earlier run

@@ -35,7 +35,7 @@ export async function measureIsolated(
     answer,
   };
   writeFileSync(question, JSON.stringify(request));
-  // Who is not root is root in a user namespace of its own, and may do the same there.
+  // Without root, a user namespace gives the same rights inside it.
   const namespaces = process.getuid?.() === 0 ? ['--net'] : ['--map-root-user', '--net'];
   const main = [process.execPath, '--conditions=development', join(import.meta.dirname, 'isolated-main.ts'), question];
   const child = spawn(findProgram('unshare') ?? 'unshare', [...namespaces, ...main], {

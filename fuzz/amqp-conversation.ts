@@ -49,7 +49,7 @@ class Device {
   }
 
   converse(): Conversation {
-    this.#greet();
+    this.#exchangeHeaders();
     const random = this.#random;
     this.#say(open(), begin());
     // A device that sends nothing more waits for the hub's timeout.
@@ -69,7 +69,7 @@ class Device {
     this.#said.push(...frames);
   }
 
-  #greet(): void {
+  #exchangeHeaders(): void {
     const random = this.#random;
     if (random.chance(0.7)) {
       const mechanism = random.pick(['MSSBCBS', 'ANONYMOUS', 'PLAIN', 'PLAIN', 'EXTERNAL']);

@@ -11,7 +11,7 @@ import { corpus } from './corpus.ts';
 import { Prng } from './prng.ts';
 
 // Fuzzes the beginning of a connection at a main port where a certificate is asked for at one of its hosts: ClientHellos, whole and damaged,
-// in any pieces. Whatever comes: the sender loses its connection, nothing stays behind, and right clients of both hosts are met as they
+// in any pieces. Whatever comes: the sender loses its connection, nothing stays behind, and right clients of both hosts are served as they
 // should be.
 // `node --conditions=development fuzz/client-hello.ts [--seed N] [--runs N]`
 
@@ -39,7 +39,7 @@ interface ListenerName {
 async function openListener(): Promise<ListenerName> {
   const pair = await testCertificate({ names: NAMES });
   const never = () => Promise.resolve(false);
-  const terms = { pair, authenticateMs: AUTHENTICATE_MS };
+  const options = { pair, authenticateMs: AUTHENTICATE_MS };
   const unauthenticated = new UnauthenticatedConnections({
     clock: systemClock,
     authenticateMs: AUTHENTICATE_MS,
@@ -48,7 +48,7 @@ async function openListener(): Promise<ListenerName> {
   });
   const server = createHttpsListener({
     ...{
-      ...terms,
+      ...options,
       unauthenticated,
       clock: systemClock,
       idleMs: 60_000,
@@ -56,7 +56,7 @@ async function openListener(): Promise<ListenerName> {
       onGateway: never,
       onTlsError: () => undefined,
     },
-    namedHosts: { names: new Set(['devices.example']), server: createCertificateTls(terms) },
+    namedHosts: { names: new Set(['devices.example']), server: createCertificateTls(options) },
     onRequest: (request, response) => {
       unauthenticated.authenticated(request.socket);
       const { socket } = request;
@@ -152,8 +152,8 @@ export async function fuzzClientHello(seed: number, runs: number): Promise<FuzzC
   try {
     await Promise.all(Array.from({ length: PARALLEL }, sender));
     const client = await deviceCertificate('d1');
-    const met = [await ask(listener, 'devices.example', client), await ask(listener, 'main.example', client)];
-    if (met.join() !== 'shown,not shown') throw new Error(`seed ${seed}: right clients are met with ${met.join()}`);
+    const answers = [await ask(listener, 'devices.example', client), await ask(listener, 'main.example', client)];
+    if (answers.join() !== 'shown,not shown') throw new Error(`seed ${seed}: right clients get ${answers.join()}`);
     const connections = await new Promise((resolve) =>
       listener.server.getConnections((_error, count) => resolve(count)),
     );

@@ -57,7 +57,8 @@ async function fuzzStream(bench: TestGateway, random: Prng, bytes: Buffer, name:
   clearTimeout(patience);
   await attacker.closed;
   await peer?.closed;
-  if (bench.gateway.guests + bench.gateway.streams !== 0) throw new Error(`${name}: something stayed behind.`);
+  if (bench.gateway.waitingConnections + bench.gateway.streams !== 0)
+    throw new Error(`${name}: something stayed behind.`);
 }
 
 /** A sequence of frames of which some are broken. */

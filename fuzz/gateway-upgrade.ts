@@ -27,7 +27,7 @@ export async function fuzzGatewayUpgrade(seed: number, runs: number): Promise<vo
       client.socket.destroy();
       await client.closed;
     }
-    while (bench.gateway.guests > 0) await new Promise((resolve) => setImmediate(resolve));
+    while (bench.gateway.waitingConnections > 0) await new Promise((resolve) => setImmediate(resolve));
     const client = await RawWebSocket.open(await bench.grant(newStreamId(), 'device'), { ca: bench.ca });
     if (!client.head.startsWith('HTTP/1.1 101 ')) throw new Error('A correct request is no longer taken.');
     client.socket.destroy();

@@ -27,7 +27,7 @@ export function processesOf(prefix: string): FoundProcess[] {
         .trim();
       return [{ pid, command: command.slice(0, TOLD) }];
     } catch {
-      // It is gone, or not ours to look at.
+      // The process is gone, or belongs to another user.
       return [];
     }
   });

@@ -38,7 +38,7 @@ const ours = new Map(
 let project: string;
 afterEach(() => rmSync(project, { recursive: true, force: true }));
 
-/** Puts packages into a project as an installation does: what is packed of ours, and of each what it depends on by its own word, nothing else. */
+/** Installs packages into a project as npm does: the packed workspace packages, and for each only the dependencies it declares. */
 function install(names: readonly string[]): void {
   const installed = new Set<string>();
   const add = (name: string, from: string): void => {
@@ -116,7 +116,7 @@ export const right = state;
   expect(wrong).toMatch(/^\S*program\.ts\(\d+,\d+\): error TS2322: /);
 });
 
-it('so does one that imports any other package of ours that has types', async () => {
+it('so does one that imports any other workspace package that has types', async () => {
   const names = [...ours.keys()].filter(
     (name) => name !== 'culvert' && manifestAt(ours.get(name) ?? '').private !== true,
   );

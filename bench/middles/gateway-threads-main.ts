@@ -18,7 +18,7 @@ const gateway = await GatewayThreads.start({
     key: readFileSync(process.env['BENCH_KEY_FILE'] ?? '', 'utf8'),
   },
   maxUnauthenticatedPerAddress: 1_000,
-  maxUnproven: 1_000,
+  maxUnauthenticated: 1_000,
   grantKey,
   clock: systemClock,
   onEvent: () => undefined,

@@ -8,7 +8,7 @@ import { relayProcess } from './relay-process.ts';
 
 const GRANT_MS = 60_000;
 
-/** The gateway in so many threads; streams go from thread to thread in turn, `divided`: with their sides in two. */
+/** The gateway in a number of threads; streams are assigned to the threads in rotation. `divided`: the two sides of each stream connect to different threads. */
 interface Layout {
   readonly name: string;
   readonly title: string;
@@ -62,7 +62,7 @@ async function start({ name, threads, divided }: Layout, workspace: string): Pro
       const streamId = newStreamId();
       const thread = streams++;
       const other = divided ? thread + 1 : thread;
-      // Who comes first has the stream in its thread: in turn the one that sends and the one that receives.
+      // The first side's thread owns the stream: alternately the sender's and the receiver's.
       if (thread % 4 < 2) {
         const from = await enter(streamId, 'service', thread);
         return { from, to: await enter(streamId, 'device', other) };

@@ -12,7 +12,7 @@ const FIRST = 100;
 /** Links made so far in this process, which is alone in its namespace. */
 let made = 0;
 
-/** What packets meet on the way from end to end, there and back. */
+/** What happens to packets on the way from end to end, there and back. */
 export interface Path {
   readonly roundTripMs: number;
   /** Of all packets, those that do not arrive, each way. */

@@ -62,10 +62,10 @@ export interface Devices {
 
 /** Pairs of a device and a service, each pair in a process of its own. */
 export interface Ends {
-  /** Starts what is missing to so many processes; resolves with the ids of all. */
+  /** Starts processes until there are `count`; resolves with the ids of all. */
   ready(processes: number): Promise<readonly number[]>;
   /**
-   * Opens and ends at least `count` streams, so many at once, spread over the processes that are ready.
+   * Opens and ends at least `count` streams, a number of them at once, spread over the processes that are ready.
    * @throws Error when what came back on one was not what was sent
    */
   open(count: number, atOnce: number): Promise<Opened>;

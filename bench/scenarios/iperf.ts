@@ -18,7 +18,7 @@ const MOST_ATTEMPTS = 25;
 const label = (direction: string, connections: number): string =>
   connections === 1 ? direction : `${direction} × ${connections}`;
 
-/** A second opinion on `throughput`, by a program that is not ours. It counts bytes and does not look at them. */
+/** A second opinion on `throughput`, by a program from outside this repository. It counts bytes and does not look at them. */
 export const iperf: Scenario = {
   name: 'iperf3',
   title: () => `iperf3, ${SECONDS} s each way on 1 connection and on 8 together; what arrived is counted, not compared`,

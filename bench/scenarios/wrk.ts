@@ -15,7 +15,7 @@ const WARM_UP_SECONDS = 1;
 /** After which an answer counts as missing; at the start all connections are opened at once. */
 const ANSWER_SECONDS = 30;
 
-/** The web at rising load, by a load generator that is not ours. */
+/** The web at rising load, by a load generator from outside this repository. */
 export const wrk: Scenario = {
   name: 'wrk',
   title: () =>

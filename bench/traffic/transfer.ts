@@ -10,7 +10,7 @@ export interface Transfer {
 }
 
 /**
- * Opens a connection to the target, waits for a first byte, and moves so many bytes down, then up.
+ * Opens a connection to the target, waits for a first byte, and moves `bytes` down, then up.
  * @throws Error when bytes were wrong, missing or late
  */
 export async function measureTransfer(entry: Address, bytes: number): Promise<Transfer> {

@@ -5,13 +5,14 @@ import { connect as connectTcp, type Socket } from 'node:net';
 import { join } from 'node:path';
 import type { ConnectionOptions, TLSSocket } from 'node:tls';
 import { encodePacket } from '@culvert/protocol/mqtt';
+import type { ServiceClient } from '@culvert/service';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Cleanup } from './support/cleanup.ts';
 import { connectFrom } from './support/connect-from.ts';
 import { eventually } from './support/eventually.ts';
 import { HubProcess } from './support/hub-process.ts';
 import { must } from './support/program.ts';
-import { mqttCredentials } from './support/sas.ts';
+import { type MqttCredentials, mqttCredentials } from './support/sas.ts';
 import { scratch } from './support/scratch.ts';
 
 // What SECURITY.md promises about unauthenticated clients, each promise with its attack: bounded in number, against a hub of its own on loopback. Outcomes alone are
@@ -24,14 +25,14 @@ const MIB = 1_048_576;
 
 const cleanup = new Cleanup();
 let hub: HubProcess;
-let device: Awaited<ReturnType<typeof mqttCredentials>>;
+let nextDevice: () => Promise<MqttCredentials>;
 
 beforeAll(async () => {
   hub = await HubProcess.start(cleanup, {
     mqtt: true,
     config: { clientCertificates: ['mqttListen'], log: { level: 'debug' } },
   });
-  device = await mqttCredentials(await hub.createDevice('d1'));
+  nextDevice = devicesOf(hub.owner(cleanup));
 });
 afterAll(() => cleanup.run());
 
@@ -65,13 +66,32 @@ function getRoot(localAddress = '127.0.0.1'): Promise<number> {
   });
 }
 
+/** Gives a real device to come as, and another one before the hub says of the last that it connects too often. */
+function devicesOf(owner: ServiceClient): () => Promise<MqttCredentials> {
+  let uses = 0;
+  let device: Promise<MqttCredentials>;
+  return () => {
+    if (uses % 50 === 0) device = register(owner, `d${uses}`);
+    uses++;
+    return device;
+  };
+}
+
+async function register({ devices }: ServiceClient, deviceId: string): Promise<MqttCredentials> {
+  const { authentication } = await devices.create(deviceId);
+  const key = authentication.symmetricKey.primaryKey;
+  return mqttCredentials(`HostName=${hub.hostName};DeviceId=${deviceId};SharedAccessKey=${key}`);
+}
+
 /** Comes as a real device, and gives its CONNACK's return code. @throws Error when there is none */
 async function attach(from = '127.0.0.1'): Promise<number | undefined> {
+  const { deviceId, username, password } = await nextDevice();
   const socket = connectFrom(from, hub.mqttPort ?? 0, { ca: hub.ca });
-  const { deviceId, username, password } = device;
   const connect = { protocolId: 'MQTT', protocolVersion: 4, clean: true, keepalive: 60, clientId: deviceId } as const;
   socket.write(encodePacket({ cmd: 'connect', ...connect, username, password: Buffer.from(password) }, 4));
-  const [connack] = (await once(socket, 'data')) as [Buffer];
+  const left = closed(socket).then(() => Promise.reject(new Error('closed without a CONNACK')));
+  const [connack] = (await Promise.race([once(socket, 'data'), left])) as [Buffer];
+  left.catch(() => undefined);
   socket.destroy();
   return connack[3];
 }

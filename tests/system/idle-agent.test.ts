@@ -5,8 +5,8 @@ import { FieldHub } from './support/field-hub.ts';
 import { FieldNetwork, type Place } from './support/field-network.ts';
 import { must } from './support/program.ts';
 
-/** Milliseconds of the idle time that is counted: two whole minutes. */
-const COUNTED_MS = 120_000;
+/** Milliseconds of the idle time that is counted: two pings. */
+const COUNTED_MS = 60_000;
 
 const cleanup = new Cleanup();
 let device: Place;

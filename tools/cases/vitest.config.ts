@@ -1,7 +1,7 @@
 import { defineConfig } from 'vitest/config';
 import { watchedForks } from '../watched-forks.ts';
 
-/** Runs the cases of `watched-forks.test.ts`, which are no tests of ours: as a test run of its own, in a process of its own. */
+/** Runs the cases of `watched-forks.test.ts`, which are inputs of that test, in a separate test run and process. */
 export default defineConfig({
   test: {
     root: import.meta.dirname,

@@ -281,14 +281,14 @@ describe('culvert', () => {
     expect((await culvert(['device', 'show', 'lost', ...flags])).stdout).not.toContain('stolen');
   });
 
-  it('ends the stream cleanly when the reader of --stdio has seen enough', async () => {
+  it('ends the stream cleanly when the program that holds both pipes of --stdio has seen enough', async () => {
     const agent = startCulvert(['agent', '--service', offered()], device);
     await agent.line(/attached to the hub/);
     const connect = startCulvert(['connect', '--stdio', '--', "-d$'1", 'echo'], service);
     connect.child.stdin.write('a');
     await once(connect.child.stdout, 'data');
     connect.child.stdout.destroy();
-    connect.child.stdin.write('b');
+    connect.child.stdin.end('b');
     expect(await connect.ended).toMatchObject({ code: 0, stderr: '' });
     expect(await agent.line(/echo (ended|failed)/)).toMatch(/ended by the other side/);
     agent.child.kill('SIGINT');
@@ -328,11 +328,6 @@ describe('culvert', () => {
     expect(away).toMatchObject({ code: 69, stderr: expect.stringContaining('127.0.0.1:1') });
     const untrusted = await culvert(['connect', 'd', 'x', '--stdio'], { ...service, CULVERT_CA_FILE: '' });
     expect(untrusted).toMatchObject({ code: 69, stderr: expect.stringMatching(/^culvert: .*CA.*\n$/) });
-    const agent = await culvert(['agent', '--service', offered()], {
-      ...device,
-      CULVERT_DEVICE_CONNECTION_STRING: device['CULVERT_DEVICE_CONNECTION_STRING']?.replace(/Key=.*/, 'Key=c2VjcmV0'),
-    });
-    expect(agent).toMatchObject({ code: 4, stdout: '' });
   });
 
   it('is interrupted with 130 and 143', async () => {

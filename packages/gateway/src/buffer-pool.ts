@@ -6,25 +6,25 @@ const PAGE_BYTES = 65_536;
 /** Pages of the shared read buffer: as much as libuv reads at once from a connection without TLS; a TLS record is a quarter of it. */
 const INPUT_PAGES = 1;
 
-/** Pages of a slab: two of the longest units and part of a third, so that the bytes of an event-loop iteration leave in one write. */
-const SLAB_PAGES = 3;
+/** Pages of a pooled buffer: two of the longest units and part of a third, so that the bytes of an event-loop iteration leave in one write. */
+const BUFFER_PAGES = 3;
 
 /**
- * Maximum slabs, 24 MiB of address space; only those used at the same time become resident memory. They serve streams that are busy
+ * Maximum pooled buffers, 24 MiB of address space; only those used at the same time become resident memory. They serve streams that are busy
  * in the same event-loop iteration and those that wait for a slow client; further streams use ordinary buffers, at a higher cost.
  */
-const MAX_SLABS = 128;
+const MAX_BUFFERS = 128;
 
 /** A piece of the memory that collects the frames of one event-loop iteration. */
-export interface Slab {
+export interface PooledBuffer {
   readonly bytes: Buffer;
   /** Where it begins in the memory. */
   readonly base: number;
 }
 
-/** An object that keeps a slab between event-loop iterations and can give it up. */
+/** An object that keeps a pooled buffer between event-loop iterations and can give it up. */
 export interface BufferOwner {
-  /** Releases the slab and keeps its contents elsewhere. */
+  /** Releases the pooled buffer and keeps its contents elsewhere. */
   settle(): void;
 }
 
@@ -40,7 +40,7 @@ declare const WebAssembly:
   | undefined;
 
 /**
- * One WebAssembly memory for reading and writing, so that a WebAssembly function can move payload from the read buffer to a slab and
+ * One WebAssembly memory for reading and writing, so that a WebAssembly function can move payload from the read buffer to a pooled buffer and
  * unmask it on the way. It never grows: growing would invalidate the buffers that sockets hold.
  */
 export class BufferPool {
@@ -50,13 +50,13 @@ export class BufferPool {
   readonly unmask: Unmask;
 
   readonly #buffer: ArrayBuffer;
-  readonly #free: Slab[] = [];
-  /** Owners of slabs, the one that has held its slab longest first. */
+  readonly #free: PooledBuffer[] = [];
+  /** Owners of pooled buffers, the one that has held its pooled buffer longest first. */
   readonly #holders = new Set<BufferOwner>();
   #made = 0;
 
   private constructor(wasm: NonNullable<typeof WebAssembly>) {
-    const pages = INPUT_PAGES + MAX_SLABS * SLAB_PAGES;
+    const pages = INPUT_PAGES + MAX_BUFFERS * BUFFER_PAGES;
     const memory = new wasm.Memory({ initial: pages, maximum: pages });
     const instance = new wasm.Instance(new wasm.Module(unmaskModule(pages)), { environment: { memory } });
     this.unmask = instance.exports.unmask;
@@ -68,7 +68,7 @@ export class BufferPool {
 
   /**
    * The memory of this thread; undefined where it cannot be had, for the reason in {@link problem}. Made when it is first asked for: as the file
-   * is loaded Node 22 is about to make a WebAssembly memory of its own (for the parser of `fetch`), and dies where ours has left no room.
+   * is loaded Node 22 is about to make a WebAssembly memory of its own (for the parser of `fetch`), and crashes where this memory has left no room.
    */
   static get ofThread(): BufferPool | undefined {
     BufferPool.#ofThread ??= BufferPool.#make();
@@ -92,39 +92,39 @@ export class BufferPool {
     }
   }
 
-  /** Slabs in use. */
+  /** Pooled buffers in use. */
   get taken(): number {
     return this.#made - this.#free.length;
   }
 
   /**
-   * Takes the most recently used slab, which is most likely in the processor's cache. When all are in use, the owner that has held one longest
+   * Takes the most recently used pooled buffer, which is most likely in the processor's cache. When all are in use, the owner that has held one longest
    * must release it; undefined when all are being written.
    */
-  take(holder: BufferOwner): Slab | undefined {
-    let slab = this.#free.pop() ?? this.#cut();
-    if (slab === undefined) {
+  take(holder: BufferOwner): PooledBuffer | undefined {
+    let pooled = this.#free.pop() ?? this.#cut();
+    if (pooled === undefined) {
       const [oldest] = this.#holders;
       oldest?.settle();
-      slab = this.#free.pop();
+      pooled = this.#free.pop();
     }
-    if (slab !== undefined) this.#holders.add(holder);
-    return slab;
+    if (pooled !== undefined) this.#holders.add(holder);
+    return pooled;
   }
 
-  /** The owner passes its slab on, to be released by the new user. */
+  /** The owner passes its pooled buffer on, to be released by the new user. */
   handOver(holder: BufferOwner): void {
     this.#holders.delete(holder);
   }
 
-  /** Releases a slab: its bytes must not be used any more. */
-  give(slab: Slab): void {
-    this.#free.push(slab);
+  /** Releases a pooled buffer: its bytes must not be used any more. */
+  give(pooled: PooledBuffer): void {
+    this.#free.push(pooled);
   }
 
-  #cut(): Slab | undefined {
-    if (this.#made === MAX_SLABS) return undefined;
-    const base = (INPUT_PAGES + SLAB_PAGES * this.#made++) * PAGE_BYTES;
-    return { base, bytes: Buffer.from(this.#buffer, base, SLAB_PAGES * PAGE_BYTES) };
+  #cut(): PooledBuffer | undefined {
+    if (this.#made === MAX_BUFFERS) return undefined;
+    const base = (INPUT_PAGES + BUFFER_PAGES * this.#made++) * PAGE_BYTES;
+    return { base, bytes: Buffer.from(this.#buffer, base, BUFFER_PAGES * PAGE_BYTES) };
   }
 }

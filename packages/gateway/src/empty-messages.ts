@@ -8,7 +8,7 @@ const WINDOW_MS = 1_000;
 
 /**
  * Notices that a client has ended without saying so. The proxies of Azure's C# SDK for device streams (preview) never close: when their local
- * program has, they send empty messages as fast as they can, for ever.
+ * program has, they send empty messages as fast as they can, forever.
  */
 export class EmptyMessages {
   /** When each of the last ones came; the place to write next is {@link #next}. */

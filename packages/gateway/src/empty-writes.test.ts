@@ -2,7 +2,7 @@ import { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { type RawWebSocket, rawClose, rawFrame, startGateway } from '@culvert/testkit';
 import { expect, test, vi } from 'vitest';
-import { meet } from './pair.fixture.ts';
+import { openPair } from './pair.fixture.ts';
 
 /** Counts the writes of TLS sockets other than the clients' from now on, and those among them that hold nothing. */
 function countWrites(clients: readonly RawWebSocket[]) {
@@ -36,7 +36,7 @@ test.each([
 ])('nothing that clients say makes the relay write nothing: %s', async (_how, options) => {
   const bench = await startGateway(options);
   const open: RawWebSocket[] = [];
-  const { device, service } = await meet(bench, open);
+  const { device, service } = await openPair(bench, open);
   const counts = countWrites(open);
   try {
     const empty = Buffer.alloc(0);

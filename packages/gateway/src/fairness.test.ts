@@ -1,7 +1,7 @@
 import { type RawWebSocket, rawFrame, startGateway, type TestGateway } from '@culvert/testkit';
 import { afterEach, describe, expect, test } from 'vitest';
-import { meet } from './pair.fixture.ts';
-import { TURN_BYTES } from './read-scheduler.ts';
+import { openPair } from './pair.fixture.ts';
+import { ITERATION_BYTES } from './read-scheduler.ts';
 
 const FLOODS = 8;
 const PINGS = 60;
@@ -17,7 +17,7 @@ afterEach(async () => {
 
 /** Fills a stream for as long as it lasts, in frames of 1 KiB. */
 async function flood() {
-  const { streamId, device, service } = await meet(bench, open);
+  const { streamId, device, service } = await openPair(bench, open);
   const block = Buffer.concat(Array.from({ length: 512 }, () => rawFrame(2, Buffer.alloc(1_024))));
   const pour = (): void => {
     while (service.socket.write(block));
@@ -31,18 +31,18 @@ describe.each([
   ['read into the frame memory', false],
   ['plain', true],
 ])('%s', (_how, plain) => {
-  test('eight floods do not hold up a small frame: few bytes of theirs pass before it, and few turns', async () => {
+  test('eight floods do not hold up a small frame: few bytes of theirs pass before it, and few iterations', async () => {
     bench = await startGateway({ plain });
-    const quiet = await meet(bench, open);
+    const quiet = await openPair(bench, open);
     const floods: Awaited<ReturnType<typeof flood>>[] = [];
     for (let i = 0; i < FLOODS; i++) floods.push(await flood());
     const moved = (): number => floods.reduce((sum, one) => sum + one.moved(), 0);
 
-    const perTurn: number[] = [];
+    const perIteration: number[] = [];
     let before = 0;
     const count = (): void => {
       const now = moved();
-      perTurn.push(now - before);
+      perIteration.push(now - before);
       before = now;
       sampling = setImmediate(count);
     };
@@ -50,14 +50,14 @@ describe.each([
 
     quiet.device.socket.on('data', () => quiet.device.socket.write(rawFrame(2, 'pong')));
     const beside: number[] = [];
-    const turns: number[] = [];
+    const iterations: number[] = [];
     const ping = (): Promise<void> => {
       const bytesBefore = moved();
-      const turnsBefore = perTurn.length;
+      const iterationsBefore = perIteration.length;
       const answered = new Promise<void>((resolve) => {
         quiet.service.socket.once('data', () => {
           beside.push(moved() - bytesBefore);
-          turns.push(perTurn.length - turnsBefore);
+          iterations.push(perIteration.length - iterationsBefore);
           resolve();
         });
       });
@@ -66,18 +66,18 @@ describe.each([
     };
     for (const one of floods) one.pour();
     while (floods.some((one) => one.moved() < 1_048_576)) await ping();
-    perTurn.length = beside.length = turns.length = 0;
+    perIteration.length = beside.length = iterations.length = 0;
     for (let i = 0; i < PINGS; i++) await ping();
     clearImmediate(sampling);
 
     const middle = (values: number[]): number => values.sort((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
-    // All of it flows the while: the floods had what there is of the turns.
-    expect(perTurn.reduce((sum, bytes) => sum + bytes, 0)).toBeGreaterThan(PINGS * TURN_BYTES);
+    // All of it flows the while: the floods had what there is of the iterations.
+    expect(perIteration.reduce((sum, bytes) => sum + bytes, 0)).toBeGreaterThan(PINGS * ITERATION_BYTES);
     // Without shares it is 320 KiB of each flood.
-    expect(middle(perTurn)).toBeLessThanOrEqual(2 * READ_BYTES);
-    expect(Math.max(...perTurn)).toBeLessThanOrEqual(FLOODS * READ_BYTES);
+    expect(middle(perIteration)).toBeLessThanOrEqual(2 * READ_BYTES);
+    expect(Math.max(...perIteration)).toBeLessThanOrEqual(FLOODS * READ_BYTES);
     // There and back: one each way in the gateway, and those of the clients, which are read in this same loop.
-    expect(middle(turns)).toBeLessThanOrEqual(6);
+    expect(middle(iterations)).toBeLessThanOrEqual(6);
     expect(middle(beside)).toBeLessThanOrEqual(6 * 2 * READ_BYTES);
   });
 });

@@ -1,4 +1,4 @@
-import type { BufferOwner, BufferPool, Slab } from './buffer-pool.ts';
+import type { BufferOwner, BufferPool, PooledBuffer } from './buffer-pool.ts';
 
 /** Bytes of the smallest private buffer that an idle direction keeps. */
 const FIRST_BYTES = 512;
@@ -8,13 +8,13 @@ const EMPTY = Buffer.alloc(0);
 /** Whole units taken out of a {@link FrameBuffer}. */
 export interface Filled {
   readonly bytes: Buffer;
-  /** The slab that holds them, to be released once they are written; undefined when the buffer is private. */
-  readonly slab: Slab | undefined;
+  /** The pooled buffer that holds them, to be released once they are written; undefined when the buffer is private. */
+  readonly pooled: PooledBuffer | undefined;
 }
 
 /**
  * The outgoing bytes of one direction of a stream: whole units, followed by the beginning of an incomplete one.
- * While bytes arrive they are kept in a slab of the pool. The slab is released when it is empty; if something is left, when another direction needs it: then an
+ * While bytes arrive they are kept in a pooled buffer of the pool. The pooled buffer is released when it is empty; if something is left, when another direction needs it: then an
  * ordinary buffer of about its size replaces it, large enough that slowly arriving bytes are not copied each time.
  */
 export class FrameBuffer implements BufferOwner {
@@ -27,16 +27,16 @@ export class FrameBuffer implements BufferOwner {
   end = 0;
 
   readonly #memory: BufferPool | undefined;
-  #slab: Slab | undefined;
+  #pooled: PooledBuffer | undefined;
 
-  /** @param memory the pool of slabs; without one, ordinary buffers are used */
+  /** @param memory the pool of pooled buffers; without one, ordinary buffers are used */
   constructor(memory: BufferPool | undefined) {
     this.#memory = memory;
   }
 
-  /** Whether {@link take} would hand over the slab without copying. */
-  get isSlab(): boolean {
-    return this.#slab !== undefined;
+  /** Whether {@link take} would hand over the pooled buffer without copying. */
+  get isPooled(): boolean {
+    return this.#pooled !== undefined;
   }
 
   get room(): number {
@@ -47,15 +47,15 @@ export class FrameBuffer implements BufferOwner {
   makeRoom(count: number): void {
     if (this.room >= count) return;
     const needed = this.end + count;
-    const slab = this.#slab === undefined ? this.#memory?.take(this) : undefined;
-    if (slab !== undefined && slab.bytes.length >= needed) {
-      this.bytes.copy(slab.bytes, 0, 0, this.end);
-      this.#holdIn(slab);
+    const pooled = this.#pooled === undefined ? this.#memory?.take(this) : undefined;
+    if (pooled !== undefined && pooled.bytes.length >= needed) {
+      this.bytes.copy(pooled.bytes, 0, 0, this.end);
+      this.#holdIn(pooled);
       return;
     }
     const larger = Buffer.allocUnsafeSlow(Math.max(needed, 2 * this.end, FIRST_BYTES));
     this.bytes.copy(larger, 0, 0, this.end);
-    this.#giveBack(slab ?? this.#slab);
+    this.#giveBack(pooled ?? this.#pooled);
     this.bytes = larger;
     this.base = -1;
   }
@@ -64,26 +64,26 @@ export class FrameBuffer implements BufferOwner {
   take(): Filled | undefined {
     if (this.whole === 0) return undefined;
     const { bytes, whole, end } = this;
-    const filled = { bytes: whole === bytes.length ? bytes : bytes.subarray(0, whole), slab: this.#slab };
-    if (this.#slab !== undefined) this.#memory?.handOver(this);
-    this.#slab = undefined;
+    const filled = { bytes: whole === bytes.length ? bytes : bytes.subarray(0, whole), pooled: this.#pooled };
+    if (this.#pooled !== undefined) this.#memory?.handOver(this);
+    this.#pooled = undefined;
     this.whole = 0;
     this.end = end - whole;
-    const slab = this.end > 0 && filled.slab !== undefined ? this.#memory?.take(this) : undefined;
-    if (slab === undefined) {
+    const pooled = this.end > 0 && filled.pooled !== undefined ? this.#memory?.take(this) : undefined;
+    if (pooled === undefined) {
       this.#holdAlone(bytes.subarray(whole, end));
     } else {
-      bytes.copy(slab.bytes, 0, whole, end);
-      this.#holdIn(slab);
+      bytes.copy(pooled.bytes, 0, whole, end);
+      this.#holdIn(pooled);
     }
     return filled;
   }
 
   settle(): void {
-    const slab = this.#slab;
-    if (slab === undefined) return;
-    this.#holdAlone(slab.bytes.subarray(0, this.end));
-    this.#giveBack(slab);
+    const pooled = this.#pooled;
+    if (pooled === undefined) return;
+    this.#holdAlone(pooled.bytes.subarray(0, this.end));
+    this.#giveBack(pooled);
   }
 
   /** Throws everything away. */
@@ -91,13 +91,13 @@ export class FrameBuffer implements BufferOwner {
     this.whole = 0;
     this.end = 0;
     this.#holdAlone(EMPTY);
-    this.#giveBack(this.#slab);
+    this.#giveBack(this.#pooled);
   }
 
-  #holdIn(slab: Slab): void {
-    this.bytes = slab.bytes;
-    this.base = slab.base;
-    this.#slab = slab;
+  #holdIn(pooled: PooledBuffer): void {
+    this.bytes = pooled.bytes;
+    this.base = pooled.base;
+    this.#pooled = pooled;
   }
 
   /** Doubles the size, so that bytes arriving one at a time cost at most two copies each. */
@@ -107,10 +107,10 @@ export class FrameBuffer implements BufferOwner {
     bytes.copy(this.bytes);
   }
 
-  #giveBack(slab: Slab | undefined): void {
-    this.#slab = undefined;
-    if (slab === undefined) return;
+  #giveBack(pooled: PooledBuffer | undefined): void {
+    this.#pooled = undefined;
+    if (pooled === undefined) return;
     this.#memory?.handOver(this);
-    this.#memory?.give(slab);
+    this.#memory?.give(pooled);
   }
 }

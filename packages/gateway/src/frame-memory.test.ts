@@ -11,7 +11,7 @@ afterEach(async () => {
   vi.resetModules();
 });
 
-/** A gateway whose modules are loaded anew: they look for WebAssembly once. */
+/** A gateway whose modules are loaded again: they look for WebAssembly once. */
 async function start(options: TestGatewayOptions = {}): Promise<TestGateway> {
   vi.resetModules();
   const testkit = await import('@culvert/testkit');

@@ -42,7 +42,7 @@ function read(how: How, chunks: readonly Buffer[]) {
       units.push(unit.frame);
       input = input.subarray(unit.size);
     }
-    if (filled?.slab !== undefined) memory?.give(filled.slab);
+    if (filled?.pooled !== undefined) memory?.give(filled.pooled);
   }
   let held = 0;
   try {

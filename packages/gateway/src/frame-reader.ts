@@ -103,8 +103,8 @@ export class FrameReader {
     const output = this.output;
     const length = Math.min(this.#frameLeft, LIMITS.frameBytes);
     const size = headerBytes(length);
-    // So that a unit begun in a slab need not be moved within the same event-loop iteration.
-    if (output.isSlab && output.room < size + length) this.#sink.full();
+    // So that a unit begun in a pooled buffer need not be moved within the same event-loop iteration.
+    if (output.isPooled && output.room < size + length) this.#sink.full();
     if (output.room < size + length) output.makeRoom(size + Math.min(length, available));
     const fin = this.#header.fin && length === this.#frameLeft;
     writeHeader(output.bytes, output.end, fin, this.#opcode, length);

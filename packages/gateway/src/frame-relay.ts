@@ -30,7 +30,7 @@ export class FrameRelay {
   readonly service: RelayPeer;
 
   readonly #options: FrameRelayOptions;
-  /** Why it ends. A failure takes the place of a polite end of one side. */
+  /** Why it ends. A failure takes the place of a clean end of one side. */
   #cause: CloseCause | undefined;
   #endedWith: CulvertError | undefined;
   /** A side closed with an error, and the other is told. */
@@ -163,7 +163,7 @@ export class FrameRelay {
 
   /**
    * Whether a client that closes as soon as it is told the end may have been cut short by that: it was sending, or it is a device that was
-   * asked something last by one who waits for the answer. A device that ends by FIN has ended politely.
+   * asked something last by one who waits for the answer. A device that ends by FIN has ended cleanly.
    */
   #mayBeCut(from: RelayPeer, to: RelayPeer): boolean {
     if (from.isV1 || from.endedBy === 'empty messages') return false;
@@ -194,7 +194,7 @@ export class FrameRelay {
   }
 
   /**
-   * The side that ended first has left for good. A client of ours leaves so when its program has gone; of another, what comes for it
+   * The side that ended first has left for good. A Culvert client leaves so when its program has gone; of another, what comes for it
    * decides: a stream that has nothing more to deliver has ended well.
    */
   #gone(from: RelayPeer, to: RelayPeer): void {
@@ -233,7 +233,7 @@ export class FrameRelay {
   }
 }
 
-/** An end of ours says by its code that it waited for its own side too long. */
+/** A Culvert client reports by its close code that it waited too long for its own side. */
 function causeOfClose(from: RelayPeer, { code }: CloseStatus): CloseCause {
   return from.isV1 && code === ERRORS.half_close_timeout.close ? 'half_close_timeout' : `ended_by_${from.side}`;
 }

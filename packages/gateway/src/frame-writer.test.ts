@@ -7,7 +7,7 @@ import { FrameBuffer } from './frame-buffer.ts';
 import { FrameWriter } from './frame-writer.ts';
 
 const memory = BufferPool.ofThread;
-const turn = () => new Promise((resolve) => setImmediate(resolve));
+const nextIteration = () => new Promise((resolve) => setImmediate(resolve));
 
 afterEach(() => {
   expect(memory?.taken).toBe(0);
@@ -53,7 +53,7 @@ function connected() {
     },
     async finish(): Promise<void> {
       finishers.shift()?.();
-      await turn();
+      await nextIteration();
     },
     end(): void {
       writer.destroy();
@@ -72,19 +72,19 @@ describe('a frame writer', () => {
 
   it('writes at once what comes alone', async () => {
     const { written, offer, finish, end } = connected();
-    await turn();
+    await nextIteration();
     offer('one');
     expect(written).toEqual(['one']);
     await finish();
-    await turn();
+    await nextIteration();
     offer('two');
     expect(written).toEqual(['one', 'two']);
     end();
   });
 
-  it('gathers what comes while a write is under way, and from then on what comes within a turn', async () => {
+  it('gathers what comes while a write is under way, and from then on what comes within an iteration', async () => {
     const { written, offer, finish, end } = connected();
-    await turn();
+    await nextIteration();
     offer('a');
     offer('b');
     offer('c');
@@ -95,29 +95,29 @@ describe('a frame writer', () => {
     offer('d');
     offer('e');
     expect(written).toEqual(['a', 'bc']);
-    await turn();
+    await nextIteration();
     expect(written).toEqual(['a', 'bc', 'de']);
     end();
   });
 
   it('keeps back what is not whole', async () => {
     const { written, source, offer, add, finish, writer, end } = connected();
-    await turn();
+    await nextIteration();
     offer('whole, beginning', 5);
-    await turn();
+    await nextIteration();
     expect([written, source.end]).toEqual([['whole'], 11]);
     await finish();
     add('; rest');
     writer.offer();
-    await turn();
+    await nextIteration();
     expect(written).toEqual(['whole', ', beginning; rest']);
-    expect(source.isSlab).toBe(false);
+    expect(source.isPooled).toBe(false);
     end();
   });
 
-  it('is full when 64 KiB wait behind a write, or when a slab is full', async () => {
+  it('is full when 64 KiB wait behind a write, or when a pooled buffer is full', async () => {
     const { told, offer, finish, writer, add, written, end } = connected();
-    await turn();
+    await nextIteration();
     offer('first');
     offer('x'.repeat(LIMITS.frameBytes - 1));
     expect(told).toEqual([]);
@@ -135,14 +135,14 @@ describe('a frame writer', () => {
 
   it('pings when the write before is done, also when frames never cease', async () => {
     const { written, offer, writer, finish, end } = connected();
-    await turn();
+    await nextIteration();
     offer('one');
     let sent = 0;
     writer.ping(Buffer.from('ping'), () => sent++);
     writer.pong(Buffer.from('old'));
     writer.pong(Buffer.from('new'));
     offer('two');
-    await turn();
+    await nextIteration();
     expect([sent, written]).toEqual([0, ['one']]);
     await finish();
     for (let i = 0; i < 3; i++) await finish();
@@ -152,7 +152,7 @@ describe('a frame writer', () => {
 
   it('sends the last frame after all that is whole, and nothing behind it', async () => {
     const { written, offer, writer, finish, end } = connected();
-    await turn();
+    await nextIteration();
     offer('one');
     offer('two, half', 3);
     let done = false;
@@ -169,7 +169,7 @@ describe('a frame writer', () => {
 
   it('tells once when a write makes no progress', async () => {
     const { told, offer, clock, end } = connected();
-    await turn();
+    await nextIteration();
     offer('one');
     await clock.advance(299_999);
     expect(told).toEqual([]);

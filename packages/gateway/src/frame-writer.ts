@@ -3,7 +3,7 @@ import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { LIMITS } from '@culvert/protocol';
 import type { Clock, Timer } from '@culvert/stream';
-import type { BufferPool, Slab } from './buffer-pool.ts';
+import type { BufferPool, PooledBuffer } from './buffer-pool.ts';
 import type { Filled, FrameBuffer } from './frame-buffer.ts';
 import { controlFrame, OPCODE } from './frame-header.ts';
 import { RemoteSocket } from './threads/remote-socket.ts';
@@ -17,13 +17,13 @@ export interface WriterListener {
   stalled(): void;
 }
 
-/** Up to this many bytes are copied out of their slab, so that a slow client does not occupy a slab for a few bytes. */
+/** Up to this many bytes are copied out of their pooled buffer, so that a slow client does not occupy a pooled buffer for a few bytes. */
 const SMALL_BYTES = 4_096;
 
 /**
  * Writes whole frames to a socket. A single chunk is written at once. Several chunks within one event-loop iteration
  * leave in one write at its end; chunks that arrive during a write leave in the next one. So there is one write at a time, and
- * a source that continues anyway, or that fills a slab, finds the writer full.
+ * a source that continues anyway, or that fills a pooled buffer, finds the writer full.
  */
 export class FrameWriter {
   /** Whether the socket is full. */
@@ -45,10 +45,10 @@ export class FrameWriter {
   #pong: Buffer | undefined;
   /** A ping that waits for room in the socket, and the callback for when it is sent. */
   #ping: { readonly frame: Buffer; readonly sent: () => void } | undefined;
-  #turn: NodeJS.Immediate | undefined;
+  #scheduled: NodeJS.Immediate | undefined;
   #written: (() => void) | undefined;
-  /** The slab of each unfinished write, oldest first; two at most. */
-  readonly #unfinished: (Slab | undefined)[] = [];
+  /** The pooled buffer of each unfinished write, oldest first; two at most. */
+  readonly #unfinished: (PooledBuffer | undefined)[] = [];
   /** When a write last finished, or the first began. */
   #progressAt = 0;
   #stallTimer: Timer | undefined;
@@ -115,20 +115,20 @@ export class FrameWriter {
     this.#source?.clear();
     this.#source = undefined;
     this.#written = written;
-    this.#write({ bytes: frame, slab: undefined });
+    this.#write({ bytes: frame, pooled: undefined });
   }
 
   /** Drops unsent data and cancels the timer; the socket must be closed. */
   destroy(): void {
-    clearImmediate(this.#turn);
-    this.#turn = undefined;
+    clearImmediate(this.#scheduled);
+    this.#scheduled = undefined;
     this.#stallTimer?.cancel();
     this.#stallTimer = undefined;
     this.#source?.settle();
     this.#source = undefined;
     this.#pong = undefined;
     this.#ping = undefined;
-    for (const slab of this.#unfinished.splice(0)) this.#giveBack(slab);
+    for (const pooled of this.#unfinished.splice(0)) this.#giveBack(pooled);
   }
 
   /** Whether the socket has not taken everything that it was given. */
@@ -143,11 +143,11 @@ export class FrameWriter {
   }
 
   #flushAfterTurn(): void {
-    this.#turn ??= setImmediate(this.#onTurn);
+    this.#scheduled ??= setImmediate(this.#onScheduled);
   }
 
-  readonly #onTurn = (): void => {
-    this.#turn = undefined;
+  readonly #onScheduled = (): void => {
+    this.#scheduled = undefined;
     if (this.isBusy) return;
     this.#sendControl();
     this.#flush();
@@ -165,33 +165,33 @@ export class FrameWriter {
     const ping = this.#ping;
     this.#pong = undefined;
     this.#ping = undefined;
-    if (pong !== undefined) this.#write({ bytes: pong, slab: undefined });
+    if (pong !== undefined) this.#write({ bytes: pong, pooled: undefined });
     if (ping === undefined) return;
-    this.#write({ bytes: ping.frame, slab: undefined });
+    this.#write({ bytes: ping.frame, pooled: undefined });
     ping.sent();
   }
 
-  #write({ bytes, slab }: Filled): void {
+  #write({ bytes, pooled }: Filled): void {
     // It may be called while the socket is being read, and an empty write makes Node's TLS read the next record at once, over this one.
     assert(bytes.length > 0, 'an empty write');
     if (this.#socket.destroyed) {
-      this.#giveBack(slab);
+      this.#giveBack(pooled);
       return;
     }
     if (this.#unfinished.length === 0) this.#progressAt = this.#clock.now();
-    if (slab !== undefined && (!this.#reuses || bytes.length <= SMALL_BYTES)) {
+    if (pooled !== undefined && (!this.#reuses || bytes.length <= SMALL_BYTES)) {
       this.#unfinished.push(undefined);
       this.#socket.write(Buffer.from(bytes), this.#onWritten);
-      this.#giveBack(slab);
+      this.#giveBack(pooled);
     } else {
-      this.#unfinished.push(slab);
+      this.#unfinished.push(pooled);
       this.#socket.write(bytes, this.#onWritten);
     }
     this.#watchProgress();
   }
 
-  #giveBack(slab: Slab | undefined): void {
-    if (slab !== undefined) this.#memory?.give(slab);
+  #giveBack(pooled: PooledBuffer | undefined): void {
+    if (pooled !== undefined) this.#memory?.give(pooled);
   }
 
   readonly #onWritten = (error?: Error | null): void => {

@@ -6,7 +6,7 @@ export interface GatewayControl {
   /** Identifies this gateway in grants (`aud`): 128 random bits, so that a restart invalidates every earlier grant. */
   readonly bootId: string;
   /** Connections waiting for the other side. */
-  readonly guests: number;
+  readonly waitingConnections: number;
   /** Established streams whose sockets are not both closed. */
   readonly streams: number;
   /** Counters of an established stream; undefined for any other. Cheap: only reads memory. */

@@ -25,8 +25,8 @@ async function arrive(
   return client;
 }
 
-/** Two sides that have met. */
-async function meet(headers: Record<string, string> = {}) {
+/** Two sides that are paired. */
+async function openPair(headers: Record<string, string> = {}) {
   const streamId = newStreamId();
   const device = await arrive(streamId, 'device', { headers });
   const service = await arrive(streamId, 'service', { headers });
@@ -48,7 +48,7 @@ const V1 = { 'Sec-WebSocket-Protocol': STREAM_SUBPROTOCOL };
 
 const echoed = (payload: string) => ({ fin: true, opcode: 2, payload: Buffer.from(payload) });
 
-/** Resolves when a number has not changed for fifty turns of the event loop that each waited for I/O. */
+/** Resolves when a number has not changed for fifty iterations of the event loop that each waited for I/O. */
 async function settled(value: () => number): Promise<void> {
   for (let last = -1, same = 0; same < 50; ) {
     await new Promise((resolve) => setTimeout(resolve, 2));
@@ -69,9 +69,9 @@ describe.each<[string, typeof threads]>([
     for (const client of open) client.socket.destroy();
     open = [];
     await bench.stop();
-    expect([bench.gateway.guests, bench.gateway.streams, clock.timers]).toEqual([0, 0, 0]);
+    expect([bench.gateway.waitingConnections, bench.gateway.streams, clock.timers]).toEqual([0, 0, 0]);
     for (const report of bench.threads?.reports.values() ?? [])
-      expect(report).toMatchObject({ guests: 0, streams: 0, blocksTaken: 0, timers: 0 });
+      expect(report).toMatchObject({ waitingConnections: 0, streams: 0, blocksTaken: 0, timers: 0 });
   });
 
   describe('the rendezvous', () => {
@@ -94,14 +94,14 @@ describe.each<[string, typeof threads]>([
       ]);
     });
 
-    test('a guest waits until its grant expires, and is told 4408', async () => {
+    test('a waiting connection waits until its grant expires, and is told 4408', async () => {
       const streamId = newStreamId();
-      const guest = await arrive(streamId, 'service');
+      const client = await arrive(streamId, 'service');
       await bench.advance(LIMITS.handshakeMs - 1);
-      expect(bench.gateway.guests).toBe(1);
+      expect(bench.gateway.waitingConnections).toBe(1);
       await bench.advance(1);
-      expect(await guest.close()).toEqual({ code: 4408, reason: 'The other side did not come in time.' });
-      await guest.closed;
+      expect(await client.close()).toEqual({ code: 4408, reason: 'The other side did not come in time.' });
+      await client.closed;
       expect(await bench.event('stream-closed')).toMatchObject({
         cause: 'handshake_timeout',
         established: false,
@@ -110,86 +110,93 @@ describe.each<[string, typeof threads]>([
     });
 
     test('the handshake deadline does not end a stream that was joined', async () => {
-      const { device, service } = await meet();
+      const { device, service } = await openPair();
       await bench.advance(3 * LIMITS.handshakeMs);
       device.send(rawFrame(2, 'still here'));
       expect(await service.frame()).toEqual(echoed('still here'));
     });
 
-    test.each<[string, (guest: RawWebSocket) => void, string]>([
-      ['cuts its connection', (guest) => guest.socket.destroy(), 'lost_by_service'],
-      ['ends its connection', (guest) => guest.socket.end(), 'lost_by_service'],
-      ['closes with an error', (guest) => guest.send(rawClose(1011)), 'ended_by_service'],
-      ['breaks the protocol', (guest) => guest.send(rawFrame(3, '')), 'protocol_error'],
-    ])('a guest who %s is noticed at once, and the other side is told when it comes', async (_, leave, cause) => {
-      const streamId = newStreamId();
-      const guest = await arrive(streamId, 'service', { early: rawFrame(2, 'abc') });
-      leave(guest);
-      expect(await bench.event('stream-closed')).toMatchObject({ cause, established: false });
-      expect(bench.gateway.guests).toBe(0);
-      const late = await arrive(streamId, 'device');
-      expect(late.head).toMatch(/^HTTP\/1.1 410 /);
-    });
+    test.each<[string, (client: RawWebSocket) => void, string]>([
+      ['cuts its connection', (client) => client.socket.destroy(), 'lost_by_service'],
+      ['ends its connection', (client) => client.socket.end(), 'lost_by_service'],
+      ['closes with an error', (client) => client.send(rawClose(1011)), 'ended_by_service'],
+      ['breaks the protocol', (client) => client.send(rawFrame(3, '')), 'protocol_error'],
+    ])(
+      'a waiting connection that %s is noticed at once, and the other side is told when it comes',
+      async (_, leave, cause) => {
+        const streamId = newStreamId();
+        const client = await arrive(streamId, 'service', { early: rawFrame(2, 'abc') });
+        leave(client);
+        expect(await bench.event('stream-closed')).toMatchObject({ cause, established: false });
+        expect(bench.gateway.waitingConnections).toBe(0);
+        const late = await arrive(streamId, 'device');
+        expect(late.head).toMatch(/^HTTP\/1.1 410 /);
+      },
+    );
 
-    test('a guest who closes without having sent anything is noticed at once', async () => {
+    test('a waiting connection that closes without having sent anything is noticed at once', async () => {
       const streamId = newStreamId();
-      const guest = await arrive(streamId, 'service');
-      guest.send(rawClose(1000));
+      const client = await arrive(streamId, 'service');
+      client.send(rawClose(1000));
       expect(await bench.event('stream-closed')).toMatchObject({ cause: 'ended_by_service', established: false });
-      expect(await guest.close()).toMatchObject({ code: 1000 });
+      expect(await client.close()).toMatchObject({ code: 1000 });
     });
 
     test.each([
       ['and still listens', false],
       ['and is gone', true],
-    ])('what a guest sent before it ended cleanly, %s, is delivered when the other side comes', async (_, leaves) => {
-      const streamId = newStreamId();
-      const service = await arrive(streamId, 'service', { early: rawFrame(2, 'all I had to say') });
-      service.send(rawClose(1000));
-      await settled(() => bench.bufferedBytes);
-      if (leaves) service.reset();
-      await settled(() => bench.bufferedBytes);
-      const device = await arrive(streamId, 'device');
-      expect(await device.frame()).toEqual(echoed('all I had to say'));
-      if (!leaves) {
-        device.send(rawFrame(2, 'an answer'));
-        expect(await service.frame()).toEqual(echoed('an answer'));
-      }
-      expect(await device.close()).toEqual({ code: 1000, reason: '' });
-      device.send(rawClose(1000));
-      device.socket.end();
-      if (!leaves) {
-        expect(await service.close()).toMatchObject({ code: 1000 });
-        service.socket.end();
-      }
-      expect(await whileAdvancing(bench.event('stream-closed'))).toMatchObject({
-        cause: 'ended_by_service',
-        established: true,
-        fromService: { bytes: 16, messages: 1 },
-      });
-    });
+    ])(
+      'what a waiting connection sent before it ended cleanly, %s, is delivered when the other side comes',
+      async (_, leaves) => {
+        const streamId = newStreamId();
+        const service = await arrive(streamId, 'service', { early: rawFrame(2, 'all I had to say') });
+        service.send(rawClose(1000));
+        await settled(() => bench.bufferedBytes);
+        if (leaves) service.reset();
+        await settled(() => bench.bufferedBytes);
+        // It goes on after it was told the end, so it must know half-close.
+        const device = await arrive(streamId, 'device', { headers: V1 });
+        expect(await device.frame()).toEqual(echoed('all I had to say'));
+        if (!leaves) {
+          device.send(rawFrame(2, 'an answer'));
+          expect(await service.frame()).toEqual(echoed('an answer'));
+        }
+        expect(await device.close()).toEqual({ code: 1000, reason: '' });
+        device.send(rawClose(1000));
+        device.socket.end();
+        if (!leaves) {
+          expect(await service.close()).toMatchObject({ code: 1000 });
+          service.socket.end();
+        }
+        expect(await whileAdvancing(bench.event('stream-closed'))).toMatchObject({
+          cause: 'ended_by_service',
+          established: true,
+          fromService: { bytes: 16, messages: 1 },
+        });
+      },
+    );
 
-    test('a guest who ended cleanly waits no longer than its grant holds, and is told', async () => {
-      const guest = await arrive(newStreamId(), 'service', { early: rawFrame(2, 'abc') });
-      guest.send(rawClose(1000));
+    test('a waiting connection that ended cleanly waits no longer than its grant holds, and is told', async () => {
+      const client = await arrive(newStreamId(), 'service', { early: rawFrame(2, 'abc') });
+      client.send(rawClose(1000));
       await settled(() => bench.bufferedBytes);
       await bench.advance(LIMITS.handshakeMs);
-      expect(await guest.close()).toMatchObject({ code: 4408 });
+      expect(await client.close()).toMatchObject({ code: 4408 });
       expect(await bench.event('stream-closed')).toMatchObject({ cause: 'handshake_timeout', established: false });
     });
 
-    test('a guest whose upgrade and offence come in one segment is refused and leaves nothing behind', async () => {
-      const guest = await arrive(newStreamId(), 'service', { early: rawFrame(3, '') });
-      expect((await guest.close())?.code).toBe(1002);
+    test('a waiting connection whose upgrade and offence come in one segment is refused and leaves nothing behind', async () => {
+      const client = await arrive(newStreamId(), 'service', { early: rawFrame(3, '') });
+      expect((await client.close())?.code).toBe(1002);
       expect(await bench.event('stream-closed')).toMatchObject({ cause: 'protocol_error' });
-      expect(bench.gateway.guests).toBe(0);
+      expect(bench.gateway.waitingConnections).toBe(0);
     });
 
-    test('a guest fills 64 KiB, is paused, loses nothing, and is answered', async () => {
+    test('a waiting connection fills 64 KiB, is paused, loses nothing, and is answered', async () => {
       const streamId = newStreamId();
-      const guest = await arrive(streamId, 'service');
+      const client = await arrive(streamId, 'service');
       const frames = Array.from({ length: 300 }, (_, i) => Buffer.alloc(10_000, i));
-      for (const frame of frames) guest.send(rawFrame(2, frame));
+      for (const frame of frames) client.send(rawFrame(2, frame));
       await settled(() => bench.bufferedBytes);
       // 64 KiB kept, one chunk that was under way, and what Node had read by then.
       expect(bench.bufferedBytes).toBeGreaterThanOrEqual(LIMITS.frameBytes);
@@ -198,19 +205,19 @@ describe.each<[string, typeof threads]>([
       for (const frame of frames) expect((await device.frame())?.payload.equals(frame)).toBe(true);
     });
 
-    test('a waiting guest is answered its pings', async () => {
-      const guest = await arrive(newStreamId(), 'device');
-      guest.send(rawFrame(9, 'are you there'));
-      expect(await guest.frame()).toEqual({ fin: true, opcode: 10, payload: Buffer.from('are you there') });
+    test('a waiting connection is answered its pings', async () => {
+      const client = await arrive(newStreamId(), 'device');
+      client.send(rawFrame(9, 'are you there'));
+      expect(await client.frame()).toEqual({ fin: true, opcode: 10, payload: Buffer.from('are you there') });
     });
 
-    test('end() before anyone came bars both grants, tells a guest, and frees everything', async () => {
+    test('end() before anyone came bars both grants, tells a waiting connection, and frees everything', async () => {
       const streamId = newStreamId();
       const grant = await bench.grant(streamId, 'device');
-      const guest = await arrive(streamId, 'service');
+      const client = await arrive(streamId, 'service');
       await bench.event('connection-waiting');
       expect(bench.gateway.end(streamId, new CulvertError('rejected', 'Not today.'))).toBe(true);
-      expect(await guest.close()).toEqual({ code: 4406, reason: 'Not today.' });
+      expect(await client.close()).toEqual({ code: 4406, reason: 'Not today.' });
       const late = await RawWebSocket.open(grant, { ca: bench.ca });
       expect(late.head).toMatch(/^HTTP\/1.1 403 /);
       expect(bench.events.filter(({ type }) => type === 'stream-closed')).toMatchObject([{ cause: 'rejected' }]);
@@ -219,7 +226,7 @@ describe.each<[string, typeof threads]>([
       late.socket.destroy();
     });
 
-    test('more guests than allowed are refused with 429, the one they wait for is not', async () => {
+    test('more waiting connections than allowed are refused with 429, the one they wait for is not', async () => {
       await bench.stop();
       await start({ maxWaiting: 1 });
       const streamId = newStreamId();
@@ -243,7 +250,7 @@ describe.each<[string, typeof threads]>([
     ])(
       'the close frame of the %s reaches the other after every byte, which may still send',
       async (side, close, told) => {
-        const { streamId, device, service } = await meet(V1);
+        const { streamId, device, service } = await openPair(V1);
         const [from, to] = side === 'device' ? [device, service] : [service, device];
         from.send(rawFrame(2, Buffer.alloc(200_000, 1)), rawFrame(2, 'last'), close);
         const frames = [];
@@ -269,13 +276,13 @@ describe.each<[string, typeof threads]>([
       [rawClose(4321, 'mine'), { code: 4321, reason: 'mine' }],
       [rawFrame(8, ''), { code: 1000, reason: '' }],
     ])('code and reason are kept, and an empty close becomes 1000', async (close, told) => {
-      const { device, service } = await meet();
+      const { device, service } = await openPair();
       device.send(close);
       expect(await service.close()).toEqual(told);
     });
 
     test('both may close at once', async () => {
-      const { streamId, device, service } = await meet();
+      const { streamId, device, service } = await openPair();
       device.send(rawClose(1000, 'd'));
       service.send(rawClose(1001, 's'));
       expect(await service.close()).toEqual({ code: 1000, reason: 'd' });
@@ -286,7 +293,7 @@ describe.each<[string, typeof threads]>([
     test.each<Side>(['device', 'service'])(
       'a lost %s ends the other with 1011, after every whole frame',
       async (side) => {
-        const { streamId, device, service } = await meet();
+        const { streamId, device, service } = await openPair();
         const [lost, other] = side === 'device' ? [device, service] : [service, device];
         lost.send(rawFrame(2, 'whole'), rawFrame(2, Buffer.alloc(500)).subarray(0, 300));
         expect(await other.frame()).toEqual(echoed('whole'));
@@ -298,7 +305,7 @@ describe.each<[string, typeof threads]>([
     );
 
     test('a side that closes and then ends its TCP is not lost, and neither is one that answers so', async () => {
-      const { streamId, device, service } = await meet();
+      const { streamId, device, service } = await openPair();
       device.send(rawClose(1000));
       device.socket.end();
       expect(await service.close()).toEqual({ code: 1000, reason: '' });
@@ -308,7 +315,7 @@ describe.each<[string, typeof threads]>([
     });
 
     test('a side that drops its connection instead of answering a close is told to the one that waits', async () => {
-      const { streamId, device, service } = await meet();
+      const { streamId, device, service } = await openPair();
       service.send(rawClose(1000));
       expect(await device.close()).toEqual({ code: 1000, reason: '' });
       device.reset();
@@ -322,7 +329,7 @@ describe.each<[string, typeof threads]>([
       ['a close code that never travels', rawClose(1006)],
       ['half a close code', rawFrame(8, 'x')],
     ])('%s gets 1002, the other side 1011', async (_, bytes) => {
-      const { streamId, device, service } = await meet();
+      const { streamId, device, service } = await openPair();
       device.send(bytes);
       expect((await device.close())?.code).toBe(1002);
       expect(await service.close()).toEqual({ code: 1011, reason: 'The other side broke the protocol.' });
@@ -330,7 +337,7 @@ describe.each<[string, typeof threads]>([
     });
 
     test('a close frame can follow in the middle of a long frame', async () => {
-      const { streamId, device, service } = await meet();
+      const { streamId, device, service } = await openPair();
       device.send(rawFrame(2, Buffer.alloc(100_000), { declare: 2 ** 30 }));
       expect(await service.frame()).toMatchObject({ fin: false, opcode: 2 });
       bench.gateway.end(streamId, new CulvertError('revoked'));
@@ -340,7 +347,7 @@ describe.each<[string, typeof threads]>([
     });
 
     test('a client that does not end its TCP after end() is cut', async () => {
-      const { streamId, device, service } = await meet();
+      const { streamId, device, service } = await openPair();
       device.socket.pause();
       bench.gateway.end(streamId, new CulvertError('revoked'));
       expect((await service.close())?.code).toBe(4403);
@@ -352,7 +359,7 @@ describe.each<[string, typeof threads]>([
 
   describe('pings', () => {
     test('are answered and not passed on, pongs are swallowed, and a flood gets fewer answers', async () => {
-      const { device, service } = await meet();
+      const { device, service } = await openPair();
       device.send(
         rawFrame(10, 'unasked'),
         ...Array.from({ length: 5_000 }, (_, i) => rawFrame(9, `${i}`)),
@@ -371,14 +378,14 @@ describe.each<[string, typeof threads]>([
     });
 
     test('go only to clients that declared they cope', async () => {
-      const { device, service } = await meet({ 'Sec-WebSocket-Protocol': 'MQTT' });
+      const { device, service } = await openPair({ 'Sec-WebSocket-Protocol': 'MQTT' });
       await bench.advance(10 * LIMITS.pingMs);
       service.send(rawFrame(2, 'nothing before'));
       expect(await device.frame()).toEqual(echoed('nothing before'));
     });
 
-    test('come every 25 s; anything heard counts as an answer', async () => {
-      const { device, service } = await meet({ 'Sec-WebSocket-Protocol': STREAM_SUBPROTOCOL });
+    test('come every 25 s; anything received counts as an answer', async () => {
+      const { device, service } = await openPair({ 'Sec-WebSocket-Protocol': STREAM_SUBPROTOCOL });
       for (let i = 0; i < 5; i++) {
         await bench.advance(LIMITS.pingMs);
         for (const client of [device, service]) expect((await client.frame())?.opcode).toBe(9);
@@ -391,10 +398,10 @@ describe.each<[string, typeof threads]>([
     });
 
     test('unanswered for two intervals, the client is lost', async () => {
-      const { streamId, device, service } = await meet({ 'Sec-WebSocket-Protocol': STREAM_SUBPROTOCOL });
+      const { streamId, device, service } = await openPair({ 'Sec-WebSocket-Protocol': STREAM_SUBPROTOCOL });
       await bench.advance(LIMITS.pingMs);
       await bench.advance(LIMITS.pingMs);
-      service.send(rawFrame(10, ''), rawFrame(2, 'heard'));
+      service.send(rawFrame(10, ''), rawFrame(2, 'received'));
       while ((await device.frame())?.opcode !== 2);
       await bench.advance(LIMITS.pingMs);
       expect(await service.close()).toEqual({ code: 1011, reason: 'WS disconnected' });
@@ -404,11 +411,11 @@ describe.each<[string, typeof threads]>([
   });
 
   describe('stopping', () => {
-    test('close() refuses upgrades, tells guests, and lets streams end by themselves', async () => {
-      const { device, service } = await meet();
-      const guest = await arrive(newStreamId(), 'device');
+    test('close() refuses upgrades, tells waiting connections, and lets streams end by themselves', async () => {
+      const { device, service } = await openPair();
+      const client = await arrive(newStreamId(), 'device');
       const closed = bench.gateway.close(60_000);
-      expect(await guest.close()).toMatchObject({ code: 1012 });
+      expect(await client.close()).toMatchObject({ code: 1012 });
       const refused = await arrive(newStreamId(), 'device');
       expect(refused.head).toMatch(/^HTTP\/1.1 503 /);
       await bench.advance(30_000);
@@ -424,7 +431,7 @@ describe.each<[string, typeof threads]>([
     });
 
     test('close() ends what is left after the grace with 1012', async () => {
-      const { device, service } = await meet();
+      const { device, service } = await openPair();
       const closed = bench.gateway.close(10_000);
       await bench.advance(10_000);
       expect(await device.close()).toMatchObject({ code: 1012 });
@@ -432,17 +439,17 @@ describe.each<[string, typeof threads]>([
       await closed;
     });
 
-    test('destroy() cuts streams and guests and tells why', async () => {
-      const { device, streamId } = await meet();
+    test('destroy() cuts streams and waiting connections and tells why', async () => {
+      const { device, streamId } = await openPair();
       const other = newStreamId();
-      const guest = await arrive(other, 'device');
+      const client = await arrive(other, 'device');
       await bench.event('connection-waiting', other);
       bench.gateway.destroy();
-      await Promise.all([device.closed, guest.closed]);
+      await Promise.all([device.closed, client.closed]);
       for (const ended of [streamId, other]) {
         expect(await bench.event('stream-closed', ended)).toMatchObject({ cause: 'shutting_down' });
       }
-      expect(bench.gateway.guests).toBe(0);
+      expect(bench.gateway.waitingConnections).toBe(0);
       expect(bench.gateway.streams).toBe(0);
     });
   });

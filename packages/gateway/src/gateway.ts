@@ -40,14 +40,14 @@ export interface Arrival {
 /** What makes a gateway one of several threads, between which the two sides of a stream may be divided. */
 export interface Steering {
   /**
-   * Asks where a stream has its place.
-   * @returns what hands a client to the thread that has it; undefined when it is this one
-   * @throws CulvertError why the grant is not taken, in any thread
+   * Asks which thread owns the stream of a grant.
+   * @returns the function that forwards the client to that thread; undefined when this thread owns the stream
+   * @throws CulvertError when no thread accepts the grant
    */
-  place(claims: GrantClaims): Promise<((arrival: Arrival) => void) | undefined>;
-  /** A client whose stream has its place here was refused after all. */
+  findOwner(claims: GrantClaims): Promise<((arrival: Arrival) => void) | undefined>;
+  /** A client of a stream that this thread owns was refused after all. */
   unregistered(streamId: string): void;
-  /** Six numbers for what a stream that is joined here carries: bytes, messages and counted bytes from the service, then from the device. */
+  /** Six numbers for what a stream that this thread relays: bytes, messages and counted bytes from the service, then from the device. */
   counters(streamId: string): Float64Array;
 }
 
@@ -79,8 +79,8 @@ export function newBootId(): string {
  */
 export class Gateway implements GatewayControl {
   readonly bootId: string;
-  /** Whose turn it is to be read, for the connections that it hands over too. */
-  readonly turns = new ReadScheduler();
+  /** Schedules reads of this thread, also of connections forwarded to other threads. */
+  readonly readScheduler = new ReadScheduler();
 
   readonly #grantKey: KeyObject;
   readonly #clock: Clock;
@@ -109,7 +109,7 @@ export class Gateway implements GatewayControl {
     if (problem !== undefined) this.#emit({ type: 'gateway-without-webassembly', problem });
   }
 
-  get guests(): number {
+  get waitingConnections(): number {
     return this.#rendezvous.size;
   }
 
@@ -117,7 +117,7 @@ export class Gateway implements GatewayControl {
     return this.#relays.size;
   }
 
-  /** Bytes that streams and guests keep here, sockets' own buffers in Node included: what the gateway's bounds bound. */
+  /** Bytes that streams and waiting connections keep here, sockets' own buffers in Node included: this is what the gateway's memory limits apply to. */
   get bufferedBytes(): number {
     let sum = this.#rendezvous.bufferedBytes;
     for (const { device, service } of this.#relays.values()) sum += device.bufferedBytes + service.bufferedBytes;
@@ -143,10 +143,10 @@ export class Gateway implements GatewayControl {
       const expected = { key: this.#grantKey, audience: this.bootId, now: this.#clock.now() };
       const claims = await verifyUpgrade(upgrade, expected);
       const arrival = { upgrade, claims, socket, head, remoteAddress };
-      const handOver = this.#steering === undefined ? undefined : await this.#steering.place(claims);
-      if (handOver === undefined) return this.#take(arrival);
+      const forward = this.#steering === undefined ? undefined : await this.#steering.findOwner(claims);
+      if (forward === undefined) return this.#take(arrival);
       this.#prepare(socket, upgrade);
-      handOver(arrival);
+      forward(arrival);
       return true;
     } catch (error) {
       this.#refuse(socket, remoteAddress, CulvertError.from(error));
@@ -173,7 +173,7 @@ export class Gateway implements GatewayControl {
 
   async close(graceMs: number): Promise<void> {
     this.#draining = true;
-    this.#rendezvous.sendAllAway(new CulvertError('draining'));
+    this.#rendezvous.rejectAll(new CulvertError('draining'));
     const graceTimer = this.#clock.setTimer(graceMs, () => {
       for (const relay of this.#relays.values()) relay.end(new CulvertError('draining'));
     });
@@ -195,7 +195,11 @@ export class Gateway implements GatewayControl {
     if (this.#draining) throw new CulvertError('draining');
     this.#usedGrants.check(claims);
     const first = !this.#rendezvous.has(claims.streamId);
-    if (first && (this.guests >= this.#limits.maxWaiting || this.guests + this.streams >= this.#limits.maxStreams)) {
+    if (
+      first &&
+      (this.waitingConnections >= this.#limits.maxWaiting ||
+        this.waitingConnections + this.streams >= this.#limits.maxStreams)
+    ) {
       throw new CulvertError('too_many_requests', 'The gateway carries as many streams as it may.');
     }
     this.#usedGrants.use(claims);
@@ -209,7 +213,7 @@ export class Gateway implements GatewayControl {
   }
 
   #prepare(socket: Duplex, upgrade: UpgradeRequest): void {
-    // A client may end its TCP with its close frame and still read; RelayPeer ends ours.
+    // A client may end its TCP with its close frame and still read; RelayPeer ends the gateway's side.
     socket.allowHalfOpen = true;
     if (!(socket instanceof Socket)) return;
     socket.setTimeout(0);
@@ -239,7 +243,7 @@ export class Gateway implements GatewayControl {
       clock: this.#clock,
       limits: this.#limits,
       memory: this.#memory,
-      turns: this.turns,
+      readScheduler: this.readScheduler,
     };
     const end = new RelayPeer(socket, head, options, this.#rendezvous.listener(streamId));
     this.#emit({ type: 'connection-waiting', streamId, side, remoteAddress });
@@ -276,10 +280,10 @@ export class Gateway implements GatewayControl {
     });
   }
 
-  #onDeparture({ streamId, guest, cause, error, waitedMs }: Departure): void {
-    // Its grant is used up, so the two can never meet: the other side is told when it comes, rather than left to wait.
+  #onDeparture({ streamId, peer, cause, error, waitedMs }: Departure): void {
+    // Its grant is used up, so the two sides can never be paired: the other side is told when it connects, rather than left to wait.
     this.#usedGrants.bar(streamId, new CulvertError('withdrawn', 'The other side left before the stream was joined.'));
-    const said = { bytes: guest.bytes, messages: guest.messages };
+    const said = { bytes: peer.bytes, messages: peer.messages };
     const nothing = { bytes: 0, messages: 0 };
     this.#emit({
       type: 'stream-closed',
@@ -289,9 +293,9 @@ export class Gateway implements GatewayControl {
       detail: error?.message,
       established: false,
       durationMs: waitedMs,
-      fromService: guest.side === 'service' ? said : nothing,
-      fromDevice: guest.side === 'device' ? said : nothing,
-      countedBytes: guest.countedBytes,
+      fromService: peer.side === 'service' ? said : nothing,
+      fromDevice: peer.side === 'device' ? said : nothing,
+      countedBytes: peer.countedBytes,
     });
   }
 
@@ -308,7 +312,7 @@ export class Gateway implements GatewayControl {
   }
 }
 
-/** Who offers our subprotocol answers pings (docs/protocol: pings). */
+/** A client that offers Culvert's subprotocol answers pings (docs/protocol: pings). */
 function copesWithPings({ subprotocol }: UpgradeRequest): boolean {
   return subprotocol === STREAM_SUBPROTOCOL;
 }

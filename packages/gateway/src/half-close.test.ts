@@ -3,7 +3,7 @@ import { FakeClock, RawWebSocket, rawClose, rawFrame, startGateway, type TestGat
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { EMPTY_MESSAGES } from './empty-messages.ts';
 
-/** Ours, or one of Azure's preview that offers nothing. */
+/** A Culvert client, or one of Azure that offers no subprotocol. */
 type Client = 'v1' | 'legacy';
 
 const CLEAN = { code: 1000, reason: '' };
@@ -26,7 +26,7 @@ async function arrive(streamId: string, side: Side, client: Client): Promise<Raw
   return socket;
 }
 
-async function meet(of: { device: Client; service: Client }) {
+async function openPair(of: { device: Client; service: Client }) {
   const streamId = newStreamId();
   const device = await arrive(streamId, 'device', of.device);
   const service = await arrive(streamId, 'service', of.service);
@@ -43,7 +43,7 @@ async function data(client: RawWebSocket): Promise<string | undefined> {
   }
 }
 
-/** What a client of the C# preview sends when its local program has closed, again and again. */
+/** The frame that Azure's C# proxies repeat when their local program has closed. */
 const empties = (count: number): Buffer => Buffer.concat(Array.from({ length: count }, () => rawFrame(2, '')));
 
 const ended = (streamId: string) => bench.event('stream-closed', streamId);
@@ -71,7 +71,7 @@ describe.each<[string, { plain?: boolean; threads?: 'divided' }]>([
     for (const client of open) client.socket.destroy();
     open = [];
     await bench.stop();
-    expect([bench.gateway.guests, bench.gateway.streams, clock.timers]).toEqual([0, 0, 0]);
+    expect([bench.gateway.waitingConnections, bench.gateway.streams, clock.timers]).toEqual([0, 0, 0]);
   });
 
   describe.each<[Side, Side]>([
@@ -79,33 +79,33 @@ describe.each<[string, { plain?: boolean; threads?: 'divided' }]>([
     ['device', 'service'],
   ])('after the %s has ended', (first, second) => {
     test('the other goes on while bytes flow, and nothing is answered for it', async () => {
-      const met = await meet({ device: 'v1', service: 'v1' });
-      met[first].send(rawFrame(2, 'question'), rawClose(1000));
-      expect(await data(met[second])).toBe('question');
-      expect(await met[second].close()).toEqual(CLEAN);
+      const pair = await openPair({ device: 'v1', service: 'v1' });
+      pair[first].send(rawFrame(2, 'question'), rawClose(1000));
+      expect(await data(pair[second])).toBe('question');
+      expect(await pair[second].close()).toEqual(CLEAN);
       for (let i = 0; i < 3; i++) {
         await bench.advance(LIMITS.halfCloseMs - 1_000);
-        met[second].send(rawFrame(2, `part ${i}`));
-        expect(await data(met[first])).toBe(`part ${i}`);
+        pair[second].send(rawFrame(2, `part ${i}`));
+        expect(await data(pair[first])).toBe(`part ${i}`);
       }
-      met[second].send(rawClose(1000));
-      expect(await met[first].close()).toEqual(CLEAN);
-      expect(await ended(met.streamId)).toMatchObject({ cause: `ended_by_${first}`, error: undefined });
+      pair[second].send(rawClose(1000));
+      expect(await pair[first].close()).toEqual(CLEAN);
+      expect(await ended(pair.streamId)).toMatchObject({ cause: `ended_by_${first}`, error: undefined });
     });
 
     test('silence of the other for the limit is a failure that both see', async () => {
-      const met = await meet({ device: 'v1', service: 'v1' });
-      met[first].send(rawClose(1000));
-      expect(await met[second].close()).toEqual(CLEAN);
-      met[second].send(rawFrame(2, 'some'));
-      expect(await data(met[first])).toBe('some');
+      const pair = await openPair({ device: 'v1', service: 'v1' });
+      pair[first].send(rawClose(1000));
+      expect(await pair[second].close()).toEqual(CLEAN);
+      pair[second].send(rawFrame(2, 'some'));
+      expect(await data(pair[first])).toBe('some');
       const text = `The ${first} had ended, and the ${second} sent nothing for 60 s.`;
-      const closed = met[first].close();
+      const closed = pair[first].close();
       await bench.advance(LIMITS.halfCloseMs);
       expect(await closed).toEqual({ code: 4424, reason: text });
       // Nothing can follow the close frame that it got: its connection ends.
-      expect(await met[second].frame()).toBeUndefined();
-      expect(await ended(met.streamId)).toMatchObject({
+      expect(await pair[second].frame()).toBeUndefined();
+      expect(await ended(pair.streamId)).toMatchObject({
         cause: 'half_close_timeout',
         error: 'half_close_timeout',
         detail: text,
@@ -113,37 +113,37 @@ describe.each<[string, { plain?: boolean; threads?: 'divided' }]>([
     });
 
     test('what the other says of its own silence has the same cause', async () => {
-      const met = await meet({ device: 'v1', service: 'v1' });
-      met[first].send(rawClose(1000));
-      expect(await met[second].close()).toEqual(CLEAN);
-      met[second].send(rawClose(4424, 'nothing for 20 s'));
-      expect(await met[first].close()).toEqual({ code: 4424, reason: 'nothing for 20 s' });
-      expect(await ended(met.streamId)).toMatchObject({ cause: 'half_close_timeout' });
+      const pair = await openPair({ device: 'v1', service: 'v1' });
+      pair[first].send(rawClose(1000));
+      expect(await pair[second].close()).toEqual(CLEAN);
+      pair[second].send(rawClose(4424, 'nothing for 20 s'));
+      expect(await pair[first].close()).toEqual({ code: 4424, reason: 'nothing for 20 s' });
+      expect(await ended(pair.streamId)).toMatchObject({ cause: 'half_close_timeout' });
     });
 
     test.each(['end', 'reset'] as const)('its leaving by %s cuts the other at once', async (how) => {
-      const met = await meet({ device: 'v1', service: 'v1' });
-      met[first].send(rawClose(1000));
-      expect(await met[second].close()).toEqual(CLEAN);
-      if (how === 'end') met[first].socket.end();
-      else met[first].reset();
-      expect(await met[second].frame()).toBeUndefined();
-      expect(await ended(met.streamId)).toMatchObject({ cause: `lost_by_${first}`, error: 'stream_lost' });
+      const pair = await openPair({ device: 'v1', service: 'v1' });
+      pair[first].send(rawClose(1000));
+      expect(await pair[second].close()).toEqual(CLEAN);
+      if (how === 'end') pair[first].socket.end();
+      else pair[first].reset();
+      expect(await pair[second].frame()).toBeUndefined();
+      expect(await ended(pair.streamId)).toMatchObject({ cause: `lost_by_${first}`, error: 'stream_lost' });
     });
 
     test('the loss of the other is told', async () => {
-      const met = await meet({ device: 'v1', service: 'v1' });
-      met[first].send(rawClose(1000));
-      expect(await met[second].close()).toEqual(CLEAN);
-      met[second].socket.end();
-      expect(await met[first].close()).toEqual(LOST);
-      expect(await ended(met.streamId)).toMatchObject({ cause: `lost_by_${second}`, error: 'stream_lost' });
+      const pair = await openPair({ device: 'v1', service: 'v1' });
+      pair[first].send(rawClose(1000));
+      expect(await pair[second].close()).toEqual(CLEAN);
+      pair[second].socket.end();
+      expect(await pair[first].close()).toEqual(LOST);
+      expect(await ended(pair.streamId)).toMatchObject({ cause: `lost_by_${second}`, error: 'stream_lost' });
     });
   });
 
   describe('clients that do not know it', () => {
-    test('a device that ends by FIN has ended politely, after all its bytes', async () => {
-      const { streamId, device, service } = await meet({ device: 'legacy', service: 'v1' });
+    test('a device that ends by FIN has ended cleanly, after all its bytes', async () => {
+      const { streamId, device, service } = await openPair({ device: 'legacy', service: 'v1' });
       device.send(rawFrame(2, 'all'));
       device.socket.end();
       expect(await data(service)).toBe('all');
@@ -153,7 +153,7 @@ describe.each<[string, { plain?: boolean; threads?: 'divided' }]>([
     });
 
     test('one that ends by FIN after the service is answered with 1000 too', async () => {
-      const { streamId, device, service } = await meet({ device: 'legacy', service: 'v1' });
+      const { streamId, device, service } = await openPair({ device: 'legacy', service: 'v1' });
       service.send(rawFrame(2, 'question'), rawClose(1000));
       expect(await device.close()).toEqual(CLEAN);
       device.send(rawFrame(2, 'answer'));
@@ -166,9 +166,9 @@ describe.each<[string, { plain?: boolean; threads?: 'divided' }]>([
     test.each<[string, Client, (device: RawWebSocket) => void]>([
       ['a reset', 'legacy', (device) => device.reset()],
       ['FIN in the middle of a frame', 'legacy', (device) => device.socket.end(rawFrame(2, 'torn').subarray(0, 8))],
-      ['FIN of a client of ours', 'v1', (device) => device.socket.end()],
+      ['FIN of a Culvert client', 'v1', (device) => device.socket.end()],
     ])('%s is a loss', async (_what, client, leave) => {
-      const { streamId, device, service } = await meet({ device: client, service: 'v1' });
+      const { streamId, device, service } = await openPair({ device: client, service: 'v1' });
       device.send(rawFrame(2, 'some'));
       expect(await data(service)).toBe('some');
       leave(device);
@@ -177,14 +177,14 @@ describe.each<[string, { plain?: boolean; threads?: 'divided' }]>([
     });
 
     test('a service that ends by FIN without being told an end is lost', async () => {
-      const { streamId, device, service } = await meet({ device: 'v1', service: 'legacy' });
+      const { streamId, device, service } = await openPair({ device: 'v1', service: 'legacy' });
       service.socket.end();
       expect(await device.close()).toEqual(LOST);
       expect(await ended(streamId)).toMatchObject({ cause: 'lost_by_service' });
     });
 
     test('a device that closes as soon as it is told the end, with the question unanswered, is no clean end', async () => {
-      const { streamId, device, service } = await meet({ device: 'legacy', service: 'v1' });
+      const { streamId, device, service } = await openPair({ device: 'legacy', service: 'v1' });
       service.send(rawFrame(2, 'question'), rawClose(1000));
       expect(await device.close()).toEqual(CLEAN);
       device.send(rawClose(1000));
@@ -193,7 +193,7 @@ describe.each<[string, { plain?: boolean; threads?: 'divided' }]>([
     });
 
     test('one that had answered before is', async () => {
-      const { streamId, device, service } = await meet({ device: 'legacy', service: 'v1' });
+      const { streamId, device, service } = await openPair({ device: 'legacy', service: 'v1' });
       service.send(rawFrame(2, 'question'));
       expect(await data(device)).toBe('question');
       device.send(rawFrame(2, 'answer'));
@@ -208,7 +208,7 @@ describe.each<[string, { plain?: boolean; threads?: 'divided' }]>([
     test.each(['close', 'fin'])(
       'a service that is told the end while it sends, and leaves by %s, is cut',
       async (how) => {
-        const { streamId, device, service } = await meet({ device: 'v1', service: 'legacy' });
+        const { streamId, device, service } = await openPair({ device: 'v1', service: 'legacy' });
         device.send(rawClose(1000));
         expect(await service.close()).toEqual(CLEAN);
         service.send(rawFrame(2, 'more'));
@@ -221,7 +221,7 @@ describe.each<[string, { plain?: boolean; threads?: 'divided' }]>([
     );
 
     test('one that leaves by FIN with nothing more to say has ended', async () => {
-      const { streamId, device, service } = await meet({ device: 'v1', service: 'legacy' });
+      const { streamId, device, service } = await openPair({ device: 'v1', service: 'legacy' });
       device.send(rawFrame(2, 'page'), rawClose(1000));
       expect(await data(service)).toBe('page');
       expect(await service.close()).toEqual(CLEAN);
@@ -240,24 +240,24 @@ describe.each<[string, { plain?: boolean; threads?: 'divided' }]>([
     ])(
       'of the %s end with 64 empty messages in a row; the %s, %s, is told and may answer',
       async (first, second, client) => {
-        const met = await meet(
+        const pair = await openPair(
           first === 'device' ? { device: 'legacy', service: client } : { device: client, service: 'legacy' },
         );
-        met[first].send(rawFrame(2, 'all'), empties(10 * EMPTY_MESSAGES));
-        expect(await data(met[second])).toBe('all');
-        expect(await met[second].close()).toEqual(CLEAN);
+        pair[first].send(rawFrame(2, 'all'), empties(10 * EMPTY_MESSAGES));
+        expect(await data(pair[second])).toBe('all');
+        expect(await pair[second].close()).toEqual(CLEAN);
         if (client === 'v1') {
-          met[second].send(rawFrame(2, 'answer'));
-          expect(await data(met[first])).toBe('answer');
-          met[second].send(rawClose(1000));
+          pair[second].send(rawFrame(2, 'answer'));
+          expect(await data(pair[first])).toBe('answer');
+          pair[second].send(rawClose(1000));
         } else {
-          met[second].send(empties(EMPTY_MESSAGES));
+          pair[second].send(empties(EMPTY_MESSAGES));
         }
         // Both have ended: both are told at once.
-        expect(await met[first].close()).toEqual(CLEAN);
-        met[first].socket.end();
-        met[second].socket.end();
-        expect(await whileAdvancing(ended(met.streamId))).toMatchObject({
+        expect(await pair[first].close()).toEqual(CLEAN);
+        pair[first].socket.end();
+        pair[second].socket.end();
+        expect(await whileAdvancing(ended(pair.streamId))).toMatchObject({
           cause: `ended_by_${first}`,
           error: undefined,
         });
@@ -265,7 +265,7 @@ describe.each<[string, { plain?: boolean; threads?: 'divided' }]>([
     );
 
     test('go on unheeded, a little at a time, and the connection’s end is seen', async () => {
-      const { streamId, device, service } = await meet({ device: 'v1', service: 'legacy' });
+      const { streamId, device, service } = await openPair({ device: 'v1', service: 'legacy' });
       service.send(empties(EMPTY_MESSAGES));
       expect(await device.close()).toEqual(CLEAN);
       for (let i = 0; i < 20; i++) {
@@ -279,7 +279,7 @@ describe.each<[string, { plain?: boolean; threads?: 'divided' }]>([
     });
 
     test('break the protocol with data among it', async () => {
-      const { streamId, device, service } = await meet({ device: 'v1', service: 'legacy' });
+      const { streamId, device, service } = await openPair({ device: 'v1', service: 'legacy' });
       service.send(empties(EMPTY_MESSAGES), rawFrame(2, 'late'));
       expect((await service.close())?.code).toBe(1002);
       expect(await device.close()).toEqual(CLEAN);
@@ -287,7 +287,7 @@ describe.each<[string, { plain?: boolean; threads?: 'divided' }]>([
     });
 
     test('are not those that send fewer, or over a longer time, or with data between, or know how to end', async () => {
-      const { device, service } = await meet({ device: 'legacy', service: 'v1' });
+      const { device, service } = await openPair({ device: 'legacy', service: 'v1' });
       device.send(empties(EMPTY_MESSAGES - 1), rawFrame(2, 'a'), empties(EMPTY_MESSAGES - 1), rawFrame(2, 'b'));
       expect([await data(service), await data(service)]).toEqual(['a', 'b']);
       for (let i = 0; i < 3; i++) {
@@ -302,7 +302,7 @@ describe.each<[string, { plain?: boolean; threads?: 'divided' }]>([
     });
 
     test('are charged for each message as for 64 bytes', async () => {
-      const { streamId, device, service } = await meet({ device: 'legacy', service: 'v1' });
+      const { streamId, device, service } = await openPair({ device: 'legacy', service: 'v1' });
       device.send(empties(10), rawFrame(2, Buffer.alloc(100)), rawFrame(2, Buffer.alloc(1)));
       await data(service);
       await data(service);

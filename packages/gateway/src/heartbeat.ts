@@ -16,21 +16,21 @@ export interface HeartbeatTarget {
 /** Pings a client that declared support for pings, and reports it lost when nothing arrives for two intervals. */
 export class Heartbeat {
   /** Set when any byte arrived from the client. */
-  heard = false;
+  received = false;
   /** Whether reading from the client is paused, so that its answers cannot arrive: it is then not considered lost. */
-  deaf = false;
+  paused = false;
 
   readonly #clock: Clock;
   readonly #intervalMs: number;
-  readonly #heart: HeartbeatTarget;
+  readonly #target: HeartbeatTarget;
   #timer: Timer | undefined;
   #pinged = false;
   #missed = 0;
 
-  constructor(clock: Clock, intervalMs: number, heart: HeartbeatTarget) {
+  constructor(clock: Clock, intervalMs: number, target: HeartbeatTarget) {
     this.#clock = clock;
     this.#intervalMs = intervalMs;
-    this.#heart = heart;
+    this.#target = target;
   }
 
   start(): void {
@@ -47,15 +47,15 @@ export class Heartbeat {
   };
 
   readonly #beat = (): void => {
-    this.#missed = this.#pinged && !this.heard && !this.deaf ? this.#missed + 1 : 0;
+    this.#missed = this.#pinged && !this.received && !this.paused ? this.#missed + 1 : 0;
     if (this.#missed >= MAX_MISSED) {
-      this.#heart.lost();
+      this.#target.lost();
       return;
     }
-    this.heard = false;
+    this.received = false;
     // A client whose receive side is blocked may not see the ping; the stall limit on writes handles that case.
     this.#pinged = false;
-    this.#heart.ping(PING, this.#onSent);
+    this.#target.ping(PING, this.#onSent);
     this.#timer = this.#clock.setTimer(this.#intervalMs, this.#beat);
   };
 }

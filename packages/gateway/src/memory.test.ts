@@ -20,11 +20,11 @@ const open: RawWebSocket[] = [];
 afterEach(async () => {
   for (const client of open.splice(0)) client.socket.destroy();
   await bench.stop();
-  expect([bench.gateway.guests, bench.gateway.streams]).toEqual([0, 0]);
+  expect([bench.gateway.waitingConnections, bench.gateway.streams]).toEqual([0, 0]);
   expect(BufferPool.ofThread?.taken).toBe(0);
 });
 
-async function meet() {
+async function openPair() {
   const streamId = newStreamId();
   const arrive = async (side: Side): Promise<RawWebSocket> => {
     const client = await RawWebSocket.open(await bench.grant(streamId, side), { ca: bench.ca });
@@ -63,7 +63,7 @@ describe.each<[string, Omit<TestGatewayOptions, 'clock'>]>([
 ])('%s', (_how, how) => {
   test('a frame that declares 1 GiB passes a slow reader in bounded memory, as fragments of 64 KiB', async () => {
     bench = await startGateway(how);
-    const { device, service } = await meet();
+    const { device, service } = await openPair();
     let most = 0;
     const watch = (): void => {
       most = Math.max(most, bench.bufferedBytes);
@@ -100,7 +100,7 @@ describe.each<[string, Omit<TestGatewayOptions, 'clock'>]>([
     async (_, chunk) => {
       const clock = new FakeClock(Date.now());
       bench = await startGateway({ ...how, clock });
-      const { streamId, device, service } = await meet();
+      const { streamId, device, service } = await openPair();
       device.socket.pause();
       let most = 0;
       const before = process.memoryUsage().arrayBuffers;
@@ -120,7 +120,7 @@ describe.each<[string, Omit<TestGatewayOptions, 'clock'>]>([
 
   test('a flood of pings from a client that never reads its answers stays in bounds', async () => {
     bench = await startGateway(how);
-    const { device } = await meet();
+    const { device } = await openPair();
     device.socket.pause();
     const pings = Buffer.concat(Array.from({ length: 500 }, () => rawFrame(9, Buffer.alloc(125))));
     let most = 0;
@@ -132,7 +132,7 @@ describe.each<[string, Omit<TestGatewayOptions, 'clock'>]>([
 
   test('tiny frames that each come in a chunk full of pings do not keep those chunks alive', async () => {
     bench = await startGateway(how);
-    const { device, service } = await meet();
+    const { device, service } = await openPair();
     device.socket.pause();
     const pings = Array.from({ length: 120 }, () => rawFrame(9, Buffer.alloc(125)));
     const chunk = Buffer.concat([rawFrame(2, 'x'), ...pings]);

@@ -2,14 +2,14 @@ import { newStreamId, type Side } from '@culvert/protocol';
 import { RawWebSocket, type TestGateway } from '@culvert/testkit';
 
 /** A stream whose two sides have come; nobody listens for their bytes. */
-export interface Met {
+export interface OpenPair {
   readonly streamId: string;
   readonly device: RawWebSocket;
   readonly service: RawWebSocket;
 }
 
 /** Opens both sides of a new stream, each of which writes at once. @param open takes the clients, for whoever ends them */
-export async function meet(bench: TestGateway, open: RawWebSocket[]): Promise<Met> {
+export async function openPair(bench: TestGateway, open: RawWebSocket[]): Promise<OpenPair> {
   const streamId = newStreamId();
   const arrive = async (side: Side): Promise<RawWebSocket> => {
     const client = await RawWebSocket.open(await bench.grant(streamId, side), { ca: bench.ca });

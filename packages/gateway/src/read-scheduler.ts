@@ -2,20 +2,20 @@
  * Total bytes read from busy connections per event-loop iteration. Decrypting, moving and encrypting them takes about 0.15 ms,
  * during which everything else waits.
  */
-export const TURN_BYTES = 131_072;
+export const ITERATION_BYTES = 131_072;
 
 /** Bytes read from one of them per iteration: libuv reads this much at once, so it cannot be less. */
-export const SHARE_BYTES = 65_536;
+export const QUOTA_BYTES = 65_536;
 
-const SHARES = TURN_BYTES / SHARE_BYTES;
+const QUOTAS = ITERATION_BYTES / QUOTA_BYTES;
 
 /** Bytes below which the end of the iteration is not checked; otherwise a gateway of small frames would check for each of them. */
 const UNCOUNTED_BYTES = 16_384;
 
 /** One connection, as {@link ReadScheduler} counts it. */
-export interface TurnReader {
+export interface ScheduledReader {
   /** The iteration that {@link readBytes} belong to. */
-  turn: number;
+  iteration: number;
   readBytes: number;
   /** Whether it is queued: it is not read until {@link start}. */
   waits: boolean;
@@ -30,8 +30,8 @@ export interface TurnReader {
  */
 export class ReadScheduler {
   /** The queue, oldest first: each connection at most once. */
-  readonly #line: TurnReader[] = [];
-  #turn = 0;
+  readonly #queue: ScheduledReader[] = [];
+  #iteration = 0;
   /** Bytes read by all in this iteration. */
   #readBytes = 0;
   /** Quotas assigned for the next iteration. */
@@ -40,28 +40,28 @@ export class ReadScheduler {
 
   /** Queued connections. */
   get waiting(): number {
-    return this.#line.length;
+    return this.#queue.length;
   }
 
   /** Counts a read; stops the connection when its quota is used up. */
-  note(reader: TurnReader, length: number): void {
+  note(reader: ScheduledReader, length: number): void {
     this.#readBytes += length;
     if (this.#readBytes >= UNCOUNTED_BYTES) this.#end ??= setImmediate(this.#onEnd);
-    if (reader.turn !== this.#turn) {
-      reader.turn = this.#turn;
+    if (reader.iteration !== this.#iteration) {
+      reader.iteration = this.#iteration;
       reader.readBytes = 0;
     }
     reader.readBytes += length;
-    if (reader.readBytes < SHARE_BYTES || reader.waits) return;
-    if (this.#readBytes < TURN_BYTES && this.#line.length === 0) return;
+    if (reader.readBytes < QUOTA_BYTES || reader.waits) return;
+    if (this.#readBytes < ITERATION_BYTES && this.#queue.length === 0) return;
     reader.stop();
     this.#wait(reader);
   }
 
   /** Resumes a connection that its owner had paused: now, or when a quota is free. */
-  ask(reader: TurnReader): void {
+  ask(reader: ScheduledReader): void {
     if (reader.waits) return;
-    if (this.#given >= SHARES) {
+    if (this.#given >= QUOTAS) {
       this.#wait(reader);
       return;
     }
@@ -70,16 +70,16 @@ export class ReadScheduler {
     reader.start();
   }
 
-  #wait(reader: TurnReader): void {
+  #wait(reader: ScheduledReader): void {
     reader.waits = true;
-    this.#line.push(reader);
+    this.#queue.push(reader);
     this.#end ??= setImmediate(this.#onEnd);
   }
 
   readonly #onEnd = (): void => {
-    this.#turn++;
+    this.#iteration++;
     this.#readBytes = 0;
-    const next = this.#line.splice(0, SHARES);
+    const next = this.#queue.splice(0, QUOTAS);
     this.#given = next.length;
     this.#end = this.#given > 0 ? setImmediate(this.#onEnd) : undefined;
     for (const reader of next) {

@@ -32,6 +32,6 @@ export interface RelayPeerOptions {
   readonly limits: GatewayLimits;
   /** Where what is read and written lies; undefined does everything in ordinary buffers. */
   readonly memory: BufferPool | undefined;
-  /** What shares the event loop's turns among the connections that are read. */
-  readonly turns: ReadScheduler;
+  /** Shares the bytes read per event-loop iteration among the connections. */
+  readonly readScheduler: ReadScheduler;
 }

@@ -17,8 +17,8 @@ import { ThrottledReader } from './throttled-reader.ts';
  * One side of a stream at the gateway: a client's socket after the upgrade, spoken to in frames. Until it has a destination it
  * keeps up to 64 KiB of the client's frames, then it pauses the client; pings are answered all the time.
  *
- * A client that did not offer `culvert.stream.v1` may end otherwise than by a close frame. A device ends politely by FIN between two messages, as
- * the C devices of Azure's preview do; so does a service that was told the device's end. And 64 empty messages in a row are an end.
+ * A client that did not offer `culvert.stream.v1` may end otherwise than by a close frame. A device ends cleanly by FIN between two messages, as
+ * Azure's C devices do; so does a service that was told the device's end. And 64 empty messages in a row are an end.
  * A reset or a time-out is a loss for everybody.
  */
 export class RelayPeer {
@@ -41,8 +41,8 @@ export class RelayPeer {
   #listener: RelayPeerListener;
   #destination: RelayPeer | undefined;
   #source: RelayPeer | undefined;
-  /** Nothing the client says counts any more: its close frame came, it failed, or it is being ended. */
-  #deaf = false;
+  /** Input from the client is ignored: its close frame came, it failed, or the gateway is ending it. */
+  #inputEnded = false;
   #ended: CloseStatus | undefined;
   #endedBy: EndedBy | undefined;
   /** The connection is over for us, though the socket may not be closed. */
@@ -67,7 +67,7 @@ export class RelayPeer {
     this.#clock = options.clock;
     this.#limits = options.limits;
     this.#listener = listener;
-    this.#reading = new ThrottledReader(socket, options.turns);
+    this.#reading = new ThrottledReader(socket, options.readScheduler);
     const { memory } = options;
     this.#reader = new FrameReader(
       {
@@ -101,14 +101,14 @@ export class RelayPeer {
       if (socket.destroyed) queueMicrotask(onClose);
       else socket.once('close', onClose);
     });
-    // Before the listener: then it comes in a later turn, as everything must, when the holder knows this end.
+    // Before the listener, so that its events come in a later iteration, when the owner has this object.
     if (head.length > 0) socket.unshift(head);
     socket.on('end', this.#onSocketEnd);
     socket.on('data', this.#onData);
     if (socket instanceof RemoteSocket) {
       socket.receive = this.#onData;
     } else if (memory !== undefined) {
-      this.#reading.readInto(memory.input, (length) => this.#onBytes(memory.input, length));
+      this.#reading.reuseReadBuffer(memory.input, (length) => this.#onBytes(memory.input, length));
     }
   }
 
@@ -180,19 +180,19 @@ export class RelayPeer {
     else destination.#writer.takeFrom(this.#reader.output);
     if (destination.#writer.full) this.pause();
     else this.resume();
-    if (!this.#deaf) this.#heartbeat?.start();
+    if (!this.#inputEnded) this.#heartbeat?.start();
   }
 
   pause(): void {
     if (this.#released) return;
     this.#reading.pause();
-    if (this.#heartbeat !== undefined) this.#heartbeat.deaf = true;
+    if (this.#heartbeat !== undefined) this.#heartbeat.paused = true;
   }
 
   resume(): void {
     if (this.#drainTimer !== undefined) return;
     this.#reading.resume();
-    if (this.#heartbeat !== undefined) this.#heartbeat.deaf = false;
+    if (this.#heartbeat !== undefined) this.#heartbeat.paused = false;
   }
 
   /**
@@ -206,7 +206,7 @@ export class RelayPeer {
   }
 
   /**
-   * Ends the connection politely, after what was written.
+   * Ends the connection with a FIN, after what was written.
    * @param from when the client's `lingerMs` to end its own side begin
    */
   finish(from: 'now' | 'flushed'): void {
@@ -227,11 +227,11 @@ export class RelayPeer {
     this.#socket.destroy();
   }
 
-  /** What the client still sends is read and thrown away, in its turn. */
+  /** Discards what the client still sends; it is read within the read quota. */
   #release(): void {
     this.#released = true;
     if (this.#drainTimer === undefined) this.#reading.resume();
-    this.#deaf = true;
+    this.#inputEnded = true;
     this.#heartbeat?.stop();
   }
 
@@ -243,9 +243,9 @@ export class RelayPeer {
 
   #onBytes(chunk: Buffer, length: number): void {
     this.#reading.note(length);
-    if (this.#heartbeat !== undefined) this.#heartbeat.heard = true;
+    if (this.#heartbeat !== undefined) this.#heartbeat.received = true;
     if (this.#endedBy === 'empty messages') this.#drain(chunk, length);
-    else if (!this.#deaf) this.#read(chunk, length);
+    else if (!this.#inputEnded) this.#read(chunk, length);
   }
 
   #read(chunk: Buffer, length: number): void {
@@ -327,7 +327,7 @@ export class RelayPeer {
   }
 
   #onControl(opcode: number, payload: Buffer): void {
-    if (this.#deaf) return;
+    if (this.#inputEnded) return;
     if (opcode === OPCODE.ping) {
       if (!this.#closeSent) this.#writer.pong(payload);
     } else if (opcode === OPCODE.close) {
@@ -336,14 +336,14 @@ export class RelayPeer {
   }
 
   #onEmptyMessage(): void {
-    if (this.isV1 || this.#deaf) return;
+    if (this.isV1 || this.#inputEnded) return;
     this.#emptyMessages ??= new EmptyMessages();
     if (this.#emptyMessages.add(this.#clock.now(), this.#reader.receivedBytes))
       this.#end(CLEAN_CLOSE, 'empty messages');
   }
 
   #end(status: CloseStatus, by: EndedBy): void {
-    this.#deaf = true;
+    this.#inputEnded = true;
     this.#ended = status;
     this.#endedBy = by;
     this.#receivedAtEnd = this.#reader.receivedBytes;
@@ -353,7 +353,7 @@ export class RelayPeer {
 
   readonly #onSocketEnd = (): void => {
     if (this.#released) return;
-    if (!this.#deaf) {
+    if (!this.#inputEnded) {
       if (this.#endsByFin()) this.#end(CLEAN_CLOSE, 'fin');
       else this.#fail(new CulvertError('stream_lost'));
     } else if (this.isV1 || this.#endedBy === 'empty messages') {
@@ -378,7 +378,7 @@ export class RelayPeer {
     this.#reader.output.settle();
     this.#drainTimer?.cancel();
     if (this.#released) return;
-    if (this.#deaf) this.#leave();
+    if (this.#inputEnded) this.#leave();
     else this.#fail(new CulvertError('stream_lost'));
   }
 
@@ -390,7 +390,7 @@ export class RelayPeer {
   /** Also after the client's close frame: what still goes to it may stall. */
   #fail(error: CulvertError): void {
     if (this.#released) return;
-    this.#deaf = true;
+    this.#inputEnded = true;
     this.#heartbeat?.stop();
     this.#listener.failed(error);
   }

@@ -3,18 +3,18 @@ import type { Clock, Timer } from '@culvert/stream';
 import type { RelayPeerListener } from './relay-end-options.ts';
 import type { RelayPeer } from './relay-peer.ts';
 
-/** A guest who left, or was sent away, before the other side came. */
+/** A connection that left or was rejected before the other side came. */
 export interface Departure {
   readonly streamId: string;
-  readonly guest: RelayPeer;
+  readonly peer: RelayPeer;
   readonly cause: CloseCause;
-  /** With what it was sent away; undefined when it left. */
+  /** The error it was rejected with; undefined when it left by itself. */
   readonly error: CulvertError | undefined;
   readonly waitedMs: number;
 }
 
 interface Waiting {
-  readonly guest: RelayPeer;
+  readonly peer: RelayPeer;
   readonly since: number;
   readonly timeout: Timer;
 }
@@ -30,15 +30,15 @@ export class Rendezvous {
     this.#onDeparture = onDeparture;
   }
 
-  /** Guests waiting. */
+  /** Waiting connections. */
   get size(): number {
     return this.#waiting.size;
   }
 
-  /** Bytes kept for the guests (see `RelayPeer.bufferedBytes`). */
+  /** Bytes kept for waiting connections (see `RelayPeer.bufferedBytes`). */
   get bufferedBytes(): number {
     let sum = 0;
-    for (const { guest } of this.#waiting.values()) sum += guest.bufferedBytes;
+    for (const { peer } of this.#waiting.values()) sum += peer.bufferedBytes;
     return sum;
   }
 
@@ -46,21 +46,21 @@ export class Rendezvous {
     return this.#waiting.has(streamId);
   }
 
-  /** Seats a guest: from now on it is told when the other side does not come before `expiresAt`. */
-  wait(streamId: string, guest: RelayPeer, expiresAt: number): void {
+  /** Registers a waiting connection: from now on it is told when the other side does not come before `expiresAt`. */
+  wait(streamId: string, peer: RelayPeer, expiresAt: number): void {
     const since = this.#clock.now();
     const timeout = this.#clock.setTimer(expiresAt - since, () => {
       this.reject(streamId, new CulvertError('handshake_timeout'));
     });
-    this.#waiting.set(streamId, { guest, since, timeout });
+    this.#waiting.set(streamId, { peer, since, timeout });
   }
 
-  /** What a guest's end must tell while it waits: that it leaves. One that sent something and ended cleanly has not left. */
+  /** Handles the departure of a waiting connection. One that closed cleanly after sending data has not left. */
   listener(streamId: string): RelayPeerListener {
     return {
       closing: ({ code, reason }) => {
-        // What it sent before it ended cleanly is the other side's, who gets it, and then the end, when it comes.
-        if (code === 1000 && (this.#waiting.get(streamId)?.guest.bytes ?? 0) > 0) return;
+        // It closed cleanly after sending data: keep the data and the close frame for the other side.
+        if (code === 1000 && (this.#waiting.get(streamId)?.peer.bytes ?? 0) > 0) return;
         const left = this.#leave(streamId, 'ended');
         left?.sendClose({ code, reason });
         left?.finish('now');
@@ -71,52 +71,52 @@ export class Rendezvous {
         if (protocolError) left?.finishWith(error, 'now');
         else left?.destroy();
       },
-      // Only after its close frame: it stays for what it sent.
+      // It closed cleanly before: what it sent is kept for the other side.
       gone: () => undefined,
       undeliverable: () => undefined,
     };
   }
 
-  /** The guest who waits, to be joined; it waits no longer. */
+  /** Removes the waiting connection, to be paired. */
   take(streamId: string): RelayPeer | undefined {
     const waiting = this.#waiting.get(streamId);
     waiting?.timeout.cancel();
     this.#waiting.delete(streamId);
-    return waiting?.guest;
+    return waiting?.peer;
   }
 
-  /** Tells the guest who waits, if one does, that the stream will not be joined, and why. */
+  /** Closes the waiting connection of the stream, if there is one, with this error. */
   reject(streamId: string, error: CulvertError, cause = closeCauseFromError(error.code)): boolean {
     const waiting = this.#waiting.get(streamId);
     if (waiting === undefined) return false;
     this.#depart(streamId, waiting, cause, error);
-    waiting.guest.finishWith(error, 'now');
+    waiting.peer.finishWith(error, 'now');
     return true;
   }
 
-  /** {@link reject} for every guest. */
-  sendAllAway(error: CulvertError): void {
+  /** {@link reject} for every waiting connection. */
+  rejectAll(error: CulvertError): void {
     for (const streamId of [...this.#waiting.keys()]) this.reject(streamId, error);
   }
 
-  /** Cuts every guest's connection. */
+  /** Destroys every waiting connection. */
   destroy(): void {
     for (const [streamId, waiting] of [...this.#waiting]) {
       this.#depart(streamId, waiting, 'shutting_down');
-      waiting.guest.destroy();
+      waiting.peer.destroy();
     }
   }
 
   #leave(streamId: string, how: 'ended' | 'lost' | 'protocol_error'): RelayPeer | undefined {
     const waiting = this.#waiting.get(streamId);
     if (waiting === undefined) return undefined;
-    this.#depart(streamId, waiting, how === 'protocol_error' ? how : `${how}_by_${waiting.guest.side}`);
-    return waiting.guest;
+    this.#depart(streamId, waiting, how === 'protocol_error' ? how : `${how}_by_${waiting.peer.side}`);
+    return waiting.peer;
   }
 
   #depart(streamId: string, waiting: Waiting, cause: CloseCause, error?: CulvertError): void {
     this.take(streamId);
-    const { guest, since } = waiting;
-    this.#onDeparture({ streamId, guest, cause, error, waitedMs: this.#clock.now() - since });
+    const { peer, since } = waiting;
+    this.#onDeparture({ streamId, peer, cause, error, waitedMs: this.#clock.now() - since });
   }
 }

@@ -5,7 +5,7 @@ import { Duplex } from 'node:stream';
 import { connect, createServer, type Server, type TLSSocket } from 'node:tls';
 import { type TestCertificate, testCertificate } from '@culvert/testkit';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { readInto } from './reused-read-buffer.ts';
+import { reuseReadBuffer } from './reused-read-buffer.ts';
 
 const INPUT = Buffer.alloc(16_384);
 let certificate: TestCertificate;
@@ -47,7 +47,7 @@ function gather(socket: TLSSocket) {
     state.ended = true;
     wake();
   });
-  const taken = readInto(socket, INPUT, (length) => {
+  const taken = reuseReadBuffer(socket, INPUT, (length) => {
     state.text += INPUT.toString('latin1', 0, length);
     state.calls++;
     wake();
@@ -110,7 +110,7 @@ test('it pauses and resumes, and keeps the order when something unread is left',
   socket.pause();
   socket.unshift(Buffer.from('b'));
   client.write('c');
-  // The client's own echo tells that the server's side has had its turn.
+  // The client's own echo tells that the server's side has been processed.
   socket.write('pong');
   await once(client, 'data');
   expect(state.text).toBe('a');
@@ -148,10 +148,10 @@ test('sockets that share the buffer do not mix', async () => {
 });
 
 test('a duplex that is no socket, or is closed, is left as it was', async () => {
-  expect(readInto(new Duplex(), INPUT, () => true)).toBe(false);
+  expect(reuseReadBuffer(new Duplex(), INPUT, () => true)).toBe(false);
   const { client, socket } = await pair();
   client.destroy();
   socket.resume();
   await once(socket, 'close');
-  expect(readInto(socket, INPUT, () => true)).toBe(false);
+  expect(reuseReadBuffer(socket, INPUT, () => true)).toBe(false);
 });

@@ -34,7 +34,7 @@ let fields: ReturnType<typeof onreadFields> | false = false;
  * @param receive called synchronously; the bytes are at the beginning of `buffer` until it returns. May be called a few times after `pause()`. Returning
  * false is a cheaper `pause()` that the stream does not know about; `resume()` ends it
  */
-export function readInto(socket: Duplex, buffer: Buffer, receive: Receive): boolean {
+export function reuseReadBuffer(socket: Duplex, buffer: Buffer, receive: Receive): boolean {
   if (!(socket instanceof Socket)) return false;
   if (fields === false) fields = onreadFields();
   const handle: unknown = Reflect.get(socket, '_handle');

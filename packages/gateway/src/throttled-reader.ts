@@ -1,27 +1,27 @@
 import type { Duplex } from 'node:stream';
-import type { ReadScheduler, TurnReader } from './read-scheduler.ts';
-import { readInto } from './reused-read-buffer.ts';
+import type { ReadScheduler, ScheduledReader } from './read-scheduler.ts';
+import { reuseReadBuffer } from './reused-read-buffer.ts';
 
 /** Decides whether a socket is read: not while its owner has paused it, and not while the scheduler has it queued. */
-export class ThrottledReader implements TurnReader {
-  turn = 0;
+export class ThrottledReader implements ScheduledReader {
+  iteration = 0;
   readBytes = 0;
   waits = false;
 
   readonly #socket: Duplex;
-  readonly #turns: ReadScheduler;
+  readonly #scheduler: ReadScheduler;
   #paused = false;
   /** Whether each read callback returns whether to continue, which costs less than pausing the stream. */
   #tellsNode = false;
 
-  constructor(socket: Duplex, turns: ReadScheduler) {
+  constructor(socket: Duplex, scheduler: ReadScheduler) {
     this.#socket = socket;
-    this.#turns = turns;
+    this.#scheduler = scheduler;
   }
 
-  /** Makes the socket read into `buffer` if possible: see {@link readInto}. */
-  readInto(buffer: Buffer, receive: (length: number) => void): void {
-    this.#tellsNode = readInto(this.#socket, buffer, (length) => {
+  /** Makes the socket read into `buffer` if possible: see {@link reuseReadBuffer}. */
+  reuseReadBuffer(buffer: Buffer, receive: (length: number) => void): void {
+    this.#tellsNode = reuseReadBuffer(this.#socket, buffer, (length) => {
       receive(length);
       return !this.waits;
     });
@@ -29,7 +29,7 @@ export class ThrottledReader implements TurnReader {
 
   /** Reports the number of bytes read. */
   note(length: number): void {
-    this.#turns.note(this, length);
+    this.#scheduler.note(this, length);
   }
 
   pause(): void {
@@ -40,7 +40,7 @@ export class ThrottledReader implements TurnReader {
   resume(): void {
     if (!this.#paused) return;
     this.#paused = false;
-    this.#turns.ask(this);
+    this.#scheduler.ask(this);
   }
 
   stop(): void {

@@ -28,20 +28,20 @@ test('any bytes, anywhere, in any number of steps, come out as RFC 6455 §5.3 sa
 
 test('in WebAssembly too, moved to another place or in place, and nothing beside them changes', () => {
   const memory = BufferPool.ofThread;
-  const slab = memory?.take({ settle: () => undefined });
-  if (memory === undefined || slab === undefined) throw new Error('there is no WebAssembly');
+  const pooled = memory?.take({ settle: () => undefined });
+  if (memory === undefined || pooled === undefined) throw new Error('there is no WebAssembly');
   fc.assert(
     fc.property(bytes, mask, fc.nat(70), fc.nat(70), fc.boolean(), (payload, key, from, to, inPlace) => {
-      slab.bytes.fill(0xee, 0, 1_024);
-      const source = inPlace ? slab.bytes : memory.input;
+      pooled.bytes.fill(0xee, 0, 1_024);
+      const source = inPlace ? pooled.bytes : memory.input;
       const start = inPlace ? to : from;
       source.set(masked(payload, key), start);
-      memory.unmask((inPlace ? slab.base : 0) + start, slab.base + to, payload.length, numberOf(key));
-      expect(slab.bytes.subarray(to, to + payload.length).equals(payload)).toBe(true);
-      expect(slab.bytes.subarray(to + payload.length, 1_024).every((byte) => byte === 0xee)).toBe(true);
-      expect(slab.bytes.subarray(0, to).every((byte) => byte === 0xee)).toBe(true);
+      memory.unmask((inPlace ? pooled.base : 0) + start, pooled.base + to, payload.length, numberOf(key));
+      expect(pooled.bytes.subarray(to, to + payload.length).equals(payload)).toBe(true);
+      expect(pooled.bytes.subarray(to + payload.length, 1_024).every((byte) => byte === 0xee)).toBe(true);
+      expect(pooled.bytes.subarray(0, to).every((byte) => byte === 0xee)).toBe(true);
     }),
     { numRuns: 500, seed: 1 },
   );
-  memory.give(slab);
+  memory.give(pooled);
 });

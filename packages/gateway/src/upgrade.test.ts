@@ -102,7 +102,7 @@ describe('the grant', () => {
     ['longer than 999 bytes', async () => `${await signGrant(claims(), bench.signingKey)}${'A'.repeat(999)}`],
   ])('%s is refused', async (_, make) => {
     expect(await statusOfToken(await make())).toBe(401);
-    expect(bench.gateway.guests).toBe(0);
+    expect(bench.gateway.waitingConnections).toBe(0);
   });
 
   test('that is correct, by the same way of making it, is taken', async () => {

@@ -61,7 +61,7 @@ describe('clients are asked for a certificate', () => {
   });
 });
 
-describe("an operator's own certificate", () => {
+describe("an operator's certificate", () => {
   function prepare(pair: TestCertificate, clientCertificates: string[]) {
     const directory = mkdtempSync(join(tmpdir(), 'culvert-hub-'));
     cleanups.push(() => rmSync(directory, { recursive: true }));

@@ -56,8 +56,8 @@ async function start(limits: Record<string, number> = {}, over: Partial<HubConfi
   await device.open();
 }
 
-/** Two ends that have met. */
-async function meet(): Promise<{ service: Duplex; device: Duplex; streamId: string }> {
+/** Two ends that are paired. */
+async function openPair(): Promise<{ service: Duplex; device: Duplex; streamId: string }> {
   const [service, device] = await Promise.all([
     test.owner.openStream('d', { name: 'x' }),
     offers.then((offer) => offer.accept()),
@@ -87,7 +87,7 @@ function refused(attempt: Promise<unknown>): Promise<Told> {
 
 /** Ends both sides from outside, and what they learn. */
 async function both(end: (streamId: string) => unknown): Promise<Outcome> {
-  const { service, device, streamId } = await meet();
+  const { service, device, streamId } = await openPair();
   const ends = Promise.all([told(service), told(device)]);
   await end(streamId);
   const [ofService, ofDevice] = await ends;
@@ -122,7 +122,7 @@ type ToldCause = Exclude<CloseCause, 'hub_died'>;
 const MAKE: Readonly<Record<ToldCause, () => Promise<Outcome>>> = {
   async ended_by_service() {
     await start();
-    const { service, device } = await meet();
+    const { service, device } = await openPair();
     service.resume().end();
     const ofDevice = await told(device);
     device.end();
@@ -130,7 +130,7 @@ const MAKE: Readonly<Record<ToldCause, () => Promise<Outcome>>> = {
   },
   async ended_by_device() {
     await start();
-    const { service, device } = await meet();
+    const { service, device } = await openPair();
     device.resume().end();
     const ofService = await told(service);
     service.end();
@@ -165,14 +165,14 @@ const MAKE: Readonly<Record<ToldCause, () => Promise<Outcome>>> = {
   },
   async stalled() {
     await start({ stallMs: 1_000 });
-    const { device } = await meet();
+    const { device } = await openPair();
     // More than all buffers on the way hold; nobody reads at the service.
     device.write(Buffer.alloc(48 * 1_048_576));
     return { device: await whileAdvancing(told(device), 250) };
   },
   async half_close_timeout() {
     await start();
-    const { service, device } = await meet();
+    const { service, device } = await openPair();
     const ends = Promise.all([told(service), once(device.resume(), 'error').then(([error]) => failure(error))]);
     service.end();
     await once(device, 'end');
@@ -190,7 +190,7 @@ const MAKE: Readonly<Record<ToldCause, () => Promise<Outcome>>> = {
   },
   async quota_reached() {
     await start({ bytesPerStream: 3 });
-    const { service, device } = await meet();
+    const { service, device } = await openPair();
     const ends = Promise.all([told(service), told(device)]);
     service.write('abc');
     await once(device, 'data');
@@ -260,7 +260,7 @@ const MAKE: Readonly<Record<ToldCause, () => Promise<Outcome>>> = {
   },
 };
 
-const LOST = 'WS disconnected';
+const LOST = 'The connection at the other side was lost.';
 const TORN = 'The connection was lost.';
 const ADMINISTRATOR = 'An administrator closed the stream: lunch';
 const HALF_CLOSE = 'The service had ended, and the device sent nothing for 60 s.';

@@ -11,7 +11,7 @@ import { echoOffer, FakeClock, startHub, type TestHub } from '@culvert/testkit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { EventBus } from '../src/observe/event-bus.ts';
 import { LiveStreams } from '../src/observe/live-streams.ts';
-import { createLogging } from '../src/observe/resource-log/open-resource-log.ts';
+import { openResourceLog } from '../src/observe/resource-log/open-resource-log.ts';
 
 let directory: string;
 const cleanups: (() => unknown)[] = [];
@@ -136,7 +136,7 @@ it('what no queue had room for is counted for each sink', async () => {
       { name: 'all', to: { http: { url: 'http://127.0.0.1:9' } } },
     ],
   });
-  const logging = await createLogging({
+  const logging = await openResourceLog({
     isRegistered: () => false,
     ...{ dataDir: directory, logs, diagnostics, hostName: 'h', clock, events, streams },
   });
@@ -196,7 +196,11 @@ describe('a wrong diagnostic setting', () => {
       { otlp: { url: 'http://h:1', headersFile: 'x' } },
       'secret headers go over https:// only',
     ],
-    ['no headers file', { http: { url: 'https://h', headersFile: '/none/x' } }, '/none/x cannot be read (ENOENT).'],
+    [
+      'no headers file',
+      { http: { url: 'https://h', headersFile: '/none/x' } },
+      '/none/x cannot be read: there is no such file.',
+    ],
     [
       'no authority',
       { http: { url: 'https://h', caFile: '/dev/null' } },

@@ -28,7 +28,7 @@ const ROUTES = [
   ['DELETE', `/streams/${ID}`, 404],
 ] as const;
 
-/** Who may look on, and who may close. */
+/** Policies that may read, and those that may close. */
 const MAY: Readonly<Record<string, { readonly look: boolean; readonly close: boolean }>> = {
   iothubowner: { look: true, close: true },
   service: { look: false, close: false },

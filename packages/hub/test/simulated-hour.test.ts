@@ -51,7 +51,7 @@ async function onStream(offer: StreamOffer): Promise<void> {
   if (offer.name.endsWith('-torn')) {
     const socket = await offer.acceptWebSocket();
     socket.on('error', () => undefined);
-    // Cut when the first message has come: both sides have met then.
+    // Cut when the first message has come: the stream is established then.
     socket.once('message', () => socket.terminate());
     return socket.resume();
   }
@@ -163,7 +163,7 @@ const DEEDS: Record<string, Deed> = {
     await askAndStayAway(name);
     const { streamId } = await test.event('stream-requested', ({ streamName }) => streamName === name);
     await test.event('connection-waiting', (event) => event.streamId === streamId);
-    // Step by step, so that the guest's pings are answered over a real network meanwhile.
+    // Step by step, so that the waiting connection's pings are answered over a real network meanwhile.
     for (let step = 0; step < 12; step++) {
       await clock.advance(5_000);
       await owner.endpoints();

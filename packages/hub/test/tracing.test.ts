@@ -48,7 +48,7 @@ class Collector {
     return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}/`;
   }
 
-  /** Resolves when so many requests were answered. */
+  /** Resolves when that many requests were answered. */
   async requests(count: number): Promise<void> {
     while (this.paths.length < count) {
       await new Promise<void>((resolve) => {
@@ -229,7 +229,7 @@ describe('the exporter', () => {
 });
 
 describe('sampling', () => {
-  it('takes so many of the handshakes that bring no trace, and of the others what their caller decided', () => {
+  it('samples a part of the handshakes without a trace, and follows the decision of the caller for the others', () => {
     const share = (ratio: number) => {
       const contexts = Array.from({ length: 4_000 }, () => traceContext(undefined, ratio));
       return contexts.filter(({ sampled }) => sampled).length / contexts.length;

@@ -55,7 +55,7 @@ const CLOSES = {
   internal: ['refused', 'stream_lost'],
 } as const satisfies Record<ErrorCode, readonly [cause: CloseCause, receivedAs: ErrorCode]>;
 
-/** The error that a close cause stands for where a stream's record names none; undefined for the polite ends. A new cause without a row does not compile. */
+/** The error that a close cause stands for where a stream's record names none; undefined for the clean ends. A new cause without a row does not compile. */
 export const CAUSE_ERRORS = {
   ended_by_service: undefined,
   ended_by_device: undefined,
@@ -89,7 +89,7 @@ const BY_CLOSE_CODE: ReadonlyMap<number, ErrorCode> = new Map(
   (Object.keys(CLOSES) as ErrorCode[]).map((code) => [ERRORS[code].close, CLOSES[code][1]]),
 );
 
-/** The error of the end that receives a close code other than 1000. One that is in no row is not ours: the stream is lost. */
+/** The error of the end that receives a close code other than 1000. For a code in no row, the stream is lost. */
 export function errorCodeFromClose(closeCode: number): ErrorCode {
   return BY_CLOSE_CODE.get(closeCode) ?? 'stream_lost';
 }

@@ -21,7 +21,7 @@ export class CulvertError extends Error {
     return ERRORS[this.code];
   }
 
-  /** `error` itself when it is one of ours; otherwise a new error of `code` (default `internal`) that keeps it as cause. */
+  /** `error` itself when it is a CulvertError; otherwise a new error of `code` (default `internal`) that keeps it as cause. */
   static from(error: unknown, code: ErrorCode = 'internal', message?: string): CulvertError {
     if (error instanceof CulvertError) return error;
     return new CulvertError(code, message, { cause: error });

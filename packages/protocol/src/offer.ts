@@ -7,7 +7,7 @@ import type { Grant } from './grant.ts';
 export interface OfferExtensions {
   /** The stream's id, as in the hub's logs. */
   readonly streamId?: string | undefined;
-  /** Who asks: the principal's name, such as `policy:service`. */
+  /** The requester: the principal's name, such as `policy:service`. */
   readonly caller?: string | undefined;
 }
 

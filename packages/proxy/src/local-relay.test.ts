@@ -170,6 +170,16 @@ describe('relay', () => {
     await buffer(peer);
     expect(await result).toMatchObject({ endedBy: 'remote' });
   });
+
+  it('ends the sending of a terminal at once when the reader of its pipe has gone', async () => {
+    const clock = new FakeClock();
+    const result = carry({ ...brokenPipe(new PassThrough()), endsWithStream: true }, stream, { clock });
+    peer.write('nobody reads this');
+    await buffer(peer);
+    peer.end();
+    expect(await result).toMatchObject({ endedBy: 'local' });
+    expect(stream.errored).toBeNull();
+  });
 });
 
 /** Standard input, and an output whose reader is gone. */

@@ -164,6 +164,7 @@ class LocalRelay {
     this.#hasLeft = true;
     this.#in.stop();
     this.#stream.resume();
+    if (this.#local.endsWithStream) this.#stopSending();
     this.#timer?.cancel();
     this.#timer = this.#options.clock.setTimer(LIMITS.lingerMs, () =>
       this.#settle(new CulvertError('stream_lost', 'The local program went away.')),

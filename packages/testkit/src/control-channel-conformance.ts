@@ -58,21 +58,21 @@ const never = new AbortController().signal;
 /** The required behaviour of a control channel over any transport. */
 export function controlChannelConformance(name: string, open: () => Promise<TransportUnderTest>): void {
   describe(`control channel conformance: ${name}`, () => {
-    let dialect: TransportUnderTest;
+    let transport: TransportUnderTest;
     beforeEach(async () => {
-      dialect = await open();
+      transport = await open();
     });
-    afterEach(() => dialect.close());
+    afterEach(() => transport.close());
 
-    answers(() => dialect);
-    ends(() => dialect);
-    bounds(() => dialect);
+    answers(() => transport);
+    ends(() => transport);
+    bounds(() => transport);
   });
 }
 
-function answers(dialect: () => TransportUnderTest): void {
+function answers(transport: () => TransportUnderTest): void {
   it('carries an offer to the device and its acceptance back', async () => {
-    const { channel, device } = await dialect().attach();
+    const { channel, device } = await transport().attach();
     const sent = offerNamed('ssh');
     const answer = channel.offer(sent, never);
     const offer = await device.nextOffer();
@@ -82,7 +82,7 @@ function answers(dialect: () => TransportUnderTest): void {
   });
 
   it('carries a rejection with its reason', async () => {
-    const { channel, device } = await dialect().attach();
+    const { channel, device } = await transport().attach();
     const answer = channel.offer(offerNamed('ssh'), never);
     const { requestId } = await device.nextOffer();
     device.answer({ requestId, accepted: false, reason: 'kein Dienst „ssh“\n' });
@@ -90,7 +90,7 @@ function answers(dialect: () => TransportUnderTest): void {
   });
 
   it('carries a rejection without a reason', async () => {
-    const { channel, device } = await dialect().attach();
+    const { channel, device } = await transport().attach();
     const answer = channel.offer(offerNamed('ssh'), never);
     const { requestId } = await device.nextOffer();
     device.answer({ requestId, accepted: false });
@@ -98,7 +98,7 @@ function answers(dialect: () => TransportUnderTest): void {
   });
 
   it("ends an offer that is not answered with the signal's reason, and ignores the late answer", async () => {
-    const { channel, device } = await dialect().attach();
+    const { channel, device } = await transport().attach();
     const patience = new AbortController();
     const silent = channel.offer(offerNamed('first'), patience.signal);
     const { requestId } = await device.nextOffer();
@@ -114,8 +114,8 @@ function answers(dialect: () => TransportUnderTest): void {
   });
 
   it('counts the offers that the device leaves unanswered, until it answers one', async () => {
-    const { clock } = dialect();
-    const { channel, device } = await dialect().attach();
+    const { clock } = transport();
+    const { channel, device } = await transport().attach();
     const since = clock.now();
     const ask = async (code: ErrorCode, afterMs: number) => {
       const caller = new AbortController();
@@ -141,13 +141,13 @@ function answers(dialect: () => TransportUnderTest): void {
   });
 
   it('refuses an offer whose signal is aborted already', async () => {
-    const { channel } = await dialect().attach();
+    const { channel } = await transport().attach();
     const withdrawn = AbortSignal.abort(new CulvertError('withdrawn'));
     await expect(channel.offer(offerNamed('ssh'), withdrawn)).rejects.toMatchObject({ code: 'withdrawn' });
   });
 
   it('ignores answers to requests that never were, and second answers', async () => {
-    const { channel, device } = await dialect().attach();
+    const { channel, device } = await transport().attach();
     const answer = channel.offer(offerNamed('ssh'), never);
     const { requestId } = await device.nextOffer();
     device.answer({ requestId: 'nobody', accepted: true });
@@ -161,7 +161,7 @@ function answers(dialect: () => TransportUnderTest): void {
   });
 
   it('offers only while the device takes offers', async () => {
-    const { channel, device } = await dialect().attach();
+    const { channel, device } = await transport().attach();
     expect(channel.takesOffers).toBe(true);
     await device.refuseOffers();
     expect(channel.takesOffers).toBe(false);
@@ -171,9 +171,9 @@ function answers(dialect: () => TransportUnderTest): void {
   });
 }
 
-function ends(dialect: () => TransportUnderTest): void {
+function ends(transport: () => TransportUnderTest): void {
   it('fails every pending offer at once when the device drops', async () => {
-    const { channel, device } = await dialect().attach();
+    const { channel, device } = await transport().attach();
     const pending = [channel.offer(offerNamed('a'), never), channel.offer(offerNamed('b'), never)];
     await device.nextOffer();
     device.drop();
@@ -184,7 +184,7 @@ function ends(dialect: () => TransportUnderTest): void {
   });
 
   it('ends when the credential expires, not before', async () => {
-    const { clock, code, attach } = dialect();
+    const { clock, code, attach } = transport();
     const { channel, device } = await attach({ expiresAt: clock.now() + 60_000 });
     await clock.advance(59_999);
     const answer = channel.offer(offerNamed('ssh'), never);
@@ -196,7 +196,7 @@ function ends(dialect: () => TransportUnderTest): void {
   });
 
   it('tells the device why it is closed, once, with the first reason', async () => {
-    const { code, attach } = dialect();
+    const { code, attach } = transport();
     const { channel, device } = await attach();
     const pending = channel.offer(offerNamed('ssh'), never);
     channel.close(new CulvertError('taken_over'));
@@ -207,9 +207,9 @@ function ends(dialect: () => TransportUnderTest): void {
   });
 }
 
-function bounds(dialect: () => TransportUnderTest): void {
+function bounds(transport: () => TransportUnderTest): void {
   it('holds 1,000 offers at once, answered in any order, and refuses one too many', async () => {
-    const { maxOffers, attach } = dialect();
+    const { maxOffers, attach } = transport();
     const { channel, device } = await attach();
     const pending = Array.from({ length: maxOffers }, (_, index) => channel.offer(offerNamed(`s${index}`), never));
     await expect(channel.offer(offerNamed('more'), never)).rejects.toMatchObject({ code: 'too_many_requests' });
@@ -226,7 +226,7 @@ function bounds(dialect: () => TransportUnderTest): void {
   });
 
   it('gives up a device that does not read', async () => {
-    const { channel, device } = await dialect().attach();
+    const { channel, device } = await transport().attach();
     device.stall();
     let ended: CulvertError | undefined;
     void channel.closed.then((error) => {
@@ -241,7 +241,7 @@ function bounds(dialect: () => TransportUnderTest): void {
       if (offers % 100 === 0) await new Promise((resolve) => setImmediate(resolve));
     }
     // Flow control may have prevented any sending; then the silence counts.
-    if (ended === undefined) await dialect().clock.advance(3_600_000);
+    if (ended === undefined) await transport().clock.advance(3_600_000);
     expect(['stalled', 'keepalive_timeout']).toContain((ended as CulvertError | undefined)?.code);
   });
 }

@@ -24,7 +24,7 @@ export const sasCredentials: DeviceCredentials = {
   },
 };
 
-/** Of a module: a token for it that is made with its device's key, as module connection strings of the preview's suites are. */
+/** Of a module: a token for it that is made with its device's key, as the module connection strings of Azure's test suites are. */
 export const deviceKeyCredentials: DeviceCredentials = {
   name: "SAS by its device's key",
   async register(hub, identity, expiresAt) {

@@ -42,10 +42,10 @@ export class FakeClock implements Clock {
       this.#now = next.at;
       this.#pending.delete(next);
       next.callback();
-      await turn();
+      await nextIteration();
     }
     this.#now = end;
-    await turn();
+    await nextIteration();
   }
 
   #next(end: number): Pending | undefined {
@@ -59,6 +59,6 @@ export class FakeClock implements Clock {
   }
 }
 
-function turn(): Promise<void> {
+function nextIteration(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }

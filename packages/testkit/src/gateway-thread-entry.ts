@@ -25,16 +25,24 @@ function open(start: ThreadStart, toMain: MessagePort): void {
   const test = new BroadcastChannel(testChannel(start.bootId));
   const say = (message: FromTestThread): void => test.postMessage(message);
   const report = (closed = false): void => {
-    const { guests, streams, bufferedBytes } = thread.gateway;
+    const { waitingConnections, streams, bufferedBytes } = thread.gateway;
     const { blocksTaken } = thread;
-    say({ thread: start.threadId, guests, streams, bufferedBytes, blocksTaken, timers: clock.timers, closed });
+    say({
+      thread: start.threadId,
+      waitingConnections,
+      streams,
+      bufferedBytes,
+      blocksTaken,
+      timers: clock.timers,
+      closed,
+    });
   };
   const timer = setInterval(() => report(), REPORT_MS);
   test.onmessage = (event) => {
     const message = (event as { readonly data: ToTestThread }).data;
     if ('advance' in message) {
       if (message.only !== undefined && message.only !== start.threadId) return;
-      void clock.advance(message.advance).then(() => say({ thread: start.threadId, advanced: message.turn }));
+      void clock.advance(message.advance).then(() => say({ thread: start.threadId, advanced: message.step }));
     } else if (message.crash === start.threadId) {
       throw new Error('The test wants this thread to fail, and says secret words.');
     }

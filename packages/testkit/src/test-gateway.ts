@@ -27,7 +27,7 @@ export interface TestGateway {
   readonly gateway: GatewayControl;
   /** The threads, where it has any. */
   readonly threads: TestThreads | undefined;
-  /** Bytes that streams and guests keep in it, in all threads. */
+  /** Bytes that streams and waiting connections keep in it, in all threads. */
   readonly bufferedBytes: number;
   readonly events: readonly GatewayEvent[];
   /** Where a side lands. */

@@ -4,14 +4,14 @@ import type { FakeClock } from './fake-clock.ts';
 
 /** What the test says to all threads of its gateway. */
 export type ToTestThread =
-  /** Move the time on by so many milliseconds, and say so; `only` if that is your id. */
-  | { readonly advance: number; readonly turn: number; readonly only?: number }
+  /** Advance the clock by this many milliseconds and confirm it; with `only`, in that thread alone. */
+  | { readonly advance: number; readonly step: number; readonly only?: number }
   /** Fail, if this is your id. */
   | { readonly crash: number };
 
 /** What is kept in one thread. */
 export interface TestThreadReport {
-  readonly guests: number;
+  readonly waitingConnections: number;
   readonly streams: number;
   readonly bufferedBytes: number;
   readonly blocksTaken: number;
@@ -61,33 +61,33 @@ export async function startThreads(options: TestThreadsOptions): Promise<TestThr
     apart: !together,
     listen: { host: '127.0.0.1', port: 0 },
     maxUnauthenticatedPerAddress: 1_000,
-    maxUnproven: 1_000,
+    maxUnauthenticated: 1_000,
     onTlsFailed: () => undefined,
   });
   const channel = new BroadcastChannel(testChannel(gateway.bootId));
   const reports = new Map<number, TestThreadReport>();
   const failed = new Set<number>();
   const waiting = new Map<number, (thread: number) => void>();
-  let turns = 0;
+  let steps = 0;
   const say = (message: ToTestThread): void => channel.postMessage(message);
   /** Moves the time in some threads. */
   const move = async (ms: number, threads: ReadonlySet<number>, only?: number): Promise<void> => {
-    const turn = turns++;
+    const step = steps++;
     const left = new Set(threads);
     await new Promise<void>((resolve) => {
-      waiting.set(turn, (thread) => {
+      waiting.set(step, (thread) => {
         left.delete(thread);
         if (left.size === 0) resolve();
       });
-      say({ advance: ms, turn, ...(only === undefined ? {} : { only }) });
+      say({ advance: ms, step, ...(only === undefined ? {} : { only }) });
       if (left.size === 0) resolve();
     });
-    waiting.delete(turn);
+    waiting.delete(step);
   };
   const living = (): Set<number> =>
     new Set([...reports].filter(([thread, { closed }]) => !closed && !failed.has(thread)).map(([thread]) => thread));
   let synchronised: () => void = () => undefined;
-  const heard = new Set<number>();
+  const reported = new Set<number>();
   const started = new Promise<void>((resolve) => {
     synchronised = resolve;
   });
@@ -100,8 +100,8 @@ export async function startThreads(options: TestThreadsOptions): Promise<TestThr
       reports.set(thread, message);
       // It hears nothing any more.
       if (message.closed) for (const moved of waiting.values()) moved(thread);
-    } else if (!heard.has(thread)) {
-      heard.add(thread);
+    } else if (!reported.has(thread)) {
+      reported.add(thread);
       void move(clock.now(), new Set([thread]), thread).then(() => {
         reports.set(thread, message);
         if (reports.size === options.threads) synchronised();

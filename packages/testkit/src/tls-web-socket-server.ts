@@ -20,7 +20,7 @@ export interface TlsWebSocketServerOptions {
   readonly requestCertificate?: boolean;
   /** Told of each client that has come through TLS, whatever it says then. */
   readonly onConnection?: (socket: TLSSocket) => void;
-  /** Called in the turn in which a WebSocket arrives. */
+  /** Called in the event-loop iteration in which a WebSocket arrives. */
   readonly onSocket: (socket: WebSocket, request: IncomingMessage) => void;
   /** Answers an upgrade in its own way when it returns true. */
   readonly onUpgrade?: (request: IncomingMessage, socket: Duplex) => boolean;

@@ -1,6 +1,6 @@
 import type { Cleanup } from './cleanup.ts';
 import { startCulvert } from './culvert.ts';
-import { freePort, listening } from './free-port.ts';
+import { freePort } from './free-port.ts';
 import type { HubProcess } from './hub-process.ts';
 import type { Program } from './program.ts';
 
@@ -29,7 +29,7 @@ export async function startAgent(
   return { deviceId, connectionString, program };
 }
 
-/** Starts `culvert connect` for services of a device, each on a free port, and waits until all listen. */
+/** Starts `culvert connect` for services of a device, each on a free port, and waits until it says that all listen: a connection to find out would open a stream. */
 export async function startConnect(
   cleanup: Cleanup,
   hub: HubProcess,
@@ -39,9 +39,6 @@ export async function startConnect(
   const ports = await Promise.all(services.map(() => freePort()));
   const pairs = services.map((service, index) => `${service}=127.0.0.1:${ports[index]}`);
   const program = startCulvert(cleanup, ['connect', '--', deviceId, ...pairs], hub.serviceEnv());
-  await Promise.race([
-    Promise.all(ports.map((port) => listening(port))),
-    program.ended.then(({ stderr }) => Promise.reject(new Error(`culvert connect ended: ${stderr}`))),
-  ]);
+  for (const port of ports) await program.waitFor(new RegExp(`is at 127\\.0\\.0\\.1:${port}\\n`));
   return { ports, program };
 }

@@ -16,7 +16,7 @@ const WINDOW_BYTES = 131_072;
 
 export interface ForwardedSocketOptions {
   readonly memory: BufferPool | undefined;
-  readonly turns: ReadScheduler;
+  readonly readScheduler: ReadScheduler;
   readonly clock: Clock;
   readonly lingerMs: number;
 }
@@ -43,7 +43,7 @@ export class ForwardedSocket implements LinkEnd {
     this.#connection = connection;
     this.#options = options;
     this.#outputBuffer = new OutputBuffer(link, connection);
-    this.#reading = new ThrottledReader(socket, options.turns);
+    this.#reading = new ThrottledReader(socket, options.readScheduler);
     link.attach(connection, this);
     if (socket.destroyed) queueMicrotask(this.#onClose);
     else socket.once('close', this.#onClose);
@@ -52,7 +52,8 @@ export class ForwardedSocket implements LinkEnd {
     });
     socket.on('data', (chunk: Buffer) => this.#onData(chunk, chunk.length));
     const { memory } = options;
-    if (memory !== undefined) this.#reading.readInto(memory.input, (length) => this.#onData(memory.input, length));
+    if (memory !== undefined)
+      this.#reading.reuseReadBuffer(memory.input, (length) => this.#onData(memory.input, length));
   }
 
   onBytes(bytes: Buffer): void {

@@ -8,7 +8,7 @@ import { type Arrival, Gateway } from '../gateway.ts';
 import { GATEWAY_LIMITS } from '../gateway-limits.ts';
 import { BlockMemory } from './block-memory.ts';
 import { ForwardedSocket } from './forwarded-socket.ts';
-import { type HandedConnection, Link } from './link.ts';
+import { type ForwardedConnection, Link } from './link.ts';
 import type { FromThread, ThreadAddress, ThreadPair, ThreadStart, ToThread } from './messages.ts';
 import { RemoteSocket } from './remote-socket.ts';
 
@@ -35,8 +35,8 @@ export class GatewayThread {
   /** Links to other threads, by thread id, over which clients are forwarded. */
   readonly #links = new Map<number, Link>();
   /** Streams owned here with a side that another thread accepted, by the link to that thread. */
-  readonly #handedOver = new Map<Link, Set<string>>();
-  readonly #asked = new Map<number, (answer: ToThread & { type: 'placed' | 'refused' }) => void>();
+  readonly #forwarded = new Map<Link, Set<string>>();
+  readonly #asked = new Map<number, (answer: ToThread & { type: 'owner' | 'refused' }) => void>();
   #requests = 0;
   #listener: ThreadListener | undefined;
   #closing: Promise<void> | undefined;
@@ -51,7 +51,7 @@ export class GatewayThread {
       clock,
       onEvent: (event) => this.#say({ type: 'event', event }),
       steering: {
-        place: (claims) => this.#place(claims),
+        findOwner: (claims) => this.#findOwner(claims),
         unregistered: (streamId) => this.#say({ type: 'unregistered', streamId }),
         counters: (streamId) => {
           const shared = new SharedArrayBuffer(6 * Float64Array.BYTES_PER_ELEMENT);
@@ -70,7 +70,7 @@ export class GatewayThread {
   /** Opens the listener and executes the main thread's commands. */
   async run(listener: ThreadListener): Promise<void> {
     this.#listener = listener;
-    this.#port.on('message', (message: ToThread) => this.#heard(message));
+    this.#port.on('message', (message: ToThread) => this.#onMessage(message));
     try {
       this.#say({ type: 'listening', address: await listener.listen() });
     } catch (error) {
@@ -88,9 +88,9 @@ export class GatewayThread {
     this.#port.postMessage(message, transfer);
   }
 
-  #heard(message: ToThread): void {
+  #onMessage(message: ToThread): void {
     switch (message.type) {
-      case 'placed':
+      case 'owner':
       case 'refused':
         this.#asked.get(message.request)?.(message);
         this.#asked.delete(message.request);
@@ -114,26 +114,31 @@ export class GatewayThread {
     }
   }
 
-  async #place(claims: GrantClaims): Promise<((arrival: Arrival) => void) | undefined> {
+  async #findOwner(claims: GrantClaims): Promise<((arrival: Arrival) => void) | undefined> {
     const request = this.#requests++;
-    const answer = await new Promise<ToThread & { type: 'placed' | 'refused' }>((resolve) => {
+    const answer = await new Promise<ToThread & { type: 'owner' | 'refused' }>((resolve) => {
       this.#asked.set(request, resolve);
-      this.#say({ type: 'place', request, claims });
+      this.#say({ type: 'find-owner', request, claims });
     });
     if (answer.type === 'refused') throw new CulvertError(answer.error.code, answer.error.message);
     const { owner } = answer;
     if (owner === this.#start.threadId) return undefined;
-    return (arrival) => this.#handOver(arrival, owner);
+    return (arrival) => this.#forward(arrival, owner);
   }
 
-  #handOver({ socket, head, ...guest }: Arrival, owner: number): void {
+  #forward({ socket, head, ...arrival }: Arrival, owner: number): void {
     const link = this.#linkTo(owner);
     const connection = link.newConnection();
     // A copy: a message transfers the whole buffer behind a view.
-    link.send(['guest', connection, { ...guest, head: new Uint8Array(head) }]);
+    link.send(['forward', connection, { ...arrival, head: new Uint8Array(head) }]);
     const { lingerMs = GATEWAY_LIMITS.lingerMs } = this.#start.limits;
     const memory = this.#start.plain ? undefined : BufferPool.ofThread;
-    new ForwardedSocket(socket, link, connection, { memory, turns: this.gateway.turns, clock: this.#clock, lingerMs });
+    new ForwardedSocket(socket, link, connection, {
+      memory,
+      readScheduler: this.gateway.readScheduler,
+      clock: this.#clock,
+      lingerMs,
+    });
   }
 
   #linkTo(owner: number): Link {
@@ -147,23 +152,28 @@ export class GatewayThread {
   }
 
   #newLink(port: MessagePort, onLost: () => void): Link {
-    return new Link(port, this.#blocks, (link, connection, guest) => this.#receive(link, connection, guest), onLost);
+    return new Link(
+      port,
+      this.#blocks,
+      (link, connection, arrival) => this.#receive(link, connection, arrival),
+      onLost,
+    );
   }
 
-  #receive(link: Link, connection: number, { head, ...guest }: HandedConnection): void {
+  #receive(link: Link, connection: number, { head, ...arrival }: ForwardedConnection): void {
     const socket = new RemoteSocket(link, connection);
-    const { streamId } = guest.claims;
-    const streams = this.#handedOver.get(link) ?? new Set();
-    this.#handedOver.set(link, streams.add(streamId));
+    const { streamId } = arrival.claims;
+    const streams = this.#forwarded.get(link) ?? new Set();
+    this.#forwarded.set(link, streams.add(streamId));
     socket.once('close', () => streams.delete(streamId));
-    this.gateway.receive({ ...guest, socket, head: Buffer.from(head) });
+    this.gateway.receive({ ...arrival, socket, head: Buffer.from(head) });
   }
 
   /** The thread that forwarded clients over this link has died, and their connections with it. */
   #lostFrom(link: Link): void {
     const error = new CulvertError('stream_lost', CLOSE_CAUSES.gateway_failed);
-    for (const streamId of this.#handedOver.get(link) ?? []) this.gateway.end(streamId, error, 'gateway_failed');
-    this.#handedOver.delete(link);
+    for (const streamId of this.#forwarded.get(link) ?? []) this.gateway.end(streamId, error, 'gateway_failed');
+    this.#forwarded.delete(link);
   }
 
   async #close(graceMs: number): Promise<void> {

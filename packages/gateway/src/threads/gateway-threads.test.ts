@@ -17,7 +17,7 @@ afterEach(async () => {
   for (const client of open) client.socket.destroy();
   open = [];
   await bench.stop();
-  expect([bench.gateway.guests, bench.gateway.streams]).toEqual([0, 0]);
+  expect([bench.gateway.waitingConnections, bench.gateway.streams]).toEqual([0, 0]);
 });
 
 /** Comes to a thread with a grant; by default the device comes to thread 0, the service to thread 1. */
@@ -33,7 +33,7 @@ async function come(streamId: string, side: Side, token: string, thread: number)
   return client;
 }
 
-async function meet(deviceThread = 0, serviceThread = 1) {
+async function openPair(deviceThread = 0, serviceThread = 1) {
   const streamId = newStreamId();
   const device = await arrive(streamId, 'device', deviceThread);
   const service = await arrive(streamId, 'service', serviceThread);
@@ -78,7 +78,7 @@ describe('all threads together', () => {
   });
 
   test('tell what a stream has carried so far', async () => {
-    const { streamId, device, service } = await meet();
+    const { streamId, device, service } = await openPair();
     service.send(rawFrame(2, 'four'), rawFrame(2, 'more'));
     for (const word of ['four', 'more']) expect(await device.frame()).toEqual(echoed(word));
     device.send(rawFrame(2, 'one'));
@@ -93,7 +93,7 @@ describe('all threads together', () => {
   });
 
   test('end a stream whose sides are in two of them', async () => {
-    const { streamId, device, service } = await meet();
+    const { streamId, device, service } = await openPair();
     expect(bench.gateway.end(streamId, new CulvertError('revoked', 'The device was disabled.'))).toBe(true);
     for (const side of [device, service]) expect((await side.close())?.reason).toBe('The device was disabled.');
     expect(await bench.event('stream-closed', streamId)).toMatchObject({ cause: 'revoked', error: 'revoked' });
@@ -102,8 +102,8 @@ describe('all threads together', () => {
 
 describe('a thread that dies', () => {
   test('takes its own streams with it, tells the side in the other thread, and leaves the others’ alone', async () => {
-    const lost = await meet();
-    const kept = await meet(1, 1);
+    const lost = await openPair();
+    const kept = await openPair(1, 1);
     lost.service.send(rawFrame(2, 'said before'));
     await lost.device.frame();
     bench.threads?.crash(0);
@@ -120,8 +120,8 @@ describe('a thread that dies', () => {
     expect(bench.gateway.streams).toBe(1);
   });
 
-  test('and has only the landed side, ends the stream for the other', async () => {
-    const { streamId, device, service } = await meet();
+  test('and has only the forwarded side, ends the stream for the other', async () => {
+    const { streamId, device, service } = await openPair();
     bench.threads?.crash(1);
     expect(await device.close()).toEqual(FAILED);
     await service.closed;
@@ -134,7 +134,7 @@ describe('a thread that dies', () => {
   });
 
   test('in the middle of a flood cuts no frame', async () => {
-    const { device, service } = await meet();
+    const { device, service } = await openPair();
     const flood = Buffer.concat(Array.from({ length: 64 }, (_, i) => rawFrame(2, Buffer.alloc(20_000, i))));
     const pour = (): void => {
       while (!device.socket.destroyed && device.socket.write(flood));
@@ -149,7 +149,7 @@ describe('a thread that dies', () => {
     expect(frame?.payload.readUInt16BE(0)).toBe(1011);
   });
 
-  test('and had a waiting guest, lets the other side know when it comes', async () => {
+  test('and had a waiting connection, lets the other side know when it comes', async () => {
     const streamId = newStreamId();
     await arrive(streamId, 'device');
     await bench.event('connection-waiting', streamId);
@@ -157,7 +157,7 @@ describe('a thread that dies', () => {
     const ended = { cause: 'gateway_failed', established: false };
     expect(await bench.event('stream-closed', streamId)).toMatchObject(ended);
     expect((await arrive(streamId, 'service')).head).toMatch(/^HTTP\/1.1 410 /);
-    expect(bench.gateway.guests).toBe(0);
+    expect(bench.gateway.waitingConnections).toBe(0);
   });
 
   test('says so without quoting, is replaced, and what was granted before is good', async () => {
@@ -182,19 +182,19 @@ describe('a thread that dies', () => {
 
 test('on one address, the operating system divides the connections among them', async () => {
   const together = await startGateway({ clock: new FakeClock(Date.now()), threads: 'together' });
-  const guests = await Promise.all(
+  const waitingConnections = await Promise.all(
     Array.from({ length: 40 }, async () =>
       RawWebSocket.open(await together.grant(newStreamId(), 'device'), { ca: together.ca }),
     ),
   );
   try {
-    const registered = () => [...(together.threads?.reports.values() ?? [])].map((report) => report.guests);
+    const registered = () => [...(together.threads?.reports.values() ?? [])].map((report) => report.waitingConnections);
     while (registered().reduce((sum, count) => sum + count, 0) < 40)
       await new Promise((resolve) => setImmediate(resolve));
     for (const count of registered()) expect(count).toBeGreaterThan(0);
     expect(new Set(together.threads?.gateway.addresses.map(({ port }) => port)).size).toBe(1);
   } finally {
-    for (const { socket } of guests) socket.destroy();
+    for (const { socket } of waitingConnections) socket.destroy();
     await together.stop();
   }
 });

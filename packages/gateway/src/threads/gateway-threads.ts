@@ -28,7 +28,7 @@ export interface GatewayThreadsOptions {
   readonly pair: ThreadPair;
   /** Connections that have not shown a grant, at each thread: of one address, and of all. */
   readonly maxUnauthenticatedPerAddress: number;
-  readonly maxUnproven: number;
+  readonly maxUnauthenticated: number;
   /** Networks of the load balancers whose connections begin with a PROXY header; absent: nobody's do. */
   readonly proxiesFrom?: readonly string[] | undefined;
   readonly grantKey: KeyObject;
@@ -58,7 +58,7 @@ export class GatewayThreads implements GatewayControl {
   readonly bootId = newBootId();
 
   readonly #options: GatewayThreadsOptions;
-  readonly #places: StreamDirectory;
+  readonly #directory: StreamDirectory;
   readonly #ticketKeys = randomBytes(TICKET_KEY_BYTES);
   /** Threads by index; undefined while one is being replaced. */
   readonly #threads: (Thread | undefined)[];
@@ -73,7 +73,7 @@ export class GatewayThreads implements GatewayControl {
   private constructor(options: GatewayThreadsOptions) {
     this.#options = options;
     this.#pair = options.pair;
-    this.#places = new StreamDirectory(options.clock, { ...GATEWAY_LIMITS, ...options.limits });
+    this.#directory = new StreamDirectory(options.clock, { ...GATEWAY_LIMITS, ...options.limits });
     this.#threads = Array.from({ length: options.threads });
     this.#backoffs = this.#threads.map(() => new Backoff(RESTART_MS));
   }
@@ -98,24 +98,24 @@ export class GatewayThreads implements GatewayControl {
     return this.#addresses;
   }
 
-  get guests(): number {
-    return this.#places.guests;
+  get waitingConnections(): number {
+    return this.#directory.waitingConnections;
   }
 
   get streams(): number {
-    return this.#places.streams;
+    return this.#directory.streams;
   }
 
   counters(streamId: string): StreamCounters | undefined {
-    return this.#places.counters(streamId);
+    return this.#directory.counters(streamId);
   }
 
   end(streamId: string, error: CulvertError): boolean {
-    const place = this.#places.end(streamId, error);
-    if (place === undefined) return false;
+    const stream = this.#directory.end(streamId, error);
+    if (stream === undefined) return false;
     const { code, message } = error;
-    this.#say(place.owner, { type: 'end', streamId, error: { code, message } });
-    return place.isRegistered;
+    this.#say(stream.owner, { type: 'end', streamId, error: { code, message } });
+    return stream.isRegistered;
   }
 
   /** Uses this certificate for new connections. */
@@ -128,13 +128,13 @@ export class GatewayThreads implements GatewayControl {
     this.#stopReplacing();
     this.#sayAll({ type: 'close', graceMs });
     await this.#allExited();
-    this.#places.clear();
+    this.#directory.clear();
   }
 
   destroy(): void {
     this.#stopReplacing();
     this.#sayAll({ type: 'destroy' });
-    this.#places.clear();
+    this.#directory.clear();
   }
 
   #stopReplacing(): void {
@@ -155,13 +155,13 @@ export class GatewayThreads implements GatewayControl {
     this.#stopReplacing();
     for (const thread of this.#threads) if (thread !== undefined) thread.isDone = true;
     await Promise.all(this.#threads.map((thread) => thread?.worker.terminate()));
-    this.#places.clear();
+    this.#directory.clear();
   }
 
   /** Starts a thread and waits until it listens. */
   #begin(index: number): Promise<ThreadAddress> {
     const { entry, listen, apart = false, grantKey, limits = {}, plain = false } = this.#options;
-    const { maxUnauthenticatedPerAddress, maxUnproven, proxiesFrom } = this.#options;
+    const { maxUnauthenticatedPerAddress, maxUnauthenticated, proxiesFrom } = this.#options;
     const id = this.#ids++;
     const known = this.#addresses[apart ? index : 0];
     const start: ThreadStart = {
@@ -176,7 +176,7 @@ export class GatewayThreads implements GatewayControl {
         reusePort: !apart,
         pair: this.#pair,
         ticketKeys: this.#ticketKeys,
-        ...{ maxUnauthenticatedPerAddress, maxUnproven, proxiesFrom },
+        ...{ maxUnauthenticatedPerAddress, maxUnauthenticated, proxiesFrom },
       },
     };
     const worker = new Worker(entry, { workerData: start, name: `culvert-gateway-${index}` });
@@ -196,7 +196,7 @@ export class GatewayThreads implements GatewayControl {
           void worker.terminate();
           reject(error);
         } else {
-          this.#heard(thread, message);
+          this.#onMessage(thread, message);
         }
       });
       worker.on('exit', () => {
@@ -207,19 +207,19 @@ export class GatewayThreads implements GatewayControl {
     });
   }
 
-  #heard(thread: Thread, message: Exclude<FromThread, { type: 'listening' | 'unusable' }>): void {
+  #onMessage(thread: Thread, message: Exclude<FromThread, { type: 'listening' | 'unusable' }>): void {
     switch (message.type) {
-      case 'place':
-        this.#place(thread, message.request, message.claims);
+      case 'find-owner':
+        this.#findOwner(thread, message.request, message.claims);
         return;
       case 'unregistered':
-        this.#places.unregistered(message.streamId);
+        this.#directory.unregistered(message.streamId);
         return;
       case 'counters':
-        this.#places.count(message.streamId, new Float64Array(message.shared));
+        this.#directory.count(message.streamId, new Float64Array(message.shared));
         return;
       case 'event':
-        this.#places.observe(message.event);
+        this.#directory.observe(message.event);
         this.#options.onEvent(message.event);
         return;
       case 'link': {
@@ -239,11 +239,11 @@ export class GatewayThreads implements GatewayControl {
     }
   }
 
-  #place(thread: Thread, request: number, claims: Parameters<StreamDirectory['place']>[0]): void {
+  #findOwner(thread: Thread, request: number, claims: Parameters<StreamDirectory['assignOwner']>[0]): void {
     let answer: ToThread;
     try {
       if (this.#draining) throw new CulvertError('draining');
-      answer = { type: 'placed', request, owner: this.#places.place(claims, thread.id) };
+      answer = { type: 'owner', request, owner: this.#directory.assignOwner(claims, thread.id) };
     } catch (error) {
       const { code, message } = CulvertError.from(error);
       answer = { type: 'refused', request, error: { code, message } };
@@ -252,8 +252,8 @@ export class GatewayThreads implements GatewayControl {
   }
 
   #onExit(index: number, thread: Thread, problem: unknown): void {
-    const lost = this.#places.lost(thread.id);
-    for (const { streamId, isRegistered, isJoined, ageMs, ...counters } of lost) {
+    const lost = this.#directory.lost(thread.id);
+    for (const { streamId, isRegistered, isEstablished, ageMs, ...counters } of lost) {
       if (!isRegistered) continue;
       this.#options.onEvent({
         type: 'stream-closed',
@@ -261,7 +261,7 @@ export class GatewayThreads implements GatewayControl {
         cause: 'gateway_failed',
         error: 'stream_lost',
         detail: CLOSE_CAUSES.gateway_failed,
-        established: isJoined,
+        established: isEstablished,
         durationMs: ageMs,
         ...counters,
       });
@@ -271,7 +271,7 @@ export class GatewayThreads implements GatewayControl {
       this.#options.onEvent({ type: 'gateway-thread-failed', ...said });
       if (!this.#draining) this.#replace(index, this.#options.clock.now() - thread.startedAt);
     }
-    if (this.#draining && this.#threads.every((other) => other === undefined)) this.#places.clear();
+    if (this.#draining && this.#threads.every((other) => other === undefined)) this.#directory.clear();
     this.#exited();
   }
 

@@ -4,7 +4,7 @@ import type { UpgradeRequest } from '../upgrade.ts';
 import { type BlockMemory, blockViews, viewOf } from './block-memory.ts';
 
 /** A client that one thread forwards to another: its upgrade was parsed and its grant verified, but not answered. */
-export interface HandedConnection {
+export interface ForwardedConnection {
   readonly upgrade: UpgradeRequest;
   readonly claims: GrantClaims;
   readonly remoteAddress: string;
@@ -18,7 +18,7 @@ export interface HandedConnection {
  */
 export type LinkItem =
   /** A client accepted by the sender's thread, for the receiver to register. */
-  | readonly ['guest', connection: number, guest: HandedConnection]
+  | readonly ['forward', connection: number, arrival: ForwardedConnection]
   /** Bytes in a block of the sender's memory, reserved for the receiver until it sends `taken`. */
   | readonly ['block', connection: number, block: number, length: number]
   /** Copied bytes: only a few, or when the sender has no free block. */
@@ -54,29 +54,29 @@ export class Link {
   readonly memory: BlockMemory;
 
   readonly #port: MessagePort;
-  readonly #onWaiting: (link: Link, connection: number, guest: HandedConnection) => void;
+  readonly #onForwarded: (link: Link, connection: number, arrival: ForwardedConnection) => void;
   readonly #ends = new Map<number, LinkEnd>();
   /** Buffers that collect bytes for the next message. */
   readonly #gathering = new Set<{ seal(): void }>();
   #theirs: readonly Buffer[] = [];
   #items: LinkItem[] = [];
-  #turn: NodeJS.Immediate | undefined;
+  #scheduled: NodeJS.Immediate | undefined;
   #connections = 0;
   #isLost = false;
 
   /**
-   * @param onWaiting called for a client that the other thread forwards
+   * @param onForwarded called for a client that the other thread forwards
    * @param onLost called when the other thread has died, after the end of every connection was reported
    */
   constructor(
     port: MessagePort,
     memory: BlockMemory,
-    onWaiting: (link: Link, connection: number, guest: HandedConnection) => void,
+    onForwarded: (link: Link, connection: number, arrival: ForwardedConnection) => void,
     onLost: () => void,
   ) {
     this.#port = port;
     this.memory = memory;
-    this.#onWaiting = onWaiting;
+    this.#onForwarded = onForwarded;
     port.on('message', (message: Opening | readonly LinkItem[]) => {
       if ('memory' in message) this.#theirs = blockViews(message.memory);
       else for (const item of message) this.#receive(item);
@@ -111,27 +111,27 @@ export class Link {
 
   send(item: LinkItem): void {
     this.#items.push(item);
-    this.#turn ??= setImmediate(this.#post);
+    this.#scheduled ??= setImmediate(this.#post);
   }
 
   /** Schedules `gatherer` to be flushed before this iteration's message is sent. */
   gather(gatherer: { seal(): void }): void {
     this.#gathering.add(gatherer);
-    this.#turn ??= setImmediate(this.#post);
+    this.#scheduled ??= setImmediate(this.#post);
   }
 
   close(): void {
-    clearImmediate(this.#turn);
+    clearImmediate(this.#scheduled);
     this.#port.close();
   }
 
   readonly #post = (): void => {
-    this.#turn = undefined;
+    this.#scheduled = undefined;
     for (const gatherer of this.#gathering) gatherer.seal();
     this.#gathering.clear();
     // Flushing scheduled another message.
-    clearImmediate(this.#turn);
-    this.#turn = undefined;
+    clearImmediate(this.#scheduled);
+    this.#scheduled = undefined;
     const items = this.#items;
     this.#items = [];
     this.#port.postMessage(items);
@@ -139,8 +139,8 @@ export class Link {
 
   #receive(item: LinkItem): void {
     const [kind, connection] = item;
-    if (kind === 'guest') {
-      this.#onWaiting(this, connection, item[2]);
+    if (kind === 'forward') {
+      this.#onForwarded(this, connection, item[2]);
       return;
     }
     const end = this.#ends.get(connection);

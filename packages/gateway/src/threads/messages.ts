@@ -30,7 +30,7 @@ export interface ThreadListenerStart {
   /** Maximum connections per address without a verified grant, at this thread. */
   readonly maxUnauthenticatedPerAddress: number;
   /** The same of all addresses. */
-  readonly maxUnproven: number;
+  readonly maxUnauthenticated: number;
   /** Networks of the load balancers whose connections begin with a PROXY header; absent: nobody's do. */
   readonly proxiesFrom: readonly string[] | undefined;
 }
@@ -54,7 +54,7 @@ export interface PlainError {
 
 /** Messages from the main thread to a gateway thread. */
 export type ToThread =
-  | { readonly type: 'placed'; readonly request: number; readonly owner: number }
+  | { readonly type: 'owner'; readonly request: number; readonly owner: number }
   | { readonly type: 'refused'; readonly request: number; readonly error: PlainError }
   /** Another thread forwards clients over this port. */
   | { readonly type: 'link'; readonly port: MessagePort }
@@ -69,7 +69,7 @@ export type FromThread =
   /** It cannot listen and exits. */
   | { readonly type: 'unusable'; readonly error: PlainError }
   /** Asks which thread owns this grant's stream. */
-  | { readonly type: 'place'; readonly request: number; readonly claims: GrantClaims }
+  | { readonly type: 'find-owner'; readonly request: number; readonly claims: GrantClaims }
   | { readonly type: 'unregistered'; readonly streamId: string }
   | { readonly type: 'link'; readonly to: number; readonly port: MessagePort }
   | { readonly type: 'event'; readonly event: GatewayEvent }

@@ -5,13 +5,13 @@ import type { GatewayEvent, StreamCounters } from '../gateway-events.ts';
 import type { GatewayLimits } from '../gateway-limits.ts';
 import { UsedGrants } from '../used-grants.ts';
 
-interface Place {
+interface Entry {
   /** The id of the thread that owns the stream: the one that accepted its first side. */
   readonly owner: number;
   readonly since: number;
   /** A connection was registered, so its end will be reported. */
   isRegistered: boolean;
-  isJoined: boolean;
+  isEstablished: boolean;
   /** See `Steering.counters`. */
   counters: Float64Array | undefined;
 }
@@ -20,7 +20,7 @@ interface Place {
 export interface LostStream extends StreamCounters {
   readonly streamId: string;
   readonly isRegistered: boolean;
-  readonly isJoined: boolean;
+  readonly isEstablished: boolean;
   readonly ageMs: number;
 }
 
@@ -38,8 +38,8 @@ export class StreamDirectory {
   readonly #clock: Clock;
   readonly #limits: GatewayLimits;
   readonly #usedGrants: UsedGrants;
-  readonly #places = new Map<string, Place>();
-  #joined = 0;
+  readonly #entries = new Map<string, Entry>();
+  #established = 0;
 
   constructor(clock: Clock, limits: GatewayLimits) {
     this.#clock = clock;
@@ -48,65 +48,65 @@ export class StreamDirectory {
   }
 
   /** Streams not established yet. */
-  get guests(): number {
-    return this.#places.size - this.#joined;
+  get waitingConnections(): number {
+    return this.#entries.size - this.#established;
   }
 
   /** Established streams. */
   get streams(): number {
-    return this.#joined;
+    return this.#established;
   }
 
   /**
-   * Uses a grant presented to the thread `landedIn`.
+   * Uses a grant presented to the thread `acceptedBy`.
    * @returns the thread that owns its stream
    * @throws CulvertError as `UsedGrants`, or `too_many_requests`
    */
-  place(claims: GrantClaims, landedIn: number): number {
+  assignOwner(claims: GrantClaims, acceptedBy: number): number {
     this.#usedGrants.check(claims);
-    const known = this.#places.get(claims.streamId);
-    const isFull = this.guests >= this.#limits.maxWaiting || this.#places.size >= this.#limits.maxStreams;
+    const known = this.#entries.get(claims.streamId);
+    const isFull = this.waitingConnections >= this.#limits.maxWaiting || this.#entries.size >= this.#limits.maxStreams;
     if (known === undefined && isFull) {
       throw new CulvertError('too_many_requests', 'The gateway carries as many streams as it may.');
     }
     this.#usedGrants.use(claims);
     if (known !== undefined) return known.owner;
     const since = this.#clock.now();
-    this.#places.set(claims.streamId, {
-      owner: landedIn,
+    this.#entries.set(claims.streamId, {
+      owner: acceptedBy,
       since,
       isRegistered: false,
-      isJoined: false,
+      isEstablished: false,
       counters: undefined,
     });
-    return landedIn;
+    return acceptedBy;
   }
 
   /** The thread refused a client of this stream: without another client the entry is removed. */
   unregistered(streamId: string): void {
-    if (this.#places.get(streamId)?.isRegistered === false) this.#places.delete(streamId);
+    if (this.#entries.get(streamId)?.isRegistered === false) this.#entries.delete(streamId);
   }
 
   count(streamId: string, shared: Float64Array): void {
-    const place = this.#places.get(streamId);
-    if (place !== undefined) place.counters = shared;
+    const entry = this.#entries.get(streamId);
+    if (entry !== undefined) entry.counters = shared;
   }
 
   counters(streamId: string): StreamCounters | undefined {
-    const place = this.#places.get(streamId);
-    return place?.isJoined === true ? carried(place) : undefined;
+    const entry = this.#entries.get(streamId);
+    return entry?.isEstablished === true ? carried(entry) : undefined;
   }
 
   /** A sink for the threads' events. */
   observe(event: GatewayEvent): void {
     if (event.type === 'connection-waiting') {
-      const place = this.#places.get(event.streamId);
-      if (place !== undefined) place.isRegistered = true;
+      const entry = this.#entries.get(event.streamId);
+      if (entry !== undefined) entry.isRegistered = true;
     } else if (event.type === 'stream-established') {
-      const place = this.#places.get(event.streamId);
-      if (place === undefined) return;
-      place.isJoined = true;
-      this.#joined++;
+      const entry = this.#entries.get(event.streamId);
+      if (entry === undefined) return;
+      entry.isEstablished = true;
+      this.#established++;
     } else if (event.type === 'stream-closed') {
       this.#remove(event.streamId);
       // As `Gateway` does in its own thread.
@@ -116,20 +116,20 @@ export class StreamDirectory {
 
   /** The owner of a stream, if any. Before the stream is established, this also invalidates its grants. */
   end(streamId: string, error: CulvertError): { readonly owner: number; readonly isRegistered: boolean } | undefined {
-    const place = this.#places.get(streamId);
-    if (place?.isJoined !== true) this.#usedGrants.bar(streamId, error);
-    return place;
+    const entry = this.#entries.get(streamId);
+    if (entry?.isEstablished !== true) this.#usedGrants.bar(streamId, error);
+    return entry;
   }
 
   /** A thread died: removes its streams; their unused grants become useless. */
   lost(owner: number): LostStream[] {
     const lost: LostStream[] = [];
-    for (const [streamId, place] of this.#places) {
-      if (place.owner !== owner) continue;
+    for (const [streamId, entry] of this.#entries) {
+      if (entry.owner !== owner) continue;
       this.#remove(streamId);
       this.#barLeft(streamId);
-      const { isRegistered, isJoined, since } = place;
-      lost.push({ streamId, isRegistered, isJoined, ageMs: this.#clock.now() - since, ...carried(place) });
+      const { isRegistered, isEstablished, since } = entry;
+      lost.push({ streamId, isRegistered, isEstablished, ageMs: this.#clock.now() - since, ...carried(entry) });
     }
     return lost;
   }
@@ -140,8 +140,8 @@ export class StreamDirectory {
   }
 
   #remove(streamId: string): void {
-    if (this.#places.get(streamId)?.isJoined === true) this.#joined--;
-    this.#places.delete(streamId);
+    if (this.#entries.get(streamId)?.isEstablished === true) this.#established--;
+    this.#entries.delete(streamId);
   }
 
   #barLeft(streamId: string): void {
@@ -149,7 +149,7 @@ export class StreamDirectory {
   }
 }
 
-function carried({ counters }: Place): StreamCounters {
+function carried({ counters }: Entry): StreamCounters {
   if (counters === undefined) return NOTHING;
   const [serviceBytes = 0, serviceMessages = 0, serviceCounted = 0] = counters;
   const [deviceBytes = 0, deviceMessages = 0, deviceCounted = 0] = counters.subarray(3);

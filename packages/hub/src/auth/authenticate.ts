@@ -14,7 +14,7 @@ import { authorize } from './authorize.ts';
 import { authorityProof, type CertificateProof, thumbprintProof } from './certificate-proof.ts';
 import type { ClientCertificate } from './client-certificate.ts';
 import { keyDigest } from './key-digest.ts';
-import { nothingShown } from './missing-credential.ts';
+import { missingCredential } from './missing-credential.ts';
 import type { KeyProof, Principal, Proof, RegisteredIdentity } from './principal.ts';
 import { coversTarget, namesExactly, signingKey, type TwoKeys } from './sas-signature.ts';
 
@@ -99,7 +99,7 @@ export class Authenticator {
    */
   async authenticateDevice({ identity, token, certificate, certificateAsked }: DeviceCredential): Promise<Principal> {
     if (token === undefined) {
-      if (certificate === undefined) throw nothingShown(certificateAsked);
+      if (certificate === undefined) throw missingCredential(certificateAsked);
       return this.#certified(identity, certificate);
     }
     const principal = await this.authenticateSas(token, { path: identityPath(identity), identity });
@@ -189,7 +189,7 @@ export class Authenticator {
     return identityPrincipal(own.record, proof, expiresAt);
   }
 
-  /** A module's connection string may hold its device's key (the preview's suites make them so): it opens the one module that the token names. */
+  /** A module's connection string may hold its device's key (Azure's test suites make them so): it opens the one module that the token names. */
   #deviceKeyProof(
     token: SasToken,
     module: IdentityRecord | undefined,

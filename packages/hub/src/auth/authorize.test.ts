@@ -91,7 +91,7 @@ describe('who may do what', () => {
 });
 
 describe('what a principal was let in for', () => {
-  it('ends for a device when it is deleted, made anew, disabled or loses the key', () => {
+  it('ends for a device when it is deleted, made again, disabled or loses the key', () => {
     const holds = (over: Partial<IdentityRecord>) =>
       principalStillHolds(asDevice, { identity: { ...record, ...over } });
     expect(holds({})).toBe(true);

@@ -13,7 +13,7 @@ const REQUIRED = {
   'module.write': 'RegistryWrite',
   'policy.manage': 'PolicyManage',
   'monitor.read': 'MonitorRead',
-  // Who may disable a device may also close one stream of it.
+  // A permission to disable a device includes closing one of its streams.
   'stream.close': 'RegistryWrite',
 } as const satisfies Record<string, Permission>;
 

@@ -35,8 +35,8 @@ export function thumbprintProof(
 }
 
 /** What a certificate without a registered thumbprint is held against. */
-export interface AuthorityTerms {
-  /** Who its bearer says it is. */
+export interface AuthorityOptions {
+  /** The identity that the client claims. */
   readonly identity: Identity;
   /** What is registered of that one; undefined when nothing is. */
   readonly authentication: Authentication | undefined;
@@ -52,7 +52,7 @@ export interface AuthorityTerms {
  */
 export function authorityProof(
   { certificate, sent, commonName }: ClientCertificate,
-  { identity, authentication, authorities, now }: AuthorityTerms,
+  { identity, authentication, authorities, now }: AuthorityOptions,
 ): CertificateProof<'authority'> {
   const vouchers = findVouchers(certificate, { sent, authorities, now });
   if (vouchers.length === 0) refuseIf('is not registered, and no registered certificate authority vouches for it');

@@ -61,7 +61,7 @@ export function clientUseFault({ keyUsage: usages }: X509Certificate): string | 
 export function clientFault(certificate: X509Certificate): string | undefined {
   return orUnreadable(() => {
     const { extensions, signatureAlgorithm, basicConstraints } = readCertificate(certificate.raw);
-    // Who holds an authority's key makes certificates with it; that it is a device as well would be a mistake of somebody's.
+    // An authority's certificate is not a device's: the holder of its key issues certificates, and one used for a device is a mistake.
     if (certificate.ca || basicConstraints?.isAuthority)
       return 'is that of an authority, not of a device (basic constraints)';
     const usage = extensions.get(KEY_USAGE)?.value;

@@ -32,7 +32,7 @@ export interface RegisteredIdentity extends Identity {
 /** Whose key it was. */
 export type KeyOwner = RegisteredIdentity | { readonly kind: 'policy'; readonly policy: string };
 
-/** Who a verified credential proves you are. */
+/** The identity that a verified credential authenticates. */
 export interface Principal {
   /**
    * For logs and offers: `device:{d}`, `module:{d}/{m}` or `policy:{name}`: whose credential it was. A module that came with its device's key is

@@ -46,7 +46,7 @@ export const configSchema = z.strictObject({
   ...gatewayConfig,
   /** `HOST:PORT` of `/livez` and `/readyz` in plain HTTP. Without host, 127.0.0.1. */
   adminListen: z.string().default('127.0.0.1:8444'),
-  /** Own certificate chain and key, PEM files. Absent: the data directory's own authority signs one. */
+  /** Certificate chain and key of the operator, PEM files. Absent: the built-in authority of the data directory issues one. */
   tls: z.strictObject({ certFile: z.string(), keyFile: z.string() }).optional(),
   log: z
     .strictObject({
@@ -68,7 +68,7 @@ export const configSchema = z.strictObject({
       offersPerDevice: count(64),
       /** Requests for streams held at once: each holds a connection and a timer for up to 60 s. */
       heldRequests: count(10_000),
-      /** Streams open at once, and guests waiting for their peer: what the process has file descriptors for. */
+      /** Streams open at once, and connections waiting for the other side: each needs file descriptors. */
       streams: count(20_000),
       ...streamLimits,
       /** Milliseconds without a byte in the direction of a stream that goes on after the other has ended; at least a second, as an answer takes a while. */
@@ -263,7 +263,7 @@ export function advertisedNames(
   return [{ host: wildcard ? hostname() : host, port: boundPort }];
 }
 
-/** The hosts that the hub's own certificate is for. */
+/** The hosts named in the self-issued certificate. */
 export function certificateNames(config: HubConfig): string[] {
   const gateway = gatewayThreads(config);
   return [...advertisedNames(config, 0), ...(gateway === undefined ? [] : [gateway.name])].map(({ host }) => host);

@@ -16,7 +16,7 @@ const REASONS: Readonly<Record<string, string>> = {
  * Converts a file system error during the start to `config_invalid`, one line that says what to do; returns other errors unchanged.
  * @param dataDir the path to name when the error has none, as for a failed write
  */
-export function startFailure(error: unknown, dataDir: string): unknown {
+export function startupError(error: unknown, dataDir: string): unknown {
   if (error instanceof CulvertError || !(error instanceof Error) || !('syscall' in error)) return error;
   const { code = '', path = dataDir } = error as NodeJS.ErrnoException;
   return new CulvertError(

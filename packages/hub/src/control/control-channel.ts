@@ -11,11 +11,11 @@ import type { UnansweredOffers } from './unanswered-offers.ts';
 /** What the device said. */
 export type Answer = { readonly accepted: true } | { readonly accepted: false; readonly reason: string };
 
-/** A device's live, authenticated connection to the hub, on which it is offered streams. One implementation per dialect. */
+/** A device's live, authenticated connection to the hub, on which it is offered streams. One implementation per transport. */
 export interface ControlChannel {
   /** The device, or the module of one, at the other end. */
   readonly identity: Identity;
-  /** May be replaced by a renewed one while the channel lives, where the dialect can renew. */
+  /** May be replaced by a renewed one while the channel lives, where the transport can renew. */
   readonly principal: Principal;
   readonly protocol: ControlProtocol;
   readonly remoteAddress: string;
@@ -37,7 +37,7 @@ export interface ControlChannel {
    * @throws the signal's reason; CulvertError `device_gone` when the channel ends meanwhile or takes no offers; `too_many_requests`
    */
   offer(offer: Offer, signal: AbortSignal): Promise<Answer>;
-  /** Ends the channel, telling the device why where its dialect can. Idempotent. */
+  /** Ends the channel, telling the device why where its transport can. Idempotent. */
   close(error: CulvertError): void;
   /** Resolves, once, with why the channel ended; never rejects. */
   readonly closed: Promise<CulvertError>;
@@ -75,7 +75,7 @@ export interface ControlOrigin extends TlsIdentity {
 
 /** What every control listener needs of the hub. */
 export interface ControlDeps {
-  /** Verifies what a device says it is. @throws CulvertError, which the dialect tells the device */
+  /** Verifies what a device says it is. @throws CulvertError, which the transport tells the device */
   authenticate(credential: DeviceCredential): Promise<Principal>;
   readonly registrar: ChannelRegistrar;
   readonly services: ServiceGateway;

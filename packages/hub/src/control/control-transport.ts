@@ -16,7 +16,7 @@ export interface ControlTransport {
   /** Bytes of a WebSocket message. */
   maxMessageBytes(limits: ControlLimits): number;
   /**
-   * Speaks it with whoever came in on `connection`, which belongs to it from now on. Takes it in the turn in which it is made: a frame may have come
+   * Speaks it with whoever came in on `connection`, which belongs to it from now on. Takes it in the event-loop iteration in which it is made: a frame may have come
    * with the request, and break it at once. Resolves true once somebody has proved who they are, false when the connection ended before; never
    * rejects.
    */

@@ -13,7 +13,7 @@ const MAX_FRAGMENTS = 64;
 /** Pieces in which the largest message may arrive: some 190 TCP segments, with room for odd networks. */
 const MAX_BUFFERED_CHUNKS = 1_024;
 
-/** Bytes held, beside one message, while a credential is verified and nothing is read: a stranger's. */
+/** Maximum bytes of an unauthenticated client that are buffered, besides one message, while its credential is verified and reading is paused. */
 const READ_BUFFER_BYTES = 1_024;
 
 /** Bytes that the frames of a small exchange add to it: at most 14 each, in {@link MAX_FRAGMENTS} of them. */
@@ -92,7 +92,7 @@ function open(
 }
 
 /**
- * Until the returned function is called, a peer may send no more than a stranger needs to: WebSocket keeps a message until it is whole, and those of
+ * Until the returned function is called, a peer may send no more than authentication needs: WebSocket keeps a message until it is whole, and those of
  * devices may be long.
  */
 function limitBytes(socket: Duplex, connection: Duplex): () => void {
@@ -120,7 +120,7 @@ function binaryOnly(webSocket: WebSocket, { title }: ControlTransport, deps: Con
   webSocket.on('message', (_data, isBinary) => {
     if (!isBinary) connection.destroy(new CulvertError('protocol_error', `A text message where ${title} is spoken.`));
   });
-  // The preview's C client breaks the connection when it is pinged; the dialect's own keepalive does the work.
+  // Azure's C client breaks the connection when it is pinged; the transport's own keepalive does the work.
   const connection = webSocketDuplex(webSocket, {
     pingMs: 0,
     clock: deps.clock,

@@ -3,7 +3,7 @@ import { type Clock, deadline, linkSignals } from '@culvert/stream';
 import type { Answer, ChannelRegistrar, ControlChannel } from './control-channel.ts';
 
 /** Options of an offer. */
-export interface OfferTerms {
+export interface OfferOptions {
   /** Milliseconds to wait for a device that is offline or not subscribed to offers. */
   readonly connectMs: number;
   /** Cancels the offer; its reason is thrown. */
@@ -84,20 +84,20 @@ export class Router implements ChannelRegistrar {
   async offer(
     identity: Identity,
     offer: Offer,
-    terms: OfferTerms,
+    options: OfferOptions,
   ): Promise<{ answer: Answer; channel: ControlChannel }> {
-    const channel = await this.#reachable(identityName(identity), terms);
-    terms.onOffered();
-    return { answer: await channel.offer(offer, terms.signal), channel };
+    const channel = await this.#reachable(identityName(identity), options);
+    options.onOffered();
+    return { answer: await channel.offer(offer, options.signal), channel };
   }
 
-  async #reachable(name: string, terms: OfferTerms): Promise<ControlChannel> {
+  async #reachable(name: string, options: OfferOptions): Promise<ControlChannel> {
     const channel = this.#channels.get(name);
     if (channel?.takesOffers) return channel;
     const offline = () => new CulvertError('device_offline');
-    if (terms.connectMs === 0) throw offline();
-    const patience = deadline(this.#clock, terms.connectMs, offline);
-    const either = linkSignals([patience.signal, terms.signal]);
+    if (options.connectMs === 0) throw offline();
+    const patience = deadline(this.#clock, options.connectMs, offline);
+    const either = linkSignals([patience.signal, options.signal]);
     try {
       return await this.#nextChannel(name, either.signal);
     } finally {

@@ -3,7 +3,7 @@ import type { Principal } from '../auth/principal.ts';
 import type { ControlProtocol } from '../observe/listener.ts';
 
 /**
- * A service's connection to the hub over AMQP: the preview's service clients open one before they do anything else. It carries no stream and
+ * A service's connection to the hub over AMQP: Azure's service clients open one before they do anything else. It carries no stream and
  * reaches no device; it only stands.
  */
 export interface ServiceConnection {

@@ -16,7 +16,7 @@ const PATIENCE_MS = 5_000;
 
 /**
  * How often the device of one channel was asked for a stream and said nothing, since its last answer. A device that holds its connection open
- * and answers nothing looks online, and is not: some clients wait for ever on a connection they have given up themselves.
+ * and answers nothing looks online, and is not: some clients wait forever on a connection they have given up themselves.
  */
 export class UnansweredOffers {
   readonly #clock: Clock;

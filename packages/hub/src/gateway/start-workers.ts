@@ -16,7 +16,7 @@ export interface GatewayWorkersOptions {
   readonly pair: KeyPair;
   /** Over all threads. */
   readonly maxUnauthenticatedPerAddress: number;
-  readonly maxUnproven: number;
+  readonly maxUnauthenticated: number;
   /** Networks of the load balancers whose connections begin with a PROXY header; absent: nobody's do. */
   readonly proxiesFrom: readonly string[] | undefined;
   readonly onTlsFailed: GatewayThreadsOptions['onTlsFailed'];
@@ -38,7 +38,7 @@ export function gatewayWorkersOptions(
       address,
       pair,
       maxUnauthenticatedPerAddress: config.limits.unauthenticatedPerAddress,
-      maxUnproven: config.limits.unauthenticatedConnections,
+      maxUnauthenticated: config.limits.unauthenticatedConnections,
       proxiesFrom: listeners.has('gatewayListen') ? from : undefined,
       onTlsFailed: (remoteAddress, detail) =>
         onEvent({ type: 'connection-refused', listener: 'tls', remoteAddress, error: 'protocol_error', detail }),
@@ -58,23 +58,31 @@ export interface OpenThreads {
 
 /** @throws CulvertError `config_invalid` when the address cannot be had */
 export async function openGatewayThreads(
-  terms: GatewayWorkersOptions,
-  options: Pick<GatewayThreadsOptions, 'grantKey' | 'clock' | 'onEvent' | 'limits' | 'plain'>,
+  worker: GatewayWorkersOptions,
+  gatewayOptions: Pick<GatewayThreadsOptions, 'grantKey' | 'clock' | 'onEvent' | 'limits' | 'plain'>,
 ): Promise<OpenThreads> {
-  const { address, pair, maxUnauthenticatedPerAddress, maxUnproven, proxiesFrom, onTlsFailed, entry = ENTRY } = terms;
+  const {
+    address,
+    pair,
+    maxUnauthenticatedPerAddress,
+    maxUnauthenticated,
+    proxiesFrom,
+    onTlsFailed,
+    entry = ENTRY,
+  } = worker;
   // Two processes of one user may share a port as threads do, and would take each other's streams.
   const alone = createServer();
   if (address.listen.port !== 0) await listen(alone, address.listen, 'gatewayListen');
   await closeServer(alone);
   const gateway = await GatewayThreads.start({
-    ...options,
+    ...gatewayOptions,
     threads: address.threads,
     entry,
     listen: address.listen,
     pair: plain(pair),
     // The threads know nothing of each other's connections, and an address's come to all of them.
-    maxUnauthenticatedPerAddress: shareOf(maxUnauthenticatedPerAddress, address.threads),
-    maxUnproven: shareOf(maxUnproven, address.threads),
+    maxUnauthenticatedPerAddress: limitPerThread(maxUnauthenticatedPerAddress, address.threads),
+    maxUnauthenticated: limitPerThread(maxUnauthenticated, address.threads),
     proxiesFrom,
     onTlsFailed,
   });
@@ -87,11 +95,11 @@ export async function openGatewayThreads(
   };
 }
 
-/** Connections that a thread may have at least: the operating system does not divide them evenly. */
-const LEAST_SHARE = 64;
+/** Minimum connections per thread: the operating system does not divide them evenly. */
+const MIN_PER_THREAD = 64;
 
-function shareOf(limit: number, threads: number): number {
-  return Math.min(limit, Math.max(LEAST_SHARE, Math.ceil(limit / threads)));
+function limitPerThread(limit: number, threads: number): number {
+  return Math.min(limit, Math.max(MIN_PER_THREAD, Math.ceil(limit / threads)));
 }
 
 function plain({ cert, key }: KeyPair): { cert: string; key: string } {

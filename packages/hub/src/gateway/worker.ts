@@ -24,7 +24,7 @@ const thread = new GatewayThread(start, port, systemClock);
 const unauthenticated = new UnauthenticatedConnections({
   clock: systemClock,
   maxPerAddress: listener.maxUnauthenticatedPerAddress,
-  maxTotal: listener.maxUnproven,
+  maxTotal: listener.maxUnauthenticated,
 });
 const server = createHttpsListener({
   pair: listener.pair,

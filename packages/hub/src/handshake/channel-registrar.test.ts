@@ -48,7 +48,7 @@ function later<T>(): { promise: Promise<T>; resolve: (value: T) => void } {
 it('closes a channel whose device was disabled while it was let in, and ends what it had already accepted', async () => {
   const clock = new FakeClock();
   const router = new Router(clock);
-  const streams = new StreamTable({ clock, onUnmet: () => undefined });
+  const streams = new StreamTable({ clock, onUnpaired: () => undefined });
   const ended: [string, string][] = [];
   const revocation = revokeOnChange({
     router,
@@ -74,7 +74,7 @@ it('closes a channel whose device was disabled while it was let in, and ends wha
     close: (error) => closed.resolve(error),
     closed: closed.promise,
   };
-  new ChannelRegistration({ router, store, revocation, onEvent: () => undefined }).attach(channel);
+  new ChannelRegistration({ router, store, revocation, clock, onEvent: () => undefined }).attach(channel);
   const service = principal({
     name: 'policy:service',
     proof: { kind: 'key', owner: { kind: 'policy', policy: 's' }, keyDigest: '' },
@@ -97,7 +97,8 @@ it('closes a channel whose device was disabled while it was let in, and ends wha
 });
 
 it('looks again at a channel whose device has renewed its credential, and does not take it over from itself', async () => {
-  const router = new Router(new FakeClock());
+  const clock = new FakeClock();
+  const router = new Router(clock);
   let record: IdentityRecord = device;
   const store = {
     registry: { put: () => Promise.reject(new Error('nothing is written')), get: () => Promise.resolve(record) },
@@ -119,7 +120,7 @@ it('looks again at a channel whose device has renewed its credential, and does n
   };
   const nothing = () => undefined;
   const revocation = { identityChanged: nothing, policyChanged: nothing, authoritiesChanged: nothing };
-  const check = new ChannelRegistration({ router, store, revocation, onEvent: nothing });
+  const check = new ChannelRegistration({ router, store, revocation, clock, onEvent: nothing });
   check.attach(channel);
   check.attach(channel);
   await Promise.resolve();

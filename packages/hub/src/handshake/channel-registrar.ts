@@ -1,4 +1,5 @@
 import { CulvertError, type Identity } from '@culvert/protocol';
+import type { Clock } from '@culvert/stream';
 import type { Principal } from '../auth/principal.ts';
 import { type CredentialChange, principalStillHolds } from '../auth/revocation.ts';
 import type { ChannelRegistrar, ControlChannel } from '../control/control-channel.ts';
@@ -6,6 +7,7 @@ import type { Router } from '../control/router.ts';
 import type { EventSink } from '../observe/events.ts';
 import type { AuthorityStore, IdentityRecord, PolicyStore, Registry, RegistryListener } from '../registry/registry.ts';
 import { registerHostKeys } from './host-keys.ts';
+import { OfferChanges } from './offer-changes.ts';
 
 /** The parts of the store that credentials depend on. */
 export interface CheckedStore {
@@ -24,17 +26,20 @@ export class ChannelRegistration implements ChannelRegistrar {
   readonly #store: CheckedStore;
   readonly #revocation: RegistryListener;
   readonly #onEvent: EventSink;
+  readonly #changes: OfferChanges;
 
   constructor(options: {
     router: Router;
     store: CheckedStore;
     revocation: RegistryListener;
+    clock: Clock;
     onEvent: EventSink;
   }) {
     this.#router = options.router;
     this.#store = options.store;
     this.#revocation = options.revocation;
     this.#onEvent = options.onEvent;
+    this.#changes = new OfferChanges(options);
   }
 
   attach(channel: ControlChannel): void {
@@ -44,8 +49,7 @@ export class ChannelRegistration implements ChannelRegistrar {
 
   offersChanged(channel: ControlChannel): void {
     this.#router.offersChanged(channel);
-    const { identity, takesOffers } = channel;
-    this.#onEvent({ type: 'device-offers-changed', ...identity, takesOffers });
+    this.#changes.changed(channel);
   }
 
   async #verify(channel: ControlChannel): Promise<void> {

@@ -15,7 +15,7 @@ export interface StreamLimitsOptions {
   readonly limits: HubConfig['limits'];
   readonly usage: UsageStore;
   readonly streams: Pick<StreamTable, 'ofDevice' | 'mostOfOneDevice'>;
-  readonly gateway: Pick<GatewayControl, 'streams' | 'guests' | 'counters'>;
+  readonly gateway: Pick<GatewayControl, 'streams' | 'waitingConnections' | 'counters'>;
   readonly endStream: (streamId: string, error: CulvertError) => void;
   readonly live: LiveStreams;
   readonly clock: Clock;
@@ -37,7 +37,7 @@ export async function createStreamLimits(options: StreamLimitsOptions): Promise<
   const usage = limits.bytesPerDevicePerDay === 0 ? undefined : await openUsage(options);
   const admission = new RateLimiter({
     limits,
-    atGateway: () => gateway.streams + gateway.guests,
+    atGateway: () => gateway.streams + gateway.waitingConnections,
     ofDevice: (deviceId) => streams.ofDevice(deviceId),
     leftToday: (deviceId) => (usage === undefined ? 1 : limits.bytesPerDevicePerDay - usage.of(deviceId)),
     clock,
@@ -72,7 +72,7 @@ export async function createStreamLimits(options: StreamLimitsOptions): Promise<
     view() {
       const { nearest } = watch;
       return [
-        row('streams', 'streams', gateway.streams + gateway.guests),
+        row('streams', 'streams', gateway.streams + gateway.waitingConnections),
         row('streamsPerDevice', 'streams', streams.mostOfOneDevice),
         row('newStreamsPerSecond', 'streams', admission.newStreams),
         row('newStreamsPerSecondPerDevice', 'streams', admission.mostNewStreamsOfOneDevice),

@@ -58,7 +58,7 @@ export async function createStreaming(options: StreamingOptions): Promise<Stream
   const router = new Router(clock);
   const streams = new StreamTable({
     clock,
-    onUnmet: ({ streamId, identity }, { code, message }) =>
+    onUnpaired: ({ streamId, identity }, { code, message }) =>
       onEvent({ type: 'stream-failed', ...identity, streamId, error: code, detail: message }),
   });
   const keys = await newGrantKeys();

@@ -75,7 +75,7 @@ let router: Router;
 let streams: StreamTable;
 let events: HubEvent[];
 let ended: [string, string][];
-let unmet: [string, string][];
+let unpaired: [string, string][];
 let deps: HandshakeDeps;
 let device: IdentityRecord | undefined;
 
@@ -84,9 +84,9 @@ beforeEach(() => {
   router = new Router(clock);
   events = [];
   ended = [];
-  unmet = [];
+  unpaired = [];
   device = record;
-  streams = new StreamTable({ clock, onUnmet: ({ streamId }, { code }) => unmet.push([streamId, code]) });
+  streams = new StreamTable({ clock, onUnpaired: ({ streamId }, { code }) => unpaired.push([streamId, code]) });
   deps = {
     registry: { get: () => Promise.resolve(device) },
     router,
@@ -226,7 +226,7 @@ describe('a request for a stream', () => {
     expect(await codeOf(requestStream(request(), { ...deps, draining: draining.signal }))).toBe('draining');
   });
 
-  it('forgets a stream whose sides never met when its grants die, and keeps one that was joined', async () => {
+  it('forgets a stream whose sides never both connected when its grants die, and keeps one that was joined', async () => {
     router.attach(new FakeChannel({ accepted: true }));
     const first = await requestStream(request(), deps);
     const second = await requestStream(request(), deps);
@@ -255,9 +255,9 @@ describe('a request for a stream', () => {
     // Here one waited at the gateway, which tells.
     expect(streams.end(two.streamId, error, () => true)).toBe(true);
     expect(streams.end(two.streamId, error, () => true)).toBe(false);
-    expect(unmet).toEqual([[one.streamId, 'closed_by_administrator']]);
+    expect(unpaired).toEqual([[one.streamId, 'closed_by_administrator']]);
     streams.clear();
-    expect(unmet.slice(1)).toEqual([[three.streamId, 'draining']]);
+    expect(unpaired.slice(1)).toEqual([[three.streamId, 'draining']]);
     expect([streams.ofDevice('d'), streams.mostOfOneDevice, clock.timers]).toEqual([0, 0, 0]);
   });
 
@@ -267,7 +267,7 @@ describe('a request for a stream', () => {
       throw full;
     };
     expect(await codeOf(requestStream(request(), { ...deps, admitTo }))).toBe('too_many_requests');
-    expect([ended, unmet, streams.size, clock.timers]).toEqual([[], [], 0, 0]);
+    expect([ended, unpaired, streams.size, clock.timers]).toEqual([[], [], 0, 0]);
     expect(events.map(({ type }) => type)).toEqual(['stream-requested', 'stream-failed']);
   });
 

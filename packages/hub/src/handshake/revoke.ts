@@ -36,7 +36,7 @@ export function revokeOnChange(deps: RevokeDeps): RegistryListener {
         if (identity.moduleId === changed.moduleId) return gone || !holds(principal, { identity: record });
         if (changed.moduleId !== undefined) return false;
         // What ends a device ends its modules; what changes of it touches those alone that came with its key.
-        return gone || (provenByDevice(principal) && !holds(principal, { identity: record }));
+        return gone || (isAuthenticatedByDevice(principal) && !holds(principal, { identity: record }));
       };
       for (const channel of deps.router.channelsOf(changed.deviceId))
         if (isOver(channel.identity, channel.principal)) channel.close(error);
@@ -54,7 +54,7 @@ function holds(principal: Principal | undefined, change: CredentialChange): bool
 }
 
 /** Whether a module was let in by its device's key. */
-function provenByDevice(principal: Principal | undefined): boolean {
+function isAuthenticatedByDevice(principal: Principal | undefined): boolean {
   return principal?.proof.kind === 'key' && principal.proof.module !== undefined;
 }
 

@@ -33,24 +33,24 @@ interface Held {
  */
 export class StreamTable {
   readonly #clock: Clock;
-  readonly #onUnmet: (entry: StreamEntry, error: CulvertError) => void;
+  readonly #onUnpaired: (entry: StreamEntry, error: CulvertError) => void;
   readonly #streams = new Map<string, Held>();
   /** Number of streams by device id; only devices that have streams. */
   readonly #perDevice = new Map<string, number>();
 
   /**
-   * @param options.onUnmet called for a stream whose end neither the handshake nor the gateway reports: its grants expired, or it was
+   * @param options.onUnpaired called for a stream whose end neither the handshake nor the gateway reports: its grants expired, or it was
    * ended between the answer and the arrival of both sides
    */
-  constructor(options: { clock: Clock; onUnmet: (entry: StreamEntry, error: CulvertError) => void }) {
+  constructor(options: { clock: Clock; onUnpaired: (entry: StreamEntry, error: CulvertError) => void }) {
     this.#clock = options.clock;
-    this.#onUnmet = options.onUnmet;
+    this.#onUnpaired = options.onUnpaired;
   }
 
   /** @param expiresAt when the grants die, milliseconds since the epoch */
   add(entry: StreamEntry, expiresAt: number): void {
     const expiry = this.#clock.setTimer(Math.max(0, expiresAt - this.#clock.now()), () => {
-      if (this.remove(entry.streamId)) this.#onUnmet(entry, new CulvertError('handshake_timeout'));
+      if (this.remove(entry.streamId)) this.#onUnpaired(entry, new CulvertError('handshake_timeout'));
     });
     this.#streams.set(entry.streamId, { entry, expiry });
     this.#count(entry.identity, 1);
@@ -96,7 +96,7 @@ export class StreamTable {
     this.remove(streamId);
     const atGateway = endAtGateway(streamId, error) === true;
     const inHandshake = entry.endHandshake(error);
-    if (!atGateway && !inHandshake) this.#onUnmet(entry, error);
+    if (!atGateway && !inHandshake) this.#onUnpaired(entry, error);
     return true;
   }
 
@@ -128,7 +128,7 @@ export class StreamTable {
   clear(): void {
     for (const { entry } of [...this.#streams.values()]) {
       this.remove(entry.streamId);
-      this.#onUnmet(entry, new CulvertError('draining'));
+      this.#onUnpaired(entry, new CulvertError('draining'));
     }
   }
 }

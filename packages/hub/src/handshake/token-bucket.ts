@@ -1,4 +1,4 @@
-/** Lets through so many a second, and a burst. Kept as the one moment at which the bucket is full again. */
+/** Allows a number of events per second, and a burst. Its only state is the time at which the bucket is full again. */
 export class TokenBucket {
   readonly #intervalMs: number;
   readonly #burstMs: number;

@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { stateKeepAlive } from '@culvert/stream';
-import { RequestTurns } from './request-queue.ts';
+import { RequestQueue } from './request-queue.ts';
 
 /** Why a hub takes no new streams: it is starting, it is stopping, or its registry does not answer. */
 export type NotReady = 'starting' | 'draining' | 'registry';
@@ -27,7 +27,7 @@ export function createAdminListener(deps: AdminDeps): Server {
   // In the order in which they came.
   const idle = new Set<Socket>();
   let connections = 0;
-  const turns = new RequestTurns({
+  const requests = new RequestQueue({
     handle(request, response) {
       const { socket } = request;
       idle.delete(socket);
@@ -47,9 +47,9 @@ export function createAdminListener(deps: AdminDeps): Server {
       idle.delete(socket);
     });
     idle.add(socket);
-    turns.watch(socket);
+    requests.watch(socket);
   });
-  server.on('request', (request, response) => turns.take(request, response));
+  server.on('request', (request, response) => requests.take(request, response));
   return server;
 }
 

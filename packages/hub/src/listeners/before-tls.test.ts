@@ -51,10 +51,10 @@ async function open(over: Partial<HttpsListenerOptions> = {}): Promise<ListenerN
   const unauthenticated =
     over.unauthenticated ?? new UnauthenticatedConnections({ clock, maxPerAddress: 64, maxTotal: 64 });
   const never = () => Promise.resolve(false);
-  const terms = { pair, authenticateMs: over.authenticateMs ?? 10_000 };
-  const named = createCertificateTls(terms);
+  const options = { pair, authenticateMs: over.authenticateMs ?? 10_000 };
+  const named = createCertificateTls(options);
   const server = createHttpsListener({
-    ...terms,
+    ...options,
     namedHosts: { names: new Set(['devices.example']), server: named },
     unauthenticated,
     clock,
@@ -264,10 +264,12 @@ describe('a listener behind a load balancer', () => {
   };
   /** How a connection ends that says so. */
   const refusal = async (listener: ListenerName, said: Buffer | string): Promise<string> => {
-    const socket = connectTcp({ port: listener.port, host: '127.0.0.1' }).on('error', () => undefined);
+    const socket = connectTcp({ port: listener.port, host: '127.0.0.1' });
     closers.push(() => socket.destroy());
+    // A reset, where the listener has not read what was said.
+    const gone = ended(socket);
     socket.resume().write(said);
-    await once(socket, 'close');
+    await gone;
     expect(listener.unauthenticated.size).toBe(0);
     return listener.tlsErrors.join();
   };

@@ -10,7 +10,7 @@ import { readServerName } from '../tls/client-hello.ts';
 import type { HandshakeBudget } from './handshake-budget.ts';
 import { HandshakeSocket } from './handshake-socket.ts';
 import { type ProxiedClient, readProxyHeader } from './proxy-header.ts';
-import { HeldBytes } from './received-bytes.ts';
+import { ReceivedBytes } from './received-bytes.ts';
 import type { UnauthenticatedConnections } from './unauthenticated-connections.ts';
 
 /** TLS for the clients that want to reach a host of these names. */
@@ -85,7 +85,7 @@ export function beforeTls(server: TlsServer | HttpsServer, options: BeforeTlsOpt
   };
   const onFailed = (error: NodeJS.ErrnoException, secure: TLSSocket): void => {
     const address = arrivals.getStore()?.address ?? peerAddress(secure);
-    // Who left by itself was not refused: load balancers' probes do so all day.
+    // A client that leaves by itself was not refused: load balancers' probes do so all day.
     if (error.code !== 'ECONNRESET') onRefused(error, address);
     destroyConnection(secure);
   };
@@ -110,7 +110,7 @@ function receive(
     onRefused(error, arrival.address);
   };
   let awaitsHeader = proxies !== undefined;
-  let held = new HeldBytes();
+  let held = new ReceivedBytes();
   let atLeast = 1;
   /** False when there is more to come, or nothing. */
   const readHeader = (): boolean => {
@@ -121,7 +121,7 @@ function receive(
       awaitsHeader = false;
       atLeast = 1;
       const rest = held.bytes.subarray(reading.length);
-      held = new HeldBytes();
+      held = new ReceivedBytes();
       held.push(rest);
       arrival.client = reading.client;
       if (reading.client !== undefined) arrival.address = peerAddress({ remoteAddress: reading.client.address });

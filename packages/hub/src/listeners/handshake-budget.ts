@@ -8,7 +8,7 @@ interface Allowance {
 /** For one address: a hundred handshakes of a device with its certificate take about 200 ms, so many devices behind one NAT are back within seconds. */
 const PER_ADDRESS: Allowance = { share: 0.1, burstMs: 500 };
 
-/** For all together: whatever strangers send, most of the thread's time is left for everything else. */
+/** For all addresses together: most of the thread's time is left for everything else, whatever unauthenticated clients send. */
 const IN_ALL: Allowance = { share: 0.3, burstMs: 1_000 };
 
 /** Milliseconds that a handshake counts at least, so that their number is bounded too. */

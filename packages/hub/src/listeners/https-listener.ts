@@ -9,7 +9,7 @@ import type { ProxySources } from '../config/proxy-sources.ts';
 import { certificateRequest, type ServerPair, secureContext } from '../tls/secure-context.ts';
 import { beforeTls, type NamedHostTls } from './before-tls.ts';
 import { HandshakeBudget } from './handshake-budget.ts';
-import { RequestTurns } from './request-queue.ts';
+import { RequestQueue } from './request-queue.ts';
 import type { UnauthenticatedConnections } from './unauthenticated-connections.ts';
 
 /** Takes an upgraded connection; true once its peer has proved who it is. Never rejects. */
@@ -56,14 +56,14 @@ const BROKEN_REQUESTS: Readonly<Record<string, string>> = {
 
 const HTTP_ALPN = ['http/1.1'];
 
-type TlsTerms = Pick<HttpsListenerOptions, 'pair' | 'asksForCertificate' | 'authenticateMs'>;
+type ListenerTlsOptions = Pick<HttpsListenerOptions, 'pair' | 'asksForCertificate' | 'authenticateMs'>;
 
-type GuardTerms = Pick<
+type GuardOptions = Pick<
   HttpsListenerOptions,
   'unauthenticated' | 'clock' | 'asksForCertificate' | 'namedHosts' | 'proxies' | 'budget' | 'onTlsError'
 >;
 
-const tlsOptions = ({ pair, asksForCertificate = false, authenticateMs }: TlsTerms) => ({
+const tlsOptions = ({ pair, asksForCertificate = false, authenticateMs }: ListenerTlsOptions) => ({
   ...secureContext(pair, asksForCertificate),
   ...certificateRequest(asksForCertificate),
   handshakeTimeout: authenticateMs,
@@ -82,20 +82,20 @@ export function createHttpsListener(options: HttpsListenerOptions): Server {
     // Slow clients are looked for this often; Node's default of 30 s would triple the bound above.
     connectionsCheckingInterval: 2_000,
     noDelay: true,
-    // Whoever offers to upgrade a REST request is answered as if not (RFC 9110 §7.8), and in its turn.
+    // Whoever offers to upgrade a REST request is answered as if not (RFC 9110 §7.8), and in order.
     shouldUpgradeCallback: (request: IncomingMessage) => upgradeHandler(request, options) !== undefined,
   });
   guard(server, options);
   // Bounds what a peer who does not take its answer makes the hub hold.
   server.timeout = options.idleMs;
-  const turns = new RequestTurns({
+  const requests = new RequestQueue({
     handle: options.onRequest,
     mayStay: (socket) => !options.unauthenticated.has(socket),
   });
-  server.on('secureConnection', (socket: TLSSocket) => turns.watch(socket));
-  server.on('request', (request: IncomingMessage, response: ServerResponse) => turns.take(request, response));
+  server.on('secureConnection', (socket: TLSSocket) => requests.watch(socket));
+  server.on('request', (request: IncomingMessage, response: ServerResponse) => requests.take(request, response));
   server.on('upgrade', (request: IncomingMessage, socket: TLSSocket, head: Buffer) => {
-    const all = turns.upgrade(socket, head);
+    const all = requests.upgrade(socket, head);
     if (all !== undefined) void upgrade(request, socket, all, options);
   });
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
@@ -110,11 +110,11 @@ export function createCertificateTls(options: Pick<HttpsListenerOptions, 'pair' 
   return createTlsServer({ ...tlsOptions({ ...options, asksForCertificate: true }), ALPNProtocols: HTTP_ALPN });
 }
 
-/** A listener of its own for one dialect over TLS, for devices that speak no WebSocket. */
+/** A listener of its own for one transport over TLS, for devices that speak no WebSocket. */
 export function createControlListener(
-  options: TlsTerms &
-    Omit<GuardTerms, 'namedHosts'> & {
-      /** ALPN names one of which a client must offer if it offers any; absent where the dialect has none. */
+  options: ListenerTlsOptions &
+    Omit<GuardOptions, 'namedHosts'> & {
+      /** ALPN names one of which a client must offer if it offers any; absent where the transport has none. */
       alpn?: readonly string[] | undefined;
       onConnection: (socket: TLSSocket) => Promise<boolean>;
     },
@@ -132,7 +132,7 @@ export function createControlListener(
   return server;
 }
 
-function guard(server: Server | TlsServer, options: GuardTerms): void {
+function guard(server: Server | TlsServer, options: GuardOptions): void {
   const { asksForCertificate = false, budget = new HandshakeBudget(), onTlsError: onRefused } = options;
   beforeTls(server, { ...options, asksForCertificate, budget, onRefused });
 }

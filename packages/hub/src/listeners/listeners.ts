@@ -106,7 +106,7 @@ export class Listeners {
     this.#state.behind = behind;
   }
 
-  /** New connections are greeted with this certificate. */
+  /** Presents this certificate to new connections. */
   present(pair: KeyPair): void {
     const { front, control, named } = this.#servers;
     const { listeners } = this.#state.certificates;
@@ -173,7 +173,7 @@ function createServers({ config, transports, pair, admin, clock, onEvent }: List
   const { listeners, hosts } = state.certificates;
   const named = hosts.size === 0 ? undefined : createCertificateTls(common);
   const control = transports.filter(({ listenKey }) => config[listenKey] !== undefined);
-  const controlDoor = (transport: ListeningTransport) =>
+  const controlListener = (transport: ListeningTransport) =>
     createControlListener({
       ...{ ...common, alpn: transport.alpn, asksForCertificate: listeners.has(transport.listenKey) },
       proxies: proxiesOf(transport.listenKey),
@@ -192,7 +192,7 @@ function createServers({ config, transports, pair, admin, clock, onEvent }: List
       onControl: (request, socket, head) => state.behind?.onControl(request, socket, head) ?? rejectEarly(socket),
       onGateway: (request, socket, head) => state.behind?.onGateway(request, socket, head) ?? rejectEarly(socket),
     }),
-    control: new Map(control.map((transport) => [transport.listenKey, controlDoor(transport)])),
+    control: new Map(control.map((transport) => [transport.listenKey, controlListener(transport)])),
     admin: createAdminListener(admin),
   };
 }

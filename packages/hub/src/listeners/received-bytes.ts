@@ -2,7 +2,7 @@
 const FIRST_BYTES = 1_024;
 
 /** What has come of something that is not whole yet, in one piece of memory, however small the pieces were that it came in. */
-export class HeldBytes {
+export class ReceivedBytes {
   #room = Buffer.alloc(0);
   #length = 0;
 

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
-import { RequestTurns } from './request-queue.ts';
+import { RequestQueue } from './request-queue.ts';
 
 const closers: (() => unknown)[] = [];
 afterEach(async () => {
@@ -24,7 +24,7 @@ type Handle = (request: IncomingMessage, response: ServerResponse) => void;
 async function serve(handle: Handle, mayStay = false): Promise<Served> {
   const asked: string[] = [];
   const heads: string[] = [];
-  const turns = new RequestTurns({
+  const requests = new RequestQueue({
     handle(request, response) {
       asked.push(request.url ?? '');
       handle(request, response);
@@ -33,13 +33,13 @@ async function serve(handle: Handle, mayStay = false): Promise<Served> {
   });
   const server = createServer();
   const served: Served = { port: 0, asked, heads, parsed: 0 };
-  server.on('connection', (socket) => turns.watch(socket));
+  server.on('connection', (socket) => requests.watch(socket));
   server.on('request', (request, response) => {
     served.parsed++;
-    turns.take(request, response);
+    requests.take(request, response);
   });
   server.on('upgrade', (_request, socket: Socket, head) => {
-    const all = turns.upgrade(socket, head);
+    const all = requests.upgrade(socket, head);
     if (all === undefined) return;
     heads.push(all.toString());
     socket.end('HTTP/1.1 101 Switching Protocols\r\n\r\nupgraded');
@@ -93,7 +93,7 @@ describe('requests of one connection', () => {
     expect([most, bodies(said)]).toEqual([1, 200]);
   });
 
-  it('are not even parsed before their turn', async () => {
+  it('are not even parsed before the one ahead is answered', async () => {
     const held: ServerResponse[] = [];
     const served = await serve((_request, response) => held.push(response), true);
     const socket = connect(served.port, '127.0.0.1');

@@ -7,28 +7,28 @@ const PIECE_BYTES = 256;
 /** Answers that a connection gets before it has authenticated: a probe's, a browser's for a page and its icon, and one more try with a better key. */
 const UNAUTHENTICATED_ANSWERS = 4;
 
-export interface RequestTurnsOptions {
+export interface RequestQueueOptions {
   readonly handle: (request: IncomingMessage, response: ServerResponse) => void;
   /** Whether a connection has authenticated, and may ask as often as it likes. */
   readonly mayStay: (socket: Socket) => boolean;
 }
 
-interface Asked {
+interface QueuedRequest {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
 }
 
 /** One connection. */
-interface Line {
+interface ConnectionQueue {
   readonly socket: Socket;
   /** What Node's HTTP does with bytes that come. */
   readonly parse: (chunk: Buffer) => void;
-  readonly waiting: Asked[];
-  current: Asked | undefined;
+  readonly waiting: QueuedRequest[];
+  current: QueuedRequest | undefined;
   /** What has come and is not parsed yet. */
   rest: Buffer | undefined;
   isParsing: boolean;
-  /** It is paused, with a request that waits for its turn. */
+  /** It is paused, with a request that is queued. */
   isHeld: boolean;
   answers: number;
   /** No further request is answered. */
@@ -38,17 +38,17 @@ interface Line {
 }
 
 /**
- * Has the requests of one connection served one after the other, and the next ones not even parsed before their turn: Node parses all that has come and emits
+ * Serves the requests of one connection one after the other, and parses the next one only when the one before is answered: Node parses all that has come and emits
  * `request` for each, which for 64 KiB of pipelined requests are thousands. Real clients wait for their answer before they ask again.
  *
  * It stands between a connection and Node's HTTP by taking the place of its `data` listener; HTTP then parses what it is given, and everything
  * else is Node's as before.
  */
-export class RequestTurns {
-  readonly #options: RequestTurnsOptions;
-  readonly #lines = new WeakMap<Socket, Line>();
+export class RequestQueue {
+  readonly #options: RequestQueueOptions;
+  readonly #queues = new WeakMap<Socket, ConnectionQueue>();
 
-  constructor(options: RequestTurnsOptions) {
+  constructor(options: RequestQueueOptions) {
     this.#options = options;
   }
 
@@ -57,7 +57,7 @@ export class RequestTurns {
     const listeners = socket.listeners('data');
     if (socket.destroyed || listeners.length === 0) return;
     for (const listener of listeners) socket.off('data', listener as (chunk: Buffer) => void);
-    const line: Line = {
+    const queue: ConnectionQueue = {
       socket,
       parse: (chunk) => {
         for (const listener of listeners) listener.call(socket, chunk);
@@ -65,19 +65,19 @@ export class RequestTurns {
       waiting: [],
       ...{ current: undefined, rest: undefined, answers: 0 },
       ...{ isParsing: false, isHeld: false, isLast: false, isUpgraded: false },
-      onData: (chunk) => this.#receive(line, chunk),
+      onData: (chunk) => this.#receive(queue, chunk),
     };
-    this.#lines.set(socket, line);
-    socket.on('data', line.onData);
+    this.#queues.set(socket, queue);
+    socket.on('data', queue.onData);
   }
 
   /** HTTP has read a request. */
   take(request: IncomingMessage, response: ServerResponse): void {
-    const line = this.#lines.get(request.socket);
+    const queue = this.#queues.get(request.socket);
     // Nobody waits for what is asked behind a last answer.
-    if (line === undefined || line.isLast) return;
-    line.waiting.push({ request, response });
-    if (line.current === undefined) this.#next(line);
+    if (queue === undefined || queue.isLast) return;
+    queue.waiting.push({ request, response });
+    if (queue.current === undefined) this.#next(queue);
   }
 
   /**
@@ -87,65 +87,65 @@ export class RequestTurns {
    * come in the midst of what is spoken from now on
    */
   upgrade(socket: Socket, head: Buffer): Buffer | undefined {
-    const line = this.#lines.get(socket);
-    if (line === undefined) return head;
-    line.isUpgraded = true;
-    socket.off('data', line.onData);
-    this.#lines.delete(socket);
-    if (line.current !== undefined || line.isLast) {
+    const queue = this.#queues.get(socket);
+    if (queue === undefined) return head;
+    queue.isUpgraded = true;
+    socket.off('data', queue.onData);
+    this.#queues.delete(socket);
+    if (queue.current !== undefined || queue.isLast) {
       socket.destroy();
       return undefined;
     }
-    const { rest } = line;
-    line.rest = undefined;
+    const { rest } = queue;
+    queue.rest = undefined;
     return rest === undefined ? head : Buffer.concat([head, rest]);
   }
 
-  #receive(line: Line, chunk: Buffer): void {
+  #receive(queue: ConnectionQueue, chunk: Buffer): void {
     // More may come in spite of the pause, when HTTP itself ends one.
-    line.rest = line.rest === undefined ? chunk : Buffer.concat([line.rest, chunk]);
-    if (line.isHeld) line.socket.pause();
-    else this.#parse(line);
+    queue.rest = queue.rest === undefined ? chunk : Buffer.concat([queue.rest, chunk]);
+    if (queue.isHeld) queue.socket.pause();
+    else this.#parse(queue);
   }
 
   /** Parses what has come, as far as it may be. */
-  #parse(line: Line): void {
-    const { socket } = line;
-    if (line.isParsing) return;
-    line.isParsing = true;
-    while (line.rest !== undefined && !line.isUpgraded) {
+  #parse(queue: ConnectionQueue): void {
+    const { socket } = queue;
+    if (queue.isParsing) return;
+    queue.isParsing = true;
+    while (queue.rest !== undefined && !queue.isUpgraded) {
       // Of a last request the body is still wanted.
-      const isOver = line.isLast && line.current?.request.complete !== false;
-      if (isOver || socket.destroyed || !socket.writable) line.rest = undefined;
-      else if (line.waiting.length > 0) break;
+      const isOver = queue.isLast && queue.current?.request.complete !== false;
+      if (isOver || socket.destroyed || !socket.writable) queue.rest = undefined;
+      else if (queue.waiting.length > 0) break;
       else {
-        const { rest } = line;
-        line.rest = rest.length > PIECE_BYTES ? rest.subarray(PIECE_BYTES) : undefined;
-        line.parse(rest.subarray(0, PIECE_BYTES));
+        const { rest } = queue;
+        queue.rest = rest.length > PIECE_BYTES ? rest.subarray(PIECE_BYTES) : undefined;
+        queue.parse(rest.subarray(0, PIECE_BYTES));
       }
     }
-    line.isParsing = false;
-    if (line.isUpgraded || line.isHeld === (line.rest !== undefined)) return;
-    line.isHeld = !line.isHeld;
-    if (line.isHeld) socket.pause();
+    queue.isParsing = false;
+    if (queue.isUpgraded || queue.isHeld === (queue.rest !== undefined)) return;
+    queue.isHeld = !queue.isHeld;
+    if (queue.isHeld) socket.pause();
     else socket.resume();
   }
 
-  #next(line: Line): void {
-    line.current = line.waiting.shift();
-    if (line.current !== undefined) this.#serve(line, line.current);
-    this.#parse(line);
+  #next(queue: ConnectionQueue): void {
+    queue.current = queue.waiting.shift();
+    if (queue.current !== undefined) this.#serve(queue, queue.current);
+    this.#parse(queue);
   }
 
-  #serve(line: Line, { request, response }: Asked): void {
-    if (!this.#options.mayStay(line.socket) && ++line.answers >= UNAUTHENTICATED_ANSWERS) {
-      line.isLast = true;
-      line.waiting.length = 0;
+  #serve(queue: ConnectionQueue, { request, response }: QueuedRequest): void {
+    if (!this.#options.mayStay(queue.socket) && ++queue.answers >= UNAUTHENTICATED_ANSWERS) {
+      queue.isLast = true;
+      queue.waiting.length = 0;
       // Node says `connection: close`, and does so.
       response.shouldKeepAlive = false;
     }
     response.once('close', () => {
-      if (!line.socket.destroyed) this.#next(line);
+      if (!queue.socket.destroyed) this.#next(queue);
     });
     this.#options.handle(request, response);
   }

@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events';
 import { FakeClock } from '@culvert/testkit';
 import { describe, expect, it } from 'vitest';
-import { UnauthenticatedConnections, type UnprovenLimits } from './unauthenticated-connections.ts';
+import { UnauthenticatedConnections, type UnauthenticatedLimits } from './unauthenticated-connections.ts';
 
 class Peer extends EventEmitter {
   bytesRead = 0;
@@ -12,7 +12,7 @@ class Peer extends EventEmitter {
   }
 }
 
-const make = (over: Partial<UnprovenLimits> = {}) => {
+const make = (over: Partial<UnauthenticatedLimits> = {}) => {
   const clock = new FakeClock();
   const unauthenticated = new UnauthenticatedConnections({ clock, maxPerAddress: 2, maxTotal: 100, ...over });
   /** A connection that has got so far. */
@@ -69,7 +69,7 @@ describe('connections that have not authenticated', () => {
     expect([older.secure.destroyed, newer.secure.destroyed]).toEqual([true, false]);
   });
 
-  it('are so many over all addresses', async () => {
+  it('are limited over all addresses', async () => {
     const { unauthenticated, arrive } = make({ maxTotal: 3 });
     const all = Array.from({ length: 5 }, (_, index) => arrive(`192.0.2.${index}`));
     await immediates();

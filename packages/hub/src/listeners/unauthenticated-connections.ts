@@ -15,7 +15,7 @@ interface SecureSocket {
   destroy(): unknown;
 }
 
-export interface UnprovenLimits {
+export interface UnauthenticatedLimits {
   /** Milliseconds until a connection must have sent the first message of TLS whole, and before it a PROXY header where one is expected. */
   readonly helloMs: number;
   /** Milliseconds until it must have authenticated, those included. */
@@ -28,7 +28,7 @@ export interface UnprovenLimits {
   readonly maxTotal: number;
 }
 
-type Limits = Partial<UnprovenLimits> & Pick<UnprovenLimits, 'maxPerAddress' | 'maxTotal'>;
+type Limits = Partial<UnauthenticatedLimits> & Pick<UnauthenticatedLimits, 'maxPerAddress' | 'maxTotal'>;
 
 /** How far a connection has come. */
 type Stage = 'hello' | 'handshake' | 'secure';
@@ -51,7 +51,7 @@ const LOOK_MS = 1_000;
 const IDLE_SECURE_MS = 2_000;
 
 /**
- * The connections that have not yet authenticated: at most so many for each address and in all, each for a limited time. It bounds what strangers can make the
+ * The connections that have not yet authenticated: limited in number for each address and in all, each for a limited time. This bounds what unauthenticated clients can make the
  * hub hold, at every listener.
  *
  * When there is no room for a new one, the oldest whose TLS handshake is not finished is closed for it, so that connections that say nothing keep
@@ -59,7 +59,7 @@ const IDLE_SECURE_MS = 2_000;
  */
 export class UnauthenticatedConnections {
   readonly #clock: Clock;
-  readonly #limits: UnprovenLimits;
+  readonly #limits: UnauthenticatedLimits;
   /** In the order in which they came. */
   readonly #all = new Set<Pending>();
   readonly #groups = new Map<string, Set<Pending>>();

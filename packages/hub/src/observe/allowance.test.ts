@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { Allowance, KeyedEntries } from './allowance.ts';
 
-it('gives so many at once, then one an interval, and all of them again after a rest', () => {
+it('gives the whole burst at once, then one an interval, and all of them again after a rest', () => {
   const allowance = new Allowance(3, 10);
   const takes = (now: number, tries = 9): number => [...Array(tries)].filter(() => allowance.take(now)).length;
   expect([takes(0), allowance.waitMs(0), allowance.waitMs(4), takes(9), takes(10), takes(35)]).toEqual([

@@ -2,6 +2,7 @@ import { X509Certificate } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import { validateHeaderName, validateHeaderValue } from 'node:http';
 import { CulvertError } from '@culvert/protocol';
+import { fileProblem } from '@culvert/stream';
 
 /** Bytes of a file with headers or certificates. */
 const MAX_FILE_BYTES = 262_144;
@@ -43,8 +44,7 @@ function read(file: string): string {
   try {
     if (statSync(file).size <= MAX_FILE_BYTES) return readFileSync(file, 'utf8');
   } catch (error) {
-    const why = (error as NodeJS.ErrnoException).code ?? 'unknown error';
-    throw new CulvertError('config_invalid', `${file} cannot be read (${why}).`);
+    throw new CulvertError('config_invalid', `${file} cannot be read: ${fileProblem(error)}.`, { cause: error });
   }
   throw new CulvertError('config_invalid', `${file} is longer than ${MAX_FILE_BYTES} bytes.`);
 }

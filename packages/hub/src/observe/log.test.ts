@@ -59,7 +59,7 @@ it('marks what an operator must see', () => {
   expect(written(kept, 'text')).toMatch(/Z WARN certificate-kept /);
 });
 
-it('does not grow at the default level by what strangers do', () => {
+it('does not grow at the default level by what unauthenticated clients do', () => {
   const refused: HubEvent = {
     type: 'connection-refused',
     listener: 'rest',

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { CulvertError } from '@culvert/protocol';
 import { migrate } from './schema.ts';
-import { isLocked, startFailure } from './sqlite-failure.ts';
+import { isLocked, startupError } from './sqlite-failure.ts';
 
 /** Milliseconds to wait for another program that holds the registry, such as one that copies it for a backup. */
 const BUSY_MS = 1_000;
@@ -35,7 +35,7 @@ export function openDatabase(directory: string): OpenDatabase {
   } catch (error) {
     database?.close();
     lock.close();
-    throw startFailure(error, file);
+    throw startupError(error, file);
   }
   const opened = database;
   return {
@@ -61,7 +61,7 @@ function lockDirectory(directory: string): DatabaseSync {
     return lock;
   } catch (error) {
     lock?.close();
-    if (!isLocked(error)) throw startFailure(error, file);
+    if (!isLocked(error)) throw startupError(error, file);
     throw new CulvertError(
       'config_invalid',
       `Another hub is running on the data directory ${directory}: stop that one, or give this one a directory of its own.`,

@@ -50,7 +50,7 @@ describe('the cache of records', () => {
     expect(store.asked).toBe(1);
   });
 
-  it('asks anew from the moment a write of it begins, and keeps nothing of it while one is under way', async () => {
+  it('asks again from the moment a write of it begins, and keeps nothing of it while one is under way', async () => {
     const cache = new RecordCache<string>();
     const store = source('a');
     await read(cache, store);
@@ -144,7 +144,7 @@ describe('what somebody was refused for', () => {
     expect([await refuse(cache, store), await refuse(cache, store), await refuse(cache, store)]).toEqual([1, 0, 0]);
   });
 
-  it('is forgotten by a write alike, and asked for anew', async () => {
+  it('is forgotten by a write alike, and asked for again', async () => {
     for (const value of ['a', undefined]) {
       const cache = new RecordCache<string>();
       const store = source(value);

@@ -107,7 +107,7 @@ export class RecordCache<T> {
       this.#refused.delete(key);
       const reading = this.#readings.get(key);
       if (reading !== undefined) reading.stale = true;
-      // Who reads from now on is not among those.
+      // Later readers are not among those.
       this.#readings.delete(key);
     }
   }

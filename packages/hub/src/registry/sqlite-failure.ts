@@ -13,7 +13,7 @@ export function runningFailure(error: unknown): CulvertError {
 }
 
 /** Returns a CulvertError unchanged; converts an SQLite error at start to `config_invalid` with what the operator can do. */
-export function startFailure(error: unknown, file: string): CulvertError {
+export function startupError(error: unknown, file: string): CulvertError {
   const todo = isDamaged(error)
     ? 'Restore it from a backup, or move it away to begin with an empty registry.'
     : isLocked(error)

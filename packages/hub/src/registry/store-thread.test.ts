@@ -47,7 +47,7 @@ describe("the store's thread", () => {
     expect(clock.timers).toBe(0);
   });
 
-  it('gets everything asked in one turn as one batch, and the next batch when that is done', async () => {
+  it('gets everything asked in one event-loop iteration as one batch, and the next batch when that is done', async () => {
     const sizes = `if (message.close) process.exit(); else parentPort.postMessage({ results: message.batch.map(() => ({ ok: true, value: message.batch.length })) });`;
     const thread = await StoreThread.start(START, systemClock, worker(sizes));
     expect(await Promise.all([get(thread), get(thread), get(thread)])).toEqual([3, 3, 3]);

@@ -2,7 +2,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { BatchRunner } from './batch.ts';
 import { type OpenDatabase, openDatabase } from './database.ts';
 import { PolicyTable } from './policy-table.ts';
-import { startFailure } from './sqlite-failure.ts';
+import { startupError } from './sqlite-failure.ts';
 import type { FromStore, StoreStart, ToStore } from './store-calls.ts';
 
 // Entry point of the store's worker thread: opens the database, then runs one batch of calls at a time.
@@ -20,7 +20,7 @@ function open(start: StoreStart): OpenDatabase | undefined {
     return opened;
   } catch (error) {
     opened?.close();
-    const { code, message } = startFailure(error, start.directory);
+    const { code, message } = startupError(error, start.directory);
     send({ opened: { ok: false, code, message } });
     return undefined;
   }

@@ -42,7 +42,7 @@ export async function addAuthority(directory: string, names: readonly HostName[]
 }
 
 /**
- * The authority, its certificate made anew where it begins later than with the epoch, as those of earlier versions do: clients check both
+ * The authority, its certificate made again where it begins later than with the epoch, as those of earlier versions do: clients check both
  * certificates against their clocks.
  * @throws CulvertError `config_invalid` when its key is missing
  */

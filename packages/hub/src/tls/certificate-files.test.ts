@@ -104,7 +104,7 @@ describe("an operator's certificate files", () => {
     expect(files.current.cert).toBe(second.cert);
     await rm(path('live'), { recursive: true });
     await files.reload();
-    expect(news.at(-1)).toBe(`${path('live/tls.crt')} cannot be read (ENOENT).`);
+    expect(news.at(-1)).toBe(`${path('live/tls.crt')} cannot be read: there is no such file.`);
     expect(files.current.cert).toBe(second.cert);
   });
 
@@ -127,7 +127,7 @@ describe("an operator's certificate files", () => {
     const old = await issueServerCertificate(authority, withLocalNames([]), clock.now() - 400 * 86_400_000);
     await refused('old', old, /expired on/);
     await expect(opened('missing')).rejects.toMatchObject({
-      message: expect.stringMatching(/cannot be read \(ENOENT\)/),
+      message: expect.stringMatching(/cannot be read: there is no such file/),
     });
   });
 });

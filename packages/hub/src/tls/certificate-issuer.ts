@@ -66,7 +66,7 @@ export async function issueAuthority(names: readonly HostName[], now: number, be
 }
 
 /**
- * Makes the authority's certificate anew to begin with the epoch: the same name, key, constraints and end, so that whoever trusts the old one
+ * Makes the authority's certificate again to begin with the epoch: the same name, key, constraints and end, so that whoever trusts the old one
  * trusts what it signs as before.
  */
 export async function reissueAuthority(authority: Issued): Promise<string> {

@@ -1,6 +1,6 @@
 import type { KeyPair } from './key-pair.ts';
 
-/** Where the hub's certificate comes from: an operator's files, or the data directory's own authority. */
+/** Where the hub's certificate comes from: an operator's files, or the built-in authority of the data directory. */
 export interface CertificateSource {
   /** The pair to serve with now. */
   readonly current: KeyPair;

@@ -34,7 +34,7 @@ function ipv6(text: string): HostName {
   return { kind: 'ip', text: canonical, bytes };
 }
 
-/** What every certificate of ours speaks for besides the advertised names. */
+/** The names in every self-issued certificate besides the advertised ones. */
 const LOCAL_NAMES = ['localhost', '127.0.0.1', '::1'];
 
 /** The names, each once, and this machine's own. */

@@ -2,10 +2,11 @@ import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { createSecureContext } from 'node:tls';
 import { CulvertError } from '@culvert/protocol';
+import { fileProblem } from '@culvert/stream';
 
 /** A server certificate with its key, checked: ready for `tls.createServer` and `server.setSecureContext`. */
 export interface KeyPair {
-  /** PEM; the server's own certificate first, then those between it and the root. */
+  /** PEM; the server's certificate first, then those between it and the root. */
   readonly cert: string;
   /** PEM. Secret. */
   readonly key: string;
@@ -42,7 +43,7 @@ export function checkedKeyPair(
 }
 
 /**
- * Reads and checks an operator's own certificate and key.
+ * Reads and checks an operator's certificate and key.
  * @throws CulvertError `config_invalid`
  */
 export async function loadKeyPair(certFile: string, keyFile: string, now: number): Promise<KeyPair> {
@@ -55,7 +56,6 @@ async function readText(file: string): Promise<string> {
   try {
     return await readFile(file, 'utf8');
   } catch (error) {
-    const why = (error as NodeJS.ErrnoException).code ?? 'unknown error';
-    throw new CulvertError('config_invalid', `${file} cannot be read (${why}).`, { cause: error });
+    throw new CulvertError('config_invalid', `${file} cannot be read: ${fileProblem(error)}.`, { cause: error });
   }
 }

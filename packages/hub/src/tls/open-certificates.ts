@@ -11,7 +11,7 @@ import { OwnCertificate } from './self-issued-certificate.ts';
 /** The hub's certificate and what clients need to trust it. */
 export interface Certificates {
   readonly source: CertificateSource;
-  /** The authority clients are to trust; undefined with an operator's own certificate. */
+  /** The authority clients are to trust; undefined with an operator's certificate. */
   readonly caFile: string | undefined;
   readonly notice: string | undefined;
 }

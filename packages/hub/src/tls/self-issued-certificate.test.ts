@@ -69,7 +69,7 @@ function toLoopback(_name: string, _options: object, found: Found): void {
   found(null, [{ address: '127.0.0.1', family: 4 }]);
 }
 
-describe("the hub's own certificate", () => {
+describe('the self-issued certificate', () => {
   it('is taken by TLS clients that trust ca.pem, for every name it was made for', async () => {
     const own = await opened();
     const ca = await readFile(own.caFile, 'utf8');
@@ -188,7 +188,7 @@ describe("the hub's own certificate", () => {
     expect(await shake(again.current, again.ca, 'new.example')).toBe('ERR_TLS_CERT_ALTNAME_INVALID');
   });
 
-  it('is made anew when its files are damaged or do not belong together', async () => {
+  it('is made again when its files are damaged or do not belong together', async () => {
     const { current } = await opened();
     await writeFile(join(directory, 'server.key'), 'nonsense');
     const second = (await opened()).current;

@@ -33,7 +33,7 @@ export interface OwnCertificateOptions {
 }
 
 /**
- * The data directory's own authority and the server certificate it signs: made on first start, kept, renewed in time. The authority
+ * The built-in authority of the data directory and the server certificate it issues: made on first start, kept, renewed in time. The authority
  * is constrained to the advertised names and this machine's own, so trusting its `ca.pem` lets nobody pose as anything else.
  */
 export class OwnCertificate implements CertificateSource {
@@ -149,8 +149,8 @@ export class OwnCertificate implements CertificateSource {
     try {
       const pair = checkedKeyPair({ cert, key, certFile, keyFile }, now + RENEW_BEFORE_MS);
       const certificate = new X509Certificate(cert);
-      const ours = authorities.some((authority) => certificate.verify(authority.certificate.publicKey));
-      return ours && isFor(certificate, this.#names) ? pair : undefined;
+      const isSelfIssued = authorities.some((authority) => certificate.verify(authority.certificate.publicKey));
+      return isSelfIssued && isFor(certificate, this.#names) ? pair : undefined;
     } catch (error) {
       // Damaged, half replaced or running out: all the same, another one is made.
       if (error instanceof CulvertError) return undefined;

@@ -27,7 +27,7 @@ export interface Credentials {
 }
 
 /** The parsed CONNECT of a device. */
-export interface ConnectTerms {
+export interface ConnectOptions {
   readonly version: MqttVersion;
   /** Milliseconds of silence after which the device counts as lost: 1.5 times its keepalive (MQTT 3.1.1 §3.1.2.10). */
   readonly silenceMs: number;
@@ -40,7 +40,7 @@ export interface ConnectTerms {
 }
 
 /** @throws CulvertError with which the connection is to be refused */
-export function parseConnect(packet: IConnectPacket): { terms: ConnectTerms; credentials: Credentials } {
+export function parseConnect(packet: IConnectPacket): { options: ConnectOptions; credentials: Credentials } {
   const version = packet.protocolVersion;
   if (version !== 4 && version !== 5) throw new CulvertError('protocol_unsupported');
   const { properties, will } = packet;
@@ -50,14 +50,14 @@ export function parseConnect(packet: IConnectPacket): { terms: ConnectTerms; cre
   if (version === 5 && will?.qos === 2) throw new CulvertError('qos_unsupported', 'A will of QoS 2 is not supported.');
   const keepalive = packet.keepalive ?? 0;
   const capped = keepalive === 0 || keepalive > MAX_KEEPALIVE_SECONDS;
-  const terms: ConnectTerms = {
+  const options: ConnectOptions = {
     version,
     silenceMs: capped ? MAX_SILENCE_MS : keepalive * 1500,
     capsKeepalive: capped,
     maxPacketBytes: positive(properties?.maximumPacketSize, 'Maximum Packet Size') ?? Number.POSITIVE_INFINITY,
     receiveMaximum: positive(properties?.receiveMaximum, 'Receive Maximum') ?? 65_535,
   };
-  return { terms, credentials: parseCredentials(packet) };
+  return { options, credentials: parseCredentials(packet) };
 }
 
 /** A property that is a protocol error when zero or given twice (MQTT 5 §3.1.2.11). */

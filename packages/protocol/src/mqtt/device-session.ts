@@ -66,7 +66,7 @@ export class DeviceSession {
   /** When CONNACK and SUBACK must have come; ms since the epoch. */
   #attachBy = 0;
   #lastSent = 0;
-  #lastHeard = 0;
+  #lastReceived = 0;
   /** When the PINGREQ that is still unanswered was sent. */
   #pinged: number | undefined;
 
@@ -81,7 +81,7 @@ export class DeviceSession {
     if (this.#state === 'new' || this.#state === 'ended') return undefined;
     if (this.#state !== 'attached') return this.#attachBy;
     return this.#pinged === undefined
-      ? Math.min(this.#lastSent, this.#lastHeard) + this.#keepaliveMs
+      ? Math.min(this.#lastSent, this.#lastReceived) + this.#keepaliveMs
       : this.#pinged + this.#keepaliveMs;
   }
 
@@ -90,7 +90,7 @@ export class DeviceSession {
     if (this.#state !== 'new') return [];
     this.#state = 'connecting';
     this.#attachBy = now + LIMITS.authenticateMs;
-    this.#lastHeard = now;
+    this.#lastReceived = now;
     const { hostName, identity, password, keepaliveSeconds, clientType } = this.#options;
     const name = identityName(identity);
     const type = encodeURIComponent(clientType ?? 'culvert');
@@ -116,7 +116,7 @@ export class DeviceSession {
   /** A packet came from the hub. */
   receive(packet: MqttPacket, now: number): DeviceEffect[] {
     if (this.#state === 'ended' || this.#state === 'new') return [];
-    this.#lastHeard = now;
+    this.#lastReceived = now;
     switch (packet.cmd) {
       case 'connack':
         return this.#connack(packet, now);

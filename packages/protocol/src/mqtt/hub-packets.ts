@@ -4,11 +4,14 @@ import { formatOfferExtensions, type Offer } from '../offer.ts';
 import { formatOfferTopic } from '../topics.ts';
 import { cutUtf8 } from '../utf8.ts';
 import type { IConnackPacket, IPublishPacket, MqttPacket, MqttVersion } from './codec.ts';
-import { type ConnectTerms, MAX_KEEPALIVE_SECONDS } from './connect-request.ts';
+import { type ConnectOptions, MAX_KEEPALIVE_SECONDS } from './connect-request.ts';
 import { connackReason, disconnectReason } from './reason-codes.ts';
 
 /** What the CONNACK of MQTT 5 tells of the hub (§3.2.2.3): what is not announced would be taken for available. */
-export function announcements(terms: ConnectTerms, maxPacketBytes: number): NonNullable<IConnackPacket['properties']> {
+export function announcements(
+  options: ConnectOptions,
+  maxPacketBytes: number,
+): NonNullable<IConnackPacket['properties']> {
   return {
     sessionExpiryInterval: 0,
     maximumQoS: 1,
@@ -18,7 +21,7 @@ export function announcements(terms: ConnectTerms, maxPacketBytes: number): NonN
     wildcardSubscriptionAvailable: true,
     subscriptionIdentifiersAvailable: false,
     sharedSubscriptionAvailable: false,
-    ...(terms.capsKeepalive ? { serverKeepAlive: MAX_KEEPALIVE_SECONDS } : {}),
+    ...(options.capsKeepalive ? { serverKeepAlive: MAX_KEEPALIVE_SECONDS } : {}),
   };
 }
 

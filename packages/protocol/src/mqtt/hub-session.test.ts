@@ -176,7 +176,7 @@ describe('CONNECT', () => {
     expect(session.end(new CulvertError('draining'))).toEqual([]);
   });
 
-  it('of an unknown level is told so in the nearest dialect', () => {
+  it('of an unknown level is told so in the nearest protocol level', () => {
     const error = new CulvertError('protocol_unsupported');
     for (const [level, code] of [
       [3, 0x01],
@@ -366,8 +366,8 @@ describe('offers', () => {
   it.each(['$iothub/twin/GET/?$rid=7f0c', '$iothub/twin/PATCH/properties/reported/?$rid=7f0c&$version=3'])(
     'to %s are told that there are no twins, by those who listen',
     (topic) => {
-      const deaf = openSession(4);
-      expect(deaf.receive(publish(topic), NOW)).toEqual([]);
+      const unsubscribed = openSession(4);
+      expect(unsubscribed.receive(publish(topic), NOW)).toEqual([]);
       for (const filter of ['$iothub/twin/res/#', '$iothub/+/res/+/+', '$iothub/#']) {
         const session = openSession(4, 'none');
         session.receive(subscribe(filter), NOW);

@@ -11,7 +11,7 @@ import {
   type MqttPacket,
   type MqttVersion,
 } from './codec.ts';
-import { type ConnectTerms, type Credentials, parseConnect } from './connect-request.ts';
+import { type ConnectOptions, type Credentials, parseConnect } from './connect-request.ts';
 import { announcements, farewell, offerPublication, refusal } from './hub-packets.ts';
 import { PendingOffers } from './pending-offers.ts';
 import { Subscriptions } from './subscriptions.ts';
@@ -51,17 +51,17 @@ const NO_MATCHING_SUBSCRIBERS = 0x10;
 
 type State =
   | { readonly name: 'awaiting-connect' }
-  | { readonly name: 'authenticating'; readonly terms: ConnectTerms; readonly held: MqttPacket[] }
+  | { readonly name: 'authenticating'; readonly options: ConnectOptions; readonly held: MqttPacket[] }
   | {
       readonly name: 'open';
-      readonly terms: ConnectTerms;
+      readonly options: ConnectOptions;
       readonly offers: PendingOffers;
       readonly subscriptions: Subscriptions;
       readonly expiresAt: number;
       /** Packets that came before CONNACK was sent. */
       held: MqttPacket[];
-      /** When the device was last heard, ms since the epoch. */
-      heardAt: number;
+      /** When the device was last heard from, ms since the epoch. */
+      receivedAt: number;
     }
   | { readonly name: 'ended' };
 
@@ -95,7 +95,7 @@ export class HubSession {
     const state = this.#state;
     if (state.name === 'ended') return undefined;
     if (state.name !== 'open') return this.#options.now + this.#options.authenticateMs;
-    return Math.min(state.heardAt + state.terms.silenceMs, state.expiresAt);
+    return Math.min(state.receivedAt + state.options.silenceMs, state.expiresAt);
   }
 
   /** Time has passed. */
@@ -123,7 +123,7 @@ export class HubSession {
         state.held.push(packet);
         return [];
       case 'open':
-        state.heardAt = now;
+        state.receivedAt = now;
         return this.#packet(state, packet);
       case 'ended':
         return [];
@@ -134,15 +134,15 @@ export class HubSession {
   accept(now: number, expiresAt: number): HubEffect[] {
     const state = this.#state;
     if (state.name !== 'authenticating') return [];
-    const { terms, held } = state;
+    const { options, held } = state;
     const { maxOffers } = this.#options;
     this.#state = {
       name: 'open',
-      terms,
+      options,
       held,
       expiresAt,
-      heardAt: now,
-      offers: new PendingOffers({ maxOffers, receiveMaximum: terms.receiveMaximum }),
+      receivedAt: now,
+      offers: new PendingOffers({ maxOffers, receiveMaximum: options.receiveMaximum }),
       subscriptions: new Subscriptions(),
     };
     return this.#send({
@@ -151,7 +151,7 @@ export class HubSession {
       reasonCode: 0,
       // Sessions are not kept: a device's subscriptions live as long as its connection.
       sessionPresent: false,
-      ...(this.#version === 5 ? { properties: announcements(terms, this.#options.maxPacketBytes) } : {}),
+      ...(this.#version === 5 ? { properties: announcements(options, this.#options.maxPacketBytes) } : {}),
     });
   }
 
@@ -204,7 +204,7 @@ export class HubSession {
     return this.#state.name === 'ended' ? [] : this.#ended(error, []);
   }
 
-  /** The CONNECT asked for a protocol level that is not spoken; it is told so in the dialect nearest to it. */
+  /** The CONNECT asked for a protocol level that is not spoken; it is told so at the protocol level nearest to it. */
   endUnsupported(error: CulvertError, level: number): HubEffect[] {
     if (this.#state.name !== 'awaiting-connect') return this.end(error);
     this.#version = level > 5 ? 5 : 4;
@@ -215,8 +215,8 @@ export class HubSession {
     this.#version = packet.protocolVersion === 5 ? 5 : 4;
     try {
       // The password is passed to the verifier and not kept.
-      const { terms, credentials } = parseConnect(packet);
-      this.#state = { name: 'authenticating', terms, held: [] };
+      const { options, credentials } = parseConnect(packet);
+      this.#state = { name: 'authenticating', options, held: [] };
       return [{ kind: 'authenticate', credentials }];
     } catch (reason) {
       const error = CulvertError.from(reason, 'protocol_error');
@@ -323,7 +323,7 @@ export class HubSession {
    */
   #fit<T extends MqttPacket>(packet: T): T | undefined {
     const state = this.#state;
-    const max = state.name === 'open' || state.name === 'authenticating' ? state.terms.maxPacketBytes : Infinity;
+    const max = state.name === 'open' || state.name === 'authenticating' ? state.options.maxPacketBytes : Infinity;
     if (max === Number.POSITIVE_INFINITY || encodePacket(packet, this.#version).length <= max) return packet;
     const { properties: _left, ...bare } = packet as T & { properties?: unknown };
     const smaller = bare as T;

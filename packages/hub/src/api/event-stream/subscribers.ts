@@ -48,7 +48,7 @@ export class Subscribers {
   /** Sends an event to one subscriber, or disconnects it when it is too slow. */
   tell(subscriber: Subscriber, notice: Notice): void {
     if (subscriber.send(notice)) return;
-    subscriber.cut(new CulvertError('stalled', 'This subscriber is too slow for what happens; follow anew.'));
+    subscriber.cut(new CulvertError('stalled', 'This subscriber is too slow for what happens; subscribe again.'));
   }
 
   /** Disconnects subscribers whose policy key was removed. */

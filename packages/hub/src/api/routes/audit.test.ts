@@ -135,7 +135,10 @@ describe('checkpoints', () => {
 it.each([
   [{ url: 'ftp://audit.example.com/' }, 'its url must begin with https:// or http://.'],
   [{ url: 'https://a:b@audit.example.com/' }, 'its url must hold no password: put a header into a headersFile.'],
-  [{ url: 'https://audit.example.com/', headersFile: '/nonexistent' }, '/nonexistent cannot be read (ENOENT).'],
+  [
+    { url: 'https://audit.example.com/', headersFile: '/nonexistent' },
+    '/nonexistent cannot be read: there is no such file.',
+  ],
 ])('a hub does not start that could not send its checkpoints to %j', async (http, why) => {
   await expect(startHub({ config: { audit: { checkpoints: { http } } } })).rejects.toMatchObject({
     ...{ code: 'config_invalid', message: `audit.checkpoints.http cannot be used: ${why}` },

@@ -180,7 +180,7 @@ describe('statistics', () => {
   });
 });
 
-it('a stranger’s body is not read', async () => {
+it('the body of an unauthenticated request is not read', async () => {
   const refused = await rest.call('PUT', `/devices/${id}`, { authorization: 'x', body: 'x'.repeat(1_000_000) });
   expect(azureError(refused)).toEqual([401, 401002]);
   const bulk = await rest.call('POST', '/devices', { policy: 'registryRead', body: 'x'.repeat(1_000_000) });

@@ -55,7 +55,7 @@ describe('what Azure’s service can do besides', () => {
     expect((await rest.call('PUT', '/devices/query', { headers: { 'if-match': '*' }, body: {} })).status).toBe(200);
   });
 
-  it('is told so to strangers, whatever they send', async () => {
+  it('is answered without authentication, whatever the request', async () => {
     for (const body of ['raw telemetry', 'x'.repeat(262_144)]) {
       const answer = await rest.call('POST', '/devices/d/messages/events', { authorization: 'nobody', body });
       expect(azureError(answer)).toEqual([501, 404013]);

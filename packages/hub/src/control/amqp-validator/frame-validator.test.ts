@@ -1,6 +1,6 @@
 import { amqpFrame, amqpFrames, amqpHeader, amqpRawFrame, amqpValue } from '@culvert/testkit';
 import { describe, expect, it } from 'vitest';
-import { FrameGate } from './frame-validator.ts';
+import { FrameValidator } from './frame-validator.ts';
 
 const { attach, begin, close, detach, disposition, end, flow, message, open, saslInit, transfer } = amqpFrames;
 const {
@@ -21,19 +21,23 @@ const {
 /** A message of at most this many bytes is taken. */
 const MAX_MESSAGE_BYTES = 10_000;
 
-function gate(identities = 1, nextSent = 0) {
-  return new FrameGate({ maxMessageBytes: MAX_MESSAGE_BYTES, identities: () => identities, nextSent: () => nextSent });
+function validator(identities = 1, nextSent = 0) {
+  return new FrameValidator({
+    maxMessageBytes: MAX_MESSAGE_BYTES,
+    identities: () => identities,
+    nextSent: () => nextSent,
+  });
 }
 
-/** What the gate lets pass of a conversation without SASL. */
-function passed(frames: Buffer[], to = gate()): string[] {
+/** What the validator passes of a conversation without SASL. */
+function passed(frames: Buffer[], to = validator()): string[] {
   to.push(Buffer.concat([amqpHeader(0), ...frames]));
   const kinds: string[] = [];
   for (let next = to.next(); next !== undefined; next = to.next()) kinds.push(next.kind);
   return kinds;
 }
 
-const refusal = (frames: Buffer[], to?: FrameGate): string => {
+const refusal = (frames: Buffer[], to?: FrameValidator): string => {
   try {
     passed(frames, to);
   } catch (error) {
@@ -45,18 +49,18 @@ const refusal = (frames: Buffer[], to?: FrameGate): string => {
 const BEGUN = [open(), begin()];
 const LINK = [...BEGUN, attach(0, 'sends', '$cbs')];
 
-describe('the frame gate', () => {
+describe('the frame validator', () => {
   it('lets a conversation pass, but not what only shows life', () => {
     const conversation = [
       ...[open(), amqpRawFrame(Buffer.alloc(0)), begin(), attach(0, 'sends', '$cbs'), attach(1, 'receives', '$cbs')],
       ...[flow(1, 10), transfer(0, 7, message('token')), disposition('receiver', 0, 0), detach(0), end(), close()],
     ];
     const kinds = ['header', ...new Array(7).fill('frame'), 'ending', 'ending', 'frame'];
-    expect(passed(conversation, gate(1, 1))).toEqual(kinds);
+    expect(passed(conversation, validator(1, 1))).toEqual(kinds);
   });
 
   it('lets nothing pass while SASL awaits its outcome', () => {
-    const to = gate();
+    const to = validator();
     to.push(Buffer.concat([amqpHeader(3), saslInit('PLAIN'), amqpHeader(0), open()]));
     expect([to.next()?.kind, to.next(), to.isAuthenticating]).toEqual([
       'header',
@@ -69,10 +73,10 @@ describe('the frame gate', () => {
   });
 
   it('tells the idle-time-out of the peer', () => {
-    const to = gate();
+    const to = validator();
     passed([amqpFrame(0x10, [string('c'), none, none, none, uint(5_000)])], to);
     expect(to.peerIdleMs).toBe(5_000);
-    const never = gate();
+    const never = validator();
     passed([amqpFrame(0x10, [string('c'), none, none, none, uint(0)])], never);
     expect(never.peerIdleMs).toBeUndefined();
   });
@@ -111,7 +115,7 @@ describe('the frame gate', () => {
     ['a message on a link to receive', [...BEGUN, attach(0, 'receives', '$cbs'), transfer(0, 0, message('x'))]],
     ['a message after its link was detached', [...LINK, detach(0), transfer(0, 0, message('x'))]],
     ['a delivery without an id', [...LINK, amqpFrame(0x14, [uint(0)], { payload: message('x') })]],
-    ['a delivery out of turn', [...LINK, transfer(0, 1, message('x')), transfer(0, 3, message('x'))]],
+    ['a delivery out of order', [...LINK, transfer(0, 1, message('x')), transfer(0, 3, message('x'))]],
     [
       'a delivery within another',
       [...LINK, transfer(0, 1, message('x'), { more: true }), transfer(0, 2, message('x'))],
@@ -184,14 +188,14 @@ describe('the frame gate', () => {
       [0, 16, 8],
       [2, 48, 10],
     ] as const) {
-      expect(refusal([...BEGUN, ...links(most)], gate(identities))).toBe('passed');
-      expect(refusal([...BEGUN, ...links(most + 1)], gate(identities))).toMatch(/^too_many_requests: /);
-      expect(refusal([open(), ...sessions(sessionsMost)], gate(identities))).toBe('passed');
-      expect(refusal([open(), ...sessions(sessionsMost + 1)], gate(identities))).toMatch(/^too_many_requests: /);
+      expect(refusal([...BEGUN, ...links(most)], validator(identities))).toBe('passed');
+      expect(refusal([...BEGUN, ...links(most + 1)], validator(identities))).toMatch(/^too_many_requests: /);
+      expect(refusal([open(), ...sessions(sessionsMost)], validator(identities))).toBe('passed');
+      expect(refusal([open(), ...sessions(sessionsMost + 1)], validator(identities))).toMatch(/^too_many_requests: /);
     }
   });
 
-  it('goes on when delivery ids begin anew after 32 bits', () => {
+  it('goes on when delivery ids begin again after 32 bits', () => {
     const frames = [0xffff_fffe, 0xffff_ffff, 0, 1].map((id) => transfer(0, id, message('x')));
     expect(refusal([...LINK, ...frames])).toBe('passed');
   });
@@ -210,7 +214,7 @@ describe('the frame gate', () => {
     ['a response that is no bytes', amqpFrame(0x41, [symbol('PLAIN'), string('x')], { type: 1 })],
     ['an empty frame', amqpRawFrame(Buffer.alloc(0), { type: 1 })],
   ])('ends a SASL layer that begins with %s', (_name, frame) => {
-    const to = gate();
+    const to = validator();
     to.push(Buffer.concat([amqpHeader(3), frame]));
     expect(to.next()?.kind).toBe('header');
     expect(() => to.next()).toThrow(expect.objectContaining({ code: 'protocol_error' }));

@@ -9,7 +9,7 @@ export type Passed =
   | { readonly kind: 'header' | 'frame'; readonly bytes: Buffer }
   /** A link or session ends, and the engine forgets it only a tick later; whatever follows is to wait for that. */
   | { readonly kind: 'ending'; readonly bytes: Buffer }
-  /** Nothing passes until {@link FrameGate.authenticated}. */
+  /** Nothing passes until {@link FrameValidator.authenticated}. */
   | { readonly kind: 'sasl-init'; readonly bytes: Buffer; readonly mechanism: string };
 
 /** Protocol ids in the header (AMQP 1.0 §2.2, §5.3.1). */
@@ -21,7 +21,7 @@ type State = 'first-header' | 'sasl' | 'authenticating' | 'amqp-header' | 'amqp'
  * Stands between the network and the AMQP engine, which trusts what it is given: it would buffer any length that is declared, loop as often as
  * it is told, and recurse as deep. Only whole headers and frames pass, in an order that makes sense, each checked to the last byte.
  */
-export class FrameGate {
+export class FrameValidator {
   readonly #reader = new FrameReader();
   readonly #rules: ConnectionRules;
   #state: State = 'first-header';

@@ -124,7 +124,7 @@ export class SessionRules {
     if (deliveryId === undefined) throw broken('A delivery without an id.');
     if (payload.length === 0) throw broken('A delivery that begins with nothing.');
     this.#nextDeliveryId ??= deliveryId;
-    if (deliveryId !== this.#nextDeliveryId) throw broken('A delivery out of its turn.');
+    if (deliveryId !== this.#nextDeliveryId) throw broken('A delivery out of order.');
     this.#nextDeliveryId = (deliveryId + 1) % 2 ** 32;
     return { deliveryId, isMessage: format === 0, pieces: [], bytes: 0 };
   }

@@ -27,7 +27,7 @@ const NODES: Readonly<Record<string, DeviceNode>> = {
   'methods/devicebound': 'methods',
 };
 
-/** The preview's paths of services, below the hub; clients differ in their case. */
+/** Paths that Azure's service clients use, below the hub's host name; clients differ in their case. */
 const SERVICE_NODES: Readonly<Record<string, ServiceNode>> = {
   'messages/devicebound': 'deviceMessages',
   'messages/servicebound/feedback': 'feedback',

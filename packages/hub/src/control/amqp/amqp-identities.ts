@@ -21,7 +21,7 @@ export interface IdentitiesOptions {
   readonly onAuthenticated: () => void;
 }
 
-/** Who has proved, on one connection, who they are, and their channels. */
+/** The authenticated identities of one connection, and their channels. */
 export class AmqpIdentities {
   readonly #options: IdentitiesOptions;
   /** By identity name. */

@@ -4,7 +4,7 @@ import type { Clock, Timer } from '@culvert/stream';
 import type { Delivery, Message, Receiver, Sender } from 'rhea';
 import type { ControlProtocol } from '../../observe/listener.ts';
 import { AMQP_LIMITS } from '../amqp-validator/amqp-limits.ts';
-import { FrameGate, type Passed } from '../amqp-validator/frame-validator.ts';
+import { FrameValidator, type Passed } from '../amqp-validator/frame-validator.ts';
 import { lossOf } from '../connection-loss.ts';
 import type { ControlLimits } from '../control-channel.ts';
 import { type EngineListener, type Outcome, RheaEngine, type SaslVerifier } from './rhea-engine.ts';
@@ -35,14 +35,14 @@ const FAREWELL_MS = 2_000;
 /** What shows life and says nothing (AMQP 1.0 §2.4.5). */
 const EMPTY_FRAME = Buffer.from([0, 0, 0, 8, 2, 0, 0, 0]);
 
-/** One AMQP connection: moves bytes and time between the peer and an engine, with a gate between them. */
+/** One AMQP connection: moves bytes and time between the peer and an engine, with a frame validator between them. */
 export class AmqpLink implements EngineListener {
   readonly #connection: Duplex;
   readonly #options: AmqpLinkOptions;
-  readonly #gate: FrameGate;
+  readonly #validator: FrameValidator;
   readonly #engine: RheaEngine;
   readonly #startedAt: number;
-  #heardAt: number;
+  #receivedAt: number;
   #wroteAt: number;
   /** Bytes that were taken before the peer had proved anything; undefined since it has. */
   #unauthenticated: number | undefined = 0;
@@ -60,8 +60,8 @@ export class AmqpLink implements EngineListener {
     const { clock, limits, identities, sasl } = options;
     this.#connection = connection;
     this.#options = options;
-    this.#startedAt = this.#heardAt = this.#wroteAt = clock.now();
-    this.#gate = new FrameGate({
+    this.#startedAt = this.#receivedAt = this.#wroteAt = clock.now();
+    this.#validator = new FrameValidator({
       maxMessageBytes: limits.maxPacketBytes,
       identities,
       nextSent: (channel) => this.#engine.nextSent(channel),
@@ -87,13 +87,13 @@ export class AmqpLink implements EngineListener {
 
   /** Whether the peer was shown the SASL mechanisms and has chosen none. */
   get awaitsMechanism(): boolean {
-    return this.#gate.awaitsMechanism;
+    return this.#validator.awaitsMechanism;
   }
 
   /** An identity has proved who it is: the peer has the time and the bytes it wants from now on. */
   authenticated(): void {
     this.#unauthenticated = undefined;
-    this.#gate.authenticated();
+    this.#validator.authenticated();
     this.#arm();
   }
 
@@ -145,7 +145,7 @@ export class AmqpLink implements EngineListener {
 
   saslDone(refusal: CulvertError | undefined): void {
     if (refusal === undefined) {
-      this.#gate.saslSucceeded();
+      this.#validator.saslSucceeded();
       this.#read();
     } else this.end(refusal);
   }
@@ -180,8 +180,8 @@ export class AmqpLink implements EngineListener {
   }
 
   readonly #onData = (chunk: Buffer): void => {
-    this.#heardAt = this.#options.clock.now();
-    this.#gate.push(chunk);
+    this.#receivedAt = this.#options.clock.now();
+    this.#validator.push(chunk);
     this.#read();
   };
 
@@ -198,7 +198,7 @@ export class AmqpLink implements EngineListener {
   #read(): void {
     try {
       while (this.#endedWith === undefined && this.#holds === 0) {
-        const passed = this.#gate.next();
+        const passed = this.#validator.next();
         if (passed === undefined) break;
         this.#countUnauthenticated(passed.bytes.length);
         this.#engine.feed(passed.bytes);
@@ -206,11 +206,11 @@ export class AmqpLink implements EngineListener {
       }
     } catch (reason) {
       const error = CulvertError.from(reason);
-      if (error.code === 'protocol_unsupported') this.write(this.#gate.expectedHeader);
+      if (error.code === 'protocol_unsupported') this.write(this.#validator.expectedHeader);
       this.end(error);
     }
     if (this.#endedWith !== undefined) return;
-    if (this.#gate.isAuthenticating) this.#connection.pause();
+    if (this.#validator.isAuthenticating) this.#connection.pause();
     else if (this.#holds === 0) this.#connection.resume();
     this.#options.listener.flowed();
     this.#arm();
@@ -272,12 +272,12 @@ export class AmqpLink implements EngineListener {
 
   get #deadline(): number {
     if (this.#unauthenticated !== undefined) return this.#startedAt + this.#options.limits.authenticateMs;
-    return Math.min(this.#heardAt + AMQP_LIMITS.silenceMs, this.#lifeSignDue);
+    return Math.min(this.#receivedAt + AMQP_LIMITS.silenceMs, this.#lifeSignDue);
   }
 
   /** When the peer is to be shown life next: after half of its idle-time-out without a frame to it (§2.4.5). */
   get #lifeSignDue(): number {
-    const { peerIdleMs } = this.#gate;
+    const { peerIdleMs } = this.#validator;
     return peerIdleMs === undefined ? Number.POSITIVE_INFINITY : this.#wroteAt + peerIdleMs / 2;
   }
 
@@ -301,7 +301,7 @@ export class AmqpLink implements EngineListener {
       if (now < this.#startedAt + authenticateMs) return;
       const detail = `The device did not authenticate within ${authenticateMs / 1000} s.`;
       this.end(new CulvertError('handshake_timeout', detail));
-    } else if (now >= this.#heardAt + AMQP_LIMITS.silenceMs) this.end(new CulvertError('keepalive_timeout'));
+    } else if (now >= this.#receivedAt + AMQP_LIMITS.silenceMs) this.end(new CulvertError('keepalive_timeout'));
     else if (now >= this.#lifeSignDue) this.write(EMPTY_FRAME);
   }
 }

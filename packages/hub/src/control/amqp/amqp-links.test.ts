@@ -14,7 +14,7 @@ async function openAs(deviceId = 'd1', options: Parameters<typeof openListener>[
 }
 
 describe('the streams links', () => {
-  it('carry an offer as the preview writes it, and what is ours besides', async () => {
+  it('carry an offer as Azure writes it, with Culvert extensions', async () => {
     const { device, channel } = await openAs();
     await device.attachStreams(D1);
     const answer = channel.offer(OFFER, NEVER);
@@ -132,7 +132,7 @@ describe('the streams links', () => {
     expect(channel.takesOffers).toBe(false);
   });
 
-  it('are the newest pair, when a device attaches anew before it detaches', async () => {
+  it('are the newest pair, when a device attaches again before it detaches', async () => {
     const { device, channel } = await openAs();
     await device.attachStreams(D1);
     await device.attachStreams(D1);

@@ -11,7 +11,7 @@ export function newCorrelationId(): Buffer {
   return id;
 }
 
-/** One form for a correlation id, whether it came as AMQP uuid or as a string; undefined for what cannot be one of ours. */
+/** Normalises a correlation id that came as an AMQP uuid or as a string; undefined when the hub cannot have sent it. */
 export function correlationKey(id: unknown): string | undefined {
   if (Buffer.isBuffer(id)) return id.length === 16 ? id.toString('hex') : undefined;
   return typeof id === 'string' && id.length === 36 ? id.replaceAll('-', '').toLowerCase() : undefined;

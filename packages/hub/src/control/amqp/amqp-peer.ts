@@ -2,7 +2,7 @@ import type { Duplex } from 'node:stream';
 import { CulvertError, type Identity, rejectReason } from '@culvert/protocol';
 import type { Timer } from '@culvert/stream';
 import type { Delivery, Message, Receiver, Sender } from 'rhea';
-import { nothingShown } from '../../auth/missing-credential.ts';
+import { missingCredential } from '../../auth/missing-credential.ts';
 import { faultOf } from '../../observe/events.ts';
 import { reportRefusal } from '../channel-events.ts';
 import type { ControlDeps, ControlOrigin } from '../control-channel.ts';
@@ -55,7 +55,7 @@ export class AmqpPeer implements AmqpLinkListener {
   #policyToken: string | undefined;
   #presumption: Timer | undefined;
   #isAuthenticated = false;
-  /** Who the peer last said it is, with a credential or by a link, whether or not it proved it. */
+  /** The identity that the peer last claimed, by a credential or a link, authenticated or not. */
   #claimed: Identity | undefined;
   /** Why a credential was refused, the last time; it was reported then. */
   #refusal: CulvertError | undefined;
@@ -133,7 +133,7 @@ export class AmqpPeer implements AmqpLinkListener {
     const canProve = this.#policyToken !== undefined || this.#origin.certificate !== undefined;
     if (channel !== undefined) this.#open(link, { kind: 'device', channel, node });
     else if (this.#service.isClaimed) this.#refuseLink(link, serviceIsNoDevice(), identity);
-    else if (!canProve) this.#refuseLink(link, nothingShown(this.#origin.certificateAsked), identity);
+    else if (!canProve) this.#refuseLink(link, missingCredential(this.#origin.certificateAsked), identity);
     else {
       this.#openWhenAdmitted(link, async () => {
         const admitted = await this.#admit(identity, this.#policyToken);
@@ -152,7 +152,7 @@ export class AmqpPeer implements AmqpLinkListener {
     const token = this.#policyToken;
     if (link.is_receiver() !== (node === 'deviceMessages')) refuse(link, new CulvertError('route_not_found'));
     else if (this.#service.isAuthenticated) open();
-    else if (token === undefined) this.#refuseLink(link, nothingShown(this.#origin.certificateAsked));
+    else if (token === undefined) this.#refuseLink(link, missingCredential(this.#origin.certificateAsked));
     else {
       this.#openWhenAdmitted(link, async () => {
         await this.#admitService(token);
@@ -226,7 +226,7 @@ export class AmqpPeer implements AmqpLinkListener {
   #reportEnd(error: CulvertError): void {
     // A device that would prove itself by EXTERNAL goes by itself when it is not offered: it was refused all the same.
     const wantsExternal = this.#origin.certificateAsked === false && this.#link.awaitsMechanism;
-    const refusal = wantsExternal ? nothingShown(false) : error;
+    const refusal = wantsExternal ? missingCredential(false) : error;
     reportRefusal(refusal, this.#origin, this.#deps.onEvent, this.#claimed);
   }
 
@@ -263,7 +263,7 @@ export class AmqpPeer implements AmqpLinkListener {
     }
   }
 
-  /** Nothing more is read until the first credential is verified, so that a stranger can make the hub hold no more than what it has read. */
+  /** Reading pauses until the first credential is verified, so that an unauthenticated client cannot make the hub buffer more than what is already read. */
   async #verifying<T>(verify: () => Promise<T>): Promise<T> {
     const release = this.#isAuthenticated ? undefined : this.#link.hold();
     try {

@@ -27,13 +27,13 @@ const principal = (expiresAt = Number.POSITIVE_INFINITY) =>
     proof: { kind: 'key', owner: { kind: 'policy', policy: 'service' }, keyDigest: keyDigest(POLICY.primaryKey) },
   });
 
-interface DoorOptions extends NonNullable<Parameters<typeof openListener>[0]> {
+interface ListenerOptions extends NonNullable<Parameters<typeof openListener>[0]> {
   readonly authenticateService?: (token: string) => Promise<Principal>;
   readonly policy?: () => PolicyRecord | undefined;
 }
 
 /** A listener at which services are let in, by default with any token. */
-async function openServiceDoor({ authenticateService, policy = () => POLICY, ...options }: DoorOptions = {}) {
+async function openServiceListener({ authenticateService, policy = () => POLICY, ...options }: ListenerOptions = {}) {
   const told: HubEvent[] = [];
   const draining = new AbortController();
   let clock: FakeClock | undefined;
@@ -50,8 +50,8 @@ async function openServiceDoor({ authenticateService, policy = () => POLICY, ...
 }
 
 /** What the C# service client does when it is opened. */
-async function openAsService(options: DoorOptions = {}) {
-  const listener = await openServiceDoor(options);
+async function openAsService(options: ListenerOptions = {}) {
+  const listener = await openServiceListener(options);
   expect(await listener.device.putToken(HUB_AUDIENCE)).toEqual({ status: 200, description: 'OK' });
   const properties = { 'com.microsoft:client-version': 'Microsoft.Azure.Devices/1.28.0' };
   const sender: Sender = await listener.device.send(MESSAGES, { properties });
@@ -82,7 +82,7 @@ describe('a service', () => {
   it.each(['hub.example', 'hub.example:5671', 'hub.example%2F', 'amqps://hub.example:5671'])(
     'may put its token for %s, and attach in any case of its addresses',
     async (name) => {
-      const { device, services } = await openServiceDoor();
+      const { device, services } = await openServiceListener();
       expect(await device.putToken(name)).toMatchObject({ status: 200 });
       await device.send('/messages/devicebound');
       await device.receive('/messages/serviceBound/feedback');
@@ -101,7 +101,7 @@ describe('a service', () => {
 
   it('may be a policy by SASL PLAIN', async () => {
     const tokens: string[] = [];
-    const { device, services } = await openServiceDoor({
+    const { device, services } = await openServiceListener({
       sasl: { mechanism: 'PLAIN', response: '\0service@sas.root.hub.example\0secret' },
       authenticateService: async (token) => {
         tokens.push(token);
@@ -135,7 +135,7 @@ describe('a service', () => {
   });
 
   it('is not let on a connection of devices', async () => {
-    const { device, services, channels } = await openServiceDoor();
+    const { device, services, channels } = await openServiceListener();
     await device.putToken({ deviceId: 'd1' });
     expect(await device.putToken(HUB_AUDIENCE)).toMatchObject({ status: 401 });
     await expect(device.send(MESSAGES)).rejects.toThrow('amqp:unauthorized-access');
@@ -143,7 +143,7 @@ describe('a service', () => {
   });
 
   it('is refused without the permission, and its links without a token', async () => {
-    const { device, accepted, clock, events, services } = await openServiceDoor({
+    const { device, accepted, clock, events, services } = await openServiceListener({
       authenticateService: () => Promise.reject(new CulvertError('forbidden')),
     });
     expect(await device.putToken(HUB_AUDIENCE)).toMatchObject({ status: 401 });
@@ -158,7 +158,7 @@ describe('a service', () => {
   });
 
   it('is bounded in number, over all policies', async () => {
-    const listener = await openServiceDoor();
+    const listener = await openServiceListener();
     const closed = new Promise<CulvertError>(() => {});
     for (let count = 0; count < 1_024; count++) {
       listener.services.attach({
@@ -209,7 +209,7 @@ describe('a service’s token', () => {
     ['rotated', { ...POLICY, primaryKey: 'bmV3', secondaryKey: 'bmV3ZXI=' }],
     ['deleted', undefined],
   ])('ends the connection when its policy was %s while it was looked at', async (_name, now) => {
-    const { device, told, clock } = await openServiceDoor({ policy: () => now });
+    const { device, told, clock } = await openServiceListener({ policy: () => now });
     device.putToken(HUB_AUDIENCE).catch(() => {});
     await device.over;
     await clock.advance(0);

@@ -9,7 +9,7 @@ export const AMQP_TRANSPORT: ControlTransport = {
   title: 'AMQP',
   listenKey: 'amqpListen',
   subprotocols: AMQP_SUBPROTOCOLS,
-  // A message is held until it is whole, a stranger's too. Clients put one frame into each.
+  // A message is buffered until it is whole, also before authentication. Clients put one frame into each.
   maxMessageBytes: () => AMQP_LIMITS.frameBytes,
   accept: acceptAmqp,
 };

@@ -34,7 +34,7 @@ async function letIn() {
   const say = async (...frames: Buffer[]): Promise<Performative[]> => {
     chunks.splice(0);
     deviceEnd.write(Buffer.concat(frames));
-    for (let turns = 0; turns < 5; turns++) await clock.advance(0);
+    for (let round = 0; round < 5; round++) await clock.advance(0);
     return performatives(Buffer.concat(chunks));
   };
   await say(amqpHeader(0), open(), begin(), attach(0, 'sends', '$cbs'), transfer(0, 0, putToken('h/devices/d1')));
@@ -66,18 +66,18 @@ describe('the AMQP engine', () => {
   });
 
   afterEach(() => {
-    // What a stranger says would be quoted there.
+    // It would quote what an unauthenticated client sent.
     for (const name of ['error', 'warn', 'log', 'trace'] as const) expect(console[name]).not.toHaveBeenCalled();
     vi.restoreAllMocks();
   });
 
-  it('tells a link that is attached anew from the one of its name that was just detached', async () => {
+  it('tells a link that is attached again from the one of its name that was just detached', async () => {
     const { say } = await letIn();
     const link = attach(1, 'receives', '/devices/d1/messages/devicebound', { name: 'x' });
     expect(codes(await say(link, detach(1), link, detach(1), link))).toEqual([ATTACH, DETACH, ATTACH, DETACH, ATTACH]);
   });
 
-  it('tells a session that begins anew from the one on its channel that has just ended', async () => {
+  it('tells a session that begins again from the one on its channel that has just ended', async () => {
     const { say } = await letIn();
     const link = attach(0, 'receives', '/devices/d1/messages/devicebound', { channel: 3 });
     const said = await say(begin(3), link, end(3), begin(3), link);
@@ -85,7 +85,7 @@ describe('the AMQP engine', () => {
     expect(codes(said)).toEqual([BEGIN, ATTACH, END, BEGIN, ATTACH]);
   });
 
-  it('goes on when delivery ids begin anew after 32 bits', async () => {
+  it('goes on when delivery ids begin again after 32 bits', async () => {
     const { say } = await letIn();
     await say(begin(1), attach(1, 'sends', '/devices/d1/messages/events', { channel: 1 }));
     for (const id of [0xffff_fffe, 0xffff_ffff, 0, 1]) {

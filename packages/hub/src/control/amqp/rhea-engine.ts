@@ -75,7 +75,7 @@ class Pipe extends EventEmitter {
 
 /**
  * One connection's AMQP engine: rhea without a socket, without timers, and without a way to throw into the event loop. It must be fed through a
- * `FrameGate`.
+ * `FrameValidator`.
  */
 export class RheaEngine {
   readonly #connection: ConnectionInternals;

@@ -1,7 +1,7 @@
 import type { Receiver, Sender } from 'rhea';
 import type { SenderInternals } from './rhea-internals.ts';
 
-/** The peer sends its messages, or wants ours, settled already (AMQP 1.0 §2.8.2). */
+/** The peer sends its messages settled, or wants the hub's messages settled (AMQP 1.0 §2.8.2). */
 const SETTLED = 1;
 
 /**

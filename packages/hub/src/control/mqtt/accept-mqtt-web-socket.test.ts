@@ -133,7 +133,7 @@ describe('acceptControlWebSocket', () => {
     ['a text message', (socket) => socket.send('hello'), 1002],
     ['a message beyond the packet size', (socket) => socket.send(Buffer.alloc(LIMITS.mqttPacketBytes + 1)), 1009],
     [
-      'a message of a stranger that goes on and on',
+      'an endless message of an unauthenticated client',
       (socket) => socket.send(Buffer.alloc(20_000), { fin: false }),
       1009,
     ],

@@ -50,7 +50,7 @@ export class MqttLink {
     else this.#arm();
   }
 
-  /** Who the device says it is; undefined when the connection ends before it does. To be called once: they are not kept. */
+  /** Resolves with the credentials of the CONNECT packet; undefined when the connection ends before one comes. Call it once: they are not kept. */
   credentials(): Promise<Credentials | undefined> {
     if (this.#endedWith !== undefined) return Promise.resolve(undefined);
     return new Promise((resolve) => {
@@ -123,7 +123,7 @@ export class MqttLink {
     this.#run(() => this.#session.lost(error));
   }
 
-  /** Does what the session wants done, in order; a fault of ours ends this link and no other. */
+  /** Carries out the session's actions in order; a fault of the hub ends only this link. */
   #run(step: (now: number) => HubEffect[]): void {
     try {
       for (const effect of step(this.#clock.now())) this.#apply(effect);
@@ -139,7 +139,7 @@ export class MqttLink {
         this.#write(encodePacket(effect.packet, this.#session.version));
         return;
       case 'authenticate':
-        // Nothing more is read until the device is let in, so a stranger can make the hub hold one chunk at most: of what may be a longer packet, too.
+        // Reading pauses until the device is authenticated, so an unauthenticated client makes the hub buffer one chunk at most, also of a longer packet.
         this.#reader.limit(this.#maxPacketBytes);
         this.#connection.pause();
         this.#credentialsCame(effect.credentials);

@@ -36,14 +36,14 @@ export class AuditBench {
     });
   }
 
-  /** Both sides of a stream have met. */
+  /** Both sides of a stream are connected. */
   establish(log: AuditLog, streamId: string): void {
     const { cause: _, error: __, detail: ___, endedAt: ____, ...stream } = ended(streamId).record;
     this.live.set(streamId, { ...stream, establishedAt: 4_000, deviceAddress: 'a', serviceAddress: 'b' });
     log.observe({ type: 'stream-established', streamId, deviceAddress: 'a', serviceAddress: 'b' });
   }
 
-  /** A stream that had met is over. */
+  /** An established stream ended. */
   end(log: AuditLog, streamId: string): void {
     this.live.delete(streamId);
     log.observe(ended(streamId, { establishedAt: 4_000, cause: 'ended_by_service', error: undefined }));

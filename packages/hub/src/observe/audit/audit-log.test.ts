@@ -31,7 +31,7 @@ describe('the audit record', () => {
     log.observe({ type: 'registry-changed', change: 'created', deviceId: 'd', principal: 'policy:iothubowner' });
     log.observe({ type: 'policy-rotated', policy: 'service', principal: 'policy:iothubowner' });
     log.observe({ type: 'authority-changed', change: 'added', authority: 'factory', principal: 'policy:iothubowner' });
-    // What strangers can cause at will is not kept.
+    // What unauthenticated clients can cause at will is not recorded.
     const refused = { listener: 'rest', remoteAddress: '192.0.2.9', error: 'unauthorized', detail: '' } as const;
     log.observe({ type: 'connection-refused', ...refused });
     await log.close();
@@ -82,7 +82,7 @@ describe('the audit record', () => {
     expect((await bench.verify()).findings).toEqual([]);
   });
 
-  it('is signed after so many records, after so much time, and at the end', async () => {
+  it('is signed after a number of records, after an interval, and at the end', async () => {
     const log = await bench.open({ checkpointRecords: 3, checkpointMs: 60_000 });
     log.observe(ended('1'));
     log.observe(ended('2'));
@@ -200,7 +200,7 @@ describe('a disk that takes nothing', () => {
     expect((await bench.verify()).findings).toEqual([]);
   });
 
-  it('costs no more memory than so many records; the others are counted, and the count is recorded', async () => {
+  it('holds a limited number of records in memory; the others are counted, and the count is recorded', async () => {
     const log = await bench.open();
     await log.settled();
     await fail();
@@ -256,7 +256,7 @@ describe('a stream that is open when the hub dies', () => {
     for (const event of log.interrupted.slice(0, count)) log.observe(event);
   };
 
-  it('is in the record from when both sides met, and is told as ended at the next start, with what is known', async () => {
+  it('is in the record from when it is established, and is recorded as ended at the next start, with what is known', async () => {
     const killed = await bench.open();
     bench.establish(killed, 'lasts');
     bench.establish(killed, 'ends');
@@ -327,7 +327,7 @@ describe('a stream that is open when the hub dies', () => {
     await next.close();
   });
 
-  it('is none when the record was closed, or no stream had met', async () => {
+  it('is none when the record was closed, or no stream was established', async () => {
     const log = await bench.open();
     bench.establish(log, 'whose end was lost');
     log.observe(ended('rejected'));

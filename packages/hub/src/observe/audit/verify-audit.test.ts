@@ -65,7 +65,7 @@ describe('culvert’s audit record', () => {
     ]);
   });
 
-  it('that was written anew, hashes and all, is not what was signed', async () => {
+  it('that was written again, hashes and all, is not what was signed', async () => {
     await write(4, 1_000_000);
     const kept = join(bench.directory, 'kept.jsonl');
     copyFileSync(join(bench.directory, 'checkpoints.jsonl'), kept);
@@ -92,7 +92,7 @@ describe('culvert’s audit record', () => {
     rmSync(join(bench.directory, 'checkpoints.jsonl'));
     const unsigned = /No checkpoint vouches for these records: there is no file of checkpoints/;
     expect(await problems()).toEqual([expect.stringMatching(unsigned)]);
-    // Written anew by somebody who has not the key.
+    // Written again by somebody who has not the key.
     rmSync(files[0] as string);
     const forged = await bench.open({ keys: generateKeyPairSync('ed25519') });
     forged.observe(ended('forged'));

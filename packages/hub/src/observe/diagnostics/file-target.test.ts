@@ -61,7 +61,7 @@ describe('a file of records', () => {
     expect(statSync(path).mode & 0o777).toBe(0o600);
   });
 
-  it('is begun anew when none is kept', async () => {
+  it('is begun again when none is kept', async () => {
     target = await FileTarget.open({ path, maxBytes: bytes, keep: 0 });
     for (let n = 1; n <= 3; n++) await target.deliver([sampleRecord(n)]);
     expect([readdirSync(directory), names(path)]).toEqual([['records.jsonl'], ['stream-3']]);

@@ -116,7 +116,7 @@ describe('an HTTP endpoint', () => {
     const port = await serve();
     const target = new HttpTarget(post(`http://127.0.0.1:${port}/`));
     await target.deliver([sampleRecord(1)], never);
-    // In the same turn in which the next batch is written.
+    // In the same event-loop iteration in which the next batch is written.
     servers[0]?.closeIdleConnections();
     expect(await target.deliver([sampleRecord(2)], never)).toBe(0);
     expect(received.length).toBe(2);
@@ -251,7 +251,7 @@ describe('a file of headers', () => {
   it('that is wrong is told by its line alone', () => {
     writeFileSync(file(), 'X-Key: fine\nsecret without a colon\n');
     expect(() => readHeadersFile(file())).toThrow(`Line 2 of ${file()} is not NAME: VALUE.`);
-    expect(() => readHeadersFile(join(directory, 'none'))).toThrow('cannot be read (ENOENT).');
+    expect(() => readHeadersFile(join(directory, 'none'))).toThrow('cannot be read: there is no such file.');
     expect(() => readCaFile(file())).toThrow('holds no certificate in PEM form.');
   });
 });

@@ -102,7 +102,7 @@ export class HubMetrics {
     }
   };
 
-  /** A call of the registry was answered after so many seconds. */
+  /** Records how long a registry call took, in seconds. */
   readonly registryCall = (seconds: number): void => this.#registryCalls.observe(seconds);
 
   /** Registers the values that each scrape reads; called once, when they exist. */
@@ -121,7 +121,7 @@ export class HubMetrics {
     };
     gauge(
       'culvert_certificate_expiry_timestamp_seconds',
-      'When the certificate that clients are greeted with expires, seconds since the epoch.',
+      'When the certificate presented to clients expires, seconds since the epoch.',
       () => sources.certificateNotAfter() / 1e3,
     );
     gauge('culvert_ready', '1 while the hub takes new streams, as /readyz says.', () => (sources.isReady() ? 1 : 0));

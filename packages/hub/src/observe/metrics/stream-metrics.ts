@@ -45,7 +45,7 @@ export function streamMetrics(
   });
   const durations = new Histogram({
     name: 'culvert_stream_duration_seconds',
-    help: 'How long streams lasted, from when both sides had met.',
+    help: 'How long streams lasted, from when they were established.',
     buckets: DURATION_BUCKETS,
     registers,
   });

@@ -164,7 +164,7 @@ describe('a delivery', () => {
     expect([far.lost, clock.timers]).toEqual([1, 0]);
   });
 
-  it('brings away what waits when it is closed, but not for ever', async () => {
+  it('brings away what waits when it is closed, but not forever', async () => {
     const good = delivery();
     good.push(sampleRecord(1));
     await good.close(5_000);

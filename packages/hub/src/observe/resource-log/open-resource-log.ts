@@ -11,7 +11,7 @@ import { loggedDisconnects } from '../log-store/logged-disconnect.ts';
 import { ConnectionQuota } from './connection-quota.ts';
 import { LogRecorder } from './recorder.ts';
 
-export interface LoggingOptions {
+export interface ResourceLogOptions {
   readonly dataDir: string;
   readonly logs: LogsConfig;
   readonly diagnostics: readonly DiagnosticSetting[];
@@ -26,7 +26,7 @@ export interface LoggingOptions {
 }
 
 /** The resource log and its destinations: one recorder, many readers. */
-export interface Logging {
+export interface ResourceLog {
   readonly reader: LogReader;
   /** Looks up in the log when and why a device or module last disconnected. */
   readonly lastDisconnect: LastDisconnectOf;
@@ -39,7 +39,7 @@ export interface Logging {
 }
 
 /** @throws CulvertError `config_invalid` for a diagnostic setting that cannot be used */
-export async function createLogging(options: LoggingOptions): Promise<Logging> {
+export async function openResourceLog(options: ResourceLogOptions): Promise<ResourceLog> {
   const { dataDir, logs, clock, events, hostName } = options;
   const resource = { resourceId: logs.resourceId ?? hostName, location: logs.location ?? hostName };
   const common = { clock, onEvent: events.emit };

@@ -91,7 +91,7 @@ it.each([
   expect(maskedAddress(address)).toBe(masked);
 });
 
-it('what ended politely is information, what did not a warning, what did not come about an error', () => {
+it('what ended cleanly is information, what did not a warning, what did not come about an error', () => {
   const ask = (streamId: string) =>
     bus.emit({
       ...{ type: 'stream-requested', deviceId: 'd', streamId, streamName: 's', caller: 'policy:service' },
@@ -200,9 +200,16 @@ it('a simulated hour, over midnight, of mixed success and failure is in the stor
       return;
     }
     later(random() * 10_000, () => {
-      const met = clock.now();
+      const establishedAt = clock.now();
       bus.emit({ type: 'stream-established', streamId, deviceAddress: '192.0.2.1', serviceAddress: '192.0.2.2' });
-      happened.push({ time: met, operation: 'invoke', ...of, result: '', durationMs: met - asked, bytes: [0, 0] });
+      happened.push({
+        time: establishedAt,
+        operation: 'invoke',
+        ...of,
+        result: '',
+        durationMs: establishedAt - asked,
+        bytes: [0, 0],
+      });
       later(random() * 600_000, () => {
         const [cause, error] = pick([
           ['ended_by_service', undefined],
@@ -214,7 +221,7 @@ it('a simulated hour, over midnight, of mixed success and failure is in the stor
         const bytes = [Math.floor(random() * 1e9), Math.floor(random() * 1e9)] as const;
         const time = clock.now();
         bus.emit({
-          ...{ type: 'stream-closed', streamId, cause, established: true, durationMs: time - met },
+          ...{ type: 'stream-closed', streamId, cause, established: true, durationMs: time - establishedAt },
           ...{
             fromService: { bytes: bytes[0], messages: 1 },
             fromDevice: { bytes: bytes[1], messages: 1 },
@@ -222,7 +229,15 @@ it('a simulated hour, over midnight, of mixed success and failure is in the stor
           },
         });
         const result = error === undefined ? '' : String(ERRORS[error].azure[0]);
-        happened.push({ time, operation: 'streamClose', ...of, result, cause, durationMs: time - met, bytes });
+        happened.push({
+          time,
+          operation: 'streamClose',
+          ...of,
+          result,
+          cause,
+          durationMs: time - establishedAt,
+          bytes,
+        });
       });
     });
   };

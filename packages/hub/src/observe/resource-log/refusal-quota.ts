@@ -20,7 +20,7 @@ const OF_ONE = { anonymous: 3, registered: 2 };
 export interface RefusalOrigin {
   readonly listener: string;
   readonly remoteAddress: string;
-  /** Who the client said it is, if there is such an identity. */
+  /** The identity that the client claimed, if it exists. */
   readonly registered: Identity | undefined;
 }
 

@@ -6,7 +6,7 @@ import { newSpanId, type TraceContext } from './trace-context.ts';
 
 /**
  * A handshake as one span: from the service's request until the stream was established or had failed; the device's part is in its events.
- * Attributes have OpenTelemetry's names where it has one, else ours begin with `culvert.`.
+ * Attributes have OpenTelemetry's names where it defines one; the others begin with `culvert.`.
  */
 export function handshakeSpan(stream: LiveStream | StreamRecord, context: TraceContext): OtlpSpan {
   const failure = stream.establishedAt === undefined && 'cause' in stream ? stream : undefined;
