@@ -173,7 +173,7 @@ describe('relay', () => {
 
   it('ends the sending of a terminal at once when the reader of its pipe has gone', async () => {
     const clock = new FakeClock();
-    const result = carry({ ...brokenPipe(new PassThrough()), endsWithStream: true }, stream, { clock });
+    const result = relay({ ...brokenPipe(new PassThrough()), endsWithStream: true }, stream, { clock });
     peer.write('nobody reads this');
     await buffer(peer);
     peer.end();
