@@ -77,7 +77,7 @@ static int release(struct lws *wsi, struct stream *stream) {
 
 /*
  * Reads no more of a stream that has enough to write: the sender feels our pace, memory stays bounded. Between two rounds of events and
- * not when the bytes come, since libwebsockets 4.1 copies what it holds for ever when told so while TLS has more to give.
+ * not when the bytes come, since libwebsockets 4.1 copies what it holds forever when told so while TLS has more to give.
  */
 static void set_the_pace(void) {
   for (struct stream *stream = open_streams; stream != NULL; stream = stream->next) {

@@ -26,8 +26,8 @@ interface Line {
   readonly problem?: string;
 }
 
-/** Starts a hub on Node 22 with little address space, carries a stream through it, and returns what it logged. */
-async function carried(...flags: string[]): Promise<Line[]> {
+/** Starts a hub on Node 22 with little address space, opens a stream through it, and returns what it logged. */
+async function logOfOneStream(...flags: string[]): Promise<Line[]> {
   const node = await nodeFromNpm(cleanup, '22');
   const home = scratch(cleanup);
   const dataDir = join(home, 'hub');
@@ -62,12 +62,12 @@ async function carried(...flags: string[]): Promise<Line[]> {
 
 const without = (lines: readonly Line[]) => lines.filter(({ msg }) => msg === 'gateway-without-webassembly');
 
-test('where address space is limited streams are carried without WebAssembly, and the log says so once', async () => {
-  expect(without(await carried())).toEqual([
+test('where address space is limited streams are relayed without WebAssembly, and the log says so once', async () => {
+  expect(without(await logOfOneStream())).toEqual([
     expect.objectContaining({ level: 40, problem: 'WebAssembly.Memory(): could not allocate memory' }),
   ]);
 });
 
 test('who wants it so is told nothing', async () => {
-  expect(without(await carried('--no-gateway-webassembly'))).toEqual([]);
+  expect(without(await logOfOneStream('--no-gateway-webassembly'))).toEqual([]);
 });

@@ -130,7 +130,7 @@ async function chainOf(length: number): Promise<{ key: string; certificates: str
   return { key: readFileSync(keyFile, 'utf8'), certificates };
 }
 
-describe('a stranger', () => {
+describe('an unauthenticated client', () => {
   test('who pipelines requests gets four answers to each connection, and stalls nobody', async () => {
     const before = hub.residentBytes();
     const flood = Buffer.from('GET / HTTP/1.1\r\nhost: x\r\n\r\n'.repeat(2_500));
@@ -169,7 +169,7 @@ describe('a stranger', () => {
     await Promise.all(silent.map((socket) => closed(socket)));
   });
 
-  test('who fills TLS connections and stays silent keeps out nobody for long', async () => {
+  test('an address that fills TLS connections and sends nothing locks out nobody for long', async () => {
     const filling = Array.from({ length: 512 }, () => tls(hub.port));
     await Promise.all(filling.map((socket) => secured(socket)));
     await eventually('room for a client', async () => (await getRoot()) === 200);

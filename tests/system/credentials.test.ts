@@ -71,7 +71,7 @@ const BAD_SAS: Record<string, () => Promise<string | undefined>> = {
   'a wider audience than signed': async () => (await token({ key: 'd1', path: '/devices/d2' })).replace(/d2&/, 'd1&'),
   expired: async () => token({ key: 'iothubowner', policy: 'iothubowner', expiry: seconds(-BEYOND_SKEW) }),
   "another hub's": async () => token({ key: 'iothubowner', policy: 'iothubowner', host: 'hub.example' }),
-  'a host that begins like ours': async () =>
+  "a host that begins like the hub's name": async () =>
     token({ key: 'iothubowner', policy: 'iothubowner', host: '127.0.0.1.example' }),
   "another device's": async () => token({ key: 'd2', path: '/devices/d2' }),
   "another device's key for d1": async () => token({ key: 'd2', path: '/devices/d1' }),

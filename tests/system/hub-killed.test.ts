@@ -22,7 +22,7 @@ it('a stream that was open when the hub was killed is in the audit record and th
   const open = await owner.openStream('press-7', { name: 'echo' });
   open.write('hello');
   await once(open, 'data');
-  const torn = once(open, 'error');
+  const lost = once(open, 'error');
   // The record that the stream is established is on disk before the hub dies.
   const env = cleanEnvironment({ HOME: hub.home });
   const list = async (...flags: string[]) => {
@@ -37,7 +37,7 @@ it('a stream that was open when the hub was killed is in the audit record and th
   expect(await of('stream-established')).toHaveLength(2);
 
   await hub.stop('SIGKILL');
-  expect(await torn).toMatchObject([{ code: 'stream_lost' }]);
+  expect(await lost).toMatchObject([{ code: 'stream_lost' }]);
   for (let start = 0; start < 2; start++) {
     await hub.start();
     const [first, second, ...more] = await of('stream-ended');

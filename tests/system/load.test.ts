@@ -29,7 +29,7 @@ import { seconds } from './support/sas.ts';
 const MEBIBYTE = 1024 * 1024;
 const STREAMS = 500;
 /** How many are opened together: each is three connections, and an address may have 512 that are not yet authenticated. */
-const AT_ONCE = 100;
+const MAX_CONCURRENT = 100;
 const DEVICES = 10;
 
 const cleanup = new Cleanup();
@@ -91,7 +91,7 @@ test(`${STREAMS} streams open at once, each with its own bytes`, async () => {
   await Promise.all(Array.from({ length: DEVICES }, (_, index) => device(`fleet${index}`, echo)));
   const streams: Duplex[] = [];
   while (streams.length < STREAMS) {
-    const next = Array.from({ length: AT_ONCE }, (_, index) =>
+    const next = Array.from({ length: MAX_CONCURRENT }, (_, index) =>
       owner.openStream(`fleet${(streams.length + index) % DEVICES}`, { name: 'echo' }),
     );
     streams.push(...(await Promise.all(next)));
@@ -119,7 +119,7 @@ describe.each(['device', 'service'] as const)('a %s that sends against a reader 
   const LENGTH = 256 * MEBIBYTE;
   /** What the hub may grow by while the stream stands: two sockets' buffers and one piece, with room for a garbage collection. */
   const BOUND = 32 * MEBIBYTE;
-  /** How long nothing must move before the sender counts as stopped. */
+  /** Milliseconds without progress after which the sender counts as stopped. */
   const STILL_MS = 2_000;
 
   test('is stopped too, the hub holds nearly nothing, and every byte arrives when reading goes on', async () => {

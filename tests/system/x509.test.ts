@@ -199,11 +199,11 @@ describe('who is asked for a certificate', () => {
   });
 });
 
-test('hundreds of strangers with long chains leave nothing in the hub’s memory', async () => {
-  const files = await openssl.device('stranger', issuing);
+test('hundreds of unauthenticated clients with long chains leave nothing in the hub’s memory', async () => {
+  const files = await openssl.device('unknown', issuing);
   const [leaf = '', above = ''] = readFileSync(files.cert, 'utf8').split(/(?<=END CERTIFICATE-----\n)/);
   const client = { cert: leaf + above.repeat(20), key: readFileSync(files.key) };
-  const stranger = () =>
+  const unauthenticatedClient = () =>
     new Promise<void>((resolve) => {
       const socket = connect({ host: '127.0.0.1', port: hub.mqttPort ?? 0, ca: hub.ca, ...client });
       socket.on('error', () => undefined).on('close', () => resolve());
@@ -212,7 +212,7 @@ test('hundreds of strangers with long chains leave nothing in the hub’s memory
       socket.resume();
     });
   const many = async (count: number) => {
-    for (let left = count; left > 0; left -= 20) await Promise.all(Array.from({ length: 20 }, stranger));
+    for (let left = count; left > 0; left -= 20) await Promise.all(Array.from({ length: 20 }, unauthenticatedClient));
   };
   await many(200);
   const before = hub.residentBytes();

@@ -121,7 +121,7 @@ const FORGET_HOST_KEYS = [
 ] as const;
 const ROTATE_KEY = ['--rotate-key', 'a new primary key; the old one becomes the secondary'] as const;
 
-/** Options by which a device or module proves itself. */
+/** Options for the authentication of a device or module. */
 function withAuthentication(command: Command): Command {
   return command
     .addOption(

@@ -2,7 +2,7 @@ import { X509Certificate } from 'node:crypto';
 import { type AuthenticationInput, type AuthenticationType, CulvertError, printable } from '@culvert/protocol';
 import { readCertificateFile } from './secret-file.ts';
 
-/** How `--auth` calls the types of authentication, in the order in which its help names them. */
+/** The names of the authentication types in `--auth`, in the order of its help. */
 export const AUTHENTICATION_NAMES = {
   sas: 'sas',
   'self-signed': 'selfSigned',

@@ -6,7 +6,7 @@ import { tell } from './messages.ts';
  * Warns when an identity is registered with a certificate but no listener of the hub asks for certificates: the device could never present it.
  * Prints nothing if the hub does not say.
  */
-export async function warnUnlessAsked(
+export async function warnIfCertificateNeverAsked(
   client: Pick<ServiceClient, 'endpoints'>,
   identity: DeviceIdentity | ModuleIdentity,
   warn: (text: string) => void = tell,

@@ -1,7 +1,7 @@
 import { ServiceClient, type ServiceClientOptions } from '@culvert/service';
 import { type ConnectionFlags, type PolicyName, serviceConnection } from './hub-connection.ts';
 
-/** A client of the hub the flags name, for as long as `use` takes. */
+/** Opens a client for the hub that the flags name, and closes it after `use`. */
 export async function withClient<T>(
   flags: ConnectionFlags,
   policy: PolicyName,

@@ -98,7 +98,7 @@ describe('the command line', () => {
     const file = join(mkdtempSync(join(tmpdir(), 'culvert-cli-')), 'hub.yaml');
     writeFileSync(file, text.slice(text.indexOf('  listen: ":8443"'), text.indexOf('Flags come first')));
     const told = resolveHubConfig({ config: file }, {}, '/d');
-    // What has no default is shown by an example.
+    // Keys without a default are shown with an example value.
     const { tls, advertise, mqttListen, amqpListen, clientCertificates, tracing } = told;
     const { gatewayThreads, gatewayListen, gatewayHost } = told;
     const { proxyProtocol, proxyProtocolFrom } = told;

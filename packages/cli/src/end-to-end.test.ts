@@ -135,7 +135,7 @@ describe('culvert', () => {
     expect(gone).toMatchObject({ code: 3, stderr: expect.stringMatching(/no such module.*`culvert module list.*\n$/) });
   });
 
-  it('carries bytes to a module', async () => {
+  it('relays bytes to a module', async () => {
     const flags = ['--data-dir', hub.directory];
     await hub.owner.devices.create('press-9');
     const created = await culvert(['module', 'create', 'press-9', 'camera', ...flags, '--output', 'json']);
@@ -194,7 +194,7 @@ describe('culvert', () => {
     expect((await culvert(['policy', 'show', 'nope', ...flags])).code).toBe(3);
   });
 
-  it('carries bytes from connect to agent, and both stop politely', async () => {
+  it('relays bytes from connect to agent, and both shut down gracefully', async () => {
     const agent = startCulvert(['agent', '--service', offered()], device);
     await agent.line(/attached to the hub/);
 
@@ -281,7 +281,7 @@ describe('culvert', () => {
     expect((await culvert(['device', 'show', 'lost', ...flags])).stdout).not.toContain('stolen');
   });
 
-  it('ends the stream politely when who holds both pipes of --stdio has seen enough', async () => {
+  it('ends the stream cleanly when the program that holds both pipes of --stdio has seen enough', async () => {
     const agent = startCulvert(['agent', '--service', offered()], device);
     await agent.line(/attached to the hub/);
     const connect = startCulvert(['connect', '--stdio', '--', "-d$'1", 'echo'], service);

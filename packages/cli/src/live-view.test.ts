@@ -26,7 +26,7 @@ afterAll(async () => {
 });
 
 describe('culvert', () => {
-  it('lists, shows, follows and closes streams; who carries one is told why in one line', async () => {
+  it('lists, shows, follows and closes streams; both sides print the reason in one line', async () => {
     const follow = startCulvert(['streams', 'list', '--follow'], monitor);
     const connect = startCulvert(['connect', 'press-7', 'echo', '--stdio'], {
       CULVERT_CA_FILE: join(hub.directory, 'ca.pem'),

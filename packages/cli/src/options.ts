@@ -29,7 +29,7 @@ export function withOwnCertificate(command: Command): Command {
     .option('--key-file <file>', 'the private key to it, PEM, not encrypted');
 }
 
-/** Options of a service's command, which finds a hub on its own machine besides. */
+/** Options of a command for services; on the hub's machine they default to its data directory. */
 export function withConnection(command: Command, side: Side = 'service', more = ''): Command {
   return withFiles(command, 'a service’s connection string', side, more).option(
     '--data-dir <dir>',

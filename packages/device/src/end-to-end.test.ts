@@ -50,7 +50,7 @@ async function roundTrip(): Promise<void> {
 }
 
 describe('against a real hub', () => {
-  it('carries bytes, several streams at once, and knows who asks', async () => {
+  it('relays bytes, several streams at once, and knows who asks', async () => {
     const offers: StreamOffer[] = [];
     await client({
       onStream: (offer) => {
@@ -121,7 +121,7 @@ describe('against a real hub', () => {
 });
 
 describe('a module, against a real hub', () => {
-  it('attaches beside its device and carries streams of its own', async () => {
+  it('attaches beside its device and has streams of its own', async () => {
     const { authentication } = await hub.owner.modules.create('d1', 'camera');
     const key = authentication.symmetricKey.primaryKey;
     const text = formatDeviceConnectionString({

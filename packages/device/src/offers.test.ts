@@ -116,7 +116,7 @@ describe('an offer', () => {
     expect(paused).toBe(true);
   });
 
-  it('accepted ends with an error when the stream was torn', async () => {
+  it('accepted ends with an error when the stream was aborted', async () => {
     let failed: Promise<unknown[]> | undefined;
     await attach(
       async (offer) => {
@@ -258,7 +258,7 @@ describe('cancelling accept()', () => {
 describe('the gateway of an offer', () => {
   const NAMES = { names: ['localhost', '*.gw.invalid'], addresses: ['127.0.0.1'] };
 
-  /** Offers a stream that leads to `host`, and tells the answer and what became of accepting it. */
+  /** Offers a stream whose gateway is `host`; returns the answer and the result of accepting it. */
   async function offered(host: string, path = `/bridges/${STREAM_ID}/device`, gateways: string[] = []) {
     let accepted: Promise<unknown> | undefined;
     hub = await ScriptedHub.start({ certificate: NAMES });

@@ -69,9 +69,9 @@ export class PendingOffers {
       if (offer.pending) await offer.reject('The device did not answer the offer.');
     } catch (error) {
       // The text of a foreign error must not be sent to the service; it is a bug of the program and must be reported there.
-      const ours = error instanceof CulvertError;
-      if (!ours) process.emitWarning(error instanceof Error ? error : new Error(String(error)));
-      if (offer.pending) await offer.reject(ours ? error.message : 'The device failed to handle the offer.');
+      const isCulvertError = error instanceof CulvertError;
+      if (!isCulvertError) process.emitWarning(error instanceof Error ? error : new Error(String(error)));
+      if (offer.pending) await offer.reject(isCulvertError ? error.message : 'The device failed to handle the offer.');
     }
   }
 

@@ -94,7 +94,7 @@ it('waits for the offer that is being answered', async () => {
   await first.take('disconnect');
 });
 
-it('does not wait for ever', async () => {
+it('does not wait forever', async () => {
   onStream = () => new Promise<void>(() => undefined);
   const idle = clock.timers;
   await clock.advance(830_000);

@@ -89,8 +89,8 @@ describe('relay', () => {
       await buffer(peer);
       peer.write('half an answer');
       await once(program, 'data');
-      stream.destroy(new CulvertError(code, 'torn'));
-      await expect(result).rejects.toMatchObject({ code, message: 'torn' });
+      stream.destroy(new CulvertError(code, 'aborted'));
+      await expect(result).rejects.toMatchObject({ code, message: 'aborted' });
       expect(((await closed)[0] as NodeJS.ErrnoException).code).toBe('ECONNRESET');
     },
   );
@@ -111,12 +111,12 @@ describe('relay', () => {
     const result = relay(socketEnd(local), stream, options);
     program.resume();
     const closed = once(program, 'error');
-    stream.destroy(new CulvertError('stream_lost', 'torn'));
-    await expect(result).rejects.toMatchObject({ code: 'stream_lost', message: 'torn' });
+    stream.destroy(new CulvertError('stream_lost', 'aborted'));
+    await expect(result).rejects.toMatchObject({ code: 'stream_lost', message: 'aborted' });
     expect(((await closed)[0] as NodeJS.ErrnoException).code).toBe('ECONNRESET');
   });
 
-  it('tears the stream when the program is reset', async () => {
+  it('aborts the stream when the program is reset', async () => {
     const result = relay(socketEnd(local), stream, options);
     program.write('x');
     await once(peer, 'readable');
@@ -173,7 +173,7 @@ describe('relay', () => {
 
   it('ends the sending of a terminal at once when the reader of its pipe has gone', async () => {
     const clock = new FakeClock();
-    const result = carry({ ...brokenPipe(new PassThrough()), endsWithStream: true }, stream, { clock });
+    const result = relay({ ...brokenPipe(new PassThrough()), endsWithStream: true }, stream, { clock });
     peer.write('nobody reads this');
     await buffer(peer);
     peer.end();

@@ -89,7 +89,7 @@ describe('openStream', () => {
     socket.terminate();
   });
 
-  it('ends a torn stream with an error', async () => {
+  it('ends an aborted stream with an error', async () => {
     const { service } = await start({
       onRequest: (_request, response) => accept(response),
       onStream: (socket) => socket.terminate(),

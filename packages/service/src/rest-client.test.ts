@@ -236,9 +236,9 @@ describe('a request', () => {
   });
 
   it('says what could not be reached, and what is not trusted', async () => {
-    const stranger = ServiceClient.fromConnectionString(hub.serviceConnectionString());
-    await expect(stranger.devices.get('d1')).rejects.toMatchObject({ code: 'untrusted' });
-    stranger.close();
+    const untrusting = ServiceClient.fromConnectionString(hub.serviceConnectionString());
+    await expect(untrusting.devices.get('d1')).rejects.toMatchObject({ code: 'untrusted' });
+    untrusting.close();
     await hub.stop();
     await expect(service.devices.get('d1')).rejects.toMatchObject({ code: 'unreachable' });
     hub = await ScriptedHub.start();

@@ -196,7 +196,7 @@ function large(): fc.Arbitrary<Uint8Array> {
   return fc.integer({ min: 60_000, max: 140_000 }).map((length) => new Uint8Array(length).fill(length & 255));
 }
 
-/** What of a payload is sent: text is made of ASCII. */
+/** The bytes of a payload that are sent; text is limited to ASCII. */
 const said = (kind: string, payload: Buffer): Buffer =>
   kind === 'text' ? Buffer.from(payload.map((byte) => byte & 0x7f)) : payload;
 

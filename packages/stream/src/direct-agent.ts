@@ -17,7 +17,7 @@ export class DirectAgent extends https.Agent {
   #ahead: { readonly host: string; readonly port: number; readonly socket: Duplex } | undefined;
 
   constructor(inner: InnerTls, opening: OpeningOptions) {
-    // Sessions are remembered beside the agent, with what they prove.
+    // TLS sessions are kept outside the agent, with the certificate that each one verified.
     super({ ...AGENT_KEEP_ALIVE, maxCachedSessions: 0, ...inner });
     this.#inner = inner;
     this.#opening = opening;

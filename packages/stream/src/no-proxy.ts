@@ -15,11 +15,11 @@ export function bypassesProxy(url: URL, noProxy: string): boolean {
     .some((entry) => entry === '*' || entryMatches(entry.toLowerCase(), host.toLowerCase(), port));
 }
 
-const BRACKETED = /^\[([^\]]+)\](?::(\d+))?$/;
+const BRACKETED_ADDRESS = /^\[([^\]]+)\](?::(\d+))?$/;
 const WITH_PORT = /^([^:]+):(\d+)$/;
 
 function entryMatches(entry: string, host: string, port: string): boolean {
-  const [, name = entry, onlyPort] = BRACKETED.exec(entry) ?? WITH_PORT.exec(entry) ?? [];
+  const [, name = entry, onlyPort] = BRACKETED_ADDRESS.exec(entry) ?? WITH_PORT.exec(entry) ?? [];
   if (onlyPort !== undefined && onlyPort !== port) return false;
   const [network = '', bits] = name.split('/');
   if (isIP(network) !== 0) return isIP(host) !== 0 && inNetwork(network, bits, host);

@@ -104,7 +104,7 @@ describe('splice', () => {
     expect(await done).toEqual({ bytesAToB: 8, bytesBToA: 3_000_000 });
   });
 
-  it('carries a question and its late answer from TCP to TCP through WebSockets over TLS', async () => {
+  it('relays a question and its late answer from TCP to TCP through WebSockets over TLS', async () => {
     const certificate = await testCertificate();
     const [target, atDevice] = await tcpPair();
     const [program, atService] = await tcpPair();

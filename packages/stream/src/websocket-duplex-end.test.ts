@@ -211,7 +211,7 @@ describe('half-close', () => {
   });
 });
 
-describe('the torn end', () => {
+describe('an aborted end', () => {
   const codes: [close: number, error: ErrorCode][] = [
     [1001, 'stream_lost'],
     [1002, 'protocol_error'],

@@ -60,7 +60,7 @@ export class ClientProgram {
     return events.filter(({ event }) => event !== 'ready');
   }
 
-  /** Tells it to do something and waits for what came of it. */
+  /** Sends it a command and waits for the result. */
   async ask(call: string, ...args: readonly unknown[]): Promise<Outcome> {
     const id = ++this.#calls;
     this.program.child.stdin.write(`${JSON.stringify({ id, call, args })}\n`);

@@ -13,7 +13,7 @@ export interface CorporateNetwork {
   readonly prefix: readonly string[];
   /** The proxy as it is seen from inside. */
   readonly proxyUrl: string;
-  /** What the proxy noted of each request. */
+  /** The proxy's log entry of each request. */
   proxyLog(): string;
 }
 

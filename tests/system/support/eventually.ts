@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 /** Milliseconds after which what is waited for is taken for hung: no test may depend on how fast the machine is. */
 export const HANG_MS = 300_000;
 
-/** Milliseconds between two looks at a condition. */
+/** Milliseconds between two checks of a condition. */
 const POLL_MS = 50;
 
 /**

@@ -11,7 +11,7 @@ export type RheaCredentials =
 /** A connection to port 5671, by rhea's own TLS and its own SASL, ended with the test. */
 export function connectRhea(cleanup: Cleanup, hub: HubProcess, credentials: RheaCredentials): Connection {
   const container = rhea.create_container();
-  // Without listeners these would be thrown out of the socket's.
+  // Without listeners, errors here would be thrown from the socket's own listener.
   for (const event of ['error', 'protocol_error', 'connection_error', 'disconnected']) container.on(event, () => {});
   const connection = container.connect({
     ...{ transport: 'tls', host: hub.host, port: 5671, ca: hub.ca, reconnect: false, ...credentials },

@@ -50,7 +50,7 @@ function starting(connectionString: string, { services, defaultService }: AgentS
   return `${identityName(address)} at ${formatAuthority(address.host, address.port)} offers ${offered.join(', ')}${other}`;
 }
 
-/** What is said when running streams are waited for. */
+/** The message printed while the program waits for open streams. */
 export function stopping(streams: number): string {
   return `stopping when ${streams} open stream${streams === 1 ? ' has' : 's have'} ended, in ${CLOSE_GRACE_MS / 1000} s at most; again to stop at once`;
 }

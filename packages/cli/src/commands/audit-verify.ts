@@ -36,7 +36,7 @@ export async function verifyAuditFiles(paths: readonly string[], flags: AuditVer
   try {
     const audit = await lookedAt(paths.length === 0 ? [join(directory, 'audit')] : paths, flags);
     const verdict = await verifyAudit({ ...audit, fromSeq, allowUnsigned: flags.allowUnsigned ?? false });
-    await (flags.output === 'json' ? writeJson(verdict) : writeVerdict(verdict));
+    await (flags.output === 'json' ? writeJson(verdict) : printVerdict(verdict));
     return verdict.findings.length === 0 ? 0 : 1;
   } catch (error) {
     if (error instanceof CulvertError || !(error instanceof Error)) throw error;
@@ -83,7 +83,7 @@ function readKey(path: string): KeyObject {
   throw new CulvertError('config_invalid', `${path} is not an Ed25519 public key in PEM`);
 }
 
-async function writeVerdict({ findings, records, lastSeq, vouchedSeq }: AuditVerdict): Promise<void> {
+async function printVerdict({ findings, records, lastSeq, vouchedSeq }: AuditVerdict): Promise<void> {
   const lines = findings.map(({ file, line, problem }) => `${file}${line === undefined ? '' : `:${line}`}: ${problem}`);
   await writeOut(lines.map((line) => `${line}\n`).join(''));
   if (findings.length >= MAX_FINDINGS) tell(`only the first ${MAX_FINDINGS} findings are shown`);

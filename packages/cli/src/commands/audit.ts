@@ -17,7 +17,7 @@ export type AuditListFlags = ConnectionFlags & {
 /** Records shown under one heading, so that a list of any length needs no more memory than this many. */
 const TABLE_ROWS = 1_000;
 
-/** Bytes sent to the device, and what came back. */
+/** Bytes sent to the device, and the bytes it returned. */
 const HEADINGS = ['SEQ', 'TIME', 'WHAT', 'DEVICE', 'BY', 'SECONDS', 'SENT', 'BACK', 'WHY'];
 
 /** Maximum of `--limit`: the records are held in memory. */

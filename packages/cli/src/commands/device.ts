@@ -7,7 +7,7 @@ import {
 } from '@culvert/protocol';
 import type { ServiceClient } from '@culvert/service';
 import { type AuthenticationFlags, authenticationInput } from '../authentication-flags.ts';
-import { warnUnlessAsked } from '../certificate-warning.ts';
+import { warnIfCertificateNeverAsked } from '../certificate-warning.ts';
 import { withClient } from '../client.ts';
 import type { ConnectionFlags } from '../hub-connection.ts';
 import { unansweredText, writeIdentity } from '../identity-output.ts';
@@ -32,7 +32,7 @@ export function createDevice(deviceId: string, flags: DeviceFlags & DeviceSettin
   const input = settings(flags);
   return withClient(flags, 'iothubowner', async (client, hub) => {
     const device = await client.devices.create(deviceId, input);
-    await warnUnlessAsked(client, device);
+    await warnIfCertificateNeverAsked(client, device);
     await writeIdentity(device, hub, { ...flags, keys: true });
   });
 }
@@ -67,7 +67,7 @@ export function updateDevice(
     const { authentication, etag } = await client.devices.get(deviceId);
     const rotated = rotate ? { authentication: rotatedKey(deviceId, authentication) } : {};
     const device = await client.devices.update({ deviceId, ...input, ...rotated }, { etag });
-    if (input.authentication !== undefined) await warnUnlessAsked(client, device);
+    if (input.authentication !== undefined) await warnIfCertificateNeverAsked(client, device);
     if (rotate) tell(`${deviceId} has a new key; the one before works until it is rotated again`);
     if (flags.forgetHostKeys === true)
       tell(`the host keys of ${deviceId} are forgotten; its agent names them again when it attaches`);

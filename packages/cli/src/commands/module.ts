@@ -1,6 +1,6 @@
 import { CulvertError, type ModuleIdentityInput } from '@culvert/protocol';
 import { type AuthenticationFlags, authenticationInput, authenticationName } from '../authentication-flags.ts';
-import { warnUnlessAsked } from '../certificate-warning.ts';
+import { warnIfCertificateNeverAsked } from '../certificate-warning.ts';
 import { withClient } from '../client.ts';
 import type { ConnectionFlags } from '../hub-connection.ts';
 import { writeIdentity } from '../identity-output.ts';
@@ -21,7 +21,7 @@ export function createModule(deviceId: string, moduleId: string, flags: ModuleFl
   const input = settings(flags);
   return withClient(flags, 'iothubowner', async (client, hub) => {
     const module = await client.modules.create(deviceId, moduleId, input);
-    await warnUnlessAsked(client, module);
+    await warnIfCertificateNeverAsked(client, module);
     await writeIdentity(module, hub, { ...flags, keys: true });
   });
 }
@@ -58,7 +58,7 @@ export function updateModule(
     const { authentication, etag } = await client.modules.get(deviceId, moduleId);
     const rotated = rotate ? { authentication: rotatedKey(name, authentication) } : {};
     const module = await client.modules.update({ deviceId, moduleId, ...input, ...rotated }, { etag });
-    if (input.authentication !== undefined) await warnUnlessAsked(client, module);
+    if (input.authentication !== undefined) await warnIfCertificateNeverAsked(client, module);
     if (rotate) tell(`${name} has a new key; the one before works until it is rotated again`);
     if (flags.forgetHostKeys === true)
       tell(`the host keys of ${name} are forgotten; its agent names them again when it attaches`);

@@ -16,7 +16,7 @@ export interface SshFlags extends ConnectionFlags {
   readonly hostKeys?: HostKeyMode;
 }
 
-/** What a command line of `culvert ssh` says for ssh itself. */
+/** The part of a `culvert ssh` command line that is passed to ssh. */
 export interface SshWords {
   /** Options that stood before the destination. */
   readonly before: readonly string[];

@@ -75,7 +75,7 @@ describe('the quickstart', () => {
     expect(quickstartDirectory({}, 1000, '/home/u')).toBe('/home/u/.local/share/culvert-quickstart');
   });
 
-  it('prints what runs where, leaves a hub’s directory alone, and ends politely at Ctrl-C', async () => {
+  it('prints what runs where, leaves a hub’s directory alone, and ends cleanly at Ctrl-C', async () => {
     const [own, hubs] = [join(directory, 'own'), join(directory, 'hub')];
     const args = ['quickstart', '--listen', '127.0.0.1:0', '--data-dir', own];
     const running = startCulvert(args, { CULVERT_DATA_DIR: hubs });

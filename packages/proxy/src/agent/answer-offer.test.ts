@@ -65,7 +65,7 @@ async function received(stream: Duplex, bytes: number): Promise<Buffer> {
 }
 
 describe('answerOffer', () => {
-  it('connects the target, accepts and carries', async () => {
+  it('connects the target, accepts and relays', async () => {
     const made = offer('echo');
     const done = answerOffer(made, options);
     const sent = Buffer.alloc(1_500_000, 7);

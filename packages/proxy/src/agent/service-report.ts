@@ -12,7 +12,7 @@ export const SERVICES_SERVICE = 'culvert-services';
 const MAX_TRIED = 64;
 
 /** Connections that a report makes at once. */
-const AT_ONCE = 8;
+const MAX_CONCURRENT = 8;
 
 /** One service in a {@link ServiceReport}. */
 export interface ServiceState {
@@ -40,8 +40,8 @@ export async function tryServices(
   const all = [...services];
   const tried = all.slice(0, MAX_TRIED);
   const states: ServiceState[] = [];
-  for (let at = 0; at < tried.length; at += AT_ONCE) {
-    const some = tried.slice(at, at + AT_ONCE);
+  for (let at = 0; at < tried.length; at += MAX_CONCURRENT) {
+    const some = tried.slice(at, at + MAX_CONCURRENT);
     states.push(...(await Promise.all(some.map(([name, target]) => tryService(name, target, clock, signal)))));
   }
   return { services: states, untried: all.length - tried.length };

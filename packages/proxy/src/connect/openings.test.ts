@@ -6,7 +6,7 @@ import { Openings } from './openings.ts';
 const NEVER = new AbortController().signal;
 
 describe('openings', () => {
-  it('are so many at a time, and the others in the order in which they came, without those that gave up', async () => {
+  it('are limited in number, and the others wait in order of arrival, without those that gave up', async () => {
     const openings = new Openings(2);
     const begun: { name: string; opening: Deferred<string> }[] = [];
     const ask = (name: string, signal = NEVER): Promise<string> =>

@@ -23,7 +23,7 @@ function stdio(openStream: OpenStreamFunction = () => Promise.resolve(near), mor
 }
 
 describe('connectStdio', () => {
-  it('carries what was typed before the stream was open', async () => {
+  it('relays what was typed before the stream was open', async () => {
     const opening = deferred<Duplex>();
     stdin.end('early');
     const done = stdio(() => opening.promise);
@@ -60,7 +60,7 @@ describe('connectStdio', () => {
     await expect(done).rejects.toMatchObject({ code: 'stream_lost' });
   });
 
-  it('fails when the stream is torn', async () => {
+  it('fails when the stream is aborted', async () => {
     const done = stdio();
     near.destroy(new CulvertError('stream_lost', 'the hub went away'));
     await expect(done).rejects.toMatchObject({ code: 'stream_lost', message: 'the hub went away' });
@@ -71,14 +71,14 @@ describe('connectStdio', () => {
     await expect(rejected).rejects.toMatchObject({ code: 'rejected' });
   });
 
-  it('ends politely when hung up, and at once when aborted', async () => {
+  it('ends cleanly when hung up, and at once when aborted', async () => {
     const hangUp = new AbortController();
-    const polite = stdio(undefined, { hangUp: hangUp.signal });
+    const hungUp = stdio(undefined, { hangUp: hangUp.signal });
     hangUp.abort();
     await buffer(far);
     far.end();
     stdout.resume();
-    expect(await polite).toMatchObject({ endedBy: 'local' });
+    expect(await hungUp).toMatchObject({ endedBy: 'local' });
 
     [near, far] = duplexPair();
     far.on('error', () => undefined);

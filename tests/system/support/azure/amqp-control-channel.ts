@@ -32,7 +32,7 @@ interface AmqpVariant {
   readonly answerBody: unknown;
 }
 
-const C: AmqpVariant = {
+const C_OVER_AMQP: AmqpVariant = {
   mechanism: 'MSSBCBS',
   apiVersion: '2016-11-14',
   clientVersion: 'iothubclient/1.9.0 (native; Linux; x86_64)',
@@ -71,7 +71,7 @@ interface AmqpTransport {
 
 /** The C client over AMQP: SASL MSSBCBS, a put-token with a ulong id, links for telemetry and twin before those for streams. */
 export function cOverAmqp(transport: AmqpTransport): OpenControlChannel {
-  return (onRequest) => AmqpControlChannel.open(transport, C, onRequest);
+  return (onRequest) => AmqpControlChannel.open(transport, C_OVER_AMQP, onRequest);
 }
 
 /** The C# client over AMQP: SASL ANONYMOUS, CBS in a session of its own by a type of its own, answers without a body. */

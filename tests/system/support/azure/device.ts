@@ -42,7 +42,7 @@ export interface AzureDeviceOptions {
 
 /** A program with one of Azure’s devices client in it, played on the wire. */
 export class AzureDevice {
-  /** What happened, in order: `request NAME`, `websocket open`, `answered true`, `close 1000 reason`, `torn`, … */
+  /** What happened, in order: `request NAME`, `websocket open`, `answered true`, `close 1000 reason`, `connection lost`, … */
   readonly log: string[] = [];
   /** What would have crashed the real client or stopped it decoding; empty if the hub respects its faults. */
   readonly crashes: string[] = [];
@@ -145,7 +145,7 @@ export class AzureDevice {
       if (frame.opcode === 9 || frame.opcode === 10) this.crashes.push('stops decoding after a ping or pong');
       else local.write(frame.payload);
     }
-    this.log.push('torn');
+    this.log.push('connection lost');
     local.destroy();
   }
 

@@ -36,7 +36,7 @@ interface MqttVariant {
   readonly qos: 0 | 1;
 }
 
-const C: MqttVariant = {
+const C_OVER_MQTT: MqttVariant = {
   cleanSession: false,
   keepAlive: 240,
   clientType: 'iothubclient%2f1.9.0%20(native%3b%20Linux%3b%20x86_64)',
@@ -64,7 +64,7 @@ interface MqttTransport {
 
 /** The C client over MQTT: one SUBSCRIBE packet with id 2, answers of QoS 0. */
 export function cOverMqtt(transport: MqttTransport): OpenControlChannel {
-  return (onRequest) => MqttControlChannel.open(transport, C, onRequest);
+  return (onRequest) => MqttControlChannel.open(transport, C_OVER_MQTT, onRequest);
 }
 
 /** The C# client over MQTT: two SUBSCRIBE packets, answers of QoS 1 that it waits to see acknowledged. */
