@@ -83,7 +83,7 @@ export class Authenticator {
     const { identity } = target;
     const paths =
       token.policy === undefined && identity !== undefined ? [target.path, identityPath(identity)] : [target.path];
-    // A token for one module is no token of its device, though a path below that device is the target.
+    // A module's token does not authenticate its device, even if the path is below that device.
     if (!paths.every((path) => coversTarget(token, this.#audiences, path))) {
       throw new CulvertError('unauthorized', 'The SAS token is made for another address (sr).');
     }
@@ -172,7 +172,7 @@ export class Authenticator {
   }
 
   /**
-   * Each record and each key is tried, whatever there is, before anything is said: the work for an identity does not depend on what is registered.
+   * Tries each record and each key before answering, so that the work does not reveal what is registered.
    */
   async #keyPrincipal(token: SasToken, identity: Identity, expiresAt: number): Promise<Principal> {
     const { deviceId, moduleId } = identity;

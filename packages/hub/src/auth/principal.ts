@@ -35,7 +35,7 @@ export type KeyOwner = RegisteredIdentity | { readonly kind: 'policy'; readonly 
 /** The identity that a verified credential authenticates. */
 export interface Principal {
   /**
-   * For logs and offers: `device:{d}`, `module:{d}/{m}` or `policy:{name}`: whose credential it was. A module that came with its device's key is
+   * For logs and offers: `device:{d}`, `module:{d}/{m}` or `policy:{name}`, the owner of the credential. A module that came with its device's key is
    * `device:{d}`.
    */
   readonly name: string;

@@ -143,7 +143,7 @@ export function resolveHubConfig(flags: HubFlags, env: NodeJS.ProcessEnv, defaul
     gatewayThreads: numeral(pick(flags.gatewayThreads, 'CULVERT_GATEWAY_THREADS')),
     gatewayListen: pick(flags.gatewayListen, 'CULVERT_GATEWAY_LISTEN'),
     gatewayHost: pick(flags.gatewayHost, 'CULVERT_GATEWAY_HOST'),
-    // The flag only says no; without it commander says true.
+    // Commander gives true unless the negated flag is set.
     gatewayWebAssembly: flags.gatewayWebassembly === false ? false : truth(env['CULVERT_GATEWAY_WEBASSEMBLY']),
     adminListen: pick(flags.adminListen, 'CULVERT_ADMIN_LISTEN'),
     tls: cert === undefined ? undefined : { certFile: cert, keyFile: key },

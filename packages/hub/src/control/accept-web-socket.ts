@@ -7,7 +7,7 @@ import { acceptWebSocket, offeredSubprotocols } from './control-web-socket.ts';
 
 /**
  * Opens a control channel on an upgrade request by the transport of the first subprotocol offered that is known; one who offers none is refused
- * with 400. Resolves true once somebody has proved who they are, false when the connection or the request ended before; never rejects.
+ * with 400. Resolves true once a client has authenticated, false when the connection or the request ended before; never rejects.
  */
 export function acceptControlWebSocket(
   request: IncomingMessage,

@@ -33,7 +33,7 @@ export class ConnectionAttempts {
   admit(identity: Identity): void {
     const now = this.#clock.now();
     const entry = this.#entries.of(identityName(identity), now);
-    // It has left off, so that the next time is told again.
+    // The condition has ended: report it again the next time.
     if (entry.allowance.isFull(now)) entry.isTold = false;
     if (entry.allowance.take(now)) return;
     if (!entry.isTold) {

@@ -67,7 +67,7 @@ export interface TlsIdentity {
   readonly certificateAsked?: boolean;
 }
 
-/** By which listener a connection came, from where, and with which certificate. */
+/** The listener, remote address and client certificate of a connection. */
 export interface ControlOrigin extends TlsIdentity {
   readonly remoteAddress: string;
   readonly protocol: ControlProtocol;

@@ -16,8 +16,8 @@ export interface ControlTransport {
   /** Bytes of a WebSocket message. */
   maxMessageBytes(limits: ControlLimits): number;
   /**
-   * Speaks it with whoever came in on `connection`, which belongs to it from now on. Takes it in the event-loop iteration in which it is made: a frame may have come
-   * with the request, and break it at once. Resolves true once somebody has proved who they are, false when the connection ended before; never
+   * Serves the client on `connection` and owns the connection from now on. Must be called in the event-loop iteration in which the connection was made: a frame may have come
+   * with the request, and break it at once. Resolves true once a client has authenticated, false when the connection ended before; never
    * rejects.
    */
   accept(connection: Duplex, origin: ControlOrigin, deps: ControlDeps): Promise<boolean>;

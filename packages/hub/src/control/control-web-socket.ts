@@ -105,7 +105,7 @@ function limitBytes(socket: Duplex, connection: Duplex): () => void {
     connection.destroy(new CulvertError('too_large', detail));
   };
   const unlimited = (): void => void socket.off('data', count);
-  // Before WebSocket takes it.
+  // Before the WebSocket server takes it.
   socket.prependListener('data', count);
   return unlimited;
 }

@@ -35,7 +35,7 @@ export function revokeOnChange(deps: RevokeDeps): RegistryListener {
         if (identity.deviceId !== changed.deviceId) return false;
         if (identity.moduleId === changed.moduleId) return gone || !holds(principal, { identity: record });
         if (changed.moduleId !== undefined) return false;
-        // What ends a device ends its modules; what changes of it touches those alone that came with its key.
+        // Removing a device ends its modules' channels; changing it ends only those authenticated with the device's key.
         return gone || (isAuthenticatedByDevice(principal) && !holds(principal, { identity: record }));
       };
       for (const channel of deps.router.channelsOf(changed.deviceId))

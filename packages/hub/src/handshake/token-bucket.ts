@@ -32,7 +32,7 @@ export class TokenBucket {
 const SWEEP_AT = 1_024;
 
 /**
- * A bucket per key. A full one is as good as none, so as many are kept as keys were used within the time that fills a bucket, twice that at
+ * A bucket per key. A full bucket is the same as none, so only as many are kept as keys were used within the time that fills a bucket, twice that at
  * most.
  */
 export class TokenBuckets {

@@ -26,7 +26,7 @@ import {
 import { closeServer, type Listening, listen } from './listen.ts';
 import { UnauthenticatedConnections } from './unauthenticated-connections.ts';
 
-/** What the listeners lead to. */
+/** The handlers of the listeners' connections. */
 export interface ConnectionHandlers {
   readonly onRequest: (request: IncomingMessage, response: ServerResponse) => void;
   readonly onControl: UpgradeHandler;
@@ -58,7 +58,7 @@ export interface ListenersOptions {
  */
 export class Listeners {
   readonly address: Listening;
-  /** Of the transports that are listened for. */
+  /** The transports that have a listener. */
   readonly controlAddresses: ControlAddresses;
   readonly adminAddress: Listening;
   /** Those who have come in and not yet proved who they are. */

@@ -2,7 +2,7 @@
 
 import { isIPv4, isIPv6 } from 'node:net';
 
-/** What the first bytes of a connection say. */
+/** The result of parsing a connection's first bytes. */
 export type ProxyHeaderReading =
   /** Too little: nothing more can be said before there are `atLeast` bytes. */
   | { readonly atLeast: number }
@@ -104,6 +104,6 @@ function readBinary(bytes: Buffer): ProxyHeaderReading {
 
 function written6(address: Buffer): string {
   const groups = Array.from({ length: 8 }, (_, group) => address.readUInt16BE(2 * group).toString(16));
-  // In the one form that everybody else writes (RFC 5952).
+  // In the canonical text form (RFC 5952).
   return new URL(`http://[${groups.join(':')}]/`).hostname.slice(1, -1);
 }

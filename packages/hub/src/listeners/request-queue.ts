@@ -74,7 +74,7 @@ export class RequestQueue {
   /** HTTP has read a request. */
   take(request: IncomingMessage, response: ServerResponse): void {
     const queue = this.#queues.get(request.socket);
-    // Nobody waits for what is asked behind a last answer.
+    // Requests after the last answer are discarded.
     if (queue === undefined || queue.isLast) return;
     queue.waiting.push({ request, response });
     if (queue.current === undefined) this.#next(queue);

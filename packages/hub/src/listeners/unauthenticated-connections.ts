@@ -67,7 +67,7 @@ export class UnauthenticatedConnections {
   readonly #bySocket = new WeakMap<object, Pending>();
   #evicted = 0;
 
-  /** What is not given is the wire's own limit. */
+  /** Absent fields use the protocol's own limit. */
   constructor(options: Limits & { clock: Clock }) {
     this.#clock = options.clock;
     this.#limits = {
@@ -79,7 +79,7 @@ export class UnauthenticatedConnections {
   }
 
   /**
-   * Takes a new connection, or destroys it and says false where there is no room for it.
+   * Takes a new connection; returns false and destroys it when there is no room.
    * @param address the peer's; undefined for a load balancer's connection until {@link readdress}. Empty: the peer was gone before anybody looked
    */
   admit(socket: TcpSocket, address: string | undefined): boolean {
@@ -141,7 +141,7 @@ export class UnauthenticatedConnections {
     if (pending !== undefined) this.#release(pending);
   }
 
-  /** Whether the connection has still to authenticate. */
+  /** Whether the connection has not authenticated yet. */
   has(socket: object): boolean {
     return this.#pending(socket) !== undefined;
   }
@@ -151,7 +151,7 @@ export class UnauthenticatedConnections {
     return this.#all.size;
   }
 
-  /** How many were closed to make room for others, ever. */
+  /** Connections closed to make room for others, since the start. */
   get evicted(): number {
     return this.#evicted;
   }

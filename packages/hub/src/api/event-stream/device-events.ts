@@ -54,7 +54,7 @@ export class DeviceFollowing {
     else this.#tellOnline(identity);
   };
 
-  /** Sends its presence; false when it is offline. */
+  /** Sends the identity's presence; returns false when it is offline. */
   #tellOnline(identity: Identity): boolean {
     const channel = this.#router.channel(identity);
     if (channel !== undefined) this.#tellAll({ event: 'online', data: this.#view(identity, channel) });

@@ -85,7 +85,7 @@ function view({ name, certificate, thumbprint }: AuthorityRecord): AuthorityView
   const { notBefore, notAfter } = readCertificate(raw);
   return {
     name,
-    // Undefined for an empty text.
+    // Undefined for an empty string.
     subject: (subject ?? '').replaceAll('\n', ', '),
     thumbprint,
     notBefore: new Date(notBefore).toISOString(),

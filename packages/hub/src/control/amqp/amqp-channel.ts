@@ -53,7 +53,7 @@ export class AmqpChannel implements ControlChannel {
   /** By correlation id, in the order in which they were made. */
   readonly #pending = new Map<string, PendingOffer>();
   readonly #onIntroduced: () => void;
-  /** Undefined once the device's coming was told. */
+  /** Undefined once the device's connect event was emitted. */
   #introduction: Timer | undefined;
   #clientVersion: string | undefined;
   #endedWith: CulvertError | undefined;

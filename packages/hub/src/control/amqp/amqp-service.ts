@@ -59,7 +59,7 @@ export interface AmqpServiceOptions {
   readonly deps: Pick<ControlDeps, 'services' | 'clock'>;
   /** Ends the connection. */
   readonly end: (error: CulvertError) => void;
-  /** The service is about to be attached. */
+  /** Called before the service is attached. */
   readonly onAuthenticated: () => void;
 }
 

@@ -227,7 +227,7 @@ export class AuditLog {
     const { began } = await this.#writer.append(text, this.#head.seq + 1, first.at);
     this.#head = head;
     this.#waiting.splice(0, batch.length);
-    // Behind the record's close nothing is open.
+    // After the audit log was closed, no stream is open.
     if (began && !this.#closing.signal.aborted) this.#tellOpen();
     this.#written += batch.length;
     const { clock, checkpointRecords, checkpointMs } = this.#options;

@@ -25,7 +25,7 @@ export interface Audit {
   readonly read: (query: AuditQuery) => Promise<AuditPage>;
   /** Resolves when what was told so far is on disk. */
   settled(): Promise<void>;
-  /** Writes what waits, signs it, and sends the checkpoint away. */
+  /** Writes pending records, signs a checkpoint and sends it. */
   close(): Promise<void>;
 }
 

@@ -41,7 +41,7 @@ export class SegmentWriter {
       this.#end = { file: end.file, size: end.size + bytes.length };
       return { began: end.size === 0 };
     } catch (error) {
-      // Whatever is wrong with the file, the next write reopens it and cuts off what this one left.
+      // The next write reopens the file and truncates what this one left.
       await this.close();
       throw error;
     }

@@ -30,7 +30,7 @@ interface Entry {
   readonly allowance: Allowance;
   /** The newest event that is not recorded yet. */
   held: { readonly event: ConnectionEvent; readonly at: number } | undefined;
-  /** Those between the last one recorded and the held one. */
+  /** Events between the last recorded one and the held one. */
   unrecorded: number;
   timer: Timer | undefined;
 }

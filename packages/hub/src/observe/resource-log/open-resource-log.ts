@@ -21,7 +21,7 @@ export interface ResourceLogOptions {
   readonly events: EventBus;
   /** Must have subscribed before. */
   readonly streams: LiveStreams;
-  /** Whether an identity that was just looked up is a registered one. */
+  /** Whether an identity that was just looked up is registered. */
   readonly isRegistered: (identity: Identity) => boolean;
 }
 

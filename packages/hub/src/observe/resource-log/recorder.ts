@@ -13,7 +13,7 @@ export interface LogRecorderOptions {
   /** Looks up the live record of a stream; must be subscribed to the events before this. */
   readonly streams: Pick<LiveStreams, 'get'>;
   readonly resource: LogResource;
-  /** Whether an identity that somebody was refused as is a registered one. */
+  /** Whether the identity that a refused client claimed is registered. */
   readonly isRegistered: (identity: Identity) => boolean;
   /** Told of each record. Must not throw and must not block. */
   readonly onRecord: (record: LogRecord) => void;
