@@ -221,7 +221,7 @@ describe.each<[string, { plain?: boolean; threads?: 'divided' }]>([
     );
 
     test('an answer with the end behind it, for one that has gone, is lost as without it', async () => {
-      const { streamId, device, service } = await meet({ device: 'v1', service: 'legacy' });
+      const { streamId, device, service } = await openPair({ device: 'v1', service: 'legacy' });
       service.send(rawFrame(2, 'question'), rawClose(1000));
       expect(await data(device)).toBe('question');
       expect(await device.close()).toEqual(CLEAN);
