@@ -22,6 +22,7 @@ import type { HubCore, HubObservers, HubOptions, HubParts, OpenedParts } from '.
 import { Listeners } from './listeners/listeners.ts';
 import { Readiness } from './listeners/readiness.ts';
 import { openAudit } from './observe/audit/open-audit.ts';
+import { tellInterrupted } from './observe/audit/tell-interrupted.ts';
 import { EventBus } from './observe/event-bus.ts';
 import { RecentDisconnects } from './observe/last-disconnect.ts';
 import { LiveStreams } from './observe/live-streams.ts';
@@ -161,7 +162,7 @@ async function openObservers(
   const audit = await openAudit(config.audit, config.dataDir, { clock, onEvent: events.emit, streams: live });
   opened.audit = audit;
   events.subscribe(audit.observe);
-  for (const event of audit.interrupted) events.emit(event);
+  await tellInterrupted(audit, { clock, onEvent: events.emit });
   return { tracing, resourceLog, lastDisconnects, audit };
 }
 

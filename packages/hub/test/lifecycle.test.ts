@@ -185,6 +185,7 @@ describe('a hub', () => {
     expect(await client.endpoints()).toEqual({
       hostName: 'hub.test:9443',
       streamingEndpoints: ['https://hub.test:9443'],
+      clientCertificates: [],
     });
     await client.devices.create('d');
     client.close();

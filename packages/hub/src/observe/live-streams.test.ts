@@ -84,6 +84,7 @@ describe('the life of a stream', () => {
         detail: 'The device ended it.',
         fromService,
         fromDevice,
+        countedBytes: 0,
       },
     ]);
     expect(seen.map(({ type }) => type).slice(-2)).toEqual(['stream-closed', 'stream-ended']);

@@ -32,7 +32,7 @@ async function start(program: string, fileBlocks = 'unlimited'): Promise<ChildPr
     const store = await openStore({ directory: ${JSON.stringify(directory)}, listener,
       clock: { now: Date.now, setTimer: (ms, callback) => { const timer = setTimeout(callback, ms); return { cancel: () => clearTimeout(timer) }; } } });
     const write = (n) => store.registry.put({ deviceId: 'd' + n, generationId: 'g', status: 'enabled',
-      statusReason: 'x'.repeat(1000), statusUpdatedAt: 0, createdAt: 0, updatedAt: 0, managedBy: null, iotEdge: false,
+      statusReason: 'x'.repeat(1000), statusUpdatedAt: 0, createdAt: 0, updatedAt: 0, managedBy: null, iotEdge: false, sshHostKeys: [],
       authentication: { type: 'sas', primaryKey: 'k', secondaryKey: 'k' } },
       { kind: 'absent' });
     ${program}`;

@@ -88,6 +88,7 @@ describe('a registry of the first version', () => {
         authentication: { type: 'sas', primaryKey: 'MQ==', secondaryKey: 'Mg==' },
         managedBy: null,
         iotEdge: false,
+        sshHostKeys: [],
       },
       {
         deviceId: 'press-7',
@@ -101,6 +102,7 @@ describe('a registry of the first version', () => {
         authentication: { type: 'sas', primaryKey: 'cHJpbWFyeQ==', secondaryKey: 'c2Vjb25kYXJ5' },
         managedBy: null,
         iotEdge: false,
+        sshHostKeys: [],
       },
     ]);
     expect(await registry.count()).toEqual({ total: 2, disabled: 1 });

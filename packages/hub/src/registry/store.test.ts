@@ -100,7 +100,7 @@ describe('the store', () => {
     await (await opened()).close();
     const database = new DatabaseSync(join(directory, 'registry.db'));
     database.exec(`WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 99999)
-      INSERT INTO device SELECT format('device-%06d', i), 'g', 'e', 'enabled', NULL, 0, 0, 0, 'k', 'k', 'sas', '', '', 0 FROM n`);
+      INSERT INTO device SELECT format('device-%06d', i), 'g', 'e', 'enabled', NULL, 0, 0, 0, 'k', 'k', 'sas', '', '', 0, '' FROM n`);
     database.close();
     const { registry } = await opened();
     let seen = 0;

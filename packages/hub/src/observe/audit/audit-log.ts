@@ -170,7 +170,9 @@ export class AuditLog {
   /** In each file, so that at the next start the newest ones tell which streams were open. */
   #tellOpen(): void {
     const open = this.#options.streams.list().filter(({ establishedAt }) => establishedAt !== undefined);
-    for (const entry of openStreamsEntries(open)) this.#enqueue(entry);
+    const entries = openStreamsEntries(open);
+    this.#writer.reserve(entries.reduce((bytes, entry) => bytes + Buffer.byteLength(JSON.stringify(entry)), 0));
+    for (const entry of entries) this.#enqueue(entry);
   }
 
   #sayLost(at: number): void {

@@ -18,6 +18,8 @@ export class SegmentWriter {
   readonly #maxBytes: number;
   #end: SegmentEnd | undefined;
   #handle: FileHandle | undefined;
+  /** Bytes before which the current file is not full, see {@link reserve}. */
+  #reserved = 0;
 
   /** @param options.end where to go on; undefined: with the first file */
   constructor(options: { directory: string; maxBytes: number; end: SegmentEnd | undefined }) {
@@ -47,6 +49,14 @@ export class SegmentWriter {
     }
   }
 
+  /**
+   * Makes room in the current file, whatever its maximum, for `bytes` that every file begins with and for as much after them. Otherwise what a file
+   * begins with, when it is longer than the maximum, would begin the next file, and so on without end.
+   */
+  reserve(bytes: number): void {
+    this.#reserved = (this.#end?.size ?? 0) + 2 * bytes;
+  }
+
   async close(): Promise<void> {
     const handle = this.#handle;
     this.#handle = undefined;
@@ -56,7 +66,8 @@ export class SegmentWriter {
 
   async #open(firstSeq: number, at: number): Promise<{ handle: FileHandle; end: SegmentEnd }> {
     const end = this.#end;
-    const isFull = end === undefined || end.size >= this.#maxBytes || end.file.day !== dayOf(at);
+    const isFull =
+      end === undefined || end.size >= Math.max(this.#maxBytes, this.#reserved) || end.file.day !== dayOf(at);
     if (isFull) return this.#begin(segmentFile(this.#directory, firstSeq, at));
     if (this.#handle === undefined) {
       this.#handle = await openPlainFile(end.file.path, constants.O_RDWR);
@@ -67,6 +78,7 @@ export class SegmentWriter {
 
   async #begin(file: SegmentFile): Promise<{ handle: FileHandle; end: SegmentEnd }> {
     await this.close();
+    this.#reserved = 0;
     // The file can contain nothing valid: its records would come after the end of the chain.
     const handle = await openPlainFile(file.path, constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC);
     this.#handle = handle;

@@ -4,9 +4,9 @@ import { LOG_OPERATIONS } from '@culvert/protocol';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import type { StreamRecord } from '../stream-record.ts';
-import { attachedEntry, detachedEntry, refusedEntry } from './connection-entries.ts';
+import { attachedEntry, detachedEntry, refusedEntry, unansweredEntry } from './connection-entries.ts';
 import { sampleRecord } from './log-entry.fixture.ts';
-import { endedEntry } from './stream-entries.ts';
+import { endedEntry, interruptedEntry } from './stream-entries.ts';
 
 const page = readFileSync(new URL('../../../../../docs/operating/logs.md', import.meta.url), 'utf8');
 
@@ -42,7 +42,11 @@ describe('docs/operating/logs.md', () => {
 
   it('has every property of a stream’s record, in its order', () => {
     const documented = firstColumn("the first eight are Azure's:");
-    expect(new Set(documented)).toEqual(new Set(Object.keys(endedEntry(record).properties)));
+    const entries = [
+      endedEntry(record),
+      interruptedEntry({ type: 'stream-interrupted', stream: record, knownUntil: 6 }, 7),
+    ];
+    expect(new Set(documented)).toEqual(new Set(entries.flatMap(({ properties }) => Object.keys(properties))));
     expect(documented.slice(0, 8)).toEqual(Object.keys(endedEntry(record).properties).slice(0, 8));
   });
 
@@ -53,6 +57,10 @@ describe('docs/operating/logs.md', () => {
       detachedEntry(
         { type: 'device-detached', ...authenticated, error: 'device_gone', detail: 'why', connectedMs: 1 },
         1,
+        1,
+      ),
+      unansweredEntry(
+        { type: 'device-unresponsive', ...authenticated, since: '2026-01-01T00:00:00.000Z', unanswered: 2 },
         1,
       ),
       refusedEntry({ type: 'connection-refused', listener: 'mqtt', remoteAddress: '192.0.2.1', ...refused }, 1, 1),
