@@ -142,7 +142,7 @@ it('what no queue had room for is counted for each sink', async () => {
   });
   for (let n = 0; n < 10_050; n++) {
     events.emit({
-      ...{ type: 'device-attached', deviceId: 'd', principal: 'device:d', protocol: 'amqp', remoteAddress: '' },
+      ...{ type: 'device-attached', deviceId: `d${n}`, principal: `device:d${n}`, protocol: 'amqp', remoteAddress: '' },
     });
   }
   expect(Object.fromEntries(logging.lost())).toEqual({ store: 50, streams: 0, all: 50 });

@@ -85,7 +85,7 @@ describe('acceptControlWebSocket', () => {
   it.each([
     [['mqtt'], 'mqtt'],
     [['MQTT'], 'MQTT'],
-    [['AMQPWSB10', 'mqtt'], 'mqtt'],
+    [['graphql-ws', 'mqtt'], 'mqtt'],
     [['mqttv3.1', 'MQTT', 'mqtt'], 'MQTT'],
   ])('echoes the subprotocol of %j', async (offered, chosen) => {
     const { socket, closed, opened } = dial(offered);
@@ -98,7 +98,7 @@ describe('acceptControlWebSocket', () => {
     expect(events).toEqual([]);
   });
 
-  it.each([[[]], [['AMQPWSB10']], [['Mqtt']]])('refuses the upgrade with %j', async (offered: string[]) => {
+  it.each([[[]], [['graphql-ws']], [['Mqtt']]])('refuses the upgrade with %j', async (offered: string[]) => {
     await expect(dial(offered).opened).rejects.toThrow('400');
     expect(await Promise.all(outcomes)).toEqual([false]);
     expect(events).toMatchObject([{ type: 'connection-refused', listener: 'mqtt-ws', error: 'argument_invalid' }]);
