@@ -7,7 +7,7 @@ import { openPair } from './pair.fixture.ts';
 
 const MIB = 1_048_576;
 const MOVED_MIB = 32;
-const SLAB_BYTES = 196_608;
+const POOLED_BUFFER_BYTES = 196_608;
 
 let bench: TestGateway;
 const open: RawWebSocket[] = [];
@@ -86,5 +86,5 @@ test('for a reader that does not read, two pooled buffers are held at most, and 
     turnsAlike = held > 0 && bench.bufferedBytes === held ? turnsAlike + 1 : 0;
     held = bench.bufferedBytes;
   }
-  expect(held).toBeLessThanOrEqual(2 * SLAB_BYTES);
+  expect(held).toBeLessThanOrEqual(2 * POOLED_BUFFER_BYTES);
 });

@@ -7,7 +7,7 @@ import type { RegistryListener } from '../../registry/registry.ts';
 import { type Notice, Subscriber } from './subscriber.ts';
 
 /** Maximum subscribers: each may queue 1 MiB, and every event is formatted for each. */
-const MAX_FOLLOWERS = 32;
+const MAX_SUBSCRIBERS = 32;
 
 /** All subscribers of server-sent events, on all routes. */
 export class Subscribers {
@@ -26,8 +26,8 @@ export class Subscribers {
   /** @throws CulvertError `too_many_requests` when there is no place, `draining` */
   assertPlace(): void {
     if (this.#closing !== undefined) throw this.#closing;
-    if (this.#subscribers.size >= MAX_FOLLOWERS)
-      throw new CulvertError('too_many_requests', `No more than ${MAX_FOLLOWERS} may follow at once.`);
+    if (this.#subscribers.size >= MAX_SUBSCRIBERS)
+      throw new CulvertError('too_many_requests', `No more than ${MAX_SUBSCRIBERS} may follow at once.`);
   }
 
   /** Takes over a response to which nothing was written yet. @param onGone called once, when the subscription has ended */

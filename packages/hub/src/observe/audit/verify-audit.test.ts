@@ -109,8 +109,8 @@ describe('culvert’s audit record', () => {
   it('takes no checkpoint of another key, nor a changed one', async () => {
     await write(2);
     const file = join(bench.directory, 'checkpoints.jsonl');
-    const stranger = generateKeyPairSync('ed25519').publicKey;
-    const foreign = await verifyAudit({ files: await bench.files(), checkpointFiles: [file], publicKey: stranger });
+    const otherKey = generateKeyPairSync('ed25519').publicKey;
+    const foreign = await verifyAudit({ files: await bench.files(), checkpointFiles: [file], publicKey: otherKey });
     const problem = 'The checkpoint was signed with another key.';
     expect(foreign.findings).toMatchObject([
       { line: 1, problem },

@@ -89,8 +89,8 @@ describe('an HTTP endpoint', () => {
     writeFileSync(file, pair.ca);
     const trusted = new HttpTarget(post(`https://127.0.0.1:${port}/`, { ca: readCaFile(file) }));
     expect(await trusted.deliver([sampleRecord(1)], never)).toBe(0);
-    const stranger = new HttpTarget(post(`https://127.0.0.1:${port}/`));
-    await expect(stranger.deliver([sampleRecord(1)], never)).rejects.toMatchObject({ code: 'untrusted' });
+    const untrusting = new HttpTarget(post(`https://127.0.0.1:${port}/`));
+    await expect(untrusting.deliver([sampleRecord(1)], never)).rejects.toMatchObject({ code: 'untrusted' });
     expect(received.length).toBe(1);
   });
 

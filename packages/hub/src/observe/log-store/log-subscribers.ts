@@ -3,7 +3,7 @@ import type { LogRecord } from '../resource-log/log-entry.ts';
 import { type LogFilter, matches, type StoredRecord } from './log-query.ts';
 
 /** Maximum subscribers of the log: each holds a connection and up to a thousand records. */
-const MAX_FOLLOWERS = 64;
+const MAX_SUBSCRIBERS = 64;
 
 /** Maximum records queued for one subscriber, about a megabyte. */
 const MAX_QUEUED = 1_000;
@@ -29,8 +29,8 @@ export class LogSubscribers {
 
   /** @throws CulvertError `too_many_requests` */
   add(filter: LogFilter): LogSubscriber {
-    if (this.#subscribers.size >= MAX_FOLLOWERS) {
-      throw new CulvertError('too_many_requests', `${MAX_FOLLOWERS} follow the log already.`);
+    if (this.#subscribers.size >= MAX_SUBSCRIBERS) {
+      throw new CulvertError('too_many_requests', `${MAX_SUBSCRIBERS} follow the log already.`);
     }
     const subscriber = new LogSubscriber(filter, this.#sequence, (gone) => this.#subscribers.delete(gone));
     this.#subscribers.add(subscriber);
