@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { closeSync, mkdtempSync, openSync, rmSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -31,8 +31,11 @@ describe('a full disk', () => {
     const main = fileURLToPath(new URL('./main.fixture.ts', import.meta.url));
     const full = openSync('/dev/full', 'w');
     const state = mkdtempSync(join(tmpdir(), 'culvert-state-'));
+    const file = join(state, 'service');
+    const key = Buffer.alloc(32).toString('base64');
+    writeFileSync(file, `HostName=127.0.0.1:9;SharedAccessKeyName=service;SharedAccessKey=${key}\n`, { mode: 0o600 });
     const { status, stderr } = spawnSync(process.execPath, ['--conditions=development', main, 'ssh-config'], {
-      env: { XDG_STATE_HOME: state },
+      env: { XDG_STATE_HOME: state, CULVERT_CONNECTION_STRING_FILE: file },
       stdio: ['ignore', full, 'pipe'],
       encoding: 'utf8',
     });
