@@ -13,7 +13,7 @@ const GRANT_MS = 700;
  * @param plain as the gateway's option
  */
 export async function fuzzGatewayFrames(seed: number, runs: number, plain = false): Promise<void> {
-  const bench = await startGateway({ limits: { lingerMs: 200 }, plain });
+  const bench = await startGateway({ limits: { lingerMs: 200, halfCloseMs: 200 }, plain });
   const random = new Prng(seed);
   const inputs = await corpus('gateway', 'frames-');
   try {

@@ -181,7 +181,7 @@ describe('SIGHUP', () => {
     await agent.line(/attached to the hub/);
     await configure(['two'], 'nonsense: 1\n');
     agent.child.kill('SIGHUP');
-    expect(await agent.line(/not reloaded/)).toMatch(/agent\.yaml: Unrecognized key: "nonsense"; going on as before$/);
+    expect(await agent.line(/not reloaded/)).toMatch(/agent\.yaml: there is no key 'nonsense'; going on as before$/);
     await echoes('one');
     await stopped(agent);
   });

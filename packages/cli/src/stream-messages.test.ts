@@ -4,11 +4,15 @@ import { agentSentence, connectSentence } from './stream-messages.ts';
 
 describe('agentSentence', () => {
   it.each([
-    ['unreachable', 'h:443 could not be reached.', 'not attached: h:443 could not be reached; trying again'],
-    ['draining', undefined, 'not attached: The hub is shutting down; trying again'],
+    [
+      'unreachable',
+      'h:443 could not be reached.',
+      'not attached: h:443 could not be reached; trying again in 2 s, and for as long as it takes',
+    ],
+    ['draining', undefined, 'not attached: The hub is shutting down; trying again in 2 s, and for as long as it takes'],
   ] as const)('tells of %s without stumbling over its full stop', (code, message, sentence) => {
     const error = new CulvertError(code, message);
-    expect(agentSentence({ type: 'state', state: 'waiting', error })).toBe(sentence);
+    expect(agentSentence({ type: 'state', state: 'waiting', error, retryInMs: 1_500 })).toBe(sentence);
   });
 });
 

@@ -73,6 +73,7 @@ describe('openStream', () => {
     const chunks: unknown[] = [];
     for await (const chunk of stream) chunks.push(String(chunk));
     expect(chunks.join('')).toBe('early');
+    stream.end();
   });
 
   it('gives the WebSocket itself, paused, in the low-level form', async () => {

@@ -1,4 +1,4 @@
-import { once } from 'node:events';
+import { EventEmitter, once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import type { Server } from 'node:https';
 import { type AddressInfo, connect as connectTcp, createServer as createTcpServer, type Socket } from 'node:net';
@@ -310,6 +310,19 @@ describe('a listener behind a load balancer', () => {
     expect(await refusal(await behind({ proxies: new ProxySources(['192.0.2.0/24']) }), HEADER)).toMatch(
       /Only the load balancers of proxyProtocolFrom/,
     );
+  });
+
+  it('gives what comes from elsewhere no place', async () => {
+    const unauthenticated = new UnauthenticatedConnections({ clock: systemClock, maxPerAddress: 1, maxTotal: 1 });
+    const occupant = Object.assign(new EventEmitter(), { destroy: () => {} });
+    expect(unauthenticated.admit(occupant, '192.0.2.1')).toBe(true);
+    const proxies = new ProxySources(['192.0.2.0/24']);
+    const listener = await behind({ proxies, unauthenticated });
+    const socket = connectTcp({ port: listener.port, host: '127.0.0.1' });
+    closers.push(() => socket.destroy());
+    await ended(socket.resume());
+    expect(listener.tlsErrors).toHaveLength(1);
+    expect([unauthenticated.has(occupant), unauthenticated.evicted]).toEqual([true, 0]);
   });
 
   it('closes where nobody expects one', async () => {

@@ -103,6 +103,13 @@ function receive(
 ): void {
   const arrival: Arrival = { socket, address: peerAddress(socket), client: undefined, counted: undefined };
   const from = socket.remoteAddress ?? '';
+  // Before it is counted, so that it takes nobody's place.
+  if (proxies?.has(arrival.address) === false) {
+    destroyConnection(socket);
+    const detail = 'Only the load balancers of proxyProtocolFrom may connect here.';
+    onRefused(new CulvertError('unauthorized', detail), arrival.address);
+    return;
+  }
   if (!unauthenticated.admit(socket, proxies === undefined ? from : undefined)) return;
   const refuse = (error: CulvertError): void => {
     socket.off('data', onData);
@@ -151,10 +158,6 @@ function receive(
     readHello();
   };
   socket.on('end', onEnd);
-  if (proxies?.has(arrival.address) === false) {
-    refuse(new CulvertError('unauthorized', 'Only the load balancers of proxyProtocolFrom may connect here.'));
-    return;
-  }
   socket.on('data', onData);
 }
 

@@ -69,6 +69,17 @@ describe('connections that have not authenticated', () => {
     expect([older.secure.destroyed, newer.secure.destroyed]).toEqual([true, false]);
   });
 
+  it('that have just come stay while others of the address finished TLS and then say nothing', async () => {
+    const { clock, arrive } = make({ maxPerAddress: 3 });
+    const idle = [arrive('192.0.2.1', 'secure'), arrive('192.0.2.1', 'secure')];
+    await clock.advance(2_000);
+    const fresh = arrive('192.0.2.1', 'handshake');
+    expect(arrive('192.0.2.1').taken).toBe(true);
+    await immediates();
+    expect(idle.map(({ secure }) => secure.destroyed)).toEqual([true, false]);
+    expect(fresh.tcp.destroyed).toBe(false);
+  });
+
   it('are limited over all addresses', async () => {
     const { unauthenticated, arrive } = make({ maxTotal: 3 });
     const all = Array.from({ length: 5 }, (_, index) => arrive(`192.0.2.${index}`));

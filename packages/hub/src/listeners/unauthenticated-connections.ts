@@ -47,15 +47,16 @@ interface Pending {
 /** How often a connection in its TLS handshake is looked at for what it has sent, in milliseconds: OpenSSL itself keeps no more than 128 KiB. */
 const LOOK_MS = 1_000;
 
-/** Milliseconds that a connection whose TLS handshake is done has before it has to make room for others: real clients authenticate within a round trip. */
-const IDLE_SECURE_MS = 2_000;
+/** Milliseconds that a connection has for its next step before it makes room for others first: real clients take a few round trips. */
+const IDLE_MS = 2_000;
 
 /**
  * The connections that have not yet authenticated: limited in number for each address and in all, each for a limited time. This bounds what unauthenticated clients can make the
  * hub hold, at every listener.
  *
- * When there is no room for a new one, the oldest whose TLS handshake is not finished is closed for it, so that connections that say nothing keep
- * nobody out who shares their address; if all have finished theirs, the oldest that has since said nothing useful for {@link IDLE_SECURE_MS}.
+ * When there is no room for a new one, another is closed for it, so that connections that say nothing keep nobody out who shares their address: the
+ * oldest whose TLS handshake is not finished after {@link IDLE_MS}; if there is none, the oldest that finished it and has not authenticated after
+ * {@link IDLE_MS}; if there is none, the oldest whose handshake is not finished.
  */
 export class UnauthenticatedConnections {
   readonly #clock: Clock;
@@ -184,15 +185,17 @@ export class UnauthenticatedConnections {
 
   /** Closes the one of these that is the first to go; false when all of them may stay. */
   #evict(members: ReadonlySet<Pending>): boolean {
-    const idleSince = this.#clock.now() - IDLE_SECURE_MS;
-    let victim: Pending | undefined;
+    const idleSince = this.#clock.now() - IDLE_MS;
+    let idle: Pending | undefined;
+    let unfinished: Pending | undefined;
     for (const pending of members) {
       if (pending.stage !== 'secure') {
-        victim = pending;
+        unfinished = pending;
         break;
       }
-      if (victim === undefined && pending.since <= idleSince) victim = pending;
+      if (pending.since <= idleSince) idle ??= pending;
     }
+    const victim = unfinished !== undefined && unfinished.since <= idleSince ? unfinished : (idle ?? unfinished);
     if (victim === undefined) return false;
     this.#evicted++;
     this.#end(victim);
