@@ -100,9 +100,8 @@ describe.each<[string, { plain?: boolean; threads?: 'divided' }]>([
       pair[second].send(rawFrame(2, 'some'));
       expect(await data(pair[first])).toBe('some');
       const text = `The ${first} had ended, and the ${second} sent nothing for 60 s.`;
-      const closed = pair[first].close();
-      await bench.advance(LIMITS.halfCloseMs);
-      expect(await closed).toEqual({ code: 4424, reason: text });
+      // The gateway may not know yet that its own bytes were taken, and then looks again after another limit.
+      expect(await whileAdvancing(pair[first].close())).toEqual({ code: 4424, reason: text });
       // Nothing can follow the close frame that it got: its connection ends.
       expect(await pair[second].frame()).toBeUndefined();
       expect(await ended(pair.streamId)).toMatchObject({
