@@ -90,11 +90,20 @@ function row(record: AuditRecord): string[] {
   return [`${record.seq}`, time, what, subject, by, `${seconds}`, toDevice, fromDevice, why];
 }
 
+/** How the record that `log-opened` follows ended. */
+const BEFORE_OPENING: Readonly<Record<string, string>> = {
+  nothing: 'first start',
+  closed: 'after a stop',
+  interrupted: 'after a crash',
+};
+
 /** Describes a record that is not about one stream. */
 function reason(record: AuditRecord): string {
   const { streams } = record;
   if (record.type === 'streams-open') return `${Array.isArray(streams) ? streams.length : 0} streams`;
-  return record.type === 'records-lost' ? `${word(record['count'])} records` : word(record['before']);
+  if (record.type === 'records-lost') return `${word(record['count'])} records`;
+  const before = word(record['before']);
+  return BEFORE_OPENING[before] ?? before;
 }
 
 function name(subject: { readonly [key: string]: AuditValue | undefined }): string {

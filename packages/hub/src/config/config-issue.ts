@@ -1,17 +1,25 @@
 import { didYouMean, printable } from '@culvert/protocol';
 import type { z } from 'zod';
 
-/** The first thing wrong with a configuration: which key, and what; for a key there is not, the one that may have been meant. */
-export function firstIssue(schema: z.ZodType, error: z.ZodError): string {
+/** What is wrong with a configuration. */
+export interface ConfigIssue {
+  /** The top-level key that it is in, or that there is not. */
+  readonly key: string;
+  /** Which key, and what is wrong with it; for a key there is not, the one that may have been meant. */
+  readonly text: string;
+}
+
+/** The first issue of a configuration that the schema refused. */
+export function firstIssue(schema: z.ZodType, error: z.ZodError): ConfigIssue {
   const [issue] = error.issues;
-  if (issue === undefined) return 'unknown';
+  if (issue === undefined) return { key: '', text: 'unknown' };
   const where = issue.path.map(String);
   if (issue.code === 'unrecognized_keys') {
     const [key = ''] = issue.keys;
     const name = [...where, printable(key, 64)].join('.');
-    return `there is no key '${name}'${didYouMean(key, knownKeys(schema, where))}`;
+    return { key: where[0] ?? key, text: `there is no key '${name}'${didYouMean(key, knownKeys(schema, where))}` };
   }
-  return `${where.length === 0 ? '' : `${where.join('.')}: `}${issue.message}`;
+  return { key: where[0] ?? '', text: `${where.length === 0 ? '' : `${where.join('.')}: `}${issue.message}` };
 }
 
 /** The keys of the object that `path` leads to; none where it leads to no object. */

@@ -50,6 +50,15 @@ describe('the configuration', () => {
     );
   });
 
+  it('names the file where the mistake is in it, and not where a flag has one', () => {
+    const config = file('listn: ":443"\n');
+    expect(() => resolveHubConfig({ config, dataDir: '/d' }, {}, '/default')).toThrow(
+      `The configuration file ${config} is invalid: there is no key 'listn'`,
+    );
+    const flags = { config: file('advertise: [h]\n'), gatewayThreads: 'many' };
+    expect(() => resolveHubConfig(flags, {}, '/default')).toThrow(/^The configuration is invalid: gatewayThreads: /);
+  });
+
   it('refuses a file that is not there, and a certificate without a key', () => {
     expect(() => resolveHubConfig({ config: '/nowhere/hub.yaml' }, {}, '/d')).toThrow(
       /^The configuration file \/nowhere\/hub\.yaml cannot be read: there is no such file\.$/,

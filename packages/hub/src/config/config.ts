@@ -154,7 +154,9 @@ export function resolveHubConfig(flags: HubFlags, env: NodeJS.ProcessEnv, defaul
   });
   const fileLog = typeof file['log'] === 'object' && file['log'] !== null ? file['log'] : {};
   const merged = { dataDir: defaultDataDir, ...file, ...over };
-  return parseHubConfig(Object.keys(log).length === 0 ? merged : { ...merged, log: { ...fileLog, ...log } });
+  const complete = Object.keys(log).length === 0 ? merged : { ...merged, log: { ...fileLog, ...log } };
+  const isInFile = (key: string): boolean => key in file && !(key in over) && (key !== 'log' || complete === merged);
+  return checked(complete, (key) => (isInFile(key) ? `configuration file ${fileName}` : 'configuration'));
 }
 
 /**
@@ -162,10 +164,15 @@ export function resolveHubConfig(flags: HubFlags, env: NodeJS.ProcessEnv, defaul
  * @throws CulvertError `config_invalid`
  */
 export function parseHubConfig(input: unknown): HubConfig {
+  return checked(input, () => 'configuration');
+}
+
+/** @param origin names the place where a top-level key was set */
+function checked(input: unknown, origin: (key: string) => string): HubConfig {
   const parsed = configSchema.safeParse(input);
   if (!parsed.success) {
-    const issue = firstIssue(configSchema, parsed.error);
-    throw new CulvertError('config_invalid', `The configuration is invalid: ${issue}.`);
+    const { key, text } = firstIssue(configSchema, parsed.error);
+    throw new CulvertError('config_invalid', `The ${origin(key)} is invalid: ${text}.`);
   }
   const config = { ...parsed.data, dataDir: resolve(parsed.data.dataDir) };
   for (const [name, value] of Object.entries({
