@@ -3,7 +3,7 @@ import type { Clock } from '@culvert/stream';
 import type { HubEvent } from '../events.ts';
 import type { LiveStreams } from '../live-streams.ts';
 import { attachedEntry, detachedEntry, refusedEntry, unansweredEntry } from './connection-entries.ts';
-import type { ToldEvent } from './connection-quota.ts';
+import type { QuotaEvent } from './connection-quota.ts';
 import { type LogEntry, type LogRecord, type LogResource, logRecord } from './log-entry.ts';
 import { RefusalQuota } from './refusal-quota.ts';
 import { endedEntry, interruptedEntry, joinedEntry } from './stream-entries.ts';
@@ -31,13 +31,13 @@ export class LogRecorder {
   }
 
   /** A sink for the hub's events; `told`: what the quota of connections says of them. */
-  readonly observe = (event: HubEvent, told?: ToldEvent): void => {
+  readonly observe = (event: HubEvent, told?: QuotaEvent): void => {
     const entry = this.#entry(event, told);
     if (entry === undefined) return;
     this.#options.onRecord(logRecord(entry, ++this.#sequence, this.#options.resource));
   };
 
-  #entry(event: HubEvent, told: ToldEvent | undefined): LogEntry | undefined {
+  #entry(event: HubEvent, told: QuotaEvent | undefined): LogEntry | undefined {
     const now = told?.at ?? this.#options.clock.now();
     const unrecorded = told?.unrecorded ?? 0;
     switch (event.type) {
