@@ -54,7 +54,7 @@ export interface ListenersOptions {
 
 /**
  * The hub's listeners. They open before the handlers exist, because grants and connection strings need the port; until `setHandlers`
- * connections are reset, as by a closed port.
+ * every connection is closed at once.
  */
 export class Listeners {
   readonly address: Listening;
