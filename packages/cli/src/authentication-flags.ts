@@ -19,10 +19,10 @@ export interface AuthenticationFlags {
   readonly certFile?: readonly string[];
 }
 
-/** The certificate in use and the one that is to follow it. */
+/** The current certificate and its successor. */
 const MAX_THUMBPRINTS = 2;
 
-/** How `--auth` calls a type. */
+/** The name of an authentication type in `--auth`. */
 export function authenticationName(type: AuthenticationType): string {
   const found = Object.entries(AUTHENTICATION_NAMES).find(([, known]) => known === type);
   return found?.[0] ?? type;

@@ -66,7 +66,7 @@ export interface Surroundings {
   readonly warn: (text: string) => void;
 }
 
-/** The real ones. */
+/** The surroundings of this process. */
 export function surroundings(): Surroundings {
   return { env: process.env, uid: process.getuid?.(), home: homedir(), warn: tell };
 }

@@ -3,10 +3,10 @@ import type { AgentEvent } from '@culvert/proxy/agent';
 import type { ConnectEvent } from '@culvert/proxy/connect';
 import { advised, tell } from './messages.ts';
 
-/** How `agent` and `connect` tell what happens: lines for a person on stderr, or JSON lines on stdout. */
+/** How `agent` and `connect` report events: lines for a person on stderr, or JSON lines on stdout. */
 export type EventFormat = 'text' | 'json';
 
-/** What tells events of a proxy. */
+/** Returns a function that reports the events of a proxy. */
 export function eventTeller<E extends AgentEvent | ConnectEvent>(
   format: EventFormat,
   sentence: (event: E) => string | undefined,

@@ -131,8 +131,8 @@ export class DeviceClient {
 
   /**
    * Resolves when first attached. Transient failures are retried forever, with back-off; so is everything after the first
-   * success, since whatever went wrong may be mended, and with `onFirstRefusal: 'retry'` before it.
-   * @throws CulvertError what the hub refused the first connection with for good (`unauthorized`, `device_disabled`, …),
+   * success, since the cause may be fixed, and with `onFirstRefusal: 'retry'` before it.
+   * @throws CulvertError the error with which the hub permanently refused the first connection (`unauthorized`, `device_disabled`, …),
    *   `untrusted`, or `config_invalid` for a proxy, CA or certificate that cannot be used, after which the client is closed; `aborted` when
    *   closed meanwhile
    */

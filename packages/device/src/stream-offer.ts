@@ -30,11 +30,11 @@ export interface StreamOffer {
   /** The name of the credential the service uses, such as `policy:service`; undefined when the hub does not tell. */
   readonly caller: string | undefined;
   /**
-   * Goes to the gateway, accepts as soon as this process has a connection under way, and resolves once the hub has let this side in. What fails
-   * before that, such as for want of file descriptors, rejects the offer with the reason. The Duplex holds what the service has sent since; it ends when the
+   * Connects to the gateway, accepts the offer as soon as the connection has begun, and resolves once the gateway has admitted this side. A failure
+   * before the acceptance, such as a lack of file descriptors, rejects the offer with the reason. The Duplex holds what the service has sent since; it ends when the
    * service ends its direction, and emits a CulvertError when it was aborted. `end()` ends this side's direction and still reads the service's; call
    * it also after the service has ended, or the stream fails after `halfCloseMs`. `destroy()` hangs up.
-   * @throws CulvertError `handshake_timeout`, `withdrawn`, `unreachable`, `untrusted` (also when the hub names a gateway that is none), `grant_invalid`;
+   * @throws CulvertError `handshake_timeout`, `withdrawn`, `unreachable`, `untrusted` (also when the hub names a host that is not an allowed gateway), `grant_invalid`;
    *   the signal's reason, else `aborted`
    */
   accept(options?: AcceptOptions): Promise<Duplex>;

@@ -1,13 +1,13 @@
 import { CulvertError } from '@culvert/protocol';
 
-/** Empty messages in a row, within {@link WINDOW_MS}, that no program sends which means them: a loop that reads the end of its input again and again. */
+/** Number of consecutive empty messages within {@link WINDOW_MS} that counts as an end: only a loop that reads the end of its input repeatedly sends so many. */
 export const EMPTY_MESSAGES = 64;
 
 /** Milliseconds. */
 const WINDOW_MS = 1_000;
 
 /**
- * Notices that a client has ended without saying so. The proxies of Azure's C# SDK for device streams (preview) never close: when their local
+ * Detects a client whose direction has ended without a close frame. The proxies of Azure's C# SDK for device streams (preview) never close: when their local
  * program has, they send empty messages as fast as they can, forever.
  */
 export class EmptyMessages {
@@ -18,8 +18,8 @@ export class EmptyMessages {
   #receivedBytes = 0;
 
   /**
-   * One has come.
-   * @param receivedBytes payload bytes that have come by now: other ones than last time end the row
+   * Counts an empty message.
+   * @param receivedBytes total payload bytes received; a change since the last call restarts the count
    * @returns whether it is the last of {@link EMPTY_MESSAGES} in a row within a second
    */
   add(now: number, receivedBytes: number): boolean {

@@ -5,21 +5,21 @@ import type { CloseStatus } from './close-frame.ts';
 import type { GatewayLimits } from './gateway-limits.ts';
 import type { ReadScheduler } from './read-scheduler.ts';
 
-/** What an end tells whoever holds it. After `RelayPeer.finish` or `RelayPeer.destroy` it tells nothing more. */
+/** Callbacks of a `RelayPeer`. None is called after `RelayPeer.finish` or `RelayPeer.destroy`. */
 export interface RelayPeerListener {
   /** The client's direction has ended, after all its frames: see {@link EndedBy}. */
   closing(status: CloseStatus): void;
-  /** The client was lost (`stream_lost`), broke the protocol (`protocol_error`) or takes nothing any more (`stalled`). Told once. */
+  /** The client was lost (`stream_lost`), broke the protocol (`protocol_error`) or stopped reading (`stalled`). Called once. */
   failed(error: CulvertError): void;
-  /** The client's connection ended after its direction had: nothing can be delivered to it any more. */
+  /** The client's connection closed after its direction had ended: nothing more can be delivered to it. */
   gone(): void;
-  /** The client sent something for one that is gone. */
+  /** The client sent data for a peer that is gone. */
   undeliverable(): void;
 }
 
 /**
- * How a client's direction ended: by its close frame; by FIN, where that is an end (see `RelayPeer`); or by the empty messages of one
- * that does not know how to end.
+ * How a client's direction ended: by its close frame; by FIN, where FIN counts as an end (see `RelayPeer`); or by 64 empty messages in a row,
+ * which a client that does not handle the end of a socket sends.
  */
 export type EndedBy = 'close' | 'fin' | 'empty messages';
 

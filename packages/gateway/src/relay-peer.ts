@@ -14,12 +14,12 @@ import { RemoteSocket } from './threads/remote-socket.ts';
 import { ThrottledReader } from './throttled-reader.ts';
 
 /**
- * One side of a stream at the gateway: a client's socket after the upgrade, spoken to in frames. Until it has a destination it
- * keeps up to 64 KiB of the client's frames, then it pauses the client; pings are answered all the time.
+ * One side of a stream at the gateway: a client's socket after the upgrade, with WebSocket framing. Until the other side
+ * is connected it buffers up to 64 KiB of the client's frames, then pauses reading; pings are always answered.
  *
- * A client that did not offer `culvert.stream.v1` may end otherwise than by a close frame. A device ends cleanly by FIN between two messages, as
- * Azure's C devices do; so does a service that was told the device's end. And 64 empty messages in a row are an end.
- * A reset or a time-out is a loss for everybody.
+ * A client that did not offer `culvert.stream.v1` may end its direction without a close frame: a device by FIN between two messages, as Azure's
+ * C devices do; a service by FIN after it was sent the device's end; both by 64 empty messages in a row.
+ * A reset or a time-out is a lost connection for every client.
  */
 export class RelayPeer {
   readonly side: Side;
@@ -259,7 +259,7 @@ export class RelayPeer {
     this.#pass();
   }
 
-  /** What comes after the end by empty messages: more of them, and at last the client's going. */
+  /** Discards data after the end by empty messages: more of them, until the client disconnects. */
   #drain(chunk: Buffer, length: number): void {
     if (this.#released) this.#waitToDrain();
     else if (this.#parse(chunk, length)) this.#drained();

@@ -21,8 +21,8 @@ import {
 import type { HubCore, HubObservers, HubOptions, HubParts, OpenedParts } from './hub-parts.ts';
 import { Listeners } from './listeners/listeners.ts';
 import { Readiness } from './listeners/readiness.ts';
+import { emitInterrupted } from './observe/audit/emit-interrupted.ts';
 import { openAudit } from './observe/audit/open-audit.ts';
-import { tellInterrupted } from './observe/audit/tell-interrupted.ts';
 import { EventBus } from './observe/event-bus.ts';
 import { RecentDisconnects } from './observe/last-disconnect.ts';
 import { LiveStreams } from './observe/live-streams.ts';
@@ -106,7 +106,7 @@ function createCore(options: HubOptions): HubCore {
   };
 }
 
-/** @param opened whose listeners and gateway threads use a new certificate as soon as there is one */
+/** @param opened its listeners and gateway threads receive each new certificate */
 function openHubCertificates(
   config: HubConfig,
   { clock, events }: HubCore,
@@ -162,7 +162,7 @@ async function openObservers(
   const audit = await openAudit(config.audit, config.dataDir, { clock, onEvent: events.emit, streams: live });
   opened.audit = audit;
   events.subscribe(audit.observe);
-  await tellInterrupted(audit, { clock, onEvent: events.emit });
+  await emitInterrupted(audit, { clock, onEvent: events.emit });
   return { tracing, resourceLog, lastDisconnects, audit };
 }
 

@@ -1,6 +1,6 @@
 /**
- * Why a stream ended: the closed list that the hub's events, logs, audit and metrics use. Both ends learn the same from the close code and
- * text (docs/protocol/05-streaming-endpoint.md). Each with a sentence for people.
+ * Why a stream ended: the closed list that the hub's events, logs, audit and metrics use. The close code and text carry the same cause to
+ * both ends (docs/protocol/05-streaming-endpoint.md). Each value is a sentence for people.
  */
 export const CLOSE_CAUSES = {
   ended_by_service: 'The service ended it.',

@@ -1,8 +1,8 @@
 import type { Grant } from './grant.ts';
 
 /**
- * What the hub tells a device of a stream beyond what the Azure protocol holds. Told over MQTT 5 as user properties and over AMQP as application
- * properties, by the names of {@link OFFER_PROPERTIES}; MQTT 3.1.1 has no room for it, and a hub of somebody else's says nothing.
+ * Fields of an offer that are Culvert extensions. Sent as MQTT 5 user properties or AMQP application properties, under the names in
+ * {@link OFFER_PROPERTIES}. MQTT 3.1.1 cannot carry them, and other hubs do not send them.
  */
 export interface OfferExtensions {
   /** The stream's id, as in the hub's logs. */
@@ -26,7 +26,7 @@ export const OFFER_PROPERTIES = {
 
 const EXTENSIONS = Object.keys(OFFER_PROPERTIES) as (keyof OfferExtensions)[];
 
-/** The extensions of an offer under their names on the wire; those that there are. */
+/** The extensions of an offer that are set, under their names on the wire. */
 export function formatOfferExtensions(offer: OfferExtensions): Record<string, string> {
   const properties: Record<string, string> = {};
   for (const extension of EXTENSIONS) {
@@ -36,7 +36,7 @@ export function formatOfferExtensions(offer: OfferExtensions): Record<string, st
   return properties;
 }
 
-/** The extensions among the properties of a message: of one that came twice the first, of what is no text nothing. */
+/** The extensions among the properties of a message: the first value of a repeated one; values that are not text are ignored. */
 export function parseOfferExtensions(properties: Readonly<Record<string, unknown>> = {}): OfferExtensions {
   const extensions: { -readonly [Name in keyof OfferExtensions]: OfferExtensions[Name] } = {};
   for (const extension of EXTENSIONS) {

@@ -41,7 +41,7 @@ export function exchange(
         },
       );
     });
-    // Destroying the request closes its connection, by which the hub learns that an offer is to be withdrawn.
+    // Destroying the request closes its connection, which makes the hub withdraw the offer.
     const abort = () => request.destroy(abortReason(signal));
     signal.addEventListener('abort', abort, { once: true });
     request.once('close', () => signal.removeEventListener('abort', abort));

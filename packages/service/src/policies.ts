@@ -24,7 +24,7 @@ export class Policies {
   }
 
   /**
-   * Makes the primary key the secondary one and a new primary key: connection strings in use work on until the next rotation.
+   * Makes the primary key the secondary one and a new primary key: connection strings in use remain valid until the next rotation.
    * @throws CulvertError `policy_not_found`
    */
   async rotate(name: string): Promise<PolicyView> {

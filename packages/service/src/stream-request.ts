@@ -24,9 +24,9 @@ const SLACK_MS = 10_000;
 
 /**
  * Asks the hub for a stream and waits for the device's answer.
- * @param gateways what may be a gateway beside the hub itself
+ * @param gateways hosts allowed as gateways besides the hub itself
  * @returns the service's grant, which leads to a gateway of this hub
- * @throws CulvertError `rejected` with the device's reason, `untrusted` for a gateway that is none, and all that {@link RestClient.send} throws
+ * @throws CulvertError `rejected` with the device's reason, `untrusted` for a host that is not an allowed gateway, and all that {@link RestClient.send} throws
  */
 export async function requestStream(
   rest: RestClient,

@@ -80,8 +80,8 @@ export function dialDuplex(url: string, options: DialOptions & WebSocketDuplexOp
 }
 
 /**
- * Goes to the gateway with a grant and resolves when the gateway has taken it; the other side may come later.
- * @throws CulvertError `grant_invalid` when the gateway does not take the grant; otherwise as {@link dialWebSocket}
+ * Connects to the gateway with a grant and resolves when the gateway has accepted it; the other side may connect later.
+ * @throws CulvertError `grant_invalid` when the gateway rejects the grant; otherwise as {@link dialWebSocket}
  */
 export function dialStream(
   grant: Grant,

@@ -23,7 +23,7 @@ export class DirectAgent extends https.Agent {
     this.#opening = opening;
   }
 
-  /** Begins a connection, which the first request to the same server takes if it lives by then. Destroyed with the agent. */
+  /** Begins a connection, which the first request to the same server uses if it is still open. Destroyed with the agent. */
   connectAhead(host: string, port: number): void {
     // As for a request: the name of a server, not its address (RFC 6066 §3).
     const servername = this.#inner.servername ?? (isIP(host) === 0 ? host : '');

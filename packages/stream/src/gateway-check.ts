@@ -12,7 +12,7 @@ export interface KnownHub {
   readonly certificate: () => X509Certificate | undefined;
 }
 
-/** A host that is a gateway, from this end's own configuration. */
+/** A host that this side's configuration allows as a gateway. */
 interface GatewayPattern {
   /** Without the `*.` before it. */
   readonly host: string;

@@ -1,6 +1,6 @@
 import { LIMITS } from '@culvert/protocol';
 
-/** Called once when a frame was handed to the kernel. */
+/** Called once when a frame has been passed to the kernel. */
 export type Sent = (error?: Error | null) => void;
 
 /** Chunks below this many bytes are copied together into one frame: the copy costs less than a frame does. */

@@ -159,7 +159,7 @@ class WebSocketDuplex extends Duplex {
     this.#socket.resume();
   }
 
-  /** Every byte that is consumed passes here, so this is where a kept-back error learns that the last one was. */
+  /** Every byte that is consumed passes here, so a deferred error is emitted here after the last one. */
   override read(size?: number): unknown {
     const chunk: unknown = super.read(size);
     if (this.#aborted !== undefined && this.readableLength === 0) process.nextTick(() => this.destroy(this.#aborted));
@@ -250,7 +250,7 @@ class WebSocketDuplex extends Duplex {
     const cutsNow = error !== null && this.#close.isSent && !this.#peerEnded;
     if (socket.readyState === WebSocket.CONNECTING || cutsNow) socket.terminate();
     else {
-      // Reading to the end and then letting go is no failure; what is unsent then would be one.
+      // Closing after reading to the end is no failure, unless data is unsent.
       if (error === null && this.readableEnded && this.writableLength === 0) this.#close.send(1000, '');
       else this.#close.send(closeCode(error), error instanceof CulvertError ? error.message : '');
       const cut = this.#clock.setTimer(finished ? LIMITS.lingerMs : CLOSE_FRAME_MS, () => socket.terminate());

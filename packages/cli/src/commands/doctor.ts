@@ -21,7 +21,7 @@ import {
   SET_CLOCK,
 } from '../doctor/hub-checks.ts';
 import { type CertificateFault, certificateFault, type HubProbe, probeHub } from '../doctor/hub-probe.ts';
-import { type FirstHop, lookUp, reach, since } from '../doctor/network.ts';
+import { elapsedMs, type FirstHop, lookUp, reach } from '../doctor/network.ts';
 import { type ServiceUser, tryAll, tryOne } from '../doctor/services.ts';
 import { type DeviceConnectionFlags, type EitherConnection, eitherConnection } from '../hub-connection.ts';
 import { advised, tell } from '../messages.ts';
@@ -172,7 +172,7 @@ async function echoStream(
   for (const name of names) {
     try {
       const socket = await client.openWebSocket(device, { name, ...(moduleId === undefined ? {} : { moduleId }) });
-      const openedMs = since(started);
+      const openedMs = elapsedMs(started);
       socket.resume();
       try {
         const { found, data } = await measureEcho(socket, throughput);
@@ -238,7 +238,7 @@ async function webSocketPasses(
     outbound,
     protocols: ['mqtt'],
   });
-  const ms = since(started);
+  const ms = elapsedMs(started);
   socket.terminate();
   return { found: `passes (${ms} ms)`, data: { ms } };
 }

@@ -14,9 +14,9 @@ export interface SshConfigFlags extends ConnectionFlags {
 }
 
 /**
- * `culvert ssh-config`: prints the block, which works from any folder and terminal: it names by absolute path all that this run took from its
- * environment.
- * @throws CulvertError `usage` when the connection string stands in no file: ssh's configuration is no place for a key
+ * `culvert ssh-config`: prints the block, which works from any folder and terminal: paths in it are absolute, including those this run took from
+ * its environment.
+ * @throws CulvertError `usage` when the connection string is not in a file: a key must not be written into ssh's configuration
  */
 export function sshConfig(flags: SshConfigFlags): Promise<void> {
   const around = surroundings();

@@ -36,7 +36,7 @@ export function showStream(streamId: string, flags: StreamsFlags): Promise<void>
   });
 }
 
-/** `culvert streams close ID`: both ends are told why. */
+/** `culvert streams close ID`: both ends receive the reason. */
 export function closeStream(streamId: string, flags: ConnectionFlags & { readonly reason?: string }): Promise<void> {
   return withClient(flags, 'iothubowner', async ({ streams }) => {
     await streams.close(streamId, flags.reason);

@@ -2,7 +2,7 @@ import { performance } from 'node:perf_hooks';
 import { DeviceClient } from '@culvert/device';
 import type { DeviceConnection } from '../hub-connection.ts';
 import type { Found } from './check.ts';
-import { since } from './network.ts';
+import { elapsedMs } from './network.ts';
 
 /**
  * Attaches as the device for a moment. An agent that runs for it is put off the hub by that and comes back within half a minute.
@@ -16,7 +16,7 @@ export async function checkControlChannel({ connectionString, ...reach }: Device
   const started = performance.now();
   try {
     await client.open();
-    const ms = since(started);
+    const ms = elapsedMs(started);
     return { found: `attached (${ms} ms), and left again`, data: { ms } };
   } finally {
     await client.close();

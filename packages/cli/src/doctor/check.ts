@@ -1,9 +1,9 @@
 import { CulvertError } from '@culvert/protocol';
 
-/** What became of one look: `skipped` when an earlier failure left nothing to look at. */
+/** The result of a check: `skipped` when an earlier failure made it impossible. */
 export type CheckStatus = 'ok' | 'warning' | 'failed' | 'skipped';
 
-/** One thing `culvert doctor` looked at. */
+/** A check that `culvert doctor` made. */
 export interface Check {
   /** A word or two, such as `TLS`; the same in every run. */
   readonly name: string;

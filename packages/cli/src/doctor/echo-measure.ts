@@ -4,7 +4,7 @@ import { performance } from 'node:perf_hooks';
 import { CulvertError } from '@culvert/protocol';
 import type { ServiceClient } from '@culvert/service';
 import type { Found } from './check.ts';
-import { since } from './network.ts';
+import { elapsedMs } from './network.ts';
 
 type WebSocket = Awaited<ReturnType<ServiceClient['openWebSocket']>>;
 
@@ -62,7 +62,7 @@ async function ping(socket: WebSocket): Promise<number> {
   const started = performance.now();
   socket.ping();
   await once(socket, 'pong', { signal: AbortSignal.timeout(ANSWER_MS) });
-  return since(started);
+  return elapsedMs(started);
 }
 
 /** Reads what comes back and compares it with what was sent. */
@@ -87,7 +87,7 @@ class EchoReader {
     const started = performance.now();
     this.#send(message);
     await this.#until(0, started + ANSWER_MS);
-    return since(started);
+    return elapsedMs(started);
   }
 
   async bulk(bytes: number): Promise<{ bytes: number; ms: number }> {
@@ -100,7 +100,7 @@ class EchoReader {
       await this.#until(WINDOW_BYTES, started + BULK_MS + ANSWER_MS);
     }
     await this.#until(0, started + BULK_MS + ANSWER_MS);
-    return { bytes: sent, ms: since(started) };
+    return { bytes: sent, ms: elapsedMs(started) };
   }
 
   #send(message: Buffer): void {

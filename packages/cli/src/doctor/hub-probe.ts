@@ -4,7 +4,7 @@ import { performance } from 'node:perf_hooks';
 import { connect, type DetailedPeerCertificate, TLSSocket } from 'node:tls';
 import { CulvertError, formatHostPort } from '@culvert/protocol';
 import { networkError, OPEN_MS, type OutboundOptions, outboundAgent, stateKeepAlive } from '@culvert/stream';
-import { since } from './network.ts';
+import { elapsedMs } from './network.ts';
 
 /** What one request to the hub showed: its answer, its certificate, and a proxy in between. */
 export interface HubProbe {
@@ -49,7 +49,7 @@ function ask(host: string, port: number, agent: Awaited<ReturnType<typeof outbou
   return new Promise((resolve, reject) => {
     const signal = AbortSignal.timeout(ANSWER_MS);
     const call = request({ host, port, agent, path: '/', method: 'GET', signal }, (response) => {
-      const ms = since(started);
+      const ms = elapsedMs(started);
       const { socket } = response;
       const tls = socket instanceof TLSSocket ? socket : undefined;
       const shown = {

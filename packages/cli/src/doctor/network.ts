@@ -19,7 +19,7 @@ export async function lookUp({ host, isProxy }: FirstHop): Promise<Found> {
   const started = performance.now();
   try {
     const addresses = (await lookup(host, { all: true })).map(({ address }) => address);
-    const ms = since(started);
+    const ms = elapsedMs(started);
     return {
       found: `${what} ${host} is ${addresses.join(', ')} (${ms} ms)`,
       data: { ms, addresses: addresses.join(' ') },
@@ -40,7 +40,7 @@ export function reach({ host, port, isProxy }: FirstHop): Promise<Found> {
       socket.destroy(new CulvertError('unreachable', `${where} did not answer within ${OPEN_MS / 1000} s.`)),
     );
     socket.once('connect', () => {
-      const ms = since(started);
+      const ms = elapsedMs(started);
       const found = `${isProxy ? 'the proxy ' : ''}${where} takes connections (${ms} ms)`;
       resolve({ found, data: { ms, address: socket.remoteAddress ?? '' } });
       socket.destroy();
@@ -49,7 +49,7 @@ export function reach({ host, port, isProxy }: FirstHop): Promise<Found> {
   });
 }
 
-/** Whole milliseconds since `started`, of `performance.now()`, with one decimal. */
-export function since(started: number): number {
+/** Milliseconds elapsed since `started` (a `performance.now()` value), rounded to one decimal. */
+export function elapsedMs(started: number): number {
   return Math.round((performance.now() - started) * 10) / 10;
 }

@@ -2,7 +2,7 @@ import { CulvertError, printable } from '@culvert/protocol';
 import { SERVICES_SERVICE, type ServiceReport, type ServiceState } from '@culvert/proxy/agent';
 import type { ServiceClient } from '@culvert/service';
 import type { Examination, Found } from './check.ts';
-import { since } from './network.ts';
+import { elapsedMs } from './network.ts';
 
 /** Bytes of a report: 64 services with names and reasons of at most some hundred bytes. */
 const MAX_REPORT_BYTES = 65_536;
@@ -22,7 +22,7 @@ export async function tryOne({ client, device, moduleId }: ServiceUser, name: st
   const started = performance.now();
   const module = moduleId === undefined ? {} : { moduleId };
   const socket = await client.openWebSocket(device, { name, ...module });
-  const ms = since(started);
+  const ms = elapsedMs(started);
   socket.on('error', () => undefined);
   socket.close(1000);
   socket.resume();

@@ -21,7 +21,7 @@ export interface QuickstartOptions {
   /** Default {@link DEFAULT_LISTEN}, or a free port where that is taken. */
   readonly listen?: string | undefined;
   readonly dataDir: string;
-  /** Something goes wrong with a stream; for a person. */
+  /** Called when something goes wrong with a stream; the text is for a person. */
   readonly onProblem: (text: string) => void;
   /** For tests: another address than {@link DEFAULT_LISTEN}. */
   readonly usual?: string;

@@ -14,7 +14,7 @@ const MAX_REPORT_BYTES = 256;
 const WAIT_MS = 5_000;
 
 /** A failure of the connection to the device: its exit code, and whether ssh already had a stream to the device. */
-export interface WayFailure {
+export interface ConnectionFailure {
   readonly exit: number;
   readonly opened: boolean;
 }
@@ -34,7 +34,7 @@ export class FailureReports {
   }
 
   /** Undefined if the socket cannot be created: then only ssh's own message is shown. */
-  static async listen(onFailure: (failure: WayFailure) => void): Promise<FailureReports | undefined> {
+  static async listen(onFailure: (failure: ConnectionFailure) => void): Promise<FailureReports | undefined> {
     const path = place();
     if (path === undefined) return undefined;
     const server = createServer((socket) => {
@@ -66,7 +66,7 @@ export class FailureReports {
 }
 
 /** Reports a failure to the `culvert ssh` that started this; resolves when ssh has ended, or nobody listens. Never rejects. */
-export function reportFailure(failure: WayFailure, env: NodeJS.ProcessEnv = process.env): Promise<void> {
+export function reportFailure(failure: ConnectionFailure, env: NodeJS.ProcessEnv = process.env): Promise<void> {
   const path = env[REPORT_VARIABLE];
   if (path === undefined || path === '') return Promise.resolve();
   return new Promise((resolve) => {
@@ -91,10 +91,10 @@ function place(): string | undefined {
   }
 }
 
-function parse(text: string): WayFailure | undefined {
+function parse(text: string): ConnectionFailure | undefined {
   if (!text.endsWith('\n')) return undefined;
   try {
-    const { exit, opened } = JSON.parse(text) as Partial<WayFailure>;
+    const { exit, opened } = JSON.parse(text) as Partial<ConnectionFailure>;
     const isCode = Number.isInteger(exit) && Number(exit) > 0 && Number(exit) < 256;
     return isCode && typeof opened === 'boolean' ? { exit: Number(exit), opened } : undefined;
   } catch {

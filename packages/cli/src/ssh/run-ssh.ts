@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import { CulvertError } from '@culvert/protocol';
-import { FailureReports, REPORT_VARIABLE, type WayFailure } from './failure-report.ts';
+import { type ConnectionFailure, FailureReports, REPORT_VARIABLE } from './failure-report.ts';
 
 /** The exit code by which ssh says that it is its own. */
 const SSH_FAILED = 255;
@@ -12,7 +12,7 @@ const SSH_FAILED = 255;
  * @throws CulvertError `config_invalid` when there is no ssh
  */
 export async function runSsh(args: readonly string[], env: NodeJS.ProcessEnv): Promise<number> {
-  let failure: WayFailure | undefined;
+  let failure: ConnectionFailure | undefined;
   let end: () => void = () => undefined;
   const reports = await FailureReports.listen((reported) => {
     failure = reported;

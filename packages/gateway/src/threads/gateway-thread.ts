@@ -18,7 +18,7 @@ export interface ThreadListener {
   listen(): Promise<ThreadAddress>;
   /** Uses this certificate for new connections. */
   present(pair: ThreadPair): void;
-  /** Takes no more connections. */
+  /** Stops accepting connections. */
   close(): void;
   /** Ends connections that are not part of a stream. */
   destroyConnections(): void;

@@ -1,5 +1,11 @@
 import type { X509Certificate } from 'node:crypto';
-import { authoritiesBelow, authorityFault, intermediateFault, lifeEnd, lifeFault } from './certificate-rules.ts';
+import {
+  authoritiesBelow,
+  authorityFault,
+  certificateExpiry,
+  intermediateFault,
+  lifeFault,
+} from './certificate-rules.ts';
 
 /** A registered authority that vouches for a certificate. */
 export interface Voucher {
@@ -33,7 +39,7 @@ export function findVouchers(
   const found = new Map<X509Certificate, Voucher>();
   const unused = new Set(sent);
   // Breadth first, each once: it is reached by the shortest way, on which a path length is least in the way.
-  const steps: Step[] = [{ certificate: client, below: 0, until: lifeEnd(client) }];
+  const steps: Step[] = [{ certificate: client, below: 0, until: certificateExpiry(client) }];
   for (const step of steps) {
     for (const authority of authorities) {
       if (found.has(authority) || !hasIssued(authority, step, { now, fault: authorityFault })) continue;
@@ -72,5 +78,5 @@ function hasIssued(
 }
 
 function earlier(until: number, certificate: X509Certificate): number {
-  return Math.min(until, lifeEnd(certificate));
+  return Math.min(until, certificateExpiry(certificate));
 }

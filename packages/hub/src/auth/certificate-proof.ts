@@ -2,7 +2,7 @@ import type { X509Certificate } from 'node:crypto';
 import { CulvertError, type Identity, identityName } from '@culvert/protocol';
 import type { Authentication } from '../registry/registry.ts';
 import { findVouchers, type Voucher } from './certificate-path.ts';
-import { clientFault, clientUseFault, lifeEnd, lifeFault } from './certificate-rules.ts';
+import { certificateExpiry, clientFault, clientUseFault, lifeFault } from './certificate-rules.ts';
 import { type ClientCertificate, thumbprint } from './client-certificate.ts';
 import type { Proof } from './principal.ts';
 
@@ -31,7 +31,7 @@ export function thumbprintProof(
   if (authentication?.type !== 'selfSigned' || !matchesThumbprint(authentication, shown)) return undefined;
   // The thumbprint pins this very certificate, so a use that it does not name is not asked for; uses that exclude this one are heard.
   if (certificate.keyUsage !== undefined) refuseIf(clientUseFault(certificate));
-  return { proof: { kind: 'thumbprint', sha1, sha256 }, expiresAt: lifeEnd(certificate) };
+  return { proof: { kind: 'thumbprint', sha1, sha256 }, expiresAt: certificateExpiry(certificate) };
 }
 
 /** What a certificate without a registered thumbprint is held against. */

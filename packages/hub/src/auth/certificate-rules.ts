@@ -43,21 +43,21 @@ export function lifeFault(certificate: X509Certificate, now: number): string | u
 }
 
 /**
- * Milliseconds since the epoch up to which a certificate counts.
+ * When a certificate expires, in milliseconds since the epoch.
  * @throws RangeError when it is malformed
  */
-export function lifeEnd(certificate: X509Certificate): number {
+export function certificateExpiry(certificate: X509Certificate): number {
   return readCertificate(certificate.raw).notAfter;
 }
 
-/** Whether it is made for client authentication. Undefined when it is, else what is wrong. */
+/** Checks that a certificate permits client authentication. Returns the fault, or undefined. */
 export function clientUseFault({ keyUsage: usages }: X509Certificate): string | undefined {
-  // Node calls the extended key usage so.
+  // Node's name for the extended key usage is `keyUsage`.
   if (usages?.includes(CLIENT_AUTHENTICATION)) return undefined;
   return 'is not made for client authentication (extended key usage)';
 }
 
-/** What keeps a certificate from being a client's, whoever issued it; undefined when nothing does. Its life and use aside. */
+/** The fault that makes a certificate invalid for any client, independent of its issuer; undefined if none. Validity period and extended key usage are checked elsewhere. */
 export function clientFault(certificate: X509Certificate): string | undefined {
   return orUnreadable(() => {
     const { extensions, signatureAlgorithm, basicConstraints } = readCertificate(certificate.raw);

@@ -1,10 +1,10 @@
 import { X509Certificate } from 'node:crypto';
 import type { DetailedPeerCertificate, TLSSocket } from 'node:tls';
 
-/** What a client showed of itself in TLS. It has proved that it holds the key; what else that proves is `authenticate`'s to say. */
+/** The certificate a client presented in TLS. TLS has verified that the client holds the key; `authenticate` verifies everything else. */
 export interface ClientCertificate {
   readonly certificate: X509Certificate;
-  /** Of those it sent along, the ones that look like its issuer's, that one's issuer's, and so on. */
+  /** The chain: of the other certificates sent, the apparent issuer, the issuer of that one, and so on. */
   readonly sent: readonly X509Certificate[];
   /** Undefined also when there are several: a device has one name. */
   readonly commonName: string | undefined;

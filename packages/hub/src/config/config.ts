@@ -287,7 +287,7 @@ export interface CertificateListeners {
   readonly hosts: ReadonlySet<string>;
 }
 
-/** @throws CulvertError `config_invalid` for a listener there is not, and for what is no advertised host name */
+/** @throws CulvertError `config_invalid` for an unknown listener, and for a name that is not an advertised host name */
 export function certificateListeners(config: Omit<HubConfig, 'log' | 'limits'>): CertificateListeners {
   const listeners = new Set<CertificateListener>();
   const hosts = new Set<string>();

@@ -25,7 +25,7 @@ export interface StreamLimitsOptions {
 /** Enforces the configured limits on streams. */
 export interface StreamLimits {
   readonly admission: RateLimiter;
-  /** Every limit: its value, its current use, how often it was reached. */
+  /** Every limit with its value, its current use, and the number of times it was reached. */
   view(): LimitView[];
   /** Cancels every timer and writes pending totals. */
   close(): Promise<void>;

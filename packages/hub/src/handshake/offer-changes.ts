@@ -19,8 +19,8 @@ interface Told {
 }
 
 /**
- * Tells that channels take offers now, or no longer. A device may change that as often as it likes, and each time is an event and a notice to everybody who
- * follows devices: one that does so without end is told of now and then. What was told last is what is so, {@link CHANGE_INTERVAL_MS} later at most.
+ * Emits an event when a channel starts or stops accepting offers. A device may change this at any rate, and each event goes to every subscriber of
+ * device events, so the rate is limited: the last event emitted is current after {@link CHANGE_INTERVAL_MS} at most.
  */
 export class OfferChanges {
   readonly #clock: Clock;

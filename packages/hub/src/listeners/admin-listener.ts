@@ -51,7 +51,7 @@ export function createAdminListener(deps: AdminDeps): Server {
   });
   const take = (request: IncomingMessage, response: ServerResponse): void => requests.take(request, response);
   server.on('request', take);
-  // Node answers an unknown Expect header by itself, in any number; here it takes its place in the queue.
+  // Node answers requests with an unknown Expect header itself, without a limit; here they are queued like others.
   server.on('checkExpectation', take);
   return server;
 }

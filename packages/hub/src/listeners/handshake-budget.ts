@@ -35,12 +35,12 @@ export class HandshakeBudget {
     return isLeft(this.#paidAt.get(address) ?? now, now, PER_ADDRESS) && isLeft(this.#allPaidAt, now, IN_ALL);
   }
 
-  /** One has begun, and is charged the least. */
+  /** Charges the address the minimum cost for a handshake that has begun. */
   begun(address: string, now: number): void {
     this.charge(address, LEAST_MS, now);
   }
 
-  /** A handshake has taken so much time. */
+  /** Charges the address the duration of a handshake. */
   charge(address: string, ms: number, now: number): void {
     this.#allPaidAt = paidAt(this.#allPaidAt, ms, now, IN_ALL);
     this.#paidAt.set(address, paidAt(this.#paidAt.get(address) ?? now, ms, now, PER_ADDRESS));

@@ -53,7 +53,7 @@ function explain(error: NodeJS.ErrnoException, at: { host: string | undefined; p
   }
 }
 
-/** Takes no more connections and resolves when the server has closed; what is open is the caller's to end. */
+/** Stops accepting connections and resolves when the server has closed. The caller ends the open connections. */
 export function closeServer(server: Server): Promise<void> {
   return new Promise((resolve) => (server.listening ? server.close(() => resolve()) : resolve()));
 }

@@ -53,15 +53,15 @@ export interface ListenersOptions {
 }
 
 /**
- * The hub's listeners. They open before what stands behind them, because grants and connection strings need the port; until `setHandlers`
- * a connection is turned away, as by a port nobody listens on.
+ * The hub's listeners. They open before the handlers exist, because grants and connection strings need the port; until `setHandlers`
+ * every connection is closed at once.
  */
 export class Listeners {
   readonly address: Listening;
   /** The transports that have a listener. */
   readonly controlAddresses: ControlAddresses;
   readonly adminAddress: Listening;
-  /** Those who have come in and not yet proved who they are. */
+  /** Connections that are accepted and not yet authenticated. */
   readonly unauthenticated: UnauthenticatedConnections;
   readonly #servers: ReturnType<typeof createServers>;
   readonly #state: ListenerState;
@@ -101,7 +101,7 @@ export class Listeners {
     }
   }
 
-  /** From now on connections are taken. */
+  /** Accepts connections from now on. */
   setHandlers(behind: ConnectionHandlers): void {
     this.#state.behind = behind;
   }

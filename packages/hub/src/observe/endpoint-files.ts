@@ -9,7 +9,7 @@ const MAX_FILE_BYTES = 262_144;
 
 /**
  * Reads a file of secret headers, `Name: value` a line; empty lines and those that begin with `#` are left out.
- * @throws CulvertError `config_invalid`, naming the line but never what it holds
+ * @throws CulvertError `config_invalid`, naming the line, never its content
  */
 export function readHeadersFile(file: string): Record<string, string> {
   const headers: Record<string, string> = {};

@@ -41,8 +41,8 @@ export type Expectation =
 export interface Lookup<T> {
   readonly record: T | undefined;
   /**
-   * To be awaited before the client is told that it is refused: it makes the store's work the same whether there is a record or not, so that
-   * response time does not tell.
+   * Await this before sending a refusal to the client: the store does the same work whether or not the record exists, so that
+   * the response time does not reveal it.
    */
   refused(): Promise<void>;
 }

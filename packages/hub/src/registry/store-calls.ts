@@ -1,7 +1,7 @@
 import type { ErrorCode, Identity } from '@culvert/protocol';
 import type { AuthorityRecord, DeviceUsage, Expectation, IdentityRecord } from './registry.ts';
 
-/** The two keys of a policy as stored; what it permits is in the code. Keys are base64. */
+/** The two keys of a policy as stored; its permissions are constants in the code. Keys are base64. */
 export interface PolicyKeys {
   readonly name: string;
   readonly primaryKey: string;

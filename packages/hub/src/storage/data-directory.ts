@@ -81,7 +81,7 @@ function makeDirectory(path: string): void {
   try {
     mkdirSync(path, { mode: 0o700 });
   } catch (error) {
-    // Another process may have been faster; whether it is a directory is looked at afterwards.
+    // Another process may have been faster; the check that it is a directory follows.
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
   }
 }

@@ -58,7 +58,7 @@ export function refusal(error: CulvertError, version: MqttVersion): MqttPacket {
   };
 }
 
-/** The DISCONNECT of MQTT 5 that tells of `error`. */
-export function farewell(error: CulvertError): MqttPacket {
+/** The MQTT 5 DISCONNECT that carries `error`. */
+export function disconnectPacket(error: CulvertError): MqttPacket {
   return { cmd: 'disconnect', reasonCode: disconnectReason(error), properties: reasonString(error) };
 }

@@ -12,7 +12,7 @@ import {
   type MqttVersion,
 } from './codec.ts';
 import { type ConnectOptions, type Credentials, parseConnect } from './connect-request.ts';
-import { announcements, farewell, offerPublication, refusal } from './hub-packets.ts';
+import { announcements, disconnectPacket, offerPublication, refusal } from './hub-packets.ts';
 import { PendingOffers } from './pending-offers.ts';
 import { Subscriptions } from './subscriptions.ts';
 import { twinRefusal } from './twin-refusal.ts';
@@ -193,7 +193,7 @@ export class HubSession {
       case 'authenticating':
         return this.#ended(error, this.#send(refusal(error, this.#version)));
       case 'open':
-        return this.#ended(error, this.#version === 5 ? this.#send(farewell(error)) : []);
+        return this.#ended(error, this.#version === 5 ? this.#send(disconnectPacket(error)) : []);
       case 'ended':
         return [];
     }

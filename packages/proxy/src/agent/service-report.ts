@@ -5,7 +5,7 @@ import type { LocalEnd } from '../local-end.ts';
 import type { Target } from './agent-events.ts';
 import { dialTarget } from './dial-target.ts';
 
-/** The stream name that every agent answers by itself, by telling which services it offers and whether each takes connections. */
+/** The stream name that every agent answers itself, with a report of its services and whether each accepts connections. */
 export const SERVICES_SERVICE = 'culvert-services';
 
 /** Services that one report tries: more would make one stream a burst of connections. */

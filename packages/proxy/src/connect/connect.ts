@@ -37,9 +37,9 @@ export interface Connect {
 }
 
 /**
- * The service-local proxy: one TCP listener per service of a device, each connection on its own stream, side by side. A stream
- * that cannot be opened costs that one connection, which is reset; the next one tries again.
- * @throws CulvertError when a listener's address cannot be had; none is left listening then
+ * The service-local proxy: one TCP listener per service of a device, each connection on its own stream. If a stream
+ * cannot be opened, only its connection is reset; the next connection tries again.
+ * @throws CulvertError when a listener's address cannot be bound; all listeners are closed then
  */
 export async function startConnect(options: ConnectOptions): Promise<Connect> {
   const { clock = systemClock, onEvent = () => undefined } = options;

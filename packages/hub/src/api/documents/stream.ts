@@ -26,7 +26,7 @@ export function streamView(stream: LiveStream, counters: StreamCounters | undefi
   };
 }
 
-/** The final notice of a stream. */
+/** The last event of a stream in a subscription. */
 export function endedStreamView(record: StreamRecord): EndedStreamView {
   const { cause, error = null, detail } = record;
   return { ...streamView(record, undefined), endedAt: isoTime(record.endedAt), cause, error, detail };

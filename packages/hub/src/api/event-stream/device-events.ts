@@ -38,7 +38,7 @@ export class DeviceFollowing {
     this.#tell(subscriber, { event: 'ready', data: {} });
   }
 
-  /** Each device as it is when written; one that has disconnected meanwhile is skipped, since that event was sent. */
+  /** Each device as it is when written; a device that has disconnected meanwhile is skipped, since its `offline` event was sent. */
   *#snapshot(deviceId: string | undefined): Generator<DeviceNotice | undefined> {
     for (const { identity } of [...this.#router.channels()]) {
       if (deviceId !== undefined && identity.deviceId !== deviceId) continue;

@@ -5,7 +5,7 @@ import type { Principal } from '../../auth/principal.ts';
 import type { EventSink, HubEvent } from '../../observe/events.ts';
 import { endedStreamView, streamView } from '../documents/stream.ts';
 import type { LiveView } from '../live-view-deps.ts';
-import { isMeant, type StreamFilter } from './stream-filter.ts';
+import { matchesFilter, type StreamFilter } from './stream-filter.ts';
 import type { Subscriber } from './subscriber.ts';
 
 /** Milliseconds between two readings of the counters, for all subscribers together. */
@@ -41,7 +41,7 @@ export class StreamFollowing {
 
   /** Each stream as it is when written; one that has ended meanwhile is skipped, since that event was sent. */
   *#snapshot(filter: StreamFilter): Generator<StreamNotice | undefined> {
-    for (const { streamId } of this.#live.streams.list().filter((stream) => isMeant(stream, filter))) {
+    for (const { streamId } of this.#live.streams.list().filter((stream) => matchesFilter(stream, filter))) {
       yield this.#notice(streamId);
     }
   }
@@ -78,7 +78,7 @@ export class StreamFollowing {
     for (const [subscriber, filter] of this.#subscribers) {
       const meant = changed.filter(({ streamId }) => {
         const stream = this.#live.streams.get(streamId);
-        return stream !== undefined && isMeant(stream, filter);
+        return stream !== undefined && matchesFilter(stream, filter);
       });
       for (let at = 0; at < meant.length; at += MAX_COUNTERS) {
         this.#tell(subscriber, { event: 'counters', data: meant.slice(at, at + MAX_COUNTERS) });
@@ -100,8 +100,9 @@ export class StreamFollowing {
     return changed;
   }
 
-  #tellAll(stream: Parameters<typeof isMeant>[0], notice: StreamNotice): void {
-    for (const [subscriber, filter] of this.#subscribers) if (isMeant(stream, filter)) this.#tell(subscriber, notice);
+  #tellAll(stream: Parameters<typeof matchesFilter>[0], notice: StreamNotice): void {
+    for (const [subscriber, filter] of this.#subscribers)
+      if (matchesFilter(stream, filter)) this.#tell(subscriber, notice);
   }
 
   #tell(subscriber: Subscriber, notice: StreamNotice): void {

@@ -22,8 +22,11 @@ export const streamQuery = z.object({
   continuation: z.string().max(64).optional(),
 });
 
-/** Whether a stream matches. */
-export function isMeant(stream: Pick<LiveStream, 'deviceId' | 'moduleId' | 'caller'>, filter: StreamFilter): boolean {
+/** Whether a stream matches the filter. */
+export function matchesFilter(
+  stream: Pick<LiveStream, 'deviceId' | 'moduleId' | 'caller'>,
+  filter: StreamFilter,
+): boolean {
   return (
     (filter.device === undefined || stream.deviceId === filter.device) &&
     (filter.module === undefined || stream.moduleId === filter.module) &&
@@ -41,7 +44,7 @@ export function streamPage(
 ): { page: LiveStream[]; continuation: string | null } {
   const after = query.continuation === undefined ? undefined : parsePlace(query.continuation);
   const meant = streams.filter(
-    (stream) => isMeant(stream, query) && (after === undefined || compare(stream, after) > 0),
+    (stream) => matchesFilter(stream, query) && (after === undefined || compare(stream, after) > 0),
   );
   meant.sort(compare);
   const page = meant.slice(0, query.top);

@@ -25,7 +25,7 @@ export interface Birth {
   readonly generationId: string;
 }
 
-/** All identity changes by REST go through here: each change emits an event with the principal who made it. */
+/** All identity changes by REST use this class: each change emits an event with the principal who made it. */
 export class IdentityWrites {
   readonly #deps: Pick<ApiDeps, 'registry' | 'clock' | 'onEvent'>;
   /** By device id; no more than there are devices. */

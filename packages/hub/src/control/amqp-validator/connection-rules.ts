@@ -4,11 +4,11 @@ import { broken } from './encoding.ts';
 import { PERFORMATIVES, type Performative } from './performative.ts';
 import { SessionRules, type SharedBounds } from './session-rules.ts';
 
-/** What a connection may have, as it is now: more with each identity on it. */
+/** The current bounds of a connection; they grow with each identity on it. */
 export interface ConnectionBounds {
   /** Bytes of a message. */
   readonly maxMessageBytes: number;
-  /** How many identities have proved who they are. */
+  /** The number of authenticated identities. */
   readonly identities: () => number;
   /** The delivery id that the next message sent to the peer's session on `channel` would have. */
   readonly nextSent: (channel: number) => number;

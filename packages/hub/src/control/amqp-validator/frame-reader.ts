@@ -9,13 +9,13 @@ const EMPTY = Buffer.alloc(0);
 
 /** Cuts one peer's bytes into protocol headers and frames, none longer than {@link AMQP_LIMITS} allows, and holds no more than one of them. */
 export class FrameReader {
-  /** What has arrived and was not taken: `#bytes` from `#start` to `#end`. */
+  /** The received bytes that are not consumed yet: `#bytes` from `#start` to `#end`. */
   #bytes: Buffer = EMPTY;
   #start = 0;
   #end = 0;
   #maxFrameBytes: number = AMQP_LIMITS.unauthenticatedBytes;
 
-  /** The peer has proved who it is: longer frames are taken from now on. */
+  /** The peer has authenticated: longer frames are accepted from now on. */
   authenticated(): void {
     this.#maxFrameBytes = AMQP_LIMITS.frameBytes;
   }

@@ -1,7 +1,7 @@
 import { broken, EncodingWalk } from './encoding.ts';
 import { descriptorCode, Fields, isList } from './fields.ts';
 
-/** Codes of the performatives (AMQP 1.0 §2.7) and of the one a client says in the SASL layer (§5.3.3.2). */
+/** Codes of the performatives (AMQP 1.0 §2.7) and of the one a client sends in the SASL layer (§5.3.3.2). */
 export const PERFORMATIVES = {
   open: 0x10,
   begin: 0x11,

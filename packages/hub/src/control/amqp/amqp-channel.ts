@@ -12,14 +12,14 @@ import { CredentialExpiry } from './credential-expiry.ts';
 import { clientVersionOf } from './link-properties.ts';
 
 /**
- * Milliseconds that the first link of a device is waited for before its coming is told: clients say with their links what software they are, and
- * attach the first one as soon as their token was taken. The Node SDK may attach none for hours.
+ * Milliseconds to wait for a device's first link before its attachment is announced: a link carries the client's software name, and clients attach
+ * the first link as soon as their token is accepted. The Node SDK may attach none for hours.
  */
 const INTRODUCTION_MS = 2_000;
 
 /** The connection that carries a channel, maybe with others. */
 export interface ChannelCarrier {
-  /** Whether a message would leave now. */
+  /** Whether a message on this link would be sent immediately. */
   canSend(link: Sender): boolean;
   send(link: Sender, message: Buffer, tag?: Buffer): void;
   /** Calls the channel's `flush` when there may be credit. */

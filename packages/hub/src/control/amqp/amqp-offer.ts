@@ -18,8 +18,8 @@ export function correlationKey(id: unknown): string | undefined {
 }
 
 /**
- * A stream request as Azure's clients read it: the correlation id a uuid, every application property a string, the URL plain. The body
- * is the one byte that the C client sends itself where it has nothing to say.
+ * A stream request in the form Azure's clients expect: a uuid as correlation id, strings as application properties, an unencoded URL. The body
+ * is the single byte that the C client also sends as an empty body.
  */
 export function encodeOffer(offer: Offer, correlationId: Buffer): Buffer {
   return rhea.message.encode({

@@ -1,6 +1,6 @@
 import type { Connection, Receiver, Sender, Session } from 'rhea';
 
-// What is used of rhea 3 beside its documented interface: each name here was read in its source, and a test would fail without it.
+// The parts of rhea 3 that are used beyond its documented interface. Each name is in its source, and a test fails without it.
 
 /** The numbers of an Open that rhea would arm timers by. */
 interface OpenFields {

@@ -48,7 +48,7 @@ export function auditEntry(event: HubEvent, streams: Pick<LiveStreams, 'get'>): 
 /** Streams that one record names: ten thousand open ones are 1,250 records of 8 KiB. */
 const STREAMS_PER_RECORD = 8;
 
-/** What says, at the beginning of another file, which streams are open: whoever looks for them need not read the files before. */
+/** The records at the beginning of a new file that list the open streams, so that a reader does not need the earlier files. */
 export function openStreamsEntries(streams: readonly LiveStream[]): AuditEntry[] {
   const entries: AuditEntry[] = [];
   for (let at = 0; at < streams.length; at += STREAMS_PER_RECORD) {

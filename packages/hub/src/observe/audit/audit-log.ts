@@ -167,8 +167,8 @@ export class AuditLog {
     this.#run();
   }
 
-  /** In each file, so that at the next start the newest ones tell which streams were open. */
-  #tellOpen(): void {
+  /** Records the open streams in each file, so that the next start finds them in the newest files. */
+  #recordOpenStreams(): void {
     const open = this.#options.streams.list().filter(({ establishedAt }) => establishedAt !== undefined);
     const entries = openStreamsEntries(open);
     this.#writer.reserve(entries.reduce((bytes, entry) => bytes + Buffer.byteLength(JSON.stringify(entry)), 0));
@@ -230,7 +230,7 @@ export class AuditLog {
     this.#head = head;
     this.#waiting.splice(0, batch.length);
     // After the audit log was closed, no stream is open.
-    if (began && !this.#closing.signal.aborted) this.#tellOpen();
+    if (began && !this.#closing.signal.aborted) this.#recordOpenStreams();
     this.#written += batch.length;
     const { clock, checkpointRecords, checkpointMs } = this.#options;
     if (head.seq - this.#checkpointed >= checkpointRecords) this.#checkpointDue = true;

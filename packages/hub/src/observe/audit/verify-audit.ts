@@ -41,7 +41,7 @@ export const MAX_FINDINGS = 1_000;
 
 /**
  * Checks every record against its hash, its predecessor and the checkpoints. Needs no hub, and memory for the checkpoints only.
- * @throws what the file system says
+ * @throws the errors of the file system
  */
 export async function verifyAudit(audit: AuditToVerify): Promise<AuditVerdict> {
   const verification = new Verification(audit);

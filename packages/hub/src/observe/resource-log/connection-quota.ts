@@ -9,21 +9,21 @@ const BURST = 20;
 /** Milliseconds in which one more may be written. At 0.8 KB each a device that flaps all day then writes 2.3 MB, not 1.8 GB. */
 const INTERVAL_MS = 30_000;
 
-/** What tells of a device that comes and goes, or came too often to be let in. */
+/** Events of a device that connects, disconnects, or is refused for connecting too often. */
 export type ConnectionEvent = Extract<HubEvent, { type: 'device-attached' | 'device-detached' | 'connection-refused' }>;
 
-/** An event as the resource log is to have it. */
-export interface ToldEvent {
+/** An event to write to the resource log. */
+export interface QuotaEvent {
   /** When it happened; milliseconds since the epoch. */
   readonly at: number;
-  /** How many of the same identity before it were not recorded. */
+  /** The number of earlier events of the same identity that were not recorded. */
   readonly unrecorded: number;
 }
 
 export interface ConnectionQuotaOptions {
   readonly clock: Clock;
-  /** Takes what is recorded, and everything that is no business of the quota, then without the second argument. */
-  readonly onEvent: (event: HubEvent, told?: ToldEvent) => void;
+  /** Receives the recorded events, and all events that the quota does not apply to (without the second argument). */
+  readonly onEvent: (event: HubEvent, quota?: QuotaEvent) => void;
 }
 
 interface Entry {

@@ -3,7 +3,7 @@ import type { Clock } from '@culvert/stream';
 import type { HubEvent } from '../events.ts';
 import type { LiveStreams } from '../live-streams.ts';
 import { attachedEntry, detachedEntry, refusedEntry, unansweredEntry } from './connection-entries.ts';
-import type { ToldEvent } from './connection-quota.ts';
+import type { QuotaEvent } from './connection-quota.ts';
 import { type LogEntry, type LogRecord, type LogResource, logRecord } from './log-entry.ts';
 import { RefusalQuota } from './refusal-quota.ts';
 import { endedEntry, interruptedEntry, joinedEntry } from './stream-entries.ts';
@@ -30,16 +30,16 @@ export class LogRecorder {
     this.#options = options;
   }
 
-  /** A sink for the hub's events; `told`: what the quota of connections says of them. */
-  readonly observe = (event: HubEvent, told?: ToldEvent): void => {
-    const entry = this.#entry(event, told);
+  /** A sink for the hub's events; `quota`: the connection quota's data for a connection event. */
+  readonly observe = (event: HubEvent, quota?: QuotaEvent): void => {
+    const entry = this.#entry(event, quota);
     if (entry === undefined) return;
     this.#options.onRecord(logRecord(entry, ++this.#sequence, this.#options.resource));
   };
 
-  #entry(event: HubEvent, told: ToldEvent | undefined): LogEntry | undefined {
-    const now = told?.at ?? this.#options.clock.now();
-    const unrecorded = told?.unrecorded ?? 0;
+  #entry(event: HubEvent, quota: QuotaEvent | undefined): LogEntry | undefined {
+    const now = quota?.at ?? this.#options.clock.now();
+    const unrecorded = quota?.unrecorded ?? 0;
     switch (event.type) {
       case 'stream-established': {
         const stream = this.#options.streams.get(event.streamId);
@@ -57,7 +57,7 @@ export class LogRecorder {
         return unansweredEntry(event, now);
       case 'connection-refused':
       case 'grant-refused':
-        if (told !== undefined) return refusedEntry(event, now, unrecorded);
+        if (quota !== undefined) return refusedEntry(event, now, unrecorded);
         return this.#refused(event, now);
       default:
         return undefined;

@@ -16,7 +16,7 @@ const A_MINUTE = {
 /** Of these, one network's at one listener, and one device's or module's: a source that repeats itself leaves room for others. */
 const OF_ONE = { anonymous: 3, registered: 2 };
 
-/** A refusal, as far as it matters here. */
+/** The fields of a refusal that the quota uses. */
 export interface RefusalOrigin {
   readonly listener: string;
   readonly remoteAddress: string;

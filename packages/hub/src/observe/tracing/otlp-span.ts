@@ -24,7 +24,7 @@ export const SERVER_SPAN = 2;
 /** STATUS_CODE_ERROR. */
 export const ERROR_STATUS = 2;
 
-/** Milliseconds since the epoch as OTLP wants them. */
+/** Converts milliseconds since the epoch to nanoseconds, as a decimal string, as OTLP requires. */
 export function nanoseconds(ms: number): string {
   return `${Math.round(ms)}000000`;
 }

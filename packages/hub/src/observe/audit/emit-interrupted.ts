@@ -2,14 +2,14 @@ import { type Clock, delay } from '@culvert/stream';
 import type { EventSink } from '../events.ts';
 import type { Audit } from './open-audit.ts';
 
-/** Streams told of before the audit record is waited for: one write of it, and a tenth of what it queues. */
+/** Events emitted before waiting for the audit log: one write of it, and a tenth of its queue. */
 const STREAMS_AT_ONCE = 1_000;
 
-/** Milliseconds that the start waits for the disk in all. While a disk fails, the hub starts all the same, and the record counts what it lost. */
+/** Maximum total milliseconds that the start waits for the disk. If the disk fails, the hub still starts, and the audit log counts the lost records. */
 const MAX_WAIT_MS = 30_000;
 
-/** Tells every subscriber which streams were open when the hub before this one died, no faster than the audit record takes it. */
-export async function tellInterrupted(
+/** Emits an event for each stream that was open when the previous hub process died, no faster than the audit log writes them. */
+export async function emitInterrupted(
   { interrupted, settled }: Pick<Audit, 'interrupted' | 'settled'>,
   { clock, onEvent }: { readonly clock: Clock; readonly onEvent: EventSink },
 ): Promise<void> {

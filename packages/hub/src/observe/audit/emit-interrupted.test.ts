@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { HubEvent } from '../events.ts';
 import { AuditBench } from './audit-log.fixture.ts';
 import { MAX_WAITING_RECORDS } from './audit-log.ts';
-import { tellInterrupted } from './tell-interrupted.ts';
+import { emitInterrupted } from './emit-interrupted.ts';
 
 let bench: AuditBench;
 beforeEach(() => {
@@ -22,7 +22,7 @@ describe('what was open when the hub died', () => {
     await bench.kill(killed);
     const log = await bench.open();
     expect(log.interrupted).toHaveLength(count);
-    await tellInterrupted(
+    await emitInterrupted(
       { interrupted: log.interrupted, settled: () => log.settled() },
       { clock: bench.clock, onEvent: log.observe },
     );
@@ -36,7 +36,7 @@ describe('what was open when the hub died', () => {
     const clock = new FakeClock(0);
     const events = Array.from({ length: 3_000 }, (): HubEvent => ({ type: 'audit-resumed', lost: 0 }));
     let told = 0;
-    const telling = tellInterrupted(
+    const telling = emitInterrupted(
       { interrupted: events, settled: () => new Promise(() => undefined) },
       {
         clock,
