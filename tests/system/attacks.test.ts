@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { request } from 'node:https';
 import { connect as connectTcp, type Socket } from 'node:net';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { ConnectionOptions, TLSSocket } from 'node:tls';
 import { encodePacket } from '@culvert/protocol/mqtt';
 import type { ServiceClient } from '@culvert/service';
@@ -96,15 +97,20 @@ async function attach(from = '127.0.0.1'): Promise<number | undefined> {
   return connack[3];
 }
 
-/** Runs a real client again and again until the attack is over, and says how often it was served. */
+/** Milliseconds between two attempts of a real client: without a pause it would use up its own address's processor time for handshakes. */
+const PAUSE_MS = 100;
+
+/** Runs a real client again and again until the attack is over. Returns the result of each attempt. */
 async function meanwhile<T>(attack: Promise<unknown>, client: () => Promise<T>): Promise<T[]> {
   let isOver = false;
   void attack.finally(() => {
     isOver = true;
   });
   const served: T[] = [];
-  do served.push(await client());
-  while (!isOver);
+  do {
+    served.push(await client());
+    await sleep(PAUSE_MS);
+  } while (!isOver);
   await attack;
   return served;
 }
