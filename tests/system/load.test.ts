@@ -159,8 +159,10 @@ describe.each(['device', 'service'] as const)('a %s that sends against a reader 
     await eventually('all bytes', () => length === LENGTH, 60_000);
     expect(received.digest('hex')).toBe(sent.digest('hex'));
     expect(hub.residentBytes() - before).toBeLessThan(4 * BOUND);
+    const closed = once(reader, 'close');
     writer.end();
-    await once(reader, 'close');
+    reader.end();
+    await closed;
   });
 });
 
