@@ -17,21 +17,21 @@ import type { ControlProtocol } from './observe/listener.ts';
 import type { MetricSources } from './observe/metrics/hub-metrics.ts';
 import type { PolicyRecord } from './registry/registry.ts';
 
-/** Maximum bytes of a REST body: a device with two 64-byte keys and a reason is below 2 KiB; agents that read and send back add some. */
+/** Maximum bytes of a REST body: a device with two 64-byte keys and a status reason takes less than 2 KiB; clients that send back what they read add some. */
 const MAX_BODY_BYTES = 65_536;
 
-/** Maximum bytes queued for a device that does not read its control channel: 64 offers of at most 2 KiB, twice. */
+/** Maximum bytes queued for a device that does not read its control channel: twice the bytes of 64 offers of at most 2 KiB each. */
 const MAX_QUEUED_BYTES = 262_144;
 
-/** The parts of a hub that exist before anything can connect. */
+/** The parts of a hub that exist before any client can connect. */
 export type ConnectedParts = Omit<HubParts, 'api' | 'drainMs'>;
 
-/** Verifies the credentials of everybody who connects. */
+/** Creates the authenticator, which verifies the credentials of all clients. */
 export function createAuthenticator({ store, names, clock }: ConnectedParts): Authenticator {
   return new Authenticator({ ...store, audiences: names.audiences, clock });
 }
 
-/** What the REST API needs of the other parts. */
+/** Collects what the REST API needs from the other parts. */
 export function createApiDeps(config: HubConfig, parts: ConnectedParts, authenticator: Authenticator): ApiDeps {
   const { streaming, live, names, events } = parts;
   return {
@@ -65,7 +65,7 @@ export function createApiDeps(config: HubConfig, parts: ConnectedParts, authenti
   };
 }
 
-/** What control channels need of the other parts. */
+/** Collects what control channels need from the other parts. */
 export function createControlDeps(config: HubConfig, parts: ConnectedParts, authenticator: Authenticator): ControlDeps {
   const { clock, events, store, streaming } = parts;
   const draining = parts.draining.signal;
@@ -91,7 +91,7 @@ export function createControlDeps(config: HubConfig, parts: ConnectedParts, auth
   };
 }
 
-/** Where the listeners send the connections they accept. */
+/** The handlers to which the listeners pass the connections they accept. */
 export function connectionHandlers(
   config: HubConfig,
   { streaming }: ConnectedParts,

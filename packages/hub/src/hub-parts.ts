@@ -19,19 +19,19 @@ import type { RegistryListeners } from './registry/registry-listeners.ts';
 import type { Certificates } from './tls/open-certificates.ts';
 
 export interface HubOptions {
-  /** Default: the system's. */
+  /** Default: the system clock. */
   readonly clock?: Clock;
-  /** Subscribers from before the first event on, such as a log. */
+  /** Subscribers that receive all events from the first one on, such as a log. */
   readonly sinks?: readonly EventSink[];
   /** For tests: another entry file for the gateway's worker threads. */
   readonly gatewayEntry?: URL;
 }
 
-/** What exists before anything is opened: the events and what only listens to them. */
+/** The parts that exist before any file or listener is opened: the events and their subscribers without resources of their own. */
 export interface HubCore {
   readonly clock: Clock;
   readonly events: EventBus;
-  /** Aborted when the hub stops; its reason is what callers are told. */
+  /** Aborted when the hub stops; callers receive its reason as their error. */
   readonly draining: AbortController;
   readonly readiness: Readiness;
   readonly live: LiveStreams;
@@ -39,11 +39,11 @@ export interface HubCore {
   readonly registryListeners: RegistryListeners;
   /** The version of this package. */
   readonly version: string;
-  /** `HOST:PORT` that grants name; empty until it is known. */
+  /** `HOST:PORT` of the gateway in grants; empty until it is known. */
   readonly gateway: { name: string };
 }
 
-/** Subscribers of the events that have files, threads or connections of their own. */
+/** Event subscribers that have files, threads or connections of their own. */
 export interface HubObservers {
   readonly tracing: Tracing;
   readonly resourceLog: ResourceLog;
@@ -53,7 +53,7 @@ export interface HubObservers {
 
 /** Everything a running hub consists of. */
 export interface HubParts extends HubCore, HubObservers {
-  /** Milliseconds running streams get to end when the hub stops. */
+  /** Milliseconds that running streams have to end on their own when the hub stops. */
   readonly drainMs: number;
   readonly store: Store;
   readonly certificates: Certificates;
@@ -65,5 +65,5 @@ export interface HubParts extends HubCore, HubObservers {
   readonly api: RestApi;
 }
 
-/** The parts opened so far, so that a start that fails can be undone. */
+/** The parts opened so far, so that they can be closed when the start fails. */
 export type OpenedParts = { -readonly [Name in keyof HubParts]?: HubParts[Name] };

@@ -18,8 +18,8 @@ export class Hub {
   }
 
   /**
-   * Starts a hub. When it resolves, the hub takes devices and requests.
-   * @throws CulvertError `config_invalid`, one line that says what to do; nothing is left running then
+   * Starts a hub. When it resolves, the hub accepts devices and requests.
+   * @throws CulvertError `config_invalid`, with one line that names the remedy; all parts have been closed then
    */
   static async start(config: HubConfig, options: HubOptions = {}): Promise<Hub> {
     const opened: OpenedParts = {};
@@ -31,32 +31,32 @@ export class Hub {
     }
   }
 
-  /** The name and port that connection strings and grants carry. */
+  /** The hub's main name and port, as in connection strings; without the port if that is 443. */
   get hostName(): string {
     return this.#parts.names.authority;
   }
 
-  /** Where the main port listens. */
+  /** The address that the main port is bound to. */
   get address(): Listening {
     return this.#parts.listeners.address;
   }
 
-  /** Where MQTT over TLS listens, if it does. */
+  /** The address of the listener for MQTT over TLS; undefined when there is none. */
   get mqttAddress(): Listening | undefined {
     return this.#parts.listeners.controlAddresses.get('mqttListen');
   }
 
-  /** Where AMQP over TLS listens, if it does. */
+  /** The address of the listener for AMQP over TLS; undefined when there is none. */
   get amqpAddress(): Listening | undefined {
     return this.#parts.listeners.controlAddresses.get('amqpListen');
   }
 
-  /** Where `/livez` and `/readyz` listen. */
+  /** The address of the listener for `/livez`, `/readyz` and `/metrics`. */
   get adminAddress(): Listening {
     return this.#parts.listeners.adminAddress;
   }
 
-  /** The file clients are to trust; undefined when the operator brought a certificate. */
+  /** The file with the authorities that clients must trust; undefined with an operator's certificate. */
   get caFile(): string | undefined {
     return this.#parts.certificates.caFile;
   }
@@ -66,29 +66,29 @@ export class Hub {
     return this.#parts.certificates.notice;
   }
 
-  /** Established streams. */
+  /** Number of established streams. */
   get streams(): number {
     return this.#parts.streaming.gateway.streams;
   }
 
-  /** Resolves if the hub can no longer work, with the reason. */
+  /** Resolves with the reason when the hub can no longer work. */
   get failed(): Promise<CulvertError> {
     return this.#parts.store.failed;
   }
 
-  /** Resolves when every event so far is in the audit log on disk. */
+  /** Resolves when all events so far are in the audit log on disk. */
   settled(): Promise<void> {
     return this.#parts.audit.settled();
   }
 
-  /** Looks for a new certificate now (SIGHUP). */
+  /** Checks for a new certificate now (SIGHUP). */
   reload(): Promise<void> {
     return this.#parts.certificates.source.reload();
   }
 
   /**
-   * Stops, in the reverse order of the start. Idempotent; a second call with 0 cuts the grace of the first short.
-   * @param graceMs how long running streams may take to end by themselves; default the configuration's `drainMs`
+   * Stops the hub's parts in the reverse order of their start. Idempotent; a second call with 0 ends the grace period of the first call at once.
+   * @param graceMs milliseconds that running streams have to end on their own; default: `drainMs` of the configuration
    */
   stop(graceMs: number = this.#parts.drainMs): Promise<void> {
     if (this.#stopping !== undefined && graceMs === 0) this.#parts.streaming.gateway.destroy();

@@ -6,16 +6,17 @@ import { logSink } from './observe/log.ts';
 /** The parts of the process that `runHub` uses. */
 export interface HubProcess {
   readonly env: NodeJS.ProcessEnv;
-  /** Used when neither flags nor environment nor file name a data directory. */
+  /** The data directory when neither flags, environment nor file set one. */
   readonly defaultDataDir: string;
-  /** Where the log goes, one line a write. */
+  /** Receives the log, one line per write. */
   readonly log: { write(line: string): void; readonly isTTY?: boolean };
   on(signal: 'SIGINT' | 'SIGTERM' | 'SIGHUP', listener: () => void): unknown;
   removeListener(signal: 'SIGINT' | 'SIGTERM' | 'SIGHUP', listener: () => void): unknown;
 }
 
 /**
- * `culvert hub`: runs until SIGTERM or SIGINT, which drain (the second stops at once); SIGHUP looks for a new certificate.
+ * `culvert hub`: runs the hub until SIGTERM or SIGINT. The first signal makes the hub drain; the second stops it at once. SIGHUP makes it check for a new
+ * certificate.
  * Resolves when the hub has stopped.
  * @throws CulvertError `config_invalid`; `internal` when the store failed while running
  */
@@ -31,11 +32,11 @@ export async function runHub(flags: HubFlags, host: HubProcess): Promise<void> {
   const onStop = () => {
     asked += 1;
     stopAsked();
-    // A second signal means: do not wait any longer.
+    // A second signal stops the hub without further waiting.
     if (asked > 1) void hub?.stop(0);
   };
   const onReload = () => void hub?.reload();
-  // Before the start, which takes a moment: a signal without a handler would kill the process in the middle of it.
+  // Registered before the start, which takes a moment: a signal without a handler would kill the process during the start.
   host.on('SIGINT', onStop);
   host.on('SIGTERM', onStop);
   host.on('SIGHUP', onReload);

@@ -34,15 +34,15 @@ import { RegistryListeners } from './registry/registry-listeners.ts';
 import { type Certificates, openCertificates } from './tls/open-certificates.ts';
 
 /**
- * Starts a hub, each step after those it needs.
- * @param opened gets every part as soon as it is open, for `stopHub` if a later step fails
- * @throws CulvertError `config_invalid`; what the file system says
+ * Starts a hub; each step runs after the steps that it needs.
+ * @param opened receives every part as soon as it is open, so that `stopHub` can close it if a later step fails
+ * @throws CulvertError `config_invalid`; errors of the file system
  */
 export async function startHub(config: HubConfig, options: HubOptions, opened: OpenedParts): Promise<HubParts> {
   const core = createCore(options);
   Object.assign(opened, core);
   const { clock, events } = core;
-  // The store first: it locks the data directory, so that nothing below is done by two hubs at once.
+  // The store first: it locks the data directory, so that two hubs cannot run the steps below at the same time.
   const store = await openStore({
     directory: config.dataDir,
     clock,
@@ -50,10 +50,10 @@ export async function startHub(config: HubConfig, options: HubOptions, opened: O
     onCall: core.metrics.registryCall,
   });
   opened.store = store;
-  // Certificates before listeners: they need the names alone, not the port.
+  // Certificates before listeners: certificates need only the names, not the port.
   const certificates = await openHubCertificates(config, core, opened);
   opened.certificates = certificates;
-  // Listeners before what they lead to: grants and connection strings need the port.
+  // Listeners before the parts that handle their connections: grants and connection strings need the port.
   const listeners = await openListeners(config, core, certificates);
   opened.listeners = listeners;
   const names = new HostNames(advertisedNames(config, listeners.address.port));
@@ -134,7 +134,7 @@ function openListeners(
   });
 }
 
-/** Opens the subscribers of the events, each behind those that it reads from. */
+/** Opens the event subscribers, each after those that it reads from. */
 async function openObservers(
   {
     config,
@@ -158,7 +158,7 @@ async function openObservers(
   opened.resourceLog = resourceLog;
   const lastDisconnects = new RecentDisconnects(clock, resourceLog.lastDisconnect);
   events.subscribe(lastDisconnects.observe);
-  // Behind the store, whose lock it needs too; before anything that it is to record.
+  // After the store, whose lock the audit log needs too; before the first event that the audit log must record.
   const audit = await openAudit(config.audit, config.dataDir, { clock, onEvent: events.emit, streams: live });
   opened.audit = audit;
   events.subscribe(audit.observe);

@@ -26,7 +26,7 @@ describe('addresses counted as one', () => {
         const network = (address: string) => new URL(`http://[${address}]`).hostname;
         const same = network(one) === network(other);
         if (same) expect(addressGroup(one)).toBe(addressGroup(other));
-        // The URL parser writes an address in one way only.
+        // The URL parser has only one spelling for an address.
         expect(addressGroup(network(one).slice(1, -1))).toBe(addressGroup(one));
       }),
     );

@@ -1,12 +1,12 @@
 import { isIPv4, isIPv6 } from 'node:net';
 
-/** 16-bit groups of an IPv6 address, and those that name its network: one customer gets a /64 at least (RFC 6177), and may use all of its addresses. */
+/** Number of 16-bit groups of an IPv6 address, and of its network part: a customer gets at least a /64 (RFC 6177) and may use all of its addresses. */
 const GROUPS = 8;
 const NETWORK_GROUPS = 4;
 
 /**
- * The addresses that count as one where connections are counted by address: an IPv4 address for itself, also in its IPv6 form
- * (`::ffff:192.0.2.1`), an IPv6 address for its /64. Anything else stands for itself.
+ * The key by which connections from an address are counted: for an IPv4 address, also in its IPv6 form (`::ffff:192.0.2.1`), the IPv4 address; for an
+ * IPv6 address, its /64. Any other text is returned unchanged.
  */
 export function addressGroup(address: string): string {
   if (isIPv4(address)) return address;
@@ -20,7 +20,7 @@ export function addressGroup(address: string): string {
   return `${network.join(':')}::/64`;
 }
 
-/** The eight numbers of a valid IPv6 address (RFC 4291 §2.2). */
+/** The eight 16-bit groups of a valid IPv6 address (RFC 4291 §2.2). */
 function groupsOf(address: string): number[] {
   const [before = '', after] = address.split('::');
   const head = numbersOf(before);

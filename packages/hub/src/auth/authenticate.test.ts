@@ -389,7 +389,7 @@ describe('SAS tokens, whatever they hold', () => {
           const rest = text.slice(how === 'insert' ? at : at + 1);
           const mutated = text.slice(0, at) + (how === 'remove' ? '' : character) + rest;
           fc.pre(mutated !== text);
-          // The two spellings of an escape in `sig` mean the same; in `sr` they do not.
+          // Upper and lower case of an escape in `sig` have the same meaning; in `sr` they do not.
           fc.pre(mutated.toLowerCase() !== text.toLowerCase() || !caseOfEscape(text, at) || at < text.indexOf('sig='));
           await expect(asD1(mutated)).rejects.toMatchObject({
             code: expect.stringMatching(/^(unauthorized|token_expired)$/),

@@ -22,37 +22,38 @@ export interface AuthenticatorOptions {
   readonly registry: Pick<Registry, 'get' | 'lookup'>;
   readonly policies: Pick<PolicyStore, 'lookup'>;
   readonly authorities: Pick<AuthorityStore, 'list'>;
-  /** Every name the hub goes by, with and without port, as audiences carry it: `hub.example`, `hub.example:8443`, `[::1]:8443`. */
+  /** All names of the hub, with and without port, as they appear in audiences: `hub.example`, `hub.example:8443`, `[::1]:8443`. */
   readonly audiences: readonly string[];
   readonly clock: Clock;
-  /** Milliseconds a token is taken beyond its expiry; default {@link LIMITS.clockSkewMs}. */
+  /** Milliseconds that a token is still accepted after its expiry; default {@link LIMITS.clockSkewMs}. */
   readonly clockSkewMs?: number;
 }
 
-/** What a credential is shown for. */
+/** The resource that a SAS token is presented for. */
 export interface SasTarget {
   /** The path below the host, decoded, such as `devices/d1`, `twins/d1/streams/ssh`, `devices`. */
   readonly path: string;
   /**
-   * Whose key a token without policy must be made with: its own, or that of the device whose module it is. Absent where only policies may come.
+   * The identity whose key must have signed a token without a policy: its own key, or, for a module, the key of its device. Absent where only tokens of
+   * policies are accepted.
    */
   readonly identity?: Identity;
 }
 
-/** What a device shows at a control channel's listener. */
+/** The credential that a device presents at a control channel's listener. */
 export interface DeviceCredential {
   readonly identity: Identity;
-  /** A SAS token; undefined when none was shown, and then the certificate counts. */
+  /** A SAS token; undefined when none was presented, in which case the certificate is verified. */
   readonly token: string | undefined;
   readonly certificate: ClientCertificate | undefined;
-  /** Whether the client was asked for one; default true. For the words of a refusal alone. */
+  /** Whether a certificate was requested from the client; default true. Used only for the message of a refusal. */
   readonly certificateAsked?: boolean | undefined;
 }
 
-/** Stand in for the keys of a device or policy that does not exist, so that its tokens take as long to refuse. */
-const NOBODY = { primaryKey: `${'A'.repeat(43)}=`, secondaryKey: `${'B'.repeat(42)}A=` };
+/** Used in place of the keys of a device or policy that does not exist, so that refusing its tokens takes the same time. */
+const DUMMY_KEYS = { primaryKey: `${'A'.repeat(43)}=`, secondaryKey: `${'B'.repeat(42)}A=` };
 
-/** Tells who a SAS token or a certificate proves its bearer to be (docs/protocol/07-authentication.md). Every listener asks it; none judges a credential itself. */
+/** Determines the principal that a SAS token or a certificate authenticates (docs/protocol/07-authentication.md). All listeners verify credentials with it. */
 export class Authenticator {
   readonly #registry: Pick<Registry, 'get' | 'lookup'>;
   readonly #policies: Pick<PolicyStore, 'lookup'>;
@@ -71,9 +72,9 @@ export class Authenticator {
   }
 
   /**
-   * Verifies a token for any listener. What the principal may do there is `authorize`'s to say.
-   * @throws CulvertError `unauthorized` (also for what does not exist: no one learns which ids do), `token_expired`, and
-   * `device_disabled` to who holds the device's key
+   * Verifies a token for any listener. `authorize` determines what the principal may do there.
+   * @throws CulvertError `unauthorized` (also when the identity or policy does not exist, so that nobody can find out which ids exist), `token_expired`, and
+   * `device_disabled`, which only a token with a correct signature gets
    */
   async authenticateSas(text: string, target: SasTarget): Promise<Principal> {
     const token = parseSasToken(text);
@@ -93,8 +94,9 @@ export class Authenticator {
   }
 
   /**
-   * Verifies a device's or module's credential for a control channel: its own key's or certificate's, or the token of a policy that may speak
-   * for devices. It must exist, and its device be enabled, either way. What its authentication is of another type proves nothing.
+   * Verifies the credential of a device or module for a control channel: a token made with its own key, its certificate, or the token of a policy with
+   * `DeviceConnect`. In all cases the device or module must exist, and the device must be enabled. A credential of another type than the registered
+   * authentication is refused.
    * @throws CulvertError as `authenticateSas`; `forbidden` for a policy without `DeviceConnect`
    */
   async authenticateDevice({ identity, token, certificate, certificateAsked }: DeviceCredential): Promise<Principal> {
@@ -114,7 +116,7 @@ export class Authenticator {
   }
 
   /**
-   * Verifies a policy's token for the hub as a whole, on a connection of a service's own.
+   * Verifies the token of a policy for the hub as a whole, on a separate connection of a service.
    * @throws CulvertError as `authenticateSas`; `forbidden` for a policy without `ServiceConnect`
    */
   async authenticateService(token: string): Promise<Principal> {
@@ -128,7 +130,7 @@ export class Authenticator {
     const { record } = found;
     try {
       const { proof, expiresAt } = await this.#certificateProof(identity, record, certificate);
-      // There is no proof of what does not exist.
+      // Never true, because only a registered identity has a proof; needed for the type.
       if (record === undefined) throw new CulvertError('unauthorized');
       await this.#assertEnabled(record);
       return identityPrincipal(record, { ...proof, owner: ownerOf(record) }, expiresAt);
@@ -157,7 +159,7 @@ export class Authenticator {
 
   async #policyPrincipal(token: SasToken, name: string, expiresAt: number): Promise<Principal> {
     const { record: policy, refused } = await this.#policies.lookup(name);
-    const key = signingKey(token, policy ?? NOBODY);
+    const key = signingKey(token, policy ?? DUMMY_KEYS);
     if (policy === undefined || key === undefined) {
       await refused();
       throw new CulvertError('unauthorized');
@@ -172,14 +174,14 @@ export class Authenticator {
   }
 
   /**
-   * Tries each record and each key before answering, so that the work does not reveal what is registered.
+   * Looks up every record and tries every key before it answers, so that the amount of work does not reveal which identities are registered.
    */
   async #keyPrincipal(token: SasToken, identity: Identity, expiresAt: number): Promise<Principal> {
     const { deviceId, moduleId } = identity;
     const own = await this.#registry.lookup(identity);
-    const key = signingKey(token, sasKeys(own.record) ?? NOBODY);
+    const key = signingKey(token, sasKeys(own.record) ?? DUMMY_KEYS);
     const device = moduleId === undefined ? undefined : await this.#registry.lookup({ deviceId });
-    const deviceKey = device && signingKey(token, sasKeys(device.record) ?? NOBODY);
+    const deviceKey = device && signingKey(token, sasKeys(device.record) ?? DUMMY_KEYS);
     const proof = keyProof(own.record, key) ?? this.#deviceKeyProof(token, own.record, device?.record, deviceKey);
     if (own.record === undefined || proof === undefined) {
       await Promise.all([own.refused(), device?.refused()]);
@@ -189,7 +191,7 @@ export class Authenticator {
     return identityPrincipal(own.record, proof, expiresAt);
   }
 
-  /** A module's connection string may hold its device's key (Azure's test suites make them so): it opens the one module that the token names. */
+  /** A module's connection string may contain its device's key, as in Azure's test suites. The key then authenticates only the module that the token names. */
   #deviceKeyProof(
     token: SasToken,
     module: IdentityRecord | undefined,
@@ -211,7 +213,7 @@ export class Authenticator {
   }
 }
 
-/** Whether a SAS token is said to be made with a device's or module's own key, for the log of refusals. */
+/** Whether a SAS token names no policy, and so claims to be made with the key of a device or module; for the log of refusals. */
 export function claimsIdentity(token: string | undefined): boolean {
   try {
     return token !== undefined && parseSasToken(token).policy === undefined;
@@ -220,7 +222,7 @@ export function claimsIdentity(token: string | undefined): boolean {
   }
 }
 
-/** The keys of what is known by keys. */
+/** The keys of an identity whose authentication has the type `sas`; otherwise undefined. */
 function sasKeys(record: IdentityRecord | undefined): TwoKeys | undefined {
   return record?.authentication.type === 'sas' ? record.authentication : undefined;
 }
@@ -230,7 +232,7 @@ function keyProof(record: IdentityRecord | undefined, key: string | undefined): 
   return { kind: 'key', owner: ownerOf(record), keyDigest: keyDigest(key) };
 }
 
-/** With both times: whoever made the token sees whether it is old, or made by a clock that is wrong. */
+/** The message contains both times, so that its reader can see whether the token is old or was made with a wrong clock. */
 function tokenExpired(expiry: number, now: number): CulvertError {
   const [expired, here] = [expiry, now].map((time) => new Date(time).toISOString().replace(/\.\d+Z$/, 'Z'));
   return new CulvertError('token_expired', `The token expired at ${expired}, and the hub's clock says ${here}.`);

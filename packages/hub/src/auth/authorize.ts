@@ -2,7 +2,7 @@ import { CulvertError, type Identity, type Permission } from '@culvert/protocol'
 import { SHARED_ACCESS_POLICIES } from '../registry/shared-access-policies.ts';
 import type { Principal } from './principal.ts';
 
-/** What each action needs: the one table of who may do what. */
+/** The permission that each action requires. No other table grants actions. */
 const REQUIRED = {
   'stream.open': 'ServiceConnect',
   'service.connect': 'ServiceConnect',
@@ -13,17 +13,17 @@ const REQUIRED = {
   'module.write': 'RegistryWrite',
   'policy.manage': 'PolicyManage',
   'monitor.read': 'MonitorRead',
-  // A permission to disable a device includes closing one of its streams.
+  // A principal that may disable a device may also close one of its streams.
   'stream.close': 'RegistryWrite',
 } as const satisfies Record<string, Permission>;
 
-/** Everything a principal can ask for. */
+/** The actions that a principal can request. */
 export type Action = keyof typeof REQUIRED;
 
 /**
- * Returns when the principal may do it. A device or module may connect, as itself; a device may see to its own modules besides (Azure's
- * clients do so). A policy may do what it permits, to all.
- * @param subject whom the action is about, where it is about one
+ * Returns if the principal may perform the action. A device or module may connect as itself; a device may also read and write its own modules, as Azure's
+ * clients do. A policy may perform the actions that its permissions allow, on all identities.
+ * @param subject the identity that the action concerns, if it concerns one
  * @throws CulvertError `forbidden`
  */
 export function authorize(principal: Principal, action: Action, subject?: Identity): void {
@@ -31,7 +31,7 @@ export function authorize(principal: Principal, action: Action, subject?: Identi
   const may =
     identity === undefined
       ? principal.permissions.has(REQUIRED[action])
-      : subject !== undefined && isOwnAffair(identity, action, subject);
+      : subject !== undefined && mayAsIdentity(identity, action, subject);
   if (may) return;
   const permission = REQUIRED[action];
   throw new CulvertError(
@@ -45,7 +45,7 @@ function policiesWith(permission: Permission): string {
   return all.flatMap(([name, permissions]) => (permissions.includes(permission) ? [name] : [])).join(', ');
 }
 
-function isOwnAffair(self: Identity, action: Action, subject: Identity): boolean {
+function mayAsIdentity(self: Identity, action: Action, subject: Identity): boolean {
   if (self.deviceId !== subject.deviceId) return false;
   switch (action) {
     case 'device.connect':

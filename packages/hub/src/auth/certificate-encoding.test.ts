@@ -1,4 +1,4 @@
-// First: the dependency injection inside x509 refuses to load without it.
+// Must be the first import: the dependency injection inside x509 does not load without it.
 import 'reflect-metadata';
 import { webcrypto, X509Certificate } from 'node:crypto';
 import * as x509 from '@peculiar/x509';
@@ -14,7 +14,7 @@ beforeAll(async () => {
   keys = await webcrypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify']);
 });
 
-/** The DER of a certificate with these basic constraints, truly signed; none: without extensions. */
+/** The DER of a self-signed certificate with these basic constraints; undefined: without extensions. */
 async function certificate(basicConstraints?: string): Promise<Buffer> {
   const made = await x509.X509CertificateGenerator.createSelfSigned(
     {
@@ -33,7 +33,7 @@ async function certificate(basicConstraints?: string): Promise<Buffer> {
   return Buffer.from(made.rawData);
 }
 
-/** The same with some bytes, which stand in it once, replaced by as many others. */
+/** The DER with the bytes `from`, which must be in it once, replaced by `to`. */
 function replaced(der: Buffer, from: string, to: string): Buffer {
   const text = der.toString('hex');
   expect(text.split(from)).toHaveLength(2);
@@ -44,7 +44,7 @@ const VERSION_3 = 'a003020102';
 const CRITICAL_CONSTRAINTS = '551d130101ff';
 const IS_AUTHORITY = '30030101ff';
 
-/** What the rules say of it, as a device's and as an authority's. */
+/** The faults of a certificate: of its validity period, as a device's certificate, and as an authority's certificate. */
 const faults = (der: Buffer) => {
   const read = new X509Certificate(der);
   return [lifeFault(read, Date.now()), clientFault(read), authorityFault(read)];

@@ -7,38 +7,38 @@ import {
   lifeFault,
 } from './certificate-rules.ts';
 
-/** A registered authority that vouches for a certificate. */
-export interface Voucher {
+/** A registered authority from which a valid path leads to a certificate. */
+export interface TrustAnchor {
   readonly authority: X509Certificate;
-  /** Milliseconds since the epoch at which the first certificate of the path to it runs out. */
+  /** The earliest expiry of a certificate on the path, in milliseconds since the epoch. */
   readonly until: number;
 }
 
-/** A certificate on the way from a client's to an authority. */
+/** A certificate on a path from a client's certificate to an authority. */
 interface Step {
   readonly certificate: X509Certificate;
-  /** Authorities between the client's certificate and the issuer of this one. */
+  /** Number of authorities between the client's certificate and the issuer of this one. */
   readonly below: number;
   readonly until: number;
 }
 
 /**
- * Finds the registered authorities that vouch for a client's certificate, directly or through those it sent along: path validation by RFC
- * 5280 §6.1, with the registered authorities, roots or not, as the trust anchors, and no others. What is heeded less than there (name
- * constraints, unknown critical extensions) is refused (docs/adr/0010). Whether the certificate itself can be a client's is the caller's to ask.
- * @param sent what the client sent along, in any order; few, for the signatures of all of them may have to be verified
+ * Finds the registered authorities that have issued a client's certificate, directly or through other certificates that the client sent: path validation by
+ * RFC 5280 §6.1, with the registered authorities, roots or not, as the only trust anchors. Features of that section that are not implemented here (name
+ * constraints, unknown critical extensions) are refused (docs/adr/0010). The caller checks whether the certificate itself is valid for a client.
+ * @param sent the other certificates that the client sent, in any order; must be few, because the signatures of all of them may have to be verified
  */
-export function findVouchers(
+export function findTrustAnchors(
   client: X509Certificate,
   {
     sent,
     authorities,
     now,
   }: { sent: readonly X509Certificate[]; authorities: readonly X509Certificate[]; now: number },
-): Voucher[] {
-  const found = new Map<X509Certificate, Voucher>();
+): TrustAnchor[] {
+  const found = new Map<X509Certificate, TrustAnchor>();
   const unused = new Set(sent);
-  // Breadth first, each once: it is reached by the shortest way, on which a path length is least in the way.
+  // Breadth first, each certificate once: this finds its shortest path, which the path length constraints restrict least.
   const steps: Step[] = [{ certificate: client, below: 0, until: certificateExpiry(client) }];
   for (const step of steps) {
     for (const authority of authorities) {
@@ -55,8 +55,8 @@ export function findVouchers(
 }
 
 /**
- * Whether names, key identifiers and key usage fit (§6.1.3, 4.2.1.1, 4.2.1.3), the issuer has no fault, counts now and that far up, and has
- * signed: in this order, for signatures are dear.
+ * Whether names, key identifiers and key usage match (§6.1.3, 4.2.1.1, 4.2.1.3), the issuer is valid now and has no fault, its path length constraint allows
+ * this position, and its signature is correct. The signature is checked last, because that is expensive.
  */
 function hasIssued(
   issuer: X509Certificate,
@@ -72,7 +72,7 @@ function hasIssued(
       certificate.verify(issuer.publicKey)
     );
   } catch {
-    // A key or a part of it that OpenSSL makes nothing of.
+    // OpenSSL cannot use the key or a part of it.
     return false;
   }
 }

@@ -1,4 +1,4 @@
-// First: the dependency injection inside x509 refuses to load without it.
+// Must be the first import: the dependency injection inside x509 does not load without it.
 import 'reflect-metadata';
 import { webcrypto, X509Certificate } from 'node:crypto';
 import {
@@ -29,7 +29,7 @@ beforeAll(async () => {
   issuing = await testAuthority('Issuing', { issuer: root });
 });
 
-/** What the hub would have seen of it in TLS. */
+/** The device's certificate as the hub would receive it in TLS. */
 function shown({ cert, sha1, sha256 }: DeviceCertificate): ClientCertificate {
   const [certificate, ...sent] = cert
     .split(/(?<=-----END CERTIFICATE-----\n)/)
@@ -189,7 +189,7 @@ describe('a certificate of an authority', () => {
     const namesake = await testAuthority('Root');
     expect(verdict(await direct(), [])).toBe(NOBODY_VOUCHES);
     expect(verdict(await direct(), [namesake, await testAuthority('Other')])).toBe(NOBODY_VOUCHES);
-    // It brings its own authority along.
+    // The client also sends the certificate of its own authority.
     const own = await testAuthority('Own');
     const device = await deviceCertificate('d1', { authority: own });
     expect(verdict({ ...device, cert: device.cert + own.certificate })).toBe(NOBODY_VOUCHES);
@@ -283,7 +283,7 @@ describe('those between a certificate and its authority', () => {
       refusal(() => prove(device, { authorities: [authority] }));
     expect(verdict(ofLone, root)).toBe('taken');
     expect(verdict(ofBelow, root)).toBe(NOBODY_VOUCHES);
-    // A registered authority's own limit counts too.
+    // The path length constraint of a registered authority applies too.
     expect(verdict(ofBelow, lone)).toBe(NOBODY_VOUCHES);
     expect(verdict(ofBelow, below)).toBe('taken');
   });

@@ -1,25 +1,25 @@
 import type { X509Certificate } from 'node:crypto';
 import { CulvertError, type Identity, identityName } from '@culvert/protocol';
 import type { Authentication } from '../registry/registry.ts';
-import { findVouchers, type Voucher } from './certificate-path.ts';
+import { findTrustAnchors, type TrustAnchor } from './certificate-path.ts';
 import { certificateExpiry, clientFault, clientUseFault, lifeFault } from './certificate-rules.ts';
 import { type ClientCertificate, thumbprint } from './client-certificate.ts';
 import type { Proof } from './principal.ts';
 
-// A certificate is looked for among the thumbprints first and then among what the authorities vouch for, whatever is registered: what a
-// refusal says, and how long it takes to say so, depends on the certificate, the authorities and the name that is claimed, but not on whether
-// there is such an identity or how it is known.
+// A certificate is always compared with the thumbprints first and then verified against the authorities, whatever is registered for the identity. So the
+// message of a refusal, and the time it takes, depend on the certificate, the authorities and the claimed name, but not on whether the identity exists or
+// how it authenticates.
 
-/** How a certificate proves an identity, without whose it is, and until when, in milliseconds since the epoch. */
+/** How a certificate proves an identity, without the identity itself, and when the proof expires, in milliseconds since the epoch. */
 export interface CertificateProof<Kind extends Proof['kind'] = 'thumbprint' | 'authority'> {
   readonly proof: Omit<Extract<Proof, { kind: Kind }>, 'owner'>;
   readonly expiresAt: number;
 }
 
 /**
- * What a certificate proves by its thumbprint; undefined when it is not registered.
- * @param authentication what is registered of the identity that is claimed
- * @throws CulvertError `unauthorized` when it does not count now, or is for other uses
+ * The proof that a certificate gives by its thumbprint; undefined when the thumbprint is not registered for the identity.
+ * @param authentication the registered authentication of the claimed identity; undefined when the identity is not registered
+ * @throws CulvertError `unauthorized` when the certificate is not valid now, or is only for other uses than client authentication
  */
 export function thumbprintProof(
   shown: ClientCertificate,
@@ -29,16 +29,16 @@ export function thumbprintProof(
   const { certificate, sha1, sha256 } = shown;
   refuseIf(lifeFault(certificate, now));
   if (authentication?.type !== 'selfSigned' || !matchesThumbprint(authentication, shown)) return undefined;
-  // The thumbprint pins this very certificate, so a use that it does not name is not asked for; uses that exclude this one are heard.
+  // The thumbprint identifies exactly this certificate, so it needs no extended key usage; but one that excludes client authentication is respected.
   if (certificate.keyUsage !== undefined) refuseIf(clientUseFault(certificate));
   return { proof: { kind: 'thumbprint', sha1, sha256 }, expiresAt: certificateExpiry(certificate) };
 }
 
-/** What a certificate without a registered thumbprint is held against. */
+/** The values against which a certificate without a registered thumbprint is verified. */
 export interface AuthorityOptions {
   /** The identity that the client claims. */
   readonly identity: Identity;
-  /** What is registered of that one; undefined when nothing is. */
+  /** The registered authentication of that identity; undefined when the identity is not registered. */
   readonly authentication: Authentication | undefined;
   /** The registered authorities. */
   readonly authorities: readonly X509Certificate[];
@@ -47,25 +47,25 @@ export interface AuthorityOptions {
 }
 
 /**
- * What a certificate that counts now proves by those who vouch for it.
+ * The proof that a certificate, valid now, gives through the registered authorities that have issued it.
  * @throws CulvertError `unauthorized`
  */
 export function authorityProof(
   { certificate, sent, commonName }: ClientCertificate,
   { identity, authentication, authorities, now }: AuthorityOptions,
 ): CertificateProof<'authority'> {
-  const vouchers = findVouchers(certificate, { sent, authorities, now });
-  if (vouchers.length === 0) refuseIf('is not registered, and no registered certificate authority vouches for it');
+  const anchors = findTrustAnchors(certificate, { sent, authorities, now });
+  if (anchors.length === 0) refuseIf('is not registered, and no registered certificate authority vouches for it');
   refuseIf(clientUseFault(certificate) ?? clientFault(certificate));
   if (commonName !== identityName(identity)) {
     const name = identity.moduleId === undefined ? 'the device id' : 'DEVICE/MODULE';
     refuseIf(`is not for this name: its common name is not ${name}`);
   }
   if (authentication?.type !== 'certificateAuthority') throw new CulvertError('unauthorized');
-  return { proof: { kind: 'authority', authorities: vouchers.map(thumbprintOf) }, expiresAt: earliest(vouchers) };
+  return { proof: { kind: 'authority', authorities: anchors.map(thumbprintOf) }, expiresAt: earliest(anchors) };
 }
 
-/** Whether one of the two registered thumbprints is the certificate's, in either form. They are no secret: anyone may see a certificate. */
+/** Whether one of the two registered thumbprints is the certificate's SHA-1 or SHA-256. Thumbprints are not secret: anyone may see a certificate. */
 export function matchesThumbprint(
   registered: { readonly primaryThumbprint: string; readonly secondaryThumbprint: string },
   certificate: { readonly sha1: string; readonly sha256: string },
@@ -75,12 +75,12 @@ export function matchesThumbprint(
   );
 }
 
-function thumbprintOf({ authority }: Voucher): string {
+function thumbprintOf({ authority }: TrustAnchor): string {
   return thumbprint(authority.fingerprint256);
 }
 
-/** The channel must not outlive any of the paths it may be said to stand on. */
-function earliest(vouchers: readonly Voucher[]): number {
+/** The earliest expiry: the channel must not outlive any of the paths that may have authenticated it. */
+function earliest(anchors: readonly TrustAnchor[]): number {
   return Math.min(...vouchers.map(({ until }) => until));
 }
 

@@ -1,18 +1,18 @@
 import type { X509Certificate } from 'node:crypto';
 import { keyUsageBits, readCertificate } from './certificate-encoding.ts';
 
-/** Bits of an RSA key below which it is refused, as OpenSSL does at its default security level. */
+/** RSA keys with fewer bits are refused, as by OpenSSL at its default security level. */
 const MIN_RSA_BITS = 2048;
 
-/** Curves of 256 bits and more. */
+/** The accepted elliptic curves: those of 256 bits and more. */
 const CURVES = ['prime256v1', 'secp384r1', 'secp521r1', 'brainpoolP256r1', 'brainpoolP384r1', 'brainpoolP512r1'];
 
 /** `id-kp-clientAuth` (RFC 5280 §4.2.1.12). */
 const CLIENT_AUTHENTICATION = '1.3.6.1.5.5.7.3.2';
 
-// Object identifiers as `readCertificate` gives them.
+// The object identifiers below have the form that `readCertificate` returns.
 
-/** ECDSA, RSA (PKCS #1) and EdDSA, with SHA-256 or better. */
+/** The accepted signature algorithms: ECDSA, RSA (PKCS #1) and EdDSA, with SHA-256 or better. */
 const SIGNATURE_ALGORITHMS = [
   ...['2a8648ce3d040302', '2a8648ce3d040303', '2a8648ce3d040304'],
   ...['2a864886f70d01010b', '2a864886f70d01010c', '2a864886f70d01010d'],
@@ -25,15 +25,15 @@ const EXTENDED_KEY_USAGE = '551d25';
 const NAME_CONSTRAINTS = '551d1e';
 
 /**
- * Extensions that may be critical: what is heeded here, and what says nothing of whether a client may be let in (alternative names,
- * certificate policies).
+ * Extensions that may be critical: those evaluated here, and those that do not affect whether a client may be accepted (alternative names, certificate
+ * policies).
  */
 const UNDERSTOOD = [BASIC_CONSTRAINTS, KEY_USAGE, EXTENDED_KEY_USAGE, '551d11', '551d12', '551d20'];
 
-/** Bits of `keyUsage` with which a TLS client proves that it holds its key: `digitalSignature`, `keyAgreement`. */
+/** Bits of `keyUsage` that allow a TLS client to prove that it has the private key: `digitalSignature`, `keyAgreement`. */
 const CLIENT_KEY_USAGE = (1 << 0) | (1 << 4);
 
-/** Whether a certificate counts at `now`: undefined when it does, else what is wrong, to end a sentence. */
+/** Checks that a certificate is valid at `now`. Returns the fault, as the end of a sentence, or undefined. */
 export function lifeFault(certificate: X509Certificate, now: number): string | undefined {
   return orUnreadable(() => {
     const { notBefore, notAfter } = readCertificate(certificate.raw);
@@ -57,31 +57,34 @@ export function clientUseFault({ keyUsage: usages }: X509Certificate): string | 
   return 'is not made for client authentication (extended key usage)';
 }
 
-/** The fault that makes a certificate invalid for any client, independent of its issuer; undefined if none. Validity period and extended key usage are checked elsewhere. */
+/**
+ * The fault that makes a certificate invalid for any client, independent of its issuer; undefined if none. Validity period and extended key usage are checked
+ * elsewhere.
+ */
 export function clientFault(certificate: X509Certificate): string | undefined {
   return orUnreadable(() => {
     const { extensions, signatureAlgorithm, basicConstraints } = readCertificate(certificate.raw);
-    // An authority's certificate is not a device's: the holder of its key issues certificates, and one used for a device is a mistake.
+    // The certificate of an authority must not be used for a device: the holder of its key can issue certificates.
     if (certificate.ca || basicConstraints?.isAuthority)
       return 'is that of an authority, not of a device (basic constraints)';
     const usage = extensions.get(KEY_USAGE)?.value;
     if (usage !== undefined && (keyUsageBits(usage) & CLIENT_KEY_USAGE) === 0)
       return 'has a key that is not made for signing (key usage)';
-    if (!SIGNATURE_ALGORITHMS.includes(signatureAlgorithm)) return 'is signed by an algorithm that is not taken';
+    if (!SIGNATURE_ALGORITHMS.includes(signatureAlgorithm)) return 'is signed by an algorithm that is not accepted';
     return keyFault(certificate) ?? extensionFault(certificate);
   });
 }
 
-/** What keeps a certificate from standing between a client's and a registered authority; undefined when nothing does. Its life aside. */
+/** The fault that makes a certificate invalid between a client's certificate and a registered authority; undefined if none. Validity is checked elsewhere. */
 export function intermediateFault(certificate: X509Certificate): string | undefined {
   return orUnreadable(() => {
     if (!SIGNATURE_ALGORITHMS.includes(readCertificate(certificate.raw).signatureAlgorithm))
-      return 'is signed by an algorithm that is not taken';
+      return 'is signed by an algorithm that is not accepted';
     return authorityFault(certificate);
   });
 }
 
-/** What keeps a certificate from being that of a registered authority; undefined when nothing does. Its life and its own signature aside. */
+/** The fault that makes a certificate invalid for a registered authority; undefined if none. Its validity period and its own signature are not checked here. */
 export function authorityFault(certificate: X509Certificate): string | undefined {
   return orUnreadable(() => {
     if (!readCertificate(certificate.raw).basicConstraints?.isAuthority || !certificate.ca)
@@ -94,7 +97,7 @@ export function authorityFault(certificate: X509Certificate): string | undefined
 }
 
 /**
- * How many authorities may stand between this one and a client's certificate (RFC 5280 §4.2.1.9).
+ * Maximum number of authorities between this one and a client's certificate (RFC 5280 §4.2.1.9).
  * @throws RangeError when the certificate is malformed
  */
 export function authoritiesBelow(certificate: X509Certificate): number {
@@ -103,10 +106,10 @@ export function authoritiesBelow(certificate: X509Certificate): number {
 
 function extensionFault(certificate: X509Certificate): string | undefined {
   const { extensions } = readCertificate(certificate.raw);
-  // Not heeded here, and not to be passed over either: §4.2.1.10 wants them critical, but some authorities do not say so.
+  // Name constraints are not evaluated here and must not be ignored. §4.2.1.10 requires them to be critical, but some authorities do not mark them so.
   if (extensions.has(NAME_CONSTRAINTS)) return 'has name constraints, which are not supported';
   const unknown = [...extensions].some(([oid, { critical }]) => critical && !UNDERSTOOD.includes(oid));
-  return unknown ? 'has a critical extension that is not known here' : undefined;
+  return unknown ? 'has a critical extension that is not supported' : undefined;
 }
 
 function keyFault({ publicKey }: X509Certificate): string | undefined {
@@ -114,13 +117,13 @@ function keyFault({ publicKey }: X509Certificate): string | undefined {
   if (type === 'ed25519' || type === 'ed448') return undefined;
   if (type === 'rsa' && (details?.modulusLength ?? 0) >= MIN_RSA_BITS) return undefined;
   if (type === 'ec' && CURVES.includes(details?.namedCurve ?? '')) return undefined;
-  return `has a key that is too weak or of a kind that is not taken (${type ?? 'unknown'})`;
+  return `has a key that is too weak or of a kind that is not accepted (${type ?? 'unknown'})`;
 }
 
-/** OpenSSL reads certificates whose parts make no sense, and tells when they are asked for. */
-function orUnreadable(look: () => string | undefined): string | undefined {
+/** Returns the fault that `check` finds. OpenSSL accepts certificates with malformed parts, and throws only when such a part is read. */
+function orUnreadable(check: () => string | undefined): string | undefined {
   try {
-    return look();
+    return check();
   } catch {
     return 'has parts that cannot be read';
   }

@@ -1,9 +1,9 @@
 import { CulvertError } from '@culvert/protocol';
 
 /**
- * The refusal of a device that showed neither token nor certificate. Where nobody is asked for one, a device that has one cannot show it: then it
- * says so, and how that is changed.
- * @param asked whether the client was asked for a certificate; default true
+ * The error for a device that presented neither a token nor a certificate. A device cannot present its certificate where none is requested; the message then
+ * says so and names the setting that changes it.
+ * @param asked whether a certificate was requested from the client; default true
  */
 export function missingCredential(asked = true): CulvertError {
   const unasked =

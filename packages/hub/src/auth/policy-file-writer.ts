@@ -2,7 +2,7 @@ import type { EventSink } from '../observe/events.ts';
 import type { PolicyStore, RegistryListener } from '../registry/registry.ts';
 import type { PolicyFiles } from './policy-files.ts';
 
-/** Writes the policies' connection strings into their files, at the start and after each rotation. */
+/** Writes the policies' connection strings to their files, at the start and whenever a policy changes. */
 export class PolicyFileWriter implements RegistryListener {
   readonly #files: PolicyFiles;
   readonly #policies: PolicyStore;
@@ -15,7 +15,7 @@ export class PolicyFileWriter implements RegistryListener {
     this.#onEvent = options.onEvent;
   }
 
-  /** Writes all of them now. @throws what the file system says */
+  /** Writes all files now. @throws errors of the file system */
   async writeAll(): Promise<void> {
     await this.#files.write(await this.#policies.list());
   }

@@ -50,7 +50,7 @@ describe("the policies' files", () => {
     const victim = join(directory, 'victim');
     await writeFile(victim, 'precious');
     for (const name of ['service', '.service.tmp']) {
-      // As somebody may do between two writes who may write there: the next start refuses the directory.
+      // Another user with write access could do this between two writes; the next start refuses the directory.
       const place = join(directory, 'policies', name);
       await rm(place, { force: true });
       await symlink(victim, place);

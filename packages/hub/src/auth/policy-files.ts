@@ -6,8 +6,8 @@ import { writeFileAtomic } from '../storage/atomic-file.ts';
 import { openDataDirectory } from '../storage/data-directory.ts';
 
 /**
- * The files `policies/NAME` of the data directory: each policy's connection string on one line, for scripts and for `culvert` on
- * the hub's own machine. 0600, since each is a password.
+ * The files `policies/NAME` of the data directory. Each contains a policy's connection string on one line, for scripts and for `culvert` on the hub's own
+ * machine. Their mode is 0600, since the connection string is a secret.
  */
 export class PolicyFiles {
   readonly #directory: string;
@@ -20,10 +20,10 @@ export class PolicyFiles {
     this.#address = { host: options.host, port: options.port };
   }
 
-  /** Writes the file of each policy whose text has changed. Calls are done one after the other. Rejects with the file system's error. */
+  /** Writes the file of each policy whose text has changed. Calls run one after the other. Rejects with the file system's error. */
   write(policies: readonly PolicyRecord[]): Promise<void> {
     const done = this.#last.then(() => this.#writeAll(policies));
-    // The next write must not fail because this one did; its caller has been told.
+    // The next write must not fail because this one did; the caller of this one receives its error.
     this.#last = done.catch(() => undefined);
     return done;
   }

@@ -59,7 +59,7 @@ afterAll(async () => {
   await rm(directory, { recursive: true });
 });
 
-/** What one refusal costs. */
+/** The cost of one refusal. */
 interface Work {
   readonly storeCalls: number;
   readonly hmacs: number;
@@ -73,7 +73,7 @@ async function work(refused: () => Promise<unknown>): Promise<Work> {
   return { storeCalls, hmacs: hmacs.mock.calls.length };
 }
 
-/** Of the first three refusals for an identity. */
+/** The costs of the first three refusals for an identity. */
 async function three(refuse: () => Promise<unknown>): Promise<Work[]> {
   return [await work(refuse), await work(refuse), await work(refuse)];
 }
@@ -91,7 +91,7 @@ const withPolicy = (policy: string) => async () => {
 };
 
 describe('the work of a refusal', () => {
-  // As devices that are connected, or a service that just came, leave the cache.
+  // Brings the cache to the state that connected devices and a recently authenticated service leave.
   beforeEach(async () => {
     for (const moduleId of [undefined, 'm', 'none']) await store.registry.get({ deviceId: 'online', moduleId });
     await store.policies.get('service');
@@ -112,7 +112,7 @@ describe('the work of a refusal', () => {
   });
 
   it.each(['nobody', 'asleep', 'online', 'disabled'])('is the same whatever modules %s has', async (deviceId) => {
-    // Beyond the first refusal for the device itself.
+    // The first refusal for the device itself is not counted.
     await work(withKey({ deviceId }));
     for (const moduleId of ['m', 'none', 'nothing']) {
       expect([moduleId, await three(withKey({ deviceId, moduleId }))]).toEqual([

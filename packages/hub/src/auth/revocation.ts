@@ -4,18 +4,18 @@ import { matchesThumbprint } from './certificate-proof.ts';
 import { keyDigest } from './key-digest.ts';
 import type { Principal, Proof } from './principal.ts';
 
-/** What changed in the registry. */
+/** A change in the registry. */
 export interface CredentialChange {
-  /** The device or module the principal is or speaks for, as it is now; undefined: deleted. */
+  /** The current record of the device or module that the principal is or acts for; undefined: it was deleted. */
   readonly identity?: IdentityRecord | undefined;
   readonly policy?: PolicyRecord;
-  /** All registered authorities there are now. */
+  /** All authorities that are registered now. */
   readonly authorities?: readonly AuthorityRecord[];
 }
 
 /**
- * Whether what a principal was let in for still holds after a change. Ask with `identity` only for the one on whose channel or stream the
- * principal stands as the device, or for the device of that module: that one being deleted or disabled ends a policy's channel too.
+ * Whether a principal's credential is still valid after a change. Pass `identity` only for the device or module for which the principal has a channel or
+ * stream, or for the device of that module: its deletion or disabling ends the channel of a policy too.
  */
 export function principalStillHolds(principal: Principal, change: CredentialChange): boolean {
   const { proof } = principal;

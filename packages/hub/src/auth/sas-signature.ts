@@ -8,8 +8,8 @@ export interface TwoKeys {
 }
 
 /**
- * The one of the two keys that made the token's signature, or undefined. Both are always tried and compared in constant time, so
- * the time taken tells neither which one it was nor how much of a signature was right.
+ * The key of the two that made the token's signature, or undefined. Both keys are always tried and compared in constant time, so the time taken reveals
+ * neither which key matched nor how much of the signature was correct.
  */
 export function signingKey(token: SasToken, keys: TwoKeys): string | undefined {
   const primary = signedBy(token, keys.primaryKey);
@@ -21,13 +21,13 @@ export function signingKey(token: SasToken, keys: TwoKeys): string | undefined {
 function signedBy(token: SasToken, key: string): boolean {
   const bytes = Buffer.from(key, 'base64');
   const expected = createHmac('sha256', bytes).update(sasStringToSign(token)).digest();
-  // An empty key would be one that everybody knows.
+  // An empty key is refused, because anyone could sign with it.
   return token.signature.length === expected.length && timingSafeEqual(token.signature, expected) && bytes.length > 0;
 }
 
 /**
- * Whether the token's audience covers `host/path` for one of the hosts. The ids in a device's own audience may be escaped once
- * more (C# escapes the id, then the whole): harmless there, as the key alone says which device it is, but not for a policy's token.
+ * Whether the token's audience covers `host/path` for one of the hosts. The ids in the audience of a device's token may be escaped twice (C# escapes the id,
+ * then the whole audience). This is safe there, because the key alone determines the device; it would not be for the token of a policy.
  */
 export function coversTarget(token: SasToken, hosts: readonly string[], path: string): boolean {
   const readings = token.policy === undefined ? [token.audience, ...unescaped(token.audience)] : [token.audience];
@@ -35,8 +35,8 @@ export function coversTarget(token: SasToken, hosts: readonly string[], path: st
 }
 
 /**
- * Whether the token's audience is `host/path` for one of the hosts, no more and no less. Of several readings only the one with fewest escapes
- * counts, so that an audience names one identity alone.
+ * Whether the token's audience is exactly `host/path` for one of the hosts. Of the audience's possible readings only the one with the fewest escapes is
+ * compared, so that an audience names only one identity.
  */
 export function namesExactly(token: SasToken, hosts: readonly string[], path: string): boolean {
   const plain = unescaped(token.audience).at(-1) ?? token.audience;
@@ -46,7 +46,7 @@ export function namesExactly(token: SasToken, hosts: readonly string[], path: st
   });
 }
 
-/** The text with its escapes taken off once, and twice, as far as they are escapes. */
+/** The text with its escapes decoded once, and decoded twice; without the readings that cannot be decoded. */
 function unescaped(text: string): string[] {
   const readings: string[] = [];
   try {
@@ -54,7 +54,7 @@ function unescaped(text: string): string[] {
     readings.push(once);
     readings.push(decodeURIComponent(once));
   } catch {
-    // A `%` that belongs to the id itself: there is no further reading.
+    // A `%` is part of the id itself, so there is no further reading.
   }
   return readings;
 }

@@ -7,7 +7,7 @@ const MEBIBYTE = 1_048_576;
 export const auditConfig = z.strictObject({
   /** False: no audit log is written. */
   enabled: z.boolean().default(true),
-  /** A checkpoint is signed after this many records; that many can be removed from the end unnoticed. */
+  /** A checkpoint is signed after this many records; up to this many can be removed from the end of the log unnoticed. */
   checkpointRecords: z.number().int().min(1).max(1_000_000).default(1_000),
   /** A checkpoint is signed after this many milliseconds, if there are new records. */
   checkpointMs: z.number().int().min(1_000).max(86_400_000).default(600_000),
@@ -18,12 +18,12 @@ export const auditConfig = z.strictObject({
     .min(65_536)
     .max(1_024 * MEBIBYTE)
     .default(64 * MEBIBYTE),
-  /** Where checkpoints are sent in addition to the data directory; should be another machine. */
+  /** Destinations for checkpoints in addition to the data directory; they should be on another machine. */
   checkpoints: z
     .strictObject({
-      /** A file to which they are appended, for example on a mounted share. */
+      /** A file to which checkpoints are appended, for example on a mounted share. */
       file: z.string().min(1).optional(),
-      /** An endpoint to which each is posted as JSON. They are signed and contain no secret. A string is the endpoint's URL. */
+      /** An endpoint to which each checkpoint is posted as JSON. Checkpoints are signed and contain no secret. A string is the endpoint's URL. */
       http: z.union([z.string().transform((url) => ({ url })), endpointConfig]).optional(),
     })
     .prefault({}),

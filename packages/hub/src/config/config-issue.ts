@@ -1,15 +1,15 @@
 import { didYouMean, printable } from '@culvert/protocol';
 import type { z } from 'zod';
 
-/** What is wrong with a configuration. */
+/** An error in a configuration. */
 export interface ConfigIssue {
-  /** The top-level key that it is in, or that there is not. */
+  /** The top-level key that contains the error, or the unknown top-level key. */
   readonly key: string;
-  /** Which key, and what is wrong with it; for a key there is not, the one that may have been meant. */
+  /** The key and its error; for an unknown key, also the known key that may have been meant. */
   readonly text: string;
 }
 
-/** The first issue of a configuration that the schema refused. */
+/** The first error in a configuration that the schema has refused. */
 export function firstIssue(schema: z.ZodType, error: z.ZodError): ConfigIssue {
   const [issue] = error.issues;
   if (issue === undefined) return { key: '', text: 'unknown' };
@@ -22,14 +22,14 @@ export function firstIssue(schema: z.ZodType, error: z.ZodError): ConfigIssue {
   return { key: where[0] ?? '', text: `${where.length === 0 ? '' : `${where.join('.')}: `}${issue.message}` };
 }
 
-/** The keys of the object that `path` leads to; none where it leads to no object. */
+/** The keys of the object at `path`; empty when there is no object. */
 function knownKeys(schema: z.ZodType, path: readonly string[]): readonly string[] {
   let shape = shapeOf(schema);
   for (const key of path) shape = shapeOf(shape[key]);
   return Object.keys(shape);
 }
 
-/** Looks through what makes an object optional or gives it a default. */
+/** The properties of an object schema, also when it is wrapped to be optional or to have a default. */
 function shapeOf(schema: unknown): Readonly<Record<string, unknown>> {
   let inner: unknown = schema;
   for (let depth = 0; depth < 4 && typeof inner === 'object' && inner !== null; depth++) {

@@ -19,32 +19,35 @@ import { tracingConfig } from './tracing-config.ts';
 const count = (fallback: number) => z.number().int().min(1).max(10_000_000).default(fallback);
 const milliseconds = (least: number, fallback: number) => z.number().int().min(least).max(86_400_000).default(fallback);
 
-/** Everything an operator may set, in one schema: for the file, the environment and the flags. Unknown keys are errors. */
+/** All settings of the hub, in one schema for the file, the environment and the flags. Unknown keys are errors. */
 export const configSchema = z.strictObject({
   /** Directory of the registry, the keys and the policies' connection strings; 0700. */
   dataDir: z.string().min(1),
-  /** `HOST:PORT` of the one TLS port; without host, all addresses. Port 0 takes a free one. */
+  /** `HOST:PORT` of the main TLS port; without host, all addresses. Port 0 selects a free port. */
   listen: z.string().default(':8443'),
-  /** `HOST[:PORT]`s under which clients reach the hub; the first is what connection strings and grants carry. Default: the listening host, or this machine's name. */
+  /**
+   * `HOST[:PORT]` names under which clients reach the hub; connection strings and grants contain the first. Default: the listening host, or this machine's
+   * name.
+   */
   advertise: z.array(z.string()).max(32).default([]),
-  /** `HOST:PORT` of MQTT over TLS, usually 8883. Absent: no such listener. */
+  /** `HOST:PORT` of MQTT over TLS, usually 8883. Absent: no MQTT listener. */
   mqttListen: z.string().optional(),
-  /** `HOST:PORT` of AMQP over TLS, usually 5671. Absent: no such listener. */
+  /** `HOST:PORT` of AMQP over TLS, usually 5671. Absent: no AMQP listener. */
   amqpListen: z.string().optional(),
   /**
-   * Where clients are asked for a certificate, for devices that have one: keys of listeners (`listen`, `mqttListen`, `amqpListen`), or advertised host names,
-   * which count on the main port. Empty: nowhere. A browser that is asked shows its user a dialog.
+   * Where client certificates are requested, for devices that have one: keys of listeners (`listen`, `mqttListen`, `amqpListen`), or advertised host names,
+   * which apply to the main port. Empty: nowhere. A browser shows its user a dialog when a certificate is requested.
    */
   clientCertificates: z.array(z.string()).max(32).default([]),
   /**
-   * Listeners (`listen`, `mqttListen`, `amqpListen`, `gatewayListen`) behind a load balancer that says by the PROXY protocol, version 1 or 2, whose each connection
-   * is. Every connection must begin with its header then. Needs `proxyProtocolFrom`. docs/operating/proxy-protocol.md.
+   * Listeners (`listen`, `mqttListen`, `amqpListen`, `gatewayListen`) behind a load balancer that sends the client's address with the PROXY protocol, version 1
+   * or 2. Every connection to them must begin with a PROXY header. Needs `proxyProtocolFrom`. See docs/operating/proxy-protocol.md.
    */
   proxyProtocol: z.array(z.string()).max(32).default([]),
-  /** Addresses and networks (`192.0.2.0/24`) of those load balancers; connections from elsewhere are closed. */
+  /** Addresses and networks (`192.0.2.0/24`) of those load balancers; connections from other addresses are closed. */
   proxyProtocolFrom: z.array(z.string()).max(256).default([]),
   ...gatewayConfig,
-  /** `HOST:PORT` of `/livez` and `/readyz` in plain HTTP. Without host, 127.0.0.1. */
+  /** `HOST:PORT` of `/livez`, `/readyz` and `/metrics` in plain HTTP. Without host, 127.0.0.1. */
   adminListen: z.string().default('127.0.0.1:8444'),
   /** Certificate chain and key of the operator, PEM files. Absent: the built-in authority of the data directory issues one. */
   tls: z.strictObject({ certFile: z.string(), keyFile: z.string() }).optional(),
@@ -54,41 +57,41 @@ export const configSchema = z.strictObject({
       format: z.enum(['json', 'text']).optional(),
     })
     .prefault({}),
-  /** The record of who reached what: docs/operating/audit.md. */
+  /** The audit log. See docs/operating/audit.md. */
   audit: auditConfig.prefault({}),
-  /** Absent: no traces. docs/operating/tracing.md. */
+  /** Absent: no traces. See docs/operating/tracing.md. */
   tracing: tracingConfig.optional(),
   limits: z
     .strictObject({
-      /** Connections of one address that have not yet authenticated: many devices may share a NAT's address after an outage. */
+      /** Maximum unauthenticated connections from one address: after an outage, many devices behind one NAT may reconnect at the same time. */
       unauthenticatedPerAddress: count(512),
-      /** The same over all addresses: eight times as many. Each costs some 80 KiB once its TLS handshake has begun. */
+      /** Maximum unauthenticated connections from all addresses: eight times as many. Each takes about 80 KiB once its TLS handshake has begun. */
       unauthenticatedConnections: count(4_096),
-      /** Offers one device may have unanswered: beyond this it is not answering. */
+      /** Maximum unanswered offers to one device: a device with more is considered unresponsive. */
       offersPerDevice: count(64),
-      /** Requests for streams held at once: each holds a connection and a timer for up to 60 s. */
+      /** Maximum requests for streams that are held at the same time: each takes a connection and a timer for up to 60 s. */
       heldRequests: count(10_000),
-      /** Streams open at once, and connections waiting for the other side: each needs file descriptors. */
+      /** Maximum open streams, including connections that wait for the other side: each needs file descriptors. */
       streams: count(20_000),
       ...streamLimits,
-      /** Milliseconds without a byte in the direction of a stream that goes on after the other has ended; at least a second, as an answer takes a while. */
+      /** Milliseconds without a byte after which a stream with one ended direction is closed; at least one second, since a response takes time. */
       halfCloseMs: milliseconds(1_000, LIMITS.halfCloseMs),
-      /** Milliseconds without progress of a write before its stream is ended; at least a second, or slow networks look stalled. */
+      /** Milliseconds without progress of a write after which its stream is ended; at least one second, since slow networks would look stalled. */
       stallMs: milliseconds(1_000, LIMITS.stallMs),
     })
     .prefault({}),
   logs: logsConfigSchema,
   diagnostics: diagnosticsConfigSchema,
-  /** Milliseconds running streams get to end by themselves when the hub stops. */
+  /** Milliseconds that running streams have to end on their own when the hub stops. */
   drainMs: milliseconds(0, 10_000),
 });
 
-/** The configuration as it is used: parsed, complete. */
+/** The parsed configuration, with all defaults. */
 export type HubConfig = z.infer<typeof configSchema>;
-/** The configuration as it may be written. */
+/** The configuration as an operator writes it, before parsing. */
 export type HubConfigInput = z.input<typeof configSchema>;
 
-/** What `culvert hub` takes on its command line. */
+/** The flags of `culvert hub`. */
 export interface HubFlags {
   readonly config?: string;
   readonly dataDir?: string;
@@ -102,7 +105,7 @@ export interface HubFlags {
   readonly gatewayThreads?: string;
   readonly gatewayListen?: string;
   readonly gatewayHost?: string;
-  /** False where `--no-gateway-webassembly` stands. */
+  /** False if `--no-gateway-webassembly` is given. */
   readonly gatewayWebassembly?: boolean;
   readonly adminListen?: string;
   readonly tlsCert?: string;
@@ -112,9 +115,9 @@ export interface HubFlags {
 }
 
 /**
- * Flags before environment (`CULVERT_…`) before file before defaults.
- * @param defaultDataDir used when nothing names a data directory
- * @throws CulvertError `config_invalid`: one line that says which key, and why
+ * Determines the configuration. Flags take precedence over the environment (`CULVERT_…`), the environment over the file, and the file over defaults.
+ * @param defaultDataDir the data directory when none is configured
+ * @throws CulvertError `config_invalid`, with one line that names the key and the reason
  */
 export function resolveHubConfig(flags: HubFlags, env: NodeJS.ProcessEnv, defaultDataDir: string): HubConfig {
   const fileName = flags.config ?? env['CULVERT_CONFIG'];
@@ -143,7 +146,7 @@ export function resolveHubConfig(flags: HubFlags, env: NodeJS.ProcessEnv, defaul
     gatewayThreads: numeral(pick(flags.gatewayThreads, 'CULVERT_GATEWAY_THREADS')),
     gatewayListen: pick(flags.gatewayListen, 'CULVERT_GATEWAY_LISTEN'),
     gatewayHost: pick(flags.gatewayHost, 'CULVERT_GATEWAY_HOST'),
-    // Commander gives true unless the negated flag is set.
+    // Commander sets it to true unless the negated flag is given.
     gatewayWebAssembly: flags.gatewayWebassembly === false ? false : truth(env['CULVERT_GATEWAY_WEBASSEMBLY']),
     adminListen: pick(flags.adminListen, 'CULVERT_ADMIN_LISTEN'),
     tls: cert === undefined ? undefined : { certFile: cert, keyFile: key },
@@ -167,7 +170,7 @@ export function parseHubConfig(input: unknown): HubConfig {
   return checked(input, () => 'configuration');
 }
 
-/** @param origin names the place where a top-level key was set */
+/** @param origin returns the place where a top-level key was set, for the error message */
 function checked(input: unknown, origin: (key: string) => string): HubConfig {
   const parsed = configSchema.safeParse(input);
   if (!parsed.success) {
@@ -189,17 +192,17 @@ function checked(input: unknown, origin: (key: string) => string): HubConfig {
   return config;
 }
 
-/** A number as flags and environment have it; what is none is left to the schema to refuse. */
+/** Converts a number from a flag or the environment; returns other text unchanged, so that the schema refuses it. */
 function numeral(text: string | undefined): number | string | undefined {
   return text !== undefined && /^\d+$/.test(text) ? Number(text) : text;
 }
 
-/** Yes or no as the environment has it; what is neither is left to the schema to refuse. */
+/** Converts `true` and `false` from the environment; returns other text unchanged, so that the schema refuses it. */
 function truth(text: string | undefined): boolean | string | undefined {
   return text === 'true' ? true : text === 'false' ? false : text;
 }
 
-/** The gateway of several threads, if one is configured. @throws CulvertError `config_invalid` */
+/** The address of the gateway with several threads, if one is configured. @throws CulvertError `config_invalid` */
 export function gatewayThreads(config: Omit<HubConfig, 'log' | 'limits'>): GatewayAddress | undefined {
   const where = (key: 'listen' | 'mqttListen' | 'amqpListen' | 'adminListen') =>
     config[key] === undefined ? undefined : parseListen(key, config[key]);
@@ -238,7 +241,7 @@ function defined(values: Record<string, unknown>): Record<string, unknown> {
   return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined));
 }
 
-/** Where a listener binds: `HOST:PORT`, `:PORT` or `PORT`; no host means every address. */
+/** Parses the address of a listener: `HOST:PORT`, `:PORT` or `PORT`; without host, all addresses. */
 export function parseListen(key: string, text: string): { host: string | undefined; port: number } {
   const bare = /^:?(\d{1,5})$/.exec(text);
   try {
@@ -246,12 +249,12 @@ export function parseListen(key: string, text: string): { host: string | undefin
     const { host, port } = parseHostPort(text, -1);
     if (port >= 0) return { host, port };
   } catch {
-    // The sentence below says it better.
+    // The message below is clearer.
   }
   throw new CulvertError('config_invalid', `${key}: '${text}' is not HOST:PORT.`);
 }
 
-/** The names clients reach the hub by, the main one first. A name without port is reached on `boundPort`. */
+/** The names under which clients reach the hub, the main one first. A name without port gets `boundPort`. */
 export function advertisedNames(
   config: Pick<HubConfig, 'advertise' | 'listen'>,
   boundPort: number,
@@ -270,20 +273,20 @@ export function advertisedNames(
   return [{ host: wildcard ? hostname() : host, port: boundPort }];
 }
 
-/** The hosts named in the self-issued certificate. */
+/** The host names for the self-issued certificate. */
 export function certificateNames(config: HubConfig): string[] {
   const gateway = gatewayThreads(config);
   return [...advertisedNames(config, 0), ...(gateway === undefined ? [] : [gateway.name])].map(({ host }) => host);
 }
 
-/** Listeners that may ask for a certificate. */
+/** Listeners that can request client certificates. */
 const CERTIFICATE_LISTENERS = ['listen', 'mqttListen', 'amqpListen'] as const;
 export type CertificateListener = (typeof CERTIFICATE_LISTENERS)[number];
 
-/** Where clients are asked for a certificate. */
+/** Where client certificates are requested. */
 export interface CertificateListeners {
   readonly listeners: ReadonlySet<CertificateListener>;
-  /** On the main port, by TLS server name, as clients write it. */
+  /** Host names on the main port, compared with the TLS server name, in the form in which clients send it. */
   readonly hosts: ReadonlySet<string>;
 }
 
@@ -295,14 +298,14 @@ export function certificateListeners(config: Omit<HubConfig, 'log' | 'limits'>):
   const refused = (what: string) => new CulvertError('config_invalid', `clientCertificates: ${what}.`);
   for (const entry of config.clientCertificates) {
     const listener = CERTIFICATE_LISTENERS.find((key) => key === entry);
-    // As TLS clients say it: lower case, international letters as punycode. Empty when it is no host name.
+    // In the form in which TLS clients send it: lower case, international letters as punycode. Empty when it is not a host name.
     const host = domainToASCII(entry);
     if (listener !== undefined) {
       if (config[listener] === undefined) throw refused(`there is no listener '${entry}'`);
       listeners.add(listener);
     } else if (isIP(entry) !== 0) {
       throw refused(
-        `'${entry}' is an address, and TLS clients name hosts: give a host name, or 'listen' for the whole port`,
+        `'${entry}' is an address, but TLS clients send host names: give a host name, or 'listen' for the whole port`,
       );
     } else if (host === '' || !advertised.includes(host)) {
       throw refused(`'${entry}' is neither ${CERTIFICATE_LISTENERS.join(' nor ')} nor an advertised host name`);
@@ -311,7 +314,7 @@ export function certificateListeners(config: Omit<HubConfig, 'log' | 'limits'>):
   return { listeners, hosts };
 }
 
-/** Whether a client that came to this listener, naming the host in `servername` (TLS's SNI), was asked for a certificate. */
+/** Whether a certificate was requested from a client that connected to this listener with this `servername` (TLS SNI). */
 export function asksForCertificate(
   { listeners, hosts }: CertificateListeners,
   listener: CertificateListener,
@@ -320,16 +323,16 @@ export function asksForCertificate(
   return listeners.has(listener) || (listener === 'listen' && hosts.has((servername || '').toLowerCase()));
 }
 
-/** Listeners that a load balancer may stand before. */
+/** Listeners that can be behind a load balancer. */
 const PROXIED_LISTENERS = ['listen', 'mqttListen', 'amqpListen', 'gatewayListen'] as const;
 
-/** Where connections begin with a PROXY header, and from which networks they are taken. */
+/** The listeners whose connections begin with a PROXY header, and the networks from which they accept connections. */
 export interface ProxiedListeners {
   readonly listeners: ReadonlySet<(typeof PROXIED_LISTENERS)[number]>;
   readonly from: readonly string[];
 }
 
-/** @throws CulvertError `config_invalid` for a listener there is not, for what is no network, and for one key without the other */
+/** @throws CulvertError `config_invalid` for an unknown listener, for an invalid network, and for one of the two keys without the other */
 export function proxiedListeners(config: Omit<HubConfig, 'log' | 'limits'>): ProxiedListeners {
   const { proxyProtocol, proxyProtocolFrom: from } = config;
   const refused = (what: string) => new CulvertError('config_invalid', `${what}.`);
@@ -352,7 +355,7 @@ export function proxiedListeners(config: Omit<HubConfig, 'log' | 'limits'>): Pro
   return { listeners, from };
 }
 
-/** The log's form when none is configured: readable in a terminal, JSON elsewhere. */
+/** The level and format of the log. The format, when none is configured, is `text` in a terminal and `json` elsewhere. */
 export function logOptions(config: HubConfig, isTerminal: boolean): { level: LogLevel; format: LogFormat } {
   return { level: config.log.level, format: config.log.format ?? (isTerminal ? 'text' : 'json') };
 }

@@ -1,26 +1,26 @@
 import { CulvertError, parseHostPort } from '@culvert/protocol';
 import { z } from 'zod';
 
-/** Maximum threads: more than the processors of the largest machines would only cost memory. */
+/** Maximum threads: more threads than the largest machines have processors would only take memory. */
 const MAX_THREADS = 64;
 
-/** A gateway with worker threads at its own address (docs/operating/gateway-threads.md). Absent: streams go through the main port, in the hub's own thread. */
+/** A gateway with worker threads at its own address (docs/operating/gateway-threads.md). Absent: streams use the main port and the hub's own thread. */
 export const gatewayConfig = {
-  /** Number of worker threads that carry streams. Absent: none, and no separate address. */
+  /** Number of worker threads for streams. Absent: no worker threads and no separate address. */
   gatewayThreads: z.number().int().min(1).max(MAX_THREADS).optional(),
   /** `HOST:PORT` of the gateway, shared by its threads; must differ from the main port. Needs `gatewayThreads`. */
   gatewayListen: z.string().optional(),
   /** `HOST[:PORT]` under which clients reach the gateway. Default: the listening host, or the hub's main name. Needs `gatewayThreads`. */
   gatewayHost: z.string().optional(),
-  /** False carries streams without WebAssembly, at half as much processor time again, or twice as much: for where it is not wanted, or to rule it out. */
+  /** False: streams do not use WebAssembly, and take 1.5 to 2 times the processor time; for systems without WebAssembly, or to exclude it as a cause. */
   gatewayWebAssembly: z.boolean().default(true),
 };
 
-/** A gateway of several threads, as configured. */
+/** The configured gateway with several threads. */
 export interface GatewayAddress {
   readonly threads: number;
   readonly listen: { readonly host: string | undefined; readonly port: number };
-  /** The name for the URLs of streams; without port, the one that is bound. */
+  /** The name in the URLs of streams; without port, the port that `listen` is bound to. */
   readonly name: { readonly host: string; readonly port: number | undefined };
 }
 
@@ -29,8 +29,8 @@ type Listen = { readonly host: string | undefined; readonly port: number };
 /**
  * Validates the configuration of the gateway's threads.
  * @param options.others the hub's other listeners, by their configuration keys
- * @param options.mainHost the name that clients reach the hub by
- * @returns undefined when none are configured
+ * @param options.mainHost the name under which clients reach the hub
+ * @returns undefined when no threads are configured
  * @throws CulvertError `config_invalid`
  */
 export function gatewayAddress(
@@ -49,11 +49,11 @@ export function gatewayAddress(
   if (threads === undefined) {
     const key = gatewayListen !== undefined ? 'gatewayListen' : gatewayHost !== undefined ? 'gatewayHost' : undefined;
     if (key === undefined) return undefined;
-    throw invalid(`${key} is for a gateway of several threads: say how many with gatewayThreads, or leave it out`);
+    throw invalid(`${key} is for a gateway of several threads: say how many with gatewayThreads, or remove it`);
   }
   if (gatewayListen === undefined) {
     throw invalid(
-      'gatewayThreads needs gatewayListen, an address other than the main port’s: on a shared port the operating system does not know a stream from a request',
+      'gatewayThreads needs gatewayListen, an address other than the main port’s: on a shared port the operating system cannot tell a stream from a request',
     );
   }
   const listen = options.parseListen('gatewayListen', gatewayListen);

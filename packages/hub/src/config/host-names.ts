@@ -13,7 +13,7 @@ export class HostNames {
     return this.#names[0] ?? { host: 'localhost', port: 443 };
   }
 
-  /** The main name as connection strings carry it: without port where that is 443. */
+  /** The main name in the form for connection strings: without the port if that is 443. */
   get authority(): string {
     return formatAuthority(this.main.host, this.main.port);
   }

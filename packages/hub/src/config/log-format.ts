@@ -1,5 +1,5 @@
-/** The least level of the events that are logged. */
+/** The minimum level of the events that are logged. */
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 
-/** `json`: one object a line, for machines. `text`: one readable line, for a terminal. */
+/** `json`: one JSON object per line, for programs. `text`: one readable line per event, for a terminal. */
 export type LogFormat = 'json' | 'text';

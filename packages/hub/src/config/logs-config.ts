@@ -2,12 +2,12 @@ import { LOG_CATEGORIES } from '@culvert/protocol';
 import { z } from 'zod';
 import { endpointConfig } from './endpoint-config.ts';
 
-/** The resource log's own store. */
+/** Settings of the hub's own store for the resource log. */
 export const logsConfigSchema = z
   .strictObject({
-    /** Days a record is kept; whole days are deleted. */
+    /** Days a record is kept; records are deleted a whole day at a time. */
     retentionDays: z.number().int().min(1).max(3_650).default(30),
-    /** Maximum bytes of all records; beyond that the oldest are deleted. At least 16 MiB, since a sixteenth of it is deleted at a time. */
+    /** Maximum bytes of all records; when they take more, the oldest are deleted. At least 16 MiB, since a sixteenth of it is deleted at a time. */
     maxBytes: z
       .number()
       .int()
@@ -25,9 +25,9 @@ const target = z.strictObject({
   file: z
     .strictObject({
       path: z.string().min(1),
-      /** Bytes of one file; at least 1 MiB, so that a batch fits. */
+      /** Maximum bytes of one file; at least 1 MiB, so that a batch fits. */
       maxBytes: z.number().int().min(1_048_576).max(1_099_511_627_776).default(104_857_600),
-      /** Files kept beside the one that is written. */
+      /** Files kept in addition to the current one. */
       keep: z.number().int().min(0).max(1_000).default(10),
     })
     .optional(),
@@ -36,7 +36,7 @@ const target = z.strictObject({
   otlp: endpointConfig.optional(),
 });
 
-/** Where records are sent. Configuration file only: the destination of a hub's data cannot be changed over the network. */
+/** The destinations of records. Can be set only in the configuration file, so that nobody can change them over the network. */
 export const diagnosticsConfigSchema = z
   .array(
     z.strictObject({
@@ -61,7 +61,7 @@ export const diagnosticsConfigSchema = z
       'the name',
       settings.map(({ name }) => name),
     );
-    // Two writers of one file would rotate it under each other.
+    // Two writers of one file would each rotate it while the other is writing.
     unique(
       'the file',
       settings.map(({ to }) => to.file?.path),

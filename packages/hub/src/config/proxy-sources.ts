@@ -1,7 +1,7 @@
 import { BlockList, isIP, isIPv4 } from 'node:net';
 import { CulvertError } from '@culvert/protocol';
 
-/** The networks from which connections with a PROXY header are taken. */
+/** The networks from which connections with a PROXY header are accepted. */
 export class ProxySources {
   readonly #networks = new BlockList();
 
@@ -13,7 +13,7 @@ export class ProxySources {
     for (const network of networks) this.#add(network);
   }
 
-  /** @param address as `peerAddress` writes it */
+  /** @param address as returned by `peerAddress` */
   has(address: string): boolean {
     const plain = address.split('%', 1)[0] ?? '';
     return isIP(plain) !== 0 && this.#networks.check(plain, isIPv4(plain) ? 'ipv4' : 'ipv6');
@@ -23,8 +23,8 @@ export class ProxySources {
     const [address = '', bits, ...more] = network.split('/');
     const family = isIPv4(address) ? 'ipv4' : 'ipv6';
     const most = family === 'ipv4' ? 32 : 128;
-    const isRight = bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= most);
-    if (isIP(address) === 0 || address.includes('%') || !isRight || more.length > 0) {
+    const isValid = bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= most);
+    if (isIP(address) === 0 || address.includes('%') || !isValid || more.length > 0) {
       const detail = `proxyProtocolFrom: '${network}' is neither an IP address nor a network such as 192.0.2.0/24.`;
       throw new CulvertError('config_invalid', detail);
     }

@@ -3,9 +3,9 @@ import { endpointConfig } from './endpoint-config.ts';
 
 /** `tracing:` of the configuration. */
 export const tracingConfig = z.strictObject({
-  /** Base URL of a collector that takes OTLP over HTTP, usually port 4318; `/v1/traces` is added. */
+  /** Base URL of a collector that accepts OTLP over HTTP, usually port 4318; `/v1/traces` is added. */
   endpoint: z.url({ protocol: /^https?$/ }),
-  /** As for every HTTP endpoint. */
+  /** The same as for every HTTP endpoint, like `caFile`. */
   headersFile: endpointConfig.shape.headersFile,
   caFile: endpointConfig.shape.caFile,
   /** The share of handshakes that is traced when the caller sends no trace context; otherwise the caller's sampling decision applies. */

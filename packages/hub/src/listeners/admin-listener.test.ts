@@ -40,7 +40,7 @@ it('makes room for a probe where connections say nothing, or nothing more', asyn
   await Promise.all(silent.map((socket) => once(socket, 'connect')));
   const last = dial();
   expect(await ask(last, '/livez')).toContain('ok');
-  // One that has been answered is idle since then, so a silent one before it goes first.
+  // A connection counts as idle from its last response on, so an older silent one may be closed before the first connection.
   await Promise.race([gone, once(silent[0] as Socket, 'close')]);
   expect(await ask(last, '/readyz')).toContain('ok');
 });

@@ -3,28 +3,28 @@ import type { Socket } from 'node:net';
 import { stateKeepAlive } from '@culvert/stream';
 import { RequestQueue } from './request-queue.ts';
 
-/** Why a hub takes no new streams: it is starting, it is stopping, or its registry does not answer. */
+/** Why the hub accepts no new streams: it is starting, it is stopping (`draining`), or its registry does not answer. */
 export type NotReady = 'starting' | 'draining' | 'registry';
 
 /** The data served to monitoring. */
 export interface AdminDeps {
-  /** Undefined: it takes new streams. Must not reject. */
+  /** Resolves to undefined when the hub accepts new streams. Must not reject. */
   readonly readiness: () => Promise<NotReady | undefined>;
   readonly metrics: { readonly contentType: string; text(): Promise<string> };
 }
 
-/** Connections at once: some probes and scrapers. */
+/** Maximum concurrent connections: enough for several probes and scrapers. */
 const MAX_CONNECTIONS = 64;
 
 /**
- * Plain HTTP for monitoring: `/livez` says that the process is alive, `/readyz` whether it takes new streams or, in one word, why not,
- * `/metrics` is for Prometheus. None reveals anything about a device, so they need no credential. When there is no room for a new connection, the oldest that has
- * no request under way is closed for it.
+ * Plain HTTP for monitoring. `/livez` answers while the process is alive; `/readyz` answers whether the hub accepts new streams and, if not, the
+ * reason in one word; `/metrics` is for Prometheus. None of them reveals anything about a device, so they need no credential. At the maximum of
+ * connections, a new connection replaces the one that has been without a request for the longest time; if all have requests, the new one is closed.
  */
 export function createAdminListener(deps: AdminDeps): Server {
   const options = { headersTimeout: 5_000, requestTimeout: 5_000, maxHeaderSize: 8_192 };
   const server = createServer(options);
-  // In the order in which they came.
+  // Connections without a request in progress, the one idle for the longest time first.
   const idle = new Set<Socket>();
   let connections = 0;
   const requests = new RequestQueue({
@@ -32,7 +32,7 @@ export function createAdminListener(deps: AdminDeps): Server {
       const { socket } = request;
       idle.delete(socket);
       response.once('close', () => void (socket.destroyed || idle.add(socket)));
-      // A failed scrape is the hub's fault; the scraper counts it.
+      // When the readiness check or the metrics fail, the connection is closed; the scraper counts this as a failed scrape.
       answer(request, response, deps).catch(() => response.destroy());
     },
     mayStay: () => true,
@@ -51,7 +51,7 @@ export function createAdminListener(deps: AdminDeps): Server {
   });
   const take = (request: IncomingMessage, response: ServerResponse): void => requests.take(request, response);
   server.on('request', take);
-  // Node answers requests with an unknown Expect header itself, without a limit; here they are queued like others.
+  // Without this listener, Node answers requests with an unknown Expect header itself and without a limit. Here they are queued like others.
   server.on('checkExpectation', take);
   return server;
 }

@@ -35,7 +35,7 @@ interface ListenerName {
   readonly port: number;
   readonly unauthenticated: UnauthenticatedConnections;
   readonly tlsErrors: string[];
-  /** Shows other certificates from now on. */
+  /** Presents another certificate from now on. */
   present(pair: TestCertificate): void;
 }
 
@@ -44,7 +44,7 @@ afterEach(async () => {
   for (const close of closers.splice(0).reverse()) await close();
 });
 
-/** A front listener that asks for a certificate at devices.example, and answers whose it was shown. */
+/** A main listener that requests a certificate at devices.example, and responds with the common name of the client's certificate. */
 async function open(over: Partial<HttpsListenerOptions> = {}): Promise<ListenerName> {
   const tlsErrors: string[] = [];
   const clock = over.clock ?? systemClock;
@@ -81,7 +81,7 @@ async function open(over: Partial<HttpsListenerOptions> = {}): Promise<ListenerN
   return { server, port: (server.address() as AddressInfo).port, unauthenticated, tlsErrors, present };
 }
 
-/** A client that has a certificate, which it shows when it is asked for one. */
+/** A client that has a certificate and presents it when one is requested. */
 function dial({ port }: ListenerName, options: ConnectionOptions = {}): TLSSocket {
   const { cert, key } = device;
   const socket = connect({
@@ -92,7 +92,7 @@ function dial({ port }: ListenerName, options: ConnectionOptions = {}): TLSSocke
   return socket;
 }
 
-/** What a listener answers to one request. */
+/** The body of a listener's response to one request. */
 async function ask(socket: TLSSocket): Promise<string> {
   socket.write('GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n');
   let said = '';
@@ -103,7 +103,7 @@ async function ask(socket: TLSSocket): Promise<string> {
   return said.split('\r\n\r\n')[1] ?? said;
 }
 
-/** Resolves when a client has lost its connection, however it did. */
+/** Resolves when a client's connection has closed, with or without an error. */
 const ended = (socket: Socket) => new Promise((resolve) => socket.on('error', () => undefined).once('close', resolve));
 
 const isVersion = (maxVersion: SecureVersion) => ({ maxVersion });
@@ -172,7 +172,7 @@ describe('a host of the main port at which a certificate is asked for', () => {
       const second = dial(listener, { servername, ...isVersion(version), ...(session && { session }) });
       await once(second, 'secureConnect');
       expect([servername, second.isSessionReused()]).toEqual([servername, reused]);
-      // Whoever comes again is asked again.
+      // Where the session is not resumed, the certificate is requested again.
       expect(await ask(second)).toBe(reused ? 'undefined' : 'd1');
     }
   });
@@ -250,7 +250,7 @@ describe('a listener behind a load balancer', () => {
     });
     return listener;
   };
-  /** TLS behind a header. */
+  /** Starts TLS on a connection after `header` has been sent. */
   const dialBehind = async (
     listener: ListenerName,
     header: string | Buffer,
@@ -262,11 +262,11 @@ describe('a listener behind a load balancer', () => {
     socket.write(header);
     return dial(listener, { socket, servername: 'main.example', ...options });
   };
-  /** How a connection ends that says so. */
+  /** The message with which the listener refuses a connection that sends `said`. */
   const refusal = async (listener: ListenerName, said: Buffer | string): Promise<string> => {
     const socket = connectTcp({ port: listener.port, host: '127.0.0.1' });
     closers.push(() => socket.destroy());
-    // A reset, where the listener has not read what was said.
+    // The connection is reset when the listener has not read all bytes sent.
     const gone = ended(socket);
     socket.resume().write(said);
     await gone;
@@ -382,7 +382,7 @@ describe('where a certificate is asked for', () => {
     const listener = await open({ budget, clock: new FakeClock() });
     const first = dial(listener, { servername: 'devices.example' });
     expect(await ask(first)).toBe('d1');
-    // A handshake was charged.
+    // The first handshake has been charged to the address.
     expect(budget.size).toBe(1);
     budget.charge('127.0.0.1', 500, 0);
     await ended(dial(listener, { servername: 'devices.example' }));
@@ -397,7 +397,7 @@ describe('where a certificate is asked for', () => {
     let begun = false;
     const between = connectTcp({ port, host: '127.0.0.1' });
     closers.push(() => between.destroy());
-    // The hub has answered the first message, and the second one is held back until the address owes too much.
+    // The client's second message is sent to the hub only after the address has used up its time.
     const [near, far] = duplexPair();
     far.on('error', () => undefined);
     near.on('error', () => undefined);
@@ -439,7 +439,7 @@ describe('the HTTP of such a host', () => {
   it('has the bounds of all others', async () => {
     const listener = await open({ authenticateMs: 50 });
     const socket = dial(listener, { servername: 'devices.example' });
-    // A reset, where the client's own end comes to a connection that the listener has left.
+    // The client may get a reset, when its own end reaches a connection that the listener has already closed.
     const gone = ended(socket);
     socket.write('GET / HTTP/1.1\r\n');
     const [said] = (await once(socket, 'data')) as [Buffer];
@@ -458,7 +458,7 @@ describe('the HTTP of such a host', () => {
   });
 });
 
-/** A way to a listener on which the first thing said is cut as `cut` says, each piece sent on its own; gives its port. */
+/** Starts a relay to a listener that splits the client's first chunk with `cut` and sends each piece separately; resolves to the relay's port. */
 async function chopped({ port }: ListenerName, cut: (hello: Buffer) => Buffer[]): Promise<number> {
   const server = createTcpServer({ noDelay: true }, (near) => {
     const far = connectTcp({ port, host: '127.0.0.1', noDelay: true });

@@ -13,47 +13,47 @@ import { type ProxiedClient, readProxyHeader } from './proxy-header.ts';
 import { ReceivedBytes } from './received-bytes.ts';
 import type { UnauthenticatedConnections } from './unauthenticated-connections.ts';
 
-/** TLS for the clients that want to reach a host of these names. */
+/** A separate TLS server for clients that request one of these host names (TLS SNI). */
 export interface NamedHostTls {
   /** Lower case. */
   readonly names: ReadonlySet<string>;
-  /** Asks for a certificate. Does not listen itself. */
+  /** Requests client certificates. Has no listening socket: the main listener passes connections to it. */
   readonly server: TlsServer;
 }
 
 export interface BeforeTlsOptions {
   readonly unauthenticated: UnauthenticatedConnections;
   readonly clock: Clock;
-  /** Whether the listener's own TLS asks every client for a certificate. */
+  /** Whether the listener's own TLS requests a certificate from every client. */
   readonly asksForCertificate: boolean;
-  /** Other TLS for those who name one of these hosts. */
+  /** A separate TLS server for clients that request one of its host names. */
   readonly namedHosts?: NamedHostTls | undefined;
-  /** Whose connections begin with a PROXY header, all of them; absent: nobody's do. */
+  /** The load balancers that may connect; each of their connections must begin with a PROXY header. Absent: no PROXY header is expected. */
   readonly proxies?: ProxySources | undefined;
-  /** Where a certificate is asked for. */
+  /** Limits the processor time of handshakes in which a client certificate is requested. */
   readonly budget: HandshakeBudget;
-  /** The connection was ended before its handshake was done. */
+  /** Called when a connection is refused before its TLS handshake is complete; not called when the client resets the connection. */
   readonly onRefused: (error: Error, remoteAddress: string) => void;
 }
 
-/** A connection on its way to TLS. */
-interface Arrival {
+/** A connection whose TLS handshake is not complete. */
+interface IncomingConnection {
   readonly socket: Socket;
-  /** Whom it is from; a load balancer's own until its header has come. */
+  /** The client's address; the load balancer's address until the PROXY header has been received. */
   address: string;
   client: ProxiedClient | undefined;
-  /** Below TLS, where a certificate is asked for. */
-  counted: HandshakeSocket | undefined;
+  /** The socket below TLS when a client certificate is requested. */
+  handshakeSocket: HandshakeSocket | undefined;
 }
 
-/** Whose TLS it is, for the events of a TLS server, which know only the TLS socket. */
-const arrivals = new AsyncLocalStorage<Arrival>();
+/** The connection that an event of a TLS server belongs to; the event itself has only the TLS socket. */
+const incomingConnections = new AsyncLocalStorage<IncomingConnection>();
 
 /**
- * Stands before the TLS of a listener. A connection is counted, gives its PROXY header where one is expected, and says in its first message which
- * host it wants; only then TLS is begun, which costs much more memory. To be called before anything else listens to the server's events.
+ * Handles each connection of a listener before TLS: counts it, reads its PROXY header where one is expected, and reads the requested host name from
+ * the ClientHello. Only then does it start TLS, which needs much more memory. Must be called before other code listens to the server's events.
  *
- * A TLS server starts TLS when its event `connection` comes, which may be emitted for it (Node's documentation of the event).
+ * A TLS server starts TLS on its event `connection`; Node's documentation of the event allows other code to emit it.
  */
 export function beforeTls(server: TlsServer | HttpsServer, options: BeforeTlsOptions): void {
   const { unauthenticated, onRefused, namedHosts } = options;
@@ -70,22 +70,22 @@ export function beforeTls(server: TlsServer | HttpsServer, options: BeforeTlsOpt
       void (namedHosts?.server as TcpServer | undefined)?.emit('connection', socket as Socket),
   };
   listener.on('connection', (socket: Socket) => {
-    // A reset before TLS is done is nobody's but the peer's affair.
+    // A reset by the peer before the handshake is complete is not reported.
     socket.on('error', () => destroyConnection(socket));
     stateKeepAlive(socket, 'accepted');
-    receive(socket, options, (arrival, name, bytes) => {
+    receive(socket, options, (incoming, name, bytes) => {
       const isNamed = name !== undefined && namedHosts?.names.has(name) === true;
-      begin(arrival, bytes, isNamed ? named : own, options);
+      begin(incoming, bytes, isNamed ? named : own, options);
     });
   });
   const onDone = (secure: TLSSocket): void => {
-    const arrival = arrivals.getStore();
-    if (arrival === undefined || !unauthenticated.handshakeDone(arrival.socket, secure)) destroyConnection(secure);
-    else describe(secure, arrival);
+    const incoming = incomingConnections.getStore();
+    if (incoming === undefined || !unauthenticated.handshakeDone(incoming.socket, secure)) destroyConnection(secure);
+    else describe(secure, incoming);
   };
   const onFailed = (error: NodeJS.ErrnoException, secure: TLSSocket): void => {
-    const address = arrivals.getStore()?.address ?? peerAddress(secure);
-    // A client that leaves by itself was not refused: load balancers' probes do so all day.
+    const address = incomingConnections.getStore()?.address ?? peerAddress(secure);
+    // A client that disconnects on its own was not refused; the probes of load balancers do so continually.
     if (error.code !== 'ECONNRESET') onRefused(error, address);
     destroyConnection(secure);
   };
@@ -95,49 +95,54 @@ export function beforeTls(server: TlsServer | HttpsServer, options: BeforeTlsOpt
   namedHosts?.server.on('tlsClientError', onFailed);
 }
 
-/** Reads what comes before TLS, and tells when it is whole, with the bytes of TLS that were read. */
+/** Reads the PROXY header, where one is expected, and the ClientHello; then calls `onComplete` with the requested host name and the TLS bytes read so far. */
 function receive(
   socket: Socket,
   { unauthenticated, proxies, onRefused }: BeforeTlsOptions,
-  whole: (arrival: Arrival, name: string | undefined, bytes: Buffer) => void,
+  onComplete: (incoming: IncomingConnection, name: string | undefined, bytes: Buffer) => void,
 ): void {
-  const arrival: Arrival = { socket, address: peerAddress(socket), client: undefined, counted: undefined };
+  const incoming: IncomingConnection = {
+    socket,
+    address: peerAddress(socket),
+    client: undefined,
+    handshakeSocket: undefined,
+  };
   const from = socket.remoteAddress ?? '';
-  // Before it is counted, so that it takes nobody's place.
-  if (proxies?.has(arrival.address) === false) {
+  // Checked before the connection is counted, so that it takes no place of a connection that may come from here.
+  if (proxies?.has(incoming.address) === false) {
     destroyConnection(socket);
     const detail = 'Only the load balancers of proxyProtocolFrom may connect here.';
-    onRefused(new CulvertError('unauthorized', detail), arrival.address);
+    onRefused(new CulvertError('unauthorized', detail), incoming.address);
     return;
   }
   if (!unauthenticated.admit(socket, proxies === undefined ? from : undefined)) return;
   const refuse = (error: CulvertError): void => {
     socket.off('data', onData);
     destroyConnection(socket);
-    onRefused(error, arrival.address);
+    onRefused(error, incoming.address);
   };
-  let awaitsHeader = proxies !== undefined;
-  let held = new ReceivedBytes();
+  let expectsHeader = proxies !== undefined;
+  let received = new ReceivedBytes();
   let atLeast = 1;
-  /** False when there is more to come, or nothing. */
+  /** Returns true once the header is complete; false while bytes are missing, and when the connection has been closed. */
   const readHeader = (): boolean => {
-    const reading = readProxyHeader(held.bytes);
+    const reading = readProxyHeader(received.bytes);
     if ('problem' in reading) refuse(new CulvertError('protocol_error', reading.problem));
     else if ('atLeast' in reading) atLeast = reading.atLeast;
     else {
-      awaitsHeader = false;
+      expectsHeader = false;
       atLeast = 1;
-      const rest = held.bytes.subarray(reading.length);
-      held = new ReceivedBytes();
-      held.push(rest);
-      arrival.client = reading.client;
-      if (reading.client !== undefined) arrival.address = peerAddress({ remoteAddress: reading.client.address });
-      return unauthenticated.readdress(socket, arrival.address);
+      const rest = received.bytes.subarray(reading.length);
+      received = new ReceivedBytes();
+      received.push(rest);
+      incoming.client = reading.client;
+      if (reading.client !== undefined) incoming.address = peerAddress({ remoteAddress: reading.client.address });
+      return unauthenticated.readdress(socket, incoming.address);
     }
     return false;
   };
   const readHello = (): void => {
-    const { bytes } = held;
+    const { bytes } = received;
     if (bytes.length < atLeast) return;
     const reading = readServerName(bytes);
     if ('atLeast' in reading) atLeast = reading.atLeast;
@@ -147,14 +152,14 @@ function receive(
       socket.off('data', onData);
       socket.off('end', onEnd);
       socket.pause();
-      whole(arrival, reading.name, bytes);
+      onComplete(incoming, reading.name, bytes);
     }
   };
   const onEnd = (): void => destroyConnection(socket);
   const onData = (chunk: Buffer): void => {
-    held.push(chunk);
-    if (held.bytes.length < atLeast) return;
-    if (awaitsHeader && !readHeader()) return;
+    received.push(chunk);
+    if (received.bytes.length < atLeast) return;
+    if (expectsHeader && !readHeader()) return;
     readHello();
   };
   socket.on('end', onEnd);
@@ -162,49 +167,49 @@ function receive(
 }
 
 function begin(
-  arrival: Arrival,
+  incoming: IncomingConnection,
   bytes: Buffer,
   tls: { readonly asksForCertificate: boolean; readonly start: (socket: unknown) => void },
   { unauthenticated, budget, clock, onRefused }: BeforeTlsOptions,
 ): void {
-  const { socket, address } = arrival;
+  const { socket, address } = incoming;
   if (!tls.asksForCertificate) {
     if (!unauthenticated.handshakeBegun(socket)) return;
     socket.unshift(bytes);
-    arrivals.run(arrival, () => tls.start(socket));
+    incomingConnections.run(incoming, () => tls.start(socket));
     return;
   }
   const group = addressGroup(address);
-  // What many cost that began at once is known only when they go on.
-  const mayGoOn = (): boolean => {
+  // Called again for each chunk: the cost of handshakes that began at the same time is known only as they continue.
+  const mayContinue = (): boolean => {
     if (budget.admits(group, clock.now())) return true;
     const detail = 'The handshakes with certificates of this address have used up their processor time.';
     onRefused(new CulvertError('too_many_requests', detail), address);
-    destroyConnection(arrival.counted ?? socket);
+    destroyConnection(incoming.handshakeSocket ?? socket);
     return false;
   };
-  if (!unauthenticated.has(socket) || !mayGoOn()) return;
+  if (!unauthenticated.has(socket) || !mayContinue()) return;
   budget.begun(group, clock.now());
   unauthenticated.handshakeBegun(socket);
-  const counted = new HandshakeSocket(socket, bytes, {
+  const handshakeSocket = new HandshakeSocket(socket, bytes, {
     maxBytes: LIMITS.tlsHandshakeBytes,
-    mayGoOn,
+    mayContinue,
     onTooLong() {
       onRefused(new CulvertError('too_large', `A handshake of more than ${LIMITS.tlsHandshakeBytes} bytes.`), address);
-      // TLS above is not at work: this was read before it is told.
-      destroyConnection(counted);
+      // TLS has processed all bytes passed to it before this is called, so it is not in the middle of its work.
+      destroyConnection(handshakeSocket);
     },
     onWork: (ms) => budget.charge(group, ms, clock.now()),
   });
-  arrival.counted = counted;
-  arrivals.run(arrival, () => tls.start(counted));
+  incoming.handshakeSocket = handshakeSocket;
+  incomingConnections.run(incoming, () => tls.start(handshakeSocket));
 }
 
-/** Has a TLS socket say of its connection what the TCP socket below would, or the load balancer has. */
-function describe(secure: TLSSocket, { socket, client, counted }: Arrival): void {
-  counted?.open();
-  if (counted !== undefined) {
-    // As TLS on the TCP socket itself has it.
+/** Gives the TLS socket the addresses and the settings methods of the TCP socket, and the client's address from the PROXY header if there is one. */
+function describe(secure: TLSSocket, { socket, client, handshakeSocket }: IncomingConnection): void {
+  handshakeSocket?.open();
+  if (handshakeSocket !== undefined) {
+    // The same value as for TLS directly on a TCP socket.
     secure.allowHalfOpen = false;
     const { localAddress, localPort, remoteAddress, remotePort, remoteFamily } = socket;
     define(secure, { localAddress, localPort, remoteAddress, remotePort, remoteFamily });

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { HandshakeBudget } from './handshake-budget.ts';
 
-/** Milliseconds of handshakes of `cost` that addresses get in `seconds`, each asking a thousand times a second. */
+/** Milliseconds that each address gets in `seconds`, when it tries a thousand handshakes a second that take `cost` milliseconds each. */
 function spent(addresses: number, cost: number, seconds: number): number[] {
   const budget = new HandshakeBudget();
   const used = Array.from({ length: addresses }, () => 0);

@@ -3,14 +3,14 @@ import { Duplex } from 'node:stream';
 import { expect, it } from 'vitest';
 import { HandshakeSocket } from './handshake-socket.ts';
 
-/** A connection on which a whole turn's bytes come before anybody has ended it. */
+/** A connection that receives many chunks in one turn of the event loop, before it can be closed. */
 function bench(admits: number, maxBytes: number) {
   const told: string[] = [];
   let taken = 0;
   const tcp = new Duplex({ read: () => undefined, write: (_chunk, _encoding, done) => done() });
   const socket = new HandshakeSocket(tcp as Socket, Buffer.alloc(0), {
     maxBytes,
-    mayGoOn() {
+    mayContinue() {
       if (admits-- > 0) return true;
       told.push('refused');
       return false;

@@ -2,34 +2,35 @@ import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 
 export interface HandshakeSocketOptions {
-  /** Bytes that may come until {@link HandshakeSocket.open}. */
+  /** Maximum bytes received from the client until {@link HandshakeSocket.open} is called. */
   readonly maxBytes: number;
-  /** Asked before TLS gets a piece; on false the connection is ended by who was asked. */
-  readonly mayGoOn: () => boolean;
-  /** More came: the connection is ended. */
+  /** Called before each chunk is passed to TLS. An implementation that returns false must also close the connection. */
+  readonly mayContinue: () => boolean;
+  /** Called when more than `maxBytes` are received. The implementation must close the connection. */
   readonly onTooLong: () => void;
-  /** Told how much processor time each piece took the TLS above, in milliseconds. */
+  /** Called with the processor time, in milliseconds, that TLS took for each chunk. */
   readonly onWork: (ms: number) => void;
 }
 
 /**
- * A TCP socket below TLS, with a limit on what may come before the handshake is done, and its work measured. TLS on the socket itself reads in Node's C++, where
- * neither is possible. Sending through it takes about twice the processor time, so it is there only where clients are asked for a certificate (docs/adr).
+ * A TCP socket below TLS that limits the bytes received before the handshake is complete, and measures the processor time of the handshake. TLS directly on a
+ * TCP socket reads in Node's C++ code, where neither is possible. Sending through this class takes about twice the processor time, so it is used only where
+ * client certificates are requested (docs/adr).
  */
 export class HandshakeSocket extends Duplex {
   readonly #socket: Socket;
   readonly #options: HandshakeSocketOptions;
   #left: number;
   #isOpen = false;
-  /** Whoever was asked or told ends the connection, at the end of the event loop's turn: what comes until then is passed over. */
+  /** True once a callback has closed the connection, which takes effect at the end of the event loop's turn. Bytes received until then are ignored. */
   #isRefused = false;
-  /** What came beyond the limit, while it is not known whether it still belongs to the handshake. */
-  #behind: Buffer | undefined;
+  /** Bytes received beyond the limit, kept until it is known whether they belong to the handshake. */
+  #excess: Buffer | undefined;
 
-  /** @param first what was already read of the socket, which is paused */
+  /** @param first bytes that were already read from the socket, which is paused */
   constructor(socket: Socket, first: Buffer, options: HandshakeSocketOptions) {
     super({ allowHalfOpen: true });
-    // TLS above decides what follows the peer's end.
+    // TLS decides how to react when the peer ends its direction.
     socket.allowHalfOpen = true;
     this.#socket = socket;
     this.#options = options;
@@ -42,7 +43,7 @@ export class HandshakeSocket extends Duplex {
     socket.pause();
   }
 
-  /** The handshake is done: no limit from now on. */
+  /** Removes the limit, once the handshake is complete. */
   open(): void {
     this.#isOpen = true;
   }
@@ -53,34 +54,35 @@ export class HandshakeSocket extends Duplex {
       return;
     }
     if (this.#isRefused) return;
-    if (!this.#options.mayGoOn()) {
+    if (!this.#options.mayContinue()) {
       this.#isRefused = true;
       return;
     }
-    // Behind the handshake there may be data already, in any amount: TLS gets what the limit leaves, and then it is seen whether it is done.
+    // Any amount of application data may already follow the handshake. TLS gets as much as the limit allows; then it is checked whether
+    // the handshake is complete.
     const part = chunk.subarray(0, this.#left);
     this.#left -= part.length;
     if (part.length < chunk.length) {
-      this.#behind = chunk.subarray(part.length);
+      this.#excess = chunk.subarray(part.length);
       this.#socket.pause();
     }
     if (part.length > 0) this.push(part);
-    else this.#goOn();
+    else this.#checkExcess();
   }
 
-  /** TLS has taken all that it was given. */
-  #goOn(): void {
-    const behind = this.#behind;
-    if (behind === undefined || this.readableLength > 0 || this.destroyed) return;
-    this.#behind = undefined;
-    if (this.#isOpen) this.push(behind);
+  /** Called when TLS may have consumed all bytes. Passes the excess bytes on if the handshake is complete; otherwise it is too long. */
+  #checkExcess(): void {
+    const excess = this.#excess;
+    if (excess === undefined || this.readableLength > 0 || this.destroyed) return;
+    this.#excess = undefined;
+    if (this.#isOpen) this.push(excess);
     else {
       this.#isRefused = true;
       this.#options.onTooLong();
     }
   }
 
-  /** TLS takes what it is given while the event is emitted. */
+  /** Measures the processor time of TLS, which processes a chunk synchronously while `data` is emitted. */
   override emit(event: string | symbol, ...values: unknown[]): boolean {
     if (this.#isOpen || event !== 'data') return super.emit(event, ...values);
     const before = processorMs();
@@ -88,12 +90,12 @@ export class HandshakeSocket extends Duplex {
       return super.emit(event, ...values);
     } finally {
       this.#options.onWork(processorMs() - before);
-      this.#goOn();
+      this.#checkExcess();
     }
   }
 
   override _read(): void {
-    if (this.#behind === undefined) this.#socket.resume();
+    if (this.#excess === undefined) this.#socket.resume();
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, callback: (error?: Error | null) => void): void {
@@ -110,7 +112,7 @@ export class HandshakeSocket extends Duplex {
   }
 }
 
-/** Processor time of this thread in milliseconds; before Node 23.9 the time on the wall, which counts what other programs took too. */
+/** Processor time of this thread in milliseconds; before Node 23.9 the elapsed time, which includes the time that other programs took. */
 function processorMs(): number {
   if (typeof process.threadCpuUsage !== 'function') return performance.now();
   const { user, system } = process.threadCpuUsage();

@@ -21,7 +21,7 @@ async function open(options: { port?: number; ALPNProtocols?: string[] } = {}): 
   return socket;
 }
 
-/** What the hub says to `text` until it ends the connection, which it does without our doing so. */
+/** The hub's response to `text`, up to the point where the hub closes the connection. */
 async function exchange(text: string): Promise<string> {
   const socket = await open();
   let said = '';
@@ -140,7 +140,7 @@ describe('a connection on which nothing moves', () => {
         },
       }).then(({ connect, close }) => {
         const socket = connect().on('error', () => undefined);
-        // Nobody listens for data: nothing is read.
+        // Without a `data` listener the client reads nothing.
         socket.write('GET / HTTP/1.1\r\nhost: x\r\n\r\n');
         void gone.then(() => {
           socket.destroy();

@@ -12,42 +12,42 @@ import { HandshakeBudget } from './handshake-budget.ts';
 import { RequestQueue } from './request-queue.ts';
 import type { UnauthenticatedConnections } from './unauthenticated-connections.ts';
 
-/** Takes an upgraded connection; true once its peer has proved who it is. Never rejects. */
+/** Handles an upgraded connection; resolves to true once its peer has authenticated. Never rejects. */
 export type UpgradeHandler = (request: IncomingMessage, socket: TLSSocket, head: Buffer) => Promise<boolean>;
 
 export interface HttpsListenerOptions {
   readonly pair: ServerPair;
-  /** 48 bytes shared with other listeners, where a client may take up its TLS session at any of them. */
+  /** 48 bytes, shared with other listeners so that a client can resume its TLS session at any of them. */
   readonly ticketKeys?: Buffer;
-  /** Whether every client is asked for a certificate; default false. */
+  /** Whether a certificate is requested from every client; default false. */
   readonly asksForCertificate?: boolean;
-  /** Other TLS for those who name one of these hosts. */
+  /** A separate TLS server for clients that request one of its host names. */
   readonly namedHosts?: NamedHostTls | undefined;
-  /** Whose connections begin with a PROXY header, all of them; absent: nobody's do. */
+  /** The load balancers that may connect; each of their connections must begin with a PROXY header. Absent: no PROXY header is expected. */
   readonly proxies?: ProxySources | undefined;
-  /** Shared with other listeners; default one of its own. */
+  /** May be shared with other listeners; default: a budget for this listener alone. */
   readonly budget?: HandshakeBudget | undefined;
   readonly clock: Clock;
   readonly unauthenticated: UnauthenticatedConnections;
-  /** Milliseconds for the TLS handshake, and for a request's headers to arrive. */
+  /** Milliseconds that a client has for the TLS handshake, and for the headers of each request. */
   readonly authenticateMs: number;
-  /** Milliseconds without a byte either way after which a connection of REST is ended; longer than a request for a stream may be held. */
+  /** Milliseconds without a byte in either direction after which a REST connection is closed; must be longer than a stream request may be held. */
   readonly idleMs: number;
   readonly onRequest: (request: IncomingMessage, response: ServerResponse) => void;
-  /** Absent: there are no control channels here. */
+  /** Absent: this listener accepts no control channels. */
   readonly onControl?: UpgradeHandler;
   readonly onGateway: UpgradeHandler;
-  /** A connection was ended before its TLS handshake was done. A `CulvertError` where it was not TLS that refused it. */
+  /** Called when a connection is refused before its TLS handshake is complete. The error is a `CulvertError` unless TLS itself refused the connection. */
   readonly onTlsError: (error: Error, remoteAddress: string) => void;
 }
 
-/** Milliseconds a connection is kept for the next request: longer than the 60 s of usual load balancers, so they close first. */
+/** Milliseconds a connection is kept open for the next request: longer than the 60 s that are usual for load balancers, so that they close it first. */
 const KEEP_ALIVE_MS = 65_000;
 
-/** Bytes of a request's head; a grant's token of under 1,000 and a SAS token of 4 KiB fit in several times. */
+/** Maximum bytes of a request's URL and headers: several times a grant's token (under 1,000 bytes) or a SAS token (4 KiB). */
 const MAX_HEADER_BYTES = 16_384;
 
-/** What a request that is no HTTP is answered, by Node's or its parser's error code; a plain 400 for every other. */
+/** Response status for an invalid HTTP request, by the error code of Node or of its parser; 400 for every other code. */
 const BROKEN_REQUESTS: Readonly<Record<string, string>> = {
   HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
   HPE_CHUNK_EXTENSIONS_OVERFLOW: '413 Payload Too Large',
@@ -69,7 +69,7 @@ const tlsOptions = ({ pair, asksForCertificate = false, authenticateMs }: Listen
   handshakeTimeout: authenticateMs,
 });
 
-/** The one TLS port for everything: REST requests, control channels and stream upgrades, told apart by their path. */
+/** The main TLS port for REST requests, control channels and stream upgrades; the path of a request determines which of them it is. */
 export function createHttpsListener(options: HttpsListenerOptions): Server {
   const server = createServer({
     ...tlsOptions(options),
@@ -79,14 +79,14 @@ export function createHttpsListener(options: HttpsListenerOptions): Server {
     headersTimeout: options.authenticateMs,
     requestTimeout: 3 * options.authenticateMs,
     keepAliveTimeout: KEEP_ALIVE_MS,
-    // Slow clients are looked for this often; Node's default of 30 s would triple the bound above.
+    // Interval between two checks for slow clients; Node's default of 30 s would triple the limit above.
     connectionsCheckingInterval: 2_000,
     noDelay: true,
-    // Whoever offers to upgrade a REST request is answered as if not (RFC 9110 §7.8), and in order.
+    // The offer to upgrade a REST request is ignored (RFC 9110 §7.8); the request is answered normally, and in order.
     shouldUpgradeCallback: (request: IncomingMessage) => upgradeHandler(request, options) !== undefined,
   });
   guard(server, options);
-  // Bounds what a peer who does not take its answer makes the hub hold.
+  // Limits how long the hub holds a response that the peer does not read.
   server.timeout = options.idleMs;
   const requests = new RequestQueue({
     handle: options.onRequest,
@@ -95,7 +95,8 @@ export function createHttpsListener(options: HttpsListenerOptions): Server {
   server.on('secureConnection', (socket: TLSSocket) => requests.watch(socket));
   const take = (request: IncomingMessage, response: ServerResponse): void => requests.take(request, response);
   server.on('request', take);
-  // Node answers an unknown Expect header by itself, in any number; it may be ignored (RFC 9110 §10.1.1), so it takes its place in the queue.
+  // Without this listener, Node answers requests with an unknown Expect header itself and without a limit. The header may be ignored
+  // (RFC 9110 §10.1.1), so such requests are queued like others.
   server.on('checkExpectation', take);
   server.on('upgrade', (request: IncomingMessage, socket: TLSSocket, head: Buffer) => {
     const all = requests.upgrade(socket, head);
@@ -108,16 +109,16 @@ export function createHttpsListener(options: HttpsListenerOptions): Server {
   return server;
 }
 
-/** TLS that asks for a certificate, for a front listener's {@link NamedHostTls}. */
+/** A TLS server that requests client certificates, for the {@link NamedHostTls} of a main listener. */
 export function createCertificateTls(options: Pick<HttpsListenerOptions, 'pair' | 'authenticateMs'>): TlsServer {
   return createTlsServer({ ...tlsOptions({ ...options, asksForCertificate: true }), ALPNProtocols: HTTP_ALPN });
 }
 
-/** A listener of its own for one transport over TLS, for devices that speak no WebSocket. */
+/** A separate listener for one transport over TLS, for devices that do not use WebSocket. */
 export function createControlListener(
   options: ListenerTlsOptions &
     Omit<GuardOptions, 'namedHosts'> & {
-      /** ALPN names one of which a client must offer if it offers any; absent where the transport has none. */
+      /** ALPN protocol names: a client that offers any must offer one of these. Absent: the transport has no ALPN name. */
       alpn?: readonly string[] | undefined;
       onConnection: (socket: TLSSocket) => Promise<boolean>;
     },
@@ -147,10 +148,10 @@ async function upgrade(
   options: HttpsListenerOptions,
 ): Promise<void> {
   socket.on('error', () => destroyConnection(socket));
-  // What is spoken from here on has bounds of its own.
+  // The upgraded protocol has timeouts of its own.
   socket.setTimeout(0);
   const handler = upgradeHandler(request, options);
-  // Node before 24.9 upgrades every request that offers it.
+  // Node before 24.9 emits `upgrade` for every request that offers an upgrade.
   if (handler === undefined) return refuse(socket, '404 Not Found');
   if (await handler(request, socket, head)) options.unauthenticated.authenticated(socket);
 }
@@ -164,12 +165,12 @@ function upgradeHandler(
   return isControlPath(path) ? onControl : undefined;
 }
 
-/** Answers what no route will see, and ends the connection. */
+/** Sends the status for a request that no handler receives, and closes the connection. */
 function refuse(socket: Duplex, status: string): void {
   socket.end(`HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`, () => destroyConnection(socket));
 }
 
-// Clients write the `$` of the path raw or escaped.
+// Clients send the `$` of the path unescaped or as `%24`.
 function isControlPath(path: string): boolean {
   return path.replace(/^\/%24/, '/$') === CONTROL_PATH;
 }

@@ -1,7 +1,7 @@
 import type { AddressInfo, Server } from 'node:net';
 import { CulvertError, formatHostPort } from '@culvert/protocol';
 
-/** Where a server listens. */
+/** The address that a server listens on. */
 export interface Listening {
   readonly host: string;
   readonly port: number;
@@ -10,8 +10,8 @@ export interface Listening {
 /**
  * Binds a server.
  * @param at.reusePort whether other listeners of this program share the address
- * @param key the configuration key, named in the message
- * @throws CulvertError `config_invalid`, one line that says what to do
+ * @param key the configuration key, for the error message
+ * @throws CulvertError `config_invalid`, with one line that names the remedy
  */
 export function listen(
   server: Server,
@@ -26,7 +26,8 @@ export function listen(
     const { host, port: wanted, reusePort = false } = at;
     server.listen({ port: wanted, reusePort, ...(host === undefined ? {} : { host }) }, () => {
       server.removeListener('error', onError);
-      // Without file descriptors to accept with: whoever came is refused, and the next one is taken when some are free.
+      // Emitted when the process has no file descriptor for a new connection: that connection is refused, and later ones are accepted again
+      // when descriptors are free.
       server.on('error', () => undefined);
       const { address, port } = server.address() as AddressInfo;
       resolve({ host: address, port });
@@ -41,11 +42,11 @@ function explain(error: NodeJS.ErrnoException, at: { host: string | undefined; p
     case 'EADDRINUSE':
       return `${where} is taken by another program: stop that one, or choose another address with ${flag} (${key} in the configuration file).`;
     case 'EACCES':
-      return `${where} needs more rights: choose a port above 1023 with ${flag} (${key} in the configuration file), or allow this program to bind lower ones.`;
+      return `${where} needs more privileges: choose a port above 1023 with ${flag} (${key} in the configuration file), or allow this program to bind lower ports.`;
     case 'EADDRNOTAVAIL':
       return `${where} is not an address of this machine (${key}).`;
     case 'ENOTFOUND':
-      return `${where}: this host name is not known here (${key}).`;
+      return `${where}: this host name cannot be resolved (${key}).`;
     case 'ENOTSUP':
       return `${where} cannot be shared by threads on this operating system: leave out gatewayThreads and gatewayListen.`;
     default:

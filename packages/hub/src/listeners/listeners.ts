@@ -35,16 +35,16 @@ export interface ConnectionHandlers {
   readonly onConnection: (listenKey: ControlListenKey, socket: TLSSocket) => Promise<boolean>;
 }
 
-/** A control transport that may have a listener over TLS alone. */
+/** A control transport that may have its own listener, over TLS without WebSocket. */
 export interface ListeningTransport {
   readonly listenKey: ControlListenKey;
-  /** ALPN names one of which a client must offer if it offers any; absent where the protocol has none. */
+  /** ALPN protocol names: a client that offers any must offer one of these. Absent: the protocol has no ALPN name. */
   readonly alpn?: readonly string[];
 }
 
 export interface ListenersOptions {
   readonly config: HubConfig;
-  /** Those without an address in the configuration get no listener. */
+  /** A transport without an address in the configuration gets no listener. */
   readonly transports: readonly ListeningTransport[];
   readonly pair: KeyPair;
   readonly admin: AdminDeps;
@@ -53,12 +53,12 @@ export interface ListenersOptions {
 }
 
 /**
- * The hub's listeners. They open before the handlers exist, because grants and connection strings need the port; until `setHandlers`
+ * The hub's listeners. They are opened before the handlers exist, because grants and connection strings need the port. Until `setHandlers` is called,
  * every connection is closed at once.
  */
 export class Listeners {
   readonly address: Listening;
-  /** The transports that have a listener. */
+  /** Addresses of the transports that have a listener. */
   readonly controlAddresses: ControlAddresses;
   readonly adminAddress: Listening;
   /** Connections that are accepted and not yet authenticated. */
@@ -75,7 +75,7 @@ export class Listeners {
     this.#state = state;
   }
 
-  /** @throws CulvertError `config_invalid` when an address cannot be had; none stays open then */
+  /** @throws CulvertError `config_invalid` when an address cannot be bound; all listeners are closed then */
   static async open(options: ListenersOptions): Promise<Listeners> {
     const { config, clock } = options;
     const unauthenticated = new UnauthenticatedConnections({
@@ -84,7 +84,7 @@ export class Listeners {
       maxTotal: config.limits.unauthenticatedConnections,
     });
     const certificates = certificateListeners(config);
-    const state: ListenerState = { unauthenticated, certificates, behind: undefined };
+    const state: ListenerState = { unauthenticated, certificates, handlers: undefined };
     const servers = createServers(options, state);
     const admin = parseListen('adminListen', config.adminListen);
     try {
@@ -101,9 +101,9 @@ export class Listeners {
     }
   }
 
-  /** Accepts connections from now on. */
-  setHandlers(behind: ConnectionHandlers): void {
-    this.#state.behind = behind;
+  /** Passes accepted connections to these handlers from now on. */
+  setHandlers(handlers: ConnectionHandlers): void {
+    this.#state.handlers = handlers;
   }
 
   /** Presents this certificate to new connections. */
@@ -115,19 +115,19 @@ export class Listeners {
     named?.setSecureContext(secureContext(pair, true));
   }
 
-  /** No new connections; resolves when the last one has ended. Probes are still answered. */
+  /** Stops accepting connections; resolves when the last connection has ended. Probes are still answered. */
   close(): Promise<void> {
     const { front, control } = this.#servers;
     return Promise.all([front, ...control.values()].map((server) => closeServer(server))).then(() => undefined);
   }
 
-  /** Ends the connections that belong to nobody: between two requests, or not yet authenticated. */
+  /** Closes the connections that no other part of the hub closes: HTTP connections between two requests, and unauthenticated connections. */
   destroyConnections(): void {
     this.#servers.front.closeAllConnections();
     this.unauthenticated.destroyAll();
   }
 
-  /** Answers no more probes. */
+  /** Stops answering probes and closes their connections. */
   closeProbes(): Promise<void> {
     const { admin } = this.#servers;
     const closed = closeServer(admin);
@@ -142,13 +142,13 @@ interface Addresses {
   readonly control: ControlAddresses;
 }
 
-/** By the keys of their configuration. */
+/** Addresses of the control listeners by configuration key. */
 type ControlAddresses = ReadonlyMap<ControlListenKey, Listening>;
 
 interface ListenerState {
   readonly unauthenticated: UnauthenticatedConnections;
   readonly certificates: CertificateListeners;
-  behind: ConnectionHandlers | undefined;
+  handlers: ConnectionHandlers | undefined;
 }
 
 function createServers({ config, transports, pair, admin, clock, onEvent }: ListenersOptions, state: ListenerState) {
@@ -177,7 +177,7 @@ function createServers({ config, transports, pair, admin, clock, onEvent }: List
     createControlListener({
       ...{ ...common, alpn: transport.alpn, asksForCertificate: listeners.has(transport.listenKey) },
       proxies: proxiesOf(transport.listenKey),
-      onConnection: (socket) => state.behind?.onConnection(transport.listenKey, socket) ?? rejectEarly(socket),
+      onConnection: (socket) => state.handlers?.onConnection(transport.listenKey, socket) ?? rejectEarly(socket),
     });
   return {
     named,
@@ -188,16 +188,16 @@ function createServers({ config, transports, pair, admin, clock, onEvent }: List
       namedHosts: named && { names: hosts, server: named },
       idleMs: 2 * LIMITS.handshakeMs,
       onRequest: (request, response) =>
-        state.behind === undefined ? response.destroy() : state.behind.onRequest(request, response),
-      onControl: (request, socket, head) => state.behind?.onControl(request, socket, head) ?? rejectEarly(socket),
-      onGateway: (request, socket, head) => state.behind?.onGateway(request, socket, head) ?? rejectEarly(socket),
+        state.handlers === undefined ? response.destroy() : state.handlers.onRequest(request, response),
+      onControl: (request, socket, head) => state.handlers?.onControl(request, socket, head) ?? rejectEarly(socket),
+      onGateway: (request, socket, head) => state.handlers?.onGateway(request, socket, head) ?? rejectEarly(socket),
     }),
     control: new Map(control.map((transport) => [transport.listenKey, controlListener(transport)])),
     admin: createAdminListener(admin),
   };
 }
 
-/** One after the other, so that of two addresses that cannot be had the first is named. */
+/** Opens the listeners one after the other, so that the error names the first address that cannot be bound. */
 async function listenForControl(
   servers: ReadonlyMap<ControlListenKey, Server>,
   config: HubConfig,

@@ -12,7 +12,7 @@ function version2(family: number, body: Buffer, { command = 1, version = 2, leng
 const addresses = (source: number[], destination: number[], sourcePort: number): Buffer =>
   Buffer.from([...source, ...destination, sourcePort >> 8, sourcePort & 0xff, 0x01, 0xbb]);
 
-/** The reading as it goes on, with no more bytes each time than it asked for. */
+/** Parses repeatedly, each time with only as many bytes as the previous result asked for. */
 function readStepwise(bytes: Buffer): ReturnType<typeof readProxyHeader> {
   let reading = readProxyHeader(bytes.subarray(0, 0));
   while ('atLeast' in reading && reading.atLeast <= bytes.length) {
@@ -97,7 +97,7 @@ describe('a PROXY header', () => {
           expect(reading.atLeast).toBeGreaterThan(input.length);
           expect(reading.atLeast).toBeLessThanOrEqual(MAX_PROXY_HEADER_BYTES);
         } else if ('length' in reading) expect(reading.length).toBeLessThanOrEqual(input.length);
-        // What follows a header changes nothing of it.
+        // Bytes after the header do not change the result.
         if ('length' in reading) expect(readProxyHeader(input.subarray(0, reading.length))).toEqual(reading);
       }),
       { numRuns: 3_000 },

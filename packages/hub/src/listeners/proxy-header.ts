@@ -1,45 +1,49 @@
-// The PROXY protocol, versions 1 and 2 (haproxy.org, doc/proxy-protocol.txt): what a load balancer says of the client before the client's own bytes.
+// The PROXY protocol, versions 1 and 2 (haproxy.org, doc/proxy-protocol.txt): a load balancer sends a header with the client's address before the
+// client's own bytes.
 
 import { isIPv4, isIPv6 } from 'node:net';
 
 /** The result of parsing a connection's first bytes. */
 export type ProxyHeaderReading =
-  /** Too little: nothing more can be said before there are `atLeast` bytes. */
+  /** Incomplete: `atLeast` bytes are needed to continue. */
   | { readonly atLeast: number }
-  /** This is no header, or not one for a TCP connection. */
+  /** The bytes are not a PROXY header, or not one for a TCP connection. */
   | { readonly problem: string }
-  /** `length`: where the client's own bytes begin. `client`: undefined where the balancer speaks for itself (LOCAL, UNKNOWN), as it does to check the hub's health. */
+  /**
+   * `length`: the bytes of the header, after which the client's own bytes begin. `client`: undefined when the load balancer connects for itself (LOCAL,
+   * UNKNOWN), as it does to check the hub's health.
+   */
   | { readonly length: number; readonly client: ProxiedClient | undefined };
 
-/** Whose connection it is. */
+/** The client for which the load balancer has opened the connection. */
 export interface ProxiedClient {
   readonly address: string;
   readonly port: number;
 }
 
-/** Bytes of a header: what the protocol's text says a receiver should take, 16 and 520 for addresses and TLVs. */
+/** Maximum bytes of a header: the specification says that a receiver should accept 16 bytes and 520 more for addresses and TLVs. */
 export const MAX_PROXY_HEADER_BYTES = 536;
 
-/** Bytes of a header of version 1 with its line end (§2.1). */
+/** Maximum bytes of a version 1 header, including its line end (§2.1). */
 const MAX_LINE_BYTES = 107;
 
 const LINE_START = Buffer.from('PROXY ');
 const SIGNATURE = Buffer.from([0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a]);
 const FIXED_BYTES = 16;
 
-/** Of the byte behind the signature: the version in its high half, the command in its low one (§2.2). */
+/** Values of the byte after the signature: the version in its upper four bits, the command in its lower four bits (§2.2). */
 const VERSION_2 = 0x2;
 const LOCAL = 0x0;
 const PROXY = 0x1;
 
-/** Of the byte behind that: address family and transport. */
+/** Values of the byte after that: address family and transport protocol. */
 const TCP_4 = 0x11;
 const TCP_6 = 0x21;
 const UNSPECIFIED = 0x00;
 
 const NO_HEADER = 'The connection did not begin with a PROXY header.';
 
-/** Reads the header that a connection begins with. */
+/** Parses the PROXY header from the first bytes of a connection. */
 export function readProxyHeader(bytes: Buffer): ProxyHeaderReading {
   if (startsLike(bytes, LINE_START)) {
     return bytes.length < LINE_START.length ? { atLeast: LINE_START.length } : readLine(bytes);
@@ -48,7 +52,7 @@ export function readProxyHeader(bytes: Buffer): ProxyHeaderReading {
   return { problem: NO_HEADER };
 }
 
-/** Whether as much of `start` as has come is there. */
+/** Whether the bytes received so far match the beginning of `start`. */
 function startsLike(bytes: Buffer, start: Buffer): boolean {
   const length = Math.min(bytes.length, start.length);
   return bytes.compare(start, 0, length, 0, length) === 0;
@@ -57,20 +61,20 @@ function startsLike(bytes: Buffer, start: Buffer): boolean {
 function readLine(bytes: Buffer): ProxyHeaderReading {
   const end = bytes.subarray(0, MAX_LINE_BYTES).indexOf('\r\n');
   if (end < 0) {
-    if (bytes.length >= MAX_LINE_BYTES) return { problem: 'A PROXY header of version 1 without an end.' };
+    if (bytes.length >= MAX_LINE_BYTES) return { problem: 'The PROXY header of version 1 has no line end.' };
     return { atLeast: bytes.length + 1 };
   }
   const length = end + 2;
   const [, family, source = '', destination = '', sourcePort = '', destinationPort = '', ...more] = bytes
     .toString('latin1', 0, end)
     .split(' ');
-  // What follows says nothing then (§2.1).
+  // The rest of an UNKNOWN line is ignored (§2.1).
   if (family === 'UNKNOWN') return { length, client: undefined };
   const isAddress = family === 'TCP4' ? isIPv4 : family === 'TCP6' ? isIPv6 : undefined;
   const port = portOf(sourcePort);
-  const isRight = isAddress?.(source) && isAddress(destination) && more.length === 0 && !source.includes('%');
-  if (!isRight || port === undefined || portOf(destinationPort) === undefined) {
-    return { problem: 'A PROXY header of version 1 that is malformed.' };
+  const isValid = isAddress?.(source) && isAddress(destination) && more.length === 0 && !source.includes('%');
+  if (!isValid || port === undefined || portOf(destinationPort) === undefined) {
+    return { problem: 'The PROXY header of version 1 is malformed.' };
   }
   return { length, client: { address: source, port } };
 }
@@ -86,7 +90,7 @@ function readBinary(bytes: Buffer): ProxyHeaderReading {
   const length = FIXED_BYTES + bytes.readUInt16BE(SIGNATURE.length + 2);
   const command = versionAndCommand & 0xf;
   if (versionAndCommand >> 4 !== VERSION_2 || (command !== LOCAL && command !== PROXY)) {
-    return { problem: 'A PROXY header of a version or command that does not exist.' };
+    return { problem: 'The PROXY header has an unknown version or command.' };
   }
   if (length > MAX_PROXY_HEADER_BYTES) {
     return { problem: `A PROXY header of ${length} bytes; at most ${MAX_PROXY_HEADER_BYTES} are taken.` };
@@ -94,15 +98,15 @@ function readBinary(bytes: Buffer): ProxyHeaderReading {
   if (bytes.length < length) return { atLeast: length };
   if (command === LOCAL || family === UNSPECIFIED) return { length, client: undefined };
   const addressBytes = family === TCP_4 ? 4 : family === TCP_6 ? 16 : 0;
-  // Two addresses and two ports; what follows them are TLVs, which say nothing that is needed here.
-  if (addressBytes === 0) return { problem: 'A PROXY header for something else than TCP.' };
-  if (length < FIXED_BYTES + 2 * addressBytes + 4) return { problem: 'A PROXY header without its addresses.' };
+  // Two addresses and two ports follow, and then TLVs, which are not needed here.
+  if (addressBytes === 0) return { problem: 'The PROXY header is not for a TCP connection.' };
+  if (length < FIXED_BYTES + 2 * addressBytes + 4) return { problem: 'The PROXY header has no addresses.' };
   const address = bytes.subarray(FIXED_BYTES, FIXED_BYTES + addressBytes);
   const port = bytes.readUInt16BE(FIXED_BYTES + 2 * addressBytes);
-  return { length, client: { address: family === TCP_4 ? address.join('.') : written6(address), port } };
+  return { length, client: { address: family === TCP_4 ? address.join('.') : formatIPv6(address), port } };
 }
 
-function written6(address: Buffer): string {
+function formatIPv6(address: Buffer): string {
   const groups = Array.from({ length: 8 }, (_, group) => address.readUInt16BE(2 * group).toString(16));
   // In the canonical text form (RFC 5952).
   return new URL(`http://[${groups.join(':')}]/`).hostname.slice(1, -1);

@@ -1,24 +1,24 @@
-/** The first allocation; doubled as needed, so slow arrivals cost what has arrived. */
+/** Bytes of the first allocation; it is doubled as needed, so that memory follows the bytes received. */
 const FIRST_BYTES = 1_024;
 
-/** What has come of something that is not whole yet, in one piece of memory, however small the pieces were that it came in. */
+/** The bytes received so far of an incomplete message, copied into one buffer, whatever the size of the chunks in which they were received. */
 export class ReceivedBytes {
-  #room = Buffer.alloc(0);
+  #buffer = Buffer.alloc(0);
   #length = 0;
 
   push(chunk: Buffer): void {
     const length = this.#length + chunk.length;
-    if (length > this.#room.length) {
-      const larger = Buffer.allocUnsafeSlow(Math.max(FIRST_BYTES, length, 2 * this.#room.length));
-      this.#room.copy(larger, 0, 0, this.#length);
-      this.#room = larger;
+    if (length > this.#buffer.length) {
+      const larger = Buffer.allocUnsafeSlow(Math.max(FIRST_BYTES, length, 2 * this.#buffer.length));
+      this.#buffer.copy(larger, 0, 0, this.#length);
+      this.#buffer = larger;
     }
-    chunk.copy(this.#room, this.#length);
+    chunk.copy(this.#buffer, this.#length);
     this.#length = length;
   }
 
-  /** All of it. Not to be changed, and no longer true after the next {@link push}. */
+  /** All bytes received so far. Callers must not modify them, and must not use them after the next {@link push}. */
   get bytes(): Buffer {
-    return this.#room.subarray(0, this.#length);
+    return this.#buffer.subarray(0, this.#length);
   }
 }

@@ -11,11 +11,11 @@ afterEach(async () => {
 
 interface Served {
   readonly port: number;
-  /** Paths that were handed on, in order. */
+  /** Paths of the requests passed to `handle`, in order. */
   readonly asked: string[];
-  /** Requests that HTTP has parsed. */
+  /** Number of requests that Node's HTTP has parsed. */
   parsed: number;
-  /** What followed upgrade requests. */
+  /** The bytes that followed each upgrade request. */
   readonly heads: string[];
 }
 
@@ -55,7 +55,7 @@ async function serve(handle: Handle, mayStay = false): Promise<Served> {
 
 const get = (path: string, more = '') => `GET ${path} HTTP/1.1\r\nhost: x\r\n${more}\r\n`;
 
-/** Sends a text, and gives what comes back until the server closes, or `enough` of answers. */
+/** Sends `text`; resolves to the bytes received until the server has closed the connection, or until there are `enough` responses. */
 async function ask(port: number, text: string, enough = Number.POSITIVE_INFINITY): Promise<string> {
   const socket = connect(port, '127.0.0.1');
   closers.push(() => socket.destroy());
@@ -98,7 +98,7 @@ describe('requests of one connection', () => {
     const served = await serve((_request, response) => held.push(response), true);
     const socket = connect(served.port, '127.0.0.1');
     closers.push(() => socket.destroy());
-    // Nobody reads on: the write is never taken whole.
+    // The server stops reading, so it never receives all of this.
     socket.write(get('/').repeat(100_000));
     while (held.length === 0) await new Promise((resolve) => setImmediate(resolve));
     for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setImmediate(resolve));
@@ -146,7 +146,7 @@ describe('requests of one connection', () => {
 
   it('end where they are no HTTP', async () => {
     const served = await serve((_request, response) => response.end('x'), true);
-    // Resolves when the server has closed.
+    // Resolves when the server has closed the connection.
     const said = await ask(served.port, `${get('/')}\x00\x01${get('/')}`);
     expect(bodies(said)).toBeLessThanOrEqual(1);
     expect(served.asked).toEqual(['/']);

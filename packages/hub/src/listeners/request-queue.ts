@@ -1,15 +1,15 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 
-/** Bytes that are parsed at once: fourteen of the shortest requests, so that few can be there before it is seen that they are too many. */
+/** Maximum bytes parsed at a time: at most fourteen of the shortest requests, so that few are parsed before the queue can stop. */
 const PIECE_BYTES = 256;
 
-/** Answers that a connection gets before it has authenticated: a probe's, a browser's for a page and its icon, and one more try with a better key. */
+/** Number of responses to an unauthenticated connection: to a probe, to a browser for a page and its icon, and to a second attempt with a better key. */
 const UNAUTHENTICATED_ANSWERS = 4;
 
 export interface RequestQueueOptions {
   readonly handle: (request: IncomingMessage, response: ServerResponse) => void;
-  /** Whether a connection has authenticated, and may ask as often as it likes. */
+  /** Whether a connection has authenticated and may send any number of requests. */
   readonly mayStay: (socket: Socket) => boolean;
 }
 
@@ -18,31 +18,31 @@ interface QueuedRequest {
   readonly response: ServerResponse;
 }
 
-/** One connection. */
+/** The state of one connection. */
 interface ConnectionQueue {
   readonly socket: Socket;
-  /** What Node's HTTP does with bytes that come. */
+  /** Passes bytes to Node's HTTP parser. */
   readonly parse: (chunk: Buffer) => void;
   readonly waiting: QueuedRequest[];
   current: QueuedRequest | undefined;
-  /** What has come and is not parsed yet. */
+  /** Bytes received and not yet parsed. */
   rest: Buffer | undefined;
   isParsing: boolean;
-  /** It is paused, with a request that is queued. */
+  /** The socket is paused because it has bytes that may not be parsed yet. */
   isHeld: boolean;
   answers: number;
-  /** No further request is answered. */
+  /** The current request is the last one that is answered. */
   isLast: boolean;
   isUpgraded: boolean;
   readonly onData: (chunk: Buffer) => void;
 }
 
 /**
- * Serves the requests of one connection one after the other, and parses the next one only when the one before is answered: Node parses all that has come and emits
- * `request` for each, which for 64 KiB of pipelined requests are thousands. Real clients wait for their answer before they ask again.
+ * Handles the requests of one connection one after the other, and parses the next one only when the previous one has been answered. Node itself parses
+ * all bytes received and emits `request` for each request, which makes thousands of events for 64 KiB of pipelined requests. Real clients wait for the
+ * response before they send the next request.
  *
- * It stands between a connection and Node's HTTP by taking the place of its `data` listener; HTTP then parses what it is given, and everything
- * else is Node's as before.
+ * The queue replaces the `data` listener that Node's HTTP has on the socket, and passes bytes on to it; everything else works as in Node.
  */
 export class RequestQueue {
   readonly #options: RequestQueueOptions;
@@ -52,7 +52,7 @@ export class RequestQueue {
     this.#options = options;
   }
 
-  /** Takes a connection over that HTTP has just taken. */
+  /** Takes over a connection directly after Node's HTTP has added its listeners. */
   watch(socket: Socket): void {
     const listeners = socket.listeners('data');
     if (socket.destroyed || listeners.length === 0) return;
@@ -71,20 +71,20 @@ export class RequestQueue {
     socket.on('data', queue.onData);
   }
 
-  /** HTTP has read a request. */
+  /** Handles or queues a request that Node's HTTP has parsed. */
   take(request: IncomingMessage, response: ServerResponse): void {
     const queue = this.#queues.get(request.socket);
-    // Requests after the last answer are discarded.
+    // Requests after the last answered one are discarded.
     if (queue === undefined || queue.isLast) return;
     queue.waiting.push({ request, response });
     if (queue.current === undefined) this.#next(queue);
   }
 
   /**
-   * HTTP has read a request to upgrade, and let the connection go.
-   * @param head what followed it in what was parsed
-   * @returns all that followed it; undefined when requests before it are not answered yet, and the connection is destroyed: their answers would
-   * come in the midst of what is spoken from now on
+   * Removes the queue of a connection on which Node's HTTP has parsed an upgrade request; HTTP no longer uses the connection.
+   * @param head the parsed bytes that followed the request
+   * @returns all received bytes that followed the request; undefined when earlier requests have not been answered yet, and the connection is destroyed:
+   * their responses would be mixed into the upgraded protocol
    */
   upgrade(socket: Socket, head: Buffer): Buffer | undefined {
     const queue = this.#queues.get(socket);
@@ -102,19 +102,19 @@ export class RequestQueue {
   }
 
   #receive(queue: ConnectionQueue, chunk: Buffer): void {
-    // More may come in spite of the pause, when HTTP itself ends one.
+    // Bytes may be received in spite of the pause, when HTTP itself resumes the socket.
     queue.rest = queue.rest === undefined ? chunk : Buffer.concat([queue.rest, chunk]);
     if (queue.isHeld) queue.socket.pause();
     else this.#parse(queue);
   }
 
-  /** Parses what has come, as far as it may be. */
+  /** Parses received bytes until a request has to wait for the response to an earlier one. */
   #parse(queue: ConnectionQueue): void {
     const { socket } = queue;
     if (queue.isParsing) return;
     queue.isParsing = true;
     while (queue.rest !== undefined && !queue.isUpgraded) {
-      // Of a last request the body is still wanted.
+      // The body of the last request is still parsed.
       const isOver = queue.isLast && queue.current?.request.complete !== false;
       if (isOver || socket.destroyed || !socket.writable) queue.rest = undefined;
       else if (queue.waiting.length > 0) break;
@@ -141,7 +141,7 @@ export class RequestQueue {
     if (!this.#options.mayStay(queue.socket) && ++queue.answers >= UNAUTHENTICATED_ANSWERS) {
       queue.isLast = true;
       queue.waiting.length = 0;
-      // Node says `connection: close`, and does so.
+      // Makes Node send `connection: close` and close the connection.
       response.shouldKeepAlive = false;
     }
     response.once('close', () => {

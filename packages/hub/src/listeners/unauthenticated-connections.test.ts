@@ -15,7 +15,7 @@ class Peer extends EventEmitter {
 const make = (over: Partial<UnauthenticatedLimits> = {}) => {
   const clock = new FakeClock();
   const unauthenticated = new UnauthenticatedConnections({ clock, maxPerAddress: 2, maxTotal: 100, ...over });
-  /** A connection that has got so far. */
+  /** Admits a connection and brings it to `stage`. */
   const arrive = (address: string | undefined, stage: 'hello' | 'handshake' | 'secure' = 'hello') => {
     const tcp = new Peer();
     const secure = new Peer();
@@ -140,7 +140,7 @@ describe('connections that have not authenticated', () => {
     expect([begun.tcp.destroyed, secure.secure.destroyed]).toEqual([false, false]);
     await immediates();
     expect([begun.tcp.destroyed, secure.tcp.destroyed, secure.secure.destroyed]).toEqual([true, false, true]);
-    // It is no longer taken when its handshake is done all the same.
+    // An ended connection is not accepted, even if its handshake completes afterwards.
     expect(unauthenticated.handshakeDone(begun.tcp, begun.secure)).toBe(false);
   });
 

@@ -2,73 +2,73 @@ import { LIMITS } from '@culvert/protocol';
 import { type Clock, destroyConnection, type Timer } from '@culvert/stream';
 import { addressGroup } from '../auth/address-group.ts';
 
-/** What is needed of a TCP socket here. */
+/** The members of a TCP socket that are used here. */
 interface TcpSocket {
-  /** Bytes that have come from the peer. */
+  /** Bytes received from the peer. */
   readonly bytesRead?: number;
   destroy(): unknown;
   once(event: 'close', listener: () => void): unknown;
 }
 
-/** The TLS socket above it. */
+/** The TLS socket above the TCP socket. */
 interface SecureSocket {
   destroy(): unknown;
 }
 
 export interface UnauthenticatedLimits {
-  /** Milliseconds until a connection must have sent the first message of TLS whole, and before it a PROXY header where one is expected. */
+  /** Milliseconds within which a connection must send its PROXY header, where one is expected, and its whole ClientHello. */
   readonly helloMs: number;
-  /** Milliseconds until it must have authenticated, those included. */
+  /** Milliseconds within which a connection must authenticate, `helloMs` included. */
   readonly authenticateMs: number;
-  /** Bytes that a client may send before its TLS handshake is finished. */
+  /** Maximum bytes that a client may send before its TLS handshake is complete. */
   readonly handshakeBytes: number;
-  /** Connections of one address; of IPv6, of one /64. */
+  /** Maximum connections from one IPv4 address, or from one IPv6 /64. */
   readonly maxPerAddress: number;
-  /** Connections of all addresses together. */
+  /** Maximum connections from all addresses together. */
   readonly maxTotal: number;
 }
 
 type Limits = Partial<UnauthenticatedLimits> & Pick<UnauthenticatedLimits, 'maxPerAddress' | 'maxTotal'>;
 
-/** How far a connection has come. */
+/** The state of a connection: before its whole ClientHello was received, during the TLS handshake, after it. */
 type Stage = 'hello' | 'handshake' | 'secure';
 
 interface Pending {
   readonly socket: TcpSocket;
   readonly since: number;
   stage: Stage;
-  /** Once there is one. */
+  /** Set once the TLS handshake is complete. */
   secure: SecureSocket | undefined;
-  /** Undefined while it is not known for whom a load balancer has opened the connection. */
+  /** The address group that the connection counts for; undefined until a load balancer's PROXY header has been read. */
   group: string | undefined;
   timer: Timer | undefined;
 }
 
-/** How often a connection in its TLS handshake is looked at for what it has sent, in milliseconds: OpenSSL itself keeps no more than 128 KiB. */
-const LOOK_MS = 1_000;
+/** Milliseconds between two checks of the bytes that a connection has sent in its TLS handshake; OpenSSL itself keeps at most 128 KiB. */
+const CHECK_MS = 1_000;
 
-/** Milliseconds that a connection has for its next step before it makes room for others first: real clients take a few round trips. */
+/** Milliseconds after which an unauthenticated connection is among the first to be closed for a new one: real clients need a few round trips. */
 const IDLE_MS = 2_000;
 
 /**
- * The connections that have not yet authenticated: limited in number for each address and in all, each for a limited time. This bounds what unauthenticated clients can make the
- * hub hold, at every listener.
+ * The connections that have not yet authenticated. Their number is limited for each address and in total, and each has a limited time. This limits the
+ * memory that unauthenticated clients can take up, at every listener.
  *
- * When there is no room for a new one, another is closed for it, so that connections that say nothing keep nobody out who shares their address: the
- * oldest whose TLS handshake is not finished after {@link IDLE_MS}; if there is none, the oldest that finished it and has not authenticated after
- * {@link IDLE_MS}; if there is none, the oldest whose handshake is not finished.
+ * When a limit is reached, a new connection replaces an existing one, so that silent connections do not lock out other clients of the same address. The
+ * one replaced is the oldest whose TLS handshake is incomplete after {@link IDLE_MS}; if there is none, the oldest that has completed its handshake and
+ * not authenticated after {@link IDLE_MS}; if there is none, the oldest whose handshake is incomplete. If there is none either, the new one is closed.
  */
 export class UnauthenticatedConnections {
   readonly #clock: Clock;
   readonly #limits: UnauthenticatedLimits;
-  /** In the order in which they came. */
+  /** Oldest first. */
   readonly #all = new Set<Pending>();
   readonly #groups = new Map<string, Set<Pending>>();
-  /** By the TCP socket, and by the TLS socket above it. */
+  /** Each connection by its TCP socket, and by the TLS socket above that. */
   readonly #bySocket = new WeakMap<object, Pending>();
   #evicted = 0;
 
-  /** Absent fields use the protocol's own limit. */
+  /** @param options the limits; a limit that is absent has the value of {@link LIMITS} */
   constructor(options: Limits & { clock: Clock }) {
     this.#clock = options.clock;
     this.#limits = {
@@ -80,8 +80,9 @@ export class UnauthenticatedConnections {
   }
 
   /**
-   * Takes a new connection; returns false and destroys it when there is no room.
-   * @param address the peer's; undefined for a load balancer's connection until {@link readdress}. Empty: the peer was gone before anybody looked
+   * Counts a new connection; returns false and destroys the connection when there is no room for it.
+   * @param address the peer's address; undefined for a load balancer's connection until {@link readdress} is called; empty when the peer has already
+   * disconnected
    */
   admit(socket: TcpSocket, address: string | undefined): boolean {
     const group = address === undefined ? undefined : addressGroup(address);
@@ -101,12 +102,15 @@ export class UnauthenticatedConnections {
     return true;
   }
 
-  /** A load balancer has said whose connection this is: it counts for that address from now on. False when there is no room, and it is destroyed. */
+  /**
+   * Counts a load balancer's connection for the client's address, which the PROXY header has named. Returns false and destroys the connection when there is
+   * no room for it; returns false when the connection has already been ended.
+   */
   readdress(socket: TcpSocket, address: string): boolean {
     const pending = this.#pending(socket);
     if (pending === undefined) return false;
     const group = addressGroup(address);
-    // Of those in all it is one already.
+    // The connection is already included in the total, so only the limit of its address is checked.
     if (!this.#makeRoomIn(group)) {
       this.#end(pending);
       return false;
@@ -116,7 +120,7 @@ export class UnauthenticatedConnections {
     return true;
   }
 
-  /** The first message of TLS has come, and the handshake begins. False when the connection has just been ended. */
+  /** Records that the ClientHello is complete and the handshake begins. Returns false when the connection has already been ended. */
   handshakeBegun(socket: TcpSocket): boolean {
     const pending = this.#pending(socket);
     if (pending === undefined) return false;
@@ -125,7 +129,7 @@ export class UnauthenticatedConnections {
     return true;
   }
 
-  /** The handshake is done: from now on the TLS socket stands for the connection. False when the connection has just been ended. */
+  /** Records that the handshake is complete: from now on the connection is closed by its TLS socket. Returns false when it has already been ended. */
   handshakeDone(socket: TcpSocket, secure: SecureSocket): boolean {
     const pending = this.#pending(socket);
     if (pending === undefined) return false;
@@ -136,7 +140,7 @@ export class UnauthenticatedConnections {
     return true;
   }
 
-  /** The connection has authenticated: it no longer counts and may stay. */
+  /** Records that the connection has authenticated: it is no longer counted or limited. */
   authenticated(socket: object): void {
     const pending = this.#pending(socket);
     if (pending !== undefined) this.#release(pending);
@@ -147,17 +151,17 @@ export class UnauthenticatedConnections {
     return this.#pending(socket) !== undefined;
   }
 
-  /** How many there are now. */
+  /** Number of unauthenticated connections now. */
   get size(): number {
     return this.#all.size;
   }
 
-  /** Connections closed to make room for others, since the start. */
+  /** Number of connections closed to make room for others, since the start. */
   get evicted(): number {
     return this.#evicted;
   }
 
-  /** Ends them all, when the hub stops. */
+  /** Closes all unauthenticated connections, when the hub stops. */
   destroyAll(): void {
     for (const pending of [...this.#all]) this.#end(pending);
   }
@@ -183,7 +187,7 @@ export class UnauthenticatedConnections {
     return members === undefined || members.size < this.#limits.maxPerAddress || this.#evict(members);
   }
 
-  /** Closes the one of these that is the first to go; false when all of them may stay. */
+  /** Closes the member that is to be replaced first; returns false when none may be replaced. */
   #evict(members: ReadonlySet<Pending>): boolean {
     const idleSince = this.#clock.now() - IDLE_MS;
     let idle: Pending | undefined;
@@ -207,7 +211,7 @@ export class UnauthenticatedConnections {
     pending.timer?.cancel();
     const age = this.#clock.now() - pending.since;
     const left = (pending.stage === 'hello' ? Math.min(helloMs, authenticateMs) : authenticateMs) - age;
-    const wait = pending.stage === 'handshake' ? Math.min(left, LOOK_MS) : left;
+    const wait = pending.stage === 'handshake' ? Math.min(left, CHECK_MS) : left;
     pending.timer = this.#clock.setTimer(Math.max(0, wait), () => {
       const sentTooMuch = pending.stage === 'handshake' && (pending.socket.bytesRead ?? 0) > handshakeBytes;
       if (wait >= left || sentTooMuch) this.#end(pending);

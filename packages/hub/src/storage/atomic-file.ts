@@ -4,16 +4,18 @@ import { basename, dirname, join } from 'node:path';
 import { openPlainFile } from './plain-file.ts';
 
 /**
- * Puts `text` at `path` so that a reader sees the old text or the new, never a half, also after a power cut: written beside it,
- * synced, renamed. Leaves a file alone that says the same already. One writer per path at a time (the data directory has one hub).
+ * Writes `text` to `path` so that a reader gets either the whole old or the whole new text, even after a power failure: the text is written to a temporary
+ * file in the same directory, which is synced and then renamed. A file that already has this text is not changed. Only one writer may write to a path at a
+ * time (a data directory has one hub).
  */
 export async function writeFileAtomic(path: string, text: string, mode: number): Promise<void> {
   if ((await readIfThere(path)) === text) return;
   const directory = dirname(path);
-  // Always the same name, so that what a crash left behind goes next time.
+  // The name is always the same, so that the next write removes a file that a crash has left.
   const temporary = join(directory, `.${basename(path)}.tmp`);
   await rm(temporary, { force: true });
-  // Made here, or nothing: what somebody else put there meanwhile, a link above all, is not written to. Renaming replaces a link, too.
+  // O_EXCL creates the file or fails, so that nothing is written to a file or link that another user has created there meanwhile.
+  // The renaming replaces a link at `path`.
   await using file = await openPlainFile(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, mode);
   await file.chmod(mode);
   await file.writeFile(text);

@@ -81,7 +81,7 @@ describe('openDataDirectory', () => {
     }
   });
 
-  // In a process of its own: Node's recursive mkdir never returns from a file system that says ENOENT to its own root's child.
+  // Runs in a separate process: Node's recursive mkdir never returns on a file system that reports ENOENT for a child of its own root.
   it('does not hang where nothing can be made', () => {
     const module = new URL('./data-directory.ts', import.meta.url).href;
     const script = `import { openDataDirectory } from ${JSON.stringify(module)};

@@ -13,11 +13,11 @@ import { dirname, join, resolve } from 'node:path';
 import { CulvertError } from '@culvert/protocol';
 
 /**
- * Makes the hub's data directory, or one below it, where it is missing and sees to it that only its owner may look inside (0700): it holds keys.
- * What is in it must be this user's, or root's, and no symbolic link: who could put files there before could otherwise choose the hub's keys,
- * or have the hub write elsewhere.
- * @param user the process's; undefined where the system has none, and then owners are not compared
- * @throws CulvertError `config_invalid` when it cannot be made, is no directory, holds what is somebody else's or cannot be written
+ * Creates the hub's data directory, or one below it, if it is missing, and makes it accessible only to its owner (0700), since it contains keys. Everything
+ * in it must belong to this user or to root, and must not be a symbolic link. Otherwise a user who could create files there earlier could choose the hub's
+ * keys, or make the hub write to other places.
+ * @param user the user id of the process; undefined where the system has none, in which case owners are not compared
+ * @throws CulvertError `config_invalid` when it cannot be created, is not a directory, contains a link or a file of another user, or cannot be written
  */
 export function openDataDirectory(directory: string, user: number | undefined = process.geteuid?.()): void {
   try {
@@ -38,7 +38,7 @@ export function openDataDirectory(directory: string, user: number | undefined = 
   }
 }
 
-/** Looks at everything below a directory of this user's. A link in the place of the directory itself is the operator's choice. */
+/** Checks everything below a directory that belongs to this user. The directory itself may be a link, which is the operator's choice. */
 function assertOwn(directory: string, user: number | undefined): void {
   for (const name of readdirSync(directory)) {
     const path = join(directory, name);
@@ -48,7 +48,7 @@ function assertOwn(directory: string, user: number | undefined): void {
       const text = `${path} is a symbolic link, which a hub does not follow in its data directory: put what it leads to in its place.`;
       throw new CulvertError('config_invalid', text);
     }
-    // What is root's, such as the `lost+found` of a disk, nobody can have put there who could not do anything anyway.
+    // Files of root, such as the `lost+found` of a disk, are accepted: only root can have created them, and root could do anything anyway.
     if (user !== undefined && found.uid !== user && found.uid !== 0) throw foreign(path, directory, found, user);
     if (found.isDirectory() && (user === undefined || found.uid === user)) assertOwn(path, user);
   }
@@ -61,18 +61,18 @@ function foreign(what: string, directory: string, { uid }: Stats, user: number):
   );
 }
 
-/** SQLite's own files come and go. */
+/** Undefined when the file no longer exists: SQLite creates and deletes files of its own. */
 function lstatIfThere(path: string): Stats | undefined {
   return lstatSync(path, { throwIfNoEntry: false });
 }
 
 /**
- * What has to be made, outermost first. Node's own recursive `mkdir` never returns where the parent is there and making a child fails
- * with ENOENT nevertheless, as below `/proc`.
+ * The directories that have to be created, outermost first. Node's own recursive `mkdir` is not used: it never returns when the parent exists and the
+ * creation of a child still fails with ENOENT, as below `/proc`.
  */
 function missingDirectories(directory: string): readonly string[] {
   const missing: string[] = [];
-  // The root is always there, so this ends.
+  // The root directory always exists, so the loop ends.
   for (let path = resolve(directory); !existsSync(path); path = dirname(path)) missing.unshift(path);
   return missing;
 }
@@ -81,7 +81,7 @@ function makeDirectory(path: string): void {
   try {
     mkdirSync(path, { mode: 0o700 });
   } catch (error) {
-    // Another process may have been faster; the check that it is a directory follows.
+    // Another process may have created it meanwhile; the caller checks that it is a directory.
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
   }
 }
@@ -90,7 +90,7 @@ function reason(error: unknown): string {
   const code = (error as NodeJS.ErrnoException).code;
   if (code === 'EACCES' || code === 'EROFS') return 'it is not writable';
   if (code === 'EPERM') return 'it belongs to another user';
-  if (code === 'ENOENT') return 'nothing can be made there';
+  if (code === 'ENOENT') return 'nothing can be created there';
   if (code === 'ENOSPC') return 'the disk is full';
   if (code === 'ENOTDIR' || code === 'EEXIST') return 'a file is in its way';
   return code ?? 'unknown error';

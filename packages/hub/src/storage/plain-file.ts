@@ -2,15 +2,15 @@ import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { CulvertError } from '@culvert/protocol';
 
-/** Windows has no such flag. */
+/** The flag that refuses symbolic links; 0 on Windows, which does not have it. */
 const NO_FOLLOW = constants.O_NOFOLLOW ?? 0;
 
 /**
- * Opens a file to write to, as `fs.open` does, but never what a symbolic link in its place leads to: whoever can put a link there could
- * otherwise have the hub write to any file that it may write to.
- * @param flags of `fs.constants`
- * @param mode of a file that is made; default 0600
- * @throws CulvertError `config_invalid` for a link; else what the file system says
+ * Opens a file for writing, as `fs.open` does, but refuses a symbolic link at its path: otherwise a user who can create a link there could make the hub
+ * write to any file that the hub has write access to.
+ * @param flags from `fs.constants`
+ * @param mode the mode of a file that is created; default 0600
+ * @throws CulvertError `config_invalid` for a link; other errors are those of the file system
  */
 export async function openPlainFile(path: string, flags: number, mode = 0o600): Promise<FileHandle> {
   try {

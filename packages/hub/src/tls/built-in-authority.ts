@@ -7,7 +7,7 @@ import { openDataDirectory } from '../storage/data-directory.ts';
 import type { HostName } from './host-name.ts';
 import { permits } from './name-constraints.ts';
 
-/** An authority of the data directory. Its key is in `keyFile` and leaves it only to sign. */
+/** An authority of the data directory. Its private key is in `keyFile` and is read only to sign. */
 export interface Authority {
   readonly certificate: X509Certificate;
   /** PEM. */
@@ -18,7 +18,7 @@ export interface Authority {
 
 /**
  * The authorities in `authority/` of the data directory that have not expired, newest first: `1.pem` and `1.key`, `2.pem`, ….
- * @throws CulvertError `config_invalid` when a file of theirs is damaged
+ * @throws CulvertError `config_invalid` when one of their certificate files is damaged
  */
 export async function readAuthorities(directory: string, now: number): Promise<Authority[]> {
   const folder = join(directory, 'authority');
@@ -29,22 +29,22 @@ export async function readAuthorities(directory: string, now: number): Promise<A
   return found.filter(({ certificate }) => certificate.validToDate.getTime() > now);
 }
 
-/** Makes one more authority, for these names. */
+/** Creates another authority, constrained to these names. */
 export async function addAuthority(directory: string, names: readonly HostName[], now: number): Promise<Authority> {
   const folder = join(directory, 'authority');
   const number = Math.max(0, ...authorityNumbers(await readdir(folder))) + 1;
   const { issueAuthority } = await import('./certificate-issuer.ts');
   const { cert, key } = await issueAuthority(names, now);
-  // The key first: an authority counts from its certificate on.
+  // The key is written first, because an authority exists as soon as its certificate file does.
   await writeFileAtomic(join(folder, `${number}.key`), key, 0o600);
   await writeFileAtomic(join(folder, `${number}.pem`), cert, 0o600);
   return readAuthority(folder, number);
 }
 
 /**
- * The authority, its certificate made again where it begins later than with the epoch, as those of earlier versions do: clients check both
- * certificates against their clocks.
- * @throws CulvertError `config_invalid` when its key is missing
+ * Returns the authority, with its certificate reissued if it becomes valid later than the epoch, as those of earlier versions do: clients compare the
+ * start of validity of both certificates with their clocks.
+ * @throws CulvertError `config_invalid` when the authority's key is missing
  */
 export async function withEarlyBegin(authority: Authority): Promise<Authority> {
   if (authority.certificate.validFromDate.getTime() === 0) return authority;
@@ -54,14 +54,14 @@ export async function withEarlyBegin(authority: Authority): Promise<Authority> {
   return { ...authority, certificate: new X509Certificate(cert), cert };
 }
 
-/** @throws CulvertError `config_invalid` when it is missing */
+/** Reads the authority's private key. @throws CulvertError `config_invalid` when the key file is missing */
 export async function authorityKey({ keyFile }: Authority): Promise<string> {
   const key = await readIfThere(keyFile);
   if (key === undefined) throw new CulvertError('config_invalid', `${keyFile} is missing: restore it.`);
   return key;
 }
 
-/** Whether the authority may sign for all the names and lives until `until` (milliseconds since the epoch). */
+/** Whether the authority may sign for all the names and is valid at least until `until` (milliseconds since the epoch). */
 export function covers(authority: Authority, names: readonly HostName[], until: number): boolean {
   const { raw, validToDate } = authority.certificate;
   return validToDate.getTime() >= until && names.every((name) => permits(raw, name));
@@ -79,7 +79,7 @@ async function readAuthority(folder: string, number: number): Promise<Authority>
   } catch (error) {
     throw new CulvertError(
       'config_invalid',
-      `${file} is damaged: restore it, or remove it to have a new authority made (clients then need the new ca.pem).`,
+      `${file} is damaged: restore it, or remove it to get a new authority (clients then need the new ca.pem).`,
       { cause: error },
     );
   }

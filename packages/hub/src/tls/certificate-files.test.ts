@@ -12,7 +12,7 @@ let directory: string;
 let clock: FakeClock;
 let authority: Issued;
 const open: CertificateFiles[] = [];
-/** Each is waited for with `told()`. */
+/** The values that the listener was called with; `told()` waits for the next one. */
 let news: (KeyPair | string)[];
 let wake: () => void;
 
@@ -53,7 +53,7 @@ async function opened(folder: string): Promise<CertificateFiles> {
   return files;
 }
 
-/** What the listener is told next after ten seconds have gone by. */
+/** The value that the listener is called with after ten seconds. */
 async function told(): Promise<KeyPair | string | undefined> {
   const next = new Promise<void>((resolve) => {
     wake = resolve;
@@ -86,7 +86,7 @@ describe("an operator's certificate files", () => {
       `The key in ${path('live/tls.key')} is not that of the certificate in ${path('live/tls.crt')}.`,
     );
     expect(files.current.cert).toBe(first.cert);
-    // The look that led there plans the next one only after it has told.
+    // The check schedules the next one only after it has called the listener.
     await waitForTimer();
     await writeFile(path('live/tls.key'), second.key);
     expect(await told()).toMatchObject({ cert: second.cert });

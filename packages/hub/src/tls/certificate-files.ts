@@ -4,7 +4,7 @@ import type { Clock, Timer } from '@culvert/stream';
 import type { CertificateListener, CertificateSource } from './certificate-source.ts';
 import { type KeyPair, loadKeyPair } from './key-pair.ts';
 
-/** Milliseconds between two looks at the files. */
+/** Milliseconds between two checks of the files for changes. */
 const POLL_MS = 10_000;
 
 export interface CertificateFilesOptions {
@@ -15,13 +15,13 @@ export interface CertificateFilesOptions {
 }
 
 /**
- * An operator's certificate and key files, loaded again when they change. They are looked at every ten seconds rather than watched:
- * a watch is on the file a name led to when it began, while certbot and Kubernetes swap a symbolic link above it.
+ * An operator's certificate and key files, loaded again when they change. They are checked every ten seconds rather than watched: a watch stays on the
+ * file that the path led to when the watch began, whereas certbot and Kubernetes replace a symbolic link in the path.
  */
 export class CertificateFiles implements CertificateSource {
   readonly #options: CertificateFilesOptions;
   #current: KeyPair;
-  #seen: string;
+  #loadedIdentity: string;
   #timer: Timer | undefined;
   #closed = false;
   #last: Promise<void> = Promise.resolve();
@@ -29,8 +29,8 @@ export class CertificateFiles implements CertificateSource {
   private constructor(options: CertificateFilesOptions, first: KeyPair, seen: string) {
     this.#options = options;
     this.#current = first;
-    this.#seen = seen;
-    this.#lookLater();
+    this.#loadedIdentity = seen;
+    this.#scheduleCheck();
   }
 
   /** @throws CulvertError `config_invalid` when the first pair cannot be used */
@@ -44,7 +44,7 @@ export class CertificateFiles implements CertificateSource {
     return this.#current;
   }
 
-  /** One after the other, so that an older reading never replaces a newer one. */
+  /** Loads run one after the other, so that the result of an older load never replaces that of a newer one. */
   reload(): Promise<void> {
     this.#last = this.#last.then(() => this.#load());
     return this.#last;
@@ -57,8 +57,8 @@ export class CertificateFiles implements CertificateSource {
 
   async #load(): Promise<void> {
     const { certFile, keyFile, clock, listener } = this.#options;
-    // Taken before reading: a change in between shows at the next look.
-    this.#seen = await identity(this.#options);
+    // Recorded before the files are read, so that the next check notices a change during the reading.
+    this.#loadedIdentity = await identity(this.#options);
     let pair: KeyPair;
     try {
       pair = await loadKeyPair(certFile, keyFile, clock.now());
@@ -71,17 +71,17 @@ export class CertificateFiles implements CertificateSource {
     listener.loaded(pair);
   }
 
-  #lookLater(): void {
-    this.#timer = this.#options.clock.setTimer(POLL_MS, () => void this.#look());
+  #scheduleCheck(): void {
+    this.#timer = this.#options.clock.setTimer(POLL_MS, () => void this.#check());
   }
 
-  async #look(): Promise<void> {
-    if ((await identity(this.#options)) !== this.#seen) await this.reload();
-    if (!this.#closed) this.#lookLater();
+  async #check(): Promise<void> {
+    if ((await identity(this.#options)) !== this.#loadedIdentity) await this.reload();
+    if (!this.#closed) this.#scheduleCheck();
   }
 }
 
-/** What tells one version of the two files from another: which files the names lead to, their size and times. */
+/** Identifies a version of the two files: which files the paths lead to, their sizes and times. */
 async function identity(files: { readonly certFile: string; readonly keyFile: string }): Promise<string> {
   const parts = await Promise.all(
     [files.certFile, files.keyFile].map(async (file) => {

@@ -1,4 +1,4 @@
-// @peculiar/x509 needs the metadata API before it is loaded. Together they take 0.2 s, so this file is loaded only to issue.
+// @peculiar/x509 needs `reflect-metadata` to be loaded before it. Loading both takes 0.2 s, so this file is loaded only when a certificate is issued.
 import 'reflect-metadata';
 import { createPrivateKey, KeyObject, randomBytes, webcrypto } from 'node:crypto';
 import {
@@ -21,13 +21,14 @@ import { NAME_CONSTRAINTS_OID, nameConstraints } from './name-constraints.ts';
 cryptoProvider.set(webcrypto);
 
 const DAY_MS = 86_400_000;
-/** An authority's life: longer than the hardware it is for. */
+/** Days an authority is valid: longer than the life of the hardware that trusts it. */
 const AUTHORITY_DAYS = 3_650;
-/** Days a server's certificate lives from now on; a fresh one is made long before. */
+/** Days a server certificate is valid from its creation; a new one is created long before it expires. */
 const SERVER_DAYS = 397;
 /**
- * Certificates begin with the epoch: a board that has no clock of its own starts there, or at its last shutdown, and is to reach the hub before
- * NTP has told it the time. Apple's limit of 825 days binds certificates that begin after July 2019; the others' bind public authorities.
+ * Certificates are valid from the epoch on: the time of a board without a clock of its own starts at the epoch, or at its last shutdown, and the board must
+ * be able to reach the hub before NTP has set its time. Apple's limit of 825 days applies to certificates that become valid after July 2019; the limits of
+ * other vendors apply to public authorities.
  */
 const BEGIN = new Date(0);
 
@@ -40,8 +41,8 @@ export interface Issued {
 }
 
 /**
- * Makes a self-signed authority that may sign for these names only, and for no further authority.
- * @param begin when it begins to count; for tests, of what earlier versions made
+ * Creates a self-signed authority that may sign only for these names, and for no other authority.
+ * @param begin the start of its validity; tests set it to create authorities like those of earlier versions
  */
 export async function issueAuthority(names: readonly HostName[], now: number, begin: Date = BEGIN): Promise<Issued> {
   const keys = await webcrypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify']);
@@ -66,8 +67,8 @@ export async function issueAuthority(names: readonly HostName[], now: number, be
 }
 
 /**
- * Makes the authority's certificate again to begin with the epoch: the same name, key, constraints and end, so that whoever trusts the old one
- * trusts what it signs as before.
+ * Reissues the authority's certificate so that it is valid from the epoch on. Name, key, constraints and expiry stay the same, so that clients that trust
+ * the old certificate still trust the certificates that the authority signs.
  */
 export async function reissueAuthority(authority: Issued): Promise<string> {
   const before = new X509Certificate(authority.cert);
@@ -85,7 +86,7 @@ export async function reissueAuthority(authority: Issued): Promise<string> {
   return `${certificate.toString('pem')}\n`;
 }
 
-/** Makes a server's certificate for the names, signed by the authority. Whether the authority's constraints allow them is the caller's care. */
+/** Creates a server certificate for the names, signed by the authority. The caller must ensure that the authority's constraints allow the names. */
 export async function issueServerCertificate(
   authority: Issued,
   names: readonly HostName[],
@@ -113,7 +114,7 @@ export async function issueServerCertificate(
   return issued(certificate, keys.privateKey);
 }
 
-/** 128 random bits; the top bit cleared, as a serial number is positive, and the next one set, so that it has its length. */
+/** 128 random bits. The top bit is cleared, since a serial number is positive; the next bit is set, so that the length is always the same. */
 function serialNumber(): string {
   const bytes = randomBytes(16);
   bytes[0] = ((bytes[0] ?? 0) & 0x7f) | 0x40;

@@ -1,19 +1,19 @@
 import type { KeyPair } from './key-pair.ts';
 
-/** Where the hub's certificate comes from: an operator's files, or the built-in authority of the data directory. */
+/** The source of the hub's certificate: an operator's files, or the built-in authority of the data directory. */
 export interface CertificateSource {
-  /** The pair to serve with now. */
+  /** The certificate and key to use now. */
   readonly current: KeyPair;
-  /** Looks now (SIGHUP). Never rejects: the listener is told how it went. */
+  /** Checks for a new certificate now (SIGHUP). Never rejects: the listener is notified of the result. */
   reload(): Promise<void>;
-  /** Stops looking. */
+  /** Stops checking for new certificates. */
   close(): void;
 }
 
-/** Is told what became of a certificate after the first. */
+/** Is notified of the result whenever a certificate later than the first was loaded or could not be used. */
 export interface CertificateListener {
-  /** Serve with this pair from now on. */
+  /** A new pair was loaded and must be used from now on. */
   loaded(pair: KeyPair): void;
-  /** A new pair could not be used; the old one stays. @param problem one sentence for the log */
+  /** A new pair could not be used; the old one stays in use. @param problem one sentence for the log */
   kept(problem: string): void;
 }

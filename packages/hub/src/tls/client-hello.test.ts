@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { readServerName } from './client-hello.ts';
 
-/** A hello with one extension, and lengths that are right. */
+/** A ClientHello with one extension and correct lengths. */
 function helloWith(extension: Buffer): Buffer {
   const extensions = Buffer.concat([lengthOf(extension, 2), extension]);
   const body = Buffer.concat([Buffer.alloc(34, 3), Buffer.from([0, 0, 2, 0x13, 1, 1, 0]), extensions]);
@@ -24,7 +24,7 @@ function lengthOf(bytes: Buffer, size: number): Buffer {
   return length;
 }
 
-/** The reading as it goes on, with no more bytes each time than it asked for. */
+/** Parses repeatedly, each time with only as many bytes as the previous result asked for. */
 function readStepwise(bytes: Buffer): ReturnType<typeof readServerName> {
   let reading = readServerName(bytes.subarray(0, 0));
   while ('atLeast' in reading) {

@@ -2,7 +2,7 @@ import { isIP } from 'node:net';
 import { domainToASCII } from 'node:url';
 import { CulvertError } from '@culvert/protocol';
 
-/** A name a certificate can speak for, in the one spelling certificates use. */
+/** A host name or IP address that a certificate can be issued for, in the spelling that certificates use. */
 export type HostName =
   | { readonly kind: 'dns'; readonly text: string }
   | { readonly kind: 'ip'; readonly text: string; readonly bytes: Buffer };
@@ -11,7 +11,7 @@ const LABEL = '[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?';
 const DNS_NAME = new RegExp(`^${LABEL}(?:\\.${LABEL})*$`);
 
 /**
- * Reads a host name (lower-cased, international letters as punycode) or an IP address without brackets.
+ * Parses a host name (the result is in lower case, with international letters as punycode) or an IP address without brackets.
  * @throws CulvertError `config_invalid`
  */
 export function parseHostName(text: string): HostName {
@@ -19,12 +19,12 @@ export function parseHostName(text: string): HostName {
   if (isIP(text) === 6 && !text.includes('%')) return ipv6(text);
   const ascii = domainToASCII(text).toLowerCase();
   if (ascii.length > 253 || !DNS_NAME.test(ascii))
-    throw new CulvertError('config_invalid', `A certificate cannot be made for '${text}': it is no host name.`);
+    throw new CulvertError('config_invalid', `A certificate cannot be made for '${text}': it is not a host name.`);
   return { kind: 'dns', text: ascii };
 }
 
 function ipv6(text: string): HostName {
-  // WHATWG URLs write an address in the canonical way of RFC 5952, with an embedded IPv4 address in hexadecimal too.
+  // WHATWG URLs use the canonical form of RFC 5952, and write an embedded IPv4 address in hexadecimal as well.
   const canonical = new URL(`http://[${text}]/`).hostname.slice(1, -1);
   const [head = '', tail] = canonical.split('::');
   const groups = (part: string | undefined) => (part ? part.split(':') : []);
@@ -37,7 +37,7 @@ function ipv6(text: string): HostName {
 /** The names in every self-issued certificate besides the advertised ones. */
 const LOCAL_NAMES = ['localhost', '127.0.0.1', '::1'];
 
-/** The names, each once, and this machine's own. */
+/** The names together with {@link LOCAL_NAMES}, without duplicates. */
 export function withLocalNames(names: readonly string[]): HostName[] {
   const found = new Map<string, HostName>();
   for (const name of [...names, ...LOCAL_NAMES].map(parseHostName)) found.set(name.text, name);

@@ -4,19 +4,19 @@ import { createSecureContext } from 'node:tls';
 import { CulvertError } from '@culvert/protocol';
 import { fileProblem } from '@culvert/stream';
 
-/** A server certificate with its key, checked: ready for `tls.createServer` and `server.setSecureContext`. */
+/** A server certificate with its key, already checked, for `tls.createServer` and `server.setSecureContext`. */
 export interface KeyPair {
-  /** PEM; the server's certificate first, then those between it and the root. */
+  /** PEM: the server's certificate first, then the intermediate certificates. */
   readonly cert: string;
   /** PEM. Secret. */
   readonly key: string;
   readonly notAfter: Date;
-  /** The file it came from, for logs. */
+  /** The file that the certificate was read from, for logs. */
   readonly from: string;
 }
 
 /**
- * Checks that the key is the certificate's, that the certificate has not expired, and that TLS takes both.
+ * Checks that the key belongs to the certificate, that the certificate has not expired, and that TLS accepts both.
  * @throws CulvertError `config_invalid` with one sentence that names the files, never the key
  */
 export function checkedKeyPair(

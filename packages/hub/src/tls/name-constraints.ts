@@ -9,15 +9,15 @@ const PERMITTED_SUBTREES = 0xa0;
 const DNS_NAME = 0x82;
 const IP_ADDRESS = 0x87;
 
-/** The extension's value for an authority that may sign for these names and nothing else; the whole of 127.0.0.0/8 for one of it. */
+/** The extension's value for an authority that may sign only for these names. For an address in 127.0.0.0/8 it permits that whole network. */
 export function nameConstraints(names: readonly HostName[]): Buffer {
   const subtrees = new Map(names.map((name) => [subtree(name).toString('hex'), subtree(name)]));
   return der(SEQUENCE, der(PERMITTED_SUBTREES, Buffer.concat([...subtrees.values()])));
 }
 
 /**
- * Whether an authority made by {@link nameConstraints} names this very name. Each permitted subtree is an element of its own
- * in the certificate, so the certificate holds its encoding byte by byte.
+ * Whether an authority with constraints from {@link nameConstraints} permits exactly this name. Each permitted subtree is a separate element of the
+ * certificate, so the certificate contains the encoding of the subtree unchanged.
  */
 export function permits(authority: Buffer, name: HostName): boolean {
   return authority.includes(subtree(name));
@@ -30,7 +30,7 @@ function subtree(name: HostName): Buffer {
   );
 }
 
-/** Address and mask: 127.0.0.0/8, or the one address. */
+/** Address and mask: 127.0.0.0/8 for an address in that network, otherwise the single address. */
 function network(bytes: Buffer): Buffer {
   if (bytes.length === 4 && bytes[0] === 127) return Buffer.from([127, 0, 0, 0, 255, 0, 0, 0]);
   return Buffer.concat([bytes, Buffer.alloc(bytes.length, 0xff)]);

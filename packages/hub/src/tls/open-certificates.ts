@@ -8,10 +8,10 @@ import type { CertificateListener, CertificateSource } from './certificate-sourc
 import type { KeyPair } from './key-pair.ts';
 import { OwnCertificate } from './self-issued-certificate.ts';
 
-/** The hub's certificate and what clients need to trust it. */
+/** The hub's certificate and the file that clients need to trust it. */
 export interface Certificates {
   readonly source: CertificateSource;
-  /** The authority clients are to trust; undefined with an operator's certificate. */
+  /** The file with the authorities that clients must trust; undefined with an operator's certificate. */
   readonly caFile: string | undefined;
   readonly notice: string | undefined;
 }
@@ -29,10 +29,10 @@ export async function openCertificates(
   if (config.tls !== undefined) {
     const source = await CertificateFiles.open({ ...config.tls, clock, listener });
     try {
-      assertSpeaksFor(source.current, certificateListeners(config).hosts, 'clientCertificates');
+      assertCovers(source.current, certificateListeners(config).hosts, 'clientCertificates');
       const { gatewayHost } = config;
       if (gatewayHost !== undefined) {
-        assertSpeaksFor(source.current, new Set([gatewayThreads(config)?.name.host ?? gatewayHost]), 'gatewayHost');
+        assertCovers(source.current, new Set([gatewayThreads(config)?.name.host ?? gatewayHost]), 'gatewayHost');
       }
     } catch (error) {
       source.close();
@@ -44,8 +44,8 @@ export async function openCertificates(
   return { source, caFile: source.caFile, notice: source.notice };
 }
 
-/** Checks that the certificate covers every host name that asks for client certificates: otherwise the mistake would show only on devices. */
-function assertSpeaksFor({ cert, from }: KeyPair, hosts: ReadonlySet<string>, key: string): void {
+/** Checks that the certificate covers every one of the hosts; otherwise the error would appear only on clients. */
+function assertCovers({ cert, from }: KeyPair, hosts: ReadonlySet<string>, key: string): void {
   const certificate = new X509Certificate(cert);
   for (const host of hosts) {
     if ((isIP(host) === 0 ? certificate.checkHost(host) : certificate.checkIP(host)) === undefined)

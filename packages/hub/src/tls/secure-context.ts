@@ -5,19 +5,19 @@ import type { SecureContextOptions, TlsOptions } from 'node:tls';
 export type ServerPair = Pick<SecureContextOptions, 'cert' | 'key'>;
 
 /**
- * The options of a listener's TLS context, also for `setSecureContext` when the certificate changes: it resets every option that is not given.
- * @param asksForCertificate whether clients are asked for one
+ * The options of a listener's TLS context. `setSecureContext` needs all of them too when the certificate changes: it resets every option that is absent.
+ * @param asksForCertificate whether a client certificate is requested
  */
 export function secureContext({ cert, key }: ServerPair, asksForCertificate: boolean): SecureContextOptions {
   const common = { cert, key, minVersion: 'TLSv1.2' as const };
   if (!asksForCertificate) return common;
   return {
     ...common,
-    // No authorities, not even the system's: `authenticate` decides which are trusted. It also keeps authority names out of
-    // the certificate request; clients that filter by them would not send a certificate known by its thumbprint.
+    // No authorities, not even those of the system: `authenticate` decides which are trusted. The empty list also keeps authority names
+    // out of the certificate request; clients that filter by these names would not send a certificate registered by its thumbprint.
     ca: [],
-    // No session resumption, so that only certificates presented on this connection count (without tickets there is only a
-    // cache, and there is none), and no renegotiation that could change the certificate.
+    // No session resumption, so that only a certificate presented on this connection counts: without tickets a session could be resumed
+    // only from a session cache, and there is none. No renegotiation, which could change the certificate.
     secureOptions: constants.SSL_OP_NO_TICKET | constants.SSL_OP_NO_RENEGOTIATION,
   };
 }

@@ -22,7 +22,7 @@ const open: OwnCertificate[] = [];
 
 beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), 'culvert-own-'));
-  // TLS clients look at the machine's clock, so the fake one starts there.
+  // TLS clients use the machine's clock, so the fake clock starts at the machine's time.
   clock = new FakeClock(Date.now());
   [loaded, kept] = [[], []];
 });
@@ -43,14 +43,14 @@ async function opened(names: readonly string[] = NAMES): Promise<OwnCertificate>
   return own;
 }
 
-/** What a Node TLS client that trusts `ca` says to the server called `name`: `ok` or the error. */
+/** The result of a handshake between a Node TLS client that trusts `ca` and a server with this pair at `name`: `ok` or the error. */
 async function shake(pair: { cert: string; key: string }, ca: string, name: string): Promise<string> {
   const server = createServer({ cert: pair.cert, key: pair.key }, (socket) => socket.end());
   server.on('tlsClientError', () => {});
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
-  // An IP address may not be a server name; Node then compares the host it believes to have dialled.
+  // An IP address is not allowed as a server name; Node then compares the certificate with the option `host`.
   const socket = connect({ port, ca, host: name, servername: /^[\d.]+$|:/.test(name) ? '' : name, lookup: toLoopback });
   try {
     await once(socket, 'secureConnect');
@@ -83,7 +83,7 @@ describe('the self-issued certificate', () => {
     }
     expect(await shake(own.current, ca, 'other.example')).toBe('ERR_TLS_CERT_ALTNAME_INVALID');
     expect((certificate.validToDate.getTime() - clock.now()) / DAY_MS).toBeLessThanOrEqual(397);
-    // For a board whose clock stands at the epoch: OpenSSL checks the beginning of both.
+    // For a board whose clock is at the epoch: OpenSSL checks the start of validity of both certificates.
     expect([certificate.validFromDate, new X509Certificate(ca).validFromDate]).toEqual([new Date(0), new Date(0)]);
     expect(certificate.keyUsage).toEqual(['1.3.6.1.5.5.7.3.1']);
     expect(certificate.publicKey.asymmetricKeyDetails).toEqual({ namedCurve: 'prime256v1' });
@@ -159,7 +159,7 @@ describe('the self-issued certificate', () => {
       publicKey.export({ type: 'spki', format: 'pem' }),
     ];
     expect(same(authority)).toEqual(same(before));
-    // Whoever has the old file need not be given the new one, and there is no notice that says so.
+    // Clients that have the old file do not need the new one, so there is no notice.
     expect([await shake(own.current, old.cert, 'localhost'), await shake(own.current, own.ca, 'localhost')]).toEqual([
       'ok',
       'ok',

@@ -16,15 +16,15 @@ import { type HostName, withLocalNames } from './host-name.ts';
 import { checkedKeyPair, type KeyPair } from './key-pair.ts';
 
 const DAY_MS = 86_400_000;
-/** A certificate with less than this left is replaced: time enough to notice that it failed. */
+/** Milliseconds before its expiry at which a certificate is replaced: enough time to notice when the replacement fails. */
 const RENEW_BEFORE_MS = 30 * DAY_MS;
-/** An authority must outlive what it signs: a server's certificate lives 397 days. */
+/** Milliseconds that an authority must be valid when it signs: longer than the 397 days of a server certificate. */
 const AUTHORITY_LEFT_MS = 400 * DAY_MS;
-/** Milliseconds between two looks at the time left. */
+/** Milliseconds between two checks of the certificate's remaining validity. */
 const CHECK_MS = DAY_MS;
 
 export interface OwnCertificateOptions {
-  /** The data directory, locked by the open store: two hubs must not make authorities side by side. */
+  /** The data directory, locked by the open store, so that two hubs cannot create authorities in it at the same time. */
   readonly directory: string;
   /** Every advertised host name and IP address, without port or brackets. */
   readonly names: readonly string[];
@@ -33,11 +33,11 @@ export interface OwnCertificateOptions {
 }
 
 /**
- * The built-in authority of the data directory and the server certificate it issues: made on first start, kept, renewed in time. The authority
- * is constrained to the advertised names and this machine's own, so trusting its `ca.pem` lets nobody pose as anything else.
+ * The built-in authority of the data directory and the server certificate it issues. Both are created on the first start, stored, and replaced before they
+ * expire. The authority is constrained to the advertised names and those of this machine, so trust in its `ca.pem` does not let anyone impersonate other hosts.
  */
 export class OwnCertificate implements CertificateSource {
-  /** `ca.pem`: the authorities clients are to trust, all of them, PEM. */
+  /** `ca.pem`: all authorities that clients must trust, PEM. */
   readonly caFile: string;
   readonly #options: OwnCertificateOptions;
   readonly #names: readonly HostName[];
@@ -54,7 +54,7 @@ export class OwnCertificate implements CertificateSource {
     this.caFile = join(options.directory, 'ca.pem');
   }
 
-  /** @throws CulvertError `config_invalid` when a name is none, or the directory's files cannot be read or written */
+  /** @throws CulvertError `config_invalid` when a name is not valid, or the directory's files cannot be read or written */
   static async open(options: OwnCertificateOptions): Promise<OwnCertificate> {
     const own = new OwnCertificate(options);
     try {
@@ -76,7 +76,7 @@ export class OwnCertificate implements CertificateSource {
     return this.#ca;
   }
 
-  /** One sentence when `open` had to make a further authority: clients that trust only the older ones must be given the new `ca.pem`. */
+  /** One sentence if another authority had to be created: clients that trust only the older ones must be given the new `ca.pem`. */
   get notice(): string | undefined {
     return this.#notice;
   }
@@ -85,7 +85,7 @@ export class OwnCertificate implements CertificateSource {
     return this.renewIfNeeded();
   }
 
-  /** Replaces the certificate when fewer than 30 days of it are left. Never rejects; the listener is told. */
+  /** Replaces the certificate when it is valid for less than 30 more days. Never rejects; the listener is notified of the result. */
   renewIfNeeded(): Promise<void> {
     this.#last = this.#last.then(async () => {
       const before = this.#current;
@@ -120,7 +120,7 @@ export class OwnCertificate implements CertificateSource {
     const known = await readAuthorities(directory, now);
     const serving = await this.#stored(known, now);
     if (serving !== undefined) {
-      await this.#trust(known);
+      await this.#writeCa(known);
       this.#current = serving;
       return;
     }
@@ -128,20 +128,20 @@ export class OwnCertificate implements CertificateSource {
     const fit = covering && (await withEarlyBegin(covering));
     const signer = fit ?? (await addAuthority(directory, this.#names, now));
     if (fit === undefined && known.length > 0) {
-      this.#notice = `The certificate authority did not cover all advertised names or nears its end, so a further one was made: give clients the new ${this.caFile}.`;
+      this.#notice = `The certificate authority did not cover all advertised names or is about to expire, so another one was created: give clients the new ${this.caFile}.`;
     }
-    // Clients must be able to trust the new authority before the hub shows what it signed.
-    await this.#trust(fit === undefined ? [signer, ...known] : known.map((one) => (one === covering ? fit : one)));
+    // Clients must be able to trust the new authority before the hub presents a certificate that it has signed.
+    await this.#writeCa(fit === undefined ? [signer, ...known] : known.map((one) => (one === covering ? fit : one)));
     this.#current = await this.#issue(signer, now);
   }
 
-  async #trust(authorities: readonly Authority[]): Promise<void> {
+  async #writeCa(authorities: readonly Authority[]): Promise<void> {
     const bundle = authorities.map(({ cert }) => cert).join('');
     await writeFileAtomic(this.caFile, bundle, 0o644);
     this.#ca = bundle;
   }
 
-  /** The certificate on disk when it is good for longer than the renewal time: right names, signed by one of the authorities. */
+  /** The stored certificate if it needs no replacement yet, is for exactly these names and is signed by one of the authorities; otherwise undefined. */
   async #stored(authorities: readonly Authority[], now: number): Promise<KeyPair | undefined> {
     const { certFile, keyFile } = this.#files();
     const [cert, key] = await Promise.all([readIfThere(certFile), readIfThere(keyFile)]);
@@ -152,7 +152,7 @@ export class OwnCertificate implements CertificateSource {
       const isSelfIssued = authorities.some((authority) => certificate.verify(authority.certificate.publicKey));
       return isSelfIssued && isFor(certificate, this.#names) ? pair : undefined;
     } catch (error) {
-      // Damaged, half replaced or running out: all the same, another one is made.
+      // A certificate that is damaged, does not match its key or is about to expire is replaced by a new one.
       if (error instanceof CulvertError) return undefined;
       throw error;
     }
