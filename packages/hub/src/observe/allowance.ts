@@ -1,46 +1,55 @@
-/** So many at once, and then one an interval. Kept as the one moment at which all are there again. */
+/**
+ * A token bucket: it holds up to `burst` tokens, and gets one token back per interval. Its only state is the time at which the bucket will be full
+ * again.
+ */
 export class Allowance {
   readonly #intervalMs: number;
   readonly #burstMs: number;
   #fullAt = Number.NEGATIVE_INFINITY;
 
   /**
-   * @param burst how many may be taken at once
-   * @param intervalMs milliseconds in which one comes back
+   * @param burst the number of tokens in a full bucket
+   * @param intervalMs milliseconds in which one token is added
    */
   constructor(burst: number, intervalMs: number) {
     this.#intervalMs = intervalMs;
     this.#burstMs = burst * intervalMs;
   }
 
-  /** Takes one; false when there is none. */
+  /** Takes one token; false if the bucket is empty. */
   take(now: number): boolean {
     if (this.waitMs(now) > 0) return false;
-    this.#fullAt = this.#spentUntil(now) + this.#intervalMs;
+    this.#fullAt = this.#fullAgainAt(now) + this.#intervalMs;
     return true;
   }
 
-  /** Milliseconds until there is one; 0 when there is. */
+  /** Milliseconds until a token is available; 0 if one is available now. */
   waitMs(now: number): number {
-    return Math.max(0, this.#spentUntil(now) + this.#intervalMs - this.#burstMs - now);
+    return Math.max(0, this.#fullAgainAt(now) + this.#intervalMs - this.#burstMs - now);
   }
 
-  /** Whether nothing is taken that has not come back. */
+  /** Whether the bucket is full. */
   isFull(now: number): boolean {
-    return this.#spentUntil(now) === now;
+    return this.#fullAgainAt(now) === now;
   }
 
-  /** No later than all of them take to come back: a clock that was set back must not shut anybody out. */
-  #spentUntil(now: number): number {
+  /**
+   * When the bucket will be full again: at the latest after the time that an empty bucket takes to fill, so that a clock that was set back does not
+   * block a client for longer.
+   */
+  #fullAgainAt(now: number): number {
     this.#fullAt = Math.min(Math.max(this.#fullAt, now), now + this.#burstMs);
     return this.#fullAt;
   }
 }
 
-/** Entries kept by key at which those that are no longer needed are looked for. */
+/** Minimum number of entries at which entries that are no longer needed are searched for and deleted. */
 const SWEEP_AT = 1_000;
 
-/** A value for each key, as long as it is needed; as many as are needed at once, twice that or {@link SWEEP_AT} at most. */
+/**
+ * One entry per key, kept for as long as it is needed. An entry that is no longer needed stays until the next sweep, so that the map holds at most
+ * twice as many entries as were needed at the last sweep, or {@link SWEEP_AT} if that is more.
+ */
 export class KeyedEntries<T> {
   readonly #entries = new Map<string, T>();
   readonly #create: () => T;
@@ -52,7 +61,7 @@ export class KeyedEntries<T> {
     this.#isNeeded = isNeeded;
   }
 
-  /** The key's entry, made if there is none. */
+  /** The entry of `key`, created if it does not exist. */
   of(key: string, now: number): T {
     const known = this.#entries.get(key);
     if (known !== undefined) return known;
@@ -62,7 +71,7 @@ export class KeyedEntries<T> {
     return entry;
   }
 
-  /** All of them, the oldest first. */
+  /** All entries, oldest first. */
   values(): IterableIterator<T> {
     return this.#entries.values();
   }

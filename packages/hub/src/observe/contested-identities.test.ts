@@ -12,7 +12,7 @@ it('tells a dispute once, with where both come from, and again after it has rest
       ...{ type: 'device-detached', deviceId: 'd', moduleId: 'm', protocol: 'mqtt', remoteAddress, error },
       ...{ detail: '', connectedMs: 1 },
     });
-  // A client that renews its token takes over from itself once an hour.
+  // A client that renews its token replaces its own connection once an hour.
   for (let hour = 0; hour < 24; hour++) {
     evicted('192.0.2.1');
     await clock.advance(3_600_000);

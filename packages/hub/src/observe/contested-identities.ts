@@ -3,26 +3,32 @@ import type { Clock } from '@culvert/stream';
 import { KeyedEntries } from './allowance.ts';
 import type { EventSink } from './events.ts';
 
-/** Take-overs of one identity after which two programs are taken to share it. A single program causes one an hour, when it renews its token. */
+/**
+ * Take-overs of one identity after which two programs are assumed to use it. A take-over is a new connection that replaces the previous one; a single
+ * program causes one per hour, when it renews its token.
+ */
 const TAKE_OVERS = 4;
 
-/** Milliseconds after which an earlier take-over no longer counts: agents in a dispute come at most ten minutes apart. */
+/** Milliseconds without a take-over after which the count restarts: agents that evict each other reconnect at least every ten minutes. */
 const FORGET_MS = 900_000;
 
 interface Entry {
   count: number;
   last: number;
-  isTold: boolean;
-  /** Where those that were evicted came from, the latest last; two at most. */
+  isReported: boolean;
+  /** The remote addresses of evicted connections, the latest last; at most two. */
   addresses: readonly string[];
 }
 
-/** Notices that two programs connect with one identity and evict each other, and tells it once, until they have left off for a quarter of an hour. */
+/**
+ * Detects that two programs connect with one identity and evict each other. Emits `identity-contested` once, and again only after a quarter of an hour
+ * without a take-over.
+ */
 export class ContestedIdentities {
   readonly #clock: Clock;
   readonly #onEvent: EventSink;
   readonly #entries = new KeyedEntries<Entry>(
-    () => ({ count: 0, last: 0, isTold: false, addresses: [] }),
+    () => ({ count: 0, last: 0, isReported: false, addresses: [] }),
     ({ last }, now) => Math.abs(now - last) <= FORGET_MS,
   );
 
@@ -37,13 +43,13 @@ export class ContestedIdentities {
     const identity: Identity = { deviceId: event.deviceId, moduleId: event.moduleId };
     const now = this.#clock.now();
     const entry = this.#entries.of(identityName(identity), now);
-    if (Math.abs(now - entry.last) > FORGET_MS) Object.assign(entry, { count: 0, isTold: false, addresses: [] });
+    if (Math.abs(now - entry.last) > FORGET_MS) Object.assign(entry, { count: 0, isReported: false, addresses: [] });
     entry.last = now;
     entry.count++;
     const from = event.remoteAddress;
     if (from !== undefined) entry.addresses = [...entry.addresses.filter((one) => one !== from), from].slice(-2);
-    if (entry.count < TAKE_OVERS || entry.isTold) return;
-    entry.isTold = true;
+    if (entry.count < TAKE_OVERS || entry.isReported) return;
+    entry.isReported = true;
     const { count, addresses } = entry;
     this.#onEvent({ type: 'identity-contested', ...identity, takeOvers: count, addresses: addresses.join(', ') });
   };

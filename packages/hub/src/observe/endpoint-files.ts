@@ -4,12 +4,12 @@ import { validateHeaderName, validateHeaderValue } from 'node:http';
 import { CulvertError } from '@culvert/protocol';
 import { fileProblem } from '@culvert/stream';
 
-/** Bytes of a file with headers or certificates. */
+/** Maximum bytes of a file with headers or certificates. */
 const MAX_FILE_BYTES = 262_144;
 
 /**
- * Reads a file of secret headers, `Name: value` a line; empty lines and those that begin with `#` are left out.
- * @throws CulvertError `config_invalid`, naming the line, never its content
+ * Reads a file of secret headers, one `Name: value` per line. Empty lines and lines that begin with `#` are skipped.
+ * @throws CulvertError `config_invalid`, with the number of the wrong line but never its content
  */
 export function readHeadersFile(file: string): Record<string, string> {
   const headers: Record<string, string> = {};
@@ -29,7 +29,10 @@ export function readHeadersFile(file: string): Record<string, string> {
   return headers;
 }
 
-/** @throws CulvertError `config_invalid` when the file cannot be read or holds no certificate */
+/**
+ * Reads a file of certificates in PEM form.
+ * @throws CulvertError `config_invalid` if the file cannot be read or contains no certificate
+ */
 export function readCaFile(file: string): string {
   const pem = read(file);
   try {

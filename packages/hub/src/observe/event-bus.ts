@@ -1,23 +1,26 @@
 import type { EventSink, HubEvent } from './events.ts';
 
-/** Hands every event to every subscriber, in the order in which they subscribed. */
+/** Delivers each event to all subscribers, in the order in which they subscribed. */
 export class EventBus {
   readonly #sinks = new Set<EventSink>();
-  /** Events emitted during a delivery, for example by a subscriber, so that all subscribers see the same order. Empty after each event-loop iteration. */
-  readonly #waiting: HubEvent[] = [];
-  #handing = false;
+  /**
+   * Events not delivered yet: a subscriber may emit an event during a delivery, and all subscribers must receive the events in the same order.
+   * Empty after the outermost call of `emit` has returned.
+   */
+  readonly #queue: HubEvent[] = [];
+  #delivering = false;
 
   /** Emits an event; bound, so that it can be passed as a callback. */
   readonly emit: EventSink = (event: HubEvent) => {
-    this.#waiting.push(event);
-    if (this.#handing) return;
-    this.#handing = true;
+    this.#queue.push(event);
+    if (this.#delivering) return;
+    this.#delivering = true;
     try {
-      for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
+      for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) {
         for (const sink of this.#sinks) sink(next);
       }
     } finally {
-      this.#handing = false;
+      this.#delivering = false;
     }
   };
 

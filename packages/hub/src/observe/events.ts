@@ -3,7 +3,7 @@ import type { AuthenticationType, CulvertError, ErrorCode, Identity, LimitName }
 import type { ControlProtocol, ListenerName } from './listener.ts';
 import type { LiveStream, StreamRecord } from './stream-record.ts';
 
-/** Everything that happens in a hub, as one union: logs, metrics, audit and live view are its subscribers, so they cannot disagree. */
+/** All events of a hub, as one union. Logs, metrics, the audit log and the live view all subscribe to these events, so they cannot disagree. */
 export type HubEvent =
   | { readonly type: 'hub-started'; readonly hostName: string; readonly address: string }
   | { readonly type: 'hub-draining' }
@@ -11,15 +11,15 @@ export type HubEvent =
   | { readonly type: 'certificate-loaded'; readonly notAfter: string; readonly from: string }
   | { readonly type: 'certificate-kept'; readonly problem: string }
   | { readonly type: 'storage-failed'; readonly problem: string }
-  /** A destination of the resource log (`store`, or a diagnostic setting's name) failed: emitted once until it works again. */
+  /** A destination of the resource log failed. `sink`: `store`, or the name of a diagnostic setting. Emitted once until it works again. */
   | { readonly type: 'log-failed'; readonly sink: string; readonly problem: string }
-  /** The destination works again. `lost`: how many records it never received. */
+  /** The destination works again. `lost`: the number of records that it did not receive during the outage. */
   | { readonly type: 'log-resumed'; readonly sink: string; readonly lost: number }
-  /** The audit log cannot be written, or was found truncated: emitted once until it is written again. */
+  /** The audit log cannot be written (emitted once until it can be written again), its last records were lost at close, or it was found truncated at start. */
   | { readonly type: 'audit-failed'; readonly problem: string }
-  /** `lost`: records dropped since the hub started. */
+  /** The audit log can be written again. `lost`: records dropped since the hub started. */
   | { readonly type: 'audit-resumed'; readonly lost: number }
-  /** An unexpected error: the caller got `internal`. `where`: the route or listener. */
+  /** An unexpected error; the caller received the error `internal`. `where`: the route or listener. */
   | { readonly type: 'fault'; readonly where: string; readonly problem: string }
   | {
       readonly type: 'connection-refused';
@@ -27,7 +27,7 @@ export type HubEvent =
       readonly remoteAddress: string;
       readonly error: ErrorCode;
       readonly detail: string;
-      /** The identity the peer claimed, if it got that far. Not authenticated. */
+      /** The identity that the peer claimed, not authenticated; undefined if the connection was refused before the peer named one. */
       readonly claimed?: Identity | undefined;
     }
   | (Identity & {
@@ -35,9 +35,9 @@ export type HubEvent =
       readonly principal: string;
       readonly protocol: ControlProtocol;
       readonly remoteAddress: string;
-      /** How it proved who it is. */
+      /** The method with which the identity authenticated. */
       readonly authentication?: AuthenticationType | undefined;
-      /** What software it says it is. */
+      /** The client software and version that the peer reported. */
       readonly clientVersion?: string | undefined;
     })
   | (Identity & {
@@ -51,7 +51,7 @@ export type HubEvent =
       readonly detail: string;
       readonly connectedMs: number;
     })
-  /** A service holds a connection of its own, over AMQP. */
+  /** A service opened an AMQP connection. */
   | {
       readonly type: 'service-connected';
       readonly principal: string;
@@ -69,8 +69,8 @@ export type HubEvent =
       readonly connectedMs: number;
     }
   /**
-   * A device holds its control channel and leaves offers unanswered: told of the first, the second, the fourth and so on since its last answer.
-   * `since`: when the first of them was made, ISO 8601.
+   * A device keeps its control channel open and does not answer offers. Emitted when the number of unanswered offers since its last answer reaches
+   * 1, 2, 4, 8 and so on. `since`: when the first of these offers was sent, ISO 8601. `unanswered`: their number.
    */
   | (Identity & {
       readonly type: 'device-unresponsive';
@@ -82,15 +82,15 @@ export type HubEvent =
       readonly since: string;
       readonly unanswered: number;
     })
-  /** It has answered again, on the same channel; how many it had left until then. */
+  /** The device has answered again on the same channel. `unanswered`: the number of offers that it left unanswered before. */
   | (Identity & { readonly type: 'device-responsive'; readonly since: string; readonly unanswered: number })
   /** A device subscribed to offers, or unsubscribed. */
   | (Identity & { readonly type: 'device-offers-changed'; readonly takesOffers: boolean })
-  /** Two programs connect with this identity and evict each other; emitted once while it lasts. `addresses`: where they come from. */
+  /** Two programs connect with this identity and evict each other. Emitted once while this lasts. `addresses`: their remote addresses. */
   | (Identity & { readonly type: 'identity-contested'; readonly takeOvers: number; readonly addresses: string })
-  /** A device reconnects so often that it is refused for a while; emitted once until it stops. */
+  /** A device reconnects so often that the hub refuses it for some time. Emitted once until the device stops. */
   | (Identity & { readonly type: 'device-reconnects-too-often' })
-  /** A configured limit was reached: a request was refused, or a stream ended. `identity`: the device whose limit it is, for limits per device. */
+  /** A configured limit was reached, so a request was refused or a stream ended. `identity`: the device, for limits that apply per device. */
   | { readonly type: 'limit-reached'; readonly limit: LimitName; readonly identity: Identity | undefined }
   | (Identity & {
       readonly type: 'stream-requested';
@@ -107,7 +107,7 @@ export type HubEvent =
       readonly streamId: string;
       readonly accepted: boolean;
       readonly reason?: string;
-      /** Of the device's control channel. */
+      /** `protocol`, `remoteAddress`, `principal` and `clientVersion` are those of the device's control channel. */
       readonly protocol: ControlProtocol;
       readonly remoteAddress: string;
       readonly principal: string;
@@ -119,7 +119,7 @@ export type HubEvent =
       readonly error: ErrorCode;
       readonly detail: string;
     })
-  /** A principal closed a stream by REST. */
+  /** A principal requested by REST that a stream be closed. */
   | (Identity & {
       readonly type: 'stream-close-requested';
       readonly streamId: string;
@@ -138,22 +138,22 @@ export type HubEvent =
       readonly authority: string;
       readonly principal: string;
     }
-  /** The complete record of a stream, emitted once when it has ended, however it ended: the source of logs, audit and metrics. */
+  /** The complete record of a stream, emitted exactly once when the stream has ended for any reason. Logs, the audit log and metrics use this event. */
   | { readonly type: 'stream-ended'; readonly record: StreamRecord }
   /**
-   * A stream was open when an earlier process of this hub died; told once, at the next start. `knownUntil`: when that process last gave a sign of
-   * life, in milliseconds since the epoch.
+   * A stream was open when the previous process of this hub died. Emitted once, at the next start. `knownUntil`: the time of that process's last
+   * audit record, in milliseconds since the epoch.
    */
   | { readonly type: 'stream-interrupted'; readonly stream: LiveStream; readonly knownUntil: number }
   | { readonly type: 'policy-rotated'; readonly policy: string; readonly principal: string }
   | GatewayEvent;
 
-/** Where events go. Must not throw and must not block. */
+/** A function that receives events. It must not throw and must not block. */
 export type EventSink = (event: HubEvent) => void;
 
 /**
- * Describes an `internal` error and where its cause was thrown, on one line; undefined for expected errors. Of the cause only the name
- * is included: the message of a foreign error may quote a secret.
+ * Describes an `internal` error on one line, with the name and stack frames of its cause; undefined for other errors. The cause's message is left
+ * out, because the message of a foreign error may contain a secret.
  */
 export function faultOf(error: CulvertError, where: string): Extract<HubEvent, { type: 'fault' }> | undefined {
   if (error.code !== 'internal') return undefined;

@@ -11,19 +11,19 @@ import {
   outboundAgent,
 } from '@culvert/stream';
 
-/** Milliseconds one request may take. */
+/** Milliseconds that one request may take, including its response. */
 const REQUEST_MS = 30_000;
 
-/** Maximum bytes read of a response. */
+/** Bytes of a response body after which the rest is discarded; the chunk that reaches this size is kept whole. */
 const MAX_ANSWER_BYTES = 65_536;
 
-/** Where something is posted. */
+/** The destination of POST requests. */
 export interface Endpoint {
-  /** `https:`, or `http:`. */
+  /** With the scheme `https:` or `http:`. */
   readonly url: URL;
-  /** Secret: never shown. */
+  /** Headers sent with each request. They are secret: never log or display them. */
   readonly headers: Readonly<Record<string, string>>;
-  /** PEM certificates of authorities to trust beside the system's. */
+  /** PEM certificates of authorities that are trusted in addition to the system's. */
   readonly ca?: string | undefined;
 }
 
@@ -32,11 +32,11 @@ export interface HttpAnswer {
   readonly status: number;
   /** Milliseconds to wait before the next request (from `Retry-After`); undefined when the header is absent. */
   readonly retryAfterMs: number | undefined;
-  /** The beginning of its body: 64 KiB. */
+  /** The beginning of the response body: about 64 KiB. */
   readonly body: string;
 }
 
-/** Posts JSON to one endpoint over a keep-alive connection, through the outbound proxy if the environment names one. */
+/** Sends JSON to one endpoint by POST over a keep-alive connection, through the outbound proxy if the environment names one. */
 export class HttpPost {
   readonly #endpoint: Endpoint;
   readonly #clock: Clock;
@@ -47,12 +47,12 @@ export class HttpPost {
     this.#clock = clock;
   }
 
-  /** Host and port as the URL has them. */
+  /** The host and port as written in the URL. */
   get host(): string {
     return this.#endpoint.url.host;
   }
 
-  /** @throws CulvertError `unreachable`, `untrusted`, `too_large`; the signal's reason */
+  /** @throws CulvertError `unreachable` (also after 30 s without a response), `untrusted`, `too_large` (body over 1 MiB); the signal's reason */
   async post(body: string, signal: AbortSignal): Promise<HttpAnswer> {
     const limit = deadline(
       this.#clock,
@@ -73,7 +73,7 @@ export class HttpPost {
     agent?.destroy();
   }
 
-  /** @param again whether to retry once when the endpoint had closed the keep-alive connection, which is no outage */
+  /** @param again whether to retry once if the endpoint has closed the idle keep-alive connection, which is not an outage */
   async #exchange(body: string, signal: AbortSignal, again: boolean): Promise<HttpAnswer> {
     const { url, headers, ca } = this.#endpoint;
     const secure = url.protocol === 'https:';
@@ -119,7 +119,7 @@ async function read(response: IncomingMessage): Promise<string> {
   for await (const chunk of response as AsyncIterable<Buffer>) {
     if (size < MAX_ANSWER_BYTES) chunks.push(chunk);
     size += chunk.length;
-    if (size > 16 * MAX_ANSWER_BYTES) throw new CulvertError('too_large', 'The answer has no end.');
+    if (size > 16 * MAX_ANSWER_BYTES) throw new CulvertError('too_large', 'The response is longer than 1 MiB.');
   }
   return Buffer.concat(chunks).toString('utf8');
 }

@@ -12,22 +12,22 @@ export interface LastDisconnect {
   readonly protocol: ControlProtocol;
 }
 
-/** Looks it up; undefined when it is not known. */
+/** Looks up the last disconnect of an identity; undefined if none is known. */
 export type LastDisconnectOf = (identity: Identity) => Promise<LastDisconnect | undefined>;
 
-/** Maximum identities remembered, the most recently disconnected; an entry takes about 300 bytes. */
+/** Maximum identities kept in memory: the most recently disconnected ones. An entry takes about 300 bytes. */
 const MAX_REMEMBERED = 10_000;
 
 const UNKNOWN: LastDisconnectOf = () => Promise.resolve(undefined);
 
-/** The last disconnect of each identity: the most recent ones from memory, others looked up in the log. */
+/** The last disconnect of each identity: recent disconnects are kept in memory, older ones are looked up in the resource log. */
 export class RecentDisconnects {
   readonly #clock: Clock;
   readonly #older: LastDisconnectOf;
   /** By identity name, oldest disconnect first. */
   readonly #last = new Map<string, LastDisconnect>();
 
-  /** @param older the fallback for identities that are not in memory */
+  /** @param older the lookup for identities that are not in memory */
   constructor(clock: Clock, older: LastDisconnectOf = UNKNOWN) {
     this.#clock = clock;
     this.#older = older;
@@ -47,7 +47,7 @@ export class RecentDisconnects {
 
   readonly of: LastDisconnectOf = async (identity) => {
     const recent = this.#last.get(identityName(identity));
-    // Presence must work without the log; a log that cannot be read is reported elsewhere.
+    // Presence queries must work even if the log cannot be read; that failure is reported elsewhere.
     return recent ?? this.#older(identity).catch(() => undefined);
   };
 }

@@ -1,14 +1,14 @@
-/** The protocols that control channels speak. */
+/** The protocols of control channels. */
 export type ControlTransportName = 'mqtt' | 'amqp';
 
-/** The key of the configuration that says where one is listened for over TLS alone. */
+/** The configuration key for the listen address of one of these protocols directly over TLS (without WebSocket). */
 export type ControlListenKey = `${ControlTransportName}Listen`;
 
-/** How a control channel is carried: over TLS alone, or over WebSocket. */
+/** The transport of a control channel: a protocol directly over TLS, or over WebSocket (`-ws`). */
 export type ControlProtocol = ControlTransportName | `${ControlTransportName}-ws`;
 
-/** All of them. */
+/** All transports of control channels. */
 export const CONTROL_PROTOCOLS: readonly ControlProtocol[] = ['mqtt', 'mqtt-ws', 'amqp', 'amqp-ws'];
 
-/** The listeners a connection can come in by. */
+/** The names of the listeners, as events and metrics give them. */
 export type ListenerName = 'tls' | 'rest' | ControlProtocol | 'gateway' | 'admin';

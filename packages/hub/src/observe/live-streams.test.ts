@@ -15,7 +15,7 @@ beforeEach(() => {
   streams = new LiveStreams({ clock, onEvent: bus.emit, gateway: () => 'hub.example:443' });
   seen = [];
   bus.subscribe(streams.observe);
-  // After the one that tells events itself: it must see them in order all the same.
+  // Subscribed after `streams`, which emits events itself: this subscriber must still receive all events in order.
   bus.subscribe((event) => seen.push(event));
 });
 

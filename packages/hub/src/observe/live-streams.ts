@@ -13,8 +13,8 @@ import type { Carried, LiveStream } from './stream-record.ts';
 const NOTHING: Carried = { bytes: 0, messages: 0 };
 
 /**
- * Tracks every stream from its request to its end, then emits `stream-ended` with the complete record: the one place where that record is put
- * together. An entry lives no longer than its stream; how many there can be is bounded by held requests, grants and streams at the gateway.
+ * Tracks every stream from its request to its end, then emits `stream-ended` with the complete record. The record is assembled only here. An entry
+ * is deleted when its stream ends; the number of entries is bounded by the limits of pending requests, grants and streams at the gateway.
  */
 export class LiveStreams {
   readonly #clock: Clock;
@@ -24,14 +24,14 @@ export class LiveStreams {
   /** Number of streams by identity name; only identities that have streams. */
   readonly #perIdentity = new Map<string, number>();
 
-  /** @param options.gateway `HOST:PORT` that grants name */
+  /** @param options.gateway returns `HOST:PORT` of the gateway that grants name */
   constructor(options: { clock: Clock; onEvent: EventSink; gateway: () => string }) {
     this.#clock = options.clock;
     this.#onEvent = options.onEvent;
     this.#gateway = options.gateway;
   }
 
-  /** Every stream that is not over, oldest first. */
+  /** All streams that have not ended, oldest first. */
   list(): LiveStream[] {
     return [...this.#streams.values()];
   }
@@ -44,12 +44,12 @@ export class LiveStreams {
     return this.#streams.size;
   }
 
-  /** Streams to a device itself, or to one module. */
+  /** The number of streams to the identity: to a device without its modules, or to one module. */
   of(identity: Identity): number {
     return this.#perIdentity.get(identityName(identity)) ?? 0;
   }
 
-  /** A sink for the hub's events. The first final event of a stream ends it; later events of that stream are ignored. */
+  /** A sink for the hub's events. The first event that ends a stream counts; later events of that stream are ignored. */
   readonly observe: EventSink = (event) => {
     switch (event.type) {
       case 'stream-requested':

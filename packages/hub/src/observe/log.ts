@@ -3,7 +3,7 @@ import { type DestinationStream, type Logger, pino } from 'pino';
 import type { LogFormat, LogLevel } from '../config/log-format.ts';
 import type { EventSink, HubEvent } from './events.ts';
 
-/** The log level of an event: everything that unauthenticated clients can cause at will stays below `info`. */
+/** The log level of an event. Events that unauthenticated clients can cause at any rate have a level below `info`. */
 function levelOf(event: HubEvent): LogLevel {
   switch (event.type) {
     case 'connection-refused':
@@ -11,11 +11,11 @@ function levelOf(event: HubEvent): LogLevel {
     case 'connection-waiting':
     case 'stream-offered':
     case 'device-offers-changed':
-    // Under a flood there are as many as there are requests; `culvert limits` shows how many.
+    // A flood of requests causes one event per request; `culvert limits` shows the count.
     case 'limit-reached':
-    // Its content was already logged by the events before it.
+    // The earlier events of the stream already logged this content.
     case 'stream-ended':
-    // The audit record and the resource log have each of them.
+    // The audit log and the resource log contain each of these events.
     case 'stream-interrupted':
       return 'debug';
     case 'fault':
@@ -39,7 +39,7 @@ function levelOf(event: HubEvent): LogLevel {
   }
 }
 
-/** A sink that writes events to the log. Text from outside has its control characters escaped. */
+/** A sink that writes events to the log. Control characters in all strings are escaped, because some strings come from clients. */
 export function logSink(options: { level: LogLevel; format: LogFormat; destination: DestinationStream }): EventSink {
   const logger =
     options.format === 'json'

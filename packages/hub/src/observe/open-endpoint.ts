@@ -5,9 +5,9 @@ import { readCaFile, readHeadersFile } from './endpoint-files.ts';
 import { type Endpoint, HttpPost } from './http-post.ts';
 
 /**
- * Reads the files that an endpoint's configuration names; does not connect yet.
+ * Reads the files that an endpoint's configuration names. It does not connect.
  * @param setting the configuration key, for error messages
- * @param options.path the path when the URL has none; default `/`
+ * @param options.path the path to use if the URL has none; default `/`
  * @throws CulvertError `config_invalid`, one line that names the setting
  */
 export function openEndpoint(

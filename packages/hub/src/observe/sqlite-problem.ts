@@ -1,4 +1,4 @@
-/** SQLite's primary result codes (sqlite.org/rescode.html) that an operator can do something about. */
+/** SQLite's primary result codes (sqlite.org/rescode.html) whose cause an operator can remove. */
 export const SQLITE = {
   PERM: 3,
   BUSY: 5,
@@ -24,7 +24,7 @@ export function isDamaged(error: unknown): boolean {
   return code === SQLITE.CORRUPT || code === SQLITE.NOTADB;
 }
 
-/** Why SQLite failed, as a clause for a person. */
+/** Describes why SQLite failed, as a clause for an error message. */
 export function sqliteProblem(error: unknown): string {
   switch (resultCode(error)) {
     case SQLITE.FULL:

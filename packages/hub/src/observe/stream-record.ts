@@ -1,7 +1,7 @@
 import type { CloseCause, ErrorCode, Identity } from '@culvert/protocol';
 import type { ControlProtocol } from './listener.ts';
 
-/** What one direction carried. */
+/** The payload that one direction of a stream has carried. */
 export interface Carried {
   /** Payload bytes. */
   readonly bytes: number;
@@ -9,20 +9,23 @@ export interface Carried {
   readonly messages: number;
 }
 
-/** The record of a stream, from its request on: who, from where, to what, when, how much, and why it ended. Times in ms since the epoch. */
+/**
+ * The record of a stream from its request to its end: the caller, the addresses, the target, the times, the bytes carried, and the cause of the end.
+ * Times are in milliseconds since the epoch.
+ */
 export interface StreamRecord extends Identity {
   readonly streamId: string;
   readonly streamName: string;
-  /** The principal who asked, such as `policy:service`. */
+  /** The principal that requested the stream, such as `policy:service`. */
   readonly caller: string;
-  /** From where it was asked for by REST. */
+  /** The remote address of the REST request for the stream. */
   readonly callerAddress: string;
   /** The `traceparent` header of the request (W3C Trace Context), if it had one. */
   readonly traceParent: string | undefined;
-  /** `HOST:PORT` of the gateway its sides are sent to. */
+  /** `HOST:PORT` of the gateway that the grants of both sides name. */
   readonly gateway: string;
   readonly requestedAt: number;
-  /** When the offer was sent to the device; undefined when it never was. */
+  /** When the offer was sent to the device; undefined if it was never sent. */
   readonly offeredAt: number | undefined;
   readonly answeredAt: number | undefined;
   /** The device's control channel that answered. */
@@ -31,24 +34,24 @@ export interface StreamRecord extends Identity {
         readonly principal: string;
         readonly protocol: ControlProtocol;
         readonly remoteAddress: string;
-        /** What software the device says it is. */
+        /** The client software and version that the device reported. */
         readonly clientVersion?: string | undefined;
       }
     | undefined;
   /** When the stream was established: both sides connected at the gateway. */
   readonly establishedAt: number | undefined;
-  /** Addresses of the two sides at the gateway, once connected. */
+  /** The remote address of each side's connection to the gateway; undefined until that side has connected. */
   readonly serviceAddress: string | undefined;
   readonly deviceAddress: string | undefined;
   readonly endedAt: number;
   readonly cause: CloseCause;
-  /** The error that ended it, where there was one. */
+  /** The error that ended the stream; undefined if no error did. */
   readonly error: ErrorCode | undefined;
   /** One sentence: the error's text, the device's reason for a rejection, or the meaning of the cause. */
   readonly detail: string;
   readonly fromService: Carried;
   readonly fromDevice: Carried;
-  /** Bytes of both directions as limits count them: each message as 64 at least. */
+  /** Bytes of both directions as the limits count them: a message shorter than 64 bytes counts as 64. */
   readonly countedBytes: number;
 }
 

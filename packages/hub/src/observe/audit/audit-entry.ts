@@ -13,8 +13,8 @@ export interface AuditEntry {
 const MAX_TEXT = 1_024;
 
 /**
- * Maps an event to its audit entry; undefined for events that are not audited. Audited are streams and changes of permissions: nothing that an unauthenticated client can
- * cause at will, so that nobody fills the disk.
+ * Maps an event to its audit entry; undefined for events that are not audited. Streams and changes of identities, policies and authorities are
+ * audited. Events that an unauthenticated client can cause are not, so that such a client cannot fill the disk.
  */
 export function auditEntry(event: HubEvent, streams: Pick<LiveStreams, 'get'>): AuditEntry | undefined {
   switch (event.type) {
@@ -45,10 +45,10 @@ export function auditEntry(event: HubEvent, streams: Pick<LiveStreams, 'get'>): 
   }
 }
 
-/** Streams that one record names: ten thousand open ones are 1,250 records of 8 KiB. */
+/** Maximum open streams listed in one record: 10,000 open streams make 1,250 records of 8 KiB. */
 const STREAMS_PER_RECORD = 8;
 
-/** The records at the beginning of a new file that list the open streams, so that a reader does not need the earlier files. */
+/** Returns the entries that list the open streams. They are recorded in each new file, so that a reader does not need the earlier files. */
 export function openStreamsEntries(streams: readonly LiveStream[]): AuditEntry[] {
   const entries: AuditEntry[] = [];
   for (let at = 0; at < streams.length; at += STREAMS_PER_RECORD) {
@@ -96,7 +96,7 @@ function endedFields(record: StreamRecord): Fields {
   };
 }
 
-/** When it ended, and what it had carried, nobody knows. */
+/** The fields of a stream that was open when the hub died. The end time and the bytes carried are left out, because they are unknown. */
 function interruptedFields(stream: LiveStream, knownUntil: number): Fields {
   const cause: CloseCause = 'hub_died';
   const how = { cause, error: 'stream_lost', detail: CLOSE_CAUSES[cause] };

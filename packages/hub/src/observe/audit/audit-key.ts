@@ -3,15 +3,16 @@ import { join } from 'node:path';
 import { CulvertError } from '@culvert/protocol';
 import { readIfThere, writeFileAtomic } from '../../storage/atomic-file.ts';
 
-/** What the hub signs its audit record with, and what others verify it with. */
+/** The key pair of the audit log: the hub signs checkpoints with the private key, and others verify them with the public key. */
 export interface AuditKeys {
   readonly privateKey: KeyObject;
   readonly publicKey: KeyObject;
 }
 
 /**
- * The hub's Ed25519 key in `directory`: `key.pem` (0600), made on first start, and `public.pem` to be copied to whoever verifies.
- * @throws CulvertError `config_invalid` when the file holds no such key
+ * Reads the hub's Ed25519 key from `key.pem` (0600) in `directory`, or creates it on first start. Also writes `public.pem` (0644), which the operator
+ * copies to the machines that verify the audit log.
+ * @throws CulvertError `config_invalid` if `key.pem` contains no Ed25519 private key
  */
 export async function openAuditKeys(directory: string): Promise<AuditKeys> {
   const path = join(directory, 'key.pem');
@@ -27,9 +28,9 @@ function parseKey(pem: string, path: string): AuditKeys {
     const privateKey = createPrivateKey(pem);
     if (privateKey.asymmetricKeyType === 'ed25519') return { privateKey, publicKey: createPublicKey(privateKey) };
   } catch {
-    // The sentence below says it.
+    // Reported by the error below.
   }
-  throw new CulvertError('config_invalid', `${path} is not an Ed25519 key: restore it, or move it away for a new one.`);
+  throw new CulvertError('config_invalid', `${path} is not an Ed25519 key: restore it, or move it away so that the hub creates a new one.`);
 }
 
 function pemOf(key: KeyObject, type: 'pkcs8' | 'spki'): string {

@@ -11,14 +11,14 @@ import type { Checkpoint } from './checkpoint.ts';
 import { listSegments } from './segment-files.ts';
 import { type AuditVerdict, verifyAudit } from './verify-audit.ts';
 
-/** A directory with an audit record in it, its key, and what was told. */
+/** A temporary directory for an audit log, with the log's key and the events and checkpoints that the log emitted. */
 export class AuditBench {
   readonly directory = mkdtempSync(join(tmpdir(), 'culvert-audit-'));
   readonly keys = generateKeyPairSync('ed25519');
   readonly clock = new FakeClock(Date.UTC(2026, 0, 1, 12));
   readonly told: HubEvent[] = [];
   readonly checkpoints: Checkpoint[] = [];
-  /** The streams that are open. */
+  /** The open streams, by id. */
   readonly live = new Map<string, LiveStream>();
 
   open(options: Partial<AuditLogOptions> = {}): Promise<AuditLog> {
@@ -36,20 +36,20 @@ export class AuditBench {
     });
   }
 
-  /** Both sides of a stream are connected. */
+  /** Adds an established stream and sends the log its event. */
   establish(log: AuditLog, streamId: string): void {
     const { cause: _, error: __, detail: ___, endedAt: ____, ...stream } = ended(streamId).record;
     this.live.set(streamId, { ...stream, establishedAt: 4_000, deviceAddress: 'a', serviceAddress: 'b' });
     log.observe({ type: 'stream-established', streamId, deviceAddress: 'a', serviceAddress: 'b' });
   }
 
-  /** An established stream ended. */
+  /** Ends an established stream and sends the log its event. */
   end(log: AuditLog, streamId: string): void {
     this.live.delete(streamId);
     log.observe(ended(streamId, { establishedAt: 4_000, cause: 'ended_by_service', error: undefined }));
   }
 
-  /** What is on disk is all that is left: as if the process had been killed. */
+  /** Leaves only the files that are on disk now, as if the process had been killed. */
   async kill(log: AuditLog): Promise<void> {
     await log.settled();
     const left = readdirSync(this.directory).map((name) => join(this.directory, name));
@@ -64,7 +64,7 @@ export class AuditBench {
     return (await listSegments(this.directory)).map(({ path }) => path);
   }
 
-  /** Every whole line of the record. */
+  /** The records of all complete lines of the log. */
   async records(): Promise<AuditRecord[]> {
     const texts = (await this.files()).map((path) => readFileSync(path, 'utf8'));
     return texts.flatMap((text) => text.split('\n').slice(0, -1)).map((line) => JSON.parse(line) as AuditRecord);
@@ -84,7 +84,7 @@ export class AuditBench {
   }
 }
 
-/** A stream that was rejected: the shortest way to a record. */
+/** The event of an ended stream, by default one that the device rejected. */
 export function ended(streamId: string, over: Partial<StreamEnded['record']> = {}): StreamEnded {
   return {
     type: 'stream-ended',

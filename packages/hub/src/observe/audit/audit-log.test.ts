@@ -31,7 +31,7 @@ describe('the audit record', () => {
     log.observe({ type: 'registry-changed', change: 'created', deviceId: 'd', principal: 'policy:iothubowner' });
     log.observe({ type: 'policy-rotated', policy: 'service', principal: 'policy:iothubowner' });
     log.observe({ type: 'authority-changed', change: 'added', authority: 'factory', principal: 'policy:iothubowner' });
-    // What unauthenticated clients can cause at will is not recorded.
+    // Events that unauthenticated clients can cause at any rate are not recorded.
     const refused = { listener: 'rest', remoteAddress: '192.0.2.9', error: 'unauthorized', detail: '' } as const;
     log.observe({ type: 'connection-refused', ...refused });
     await log.close();
@@ -93,7 +93,7 @@ describe('the audit record', () => {
     await bench.clock.advance(60_000);
     await log.settled();
     expect(bench.checkpoints.map(({ seq }) => seq)).toEqual([3, 4]);
-    // Nothing new, nothing to sign.
+    // Without new records, no checkpoint is signed.
     await bench.clock.advance(600_000);
     await log.close();
     expect(bench.checkpoints.map(({ seq }) => seq)).toEqual([3, 4, 5]);
@@ -175,7 +175,7 @@ describe('after a crash', () => {
 });
 
 describe('a disk that takes nothing', () => {
-  /** Makes every write fail: the next file of the record cannot be made where a directory is. */
+  /** Makes every write fail: on the next day, the log cannot create its next file because a directory has the same name. */
   const fail = async () => {
     mkdirSync(join(bench.directory, '000000000002-2026-01-02.jsonl'));
     await bench.clock.advance(86_400_000);
@@ -232,7 +232,7 @@ describe('a disk that takes nothing', () => {
     const log = await bench.open();
     await log.settled();
     const [file = ''] = await bench.files();
-    // What a write that failed in the middle leaves.
+    // The incomplete line that a partially failed write leaves behind.
     appendFileSync(file, '{"at":');
     chmodSync(file, 0o600);
     const { size } = statSync(file);
@@ -243,7 +243,7 @@ describe('a disk that takes nothing', () => {
   });
 });
 
-/** Lets what was begun with the file system come to where `reached` says. */
+/** Waits until `reached` returns true, while file system operations run. */
 async function until(reached: () => boolean): Promise<void> {
   while (!reached()) await new Promise((resolve) => setImmediate(resolve));
 }

@@ -11,62 +11,67 @@ import { findOpenStreams } from './open-streams.ts';
 import { type RecoveredEnd, recoverEnd } from './recover-end.ts';
 import { SegmentWriter } from './segment-writer.ts';
 
-/** Maximum records waiting for the disk, about 10 MB: ten seconds at a thousand streams a second. Further records are dropped and counted. */
+/** Maximum records queued for the disk, about 10 MB: ten seconds at 1,000 records a second. Further records are dropped and counted. */
 export const MAX_WAITING_RECORDS = 10_000;
 
 /** Records in one write, about 1 MB. */
 const MAX_BATCH = 1_000;
 
-/** Milliseconds before a failed write is retried: starts at the first, doubles up to the second. */
+/** Milliseconds before a failed write is retried: `first` before the first retry, then doubled up to `longest`. */
 const RETRY_MS = { first: 1_000, longest: 30_000 };
 
 export interface AuditLogOptions {
-  /** Made by the caller, 0700. */
+  /** The directory of the log. The caller has created it with mode 0700. */
   readonly directory: string;
   readonly keys: { readonly privateKey: KeyObject; readonly publicKey: KeyObject };
   readonly clock: Clock;
   readonly onEvent: EventSink;
-  /** Where a stream's story so far is found, and which are open; it must hear events first. */
+  /** The live records of streams. Must subscribe to the events before this log does. */
   readonly streams: Pick<LiveStreams, 'get' | 'list'>;
-  /** Told of each checkpoint once it is on disk. Must neither throw nor block. */
+  /** Called with each checkpoint once it is on disk. Must not throw and must not block. */
   readonly onCheckpoint: (checkpoint: Checkpoint) => void;
-  /** Records, and milliseconds, after which there is a checkpoint at the latest. */
+  /** The number of records after which a checkpoint is signed. */
   readonly checkpointRecords: number;
+  /** Milliseconds after which new records are covered by a checkpoint, even if there are fewer than `checkpointRecords`. */
   readonly checkpointMs: number;
-  /** Bytes after which another file is begun. */
+  /** Size of a file in bytes after which the next file is begun. */
   readonly segmentBytes: number;
 }
 
 type Interrupted = Extract<HubEvent, { type: 'stream-interrupted' }>;
 
-interface Waiting {
+interface QueuedEntry {
   readonly entry: AuditEntry;
   readonly at: number;
 }
 
 /**
- * The audit log: subscribes to the hub's events, chains them by hash and writes them to disk, many records per sync. It never
- * blocks the caller: while the disk fails, a bounded number of records is queued; further ones are dropped and counted, and the count is recorded.
+ * The audit log. It subscribes to the hub's events, chains their records by hash and writes them to disk, with many records per sync. It never blocks
+ * the caller: while writes fail, up to {@link MAX_WAITING_RECORDS} records are queued. Further records are dropped, and a `records-lost` record states
+ * their number.
  */
 export class AuditLog {
   readonly #options: AuditLogOptions;
   readonly #writer: SegmentWriter;
-  readonly #waiting: Waiting[] = [];
+  readonly #queue: QueuedEntry[] = [];
   readonly #closing = new AbortController();
   #head: ChainHead;
   #checkpointed: number;
   #checkpointTimer: { cancel(): void } | undefined;
-  /** At start too: how the record was found is vouched for at once, and a new record is never without a checkpoint. */
+  /** True at start, so that the `log-opened` record is covered by a checkpoint at once and a new log is never without a checkpoint. */
   #checkpointDue = true;
-  /** Dropped records that the chain does not mention yet. */
-  #unsaid: { count: number; from: number; until: number } | undefined;
+  /** The number of dropped records that no `records-lost` record states yet, with the times of the first and the last of them. */
+  #unrecordedLoss: { count: number; from: number; until: number } | undefined;
   #written = 0;
   #lost = 0;
   #failing = false;
   #running: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
 
-  /** Streams that were open when the hub that wrote the record before died. To be told, once this log hears events, so that they are in it. */
+  /**
+   * One event for each stream that was open when the previous hub process died. The caller must emit these events after it has subscribed this log, so
+   * that the log records them.
+   */
   readonly interrupted: readonly Interrupted[];
 
   private constructor(
@@ -84,8 +89,8 @@ export class AuditLog {
   }
 
   /**
-   * Opens the log, continues after its last record, and records how it was found.
-   * @throws CulvertError `config_invalid` when its end is damaged; what the file system says
+   * Opens the log, continues after its last record, and records in which state the log was found.
+   * @throws CulvertError `config_invalid` if the end of the log is damaged; errors of the file system
    */
   static async open(options: AuditLogOptions): Promise<AuditLog> {
     const found = await recoverEnd(options.directory);
@@ -100,35 +105,35 @@ export class AuditLog {
     return new AuditLog(options, found, interrupted);
   }
 
-  /** For the hub's events. */
+  /** A sink for the hub's events. */
   readonly observe: EventSink = (event) => {
     const entry = auditEntry(event, this.#options.streams);
     if (entry !== undefined) this.#enqueue(entry);
   };
 
-  /** Records put on disk since the start. */
+  /** The number of records written to disk since the start. */
   get written(): number {
     return this.#written;
   }
 
-  /** Records lost since the start. */
+  /** The number of records dropped since the start. */
   get lost(): number {
     return this.#lost;
   }
 
-  /** Records that wait for the disk. */
+  /** The number of records queued for the disk. */
   get waiting(): number {
-    return this.#waiting.length;
+    return this.#queue.length;
   }
 
-  /** The number of the last synced record: anything after it in a file may still be cut off. */
+  /** The sequence number of the last synced record. Later content of a file may still be cut off. */
   get lastSeq(): number {
     return this.#head.seq;
   }
 
-  /** Resolves when every event so far is on disk. */
+  /** Resolves when the records of all events received so far are on disk. */
   async settled(): Promise<void> {
-    // An event that arrived after this run's last check is written by the next run.
+    // A record that was queued after this run's last check is written by the next run.
     while (this.#running !== undefined) await this.#running;
   }
 
@@ -143,31 +148,31 @@ export class AuditLog {
     this.#checkpointDue = true;
     this.#closing.abort();
     await this.#running;
-    // The run may have checked the queue for the last time before the record above was added.
+    // The run may have checked the queue for the last time before the record above was queued.
     if (this.#hasWork) await this.#writeAll();
     this.#checkpointTimer?.cancel();
     await this.#writer.close();
-    if (this.#waiting.length === 0) return;
-    this.#lost += this.#waiting.length;
-    const problem = `The audit record could not be written: ${this.#waiting.length} records are lost.`;
-    this.#waiting.length = 0;
+    if (this.#queue.length === 0) return;
+    this.#lost += this.#queue.length;
+    const problem = `The audit record could not be written: ${this.#queue.length} records are lost.`;
+    this.#queue.length = 0;
     this.#options.onEvent({ type: 'audit-failed', problem });
   }
 
   #enqueue(entry: AuditEntry): void {
     const at = this.#options.clock.now();
-    // Two slots: the count of dropped records precedes the record that follows them.
-    if (this.#waiting.length + 2 > MAX_WAITING_RECORDS) {
+    // Two slots are needed: a `records-lost` record may have to be queued before this record.
+    if (this.#queue.length + 2 > MAX_WAITING_RECORDS) {
       this.#lost++;
-      this.#unsaid = { count: (this.#unsaid?.count ?? 0) + 1, from: this.#unsaid?.from ?? at, until: at };
+      this.#unrecordedLoss = { count: (this.#unrecordedLoss?.count ?? 0) + 1, from: this.#unrecordedLoss?.from ?? at, until: at };
       return;
     }
-    this.#sayLost(at);
-    this.#waiting.push({ entry, at });
+    this.#recordLoss(at);
+    this.#queue.push({ entry, at });
     this.#run();
   }
 
-  /** Records the open streams in each file, so that the next start finds them in the newest files. */
+  /** Records the open streams in a new file, so that the next start finds them in the newest files. */
   #recordOpenStreams(): void {
     const open = this.#options.streams.list().filter(({ establishedAt }) => establishedAt !== undefined);
     const entries = openStreamsEntries(open);
@@ -175,28 +180,28 @@ export class AuditLog {
     for (const entry of entries) this.#enqueue(entry);
   }
 
-  #sayLost(at: number): void {
-    if (this.#unsaid === undefined) return;
-    const { count, from, until } = this.#unsaid;
-    this.#unsaid = undefined;
+  #recordLoss(at: number): void {
+    if (this.#unrecordedLoss === undefined) return;
+    const { count, from, until } = this.#unrecordedLoss;
+    this.#unrecordedLoss = undefined;
     const times = { from: new Date(from).toISOString(), until: new Date(until).toISOString() };
-    this.#waiting.push({ entry: { type: 'records-lost', count, ...times }, at });
+    this.#queue.push({ entry: { type: 'records-lost', count, ...times }, at });
   }
 
   #run(): void {
     this.#running ??= this.#writeAll().finally(() => {
       this.#running = undefined;
-      // Added between the last check and now.
+      // A record was queued after the last check.
       if (this.#hasWork && !this.#closing.signal.aborted) this.#run();
     });
   }
 
   get #hasWork(): boolean {
-    return this.#waiting.length > 0 || this.#checkpointDue;
+    return this.#queue.length > 0 || this.#checkpointDue;
   }
 
   async #writeAll(): Promise<void> {
-    // Events of one event-loop iteration share a write.
+    // The records of one event-loop iteration are written together.
     await new Promise((resolve) => setImmediate(resolve));
     let wait = RETRY_MS.first;
     while (this.#hasWork) {
@@ -216,7 +221,7 @@ export class AuditLog {
   }
 
   async #writeBatch(): Promise<void> {
-    const batch = this.#waiting.slice(0, MAX_BATCH);
+    const batch = this.#queue.slice(0, MAX_BATCH);
     const [first] = batch;
     if (first === undefined) return;
     let head = this.#head;
@@ -228,8 +233,8 @@ export class AuditLog {
     }
     const { began } = await this.#writer.append(text, this.#head.seq + 1, first.at);
     this.#head = head;
-    this.#waiting.splice(0, batch.length);
-    // After the audit log was closed, no stream is open.
+    this.#queue.splice(0, batch.length);
+    // No stream is open any more when the audit log is being closed.
     if (began && !this.#closing.signal.aborted) this.#recordOpenStreams();
     this.#written += batch.length;
     const { clock, checkpointRecords, checkpointMs } = this.#options;
@@ -238,13 +243,13 @@ export class AuditLog {
       this.#checkpointDue = true;
       this.#run();
     });
-    // Report at once, without waiting for the next record.
-    if (this.#waiting.length === 0) this.#sayLost(clock.now());
+    // Record the loss now instead of with the next record.
+    if (this.#queue.length === 0) this.#recordLoss(clock.now());
   }
 
   async #checkpoint(): Promise<void> {
-    // At the end, the one that counts covers everything.
-    if (this.#closing.signal.aborted && this.#waiting.length > 0) return;
+    // At close, only the checkpoint after the last record is needed.
+    if (this.#closing.signal.aborted && this.#queue.length > 0) return;
     const { directory, keys, clock, onCheckpoint } = this.#options;
     if (this.#head.seq > this.#checkpointed) {
       const checkpoint = signCheckpoint(this.#head, clock.now(), keys);
@@ -261,7 +266,7 @@ export class AuditLog {
     if (this.#failing) return;
     this.#failing = true;
     const why = error instanceof Error ? error.message : String(error);
-    const problem = `The audit record cannot be written: ${why}. Streams go on; up to ${MAX_WAITING_RECORDS} records wait.`;
+    const problem = `The audit record cannot be written: ${why}. Streams continue; up to ${MAX_WAITING_RECORDS} records are queued.`;
     this.#options.onEvent({ type: 'audit-failed', problem });
   }
 
@@ -272,7 +277,7 @@ export class AuditLog {
   }
 }
 
-/** The hub's own copy of its checkpoints. */
+/** The path of the file with the hub's own copies of its checkpoints. */
 export function checkpointPath(directory: string): string {
   return join(directory, 'checkpoints.jsonl');
 }

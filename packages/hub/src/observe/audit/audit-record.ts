@@ -3,7 +3,7 @@ import { AUDIT_TYPES, type AuditRecord, type AuditValue } from '@culvert/protoco
 import type { AuditEntry } from './audit-entry.ts';
 import { canonicalJson } from './canonical-json.ts';
 
-/** A position in the chain: the last record's number and hash. */
+/** A position in the hash chain: the sequence number and hash of the last record. */
 export interface ChainHead {
   readonly seq: number;
   readonly hash: string;
@@ -12,7 +12,7 @@ export interface ChainHead {
 /** The position before the first record. */
 export const CHAIN_START: ChainHead = { seq: 0, hash: '0'.repeat(64) };
 
-/** Appends an entry to the chain after `head`. The line is the record's canonical form, hash included, without a newline. */
+/** Makes the record that follows `head` in the chain. The returned line is the record's canonical form with its hash, without a newline. */
 export function sealRecord(entry: AuditEntry, at: number, head: ChainHead): { line: string; head: ChainHead } {
   const open = { ...entry, seq: head.seq + 1, at: new Date(at).toISOString(), prev: head.hash };
   const hash = digest(open);
@@ -21,7 +21,7 @@ export function sealRecord(entry: AuditEntry, at: number, head: ChainHead): { li
 
 /**
  * Parses a line and checks it against its own hash.
- * @returns the record, or a clause that says what is wrong with it, with its position if it can be read
+ * @returns the record, or a clause that describes the problem, with the record's sequence number and hash if they can be read
  */
 export function readRecord(line: string): { record: AuditRecord } | { problem: string; head?: ChainHead } {
   try {
@@ -29,12 +29,12 @@ export function readRecord(line: string): { record: AuditRecord } | { problem: s
     if (!isRecord(value)) return { problem: 'is not a record' };
     const { hash, ...open } = value;
     const head = { seq: value.seq, hash };
-    // Also rejects what JSON.parse accepts: white space, duplicate keys, another notation of a number.
+    // Rejects white space, duplicate keys and other notations of numbers, which JSON.parse accepts.
     if (canonicalJson(value) !== line) return { problem: 'was changed: it is not in the canonical form', head };
     if (digest(open) !== hash) return { problem: 'was changed: its hash is not that of its content', head };
     return { record: value };
   } catch {
-    // Not JSON, or nested too deeply.
+    // The line is not JSON, or is nested too deeply.
     return { problem: 'is not JSON' };
   }
 }

@@ -1,12 +1,12 @@
 import type { AuditValue } from '@culvert/protocol';
 
-/** Maximum nesting depth; a record has three levels. A foreign file must not exhaust the stack. */
+/** Maximum nesting depth; a record has three levels. The limit keeps a foreign file from exhausting the stack. */
 const MAX_DEPTH = 16;
 
 /**
- * The canonical form: one text for one value (RFC 8785): no white space, keys in the order of their UTF-16 units. Numbers as ECMAScript writes them, which is
- * what the RFC asks for. Fields that are undefined are left out.
- * @throws RangeError when it is nested deeper than 16
+ * The canonical JSON text of a value (RFC 8785): without white space, with keys sorted by their UTF-16 code units, and with numbers in ECMAScript's
+ * notation, as the RFC requires. Fields that are undefined are left out.
+ * @throws RangeError if the value is nested more than 16 levels deep
  */
 export function canonicalJson(value: AuditValue, depth = 0): string {
   if (typeof value !== 'object' || value === null) return JSON.stringify(value);

@@ -4,12 +4,12 @@ import { openPlainFile } from '../../storage/plain-file.ts';
 import { type Checkpoint, checkpointLine, readCheckpoint } from './checkpoint.ts';
 import { linesOf } from './lines.ts';
 
-/** Bytes read from the end of the file: a checkpoint is below 1 KiB, so they contain the newline of the last complete one. */
+/** Bytes read from the end of the file. A checkpoint is shorter than 1 KiB, so these bytes contain the newline of the last complete one. */
 const TAIL_BYTES = 4_096;
 
 /**
- * Appends a checkpoint to a file, synced; makes the file (0600) if need be. A line that a crash left unfinished is cut off first.
- * @throws what the file system says
+ * Appends a checkpoint to a file and syncs it. Creates the file (0600) if it does not exist. An incomplete last line, left by a crash, is cut off first.
+ * @throws errors of the file system
  */
 export async function appendCheckpoint(path: string, checkpoint: Checkpoint): Promise<void> {
   await using file = await openPlainFile(path, constants.O_RDWR | constants.O_CREAT);
@@ -22,7 +22,7 @@ export async function appendCheckpoint(path: string, checkpoint: Checkpoint): Pr
   await file.datasync();
 }
 
-/** The last checkpoint in a file that this key signed; undefined when there is none. */
+/** The last checkpoint in a file that was signed with this key; undefined if there is none or the file does not exist. */
 export async function lastCheckpoint(path: string, publicKey: KeyObject): Promise<Checkpoint | undefined> {
   let last: Checkpoint | undefined;
   try {

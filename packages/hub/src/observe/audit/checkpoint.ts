@@ -3,12 +3,12 @@ import type { ChainHead } from './audit-record.ts';
 import { canonicalJson } from './canonical-json.ts';
 
 /**
- * A signed statement by the hub that record `seq` has this hash, and therefore that no record before it was changed. Stored away from
- * the hub, it reveals a log that was truncated or rewritten.
+ * A statement signed by the hub that record `seq` has this hash. Since each record contains the hash of the previous one, it also covers all earlier
+ * records. A copy stored outside the hub shows if the log was later truncated or rewritten.
  */
 export interface Checkpoint extends ChainHead {
   readonly type: 'culvert-audit-checkpoint';
-  /** When it was signed, RFC 3339. */
+  /** When the checkpoint was signed, RFC 3339. */
   readonly at: string;
   /** SHA-256 of the hub's public key (SPKI, DER), hexadecimal. */
   readonly key: string;
@@ -16,14 +16,14 @@ export interface Checkpoint extends ChainHead {
   readonly signature: string;
 }
 
-/** Names a public key. */
+/** The id of a public key: the SHA-256 of its SPKI form (DER), hexadecimal. */
 export function keyId(publicKey: KeyObject): string {
   return createHash('sha256')
     .update(publicKey.export({ type: 'spki', format: 'der' }))
     .digest('hex');
 }
 
-/** Signs the chain's head. */
+/** Signs a checkpoint for the chain's head. */
 export function signCheckpoint(
   { seq, hash }: ChainHead,
   at: number,
@@ -40,14 +40,14 @@ export function signCheckpoint(
   return { ...open, signature };
 }
 
-/** A checkpoint as it is kept and sent, without a newline. */
+/** The text of a checkpoint as stored and sent, without a newline. */
 export function checkpointLine(checkpoint: Checkpoint): string {
   return canonicalJson({ ...checkpoint });
 }
 
 /**
  * Reads a checkpoint and verifies its signature.
- * @returns the checkpoint, or in a clause what is wrong with it
+ * @returns the checkpoint, or a clause that describes the problem
  */
 export function readCheckpoint(line: string, publicKey: KeyObject): Checkpoint | { readonly problem: string } {
   let value: unknown;

@@ -2,13 +2,13 @@ import { type Clock, delay } from '@culvert/stream';
 import type { EventSink } from '../events.ts';
 import type { Audit } from './open-audit.ts';
 
-/** Events emitted before waiting for the audit log: one write of it, and a tenth of its queue. */
+/** Events emitted before waiting for the audit log to write them: as many as it writes at once, and a tenth of its queue. */
 const STREAMS_AT_ONCE = 1_000;
 
-/** Maximum total milliseconds that the start waits for the disk. If the disk fails, the hub still starts, and the audit log counts the lost records. */
+/** Maximum milliseconds that the hub's start waits here for the disk. If the disk fails, the hub still starts, and the audit log counts dropped records. */
 const MAX_WAIT_MS = 30_000;
 
-/** Emits an event for each stream that was open when the previous hub process died, no faster than the audit log writes them. */
+/** Emits an event for each stream that was open when the previous hub process died, no faster than the audit log can write the events. */
 export async function emitInterrupted(
   { interrupted, settled }: Pick<Audit, 'interrupted' | 'settled'>,
   { clock, onEvent }: { readonly clock: Clock; readonly onEvent: EventSink },

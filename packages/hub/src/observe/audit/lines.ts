@@ -1,17 +1,17 @@
 import { createReadStream } from 'node:fs';
 
-/** Bytes of the longest line that is read as one; a record is below 16 KiB. */
+/** Bytes of the longest line whose text is read; a record is shorter than 16 KiB. */
 const MAX_LINE_BYTES = 1_048_576;
 
 /** A line of a file, without its newline. */
 export interface Line {
-  /** Undefined: it is not UTF-8, or longer than any record. */
+  /** The line's text; undefined if it is not UTF-8 or is longer than 1 MiB. */
   readonly text: string | undefined;
-  /** False for what stands behind the last newline. */
+  /** False for text after the last newline of the file. */
   readonly complete: boolean;
 }
 
-/** The lines of a file, split at LF alone: a record's text may hold every other kind of line end. */
+/** Reads the lines of a file. Only LF ends a line, because the text of a record may contain the other Unicode line separators. */
 export async function* linesOf(path: string): AsyncGenerator<Line> {
   const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
   let rest: Buffer = Buffer.alloc(0);

@@ -14,39 +14,40 @@ import { appendCheckpoint } from './checkpoint-file.ts';
 import { CheckpointOutbox, type SendCheckpoint } from './checkpoint-outbox.ts';
 import { type AuditPage, type AuditQuery, readAudit } from './read-audit.ts';
 
-/** The hub's audit record with what belongs to it. */
+/** The hub's audit log with its readers and the delivery of its checkpoints. */
 export interface Audit {
+  /** A sink for the hub's events. */
   readonly observe: EventSink;
-  /** Of each stream that was open when the hub before this one died; to be told to all who observe. */
+  /** One event for each stream that was open when the previous hub process died. The caller must emit them to all subscribers. */
   readonly interrupted: readonly HubEvent[];
   /** Counts for the metrics. */
   readonly counts: () => AuditCounts;
-  /** @throws CulvertError `too_many_requests` when two others read already */
+  /** Reads one page. @throws CulvertError `too_many_requests` if two reads are in progress */
   readonly read: (query: AuditQuery) => Promise<AuditPage>;
-  /** Resolves when what was told so far is on disk. */
+  /** Resolves when the records of all events received so far are on disk. */
   settled(): Promise<void>;
-  /** Writes pending records, signs a checkpoint and sends it. */
+  /** Writes the queued records, then signs a checkpoint and sends it. */
   close(): Promise<void>;
 }
 
-/** Since the start of the hub. */
+/** Numbers of records and failures since the hub started; `waiting` is the current number of queued records. */
 export interface AuditCounts {
   readonly written: number;
   readonly lost: number;
   readonly waiting: number;
-  /** Tries to send a checkpoint away that failed. */
+  /** Failed attempts to send a checkpoint. */
   readonly sendFailures: number;
 }
 
-/** Pages read at once: each reads files for up to half a second. */
+/** Pages that may be read at the same time. Each read takes up to half a second. */
 const MAX_READERS = 2;
 
-/** The name of its directory below the data directory. */
+/** The name of the audit log's directory in the data directory. */
 export const AUDIT_DIRECTORY = 'audit';
 
 /**
- * Opens the audit record in the data directory, which the caller holds locked.
- * @throws CulvertError `config_invalid`; what the file system says
+ * Opens the audit log in the data directory. The caller must hold the lock of the data directory.
+ * @throws CulvertError `config_invalid`; errors of the file system
  */
 export async function openAudit(
   config: AuditConfig,
@@ -79,7 +80,9 @@ export async function openAudit(
       sendFailures: outboxes.reduce((sum, { failures }) => sum + failures, 0),
     }),
     async read(query) {
-      if (readers >= MAX_READERS) throw new CulvertError('too_many_requests', 'The audit record is being read.');
+      if (readers >= MAX_READERS) {
+        throw new CulvertError('too_many_requests', `${MAX_READERS} requests are reading the audit record already.`);
+      }
       readers++;
       try {
         return await readAudit(directory, query, log.lastSeq);
@@ -112,6 +115,6 @@ function toFile(file: string): SendCheckpoint {
 function toUrl(post: HttpPost): SendCheckpoint {
   return async (checkpoint, signal) => {
     const { status } = await post.post(checkpointLine(checkpoint), signal);
-    if (status < 200 || status > 299) throw new CulvertError('unreachable', `The receiver answered ${status}.`);
+    if (status < 200 || status > 299) throw new CulvertError('unreachable', `The receiver answered with status ${status}.`);
   };
 }

@@ -5,15 +5,15 @@ import { linesOf } from './lines.ts';
 import { listSegments, type SegmentFile } from './segment-files.ts';
 
 /**
- * The newest files that are looked at: two at least, since each says at its beginning which streams are open and the last may have been cut short
- * there; more, as after several starts in a row, while together they are small.
+ * How many of the newest files are read. At least two: each file lists the open streams at its beginning, but in the last file a crash may have cut
+ * this list short. Up to sixteen while their total size is at most 8 MiB, for example after several starts in a row.
  */
 const FILES = { least: 2, most: 16, maxBytes: 8_388_608 };
 
-/** Streams that are told of; a hub has 20,000 by default. The rest of what one can have is not worth a start that never ends. */
+/** Maximum streams returned; a hub has at most 20,000 open streams by default. The limit bounds the time that the hub's start takes. */
 const MAX_STREAMS = 100_000;
 
-/** Kinds of records that open or close a stream, told from others before they are parsed. */
+/** Matches lines with records that open or close streams, so that other lines need not be parsed. */
 const RELEVANT = /"type":"(stream-established|streams-open|stream-ended|log-closed)"/;
 
 const at = z.iso.datetime().transform((text) => Date.parse(text));
@@ -50,16 +50,16 @@ const relevantRecord = z.discriminatedUnion('type', [
 ]);
 
 /**
- * The streams that the record says were established and not that they ended: they were open when the hub died. Told as ended, a stream is not
- * found again; so whoever is interrupted while telling tells the rest at the next start.
- * @throws what the file system says
+ * Returns the streams that were open when the hub died: the audit log records that they were established but not that they ended. Once a stream's end
+ * is recorded, it is no longer returned. So if the hub dies again before it has recorded all ends, the next start finds the remaining streams.
+ * @throws errors of the file system
  */
 export async function findOpenStreams(directory: string): Promise<LiveStream[]> {
   const open = new Map<string, LiveStream>();
   for (const { path } of await newestFiles(await listSegments(directory))) {
     for await (const { text, complete } of linesOf(path)) {
       if (text === undefined || !complete || !RELEVANT.test(text)) continue;
-      follow(open, text);
+      applyRecord(open, text);
     }
   }
   return [...open.values()];
@@ -76,28 +76,28 @@ async function newestFiles(files: readonly SegmentFile[]): Promise<SegmentFile[]
   return found;
 }
 
-function follow(open: Map<string, LiveStream>, line: string): void {
+function applyRecord(open: Map<string, LiveStream>, line: string): void {
   const read = relevantRecord.safeParse(parsed(line));
-  // What was changed is for `culvert audit verify` to find.
+  // Skip a record that does not have the expected form: `culvert audit verify` reports tampered records.
   if (!read.success) return;
   const record = read.data;
   switch (record.type) {
     case 'stream-established':
-      keep(open, record.stream);
+      addStream(open, record.stream);
       return;
     case 'streams-open':
-      for (const stream of record.streams) keep(open, stream);
+      for (const stream of record.streams) addStream(open, stream);
       return;
     case 'stream-ended':
       open.delete(record.stream.streamId);
       return;
     case 'log-closed':
-      // A hub that closed its record had ended all its streams, even if the disk could not take each end.
+      // A hub closes the audit log after all its streams have ended, even if a failing disk prevented some ends from being recorded.
       open.clear();
   }
 }
 
-function keep(open: Map<string, LiveStream>, stream: z.infer<typeof openStream>): void {
+function addStream(open: Map<string, LiveStream>, stream: z.infer<typeof openStream>): void {
   if (open.size >= MAX_STREAMS) return;
   const nothing = { bytes: 0, messages: 0 };
   const { moduleId, traceParent, offeredAt, answeredAt, answeredBy, serviceAddress, deviceAddress } = stream;

@@ -5,7 +5,7 @@ import { dayOf, listSegments, type SegmentFile } from './segment-files.ts';
 
 /** Which records to return. Times in milliseconds since the epoch. */
 export interface AuditQuery {
-  /** Return records with a greater number: the `after` of the previous page. */
+  /** Return only records with a greater sequence number: `next` of the previous page, or 0 for the first page. */
   readonly after: number;
   readonly since?: number | undefined;
   readonly until?: number | undefined;
@@ -14,24 +14,24 @@ export interface AuditQuery {
   readonly limit: number;
 }
 
-/** Records, oldest first. */
+/** A page of records, oldest first. */
 export interface AuditPage {
   readonly records: readonly AuditRecord[];
-  /** `after` of the next page; undefined when there is none yet. A short or empty page is not necessarily the last. */
+  /** The value of `after` for the next page; undefined if there are no more records yet. A short or empty page is not necessarily the last one. */
   readonly next: number | undefined;
 }
 
-/** Maximum lines read for one page: below half a second of work. */
+/** Maximum lines read for one page; reading them takes less than half a second. */
 const MAX_LINES = 50_000;
 
 /**
  * Reads a page of the audit log from its files.
- * @param lastSeq the last synced record
+ * @param lastSeq the sequence number of the last synced record
  */
 export async function readAudit(directory: string, query: AuditQuery, lastSeq: number): Promise<AuditPage> {
   const records: AuditRecord[] = [];
-  // Cheaper than to parse; what passes is parsed and compared.
-  const mark = query.deviceId === undefined ? '' : `"deviceId":${JSON.stringify(query.deviceId)}`;
+  // Searching a line for this text is cheaper than parsing it. Lines that contain it are then parsed and compared.
+  const deviceText = query.deviceId === undefined ? '' : `"deviceId":${JSON.stringify(query.deviceId)}`;
   let seq = query.after;
   let lines = 0;
   for (const file of segmentsFor(await listSegments(directory), query)) {
@@ -43,21 +43,21 @@ export async function readAudit(directory: string, query: AuditQuery, lastSeq: n
       if (at <= query.after) continue;
       if (records.length === query.limit || ++lines > MAX_LINES) return { records, next: seq };
       seq = at;
-      if (text === undefined || !text.includes(mark)) continue;
+      if (text === undefined || !text.includes(deviceText)) continue;
       const read = readRecord(text);
-      // A tampered record is not shown; `culvert audit verify` reports it.
+      // A tampered record is left out; `culvert audit verify` reports it.
       if ('record' in read && matches(read.record, query)) records.push(read.record);
     }
   }
   return { records, next: undefined };
 }
 
-/** The files that can contain matching records: a file ends where the next begins. */
+/** The files that can contain matching records. The last record of a file is the one before the first record of the next file. */
 function segmentsFor(files: readonly SegmentFile[], { after, since, until }: AuditQuery): SegmentFile[] {
   return files.filter(({ day }, index) => {
     const following = files[index + 1];
     if (following !== undefined && following.firstSeq <= after + 1) return false;
-    // The clock may have been set back by hours: one day of margin at both ends.
+    // Allow one day of margin at both ends, because the clock may have been set back by some hours.
     if (since !== undefined && following !== undefined && following.day < dayOf(since - DAY_MS)) return false;
     return until === undefined || day <= dayOf(until + DAY_MS);
   });

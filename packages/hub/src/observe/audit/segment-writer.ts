@@ -3,25 +3,25 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { openPlainFile } from '../../storage/plain-file.ts';
 import { dayOf, type SegmentFile, segmentFile } from './segment-files.ts';
 
-/** Where to append: the file, and its length in valid bytes. */
+/** The position at which to append: the newest file and the length of its valid content in bytes. */
 export interface SegmentEnd {
   readonly file: SegmentFile;
   readonly size: number;
 }
 
 /**
- * Appends to the newest file of the audit log; begins a new one each day and beyond a size. A failed write leaves nothing behind
- * that would be read as valid: the next write first cuts the file to its synced length.
+ * Appends to the newest file of the audit log. Begins a new file each day and when the current one has reached its maximum size. After a failed write,
+ * the next write first truncates the file to its synced length, so that no part of the failed write remains.
  */
 export class SegmentWriter {
   readonly #directory: string;
   readonly #maxBytes: number;
   #end: SegmentEnd | undefined;
   #handle: FileHandle | undefined;
-  /** Bytes before which the current file is not full, see {@link reserve}. */
+  /** Size in bytes up to which the current file counts as not full, regardless of its maximum; see {@link reserve}. */
   #reserved = 0;
 
-  /** @param options.end where to go on; undefined: with the first file */
+  /** @param options.end where to append; undefined to begin the first file */
   constructor(options: { directory: string; maxBytes: number; end: SegmentEnd | undefined }) {
     this.#directory = options.directory;
     this.#maxBytes = options.maxBytes;
@@ -29,10 +29,11 @@ export class SegmentWriter {
   }
 
   /**
-   * Puts whole lines on disk; resolves when they are synced, and says whether they began another file.
+   * Writes whole lines to disk. Resolves when they are synced.
    * @param firstSeq the number of the first record in `text`
-   * @param at when that was told, milliseconds since the epoch
-   * @throws what the file system says
+   * @param at the time of that record, milliseconds since the epoch
+   * @returns whether these lines are the first of a new file
+   * @throws errors of the file system
    */
   async append(text: string, firstSeq: number, at: number): Promise<{ readonly began: boolean }> {
     const bytes = Buffer.from(text);
@@ -43,15 +44,16 @@ export class SegmentWriter {
       this.#end = { file: end.file, size: end.size + bytes.length };
       return { began: end.size === 0 };
     } catch (error) {
-      // The next write reopens the file and truncates what this one left.
+      // The next write reopens the file and removes what this write left behind.
       await this.close();
       throw error;
     }
   }
 
   /**
-   * Makes room in the current file, whatever its maximum, for `bytes` that every file begins with and for as much after them. Otherwise what a file
-   * begins with, when it is longer than the maximum, would begin the next file, and so on without end.
+   * Reserves twice `bytes` in the current file, regardless of its maximum size: for the list of open streams at the beginning of each file, whose length
+   * is `bytes`, and for the same amount of later records. Without this, a list longer than the maximum would begin a new file, with another such list,
+   * without end.
    */
   reserve(bytes: number): void {
     this.#reserved = (this.#end?.size ?? 0) + 2 * bytes;
@@ -60,7 +62,7 @@ export class SegmentWriter {
   async close(): Promise<void> {
     const handle = this.#handle;
     this.#handle = undefined;
-    // Everything that matters is synced; a handle that cannot be closed is lost anyway.
+    // All acknowledged records are synced, so an error on close is ignored.
     await handle?.close().catch(() => undefined);
   }
 
@@ -79,7 +81,7 @@ export class SegmentWriter {
   async #begin(file: SegmentFile): Promise<{ handle: FileHandle; end: SegmentEnd }> {
     await this.close();
     this.#reserved = 0;
-    // The file can contain nothing valid: its records would come after the end of the chain.
+    // If the file exists, its content is not valid, because the chain ends before its first record. So truncate it.
     const handle = await openPlainFile(file.path, constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC);
     this.#handle = handle;
     const directory = await open(this.#directory, 'r');
@@ -90,7 +92,7 @@ export class SegmentWriter {
   }
 }
 
-/** A full disk may take a part of a write and say so only at the next. */
+/** Writes all bytes. On a full disk, one write may succeed partially and only the next one fails. */
 async function writeFully(handle: FileHandle, bytes: Buffer, position: number): Promise<void> {
   for (let done = 0; done < bytes.length; ) {
     const { bytesWritten } = await handle.write(bytes, done, bytes.length - done, position + done);

@@ -14,7 +14,7 @@ beforeEach(() => {
 
 afterEach(() => bench.remove());
 
-/** A record of `count` streams in several files, ended well: the last checkpoint covers all. */
+/** Writes an audit log of `count` streams in several files and closes it, so that the last checkpoint covers all records. */
 async function write(count: number, segmentBytes = 4_000): Promise<void> {
   const log = await bench.open({ checkpointRecords: 7, segmentBytes });
   for (let stream = 0; stream < count; stream++) {
@@ -73,7 +73,7 @@ describe('culvert’s audit record', () => {
     const forged = await bench.open();
     for (let stream = 0; stream < 5; stream++) forged.observe(ended(`forged ${stream}`));
     await forged.close();
-    // Its own checkpoints vouch for it; those kept elsewhere do not.
+    // The forged log matches its own checkpoints, but not the copy that was kept elsewhere.
     expect((await bench.verify()).findings).toEqual([]);
     const verdict = await verifyAudit({
       files: await bench.files(),
@@ -92,7 +92,7 @@ describe('culvert’s audit record', () => {
     rmSync(join(bench.directory, 'checkpoints.jsonl'));
     const unsigned = /No checkpoint vouches for these records: there is no file of checkpoints/;
     expect(await problems()).toEqual([expect.stringMatching(unsigned)]);
-    // Written again by somebody who has not the key.
+    // The log is written again with a different key.
     rmSync(files[0] as string);
     const forged = await bench.open({ keys: generateKeyPairSync('ed25519') });
     forged.observe(ended('forged'));
@@ -164,7 +164,7 @@ describe('culvert’s audit record', () => {
         else if (kind === 'double') put(harmed, all.toSpliced(row, 0, all[row] as string));
         else if (kind === 'swap') put(harmed, all.with(row, all[other] as string).with(other, all[row] as string));
         else {
-          // From there on, later files too.
+          // Cut off everything from this byte on, including the later files.
           writeFileSync(harmed, before.subarray(0, index));
           for (const later of files.slice(files.indexOf(harmed) + 1)) rmSync(later);
         }

@@ -3,44 +3,47 @@ import { CHAIN_START, type ChainHead, readRecord } from './audit-record.ts';
 import { type Checkpoint, readCheckpoint } from './checkpoint.ts';
 import { linesOf } from './lines.ts';
 
-/** One thing that is wrong, and where. */
+/** One problem found in the audit log, and its place. */
 export interface AuditFinding {
   readonly file: string;
-  /** From 1; undefined: the file as a whole. */
+  /** The line number, from 1; undefined if the problem concerns the whole file. */
   readonly line: number | undefined;
-  /** A sentence. */
+  /** The problem as a sentence. */
   readonly problem: string;
 }
 
-/** What was checked, and what was found. */
+/** The result of a verification. */
 export interface AuditVerdict {
-  /** The first {@link MAX_FINDINGS}; empty when nothing was tampered with. */
+  /** The first {@link MAX_FINDINGS} problems; empty if none was found. */
   readonly findings: readonly AuditFinding[];
   readonly records: number;
   readonly lastSeq: number;
-  /** Checkpoints that were verified and compared. */
+  /** The number of checkpoints that were compared with a record. */
   readonly checkpoints: number;
-  /** The last record covered by a checkpoint; 0 when none is. Records after it may have been removed unnoticed. */
+  /** The last record covered by a checkpoint; 0 if no record is. Later records may have been removed without a trace. */
   readonly vouchedSeq: number;
 }
 
 export interface AuditToVerify {
-  /** The record's files in the order of the chain. */
+  /** The files of the audit log in the order of the chain. */
   readonly files: readonly string[];
-  /** Files of checkpoints: the hub's own, and those that were sent away. */
+  /** Files of checkpoints: the hub's own copy, and copies that the hub sent to other machines. */
   readonly checkpointFiles: readonly string[];
   readonly publicKey: KeyObject;
-  /** The first record that is expected, when older files were put away; default 1. */
+  /** The sequence number of the first expected record, if older files were moved away; default 1. */
   readonly fromSeq?: number;
-  /** Whether it is enough that the records follow each other, though no checkpoint vouches for any: then anybody may have written them. Default false. */
+  /**
+   * Whether records are accepted even if no checkpoint covers any of them. Then only the hash chain is verified, so anybody who can write the files may
+   * have written the records. Default false.
+   */
   readonly allowUnsigned?: boolean;
 }
 
-/** Maximum findings reported: the first says where the damage begins. */
+/** Maximum findings reported. The first finding shows where the damage begins. */
 export const MAX_FINDINGS = 1_000;
 
 /**
- * Checks every record against its hash, its predecessor and the checkpoints. Needs no hub, and memory for the checkpoints only.
+ * Checks every record against its hash, its predecessor and the checkpoints. It needs no running hub, and keeps only the checkpoints in memory.
  * @throws the errors of the file system
  */
 export async function verifyAudit(audit: AuditToVerify): Promise<AuditVerdict> {
@@ -55,14 +58,14 @@ class Verification {
   readonly #fromSeq: number;
   readonly #allowUnsigned: boolean;
   readonly #checkpointFiles: readonly string[];
-  /** By number; the hub's copy and the one sent away say the same, or the log is compared with both. */
+  /** Checkpoints by sequence number, then by hash: copies with the same hash count as one; different ones are all compared with the log. */
   readonly #signed = new Map<number, Map<string, Checkpoint>>();
   #checkpoints = 0;
   #vouchedSeq = 0;
   #records = 0;
-  /** The last record as it says itself; undefined: the first is to come, and must follow this place. */
+  /** The sequence number and hash that the last record states; undefined before the first record. */
   #head: ChainHead | undefined;
-  #where = '';
+  #currentFile = '';
 
   constructor({ fromSeq = 1, allowUnsigned = false, checkpointFiles }: AuditToVerify) {
     this.#fromSeq = fromSeq;
@@ -74,33 +77,33 @@ class Verification {
     let line = 0;
     for await (const { text, complete } of linesOf(file)) {
       line++;
-      // What a crash left of one; the hub signs the next when it starts.
+      // An incomplete checkpoint, left by a crash. The hub signs a new one at its next start.
       if (!complete) continue;
       const read = text === undefined ? { problem: 'is not JSON' } : readCheckpoint(text, publicKey);
-      if ('problem' in read) this.#find(file, line, `The checkpoint ${read.problem}.`);
-      else this.#keep(read);
+      if ('problem' in read) this.#addFinding(file, line, `The checkpoint ${read.problem}.`);
+      else this.#addCheckpoint(read);
     }
   }
 
-  #keep(checkpoint: Checkpoint): void {
+  #addCheckpoint(checkpoint: Checkpoint): void {
     const same = this.#signed.get(checkpoint.seq) ?? new Map<string, Checkpoint>();
     same.set(checkpoint.hash, checkpoint);
     this.#signed.set(checkpoint.seq, same);
   }
 
   async readSegment(file: string): Promise<void> {
-    this.#where = file;
+    this.#currentFile = file;
     let line = 0;
     for await (const { text, complete } of linesOf(file)) {
       line++;
-      if (!complete) this.#find(file, line, 'The line was not finished.');
+      if (!complete) this.#addFinding(file, line, 'The line was not finished.');
       const read = text === undefined ? { problem: 'is not text' } : readRecord(text);
-      if ('record' in read) this.#follow(read.record, read.record.prev, file, line);
+      if ('record' in read) this.#checkOrder(read.record, read.record.prev, file, line);
       else {
         const seq = read.head?.seq ?? this.#expected;
-        this.#find(file, line, `Record ${seq} ${read.problem}.`);
-        // Trust its own number and hash, so that one changed record yields one finding.
-        this.#move(read.head ?? { seq, hash: '' }, file, line);
+        this.#addFinding(file, line, `Record ${seq} ${read.problem}.`);
+        // Continue from the number and hash that the record states, so that one changed record causes one finding.
+        this.#advance(read.head ?? { seq, hash: '' }, file, line);
       }
     }
   }
@@ -109,25 +112,25 @@ class Verification {
     return this.#head === undefined ? this.#fromSeq : this.#head.seq + 1;
   }
 
-  #follow({ seq, hash }: ChainHead, prev: string, file: string, line: number): void {
+  #checkOrder({ seq, hash }: ChainHead, prev: string, file: string, line: number): void {
     const expected = this.#expected;
-    if (seq > expected) this.#find(file, line, `${missing(expected, seq - 1)} missing before record ${seq}.`);
-    else if (seq < expected) this.#find(file, line, `Record ${seq} is out of order: record ${expected} belongs here.`);
-    else if (!this.#isBehind(prev)) {
-      this.#find(file, line, `Record ${seq} does not follow the record before it: one of the two was replaced.`);
+    if (seq > expected) this.#addFinding(file, line, `${missing(expected, seq - 1)} missing before record ${seq}.`);
+    else if (seq < expected) this.#addFinding(file, line, `Record ${seq} is out of order: record ${expected} belongs here.`);
+    else if (!this.#followsHead(prev)) {
+      this.#addFinding(file, line, `Record ${seq} does not follow the record before it: one of the two was replaced.`);
     }
-    this.#move({ seq, hash }, file, line);
+    this.#advance({ seq, hash }, file, line);
   }
 
-  #isBehind(prev: string): boolean {
-    // Unknown after a line that could not be read, which is a finding of its own.
+  #followsHead(prev: string): boolean {
+    // The hash is unknown after a line that could not be read; that line is already a finding.
     if (this.#head !== undefined) return this.#head.hash === '' || this.#head.hash === prev;
     if (this.#fromSeq === 1) return prev === CHAIN_START.hash;
     const signed = this.#signed.get(this.#fromSeq - 1);
     return signed === undefined || [...signed.keys()].every((hash) => hash === prev);
   }
 
-  #move(head: ChainHead, file: string, line: number): void {
+  #advance(head: ChainHead, file: string, line: number): void {
     this.#head = head;
     this.#records++;
     const signed = this.#signed.get(head.seq);
@@ -137,22 +140,22 @@ class Verification {
       this.#checkpoints++;
       if (hash === head.hash) this.#vouchedSeq = Math.max(this.#vouchedSeq, head.seq);
       else
-        this.#find(file, line, `Record ${head.seq} is not the one that was signed on ${at}: the record was rewritten.`);
+        this.#addFinding(file, line, `Record ${head.seq} is not the one that was signed on ${at}: the record was rewritten.`);
     }
   }
 
   verdict(): AuditVerdict {
     const lastSeq = this.#head?.seq ?? this.#fromSeq - 1;
-    const behind = [...this.#signed.keys()].filter((seq) => seq > lastSeq);
-    if (behind.length > 0) {
-      const seq = Math.max(...behind);
+    const missed = [...this.#signed.keys()].filter((seq) => seq > lastSeq);
+    if (missed.length > 0) {
+      const seq = Math.max(...missed);
       const at = this.#signed.get(seq)?.values().next().value?.at;
-      this.#find(this.#where, undefined, `${missing(lastSeq + 1, seq)} cut off: record ${seq} was signed on ${at}.`);
+      this.#addFinding(this.#currentFile, undefined, `${missing(lastSeq + 1, seq)} cut off: record ${seq} was signed on ${at}.`);
     }
     const { length } = this.#findings;
-    if (this.#records === 0 && length === 0) this.#find(this.#where, undefined, 'There are no records.');
+    if (this.#records === 0 && length === 0) this.#addFinding(this.#currentFile, undefined, 'There are no records.');
     else if (length === 0 && this.#vouchedSeq === 0 && !this.#allowUnsigned)
-      this.#find(this.#where, undefined, unsigned(this.#checkpointFiles));
+      this.#addFinding(this.#currentFile, undefined, unsigned(this.#checkpointFiles));
     return {
       findings: this.#findings,
       records: this.#records,
@@ -162,7 +165,7 @@ class Verification {
     };
   }
 
-  #find(file: string, line: number | undefined, problem: string): void {
+  #addFinding(file: string, line: number | undefined, problem: string): void {
     if (this.#findings.length < MAX_FINDINGS) this.#findings.push({ file, line, problem });
   }
 }

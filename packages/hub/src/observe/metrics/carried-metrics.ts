@@ -2,15 +2,16 @@ import { Counter, type Registry } from '@prometheus-io/client';
 import type { LiveStreams } from '../live-streams.ts';
 import type { Carried } from '../stream-record.ts';
 
-/** Bytes and messages a stream has carried, each way. */
+/** The bytes and messages that a stream has carried in each direction. */
 export interface CarriedBothWays {
   readonly fromService: Carried;
   readonly fromDevice: Carried;
 }
 
 /**
- * Counts what streams carry: those that are over, and at each scrape what the others have carried so far.
- * @param soFar the gateway's counters of a stream; undefined when the stream is not established
+ * Registers counters of the bytes and messages of all streams. At each scrape they show the sum of all ended streams plus the current counts of the
+ * open ones.
+ * @param soFar returns the gateway's counts of an open stream; undefined if the stream is not established
  * @returns a function to call for each stream that has ended
  */
 export function carriedMetrics(
@@ -18,7 +19,7 @@ export function carriedMetrics(
   live: Pick<LiveStreams, 'list'>,
   soFar: (streamId: string) => CarriedBothWays | undefined,
 ): (over: CarriedBothWays) => void {
-  const sum = newSum();
+  const sum = emptyTotals();
   const counter = (of: keyof Carried, name: string, help: string) =>
     new Counter({
       ...{ name, help },
@@ -37,11 +38,11 @@ export function carriedMetrics(
   return (over) => add(sum, over);
 }
 
-type Sum = Record<keyof CarriedBothWays, Carried>;
+type Totals = Record<keyof CarriedBothWays, Carried>;
 
-const newSum = (): Sum => ({ fromService: { bytes: 0, messages: 0 }, fromDevice: { bytes: 0, messages: 0 } });
+const emptyTotals = (): Totals => ({ fromService: { bytes: 0, messages: 0 }, fromDevice: { bytes: 0, messages: 0 } });
 
-function add(sum: Sum, more: CarriedBothWays | undefined): void {
+function add(sum: Totals, more: CarriedBothWays | undefined): void {
   if (more === undefined) return;
   for (const from of ['fromService', 'fromDevice'] as const) {
     const { bytes, messages } = sum[from];

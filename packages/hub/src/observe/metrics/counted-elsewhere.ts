@@ -1,6 +1,6 @@
 import { Counter, type Registry } from '@prometheus-io/client';
 
-/** A counter whose value somebody else keeps; read at each scrape. */
+/** Registers a counter whose value is kept elsewhere; `read` returns the value at each scrape. */
 export function countedElsewhere(
   registry: Registry,
   { name, help }: { readonly name: string; readonly help: string },

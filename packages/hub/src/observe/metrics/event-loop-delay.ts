@@ -1,9 +1,9 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 
-/** Milliseconds between two samples: shorter delays are not detected. */
+/** Milliseconds between two samples. Shorter delays are not detected. */
 const RESOLUTION_MS = 20;
 
-/** Minimum milliseconds of a window, so that two scrapers that alternate both see the same values. */
+/** Minimum milliseconds of a measurement window, so that two programs that scrape alternately read the same values. */
 const WINDOW_MS = 10_000;
 
 /** Event loop delay in seconds, by quantile. */
@@ -13,7 +13,7 @@ export interface Delays {
   readonly max: number;
 }
 
-/** Measures the event loop's delay: everything the hub does waits that long. */
+/** Measures how late the event loop runs its callbacks. This delay affects all work of the hub. */
 export class EventLoopDelay {
   readonly #histogram = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
   #since = performance.now();
@@ -23,7 +23,10 @@ export class EventLoopDelay {
     this.#histogram.enable();
   }
 
-  /** The quantiles of the window since the last call, ten seconds at least; until the first window is over, since the start. */
+  /**
+   * The quantiles since the previous measurement. Calls within ten seconds of that measurement return its values again; the first call
+   * returns the quantiles since the start.
+   */
   read(): Delays {
     const now = performance.now();
     if (this.#last !== undefined && now - this.#since < WINDOW_MS) return this.#last;

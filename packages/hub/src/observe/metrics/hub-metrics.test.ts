@@ -23,7 +23,7 @@ afterEach(() => metrics.stop());
 const identity = { deviceId: 'secret-device', moduleId: undefined };
 const listener = { protocol: 'amqp', remoteAddress: '192.0.2.1', principal: 'device:secret-device' } as const;
 
-/** The sample of exactly this name and labels. */
+/** The value of the sample with exactly this name and these labels. */
 async function sample(series: string): Promise<number> {
   const line = (await metrics.text()).split('\n').find((candidate) => candidate.startsWith(`${series} `));
   if (line === undefined) throw new Error(`no ${series} in:\n${await metrics.text()}`);

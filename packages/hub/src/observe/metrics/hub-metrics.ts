@@ -8,26 +8,26 @@ import { EventLoopDelay } from './event-loop-delay.ts';
 import { addProcessMetrics } from './process-metrics.ts';
 import { streamMetrics } from './stream-metrics.ts';
 
-/** Histogram buckets in seconds of a registry call: from a cached record to a slow disk. */
+/** Histogram buckets in seconds for registry calls: from a cached record to a slow disk. */
 const REGISTRY_BUCKETS = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5];
 
-/** What others keep and a scrape reads. */
+/** Functions that read the values kept by other parts of the hub. Each scrape calls them. */
 export interface MetricSources {
-  /** Milliseconds since the epoch. */
+  /** When the certificate expires, in milliseconds since the epoch. */
   readonly certificateNotAfter: () => number;
   readonly isReady: () => boolean;
   readonly auditRecords: () => number;
   readonly checkpointFailures: () => number;
   readonly unrecordedConnections: () => number;
-  /** What an open stream has carried; undefined when the gateway has none of this id. */
+  /** The bytes and messages that an open stream has carried; undefined if the gateway has no stream with this id. */
   readonly carriedSoFar: (streamId: string) => CarriedBothWays | undefined;
-  /** Records that a sink had to leave out, by sink. */
+  /** The number of records dropped, by sink. */
   readonly dropped: Readonly<Record<string, () => number>>;
 }
 
 /**
- * The hub's metrics in Prometheus's text format: a subscriber of its events, and a few values that are read when asked. Every label's
- * values are from a closed list.
+ * The hub's metrics in Prometheus's text format. Most are counted from the hub's events; some are read from {@link MetricSources} at each scrape.
+ * The values of every label come from a closed list.
  */
 export class HubMetrics {
   readonly #registry = new Registry();
@@ -77,7 +77,7 @@ export class HubMetrics {
     addProcessMetrics(this.#registry);
   }
 
-  /** For the hub's events; subscribed behind the live streams, which it asks for times. */
+  /** A sink for the hub's events. It queries the live streams, so it must subscribe to the events after them. */
   readonly observe: EventSink = (event) => {
     this.#streams(event);
     switch (event.type) {
@@ -105,7 +105,7 @@ export class HubMetrics {
   /** Records how long a registry call took, in seconds. */
   readonly registryCall = (seconds: number): void => this.#registryCalls.observe(seconds);
 
-  /** Registers the values that each scrape reads; called once, when they exist. */
+  /** Registers the metrics that each scrape reads from `sources`. Called once, when the sources exist. */
   report(sources: MetricSources): void {
     this.#carriedSoFar = sources.carriedSoFar;
     const registers = [this.#registry];
@@ -149,7 +149,7 @@ export class HubMetrics {
     });
   }
 
-  /** All metrics in the text format 0.0.4. */
+  /** All metrics in Prometheus's text format 0.0.4. */
   text(): Promise<string> {
     return this.#registry.metrics();
   }

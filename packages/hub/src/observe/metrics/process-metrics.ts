@@ -3,8 +3,8 @@ import { Gauge, type Registry } from '@prometheus-io/client';
 import { countedElsewhere } from './counted-elsewhere.ts';
 
 /**
- * The process by the names that Prometheus's own libraries use, so that dashboards made for any process fit. Not the library's collector:
- * what that starts goes on when the hub has stopped.
+ * Registers metrics of the process under the names that Prometheus's client libraries use, so that existing dashboards work. The library's own
+ * collector is not used, because its timers and observers keep running after the hub has stopped.
  */
 export function addProcessMetrics(registry: Registry): void {
   const cpu = { name: 'process_cpu_seconds_total', help: 'User and system CPU time, in seconds.' };
@@ -32,7 +32,7 @@ export function addProcessMetrics(registry: Registry): void {
   gauge('process_max_fds', 'Most file descriptors it may have open.', maxDescriptors);
 }
 
-/** Linux alone has it; elsewhere the metric is left out. */
+/** The number of open file descriptors; undefined on systems other than Linux, where the metric is left out. */
 function openDescriptors(): number | undefined {
   try {
     return readdirSync('/proc/self/fd').length;

@@ -5,18 +5,19 @@ import type { LiveStreams } from '../live-streams.ts';
 import type { LiveStream, StreamRecord } from '../stream-record.ts';
 import { type CarriedBothWays, carriedMetrics } from './carried-metrics.ts';
 
-/** Seconds; a handshake may take 60. */
+/** Histogram buckets in seconds. A handshake may take 60 s. */
 const HANDSHAKE_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
 
-/** Histogram buckets in seconds: from one web request to a day. */
+/** Histogram buckets in seconds: from the duration of one web request to one day. */
 const DURATION_BUCKETS = [1, 10, 60, 600, 3_600, 21_600, 86_400];
 
-/** The phases of a handshake: reaching the device, its answer, both sides at the gateway, and the total. */
+/** The stages of a handshake: until the offer is sent, until the device answers, until both sides have connected to the gateway, and the total. */
 const STAGES = ['offer', 'answer', 'meeting', 'total'] as const;
 
 /**
- * Metrics of streams. No label names a device, so the number of series does not grow with the fleet.
- * @param soFar what the gateway counts of a stream; undefined when it is not joined there
+ * Registers the metrics of streams. No label names a device, so the number of time series does not grow with the number of devices.
+ * @param soFar returns the gateway's counts of an open stream; undefined if the stream is not established
+ * @returns a sink for the hub's events
  */
 export function streamMetrics(
   registry: Registry,
@@ -51,9 +52,9 @@ export function streamMetrics(
   });
   const countCarried = carriedMetrics(registry, live, soFar);
   const offers = new Counter({ name: 'culvert_offers_total', help: 'Offers made to devices.', registers });
-  addNow(registry, live);
+  addStreamGauge(registry, live);
 
-  // Created at start, so that the first event of a kind is an increase and not a new series.
+  // Create all series at start, so that the first event of a kind increases an existing series.
   handshakes.inc({ outcome: 'established', cause: '' }, 0);
   for (const cause of Object.keys(CLOSE_CAUSES) as CloseCause[]) {
     handshakes.inc({ outcome: outcomeOf(cause), cause }, 0);
@@ -90,7 +91,7 @@ export function streamMetrics(
   };
 }
 
-function addNow(registry: Registry, live: Pick<LiveStreams, 'list'>): void {
+function addStreamGauge(registry: Registry, live: Pick<LiveStreams, 'list'>): void {
   new Gauge({
     name: 'culvert_streams',
     help: 'Streams now: asked for and not yet established (opening), or established (open).',
@@ -105,7 +106,7 @@ function addNow(registry: Registry, live: Pick<LiveStreams, 'list'>): void {
   });
 }
 
-/** A rejection by the device is no failure; everything else that prevented the stream is. */
+/** The outcome of a handshake that did not establish the stream. A rejection by the device does not count as a failure; all other causes do. */
 function outcomeOf(cause: CloseCause): 'rejected' | 'failed' {
   return cause === 'rejected' ? 'rejected' : 'failed';
 }

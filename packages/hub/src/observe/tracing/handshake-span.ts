@@ -5,8 +5,9 @@ import { attributes, ERROR_STATUS, nanoseconds, type OtlpSpan, SERVER_SPAN } fro
 import { newSpanId, type TraceContext } from './trace-context.ts';
 
 /**
- * A handshake as one span: from the service's request until the stream was established or had failed; the device's part is in its events.
- * Attributes have OpenTelemetry's names where it defines one; the others begin with `culvert.`.
+ * Converts a handshake to one span, from the service's request until the stream was established or failed. The span's events mark
+ * when the offer was sent, when the device answered it, and when the stream was established. Attributes have OpenTelemetry's names if it defines them;
+ * the names of the others begin with `culvert.`.
  */
 export function handshakeSpan(stream: LiveStream | StreamRecord, context: TraceContext): OtlpSpan {
   const failure = stream.establishedAt === undefined && 'cause' in stream ? stream : undefined;
@@ -15,7 +16,7 @@ export function handshakeSpan(stream: LiveStream | StreamRecord, context: TraceC
     traceId: context.traceId,
     spanId: newSpanId(),
     ...(context.parentSpanId === undefined ? {} : { parentSpanId: context.parentSpanId }),
-    // Of low cardinality: which device it was is an attribute.
+    // OpenTelemetry requires span names of low cardinality, so the device is an attribute.
     name: 'culvert handshake',
     kind: SERVER_SPAN,
     startTimeUnixNano: nanoseconds(stream.requestedAt),
@@ -50,7 +51,7 @@ function serverOf(gateway: string): Record<string, string | number> {
   return { 'server.address': host, 'server.port': port };
 }
 
-/** The device's control channel, which carried the offer. */
+/** Attributes of the device's control channel, which carried the offer. */
 function transportOf(protocol: ControlProtocol | undefined): Record<string, string | undefined> {
   return { 'network.protocol.name': protocol?.replace(/-ws$/, ''), 'culvert.control_channel': protocol };
 }

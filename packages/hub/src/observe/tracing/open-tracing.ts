@@ -8,11 +8,11 @@ import { handshakeSpan } from './handshake-span.ts';
 import { SpanExporter } from './span-exporter.ts';
 import { traceContext } from './trace-context.ts';
 
-/** Exports handshakes to a collector. */
+/** Exports the spans of handshakes to an OpenTelemetry collector. */
 export interface Tracing {
-  /** Must subscribe after LiveStreams, which it queries. */
+  /** A sink for the hub's events. It queries `live`, so it must subscribe to the events after `live` does. */
   readonly observe: EventSink;
-  /** Dropped spans. */
+  /** The number of spans dropped since the start. */
   readonly dropped: () => number;
   close(): Promise<void>;
 }
@@ -20,13 +20,13 @@ export interface Tracing {
 export interface TracingOptions {
   readonly live: Pick<LiveStreams, 'get'>;
   readonly version: string;
-  /** Names this hub among others: its name and port. */
+  /** The value of `service.instance.id`, which distinguishes this hub from others: its host name and port. */
   readonly instance: string;
   readonly clock: Clock;
 }
 
 /**
- * Exports one span for each handshake when it has ended; nothing without a configuration.
+ * Exports one span for each sampled handshake when the handshake has ended. Exports nothing if `config` is undefined.
  * @throws CulvertError `config_invalid`
  */
 export function openTracing(config: TracingConfig | undefined, options: TracingOptions): Tracing {

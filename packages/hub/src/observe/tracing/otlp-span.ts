@@ -1,10 +1,10 @@
-/** An attribute in OTLP's JSON; 64-bit numbers are strings there. */
+/** An attribute in OTLP's JSON encoding, in which 64-bit numbers are strings. */
 export interface OtlpAttribute {
   readonly key: string;
   readonly value: { readonly stringValue: string } | { readonly intValue: string };
 }
 
-/** A span in OTLP's JSON (opentelemetry-proto, trace/v1; ids in hexadecimal, times in nanoseconds as strings). */
+/** A span in OTLP's JSON encoding (opentelemetry-proto, trace/v1): ids are hexadecimal, times are nanoseconds as strings. */
 export interface OtlpSpan {
   readonly traceId: string;
   readonly spanId: string;
@@ -18,10 +18,10 @@ export interface OtlpSpan {
   readonly status: { readonly code?: number; readonly message?: string };
 }
 
-/** SPAN_KIND_SERVER: the hub answers a request. */
+/** SPAN_KIND_SERVER: the span describes the handling of a request by a server. */
 export const SERVER_SPAN = 2;
 
-/** STATUS_CODE_ERROR. */
+/** STATUS_CODE_ERROR: the operation of the span failed. */
 export const ERROR_STATUS = 2;
 
 /** Converts milliseconds since the epoch to nanoseconds, as a decimal string, as OTLP requires. */
@@ -29,7 +29,7 @@ export function nanoseconds(ms: number): string {
   return `${Math.round(ms)}000000`;
 }
 
-/** Attributes from names and values; those that are undefined are left out. */
+/** Converts names and values to attributes, without those whose value is undefined. */
 export function attributes(values: Readonly<Record<string, string | number | undefined>>): OtlpAttribute[] {
   return Object.entries(values).flatMap(([key, value]) => {
     if (value === undefined) return [];

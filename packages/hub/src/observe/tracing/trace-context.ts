@@ -1,22 +1,22 @@
 import { randomBytes } from 'node:crypto';
 
-/** The trace and the parent of a span. */
+/** The trace id and parent span id of a new span. */
 export interface TraceContext {
   /** 32 hexadecimal digits. */
   readonly traceId: string;
   /** 16 hexadecimal digits; undefined for the root of a trace. */
   readonly parentSpanId: string | undefined;
-  /** Whether it is exported. */
+  /** Whether the span is exported. */
   readonly sampled: boolean;
 }
 
-/** The bits of a trace id that are random by the recommendation, W3C Trace Context level 2 §3.2.2.5: its last 56. */
+/** Hexadecimal digits at the end of a trace id that are random (the last 56 bits; W3C Trace Context level 2 §3.2.2.5). */
 const RANDOM_DIGITS = 14;
 
 /**
- * Continues the caller's trace and its sampling decision; without one, starts a new trace, which is sampled with probability `ratio`.
+ * Continues the caller's trace with its sampling decision. Without a caller's trace, starts a new one, which is sampled with probability `ratio`.
  * @param traceParent a well-formed `traceparent` header, version 00
- * @param ratio 0 to 1
+ * @param ratio the probability of sampling a new trace, 0 to 1
  */
 export function traceContext(traceParent: string | undefined, ratio: number): TraceContext {
   const [, traceId, parentSpanId, flags] = traceParent?.split('-') ?? [];
@@ -28,7 +28,7 @@ export function traceContext(traceParent: string | undefined, ratio: number): Tr
   return { traceId: own, parentSpanId: undefined, sampled: share < ratio };
 }
 
-/** A new span's id. */
+/** Returns a new random span id. */
 export function newSpanId(): string {
   return randomBytes(8).toString('hex');
 }
