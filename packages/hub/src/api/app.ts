@@ -30,27 +30,26 @@ declare module 'fastify' {
   }
 }
 
-/** The REST API as a request listener; it owns no socket. Any `api-version` is accepted. */
+/** The REST API as a request listener without a socket of its own. Any `api-version` is accepted. */
 export interface RestApi {
   readonly handle: (request: IncomingMessage, response: ServerResponse) => void;
   close(): Promise<void>;
 }
 
-/** Builds the REST API. */
 export async function createApi(deps: ApiDeps): Promise<RestApi> {
   let handle: RestApi['handle'] | undefined;
   const api: Api = fastify({
     serverFactory: (handler) => {
       handle = handler;
-      // Never listens itself: the HTTPS listener passes requests in.
+      // This server never listens: the HTTPS listener passes its requests to `handle`.
       return new Server();
     },
     bodyLimit: deps.limits.maxBodyBytes,
-    // A 128-character id with every character escaped is 384 long.
+    // A 128-character id with every character escaped is 384 characters long.
     routerOptions: { maxParamLength: 512, ignoreTrailingSlash: true },
     forceCloseConnections: false,
     exposeHeadRoutes: false,
-    // Errors before a route is found: a broken percent escape.
+    // Errors that occur before routing, such as a malformed percent escape.
     frameworkErrors: (error, _request, reply) => void replyWithError(reply, fromFastify(error), 'azure'),
   }).withTypeProvider();
   api.addConstraintStrategy(eventStreamConstraint);
@@ -87,8 +86,8 @@ export async function createApi(deps: ApiDeps): Promise<RestApi> {
 }
 
 /**
- * Some clients send an empty body with a JSON content type (Azure's C tests) or with none, and Fastify's own parser refuses the
- * first; another content type is an error only on routes that read a body.
+ * Parses every body as JSON, whatever its content type, and an empty body as undefined. Azure's C tests send an empty body with a JSON content
+ * type, which Fastify's own parser refuses; other clients send an empty body without a content type.
  */
 function acceptEmptyBodies(api: Api): void {
   api.removeAllContentTypeParsers();

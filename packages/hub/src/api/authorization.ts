@@ -5,7 +5,10 @@ import { type Action, authorize } from '../auth/authorize.ts';
 import type { Principal } from '../auth/principal.ts';
 import type { ApiDeps } from './deps.ts';
 
-/** Authenticates and authorises requests by their `Authorization` header before their body is read, so the hub buffers nothing for unauthenticated clients. */
+/**
+ * Authenticates and authorises requests by their `Authorization` header before their body is read, so that the hub buffers nothing for
+ * unauthenticated clients.
+ */
 export class Authorization {
   readonly #deps: Pick<ApiDeps, 'authenticator' | 'onAuthenticated' | 'onEvent'>;
   readonly #principals = new WeakMap<FastifyRequest, Principal>();
@@ -15,8 +18,8 @@ export class Authorization {
   }
 
   /**
-   * Route options that require this action. Where the path names a device, a token made with that device's key is accepted beside the
-   * policies', if devices may do the action themselves.
+   * Route options that require authorisation for this action. If the path contains a device id, a token signed with that device's key is
+   * accepted as well as a policy's token, for actions that devices may perform themselves.
    */
   to(action: Action): { onRequest(request: FastifyRequest): Promise<void> } {
     return {
@@ -33,7 +36,7 @@ export class Authorization {
   /** The principal of an authorised request. */
   principal(request: FastifyRequest): Principal {
     const principal = this.#principals.get(request);
-    if (principal === undefined) throw new CulvertError('internal', 'A route is open to everybody.');
+    if (principal === undefined) throw new CulvertError('internal', 'A route requires no authorisation.');
     return principal;
   }
 

@@ -5,7 +5,7 @@ import type { LastDisconnectOf } from '../observe/last-disconnect.ts';
 import type { LiveStreams } from '../observe/live-streams.ts';
 import type { Subscribers } from './event-stream/subscribers.ts';
 
-/** Dependencies of the live view, beside the router: current streams, last disconnects, and the subscribers of changes. */
+/** Dependencies of the live view besides the router: current streams, last disconnects, and the subscribers to changes. */
 export interface LiveView {
   readonly streams: LiveStreams;
   /** Counters of an established stream. */

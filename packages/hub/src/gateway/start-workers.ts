@@ -14,13 +14,14 @@ export interface GatewayWorkersOptions {
   readonly address: GatewayAddress;
   /** The certificate used until {@link OpenThreads.present}. */
   readonly pair: KeyPair;
-  /** Over all threads. */
+  /** Maximum unauthenticated connections of one address, over all threads together. */
   readonly maxUnauthenticatedPerAddress: number;
+  /** Maximum unauthenticated connections of all addresses, over all threads together. */
   readonly maxUnauthenticated: number;
-  /** Networks of the load balancers whose connections begin with a PROXY header; absent: nobody's do. */
+  /** Networks of the load balancers whose connections begin with a PROXY header; undefined when none do. */
   readonly proxiesFrom: readonly string[] | undefined;
   readonly onTlsFailed: GatewayThreadsOptions['onTlsFailed'];
-  /** For tests: another entry file. */
+  /** The workers' entry file, where it is not the default; only tests set it. */
   readonly entry?: URL | undefined;
 }
 
@@ -56,7 +57,7 @@ export interface OpenThreads {
   present(pair: KeyPair): void;
 }
 
-/** @throws CulvertError `config_invalid` when the address cannot be had */
+/** @throws CulvertError `config_invalid` when the hub cannot listen on the address */
 export async function openGatewayThreads(
   worker: GatewayWorkersOptions,
   gatewayOptions: Pick<GatewayThreadsOptions, 'grantKey' | 'clock' | 'onEvent' | 'limits' | 'plain'>,
@@ -70,17 +71,18 @@ export async function openGatewayThreads(
     onTlsFailed,
     entry = ENTRY,
   } = worker;
-  // Two processes of one user may share a port as threads do, and would take each other's streams.
-  const alone = createServer();
-  if (address.listen.port !== 0) await listen(alone, address.listen, 'gatewayListen');
-  await closeServer(alone);
+  // The threads share the port by SO_REUSEPORT. A second process of the same user could share it too and would receive some of the streams,
+  // so listen once without that option: this fails when the port is in use.
+  const exclusive = createServer();
+  if (address.listen.port !== 0) await listen(exclusive, address.listen, 'gatewayListen');
+  await closeServer(exclusive);
   const gateway = await GatewayThreads.start({
     ...gatewayOptions,
     threads: address.threads,
     entry,
     listen: address.listen,
     pair: plain(pair),
-    // The threads know nothing of each other's connections, and an address's come to all of them.
+    // Each thread counts only its own connections, and the connections of one address are spread over all threads.
     maxUnauthenticatedPerAddress: limitPerThread(maxUnauthenticatedPerAddress, address.threads),
     maxUnauthenticated: limitPerThread(maxUnauthenticated, address.threads),
     proxiesFrom,
@@ -95,7 +97,7 @@ export async function openGatewayThreads(
   };
 }
 
-/** Minimum connections per thread: the operating system does not divide them evenly. */
+/** Minimum limit per thread on connections: the operating system does not divide connections evenly among the threads. */
 const MIN_PER_THREAD = 64;
 
 function limitPerThread(limit: number, threads: number): number {

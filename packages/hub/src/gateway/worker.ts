@@ -10,7 +10,7 @@ import { closeServer, listen } from '../listeners/listen.ts';
 import { UnauthenticatedConnections } from '../listeners/unauthenticated-connections.ts';
 import { secureContext } from '../tls/secure-context.ts';
 
-// Entry point of a gateway worker thread: the same TLS and HTTP as the main port, but streams only.
+// Entry point of a gateway worker thread. It uses the same TLS and HTTP listener as the main port, but serves only streams.
 
 surviveWithoutFetch();
 
@@ -36,7 +36,7 @@ const server = createHttpsListener({
   idleMs: 2 * LIMITS.handshakeMs,
   onRequest: (_request: IncomingMessage, response: ServerResponse) => {
     response.writeHead(404, { connection: 'close', 'content-type': 'text/plain; charset=utf-8' });
-    response.end('Here are streams alone; the hub has another address.\n');
+    response.end('This address serves streams only; the hub has another address.\n');
   },
   onGateway: (request, socket, head) => thread.gateway.handleUpgrade(request, socket, head),
   onTlsError: ({ message }, remoteAddress) => thread.tlsFailed(remoteAddress, message),

@@ -17,9 +17,9 @@ export interface CheckedStore {
 }
 
 /**
- * Attaches channels to the router and then checks their credential again: a device that was disabled while it authenticated was not yet
- * attached when the registry reported the change. In that case the change is reported again, so that streams the channel has accepted meanwhile
- * end too.
+ * Attaches channels to the router and then checks their credential again: a device that was disabled during its authentication was not yet
+ * attached when the registry reported the change. In that case the change is reported again, which also ends the streams that the channel has
+ * accepted meanwhile.
  */
 export class ChannelRegistration implements ChannelRegistrar {
   readonly #router: Router;
@@ -63,13 +63,13 @@ export class ChannelRegistration implements ChannelRegistrar {
         return await registerHostKeys(channel, record, this.#store.registry, this.#onEvent);
       }
       channel.close(new CulvertError('revoked'));
-      this.#tellAgain(identity, deviceHolds ? undefined : { record: device }, change);
+      this.#reportAgain(identity, deviceHolds ? undefined : { record: device }, change);
     } catch (error) {
       channel.close(CulvertError.from(error));
     }
   }
 
-  /** The current state of what authenticated the principal, apart from its own record. */
+  /** The current authorities or policy that the principal's credential depends on, besides its own record. */
   async #credential({ proof }: Principal): Promise<CredentialChange> {
     if (proof.kind === 'authority') return { authorities: await this.#store.authorities.list() };
     if (proof.owner.kind !== 'policy') return {};
@@ -77,8 +77,8 @@ export class ChannelRegistration implements ChannelRegistrar {
     return policy === undefined ? {} : { policy };
   }
 
-  /** @param device when the change was one of the device */
-  #tellAgain(
+  /** @param device set when the device was deleted or disabled, or no longer has the key that authenticated the module */
+  #reportAgain(
     identity: Identity,
     device: { readonly record: IdentityRecord | undefined } | undefined,
     change: CredentialChange,
@@ -90,7 +90,7 @@ export class ChannelRegistration implements ChannelRegistrar {
   }
 }
 
-/** Whether a device has the key by which a module of it was let in; true of those let in otherwise. */
+/** Whether a device still has the key that authenticated one of its modules. True for principals that were authenticated otherwise. */
 function keepsKey(device: IdentityRecord, principal: Principal): boolean {
   const { proof } = principal;
   const byDevice = proof.kind === 'key' && proof.module !== undefined;

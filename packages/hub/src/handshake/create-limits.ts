@@ -31,7 +31,7 @@ export interface StreamLimits {
   close(): Promise<void>;
 }
 
-/** Only devices with a daily limit have daily counters. */
+/** Creates the limits on streams. Bytes per day are counted only when `bytesPerDevicePerDay` is configured. */
 export async function createStreamLimits(options: StreamLimitsOptions): Promise<StreamLimits> {
   const { limits, gateway, streams, clock, events, live } = options;
   const usage = limits.bytesPerDevicePerDay === 0 ? undefined : await openUsage(options);
@@ -92,7 +92,7 @@ export async function createStreamLimits(options: StreamLimitsOptions): Promise<
 
 function openUsage({ usage, clock, events }: StreamLimitsOptions): Promise<DailyUsage> {
   const onFailed = (error: unknown) => {
-    const problem = `What devices carried today could not be written: ${(error as Error).message}`;
+    const problem = `The bytes that devices have carried today could not be stored: ${(error as Error).message}`;
     events.emit({ type: 'storage-failed', problem });
   };
   return DailyUsage.open({ store: usage, clock, onFailed });

@@ -19,13 +19,13 @@ import { StreamTable } from './stream-table.ts';
 export interface StreamingOptions {
   readonly registry: Registry;
   readonly usage: UsageStore;
-  /** Subscribed to the events before anything created here. */
+  /** Has subscribed to the events before anything that is created here. */
   readonly live: LiveStreams;
   readonly names: HostNames;
   readonly limits: HubConfig['limits'];
-  /** Options of worker threads for streams; absent: streams go through the main port, in this thread. */
+  /** Options of the gateway's worker threads; undefined: streams use the main port, in this thread. */
   readonly threads: GatewayWorkersOptions | undefined;
-  /** Whether streams may be carried by WebAssembly. */
+  /** Whether the gateway may relay streams with WebAssembly. */
   readonly webAssembly: boolean;
   /** Aborted when the hub stops. */
   readonly draining: AbortSignal;
@@ -51,7 +51,7 @@ export interface Streaming {
   clear(): Promise<void>;
 }
 
-/** The key pair for grants is made at each start: the gateway has the public key, the handshake the private one. */
+/** Creates a new key pair for grants at each start: the gateway gets the public key, the handshake the private one. */
 export async function createStreaming(options: StreamingOptions): Promise<Streaming> {
   const { clock, limits, names, registry, draining, events, live, usage } = options;
   const onEvent = events.emit;
@@ -62,12 +62,12 @@ export async function createStreaming(options: StreamingOptions): Promise<Stream
       onEvent({ type: 'stream-failed', ...identity, streamId, error: code, detail: message }),
   });
   const keys = await newGrantKeys();
-  let saidWithout = false;
-  const observed = (event: GatewayEvent) => {
+  let reportedWithoutWebAssembly = false;
+  const onGatewayEvent = (event: GatewayEvent) => {
     if (event.type === 'gateway-without-webassembly') {
-      // Every thread finds the same.
-      if (saidWithout) return;
-      saidWithout = true;
+      // Every worker thread emits this event; pass on only the first.
+      if (reportedWithoutWebAssembly) return;
+      reportedWithoutWebAssembly = true;
     }
     streams.observe(event);
     onEvent(event);
@@ -75,7 +75,7 @@ export async function createStreaming(options: StreamingOptions): Promise<Stream
   const common = {
     grantKey: keys.publicKey,
     clock,
-    onEvent: observed,
+    onEvent: onGatewayEvent,
     plain: !options.webAssembly,
     limits: {
       halfCloseMs: limits.halfCloseMs,
@@ -85,9 +85,9 @@ export async function createStreaming(options: StreamingOptions): Promise<Stream
     },
   };
   const threads = options.threads && (await openGatewayThreads(options.threads, common));
-  // On the main port; with worker threads, no grants are issued for it.
-  const here = new Gateway(threads === undefined ? common : { ...common, plain: true });
-  const gateway = threads?.gateway ?? here;
+  // Handles upgrades on the main port. With worker threads, no grants are issued for this gateway.
+  const mainPortGateway = new Gateway(threads === undefined ? common : { ...common, plain: true });
+  const gateway = threads?.gateway ?? mainPortGateway;
   const endAtGateway = (streamId: string, error: CulvertError) => gateway.end(streamId, error);
   const endStream = (streamId: string, error: CulvertError) => streams.end(streamId, error, endAtGateway);
   const streamLimits = await createStreamLimits({ limits, usage, streams, gateway, endStream, live, clock, events });
@@ -110,7 +110,7 @@ export async function createStreaming(options: StreamingOptions): Promise<Stream
     router,
     gateway,
     threads,
-    onUpgrade: (request, socket, head) => here.handleUpgrade(request, socket, head),
+    onUpgrade: (request, socket, head) => mainPortGateway.handleUpgrade(request, socket, head),
     requestStream: (request) => requestStream(request, handshake),
     revocation: revokeOnChange({ router, streams, endAtGateway }),
     limits: streamLimits,

@@ -1,22 +1,22 @@
 import type { Clock, Timer } from '@culvert/stream';
 import type { DeviceUsage, UsageStore } from '../registry/registry.ts';
 
-/** Milliseconds between two writes to the store; a crash may lose that much of the count. */
+/** Milliseconds between two writes to the store: a crash may lose the bytes counted in that time. */
 const SAVE_MS = 10_000;
 
-/** Maximum totals in one call of the store: about a millisecond, during which other calls wait. */
+/** Maximum totals in one call of the store: the call takes about a millisecond, during which other calls wait. */
 const MAX_TOTALS = 500;
 
 export interface DailyUsageOptions {
   readonly store: UsageStore;
   readonly clock: Clock;
-  /** Called when the store refused a write: counting continues in memory, and the next write tries again. */
+  /** Called when a write to the store failed: counting continues in memory, and the next write includes the same devices. */
   readonly onFailed: (error: unknown) => void;
 }
 
 /**
- * Bytes that devices have carried today (UTC), restored after a restart. In memory there is one entry, of about 100 bytes, for each device that
- * carried something today, so no more than there are devices.
+ * Bytes that each device has carried today (UTC), restored after a restart. Each device that has carried bytes today takes one entry of about
+ * 100 bytes in memory.
  */
 export class DailyUsage {
   readonly #options: DailyUsageOptions;
@@ -31,7 +31,7 @@ export class DailyUsage {
     this.#day = day;
   }
 
-  /** With what the store knows of today. */
+  /** Loads today's totals from the store. */
   static async open(options: DailyUsageOptions): Promise<DailyUsage> {
     const day = dayOf(options.clock.now());
     const usage = new DailyUsage(options, day);
@@ -41,13 +41,13 @@ export class DailyUsage {
 
   /** Bytes of this device today. */
   of(deviceId: string): number {
-    this.#turnDay();
+    this.#resetOnNewDay();
     return this.#totals.get(deviceId) ?? 0;
   }
 
   /** Bytes of the device that carried the most today. */
   get most(): number {
-    this.#turnDay();
+    this.#resetOnNewDay();
     let most = 0;
     for (const bytes of this.#totals.values()) if (bytes > most) most = bytes;
     return most;
@@ -63,7 +63,7 @@ export class DailyUsage {
     });
   }
 
-  /** Writes pending totals; resolves when they are on disk or were refused. */
+  /** Writes pending totals; resolves when they are on disk or the write has failed. */
   save(): Promise<void> {
     this.#timer?.cancel();
     this.#timer = undefined;
@@ -85,13 +85,13 @@ export class DailyUsage {
     }
   }
 
-  /** Retried with the next write, unless the day is over. */
+  /** Marks totals whose write failed as unsaved, so that the next write includes them; does nothing once their day has ended. */
   #keepUnsaved(day: string, totals: readonly DeviceUsage[]): void {
     if (day !== this.#day) return;
     for (const { deviceId } of totals) this.#unsaved.add(deviceId);
   }
 
-  #turnDay(): void {
+  #resetOnNewDay(): void {
     const day = dayOf(this.#options.clock.now());
     if (day === this.#day) return;
     this.#day = day;

@@ -2,13 +2,13 @@ import type { KeyObject } from 'node:crypto';
 import { formatHostPort, type Side } from '@culvert/protocol';
 import { type Grant, grantPath, signGrant } from '@culvert/protocol/grant';
 
-/** Issues grants for one gateway: its address, its boot id, and the key it trusts. */
+/** Issues grants for one gateway: they contain its address and its boot id, and are signed with the key whose signatures it accepts. */
 export class GrantIssuer {
   readonly #key: KeyObject;
   readonly #bootId: string;
   readonly #authority: () => { host: string; port: number };
 
-  /** @param options.authority where clients reach the gateway; called for each grant */
+  /** @param options.authority returns the host and port at which clients reach the gateway; called for each grant */
   constructor(options: { key: KeyObject; bootId: string; authority: () => { host: string; port: number } }) {
     this.#key = options.key;
     this.#bootId = options.bootId;

@@ -4,9 +4,10 @@ import type { EventSink } from '../observe/events.ts';
 import type { IdentityRecord, Registry } from '../registry/registry.ts';
 
 /**
- * Registers the SSH host keys that an attaching device names, if it has none registered. They are never replaced here: who steals a device's key
- * could otherwise put its own in their place, and a device could write the registry and the audit record full. An administrator forgets them.
- * @param record of the channel's identity, as it is stored
+ * Registers the SSH host keys that an attaching device reports, if none are registered for it. Registered keys are never replaced here: an attacker
+ * with a stolen device key could otherwise register host keys of their own, and a device could fill the registry and the audit log with changes.
+ * An administrator can remove the registered keys.
+ * @param record the stored record of the channel's identity
  */
 export async function registerHostKeys(
   channel: Pick<ControlChannel, 'principal' | 'sshHostKeys'>,
@@ -15,14 +16,14 @@ export async function registerHostKeys(
   onEvent: EventSink,
 ): Promise<void> {
   const { principal, sshHostKeys = [] } = channel;
-  // A policy's key speaks for every device.
+  // The principal is a policy, whose key is valid for every device.
   if (principal.identity === undefined || record === undefined) return;
   if (sshHostKeys.length === 0 || record.sshHostKeys.length > 0) return;
   const { etag, ...rest } = record;
   try {
     await registry.put({ ...rest, sshHostKeys }, { kind: 'etag', etag });
   } catch (error) {
-    // Somebody changed it meanwhile: the next time it attaches is soon enough.
+    // The record was changed meanwhile: the keys are registered when the device attaches again.
     if (error instanceof CulvertError && error.code === 'precondition_failed') return;
     throw error;
   }
@@ -31,11 +32,11 @@ export async function registerHostKeys(
   onEvent({ type: 'registry-changed', change: 'updated', deviceId, ...module, principal: principal.name });
 }
 
-/** Whether an attached device names other host keys than those registered. */
+/** Whether an attached device reports host keys that differ from the registered ones. False when it reports none or none are registered. */
 export function namesOtherHostKeys(
   registered: readonly string[],
   channel: Pick<ControlChannel, 'sshHostKeys'> | undefined,
 ): boolean {
-  const named = channel?.sshHostKeys ?? [];
-  return named.length > 0 && registered.length > 0 && named.join('\n') !== registered.join('\n');
+  const reported = channel?.sshHostKeys ?? [];
+  return reported.length > 0 && registered.length > 0 && reported.join('\n') !== registered.join('\n');
 }

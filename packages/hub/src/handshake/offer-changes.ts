@@ -3,19 +3,19 @@ import type { ControlChannel } from '../control/control-channel.ts';
 import { Allowance } from '../observe/allowance.ts';
 import type { EventSink } from '../observe/events.ts';
 
-/** Changes of one channel that are told as they come: a device subscribes once, and an application may turn its offers off and on again. */
+/** Changes of one channel that are reported at once: a device subscribes once, and an application may turn offers off and on again. */
 export const CHANGES_AT_ONCE = 10;
 
-/** Milliseconds in which one more is told. */
+/** Milliseconds after which one more change may be reported. */
 export const CHANGE_INTERVAL_MS = 5_000;
 
-interface Told {
+interface ReportState {
   readonly allowance: Allowance;
-  /** What was told last. */
+  /** The value in the last event; undefined before the first. */
   takesOffers: boolean | undefined;
-  /** Until the next may be told; what the channel is then is told, once. */
+  /** Set while a change waits for the allowance. When it fires, the value is reported if it differs from the last event's. */
   timer: Timer | undefined;
-  isOver: boolean;
+  isClosed: boolean;
 }
 
 /**
@@ -25,7 +25,7 @@ interface Told {
 export class OfferChanges {
   readonly #clock: Clock;
   readonly #onEvent: EventSink;
-  readonly #told = new WeakMap<ControlChannel, Told>();
+  readonly #states = new WeakMap<ControlChannel, ReportState>();
 
   constructor(options: { readonly clock: Clock; readonly onEvent: EventSink }) {
     this.#clock = options.clock;
@@ -34,33 +34,33 @@ export class OfferChanges {
 
   /** The channel's `takesOffers` changed. */
   changed(channel: ControlChannel): void {
-    const told = this.#told.get(channel) ?? this.#begin(channel);
-    if (told.timer !== undefined || told.isOver) return;
-    const waitMs = told.allowance.waitMs(this.#clock.now());
-    if (waitMs === 0) this.#tell(channel, told);
+    const state = this.#states.get(channel) ?? this.#begin(channel);
+    if (state.timer !== undefined || state.isClosed) return;
+    const waitMs = state.allowance.waitMs(this.#clock.now());
+    if (waitMs === 0) this.#report(channel, state);
     else {
-      told.timer = this.#clock.setTimer(waitMs, () => {
-        told.timer = undefined;
-        if (channel.takesOffers !== told.takesOffers) this.#tell(channel, told);
+      state.timer = this.#clock.setTimer(waitMs, () => {
+        state.timer = undefined;
+        if (channel.takesOffers !== state.takesOffers) this.#report(channel, state);
       });
     }
   }
 
-  #begin(channel: ControlChannel): Told {
+  #begin(channel: ControlChannel): ReportState {
     const allowance = new Allowance(CHANGES_AT_ONCE, CHANGE_INTERVAL_MS);
-    const told: Told = { allowance, takesOffers: undefined, timer: undefined, isOver: false };
-    this.#told.set(channel, told);
+    const state: ReportState = { allowance, takesOffers: undefined, timer: undefined, isClosed: false };
+    this.#states.set(channel, state);
     void channel.closed.then(() => {
-      told.isOver = true;
-      told.timer?.cancel();
+      state.isClosed = true;
+      state.timer?.cancel();
     });
-    return told;
+    return state;
   }
 
-  #tell(channel: ControlChannel, told: Told): void {
-    told.allowance.take(this.#clock.now());
+  #report(channel: ControlChannel, state: ReportState): void {
+    state.allowance.take(this.#clock.now());
     const { identity, takesOffers } = channel;
-    told.takesOffers = takesOffers;
+    state.takesOffers = takesOffers;
     this.#onEvent({ type: 'device-offers-changed', ...identity, takesOffers });
   }
 }

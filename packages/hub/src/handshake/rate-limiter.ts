@@ -18,7 +18,7 @@ export interface RateLimiterOptions {
   readonly atGateway: () => number;
   /** Current streams of a device, counted from the request on. */
   readonly ofDevice: (deviceId: string) => number;
-  /** Bytes left of the device's daily limit. */
+  /** Bytes that remain of the device's daily limit. */
   readonly leftToday: (deviceId: string) => number;
   readonly clock: Clock;
   readonly onEvent: EventSink;
@@ -77,12 +77,12 @@ export class RateLimiter {
       this.#options.onEvent({ type: 'limit-reached', limit: 'bytesPerDevicePerDay', identity });
       throw new CulvertError(
         'quota_reached',
-        'The device has carried as much today as it may; the day ends at 00:00 UTC.',
+        'The device has reached its limit of bytes for today; the day ends at 00:00 UTC.',
       );
     }
   }
 
-  /** New streams of the last second. */
+  /** New streams in the last second. */
   get newStreams(): number {
     return this.#rate.used(this.#options.clock.now());
   }

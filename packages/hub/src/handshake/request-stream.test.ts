@@ -36,7 +36,7 @@ const record: IdentityRecord = {
   sshHostKeys: [],
 };
 
-/** A channel whose device answers as the test says. */
+/** A channel whose device gives the answer that was passed to the constructor. */
 class FakeChannel implements ControlChannel {
   readonly identity = { deviceId: 'd' };
   readonly principal: Principal = { ...service, name: 'device:d', identity: { deviceId: 'd' } };
@@ -91,7 +91,7 @@ beforeEach(() => {
     registry: { get: () => Promise.resolve(device) },
     router,
     admitTo: () => undefined,
-    // Signing takes real time, which a fake clock does not wait for; the first test signs.
+    // Signing takes real time, for which a fake clock does not wait; only the first test signs.
     grants: {
       issue: (streamId, side) => Promise.resolve({ url: `wss://hub.example:443/${streamId}/${side}`, token: 't' }),
     },
@@ -252,7 +252,7 @@ describe('a request for a stream', () => {
     expect(streams.ofDevice('d')).toBe(3);
     const error = new CulvertError('closed_by_administrator');
     expect(streams.end(one.streamId, error, () => false)).toBe(true);
-    // Here one waited at the gateway, which tells.
+    // This stream ended at the gateway, which reports it.
     expect(streams.end(two.streamId, error, () => true)).toBe(true);
     expect(streams.end(two.streamId, error, () => true)).toBe(false);
     expect(unpaired).toEqual([[one.streamId, 'closed_by_administrator']]);

@@ -14,10 +14,10 @@ export interface StreamRequest {
   readonly streamName: string;
   readonly principal: Principal;
   readonly remoteAddress: string;
-  /** See `HubEvent`. */
+  /** The `traceparent` header of the request, if it has a valid one. */
   readonly traceParent?: string | undefined;
   readonly times: HandshakeTimes;
-  /** Aborted when the caller goes away. */
+  /** Aborted when the caller disconnects. */
   readonly signal: AbortSignal;
 }
 
@@ -29,24 +29,24 @@ export type StreamReply =
 export interface HandshakeDeps {
   readonly registry: Pick<Registry, 'get'>;
   readonly router: Router;
-  /** Checks the limits of the device. @throws CulvertError `too_many_requests`, `quota_reached` */
+  /** Checks the device's limits. @throws CulvertError `too_many_requests`, `quota_reached` */
   readonly admitTo: (identity: Identity) => void;
   readonly grants: Pick<GrantIssuer, 'issue'>;
   readonly streams: StreamTable;
   /** Frees the rendezvous at the gateway and revokes the stream's grants. */
   readonly endAtGateway: EndAtGateway;
-  /** Aborted when the hub stops; callers get its reason. */
+  /** Aborted when the hub stops; requests then fail with its reason. */
   readonly draining: AbortSignal;
   readonly clock: Clock;
   readonly onEvent: EventSink;
 }
 
 /**
- * The handshake from the service's request to its answer. Both grants die 60 s after the request, which bounds the rest:
- * the gateway then tells a connection that still waits. The device's grant is valid before the device is asked, since Azure's C devices dial
- * before they answer.
- * @throws CulvertError `device_not_found`, `module_not_found`, `device_disabled`, `device_offline`, `device_gone`, `device_silent`, `too_many_requests`, `quota_reached`,
- * `withdrawn`, `revoked`, `closed_by_administrator`, `draining`
+ * Runs the handshake from the service's request to the response. Both grants expire 60 s after the request, which also limits the rest of the
+ * handshake: the gateway then rejects a connection that is still waiting. The device's grant is valid before the offer is sent, because Azure's
+ * C devices connect to the gateway before they answer.
+ * @throws CulvertError `device_not_found`, `module_not_found`, `device_disabled`, `device_offline`, `device_gone`, `device_silent`,
+ * `too_many_requests`, `quota_reached`, `withdrawn`, `revoked`, `closed_by_administrator`, `draining`
  */
 export async function requestStream(request: StreamRequest, deps: HandshakeDeps): Promise<StreamReply> {
   const { identity, streamName, principal } = request;
@@ -63,19 +63,19 @@ export async function requestStream(request: StreamRequest, deps: HandshakeDeps)
     remoteAddress: request.remoteAddress,
     traceParent: request.traceParent,
   });
-  const silence = deadline(clock, request.times.answerMs, () => new CulvertError('device_silent'));
-  const endedOutside = new AbortController();
-  let over = false;
-  const ended = linkSignals([deps.draining, silence.signal, request.signal, endedOutside.signal]);
+  const answerDeadline = deadline(clock, request.times.answerMs, () => new CulvertError('device_silent'));
+  const endedExternally = new AbortController();
+  let isOver = false;
+  const ended = linkSignals([deps.draining, answerDeadline.signal, request.signal, endedExternally.signal]);
   let added = false;
   let offered = false;
   try {
     ended.signal.throwIfAborted();
     deps.admitTo(identity);
-    // Before the first await, so that a revocation from now on finds the stream.
+    // The stream is added before the first await, so that a revocation from now on finds it.
     const endHandshake = (error: CulvertError) => {
-      if (!over) endedOutside.abort(error);
-      return !over;
+      if (!isOver) endedExternally.abort(error);
+      return !isOver;
     };
     const entry = { streamId, identity, streamName, service: principal, device: undefined, requestedAt, endHandshake };
     deps.streams.add(entry, expiresAt);
@@ -110,7 +110,7 @@ export async function requestStream(request: StreamRequest, deps: HandshakeDeps)
       release(deps, streamId, new CulvertError('rejected'));
       return { accepted: false, streamId, reason: answer.reason };
     }
-    // The device answered after the grants had expired.
+    // The stream is no longer in the table when the grants have expired.
     if (!deps.streams.answered(streamId, device)) throw new CulvertError('device_gone');
     const grant = await deps.grants.issue(streamId, 'service', expiresAt);
     ended.signal.throwIfAborted();
@@ -119,14 +119,14 @@ export async function requestStream(request: StreamRequest, deps: HandshakeDeps)
     let error = CulvertError.from(reason);
     // A timeout before the offer was sent means that the device was offline.
     if (error.code === 'device_silent' && !offered) error = new CulvertError('device_offline');
-    // A request refused at once has nothing to free, and a flood of them must leave no state behind.
+    // A request that was refused before the stream was added has nothing to release, and a flood of such requests must leave no state behind.
     if (added) release(deps, streamId, error);
     onEvent({ type: 'stream-failed', ...identity, streamId, error: error.code, detail: error.message });
     throw error;
   } finally {
-    over = true;
+    isOver = true;
     ended.unlink();
-    silence.cancel();
+    answerDeadline.cancel();
   }
 }
 
@@ -139,7 +139,7 @@ async function assertUsable(identity: Identity, registry: Pick<Registry, 'get'>)
   }
 }
 
-/** A rejection frees the rendezvous at once, not at the deadline: the device may already be waiting there. */
+/** Removes the stream and ends it at the gateway at once, not at the deadline: the device's connection may already be waiting there. */
 function release(deps: HandshakeDeps, streamId: string, error: CulvertError): void {
   deps.streams.remove(streamId);
   deps.endAtGateway(streamId, error);

@@ -13,8 +13,9 @@ export interface RevokeDeps {
 }
 
 /**
- * Ends the channels and streams whose credential a registry change revoked: a device disabled, deleted or created again and its modules with
- * it, a key or thumbprint in use removed, a policy's key rotated out, an authority removed. A stream ends when the credential of either side is revoked.
+ * Ends the channels and streams whose credential a registry change has revoked. Such changes are: a device was disabled, deleted or created again
+ * (which revokes its modules too), a key or thumbprint in use was removed, a policy's key was rotated out, or an authority was removed. A stream
+ * ends when the credential of either side is revoked.
  */
 export function revokeOnChange(deps: RevokeDeps): RegistryListener {
   const endStreams = (error: CulvertError, isOver: (entry: StreamEntry) => boolean) => {
@@ -30,13 +31,13 @@ export function revokeOnChange(deps: RevokeDeps): RegistryListener {
   return {
     identityChanged(changed, record) {
       const error = identityError(changed, record);
-      const gone = record === undefined || record.status === 'disabled';
+      const removed = record === undefined || record.status === 'disabled';
       const isOver = (identity: Identity, principal: Principal | undefined) => {
         if (identity.deviceId !== changed.deviceId) return false;
-        if (identity.moduleId === changed.moduleId) return gone || !holds(principal, { identity: record });
+        if (identity.moduleId === changed.moduleId) return removed || !holds(principal, { identity: record });
         if (changed.moduleId !== undefined) return false;
         // Removing a device ends its modules' channels; changing it ends only those authenticated with the device's key.
-        return gone || (isAuthenticatedByDevice(principal) && !holds(principal, { identity: record }));
+        return removed || (isAuthenticatedByDevice(principal) && !holds(principal, { identity: record }));
       };
       for (const channel of deps.router.channelsOf(changed.deviceId))
         if (isOver(channel.identity, channel.principal)) channel.close(error);
@@ -53,7 +54,7 @@ function holds(principal: Principal | undefined, change: CredentialChange): bool
   return principal === undefined || principalStillHolds(principal, change);
 }
 
-/** Whether a module was let in by its device's key. */
+/** Whether a module was authenticated with its device's key. */
 function isAuthenticatedByDevice(principal: Principal | undefined): boolean {
   return principal?.proof.kind === 'key' && principal.proof.module !== undefined;
 }

@@ -10,7 +10,7 @@ export interface StreamEntry {
   readonly identity: Identity;
   readonly streamName: string;
   readonly service: Principal;
-  /** Known from the device's answer on. */
+  /** Undefined until the device has accepted. */
   readonly device: Principal | undefined;
   /** Milliseconds since the epoch. */
   readonly requestedAt: number;
@@ -21,33 +21,33 @@ export interface StreamEntry {
 /** Ends a stream, or a waiting connection, at the gateway; returns whether there was one. */
 export type EndAtGateway = (streamId: string, error: CulvertError) => unknown;
 
-interface Held {
+interface TrackedStream {
   entry: StreamEntry;
-  /** The handshake's deadline; cancelled when the stream is established, or it would end the stream at second 60. */
+  /** The handshake's deadline. Cancelled when the stream is established, so that it does not end the established stream after 60 s. */
   expiry: Timer | undefined;
 }
 
 /**
- * The streams of this hub, so that a revoked key or a disabled device ends them. Maintained by the handshake and the gateway's events; an entry
- * whose sides never both connect is removed when its grants expire.
+ * The streams of this hub with the principals of both sides, so that a revocation can end them. The handshake and the gateway's events keep it
+ * current; an entry whose two sides do not both connect is removed when its grants expire.
  */
 export class StreamTable {
   readonly #clock: Clock;
   readonly #onUnpaired: (entry: StreamEntry, error: CulvertError) => void;
-  readonly #streams = new Map<string, Held>();
-  /** Number of streams by device id; only devices that have streams. */
+  readonly #streams = new Map<string, TrackedStream>();
+  /** Number of streams by device id; contains only devices that have streams. */
   readonly #perDevice = new Map<string, number>();
 
   /**
    * @param options.onUnpaired called for a stream whose end neither the handshake nor the gateway reports: its grants expired, or it was
-   * ended between the answer and the arrival of both sides
+   * ended after the answer and before both sides had connected
    */
   constructor(options: { clock: Clock; onUnpaired: (entry: StreamEntry, error: CulvertError) => void }) {
     this.#clock = options.clock;
     this.#onUnpaired = options.onUnpaired;
   }
 
-  /** @param expiresAt when the grants die, milliseconds since the epoch */
+  /** @param expiresAt when the grants expire, in milliseconds since the epoch */
   add(entry: StreamEntry, expiresAt: number): void {
     const expiry = this.#clock.setTimer(Math.max(0, expiresAt - this.#clock.now()), () => {
       if (this.remove(entry.streamId)) this.#onUnpaired(entry, new CulvertError('handshake_timeout'));
@@ -58,17 +58,17 @@ export class StreamTable {
 
   /** Records the device's principal when it accepts. False when the stream has ended meanwhile. */
   answered(streamId: string, device: Principal): boolean {
-    const held = this.#streams.get(streamId);
-    if (held === undefined) return false;
-    held.entry = { ...held.entry, device };
+    const tracked = this.#streams.get(streamId);
+    if (tracked === undefined) return false;
+    tracked.entry = { ...tracked.entry, device };
     return true;
   }
 
   remove(streamId: string): boolean {
-    const held = this.#streams.get(streamId);
-    if (held === undefined) return false;
-    held.expiry?.cancel();
-    this.#count(held.entry.identity, -1);
+    const tracked = this.#streams.get(streamId);
+    if (tracked === undefined) return false;
+    tracked.expiry?.cancel();
+    this.#count(tracked.entry.identity, -1);
     return this.#streams.delete(streamId);
   }
 
@@ -78,12 +78,12 @@ export class StreamTable {
     else this.#perDevice.set(deviceId, count);
   }
 
-  /** A sink for the gateway's events. */
+  /** Handles an event of the gateway. */
   observe(event: GatewayEvent): void {
     if (event.type === 'stream-established') {
-      const held = this.#streams.get(event.streamId);
-      held?.expiry?.cancel();
-      if (held !== undefined) held.expiry = undefined;
+      const tracked = this.#streams.get(event.streamId);
+      tracked?.expiry?.cancel();
+      if (tracked !== undefined) tracked.expiry = undefined;
     } else if (event.type === 'stream-closed') {
       this.remove(event.streamId);
     }
@@ -108,7 +108,7 @@ export class StreamTable {
     }
   }
 
-  /** Streams to a device and its modules, from the request on. */
+  /** The number of streams to a device and its modules, each counted from its request. */
   ofDevice(deviceId: string): number {
     return this.#perDevice.get(deviceId) ?? 0;
   }
@@ -124,7 +124,7 @@ export class StreamTable {
     return most;
   }
 
-  /** Drops all entries when the hub stops. */
+  /** Removes all entries and reports them as unpaired, with `draining`; called when the hub stops. */
   clear(): void {
     for (const { entry } of [...this.#streams.values()]) {
       this.remove(entry.streamId);

@@ -65,7 +65,7 @@ describe('the watch over streams', () => {
     const busy = watch({ idleMs: 1_000 });
     busy.observe(established('a'));
     busy.observe(established('b'));
-    // One timer for all.
+    // One timer serves both streams.
     expect(clock.timers).toBe(1);
     busy.observe(over('a', 0));
     expect(clock.timers).toBe(1);

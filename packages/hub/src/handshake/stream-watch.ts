@@ -18,73 +18,74 @@ export interface StreamWatchOptions {
   readonly counters: (streamId: string) => StreamCounters | undefined;
   /** The target of a stream. */
   readonly identityOf: (streamId: string) => Identity | undefined;
-  /** Ends a stream, telling both ends. */
+  /** Ends a stream with an error that both sides receive. */
   readonly end: (streamId: string, error: CulvertError) => void;
-  /** Absent where nothing limits it. */
+  /** Undefined when `bytesPerDevicePerDay` is off. */
   readonly usage: DailyUsage | undefined;
   readonly clock: Clock;
   readonly onEvent: EventSink;
 }
 
 /**
- * Milliseconds between two checks of all established streams. Bytes are not delayed by the check, so a stream may exceed its limit by what it carries in
- * this time plus what is buffered for a slow reader.
+ * Milliseconds between two checks of all established streams. Bytes are not delayed by the check, so a stream may exceed its limit by the
+ * bytes that it carries in this time and those buffered for a slow reader.
  */
 const SAMPLE_MS = 1_000;
 
 interface Watched {
   readonly identity: Identity;
-  readonly since: number;
-  /** As limits count them: see `StreamCounters.countedBytes`. */
+  /** Milliseconds since the epoch. */
+  readonly establishedAt: number;
+  /** The stream's `StreamCounters.countedBytes` when last read. */
   bytes: number;
   messages: number;
-  /** When the counters last changed. */
-  movedAt: number;
+  /** When the counters last changed, in milliseconds since the epoch. */
+  activeAt: number;
   ending: boolean;
 }
 
-/** Ends established streams that reach a limit. One timer for all of them, and none while nothing is limited. */
+/** Ends established streams that reach a limit. All streams share one timer, which runs only while there is a limit and a stream. */
 export class StreamWatch {
   readonly #options: StreamWatchOptions;
-  readonly #watches: boolean;
+  readonly #hasLimits: boolean;
   readonly #streams = new Map<string, Watched>();
   #timer: Timer | undefined;
 
   constructor(options: StreamWatchOptions) {
     this.#options = options;
-    this.#watches = Object.values(options.limits).some((limit) => limit > 0);
+    this.#hasLimits = Object.values(options.limits).some((limit) => limit > 0);
   }
 
-  /** A sink for the hub's events. */
+  /** Handles an event of the hub. */
   readonly observe: EventSink = (event) => {
-    if (!this.#watches) return;
+    if (!this.#hasLimits) return;
     if (event.type === 'stream-established') this.#begin(event.streamId);
     else if (event.type === 'stream-ended') {
       const { streamId, deviceId, countedBytes } = event.record;
       const known = this.#streams.get(streamId)?.bytes ?? 0;
       this.#options.usage?.add(deviceId, countedBytes - known);
       this.#streams.delete(streamId);
-      if (this.#streams.size === 0) this.#rest();
+      if (this.#streams.size === 0) this.#stopTimer();
     }
   };
 
-  /** For each limit, the highest value of any stream; undefined for limits that are off. */
+  /** For each limit, the highest value of any stream; undefined for a limit that is off. */
   get nearest(): { readonly [Name in keyof WatchLimits]: number | undefined } {
     const { clock, limits, usage } = this.#options;
     const now = clock.now();
     const most = (of: (stream: Watched) => number) => Math.max(0, ...[...this.#streams.values()].map(of));
     return {
-      idleMs: limits.idleMs === 0 ? undefined : most(({ movedAt }) => now - movedAt),
-      lifetimeMs: limits.lifetimeMs === 0 ? undefined : most(({ since }) => now - since),
+      idleMs: limits.idleMs === 0 ? undefined : most(({ activeAt }) => now - activeAt),
+      lifetimeMs: limits.lifetimeMs === 0 ? undefined : most(({ establishedAt }) => now - establishedAt),
       bytesPerStream: limits.bytesPerStream === 0 ? undefined : most(({ bytes }) => bytes),
       bytesPerDevicePerDay: usage?.most,
     };
   }
 
-  /** Drops the timer. */
+  /** Forgets all streams and cancels the timer. */
   stop(): void {
     this.#streams.clear();
-    this.#rest();
+    this.#stopTimer();
   }
 
   #begin(streamId: string): void {
@@ -92,19 +93,19 @@ export class StreamWatch {
     if (known === undefined) return;
     const identity = { deviceId: known.deviceId, moduleId: known.moduleId };
     const now = this.#options.clock.now();
-    this.#streams.set(streamId, { identity, since: now, bytes: 0, messages: 0, movedAt: now, ending: false });
-    this.#timer ??= this.#options.clock.setTimer(SAMPLE_MS, this.#look);
+    this.#streams.set(streamId, { identity, establishedAt: now, bytes: 0, messages: 0, activeAt: now, ending: false });
+    this.#timer ??= this.#options.clock.setTimer(SAMPLE_MS, this.#check);
   }
 
-  #rest(): void {
+  #stopTimer(): void {
     this.#timer?.cancel();
     this.#timer = undefined;
   }
 
-  readonly #look = (): void => {
-    this.#timer = this.#options.clock.setTimer(SAMPLE_MS, this.#look);
+  readonly #check = (): void => {
+    this.#timer = this.#options.clock.setTimer(SAMPLE_MS, this.#check);
     const now = this.#options.clock.now();
-    // Sum up first: all streams of a device share its daily limit.
+    // Read all counters first: all streams of a device share its daily limit.
     for (const [streamId, stream] of this.#streams) this.#sample(streamId, stream, now);
     for (const [streamId, stream] of this.#streams) {
       if (stream.ending) continue;
@@ -125,7 +126,7 @@ export class StreamWatch {
     this.#options.usage?.add(stream.identity.deviceId, bytes - stream.bytes);
     stream.bytes = bytes;
     stream.messages = messages;
-    stream.movedAt = now;
+    stream.activeAt = now;
   }
 
   #reached(stream: Watched, now: number): { limit: LimitName; error: CulvertError } | undefined {
@@ -141,10 +142,10 @@ export class StreamWatch {
     if (over('bytesPerDevicePerDay', usage?.of(stream.identity.deviceId) ?? 0)) {
       return reached('bytesPerDevicePerDay', 'quota_reached', 'The device has carried as much today as it may.');
     }
-    if (over('lifetimeMs', now - stream.since)) {
+    if (over('lifetimeMs', now - stream.establishedAt)) {
       return reached('lifetimeMs', 'lifetime_ended', 'The stream had lived as long as it may.');
     }
-    if (over('idleMs', now - stream.movedAt)) {
+    if (over('idleMs', now - stream.activeAt)) {
       return reached('idleMs', 'idle_timeout', 'Nothing was sent for as long as a stream may be idle.');
     }
     return undefined;

@@ -13,7 +13,7 @@ export class TokenBucket {
     this.#burstMs = burst * this.#intervalMs;
   }
 
-  /** Takes a token; false when there is none, and then the next is there within the time that one takes. */
+  /** Takes a token. False when there is none; the next is then available within the time in which one token is refilled. */
   take(now: number): boolean {
     const fullAt = Math.max(this.#fullAt, now) + this.#intervalMs;
     // Half an interval of tolerance absorbs rounding of milliseconds; it is less than one token.
@@ -28,12 +28,12 @@ export class TokenBucket {
   }
 }
 
-/** Number of buckets above which full ones are removed: a few hundred bytes each. */
+/** Number of buckets above which full ones are removed: a bucket takes a few hundred bytes. */
 const SWEEP_AT = 1_024;
 
 /**
- * A bucket per key. A full bucket is the same as none, so only as many are kept as keys were used within the time that fills a bucket, twice that at
- * most.
+ * One token bucket per key. A full bucket need not be kept, so the number of buckets is at most twice the number of keys that were used within the
+ * time in which a bucket fills, or {@link SWEEP_AT} if that is more.
  */
 export class TokenBuckets {
   readonly #perSecond: number;
@@ -41,7 +41,7 @@ export class TokenBuckets {
   readonly #buckets = new Map<string, TokenBucket>();
   #sweepAt = SWEEP_AT;
 
-  /** As of {@link TokenBucket}, for each key. */
+  /** Both parameters are those of {@link TokenBucket} and apply to each key. */
   constructor(perSecond: number, burst = perSecond) {
     this.#perSecond = perSecond;
     this.#burst = burst;
@@ -64,7 +64,7 @@ export class TokenBuckets {
     return most;
   }
 
-  /** Buckets kept. */
+  /** The number of buckets kept. */
   get size(): number {
     return this.#buckets.size;
   }

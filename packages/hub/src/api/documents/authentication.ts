@@ -22,7 +22,7 @@ function bytesOf(text: string): number {
   return Buffer.from(text, 'base64').length;
 }
 
-/** Credentials as callers send them. */
+/** Credentials in a request. */
 export const authenticationInput = z
   .looseObject({
     type: z.enum(AUTHENTICATION_TYPES).nullish(),

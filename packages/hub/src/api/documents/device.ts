@@ -2,12 +2,12 @@ import { type DeviceIdentity, NEVER } from '@culvert/protocol';
 import { z } from 'zod';
 import type { ControlChannel } from '../../control/control-channel.ts';
 import type { IdentityRecord } from '../../registry/registry.ts';
-import type { Birth, NewRecord } from '../routes/identity-writes.ts';
+import type { Creation, NewRecord } from '../routes/identity-writes.ts';
 import { authenticationFrom, authenticationInput, authenticationView } from './authentication.ts';
 import { sshHostKeysFrom, sshHostKeysInput, sshHostKeysView } from './host-keys.ts';
 import { unansweredView } from './presence.ts';
 
-/** A device as callers send it. Read-only fields that they send back (etag, times, state) are ignored. */
+/** A device in a request. Read-only fields that clients send back (etag, times, state) are ignored. */
 export const deviceInput = z.looseObject({
   deviceId: z.string().nullish(),
   etag: z.string().nullish(),
@@ -20,7 +20,7 @@ export const deviceInput = z.looseObject({
 export type DeviceInput = z.infer<typeof deviceInput>;
 
 /** Builds a new record; omitted keys are generated. */
-export function newDevice(deviceId: string, input: DeviceInput, { now, generationId }: Birth): NewRecord {
+export function newDevice(deviceId: string, input: DeviceInput, { now, generationId }: Creation): NewRecord {
   return {
     deviceId,
     generationId,

@@ -2,12 +2,12 @@ import { CulvertError, SSH_HOST_KEY_LIMITS, sshHostKeysIn } from '@culvert/proto
 import { z } from 'zod';
 import type { IdentityRecord } from '../../registry/registry.ts';
 
-/** Host keys as callers send them: an empty list forgets those there are, so that the next agent registers its own. */
+/** SSH host keys in a request. An empty list removes the registered keys, after which the device registers its own when it attaches again. */
 export const sshHostKeysInput = z.array(z.string()).max(SSH_HOST_KEY_LIMITS.keys).nullish();
 
 /**
- * The host keys a caller asks for; what is not given stays.
- * @throws CulvertError `argument_invalid` for what is no public SSH key, and for too many
+ * The host keys to store: those in the request, or the present ones if the field is absent.
+ * @throws CulvertError `argument_invalid` if an entry is not a public SSH key, or there are too many
  */
 export function sshHostKeysFrom(
   input: readonly string[] | null | undefined,
@@ -20,7 +20,7 @@ export function sshHostKeysFrom(
   return keys;
 }
 
-/** The field of a document, a Culvert extension: absent where there are none, as in the documents of Azure IoT Hub. */
+/** The `sshHostKeys` field of a document, a Culvert extension. Absent when there are no keys, as in the documents of Azure IoT Hub. */
 export function sshHostKeysView({ sshHostKeys }: IdentityRecord): { readonly sshHostKeys?: readonly string[] } {
   return sshHostKeys.length === 0 ? {} : { sshHostKeys };
 }

@@ -2,12 +2,12 @@ import type { ModuleIdentity } from '@culvert/protocol';
 import { z } from 'zod';
 import type { ControlChannel } from '../../control/control-channel.ts';
 import type { IdentityRecord } from '../../registry/registry.ts';
-import type { Birth, NewRecord } from '../routes/identity-writes.ts';
+import type { Creation, NewRecord } from '../routes/identity-writes.ts';
 import { authenticationFrom, authenticationInput, authenticationView } from './authentication.ts';
 import { connectionFields } from './device.ts';
 import { sshHostKeysFrom, sshHostKeysInput, sshHostKeysView } from './host-keys.ts';
 
-/** A module as callers send it. Other fields, such as read-only ones that they send back, are ignored. */
+/** A module in a request. Other fields, such as read-only ones that clients send back, are ignored. */
 export const moduleInput = z.looseObject({
   deviceId: z.string().nullish(),
   moduleId: z.string().nullish(),
@@ -22,7 +22,7 @@ export type ModuleInput = z.infer<typeof moduleInput>;
 export function newModule(
   identity: { deviceId: string; moduleId: string },
   input: ModuleInput,
-  { now, generationId }: Birth,
+  { now, generationId }: Creation,
 ): NewRecord {
   return {
     ...identity,

@@ -3,7 +3,7 @@ import type { ControlChannel } from '../../control/control-channel.ts';
 import type { LastDisconnect } from '../../observe/last-disconnect.ts';
 import { isoTime } from './stream.ts';
 
-/** Whether an identity is online, from its live channel, and what is known of its last disconnect. */
+/** Whether an identity is online, from its live channel, and its last disconnect, if one is recorded. */
 export function presenceView(
   identity: Identity,
   channel: ControlChannel | undefined,
@@ -25,7 +25,7 @@ export function presenceView(
   };
 }
 
-/** What a live channel has left unanswered; undefined when that is nothing. */
+/** The offers that the device has left unanswered on its live channel; undefined when there are none. */
 export function unansweredView(channel: ControlChannel | undefined): UnansweredView | undefined {
   const unanswered = channel?.unanswered.now;
   return unanswered && { since: isoTime(unanswered.since), count: unanswered.count };

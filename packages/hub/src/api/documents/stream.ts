@@ -2,7 +2,7 @@ import type { StreamCounters } from '@culvert/gateway';
 import type { EndedStreamView, StreamState, StreamView } from '@culvert/protocol';
 import type { LiveStream, StreamRecord } from '../../observe/stream-record.ts';
 
-/** A stream as the live view shows it. @param counters the gateway's counters, for an established stream */
+/** A stream in the live view. @param counters the gateway's counters, for an established stream */
 export function streamView(stream: LiveStream, counters: StreamCounters | undefined): StreamView {
   const { fromService, fromDevice } = counters ?? stream;
   return {
@@ -26,7 +26,7 @@ export function streamView(stream: LiveStream, counters: StreamCounters | undefi
   };
 }
 
-/** The last event of a stream in a subscription. */
+/** The data of the last event of a stream in a subscription. */
 export function endedStreamView(record: StreamRecord): EndedStreamView {
   const { cause, error = null, detail } = record;
   return { ...streamView(record, undefined), endedAt: isoTime(record.endedAt), cause, error, detail };

@@ -4,8 +4,8 @@ import type { IncomingMessage } from 'node:http';
 export const EVENT_STREAM = 'text/event-stream';
 
 /**
- * Restricts a route to requests that accept server-sent events, by `constraints: { accept: EVENT_STREAM }`; other requests get the other route at
- * the same path.
+ * Restricts a route to requests that accept server-sent events, by `constraints: { accept: EVENT_STREAM }`; other requests are routed to the other
+ * route with the same path.
  */
 export const eventStreamConstraint = {
   name: 'accept',

@@ -8,8 +8,8 @@ import { presenceView } from '../documents/presence.ts';
 import type { LiveView } from '../live-view-deps.ts';
 import type { Subscriber } from './subscriber.ts';
 
-/** Events after which a device is shown otherwise than before. */
-const CHANGES: ReadonlySet<HubEvent['type']> = new Set([
+/** Events that change a device's presence. */
+const PRESENCE_CHANGES: ReadonlySet<HubEvent['type']> = new Set([
   'device-offers-changed',
   'device-unresponsive',
   'device-responsive',
@@ -20,7 +20,7 @@ const CHANGES: ReadonlySet<HubEvent['type']> = new Set([
 export class DeviceFollowing {
   readonly #live: LiveView;
   readonly #router: Router;
-  /** Subscribers with the device they asked for, if only one. */
+  /** The device id that each subscriber asked for; undefined for all devices. */
   readonly #subscribers = new Map<Subscriber, string | undefined>();
   #unsubscribe: (() => void) | undefined;
 
@@ -31,11 +31,11 @@ export class DeviceFollowing {
 
   /** Takes over a response to which nothing was written yet. */
   async follow(response: ServerResponse, principal: Principal, deviceId: string | undefined): Promise<void> {
-    const subscriber = this.#live.subscribers.add(response, principal, () => this.#left(subscriber));
+    const subscriber = this.#live.subscribers.add(response, principal, () => this.#onGone(subscriber));
     this.#subscribers.set(subscriber, deviceId);
     this.#unsubscribe ??= this.#live.subscribe(this.#observe);
     await subscriber.sendAll(this.#snapshot(deviceId));
-    this.#tell(subscriber, { event: 'ready', data: {} });
+    this.#send(subscriber, { event: 'ready', data: {} });
   }
 
   /** Each device as it is when written; a device that has disconnected meanwhile is skipped, since its `offline` event was sent. */
@@ -48,43 +48,43 @@ export class DeviceFollowing {
   }
 
   readonly #observe: EventSink = (event: HubEvent) => {
-    if (!CHANGES.has(event.type) || !('deviceId' in event)) return;
+    if (!PRESENCE_CHANGES.has(event.type) || !('deviceId' in event)) return;
     const identity = { deviceId: event.deviceId, moduleId: event.moduleId };
-    if (event.type === 'device-detached') void this.#wentAway(identity);
-    else this.#tellOnline(identity);
+    if (event.type === 'device-detached') void this.#onDetached(identity);
+    else this.#sendIfOnline(identity);
   };
 
   /** Sends the identity's presence; returns false when it is offline. */
-  #tellOnline(identity: Identity): boolean {
+  #sendIfOnline(identity: Identity): boolean {
     const channel = this.#router.channel(identity);
-    if (channel !== undefined) this.#tellAll({ event: 'online', data: this.#view(identity, channel) });
+    if (channel !== undefined) this.#sendToAll({ event: 'online', data: this.#view(identity, channel) });
     return channel !== undefined;
   }
 
-  async #wentAway(identity: Identity): Promise<void> {
+  async #onDetached(identity: Identity): Promise<void> {
     // The router removes the channel in the same event-loop iteration, after this event.
     const last = await this.#live.lastDisconnect(identity);
     // After a takeover or a reconnect, the device is online through its newer channel.
-    if (this.#tellOnline(identity)) return;
+    if (this.#sendIfOnline(identity)) return;
     const known = { streams: this.#live.streams.of(identity), last };
-    this.#tellAll({ event: 'offline', data: presenceView(identity, undefined, known) });
+    this.#sendToAll({ event: 'offline', data: presenceView(identity, undefined, known) });
   }
 
   #view(identity: Identity, channel: ControlChannel): PresenceView {
     return presenceView(identity, channel, { streams: this.#live.streams.of(identity), last: undefined });
   }
 
-  #tellAll(notice: DeviceNotice & { readonly data: { readonly deviceId: string } }): void {
+  #sendToAll(notice: DeviceNotice & { readonly data: { readonly deviceId: string } }): void {
     for (const [subscriber, deviceId] of this.#subscribers) {
-      if (deviceId === undefined || deviceId === notice.data.deviceId) this.#tell(subscriber, notice);
+      if (deviceId === undefined || deviceId === notice.data.deviceId) this.#send(subscriber, notice);
     }
   }
 
-  #tell(subscriber: Subscriber, notice: DeviceNotice): void {
-    this.#live.subscribers.tell(subscriber, notice);
+  #send(subscriber: Subscriber, notice: DeviceNotice): void {
+    this.#live.subscribers.send(subscriber, notice);
   }
 
-  #left(subscriber: Subscriber): void {
+  #onGone(subscriber: Subscriber): void {
     this.#subscribers.delete(subscriber);
     if (this.#subscribers.size > 0) return;
     this.#unsubscribe?.();

@@ -7,8 +7,9 @@ import type { Followed } from '../../observe/log-store/log-subscribers.ts';
 import { recordId } from '../../observe/resource-log/log-entry.ts';
 
 /**
- * Sends server-sent events until the caller disconnects, the hub stops, or the credential expires or is revoked; the caller then has to reconnect with a
- * new credential and the last id. A record is `id:` and `data:`; `event: dropped` says how many were skipped because the caller was too slow.
+ * Sends server-sent events until the caller disconnects, the hub stops, or the credential expires or is revoked. The caller can then reconnect with
+ * a new credential and the last id. A record is sent as `id:` and `data:`; an `event: dropped` contains the number of records that were skipped
+ * because the caller was too slow.
  */
 export function replyWithFollowing(
   reply: FastifyReply,
@@ -29,18 +30,18 @@ export function replyWithFollowing(
     'x-accel-buffering': 'no',
   });
   raw.flushHeaders();
-  // A caller that loses the connection before the first record then knows where to continue, too.
+  // With this id, a caller that loses the connection before the first record can continue from here.
   if (following.position !== undefined) raw.write(`id: ${recordId(following.position)}\n\n`);
   const expiry = clock.setTimer(expiresAt - clock.now(), () => following.close());
-  // The listener, and proxies in front of it, end connections that are idle for long.
-  const beat = (): void => {
+  // Comments keep the connection open: the listener, and proxies in front of it, close idle connections.
+  const keepAlive = (): void => {
     if (raw.writableLength === 0) raw.write(':\n\n');
     void stillHolds().then((holds) => {
       if (!holds) raw.destroy();
     });
-    heart = clock.setTimer(LIMITS.pingMs, beat);
+    keepAliveTimer = clock.setTimer(LIMITS.pingMs, keepAlive);
   };
-  let heart = clock.setTimer(LIMITS.pingMs, beat);
+  let keepAliveTimer = clock.setTimer(LIMITS.pingMs, keepAlive);
   const gone = new AbortController();
   raw.once('close', () => {
     following.close();
@@ -59,7 +60,7 @@ export function replyWithFollowing(
     .catch(() => undefined)
     .finally(() => {
       expiry.cancel();
-      heart.cancel();
+      keepAliveTimer.cancel();
       following.close();
       raw.end();
     });

@@ -19,8 +19,8 @@ export class StreamFollowing {
   readonly #live: LiveView;
   readonly #clock: Clock;
   readonly #subscribers = new Map<Subscriber, StreamFilter>();
-  /** Bytes and messages as last sent, by stream id. */
-  readonly #told = new Map<string, number>();
+  /** By stream id: the sum of bytes and messages when the counters were last sent. */
+  readonly #sentSums = new Map<string, number>();
   #unsubscribe: (() => void) | undefined;
   #timer: Timer | undefined;
 
@@ -31,15 +31,15 @@ export class StreamFollowing {
 
   /** Takes over a response to which nothing was written yet. */
   async follow(response: ServerResponse, principal: Principal, filter: StreamFilter): Promise<void> {
-    const subscriber = this.#live.subscribers.add(response, principal, () => this.#left(subscriber));
+    const subscriber = this.#live.subscribers.add(response, principal, () => this.#onGone(subscriber));
     this.#subscribers.set(subscriber, filter);
     this.#unsubscribe ??= this.#live.subscribe(this.#observe);
-    this.#timer ??= this.#clock.setTimer(COUNTERS_MS, this.#look);
+    this.#timer ??= this.#clock.setTimer(COUNTERS_MS, this.#sendCounters);
     await subscriber.sendAll(this.#snapshot(filter));
-    this.#tell(subscriber, { event: 'ready', data: {} });
+    this.#send(subscriber, { event: 'ready', data: {} });
   }
 
-  /** Each stream as it is when written; one that has ended meanwhile is skipped, since that event was sent. */
+  /** Each stream as it is when written; a stream that has ended meanwhile is skipped, since its `ended` event was sent. */
   *#snapshot(filter: StreamFilter): Generator<StreamNotice | undefined> {
     for (const { streamId } of this.#live.streams.list().filter((stream) => matchesFilter(stream, filter))) {
       yield this.#notice(streamId);
@@ -62,26 +62,26 @@ export class StreamFollowing {
         // LiveStreams handles each event first, so after a rejection the stream has already ended.
         const stream = this.#live.streams.get(event.streamId);
         const notice = this.#notice(event.streamId);
-        if (stream !== undefined && notice !== undefined) this.#tellAll(stream, notice);
+        if (stream !== undefined && notice !== undefined) this.#sendToAll(stream, notice);
         return;
       }
       case 'stream-ended':
-        this.#told.delete(event.record.streamId);
-        this.#tellAll(event.record, { event: 'ended', data: endedStreamView(event.record) });
+        this.#sentSums.delete(event.record.streamId);
+        this.#sendToAll(event.record, { event: 'ended', data: endedStreamView(event.record) });
     }
   };
 
-  readonly #look = (): void => {
-    this.#timer = this.#clock.setTimer(COUNTERS_MS, this.#look);
+  readonly #sendCounters = (): void => {
+    this.#timer = this.#clock.setTimer(COUNTERS_MS, this.#sendCounters);
     const changed = this.#changedCounters();
     if (changed.length === 0) return;
     for (const [subscriber, filter] of this.#subscribers) {
-      const meant = changed.filter(({ streamId }) => {
+      const matching = changed.filter(({ streamId }) => {
         const stream = this.#live.streams.get(streamId);
         return stream !== undefined && matchesFilter(stream, filter);
       });
-      for (let at = 0; at < meant.length; at += MAX_COUNTERS) {
-        this.#tell(subscriber, { event: 'counters', data: meant.slice(at, at + MAX_COUNTERS) });
+      for (let at = 0; at < matching.length; at += MAX_COUNTERS) {
+        this.#send(subscriber, { event: 'counters', data: matching.slice(at, at + MAX_COUNTERS) });
       }
     }
   };
@@ -93,29 +93,29 @@ export class StreamFollowing {
       if (counters === undefined) continue;
       const { fromService, fromDevice } = counters;
       const sum = fromService.bytes + fromDevice.bytes + fromService.messages + fromDevice.messages;
-      if (sum === (this.#told.get(streamId) ?? 0)) continue;
-      this.#told.set(streamId, sum);
+      if (sum === (this.#sentSums.get(streamId) ?? 0)) continue;
+      this.#sentSums.set(streamId, sum);
       changed.push({ streamId, fromService, fromDevice });
     }
     return changed;
   }
 
-  #tellAll(stream: Parameters<typeof matchesFilter>[0], notice: StreamNotice): void {
+  #sendToAll(stream: Parameters<typeof matchesFilter>[0], notice: StreamNotice): void {
     for (const [subscriber, filter] of this.#subscribers)
-      if (matchesFilter(stream, filter)) this.#tell(subscriber, notice);
+      if (matchesFilter(stream, filter)) this.#send(subscriber, notice);
   }
 
-  #tell(subscriber: Subscriber, notice: StreamNotice): void {
-    this.#live.subscribers.tell(subscriber, notice);
+  #send(subscriber: Subscriber, notice: StreamNotice): void {
+    this.#live.subscribers.send(subscriber, notice);
   }
 
-  #left(subscriber: Subscriber): void {
+  #onGone(subscriber: Subscriber): void {
     this.#subscribers.delete(subscriber);
     if (this.#subscribers.size > 0) return;
     this.#timer?.cancel();
     this.#timer = undefined;
     this.#unsubscribe?.();
     this.#unsubscribe = undefined;
-    this.#told.clear();
+    this.#sentSums.clear();
   }
 }

@@ -11,7 +11,7 @@ const stream = (count: number): LiveStream => ({
   callerAddress: '192.0.2.1',
   traceParent: undefined,
   gateway: 'hub:443',
-  // Many in the same millisecond.
+  // Seven streams each have the same request time.
   requestedAt: Math.floor(count / 7),
   offeredAt: undefined,
   answeredAt: undefined,

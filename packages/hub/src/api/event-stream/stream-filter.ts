@@ -5,7 +5,7 @@ import type { LiveStream } from '../../observe/stream-record.ts';
 /** Maximum streams in one page: about 700 bytes each. */
 const MAX_PAGE = 1_000;
 
-/** A filter of streams by query parameters; all given ones must match. */
+/** A filter of streams by query parameters; all that are given must match. */
 export const streamFilter = z.object({
   device: z.string().max(128).optional(),
   module: z.string().max(128).optional(),
@@ -35,33 +35,33 @@ export function matchesFilter(
 }
 
 /**
- * One page in the order of the requests. A stream that begins or ends between two pages does not shift the others.
+ * One page of streams, in the order of their requests. A stream that begins or ends between two pages does not shift the others.
  * @throws CulvertError `argument_invalid` for a malformed continuation token
  */
 export function streamPage(
   streams: readonly LiveStream[],
   query: z.infer<typeof streamQuery>,
 ): { page: LiveStream[]; continuation: string | null } {
-  const after = query.continuation === undefined ? undefined : parsePlace(query.continuation);
-  const meant = streams.filter(
+  const after = query.continuation === undefined ? undefined : parsePosition(query.continuation);
+  const matching = streams.filter(
     (stream) => matchesFilter(stream, query) && (after === undefined || compare(stream, after) > 0),
   );
-  meant.sort(compare);
-  const page = meant.slice(0, query.top);
+  matching.sort(compare);
+  const page = matching.slice(0, query.top);
   const last = page.at(-1);
-  const more = meant.length > page.length && last !== undefined;
+  const more = matching.length > page.length && last !== undefined;
   return { page, continuation: more ? `${last.requestedAt}-${last.streamId}` : null };
 }
 
-type Place = Pick<LiveStream, 'requestedAt' | 'streamId'>;
+type Position = Pick<LiveStream, 'requestedAt' | 'streamId'>;
 
-function compare(a: Place, b: Place): number {
+function compare(a: Position, b: Position): number {
   if (a.requestedAt !== b.requestedAt) return a.requestedAt - b.requestedAt;
   return a.streamId < b.streamId ? -1 : a.streamId > b.streamId ? 1 : 0;
 }
 
-function parsePlace(text: string): Place {
+function parsePosition(text: string): Position {
   const match = /^(\d{1,16})-([0-9a-f]{32})$/.exec(text);
-  if (match === null) throw new CulvertError('argument_invalid', 'The continuation is not one this hub gave out.');
+  if (match === null) throw new CulvertError('argument_invalid', 'The continuation token was not issued by this hub.');
   return { requestedAt: Number(match[1]), streamId: match[2] as string };
 }

@@ -32,7 +32,7 @@ const principal = (expiresAt = Number.MAX_SAFE_INTEGER): Principal => ({
   expiresAt,
 });
 
-/** A subscriber and the answer as its client gets it. */
+/** A subscriber and the response that its client receives. */
 async function follow(expiresAt?: number): Promise<{ subscriber: Subscriber; answer: IncomingMessage }> {
   const server = createServer().listen(0, '127.0.0.1');
   cleanups.push(() => {
@@ -62,7 +62,7 @@ describe('a subscriber', () => {
       'content-type': 'text/event-stream; charset=utf-8',
       'cache-control': 'no-store',
     });
-    subscribers.tell(subscriber, { event: 'stream', data: { name: 'a\nb' } });
+    subscribers.send(subscriber, { event: 'stream', data: { name: 'a\nb' } });
     await clock.advance(30_000);
     subscriber.cut(new CulvertError('draining'));
     expect(await rest(answer)).toBe(
@@ -76,9 +76,9 @@ describe('a subscriber', () => {
     const { subscriber, answer } = await follow();
     const data = 'x'.repeat(10_000);
     let sent = 0;
-    // The kernel takes some megabytes before anything waits here.
+    // The kernel buffers some megabytes before data is queued in the process.
     for (; subscriber.following; sent++) {
-      subscribers.tell(subscriber, { event: 'counters', data });
+      subscribers.send(subscriber, { event: 'counters', data });
       if (sent % 100 === 0) await new Promise((resolve) => setImmediate(resolve));
     }
     expect(sent).toBeLessThan(5_000);
@@ -93,8 +93,8 @@ describe('a subscriber', () => {
     const { subscriber } = await follow();
     const data = 'x'.repeat(100_000);
     while (subscriber.following) {
-      subscribers.tell(subscriber, { event: 'counters', data });
-      // Until the kernel takes no more.
+      subscribers.send(subscriber, { event: 'counters', data });
+      // Let the kernel take data until its buffers are full.
       await new Promise((resolve) => setImmediate(resolve));
     }
     await clock.advance(9_999);
@@ -117,7 +117,7 @@ describe('a subscriber', () => {
     const { subscriber, answer } = await follow();
     answer.destroy();
     await expect.poll(() => gone).toBe(1);
-    subscribers.tell(subscriber, { event: 'stream', data: {} });
+    subscribers.send(subscriber, { event: 'stream', data: {} });
     subscriber.cut(new CulvertError('draining'));
     const late = subscribers.add(lastResponse, principal(), () => gone++);
     expect(late.following).toBe(false);

@@ -6,7 +6,7 @@ import type { Principal } from '../../auth/principal.ts';
 /** Milliseconds between two keep-alive comments; proxies close idle connections after 60 s. */
 const HEARTBEAT_MS = 15_000;
 
-/** Maximum bytes queued for a slow subscriber: about 1,500 streams' changes. Beyond that it is disconnected. */
+/** Maximum bytes queued for a slow subscriber: the changes of about 1,500 streams. Beyond that it is disconnected. */
 export const MAX_WAITING_BYTES = 1_048_576;
 
 /** Milliseconds a subscriber that is being disconnected has to read the queued events and the last one. */
@@ -15,13 +15,13 @@ const FAREWELL_MS = 10_000;
 /** Events of a snapshot written before waiting for the subscriber to read them. */
 const SNAPSHOT_CHUNK = 100;
 
-/** An event to send; undefined when there is nothing left to send for it. */
+/** A server-sent event: its type, and its data, which is sent as JSON. */
 export interface Notice {
   readonly event: string;
   readonly data: unknown;
 }
 
-/** One subscribed connection, which gets server-sent events (WHATWG HTML, "Server-sent events"). */
+/** One subscribed connection, which receives server-sent events (WHATWG HTML, "Server-sent events"). */
 export class Subscriber {
   readonly principal: Principal;
   readonly #response: ServerResponse;
@@ -42,12 +42,12 @@ export class Subscriber {
     this.#clock = clock;
     response.on('error', () => response.destroy());
     const onClose = (): void => {
-      this.#release();
+      this.#cancelTimers();
       this.#farewell?.cancel();
       this.#state = 'gone';
       options.onGone();
     };
-    // It may have disconnected during authentication; report that only after the caller has added it.
+    // The client may have disconnected during authentication. `onGone` is called later, when the caller has added this subscriber.
     if (response.destroyed) {
       this.#state = 'gone';
       queueMicrotask(onClose);
@@ -61,7 +61,7 @@ export class Subscriber {
       'x-accel-buffering': 'no',
     });
     response.flushHeaders();
-    this.#beat();
+    this.#keepAlive();
     this.#expiry = clock.setTimer(principal.expiresAt - clock.now(), () => options.onExpired(this));
   }
 
@@ -93,12 +93,12 @@ export class Subscriber {
     const data: CutView = { code, detail: printable(message, 512) };
     this.send({ event: 'cut', data });
     this.#state = 'cut';
-    this.#release();
+    this.#cancelTimers();
     this.#farewell = this.#clock.setTimer(FAREWELL_MS, () => this.#response.destroy());
     this.#response.end();
   }
 
-  /** {@link cut} when the hub stops: does not wait for a subscriber that does not read. */
+  /** Like {@link cut}, when the hub stops: resolves when the connection has closed, and does not wait for a subscriber that does not read. */
   async leave(error: CulvertError): Promise<void> {
     const reads = !this.#response.writableNeedDrain;
     this.cut(error);
@@ -108,10 +108,10 @@ export class Subscriber {
     await closed;
   }
 
-  #beat(): void {
+  #keepAlive(): void {
     this.#heartbeat = this.#clock.setTimer(HEARTBEAT_MS, () => {
       this.#response.write(':\n\n');
-      this.#beat();
+      this.#keepAlive();
     });
   }
 
@@ -125,7 +125,7 @@ export class Subscriber {
     });
   }
 
-  #release(): void {
+  #cancelTimers(): void {
     this.#heartbeat?.cancel();
     this.#expiry?.cancel();
   }

@@ -6,7 +6,7 @@ import { principalStillHolds } from '../../auth/revocation.ts';
 import type { RegistryListener } from '../../registry/registry.ts';
 import { type Notice, Subscriber } from './subscriber.ts';
 
-/** Maximum subscribers: each may queue 1 MiB, and every event is formatted for each. */
+/** Maximum subscribers: each may queue 1 MiB, and every event is formatted for each of them. */
 const MAX_SUBSCRIBERS = 32;
 
 /** All subscribers of server-sent events, on all routes. */
@@ -23,14 +23,14 @@ export class Subscribers {
     return this.#subscribers.size;
   }
 
-  /** @throws CulvertError `too_many_requests` when there is no place, `draining` */
+  /** @throws CulvertError `too_many_requests` when there are {@link MAX_SUBSCRIBERS} already, `draining` */
   assertPlace(): void {
     if (this.#closing !== undefined) throw this.#closing;
     if (this.#subscribers.size >= MAX_SUBSCRIBERS)
-      throw new CulvertError('too_many_requests', `No more than ${MAX_SUBSCRIBERS} may follow at once.`);
+      throw new CulvertError('too_many_requests', `There are ${MAX_SUBSCRIBERS} subscribers already.`);
   }
 
-  /** Takes over a response to which nothing was written yet. @param onGone called once, when the subscription has ended */
+  /** Takes over a response to which nothing has been written. @param onGone called once, when the subscription has ended */
   add(response: ServerResponse, principal: Principal, onGone: () => void): Subscriber {
     const subscriber = new Subscriber(response, {
       principal,
@@ -46,9 +46,9 @@ export class Subscribers {
   }
 
   /** Sends an event to one subscriber, or disconnects it when it is too slow. */
-  tell(subscriber: Subscriber, notice: Notice): void {
+  send(subscriber: Subscriber, notice: Notice): void {
     if (subscriber.send(notice)) return;
-    subscriber.cut(new CulvertError('stalled', 'This subscriber is too slow for what happens; subscribe again.'));
+    subscriber.cut(new CulvertError('stalled', 'This subscriber is too slow for the events; subscribe again.'));
   }
 
   /** Disconnects subscribers whose policy key was removed. */
@@ -63,7 +63,7 @@ export class Subscribers {
     },
   };
 
-  /** Refuses new subscribers and disconnects all with a reason; resolves when they are gone. */
+  /** Refuses new subscribers and disconnects all others with the reason; resolves when their connections have closed. */
   async close(error: CulvertError): Promise<void> {
     this.#closing = error;
     await Promise.all([...this.#subscribers].map((subscriber) => subscriber.leave(error)));

@@ -76,7 +76,7 @@ describe('GET /audit', () => {
     });
   });
 
-  /** The answer to the owner as it is on the wire. */
+  /** The response to the owner, as sent on the wire. */
   async function get(path: string): Promise<unknown> {
     const { host, key, policy } = parseServiceConnectionString(test.ownerConnectionString);
     const token = await signSasToken({ audience: host, key, policy, expiry: Math.ceil(Date.now() / 1_000) + 60 });

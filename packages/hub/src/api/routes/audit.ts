@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { Authorization } from '../authorization.ts';
 import type { Api, ApiDeps } from '../deps.ts';
 
-/** Records on a page: about a megabyte. */
+/** Records on a page at most: about a megabyte. */
 const MAX_PAGE = 1_000;
 
 const time = z.iso.datetime({ offset: true }).transform((text) => Date.parse(text));

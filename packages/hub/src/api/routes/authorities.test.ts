@@ -78,7 +78,7 @@ describe('certificate authorities', () => {
     const { certificate } = plant;
     for (let index = 0; index < 50; index++) expect((await put(`a${index}`, { certificate })).status).toBe(200);
     expect(problem(await put('a50', { certificate }))).toEqual([403, 'limit_reached']);
-    // One in the place of another is none more.
+    // Replacing an authority does not increase the number.
     expect((await put('a7', { certificate })).status).toBe(200);
   });
 

@@ -11,7 +11,7 @@ import type { Api, ApiDeps } from '../deps.ts';
 const params = z.object({ name: z.string() });
 const body = z.strictObject({ certificate: z.string().max(16_384) });
 
-/** The certificate authorities whose devices may connect: `/certificate-authorities`. A Culvert extension, so errors are RFC 9457 problem documents. */
+/** The authorities whose device certificates the hub accepts: `/certificate-authorities`. A Culvert extension, so errors are RFC 9457 problem documents. */
 export function authorityRoutes(api: Api, deps: ApiDeps, authorization: Authorization): void {
   const { authorities, clock, onEvent } = deps;
   const config = { errors: 'problem' as const };
@@ -85,7 +85,7 @@ function view({ name, certificate, thumbprint }: AuthorityRecord): AuthorityView
   const { notBefore, notAfter } = readCertificate(raw);
   return {
     name,
-    // Undefined for an empty string.
+    // Undefined when the certificate's subject is empty.
     subject: (subject ?? '').replaceAll('\n', ', '),
     thumbprint,
     notBefore: new Date(notBefore).toISOString(),

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 let hub: TestHub;
 let rest: RestCaller;
 let count = 0;
-/** Begins every id of the test. */
+/** The prefix of every id in a test. */
 let prefix: string;
 
 beforeAll(async () => {
@@ -23,7 +23,7 @@ const bulk = (operations: unknown, policy = 'registryReadWrite') =>
     body: operations,
     headers: { 'content-type': 'application/json; charset=utf-8' },
   });
-/** An item as Node's `addDevices`, `updateDevices` and `removeDevices` make it. */
+/** An item as Node's `addDevices`, `updateDevices` and `removeDevices` create it. */
 const item = (name: string, importMode: string, more: object = {}) => ({
   id: `${prefix}${name}`,
   importMode,

@@ -44,8 +44,8 @@ interface OperationError {
 }
 
 /**
- * Many identities in one call: `POST /devices` (docs/protocol/06-identity-rest.md). Each is changed independently; the response lists those
- * that failed. A malformed call changes nothing.
+ * Changes many identities in one call: `POST /devices` (docs/protocol/06-identity-rest.md). Each is changed independently, and the response lists
+ * those that failed. A malformed call changes nothing.
  */
 export function bulkRoutes(api: Api, deps: ApiDeps, authorization: Authorization): void {
   const writes = new IdentityWrites(deps);
@@ -110,8 +110,10 @@ async function perform(writes: IdentityWrites, principal: Principal, { identity,
     );
   switch (wanted.importMode) {
     case 'create':
-      await writes.create(principal, (birth) =>
-        moduleId === undefined ? newDevice(deviceId, wanted, birth) : newModule({ deviceId, moduleId }, wanted, birth),
+      await writes.create(principal, (creation) =>
+        moduleId === undefined
+          ? newDevice(deviceId, wanted, creation)
+          : newModule({ deviceId, moduleId }, wanted, creation),
       );
       return;
     case 'update':

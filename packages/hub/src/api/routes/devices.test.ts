@@ -5,7 +5,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 let hub: TestHub;
 let rest: RestCaller;
 let count = 0;
-/** An id of the test's own. */
+/** A device id that only the current test uses. */
 let id: string;
 
 beforeAll(async () => {
@@ -80,7 +80,7 @@ describe('an update', () => {
 
   it('of every device of a fleet at once is whole', async () => {
     await put({});
-    // Unconditional ones read and write again when another came in between.
+    // An unconditional update is tried again when another update was written in between.
     const updates = await Promise.all(Array.from({ length: 4 }, (_, n) => put({ statusReason: `${n}` }, UPDATE)));
     expect(updates.map(({ status }) => status)).toEqual([200, 200, 200, 200]);
   });
@@ -165,7 +165,7 @@ describe('statistics', () => {
     const text = `HostName=127.0.0.1:${hub.port};DeviceId=${id};ModuleId=m;SharedAccessKey=${key}`;
     const module = DeviceClient.fromConnectionString(text, { onStream: () => undefined, outbound: hub.outbound });
     await module.open();
-    // A module is no device.
+    // A module is not counted as a device.
     expect(await connected()).toBe(1);
     await Promise.all([device.close(), module.close()]);
     await hub.event('device-detached', (event) => event.deviceId === id && event.moduleId === undefined);

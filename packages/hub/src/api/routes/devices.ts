@@ -39,7 +39,7 @@ export function deviceRoutes(api: Api, deps: ApiDeps, authorization: Authorizati
         ? await writes.update(principal, { deviceId }, expectation(request), (old, now) =>
             changedDevice(old, body, now),
           )
-        : await writes.create(principal, (birth) => newDevice(deviceId, body, birth));
+        : await writes.create(principal, (creation) => newDevice(deviceId, body, creation));
       return answer(reply, record);
     },
   );
@@ -70,6 +70,6 @@ function continuation(request: FastifyRequest): string | undefined {
   try {
     return parseDeviceId(Buffer.from(String(text), 'base64url').toString('utf8'));
   } catch {
-    throw new CulvertError('argument_invalid', `The header ${CONTINUATION_HEADER} is not one this hub gave out.`);
+    throw new CulvertError('argument_invalid', `The header ${CONTINUATION_HEADER} was not issued by this hub.`);
   }
 }

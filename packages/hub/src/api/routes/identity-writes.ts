@@ -11,8 +11,9 @@ import type { ApiDeps } from '../deps.ts';
 const MAX_UPDATE_ATTEMPTS = 4;
 
 /**
- * Changes that a device may make to its own modules with its own key: all fifty made and changed at once, then one a minute. Each leaves a record
- * in the audit of about 400 bytes and a line in the log, so that one stolen key writes less than 1.5 MB a day.
+ * Limit on the changes that a device may make to its own modules with its own key. The burst is enough to create and change all of its fifty
+ * modules; after it, one change a minute is allowed. Each change writes an audit record of about 400 bytes and a log line, so one stolen key writes
+ * less than 1.5 MB a day.
  */
 const OWN_WRITES = { perSecond: 1 / 60, burst: 100 };
 
@@ -20,15 +21,15 @@ const OWN_WRITES = { perSecond: 1 / 60, burst: 100 };
 export type NewRecord = Omit<IdentityRecord, 'etag'>;
 
 /** Creation time and generation id of a new record. */
-export interface Birth {
+export interface Creation {
   readonly now: number;
   readonly generationId: string;
 }
 
-/** All identity changes by REST use this class: each change emits an event with the principal who made it. */
+/** Makes all changes to identities by REST. Each change emits an event with the principal that made it. */
 export class IdentityWrites {
   readonly #deps: Pick<ApiDeps, 'registry' | 'clock' | 'onEvent'>;
-  /** By device id; no more than there are devices. */
+  /** By device id, so there are no more buckets than devices. */
   readonly #ownWrites = new TokenBuckets(OWN_WRITES.perSecond, OWN_WRITES.burst);
 
   constructor(deps: Pick<ApiDeps, 'registry' | 'clock' | 'onEvent'>) {
@@ -39,18 +40,18 @@ export class IdentityWrites {
    * @throws CulvertError what `make` and the registry throw: `device_exists`, `module_exists`, `device_not_found`, `limit_reached`;
    * `too_many_requests` to a device that changes its own modules too often
    */
-  async create(principal: Principal, make: (birth: Birth) => NewRecord): Promise<IdentityRecord> {
+  async create(principal: Principal, make: (creation: Creation) => NewRecord): Promise<IdentityRecord> {
     const { registry, clock } = this.#deps;
     const record = make({ now: clock.now(), generationId: randomUUID() });
     this.#assertRate(principal);
     const stored = await registry.put(record, { kind: 'absent' });
-    this.#tell('created', stored, principal);
+    this.#report('created', stored, principal);
     return stored;
   }
 
   /**
-   * Reads, then writes expecting the version it read, so that a concurrent change is never overwritten. What changes nothing is
-   * not written and not told: the record keeps its etag.
+   * Reads the record, then writes it only if its version is still the one that was read, so that a concurrent change is never overwritten. An
+   * update that changes nothing is neither written nor reported, and the record keeps its etag.
    * @throws CulvertError `device_not_found`, `module_not_found`, `precondition_failed`, `too_many_requests`; what `change` throws
    */
   async update(
@@ -64,12 +65,12 @@ export class IdentityWrites {
       const record = await existing(registry, identity);
       if (expected.kind === 'etag' && expected.etag !== record.etag) throw new CulvertError('precondition_failed');
       const changed = change(record, clock.now());
-      if (saysTheSame(record, changed)) return record;
-      // Once for a change, however often it is tried.
+      if (isUnchanged(record, changed)) return record;
+      // An update counts once, however many attempts it takes.
       if (attempt === 1) this.#assertRate(principal);
       try {
         const stored = await registry.put(changed, { kind: 'etag', etag: record.etag });
-        this.#tell('updated', stored, principal);
+        this.#report('updated', stored, principal);
         return stored;
       } catch (error) {
         const raced = error instanceof CulvertError && error.code === 'precondition_failed';
@@ -82,23 +83,23 @@ export class IdentityWrites {
   async delete(principal: Principal, identity: Identity, expected: Expectation): Promise<void> {
     this.#assertRate(principal);
     await this.#deps.registry.delete(identity, expected);
-    this.#tell('deleted', identity, principal);
+    this.#report('deleted', identity, principal);
   }
 
   #assertRate({ identity }: Principal): void {
     if (identity === undefined || this.#ownWrites.take(identity.deviceId, this.#deps.clock.now())) return;
-    const text = `A device may change its own modules ${OWN_WRITES.burst} times at once, then once a minute: come back in a minute.`;
+    const text = `A device may change its own modules ${OWN_WRITES.burst} times at once, then once a minute; try again in a minute.`;
     throw new CulvertError('too_many_requests', text);
   }
 
-  #tell(change: 'created' | 'updated' | 'deleted', { deviceId, moduleId }: Identity, principal: Principal): void {
+  #report(change: 'created' | 'updated' | 'deleted', { deviceId, moduleId }: Identity, principal: Principal): void {
     const module = moduleId === undefined ? {} : { moduleId };
     this.#deps.onEvent({ type: 'registry-changed', change, deviceId, ...module, principal: principal.name });
   }
 }
 
-/** Whether a change leaves everything as it is but the time of the change. */
-function saysTheSame({ etag: _, ...record }: IdentityRecord, changed: NewRecord): boolean {
+/** Whether a record differs from the stored one in `updatedAt` at most. */
+function isUnchanged({ etag: _, ...record }: IdentityRecord, changed: NewRecord): boolean {
   return isDeepStrictEqual({ ...record, updatedAt: changed.updatedAt }, { ...changed });
 }
 
@@ -110,7 +111,7 @@ export async function existing(registry: Registry, identity: Identity): Promise<
   throw new CulvertError(ofDevice === undefined ? 'device_not_found' : 'module_not_found');
 }
 
-/** Whether a PUT is an update: Azure's clients then send `If-Match`. */
+/** Whether a PUT is an update: Azure's clients send `If-Match` with updates only. */
 export function isUpdate(request: FastifyRequest): boolean {
   return request.headers['if-match'] !== undefined;
 }
@@ -120,7 +121,7 @@ export function expectation(request: FastifyRequest): Expectation {
   return expectedVersion(request.headers['if-match'] ?? '*');
 }
 
-/** `*` or nothing means any version; a quoted, weak or (from C#) bare ETag means that one. */
+/** `*` or an empty text means any version; an ETag, which may be quoted, weak or (from C#) bare, means that version. */
 export function expectedVersion(etag: string): Expectation {
   const text = etag.trim();
   // Azure's Node client quotes every value.
@@ -131,5 +132,5 @@ export function expectedVersion(etag: string): Expectation {
 /** Compares an id in the body with the path. @throws CulvertError `argument_invalid` */
 export function assertSameId(name: 'deviceId' | 'moduleId', inBody: string | null | undefined, inPath: string): void {
   if (inBody === undefined || inBody === null || inBody === inPath) return;
-  throw new CulvertError('argument_invalid', `The ${name} of the body is not that of the path.`);
+  throw new CulvertError('argument_invalid', `The ${name} in the body differs from the one in the path.`);
 }

@@ -19,7 +19,7 @@ import type { Authorization } from '../authorization.ts';
 import type { Api, ApiDeps } from '../deps.ts';
 import { replyWithFollowing } from '../event-stream/log-events.ts';
 
-const question = z.strictObject({
+const logQuery = z.strictObject({
   device: z.string().optional(),
   module: z.string().optional(),
   category: z.enum(LOG_CATEGORIES).optional(),
@@ -41,7 +41,7 @@ export function logRoutes(api: Api, deps: ApiDeps, authorization: Authorization)
   const options = {
     config: { errors: 'problem' as const },
     ...authorization.to('monitor.read'),
-    schema: { querystring: question, tags: ['logs'] },
+    schema: { querystring: logQuery, tags: ['logs'] },
   };
   api.get('/logs', options, async (request, reply) => {
     const { query } = request;
@@ -65,7 +65,7 @@ export function logRoutes(api: Api, deps: ApiDeps, authorization: Authorization)
   });
 }
 
-/** Whether the key that authenticated a subscriber is still a key of its policy. */
+/** Whether the key that authenticated a subscriber is still one of its policy's keys. */
 async function holds(principal: Principal, { policies }: Pick<ApiDeps, 'policies'>): Promise<boolean> {
   const { owner } = principal.proof;
   if (owner.kind !== 'policy') return true;
@@ -73,15 +73,15 @@ async function holds(principal: Principal, { policies }: Pick<ApiDeps, 'policies
     const policy = await policies.get(owner.policy);
     return policy !== undefined && principalStillHolds(principal, { policy });
   } catch {
-    // If the registry does not answer now, the next check asks again.
+    // The registry did not answer; the next check asks it again.
     return true;
   }
 }
 
-function parseFilter(query: z.infer<typeof question>): LogFilter {
+function parseFilter(query: z.infer<typeof logQuery>): LogFilter {
   const { device, module, stream } = query;
   if (module !== undefined && device === undefined) {
-    throw new CulvertError('argument_invalid', 'A module is one of a device: name the device too.');
+    throw new CulvertError('argument_invalid', 'A filter by module needs a device too.');
   }
   if (stream !== undefined && !isStreamId(stream)) {
     throw new CulvertError('argument_invalid', 'The stream is not 32 hexadecimal digits.');
@@ -107,7 +107,7 @@ function parseResult(text: string): WantedResult {
   }
   throw new CulvertError(
     'argument_invalid',
-    'The result is none of ok, failed, a code of six digits, or a code of the error table such as device_offline.',
+    'The result must be ok, failed, a code of six digits, or a code of the error table such as device_offline.',
   );
 }
 
@@ -132,7 +132,8 @@ function lastEventId(request: FastifyRequest): { time: number; sequence: number 
   const text = request.headers['last-event-id'];
   if (text === undefined || text === '') return undefined;
   const position = parseRecordId(String(text));
-  if (position === undefined) throw new CulvertError('argument_invalid', 'The Last-Event-ID is not one of this hub.');
+  if (position === undefined)
+    throw new CulvertError('argument_invalid', 'The Last-Event-ID was not issued by this hub.');
   return position;
 }
 
@@ -148,6 +149,6 @@ function continuation(request: FastifyRequest): LogCursor | undefined {
   try {
     return cursor.parse(JSON.parse(Buffer.from(String(text), 'base64url').toString('utf8')));
   } catch {
-    throw new CulvertError('argument_invalid', `The header ${CONTINUATION_HEADER} is not one this hub gave out.`);
+    throw new CulvertError('argument_invalid', `The header ${CONTINUATION_HEADER} was not issued by this hub.`);
   }
 }

@@ -7,9 +7,9 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 let hub: TestHub;
 let rest: RestCaller;
 let count = 0;
-/** A device of the test's own. */
+/** A device that only the current test uses. */
 let deviceId: string;
-/** Its primary key. */
+/** The device's primary key. */
 let deviceKey: string;
 
 beforeAll(async () => {
@@ -25,7 +25,7 @@ beforeEach(async () => {
 const path = (moduleId: string) => `/devices/${deviceId}/modules/${moduleId}`;
 const create = (moduleId: string, body: object = {}) => rest.call('PUT', path(moduleId), { body });
 
-/** A client of the module by its own key, or by that of a policy. */
+/** A client for the module, which authenticates with the module's own key or with a policy's key. */
 async function client(moduleId: string, policy?: string): Promise<DeviceClient> {
   const { authentication } = await hub.owner.modules.get(deviceId, moduleId);
   const { primaryKey } = authentication.symmetricKey;

@@ -12,7 +12,7 @@ const params = z.object({ deviceId: z.string(), moduleId: z.string() });
 type Params = z.infer<typeof params>;
 
 /**
- * The modules of a device by REST, in Azure's format. A token made with the device's own key may do all of this for that device's modules
+ * The modules of a device by REST, in Azure's format. A token signed with the device's own key permits all of these requests for that device
  * (docs/protocol/06-identity-rest.md).
  */
 export function moduleRoutes(api: Api, deps: ApiDeps, authorization: Authorization): void {
@@ -48,7 +48,7 @@ export function moduleRoutes(api: Api, deps: ApiDeps, authorization: Authorizati
     const { body } = request;
     const record = isUpdate(request)
       ? await writes.update(principal, identity, expectation(request), (old, now) => changedModule(old, body, now))
-      : await writes.create(principal, (birth) => newModule(identity, body, birth));
+      : await writes.create(principal, (creation) => newModule(identity, body, creation));
     return answer(reply, record, identity.moduleId);
   });
 

@@ -33,7 +33,7 @@ export function presenceRoutes(api: Api, deps: ApiDeps, authorization: Authoriza
     return presence({ deviceId: parseDeviceId(deviceId), moduleId: parseModuleId(moduleId) });
   });
 
-  // Only for requests that accept an event stream: a device may have the id `events`.
+  // Only for requests that accept an event stream, because a device may have the id `events`.
   api.get(
     '/devices/events',
     { ...options, constraints: { accept: EVENT_STREAM }, schema: { querystring: filter, tags } },

@@ -9,8 +9,8 @@ const device = z.object({ deviceId: z.string() });
 const module = z.object({ ...device.shape, moduleId: z.string() });
 
 /**
- * `GET /devices/{id}/reachability`: whether a stream can be asked for, to whoever may ask for one; asking would tell as much. A Culvert extension, so
- * errors are RFC 9457 problem documents.
+ * `GET /devices/{id}/reachability`: whether a stream to the device or module can be requested. Every caller that may request a stream may use it,
+ * since the request itself would show the same. A Culvert extension, so errors are RFC 9457 problem documents.
  */
 export function reachabilityRoutes(api: Api, { registry, router }: ApiDeps, authorization: Authorization): void {
   const options = { config: { errors: 'problem' as const }, ...authorization.to('stream.open') };

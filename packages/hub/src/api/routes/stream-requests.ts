@@ -65,7 +65,7 @@ function parseIdentity({ deviceId, moduleId }: Identity): Identity {
   return { deviceId: parseDeviceId(deviceId), moduleId: moduleId === undefined ? undefined : parseModuleId(moduleId) };
 }
 
-/** A malformed header is ignored, as the recommendation requires. */
+/** A malformed header is ignored, as the W3C recommendation Trace Context requires. */
 function parseTraceParent(text: string | undefined): string | undefined {
   return text !== undefined && isTraceParent(text) ? text : undefined;
 }
@@ -81,7 +81,7 @@ function callerSignal(reply: FastifyReply): { signal: AbortSignal; dispose(): vo
 
 function header(request: FastifyRequest, name: string): string | undefined {
   const value = request.headers[name];
-  // Node joins duplicate headers by a comma, which is not a number.
+  // Duplicate headers are joined by a comma, so the result is not a valid number.
   return Array.isArray(value) ? value.join(',') : value;
 }
 

@@ -8,7 +8,7 @@ import { StreamFollowing } from '../event-stream/stream-events.ts';
 import { streamFilter, streamPage, streamQuery } from '../event-stream/stream-filter.ts';
 
 const params = z.object({ streamId: z.string() });
-/** Maximum characters of a reason: with the text before it, ASCII of this length fits a close frame. */
+/** Maximum characters of a reason: an ASCII reason of this length, with the text before it, fits into a close frame. */
 const closing = z.looseObject({ reason: z.string().max(80).optional() });
 
 /** The current streams: `/streams`. A Culvert extension, so errors are RFC 9457 problem documents (docs/operating/live-view.md). */

@@ -2,8 +2,8 @@ import { CulvertError } from '@culvert/protocol';
 import type { Api } from '../deps.ts';
 
 /**
- * Azure's routes for features that this hub does not have: twins, methods, messages, jobs, queries, files, configurations. Their
- * callers get 501 with that reason, not 404.
+ * Azure's routes for features that this hub does not have: twins, methods, messages, jobs, queries, files, configurations. Requests to
+ * them get the response 501 with that reason, not 404.
  */
 const ROUTES: readonly (readonly [url: string, ...methods: ('GET' | 'PUT' | 'POST' | 'PATCH' | 'DELETE')[]])[] = [
   ['/twins/:deviceId', 'GET', 'PUT', 'PATCH'],
@@ -26,9 +26,7 @@ const ROUTES: readonly (readonly [url: string, ...methods: ('GET' | 'PUT' | 'POS
   ['/messages/*', 'GET', 'POST', 'DELETE'],
 ];
 
-/**
- * Answers all of them the same way without reading the credential or the body, which need not be JSON.
- */
+/** Adds these routes. Each refuses every request without reading the credential or the body, which need not be JSON. */
 export function unsupportedRoutes(api: Api): void {
   const refuse = () => Promise.reject(new CulvertError('not_supported'));
   for (const [url, ...method] of ROUTES) {

@@ -1,37 +1,37 @@
 import { LIMITS } from '@culvert/protocol';
 
-/** The bounds of one AMQP connection, each with its unit and its reason (docs/protocol/09-control-channel-amqp.md). */
+/** The limits of one AMQP connection, each with its unit and its reason (docs/protocol/09-control-channel-amqp.md). */
 export const AMQP_LIMITS = {
-  /** Bytes of a frame, announced as max-frame-size; nothing a control channel says needs more, and larger messages come in several. */
+  /** Maximum bytes of a frame, announced as max-frame-size. Control channels need no larger frames; larger messages are sent in several frames. */
   frameBytes: 65_536,
-  /** Bytes a peer may send before it has proved who it is, and of a frame until then: real clients need some 2 KiB, a SAS token is at most 4 KiB. */
+  /** Maximum bytes from a peer before it authenticates, also of one frame: real clients send about 2 KiB, and a SAS token is at most 4 KiB. */
   unauthenticatedBytes: LIMITS.unauthenticatedBytes,
-  /** The least max-frame-size a peer may announce (AMQP 1.0 §2.8.8); below it a message could not be cut into frames. */
+  /** The least max-frame-size a peer may announce, in bytes (AMQP 1.0 §2.8.8). With a smaller one, messages could not be split into frames. */
   leastFrameBytes: 512,
-  /** Values nested in each other: performatives and messages of real clients nest five deep. */
+  /** Maximum nesting depth of values: performatives and messages of real clients have a depth of five. */
   depth: 16,
-  /** Values in one frame or message; each costs an object, whatever its bytes. A flood of telemetry properties stays below. */
+  /** Maximum values in one frame or message: each takes an object in memory, however small. Messages with many telemetry properties have fewer. */
   values: 4_096,
-  /** Bytes that a frame of a message in several frames counts at least: what is kept of it costs memory beside its payload. */
+  /** Minimum bytes that are counted for each frame of a multi-frame message: a kept frame takes memory besides its payload. */
   leastPieceBytes: 256,
-  /** Identities on one connection: Azure allows 999 tokens, and the pool of its C# client puts up to 995 devices on one. */
+  /** Maximum identities on one connection: Azure allows 999 tokens, and the pool of its C# client puts up to 995 devices on one connection. */
   identities: 999,
-  /** Sessions: one for each identity, as the C# client opens them, and some for CBS. Announced as channel-max. */
+  /** Sessions of a connection besides one for each identity, as the C# client opens them: these are for CBS. Announced as part of channel-max. */
   spareSessions: 8,
-  /** Links of one identity: telemetry, messages, twin, methods and streams are eight; twice that, for those attached again. */
+  /** Maximum links per identity: telemetry, messages, twin, methods and streams take eight; twice that, for links that are attached again. */
   linksPerIdentity: 16,
-  /** Links beside those: of CBS, and refused ones that the peer has not yet detached. */
+  /** Links of a connection besides those of identities: for CBS, and refused links that the peer has not detached yet. */
   spareLinks: 16,
-  /** Deliveries of one session that are neither settled nor, toward a peer without credit, sent: as many as offers are outstanding at most. */
+  /** Maximum deliveries of one session that are not settled, or not sent for lack of credit: as many as offers can be outstanding. */
   deliveries: 2_048,
-  /** Tokens of one connection that are verified at once; the next ones wait to be read. A pool that reconnects puts hundreds. */
+  /** Maximum tokens of one connection that are verified at once; reading then pauses. A connection pool that reconnects sends hundreds. */
   tokensAtOnce: 32,
-  /** Answers to tokens that wait for a link with credit to be sent on. */
+  /** Maximum replies to tokens that wait for a link with credit. */
   unansweredTokens: 256,
-  /** The idle-time-out announced, in milliseconds: clients send something every half of it, before NATs forget at 60 s. */
+  /** The idle-time-out announced, in milliseconds: clients send a frame after half of it, before NATs drop idle connections after 60 s. */
   idleMs: 60_000,
-  /** Milliseconds of silence after which a device is gone: one and a half of the idle-time-out, as with MQTT's keepalive. */
+  /** Milliseconds without data after which a device is considered gone: one and a half times the idle-time-out, as for MQTT's keep-alive. */
   silenceMs: 90_000,
-  /** The least idle-time-out of a peer that is served, in milliseconds: for shorter ones the hub would do nothing but send. */
+  /** The least idle-time-out a peer may announce, in milliseconds: with a shorter one the hub would do little but send keep-alives. */
   leastIdleMs: 1_000,
 } as const;

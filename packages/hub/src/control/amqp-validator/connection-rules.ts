@@ -4,9 +4,9 @@ import { broken } from './encoding.ts';
 import { PERFORMATIVES, type Performative } from './performative.ts';
 import { SessionRules, type SharedBounds } from './session-rules.ts';
 
-/** The current bounds of a connection; they grow with each identity on it. */
+/** The limits of a connection; those on links and sessions grow with the number of identities on it. */
 export interface ConnectionBounds {
-  /** Bytes of a message. */
+  /** Maximum bytes of a message. */
   readonly maxMessageBytes: number;
   /** The number of authenticated identities. */
   readonly identities: () => number;
@@ -17,7 +17,7 @@ export interface ConnectionBounds {
 /** The highest channel number a peer may use, announced to it. */
 export const CHANNEL_MAX = AMQP_LIMITS.identities + AMQP_LIMITS.spareSessions - 1;
 
-/** What a peer may say on a connection; see {@link SessionRules}. */
+/** Checks the performatives of a connection against AMQP and the hub's limits; see {@link SessionRules} for those within a session. */
 export class ConnectionRules {
   readonly #bounds: ConnectionBounds;
   readonly #shared: SharedBounds;
@@ -36,7 +36,7 @@ export class ConnectionRules {
     };
   }
 
-  /** The peer's idle-time-out in milliseconds, once it has opened; undefined when it has none. */
+  /** The idle-time-out in the peer's open, in milliseconds; undefined when it has none, and before the open. */
   get peerIdleMs(): number | undefined {
     return this.#peerIdleMs;
   }
@@ -44,14 +44,14 @@ export class ConnectionRules {
   /** @throws CulvertError `protocol_error`, `too_large`, `too_many_requests`, `not_supported` */
   check(performative: Performative): void {
     const { code } = performative;
-    if (this.#closed) throw broken('Something after the close of the connection.');
+    if (this.#closed) throw broken('A frame after the close of the connection.');
     if (!this.#opened) {
       if (code !== PERFORMATIVES.open) throw broken('The first performative was not an open.');
       this.#open(performative);
-    } else this.#inside(performative);
+    } else this.#checkOpened(performative);
   }
 
-  #inside(performative: Performative): void {
+  #checkOpened(performative: Performative): void {
     const { code, channel } = performative;
     switch (code) {
       case PERFORMATIVES.open:
@@ -93,18 +93,18 @@ export class ConnectionRules {
     fields.string(1);
     const frameBytes = fields.uint(2);
     if (frameBytes !== undefined && frameBytes < AMQP_LIMITS.leastFrameBytes)
-      throw broken(`A max-frame-size of ${frameBytes}, below the ${AMQP_LIMITS.leastFrameBytes} that AMQP demands.`);
+      throw broken(`A max-frame-size of ${frameBytes}; AMQP requires at least ${AMQP_LIMITS.leastFrameBytes}.`);
     fields.ushort(3);
-    // 0 is how some clients write "none".
+    // Some clients send 0 for "none".
     const idleMs = fields.uint(4) || undefined;
     if (idleMs !== undefined && idleMs < AMQP_LIMITS.leastIdleMs)
-      throw new CulvertError('not_supported', `An idle-time-out of ${idleMs} ms is too short to be kept.`);
+      throw new CulvertError('not_supported', `An idle-time-out of ${idleMs} ms is too short; the hub supports at least ${AMQP_LIMITS.leastIdleMs} ms.`);
     this.#peerIdleMs = idleMs;
     this.#opened = true;
   }
 
   #begin({ channel, fields }: Performative): void {
-    if (fields.ushort(0) !== undefined) throw broken('An answer to a begin that was not sent.');
+    if (fields.ushort(0) !== undefined) throw broken('A begin in answer to one that the hub did not send.');
     for (const index of [1, 2, 3]) fields.requiredUint(index);
     fields.uint(4);
     if (channel > CHANNEL_MAX) throw broken('A channel above the channel-max.');

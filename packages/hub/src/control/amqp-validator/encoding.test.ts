@@ -6,7 +6,7 @@ import { EncodingWalk } from './encoding.ts';
 
 const { array, described, list, map, string, symbol, uint, ulong } = amqpValue;
 
-/** Where the value at the beginning of `bytes` ends. */
+/** The end offset of the value at the beginning of `bytes`. */
 const end = (bytes: Buffer): number => new EncodingWalk(bytes).value(0).end;
 
 /** A message that rhea has encoded, in sections. */

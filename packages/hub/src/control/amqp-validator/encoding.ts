@@ -1,21 +1,21 @@
 import { CulvertError } from '@culvert/protocol';
 import { AMQP_LIMITS } from './amqp-limits.ts';
 
-/** One encoded value: its format code (0x00: described) and where it stands, the code included. */
+/** One encoded value: its format code (0x00: described) and its first and end offsets, including the format code. */
 export interface Slot {
   readonly code: number;
   readonly start: number;
   readonly end: number;
 }
 
-/** Format codes there are (AMQP 1.0 §1.6), beside 0x00 for described values. */
+/** All format codes of AMQP 1.0 §1.6, except 0x00 for described values. */
 const CODES = new Set([
   ...[0x40, 0x41, 0x42, 0x43, 0x44, 0x45, 0x50, 0x51, 0x52, 0x53, 0x54, 0x55, 0x56, 0x60, 0x61, 0x70, 0x71, 0x72],
   ...[0x73, 0x74, 0x80, 0x81, 0x82, 0x83, 0x84, 0x94, 0x98, 0xa0, 0xa1, 0xa3, 0xb0, 0xb1, 0xb3, 0xc0, 0xc1, 0xd0],
   ...[0xd1, 0xe0, 0xf0],
 ]);
 
-/** Bytes of a fixed-width value by the upper half of its code. */
+/** Bytes of a fixed-width value, by the upper four bits of its format code. */
 const FIXED_WIDTHS: Readonly<Record<number, number>> = { 4: 0, 5: 1, 6: 2, 7: 4, 8: 8, 9: 16 };
 
 const isMap = (code: number) => code === 0xc1 || code === 0xd1;
@@ -23,8 +23,8 @@ const isMap = (code: number) => code === 0xc1 || code === 0xd1;
 export const broken = (detail: string): CulvertError => new CulvertError('protocol_error', detail);
 
 /**
- * Walks over encoded values without decoding them, so that whoever decodes them afterwards meets nothing but what is well-formed, nested within
- * {@link AMQP_LIMITS.depth} and no more than {@link AMQP_LIMITS.values}. Sizes and counts must agree with each other and with what there is.
+ * Checks encoded values without decoding them, so that a decoder that runs afterwards gets only well-formed values, nested at most
+ * {@link AMQP_LIMITS.depth} deep and no more than {@link AMQP_LIMITS.values}. Sizes and counts must agree with each other and with the data.
  */
 export class EncodingWalk {
   readonly bytes: Buffer;
@@ -34,7 +34,7 @@ export class EncodingWalk {
     this.bytes = bytes;
   }
 
-  /** The value at `start`. @throws CulvertError `protocol_error` */
+  /** Checks the value at `start`, with all values in it. @throws CulvertError `protocol_error` */
   value(start: number, depth = 0): Slot {
     const code = this.#byte(start);
     if (code !== 0) return { code, start, end: this.#body(code, start + 1, depth) };
@@ -44,18 +44,18 @@ export class EncodingWalk {
     return { code, start, end: this.value(descriptor.end, inner).end };
   }
 
-  /** Of a described value that was walked over: its descriptor and what it describes. */
+  /** The descriptor and the value of a described value that was checked before. */
   described(slot: Slot): { readonly descriptor: Slot; readonly value: Slot } {
-    return this.#again(() => {
+    return this.#withoutCounting(() => {
       const descriptor = this.value(slot.start + 1);
       return { descriptor, value: this.value(descriptor.end) };
     });
   }
 
-  /** The elements of a list that was walked over. */
+  /** The elements of a list that was checked before. */
   elements(slot: Slot): Slot[] {
     if (slot.code === 0x45) return [];
-    return this.#again(() => {
+    return this.#withoutCounting(() => {
       const { count, at } = this.#compound(slot.code, slot.start + 1);
       const slots: Slot[] = [];
       for (let index = 0, next = at; index < count; index++) {
@@ -67,8 +67,8 @@ export class EncodingWalk {
     });
   }
 
-  /** Values that were counted are not counted again. */
-  #again<T>(read: () => T): T {
+  /** Reads values that were counted before, without counting them again. */
+  #withoutCounting<T>(read: () => T): T {
     const left = this.#left;
     this.#left = Number.POSITIVE_INFINITY;
     const result = read();
@@ -76,7 +76,7 @@ export class EncodingWalk {
     return result;
   }
 
-  /** Where the body of a value ends that begins at `at`, behind its code. */
+  /** The end offset of a value's body, which begins at `at`, after the format code. */
   #body(code: number, at: number, depth: number): number {
     if (!CODES.has(code)) throw broken(`An unknown format code, 0x${code.toString(16)}.`);
     if (--this.#left < 0) throw broken('Too many values.');
@@ -94,7 +94,7 @@ export class EncodingWalk {
     const inner = this.#deeper(depth);
     let next = first;
     for (let index = 0; index < count; index++) next = this.value(next, inner).end;
-    if (next !== end) throw broken('A compound value whose size is not that of its elements.');
+    if (next !== end) throw broken('A compound value whose size is not the size of its elements.');
     return end;
   }
 
@@ -105,8 +105,8 @@ export class EncodingWalk {
     while (this.#byte(next) === 0) next = this.#arrayDescriptor(next, inner);
     const code = this.#byte(next++);
     for (let index = 0; index < count; index++) next = this.#body(code, next, inner);
-    // Even without elements a constructor stands there (§1.6.24).
-    if (next !== end || !CODES.has(code)) throw broken('An array whose size is not that of its elements.');
+    // An array has a constructor even when it has no elements (§1.6.24).
+    if (next !== end || !CODES.has(code)) throw broken('An array whose size is not the size of its elements.');
     return end;
   }
 
@@ -120,7 +120,7 @@ export class EncodingWalk {
     return this.#sized(code >> 4 === 0xd, at);
   }
 
-  /** Size and count, in one byte each or four; the size counts from behind itself. */
+  /** Reads the size and the count, of one byte or four bytes each. The size does not include its own bytes. */
   #sized(wide: boolean, at: number): { count: number; at: number; end: number } {
     const width = wide ? 4 : 1;
     const size = wide ? this.#uint32(at) : this.#byte(at);
@@ -146,7 +146,7 @@ export class EncodingWalk {
   }
 
   #until(end: number): number {
-    if (end > this.bytes.length) throw broken('A value is longer than what holds it.');
+    if (end > this.bytes.length) throw broken('A value is longer than the data that contains it.');
     return end;
   }
 }

@@ -1,6 +1,6 @@
 import { broken, type EncodingWalk, type Slot } from './encoding.ts';
 
-/** The fields of a described list, as performatives and termini are (AMQP 1.0 §1.4), read one at a time and by their type. */
+/** The fields of a described list, such as a performative or a terminus (AMQP 1.0 §1.4). Each is read by its index and its type. */
 export class Fields {
   readonly #walk: EncodingWalk;
   readonly #slots: readonly Slot[];
@@ -10,7 +10,7 @@ export class Fields {
     this.#slots = slots;
   }
 
-  /** @throws CulvertError `protocol_error` when there is one of another type, as the others here; undefined when there is none */
+  /** Undefined when the field is absent. @throws CulvertError `protocol_error` when it has another type, as do the methods below */
   uint(index: number): number | undefined {
     const slot = this.#slot(index);
     if (slot === undefined) return undefined;
@@ -29,7 +29,7 @@ export class Fields {
     return this.#typed(index, 'ushort', [0x60], (start) => this.#walk.bytes.readUInt16BE(start + 1));
   }
 
-  /** False when there is none: the default of every boolean field read here. */
+  /** False when the field is absent: that is the default of every boolean field that is read here. */
   boolean(index: number): boolean {
     const read = (start: number, code: number) => (code === 0x56 ? this.#walk.bytes[start + 1] === 1 : code === 0x41);
     return this.#typed(index, 'boolean', [0x41, 0x42, 0x56], read) ?? false;
@@ -53,7 +53,7 @@ export class Fields {
     );
   }
 
-  /** The descriptor's code of a described list; undefined when there is none. */
+  /** The descriptor code of a described list; undefined when the field is absent. */
   describedList(index: number): number | undefined {
     return this.#typed(index, 'described list', [0], (start, code, end) => {
       const { descriptor, value } = this.#walk.described({ code, start, end });
@@ -62,7 +62,7 @@ export class Fields {
     });
   }
 
-  /** Whether there is a map. */
+  /** Whether the field, which must be a map, is present. */
   map(index: number): boolean {
     return this.#typed(index, 'map', [0xc1, 0xd1], () => true) ?? false;
   }
@@ -91,7 +91,10 @@ export class Fields {
 
 export const isList = (code: number): boolean => code === 0x45 || code === 0xc0 || code === 0xd0;
 
-/** Names of the descriptors that may be written as symbols too, `amqp:{name}:list`: of performatives, outcomes and termini (§2.7, §3.4, §3.5). */
+/**
+ * Names of the descriptors that may also be sent as symbols, `amqp:{name}:list`: of performatives, outcomes and termini (§2.7, §3.4, §3.5). Their
+ * codes are consecutive, beginning with `first`.
+ */
 const SYMBOLS: readonly (readonly [first: number, names: readonly string[]])[] = [
   [0x10, ['open', 'begin', 'attach', 'flow', 'transfer', 'disposition', 'detach', 'end', 'close']],
   [0x23, ['received', 'accepted', 'rejected', 'released', 'modified', 'source', 'target']],
@@ -101,7 +104,7 @@ const BY_SYMBOL: ReadonlyMap<string, number> = new Map(
   SYMBOLS.flatMap(([first, names]) => names.map((name, index) => [`amqp:${name}:list`, first + index] as const)),
 );
 
-/** The code of a descriptor; -1 for one that stands for nothing here. */
+/** The code of a descriptor; -1 for an unknown one. */
 export function descriptorCode(bytes: Buffer, { code, start, end }: Slot): number {
   if (code === 0x44) return 0;
   if (code === 0x53) return bytes.readUInt8(start + 1);
@@ -110,10 +113,10 @@ export function descriptorCode(bytes: Buffer, { code, start, end }: Slot): numbe
 }
 
 function required<T>(value: T | undefined, index: number): T {
-  if (value === undefined) throw broken(`A mandatory field is missing (number ${index}).`);
+  if (value === undefined) throw broken(`The mandatory field ${index} is missing.`);
   return value;
 }
 
 function wrongType(index: number, type: string): Error {
-  return broken(`A field is not of its type (number ${index}, ${type}).`);
+  return broken(`Field ${index} is not of type ${type}.`);
 }

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { FrameReader } from './frame-reader.ts';
 
-/** What a reader gives of frames that come cut into pieces. */
+/** The frames that a reader returns for data that arrives in these pieces. */
 function readAll(pieces: Buffer[]): Buffer[] {
   const reader = new FrameReader();
   const frames: Buffer[] = [];

@@ -2,12 +2,12 @@ import { CulvertError } from '@culvert/protocol';
 import { AMQP_LIMITS } from './amqp-limits.ts';
 import { broken } from './encoding.ts';
 
-/** The first allocation for what came in pieces; doubled as needed, so slow arrivals cost what has arrived. */
+/** Bytes first allocated for data that arrives in pieces. Doubled as needed, so that incomplete data takes memory only for what has arrived. */
 const FIRST_PIECE_BYTES = 1_024;
 
 const EMPTY = Buffer.alloc(0);
 
-/** Cuts one peer's bytes into protocol headers and frames, none longer than {@link AMQP_LIMITS} allows, and holds no more than one of them. */
+/** Splits one peer's bytes into protocol headers and frames, none longer than {@link AMQP_LIMITS} allows. Buffers one incomplete frame at most. */
 export class FrameReader {
   /** The received bytes that are not consumed yet: `#bytes` from `#start` to `#end`. */
   #bytes: Buffer = EMPTY;
@@ -28,7 +28,7 @@ export class FrameReader {
       this.#end = chunk.length;
       return;
     }
-    // A chunk that was taken as it came has no room behind it.
+    // A received chunk that serves as the buffer has no free space after its bytes.
     if (this.#bytes.length - this.#end < chunk.length) {
       const room = Buffer.allocUnsafe(Math.max(FIRST_PIECE_BYTES, 2 * held, held + chunk.length));
       this.#bytes.copy(room, 0, this.#start, this.#end);
@@ -39,14 +39,14 @@ export class FrameReader {
     this.#end += chunk.copy(this.#bytes, this.#end);
   }
 
-  /** The 8 bytes of a protocol header (AMQP 1.0 §2.2); undefined until they are there. @throws CulvertError `protocol_error` */
+  /** The 8 bytes of a protocol header (AMQP 1.0 §2.2); undefined until they have arrived. @throws CulvertError `protocol_error` */
   header(): Buffer | undefined {
     const begun = this.#bytes.toString('latin1', this.#start, Math.min(this.#end, this.#start + 4));
     if (!'AMQP'.startsWith(begun)) throw broken('No AMQP protocol header.');
     return this.#take(8);
   }
 
-  /** The next frame, whole; undefined until it is there. @throws CulvertError `protocol_error`, `too_large` by its first four bytes */
+  /** The next complete frame; undefined until it has arrived. @throws CulvertError `protocol_error`, `too_large`: both by its first four bytes */
   frame(): Buffer | undefined {
     if (this.#end - this.#start < 4) return undefined;
     const length = this.#bytes.readUInt32BE(this.#start);

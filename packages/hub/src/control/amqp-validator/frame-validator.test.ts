@@ -18,7 +18,7 @@ const {
   ushort,
 } = amqpValue;
 
-/** A message of at most this many bytes is taken. */
+/** Maximum bytes of a message. */
 const MAX_MESSAGE_BYTES = 10_000;
 
 function validator(identities = 1, nextSent = 0) {
@@ -29,7 +29,7 @@ function validator(identities = 1, nextSent = 0) {
   });
 }
 
-/** What the validator passes of a conversation without SASL. */
+/** The kinds of what the validator passes of these frames, on a connection without SASL. */
 function passed(frames: Buffer[], to = validator()): string[] {
   to.push(Buffer.concat([amqpHeader(0), ...frames]));
   const kinds: string[] = [];

@@ -4,12 +4,12 @@ import { broken } from './encoding.ts';
 import { FrameReader } from './frame-reader.ts';
 import { FRAME_TYPES, PERFORMATIVES, readPerformative } from './performative.ts';
 
-/** What may be fed to the engine next, whole. */
+/** A complete header or frame that may be fed to the engine next. */
 export type Passed =
   | { readonly kind: 'header' | 'frame'; readonly bytes: Buffer }
-  /** A link or session ends, and the engine forgets it only a tick later; whatever follows is to wait for that. */
+  /** Ends a link or session. The engine removes it only in a later tick, and the next frame must not be fed before. */
   | { readonly kind: 'ending'; readonly bytes: Buffer }
-  /** Nothing passes until {@link FrameValidator.authenticated}. */
+  /** Nothing more passes until {@link FrameValidator.saslSucceeded}. */
   | { readonly kind: 'sasl-init'; readonly bytes: Buffer; readonly mechanism: string };
 
 /** Protocol ids in the header (AMQP 1.0 §2.2, §5.3.1). */
@@ -18,8 +18,8 @@ const PROTOCOLS = { amqp: 0, sasl: 3 } as const;
 type State = 'first-header' | 'sasl' | 'authenticating' | 'amqp-header' | 'amqp';
 
 /**
- * Stands between the network and the AMQP engine, which trusts what it is given: it would buffer any length that is declared, loop as often as
- * it is told, and recurse as deep. Only whole headers and frames pass, in an order that makes sense, each checked to the last byte.
+ * Validates received data before it is fed to the AMQP engine. The engine does not check its input: it would buffer any declared length, loop for
+ * any declared count, and recurse to any depth. Only complete headers and frames pass, in a valid order, each checked to the last byte.
  */
 export class FrameValidator {
   readonly #reader = new FrameReader();
@@ -30,28 +30,28 @@ export class FrameValidator {
     this.#rules = new ConnectionRules(bounds);
   }
 
-  /** The peer's idle-time-out in milliseconds, once it has opened; undefined when it has none. */
+  /** The idle-time-out in the peer's open, in milliseconds; undefined when it has none, and before the open. */
   get peerIdleMs(): number | undefined {
     return this.#rules.peerIdleMs;
   }
 
-  /** Whether the SASL layer awaits its outcome, so that what arrives has to wait. */
+  /** Whether the SASL exchange has no outcome yet, so that received data has to wait. */
   get isAuthenticating(): boolean {
     return this.#state === 'authenticating';
   }
 
-  /** Whether the peer was shown the SASL mechanisms and has chosen none. */
+  /** Whether the peer was offered the SASL mechanisms and has not chosen one yet. */
   get awaitsMechanism(): boolean {
     return this.#state === 'sasl';
   }
 
-  /** The header that is to be told to a peer who began with another one (§2.2). */
+  /** The header to send to a peer that began with an unsupported one (AMQP 1.0 §2.2). */
   get expectedHeader(): Buffer {
     const protocol = this.#state === 'amqp-header' ? PROTOCOLS.amqp : PROTOCOLS.sasl;
     return Buffer.from([...Buffer.from('AMQP'), protocol, 1, 0, 0]);
   }
 
-  /** The peer has proved who it is: longer frames are taken from now on. */
+  /** The peer has authenticated: longer frames are accepted from now on. */
   authenticated(): void {
     this.#reader.authenticated();
   }
@@ -60,13 +60,13 @@ export class FrameValidator {
     this.#reader.push(chunk);
   }
 
-  /** SASL has succeeded: the AMQP header is to follow. */
+  /** SASL has succeeded: the AMQP header must follow. */
   saslSucceeded(): void {
     this.#state = 'amqp-header';
   }
 
   /**
-   * The next that may be fed; undefined when there is none yet. Frames that only show life are passed over.
+   * The next header or frame for the engine; undefined when none is complete. Skips empty frames, which serve only as keep-alives.
    * @throws CulvertError `protocol_error`, `protocol_unsupported`, `too_large`, `too_many_requests`, `not_supported`
    */
   next(): Passed | undefined {
@@ -99,7 +99,7 @@ export class FrameValidator {
     const bytes = this.#reader.frame();
     if (bytes === undefined) return undefined;
     const performative = readPerformative(bytes, FRAME_TYPES.sasl);
-    if (performative?.code !== PERFORMATIVES.saslInit) throw broken('The SASL layer began with no sasl-init.');
+    if (performative?.code !== PERFORMATIVES.saslInit) throw broken('The first SASL frame is not a sasl-init.');
     const mechanism = performative.fields.symbol(0);
     if (mechanism === undefined) throw broken('A sasl-init without a mechanism.');
     performative.fields.binary(1);

@@ -7,7 +7,7 @@ const isBinary = (code: number) => code === 0xa0 || code === 0xb0;
 interface Section {
   readonly name: string;
   readonly holds: (code: number) => boolean;
-  /** Whether there may be several of it. */
+  /** Whether a message may have several of this section. */
   readonly repeats?: boolean;
 }
 
@@ -25,7 +25,7 @@ const SECTIONS: Readonly<Record<number, Section>> = {
 };
 
 /**
- * Checks that a message is made of the sections there are, so that decoding it cannot fail.
+ * Checks that a message consists of the sections that AMQP defines, so that decoding it cannot fail.
  * @throws CulvertError `protocol_error`
  */
 export function checkMessage(message: Buffer): void {
@@ -33,12 +33,12 @@ export function checkMessage(message: Buffer): void {
   const seen = new Set<string>();
   for (let at = 0; at < message.length; ) {
     const slot = walk.value(at);
-    if (slot.code !== 0) throw broken('A message with something that is no section.');
+    if (slot.code !== 0) throw broken('A message with a value that is not a section.');
     const { descriptor, value } = walk.described(slot);
     const section = SECTIONS[descriptorCode(message, descriptor)];
     if (section === undefined) throw broken('A message with an unknown section.');
-    if (!section.holds(value.code)) throw broken(`A message whose ${section.name} is not what it must be.`);
-    if (seen.has(section.name) && !section.repeats) throw broken(`A message with two of ${section.name}.`);
+    if (!section.holds(value.code)) throw broken(`A message whose ${section.name} has the wrong type.`);
+    if (seen.has(section.name) && !section.repeats) throw broken(`A message with two sections ${section.name}.`);
     seen.add(section.name);
     at = slot.end;
   }

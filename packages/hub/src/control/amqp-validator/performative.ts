@@ -1,7 +1,7 @@
 import { broken, EncodingWalk } from './encoding.ts';
 import { descriptorCode, Fields, isList } from './fields.ts';
 
-/** Codes of the performatives (AMQP 1.0 §2.7) and of the one a client sends in the SASL layer (§5.3.3.2). */
+/** Codes of the performatives (AMQP 1.0 §2.7) and of sasl-init, which a client sends in the SASL layer (§5.3.3.2). */
 export const PERFORMATIVES = {
   open: 0x10,
   begin: 0x11,
@@ -15,7 +15,7 @@ export const PERFORMATIVES = {
   saslInit: 0x41,
 } as const;
 
-/** A frame that was looked at: what it says, on which channel, and what follows the performative. */
+/** A frame as read: the code and fields of its performative, its channel, and the payload after the performative. */
 export interface Performative {
   readonly code: number;
   readonly channel: number;
@@ -27,19 +27,19 @@ export interface Performative {
 export const FRAME_TYPES = { amqp: 0, sasl: 1 } as const;
 
 /**
- * Reads a whole frame; undefined when it is empty, as those are that only show life (§2.4.5).
+ * Reads a complete frame; undefined when it is empty, which serves only as a keep-alive (§2.4.5).
  * @throws CulvertError `protocol_error`
  */
 export function readPerformative(frame: Buffer, type: number): Performative | undefined {
   const offset = frame.readUInt8(4) * 4;
-  if (offset < 8 || offset > frame.length) throw broken('A frame whose data begins outside of it.');
-  if (frame.readUInt8(5) !== type) throw broken(`A frame of type ${frame.readUInt8(5)} where ${type} is spoken.`);
+  if (offset < 8 || offset > frame.length) throw broken('A frame whose data offset lies outside the frame.');
+  if (frame.readUInt8(5) !== type) throw broken(`A frame of type ${frame.readUInt8(5)} instead of ${type}.`);
   if (offset === frame.length) return undefined;
   const walk = new EncodingWalk(frame);
   const slot = walk.value(offset);
   if (slot.code !== 0) throw broken('A frame without a performative.');
   const { descriptor, value } = walk.described(slot);
-  if (!isList(value.code)) throw broken('A performative that is no list.');
+  if (!isList(value.code)) throw broken('A performative that is not a list.');
   return {
     code: descriptorCode(frame, descriptor),
     channel: type === FRAME_TYPES.amqp ? frame.readUInt16BE(6) : 0,

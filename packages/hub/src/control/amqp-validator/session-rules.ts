@@ -4,22 +4,22 @@ import { broken } from './encoding.ts';
 import { checkMessage } from './message-check.ts';
 import type { Performative } from './performative.ts';
 
-/** What all sessions of a connection share. */
+/** Limits and counts that all sessions of a connection share. */
 export interface SharedBounds {
-  /** Bytes of a message, and of all messages of the connection that have begun and not ended. */
+  /** Maximum bytes of a message, and of all incomplete messages of the connection together. */
   readonly maxMessageBytes: number;
-  /** Bytes of messages that have begun and not ended. */
+  /** Bytes of all incomplete messages. */
   unfinished: number;
-  /** Links attached, over all sessions. */
+  /** Attached links of all sessions. */
   links: number;
   readonly maxLinks: () => number;
 }
 
 interface LinkState {
   readonly name: string;
-  /** The peer sends on it. */
+  /** Whether the peer is the sender on the link. */
   readonly peerSends: boolean;
-  /** The message that has begun and not ended. */
+  /** The incomplete message. */
   unfinished: Unfinished | undefined;
 }
 
@@ -30,19 +30,19 @@ interface Unfinished {
   bytes: number;
 }
 
-/** Outcomes and the state of a transfer under way (AMQP 1.0 §3.4): received to modified. */
+/** Whether a descriptor code is a delivery state: `received` or an outcome up to `modified` (AMQP 1.0 §3.4). */
 const isDeliveryState = (code: number) => code >= 0x23 && code <= 0x27;
 
 const SOURCE = 0x28;
 const TARGET = 0x29;
 
 /**
- * What a peer may say within one session, as far as saying something else would make the engine behind fail, wait or hold what it cannot
- * bound. Each frame is checked before the engine sees it.
+ * Checks the performatives within one session before they are fed to the engine. Refuses those that would make the engine fail, wait, or buffer
+ * without limit.
  */
 export class SessionRules {
   readonly #shared: SharedBounds;
-  /** The delivery id that the next message we send would have; below it they were sent. */
+  /** The delivery id that the hub's next message will have; messages with lower ids have been sent. */
   readonly #nextSent: () => number;
   /** By handle. */
   readonly #links = new Map<number, LinkState>();
@@ -64,7 +64,7 @@ export class SessionRules {
     fields.uint(9);
     fields.map(13);
     if (this.#links.has(handle)) throw broken('A handle that is in use.');
-    if (this.#names.has(name)) throw broken('A second link of one name in a session.');
+    if (this.#names.has(name)) throw broken('Two links of the same name in one session.');
     if (this.#shared.links >= this.#shared.maxLinks())
       throw new CulvertError('too_many_requests', 'Too many links on one connection.');
     this.#links.set(handle, { name, peerSends, unfinished: undefined });
@@ -85,8 +85,8 @@ export class SessionRules {
     for (const index of [0, 5, 6]) fields.uint(index);
     const handle = fields.uint(4);
     if (handle === undefined) return;
-    // Draining is for the receiver of messages to ask for; we do not.
-    if (this.#link(handle).peerSends && fields.boolean(8)) throw broken('A drain by the sender of messages.');
+    // Only the receiver may request a drain, and on this link the hub is the receiver.
+    if (this.#link(handle).peerSends && fields.boolean(8)) throw broken('A drain that the sender of messages requests.');
   }
 
   /** @throws CulvertError `protocol_error`, `too_large`, `not_supported` */
@@ -99,9 +99,9 @@ export class SessionRules {
     fields.describedList(7);
     const unfinished = link.unfinished ?? this.#begin(deliveryId, fields.uint(3), payload);
     if (deliveryId !== undefined && deliveryId !== unfinished.deliveryId)
-      throw broken('A delivery begun before the one on its link was complete.');
+      throw broken('A delivery that begins before the previous one on its link is complete.');
     link.unfinished = unfinished;
-    this.#grow(unfinished, payload);
+    this.#append(unfinished, payload);
     if (!fields.boolean(5)) this.#finish(link);
   }
 
@@ -109,27 +109,27 @@ export class SessionRules {
   disposition({ fields }: Performative): void {
     const first = fields.requiredUint(1);
     const last = fields.uint(2) ?? first;
-    if (last - first >= AMQP_LIMITS.deliveries) throw broken('A disposition of more deliveries than there can be.');
-    if (fields.boolean(0) && last >= this.#nextSent()) throw broken('A disposition of what was not sent.');
+    if (last - first >= AMQP_LIMITS.deliveries) throw broken('A disposition of more deliveries than a session can have.');
+    if (fields.boolean(0) && last >= this.#nextSent()) throw broken('A disposition of a delivery that was not sent.');
     const state = fields.describedList(4);
     if (state !== undefined && !isDeliveryState(state)) throw broken('A disposition with an unknown outcome.');
   }
 
-  /** The session is over, and all on it. */
+  /** The session has ended, and with it all its links. */
   end(): void {
     for (const [handle, link] of this.#links) this.#forget(handle, link);
   }
 
   #begin(deliveryId: number | undefined, format: number | undefined, payload: Buffer): Unfinished {
     if (deliveryId === undefined) throw broken('A delivery without an id.');
-    if (payload.length === 0) throw broken('A delivery that begins with nothing.');
+    if (payload.length === 0) throw broken('A delivery whose first frame has no payload.');
     this.#nextDeliveryId ??= deliveryId;
     if (deliveryId !== this.#nextDeliveryId) throw broken('A delivery out of order.');
     this.#nextDeliveryId = (deliveryId + 1) % 2 ** 32;
     return { deliveryId, isMessage: format === 0, pieces: [], bytes: 0 };
   }
 
-  #grow(unfinished: Unfinished, payload: Buffer): void {
+  #append(unfinished: Unfinished, payload: Buffer): void {
     const bytes = Math.max(payload.length, AMQP_LIMITS.leastPieceBytes);
     unfinished.bytes += bytes;
     this.#shared.unfinished += bytes;
@@ -164,5 +164,5 @@ export class SessionRules {
 
 function checkTerminus(code: number | undefined, expected: number): void {
   if (code === undefined || code === expected) return;
-  throw new CulvertError('not_supported', 'Only sources and targets of links are supported, no transactions.');
+  throw new CulvertError('not_supported', 'Only sources and targets of links are supported, not transactions.');
 }

@@ -22,7 +22,7 @@ function saslInit(mechanism: string, response?: string): Buffer {
   return Buffer.from([0, 0, 0, 8 + body.length, 2, 1, 0, 0, ...body]);
 }
 
-/** A listener with one connection at it. */
+/** A listener with one connection. */
 function knock(overrides: Partial<ControlDeps> = {}) {
   const clock = new FakeClock();
   const events: HubEvent[] = [];
@@ -61,7 +61,7 @@ const refused = (error: string) => [
   expect.objectContaining({ type: 'connection-refused', listener: 'amqp', remoteAddress: '192.0.2.1', error }),
 ];
 
-/** All that the hub says until it ends its side. */
+/** All that the hub sends until it ends its side. */
 async function said(stream: NodeJS.ReadableStream): Promise<Buffer> {
   const chunks: Buffer[] = [];
   for await (const chunk of stream) chunks.push(Buffer.from(chunk));
@@ -163,7 +163,7 @@ describe('acceptAmqp', () => {
     const properties = { 'com.microsoft:client-version': 'iothubclient/1.9.0' };
     await device.send('/devices/d1/messages/events', { properties });
     expect(events).toMatchObject([{ type: 'device-attached', deviceId: 'd1', clientVersion: 'iothubclient/1.9.0' }]);
-    // Those of the streams say nothing here.
+    // The streams links carry no client version here.
     await device.attachStreams({ deviceId: 'd1' });
     expect(channels[0]?.clientVersion).toBe('iothubclient/1.9.0');
     expect(events).toHaveLength(1);
@@ -264,7 +264,7 @@ describe('acceptAmqp', () => {
     expect(events).toEqual(refused('unauthorized'));
     expect(answer.toString('latin1')).toContain('MSSBCBS');
     expect(answer.toString('latin1')).not.toContain('EXTERNAL');
-    // sasl-outcome: auth.
+    // The code of the sasl-outcome is auth (1).
     expect(answer.subarray(-2)).toEqual(Buffer.from([0x50, 1]));
   });
 
@@ -310,7 +310,7 @@ describe('acceptAmqp', () => {
     });
     await device.opened();
     await device.putToken({ deviceId: 'd1' });
-    // That of the connection, that of the token, and that until its first link.
+    // The timers of the connection, of the token, and of the wait for the first link.
     expect(clock.timers).toBe(3);
     device.connection.destroy();
     await channels[0]?.closed;
@@ -360,7 +360,7 @@ describe('acceptAmqp', () => {
     const { events, accepted, device } = knockAs();
     await device.opened();
     const sender = await device.send('$cbs');
-    // One message that goes on and on.
+    // Messages that exceed the limit together.
     const over = device.over;
     for (let sent = 0; sent < 5; sent++) sender.send({ body: 'x'.repeat(14_000) });
     await over;

@@ -1,15 +1,15 @@
 import { CulvertError, type Identity, parseDeviceId, parseModuleId, printable } from '@culvert/protocol';
 
-/** What a link may lead to, of one identity. Only `streams` does anything here; the others are there for the clients that attach them besides. */
+/** A node of a device or module that a link may address. Only `streams` has a function; the others exist because clients attach to them too. */
 export type DeviceNode = 'streams' | 'telemetry' | 'messages' | 'twin' | 'methods';
 
-/** What a service's link may lead to: where it sends messages for devices, or receives what became of them. Neither does anything here. */
+/** A node that a service's link may address: for messages to devices, or for feedback on their delivery. Neither has a function in this hub. */
 export type ServiceNode = 'deviceMessages' | 'feedback';
 
-/** What a CBS token is put for: a device or module, or the hub as a whole, which is how services do it. */
+/** The audience of a CBS token: a device or module, or the whole hub, as services send it. */
 export type Audience = { readonly kind: 'identity'; readonly identity: Identity } | { readonly kind: 'hub' };
 
-/** Where a link leads. */
+/** What the address of a link refers to. */
 export type LinkAddress =
   | { readonly kind: 'cbs' }
   | { readonly kind: 'service'; readonly node: ServiceNode }
@@ -18,7 +18,7 @@ export type LinkAddress =
 /** The node of claims-based security (AMQP CBS 1.0 §3.1). */
 const CBS_NODE = '$cbs';
 
-/** Azure's paths below a device or module (protocol page 9). */
+/** Azure's paths below a device or module (docs/protocol/09-control-channel-amqp.md). */
 const NODES: Readonly<Record<string, DeviceNode>> = {
   streams: 'streams',
   'messages/events': 'telemetry',
@@ -27,15 +27,16 @@ const NODES: Readonly<Record<string, DeviceNode>> = {
   'methods/devicebound': 'methods',
 };
 
-/** Paths that Azure's service clients use, below the hub's host name; clients differ in their case. */
+/** Paths below the hub's host name that Azure's service clients use, in lower case. The clients do not agree on the case. */
 const SERVICE_NODES: Readonly<Record<string, ServiceNode>> = {
   'messages/devicebound': 'deviceMessages',
   'messages/servicebound/feedback': 'feedback',
 };
 
 /**
- * Reads the address of a link: `$cbs`, `/devices/{d}[/modules/{m}]/{node}`, or a service's `/messages/{node}`, below `amqps://{hub}` or not. The ids are percent-encoded (C#,
- * Node) or raw (C); the host is not looked at, the credential's own is. Undefined when there is nothing at the address.
+ * Reads the address of a link: `$cbs`, `/devices/{d}[/modules/{m}]/{node}`, or a service's `/messages/{node}`, with or without `amqps://{hub}` before
+ * it. The ids are percent-encoded (C#, Node) or raw (C). The host is ignored here; the host in the credential is checked. Undefined for an unknown
+ * address.
  */
 export function parseLinkAddress(address: unknown): LinkAddress | undefined {
   if (typeof address !== 'string') return undefined;
@@ -49,8 +50,8 @@ export function parseLinkAddress(address: unknown): LinkAddress | undefined {
 }
 
 /**
- * Reads the audience that a CBS token is put for: `{hub}/devices/{d}[/modules/{m}]`, its ids or the whole percent-encoded, or not at all;
- * or `{hub}`. The host is not looked at: the token says which one it was made for.
+ * Reads the audience of a CBS token: `{hub}/devices/{d}[/modules/{m}]`, with percent-encoded ids, wholly percent-encoded or not encoded; or `{hub}`.
+ * The host is ignored here; the token itself contains the host it was made for.
  * @throws CulvertError `argument_invalid`
  */
 export function parseAudience(audience: string): Audience {
@@ -60,7 +61,7 @@ export function parseAudience(audience: string): Audience {
   if (host !== '' && segments.length === 0) return { kind: 'hub' };
   const found = splitIdentity(isWhole ? segments : segments.map(decoded));
   if (found === undefined || found.rest !== '') {
-    const text = `The name '${printable(audience)}' is neither that of a device or module, HUB/devices/DEVICE, nor that of the hub.`;
+    const text = `The name '${printable(audience)}' is neither a device or module, HUB/devices/DEVICE, nor the hub.`;
     throw new CulvertError('argument_invalid', text);
   }
   return { kind: 'identity', identity: found.identity };
@@ -94,7 +95,7 @@ function splitIdentity(segments: readonly string[]): { identity: Identity; rest:
   }
 }
 
-/** A segment with its escapes resolved; as it is when it has none or they are none, as in an id that has a `%` of its own. */
+/** Decodes percent escapes. Returns a text with malformed ones unchanged, such as an id that contains a `%`. */
 function decoded(text: string): string {
   try {
     return decodeURIComponent(text);

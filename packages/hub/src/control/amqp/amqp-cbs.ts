@@ -5,21 +5,21 @@ import { type Audience, parseAudience } from './amqp-addresses.ts';
 import { amqpError } from './amqp-error.ts';
 import { bodyText, echoedId } from './amqp-messages.ts';
 
-/** What the CBS node needs of its connection. */
+/** The parts of a connection that its CBS node uses. */
 export interface CbsCarrier {
   canSend(link: Sender): boolean;
   send(link: Sender, message: Buffer, tag?: Buffer): void;
-  /** Verifies a token; from then on who it was put for may be on the connection. @throws CulvertError */
+  /** Verifies a token and admits its audience to the connection. @throws CulvertError */
   admit(audience: Audience, token: string): Promise<unknown>;
-  /** What was put for this audience is no token that could be looked at. */
+  /** A request for this audience was refused because it contains no token that can be verified. */
   refused(error: CulvertError, audience: Audience): void;
-  /** Reads nothing until the returned function is called. */
+  /** Pauses reading until the returned function is called. */
   hold(): () => void;
   /** Ends the connection. */
   end(error: CulvertError): void;
 }
 
-/** What is answered to one request. */
+/** The reply to one request. */
 interface Reply {
   readonly request: Message;
   readonly session: Receiver['session'];
@@ -27,8 +27,8 @@ interface Reply {
 }
 
 /**
- * The node `$cbs` of one connection: takes tokens (AMQP CBS 1.0) and says what it thinks of each. A token put again renews. It answers on the
- * link of the session that asked, or on any.
+ * The node `$cbs` of one connection: has tokens verified (AMQP CBS 1.0) and replies with the result. A later token for the same audience renews the
+ * credential. A reply is sent on a link of the request's session, or on another link if that session has none with credit.
  */
 export class CbsNode {
   readonly #carrier: CbsCarrier;
@@ -36,8 +36,8 @@ export class CbsNode {
   readonly #links = new Set<Sender>();
   /** Tokens being verified. */
   #verifying = 0;
-  /** Reads on, when too many tokens were being verified to do so. */
-  #release: (() => void) | undefined;
+  /** Resumes reading; set while reading is paused because too many tokens are being verified. */
+  #resumeReading: (() => void) | undefined;
   /** Replies that wait for a link with credit. */
   readonly #replies: Reply[] = [];
 
@@ -55,26 +55,26 @@ export class CbsNode {
 
   message(receiver: Receiver, message: Message | Buffer, delivery: Delivery): void {
     if (Buffer.isBuffer(message)) {
-      delivery.reject(amqpError(new CulvertError('argument_invalid', 'No AMQP message.')));
+      delivery.reject(amqpError(new CulvertError('argument_invalid', 'The delivery is not an AMQP message.')));
       return;
     }
     if (this.#replies.length >= AMQP_LIMITS.unansweredTokens) {
-      this.#carrier.end(new CulvertError('too_many_requests', 'Too many tokens, and no link to answer on.'));
+      this.#carrier.end(new CulvertError('too_many_requests', 'Too many replies to tokens wait for a link with credit.'));
       return;
     }
     delivery.accept();
     this.#verifying++;
-    if (this.#verifying >= AMQP_LIMITS.tokensAtOnce) this.#release ??= this.#carrier.hold();
+    if (this.#verifying >= AMQP_LIMITS.tokensAtOnce) this.#resumeReading ??= this.#carrier.hold();
     void this.#put(message).then((error) => {
       this.#verifying--;
       this.#replies.push({ request: message, session: receiver.session, error });
       this.flush();
-      this.#release?.();
-      this.#release = undefined;
+      this.#resumeReading?.();
+      this.#resumeReading = undefined;
     });
   }
 
-  /** Sends the replies that wait, as far as there is credit. */
+  /** Sends the waiting replies for which there is credit. */
   flush(): void {
     for (let left = this.#replies.length; left > 0; left--) {
       const reply = this.#replies.shift() as Reply;
@@ -85,11 +85,11 @@ export class CbsNode {
   }
 
   #linkFor({ session }: Reply): Sender | undefined {
-    const able = [...this.#links].filter((link) => this.#carrier.canSend(link));
-    return able.find((link) => link.session === session) ?? able[0];
+    const withCredit = [...this.#links].filter((link) => this.#carrier.canSend(link));
+    return withCredit.find((link) => link.session === session) ?? withCredit[0];
   }
 
-  /** Resolves with why the token is not taken, if it is not. */
+  /** Resolves with the error if the token is refused. */
   async #put(message: Message): Promise<CulvertError | undefined> {
     try {
       await this.#carrier.admit(...this.#read(message));
@@ -113,10 +113,10 @@ export class CbsNode {
   }
 }
 
-/** For whom a token is put, which is the first that is looked at: a refusal is to name who was refused. @throws CulvertError `argument_invalid` */
+/** The audience of a token. It is read first, so that a refusal can name it. @throws CulvertError `argument_invalid` */
 function readAudience(message: Message): Audience {
   const name: unknown = message.application_properties?.[CBS_PROPERTIES.name];
-  if (typeof name !== 'string') throw new CulvertError('argument_invalid', 'The token is put for no name.');
+  if (typeof name !== 'string') throw new CulvertError('argument_invalid', 'The request does not name the audience of its token.');
   return parseAudience(name);
 }
 
@@ -125,9 +125,9 @@ function readToken(message: Message): string {
   const { [CBS_PROPERTIES.operation]: operation, [CBS_PROPERTIES.type]: type } = message.application_properties ?? {};
   if (operation !== PUT_TOKEN) throw new CulvertError('argument_invalid', `The operation is not ${PUT_TOKEN}.`);
   if (!SAS_TOKEN_TYPES.some((known) => known === type))
-    throw new CulvertError('argument_invalid', `The token is of none of the types ${SAS_TOKEN_TYPES.join(' and ')}.`);
+    throw new CulvertError('argument_invalid', `The token is not of type ${SAS_TOKEN_TYPES.join(' or ')}.`);
   const token = bodyText(message, LIMITS.sasTokenBytes);
-  if (token === undefined) throw new CulvertError('unauthorized', 'The body is no SAS token.');
+  if (token === undefined) throw new CulvertError('unauthorized', 'The body is not a SAS token.');
   return token;
 }
 
@@ -135,7 +135,7 @@ function encodeReply({ request, error }: Reply): Buffer {
   return rhea.message.encode({
     correlation_id: echoedId(request.message_id),
     application_properties: {
-      // Clients read nothing but the AMQP type int here.
+      // Clients accept only the AMQP type int here.
       [CBS_PROPERTIES.statusCode]: rhea.types.wrap_int(error?.row.http ?? 200),
       [CBS_PROPERTIES.statusDescription]: error === undefined ? 'OK' : amqpError(error).description,
     },

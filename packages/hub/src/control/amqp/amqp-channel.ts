@@ -12,12 +12,12 @@ import { CredentialExpiry } from './credential-expiry.ts';
 import { clientVersionOf } from './link-properties.ts';
 
 /**
- * Milliseconds to wait for a device's first link before its attachment is announced: a link carries the client's software name, and clients attach
+ * Milliseconds to wait for a device's first link before its attachment is reported: a link carries the client's software name, and clients attach
  * the first link as soon as their token is accepted. The Node SDK may attach none for hours.
  */
-const INTRODUCTION_MS = 2_000;
+const REPORT_AFTER_MS = 2_000;
 
-/** The connection that carries a channel, maybe with others. */
+/** The connection of a channel, which other channels may share. */
 export interface ChannelCarrier {
   /** Whether a message on this link would be sent immediately. */
   canSend(link: Sender): boolean;
@@ -25,7 +25,7 @@ export interface ChannelCarrier {
   /** Calls the channel's `flush` when there may be credit. */
   awaitCredit(channel: AmqpChannel): void;
   offersChanged(channel: AmqpChannel): void;
-  /** Ends the channel, telling the device why. */
+  /** Ends the channel and sends the device the reason. */
   close(channel: AmqpChannel, error: CulvertError): void;
 }
 
@@ -38,7 +38,7 @@ interface PendingOffer {
   fail(error: CulvertError): void;
 }
 
-/** A control channel over AMQP: that of one identity on a connection which may carry others. */
+/** A control channel over AMQP, of one identity. Its connection may carry channels of other identities too. */
 export class AmqpChannel implements ControlChannel {
   readonly identity: Identity;
   readonly protocol: ControlProtocol;
@@ -52,17 +52,20 @@ export class AmqpChannel implements ControlChannel {
   readonly #streams = new StreamLinks();
   /** By correlation id, in the order in which they were made. */
   readonly #pending = new Map<string, PendingOffer>();
-  readonly #onIntroduced: () => void;
-  /** Undefined once the device's connect event was emitted. */
-  #introduction: Timer | undefined;
+  readonly #onReport: () => void;
+  /** Undefined once the device's attachment was reported. */
+  #reportTimer: Timer | undefined;
   #clientVersion: string | undefined;
   #endedWith: CulvertError | undefined;
   #resolveClosed: (error: CulvertError) => void = () => {};
 
-  /** @param options.onIntroduced told once, before anything happens on the channel: the device has said what software it is, if it ever will */
+  /**
+   * @param options.onReport called once, before any other event of the channel: when the device attaches its first link, after
+   * {@link REPORT_AFTER_MS}, or when the channel ends
+   */
   constructor(
     origin: ChannelOrigin,
-    options: { carrier: ChannelCarrier; clock: Clock; maxOffers: number; onIntroduced: () => void },
+    options: { carrier: ChannelCarrier; clock: Clock; maxOffers: number; onReport: () => void },
   ) {
     this.identity = origin.identity;
     this.protocol = origin.protocol;
@@ -71,21 +74,21 @@ export class AmqpChannel implements ControlChannel {
     this.unanswered = new UnansweredOffers(options.clock);
     this.#carrier = options.carrier;
     this.#maxOffers = options.maxOffers;
-    this.#onIntroduced = options.onIntroduced;
+    this.#onReport = options.onReport;
     this.closed = new Promise((resolve) => {
       this.#resolveClosed = resolve;
     });
     this.#credential = new CredentialExpiry(origin.principal, options.clock, () =>
       this.close(new CulvertError('token_expired')),
     );
-    this.#introduction = options.clock.setTimer(INTRODUCTION_MS, () => this.#introduce());
+    this.#reportTimer = options.clock.setTimer(REPORT_AFTER_MS, () => this.#report());
   }
 
   get principal(): Principal {
     return this.#credential.principal;
   }
 
-  /** The device has shown a newer credential. */
+  /** Replaces the credential with a newer one. */
   renew(principal: Principal): void {
     this.#credential.renew(principal);
   }
@@ -112,9 +115,9 @@ export class AmqpChannel implements ControlChannel {
       throw new CulvertError('too_many_requests', 'Too many stream requests await an answer of this device.');
     const tag = newCorrelationId();
     const message = encodeOffer(offer, tag);
-    // Zero and none both mean "no limit" (AMQP 1.0 §2.7.3).
+    // Zero and an absent value both mean "no limit" (AMQP 1.0 §2.7.3).
     if (message.length > (link.max_message_size || Number.POSITIVE_INFINITY))
-      throw new CulvertError('too_large', 'The request is larger than the messages this device takes.');
+      throw new CulvertError('too_large', 'The request is larger than the messages that this device accepts.');
     const outcome = this.unanswered.offered();
     return new Promise((resolve, reject) => {
       const key = tag.toString('hex');
@@ -142,7 +145,7 @@ export class AmqpChannel implements ControlChannel {
     });
   }
 
-  /** Sends the offers that wait, as far as there is credit. */
+  /** Sends the waiting offers for which there is credit. */
   flush(): void {
     const link = this.#streams.sender;
     if (link === undefined || this.#endedWith !== undefined) return;
@@ -161,46 +164,46 @@ export class AmqpChannel implements ControlChannel {
     if (this.#endedWith === undefined) this.#carrier.close(this, error);
   }
 
-  /** A link of the device's was attached. */
+  /** The device attached a link. */
   linkOpened(link: Sender | Receiver, node: DeviceNode): void {
     this.#clientVersion = clientVersionOf(link) ?? this.#clientVersion;
-    this.#introduce();
-    if (node === 'streams') this.#changingOffers(() => this.#streams.add(link));
+    this.#report();
+    if (node === 'streams') this.#updateStreams(() => this.#streams.add(link));
   }
 
-  /** A streams link is gone: what was asked on it, and what nobody can answer now, is not waited for. */
+  /** A streams link was detached: fails the offers that were sent on it, or all offers if the device now takes none. */
   linkClosed(link: Sender | Receiver): void {
-    this.#changingOffers(() => this.#streams.remove(link));
+    this.#updateStreams(() => this.#streams.remove(link));
     for (const pending of [...this.#pending.values()]) {
       if (!this.takesOffers || pending.sentOn === link) pending.fail(new CulvertError('device_gone'));
     }
   }
 
-  /** The device answered; offers that are not known, or not any more, are passed over. */
+  /** Handles the device's answer to an offer. Answers to unknown or settled offers are ignored. */
   answered(key: string, answer: Answer): void {
     this.#pending.get(key)?.answer(answer);
   }
 
-  /** The channel is over. */
+  /** The channel has ended. */
   ended(error: CulvertError): void {
     if (this.#endedWith !== undefined) return;
     this.#endedWith = error;
     this.#credential.cancel();
-    this.#introduce();
+    this.#report();
     for (const pending of [...this.#pending.values()]) pending.fail(new CulvertError('device_gone'));
     this.#resolveClosed(error);
   }
 
-  #changingOffers(change: () => void): void {
+  #updateStreams(change: () => void): void {
     const before = this.takesOffers;
     change();
     if (this.takesOffers !== before) this.#carrier.offersChanged(this);
   }
 
-  #introduce(): void {
-    if (this.#introduction === undefined) return;
-    this.#introduction.cancel();
-    this.#introduction = undefined;
-    this.#onIntroduced();
+  #report(): void {
+    if (this.#reportTimer === undefined) return;
+    this.#reportTimer.cancel();
+    this.#reportTimer = undefined;
+    this.#onReport();
   }
 }

@@ -41,7 +41,7 @@ for (const [name, variant] of [
   controlChannelConformance(`${variant.carrier}, ${name}`, () => openTransport(variant));
 }
 
-/** Tells the test of every channel that attaches or changes its mind. */
+/** Records every channel that attaches, and notifies the test when a channel starts or stops taking offers. */
 class Registrar {
   readonly attached: ControlChannel[] = [];
   #changed: (() => void)[] = [];
@@ -93,7 +93,7 @@ async function openTransport(variant: Variant): Promise<TransportUnderTest> {
     },
     close: async () => {
       for (const connection of connections) connection.destroy();
-      // Lets the close frames' own deadlines pass.
+      // Let the timeouts of the close handshakes pass.
       await clock.advance(10_000);
       await new Promise((resolve) => server.close(resolve));
     },

@@ -12,7 +12,7 @@ const HOUR_MS = 3_600_000;
 const { cert, sha1, sha256 } = await deviceCertificate('a');
 const certificate = { certificate: new X509Certificate(cert), sent: [], commonName: 'a', sha1, sha256 };
 
-/** A connection that two devices share. */
+/** A connection that two devices share, and the channels of both. */
 async function shared() {
   const listener = await openListener();
   for (const device of [A, B]) await listener.device.putToken(device);
@@ -76,7 +76,7 @@ describe('one connection of several devices', () => {
     await device.attachStreams(A);
     await device.detachStreams();
     await device.attachStreams(B);
-    // The connection may be over before the second answer.
+    // The connection may end before the second detach is answered.
     device.detachStreams().catch(() => {});
     expect((await Promise.all([a.closed, b.closed])).map(({ code }) => code)).toEqual(['device_gone', 'device_gone']);
     await device.over;
@@ -104,7 +104,7 @@ describe('a token put again', () => {
     expiresAt += HOUR_MS;
     expect(await device.putToken(A)).toMatchObject({ status: 200 });
     expect(channel?.principal.expiresAt).toBe(expiresAt);
-    // Told again, so that its newer credential is looked at once more.
+    // The channel is attached again, so that its newer credential is checked.
     expect(channels).toEqual([channel, channel]);
     for (let minutes = 0; minutes < 119; minutes++) {
       await clock.advance(60_000);

@@ -9,7 +9,7 @@ import { AmqpChannel, type ChannelCarrier } from './amqp-channel.ts';
 interface Entry {
   readonly identity: Identity;
   principal: Principal;
-  /** Undefined while the identity, on a connection that others share, has no link. */
+  /** Undefined while the identity has no link, on a connection that others share. */
   channel: AmqpChannel | undefined;
 }
 
@@ -17,7 +17,7 @@ export interface IdentitiesOptions {
   readonly origin: ControlOrigin;
   readonly deps: ControlDeps;
   readonly carrier: ChannelCarrier;
-  /** An identity is about to be attached. */
+  /** Called before an identity's channel is attached. */
   readonly onAuthenticated: () => void;
 }
 
@@ -28,7 +28,7 @@ export class AmqpIdentities {
   readonly #entries = new Map<string, Entry>();
   /** Credentials being verified. */
   #verifying = 0;
-  #isOver = false;
+  #hasEnded = false;
 
   constructor(options: IdentitiesOptions) {
     this.#options = options;
@@ -38,17 +38,17 @@ export class AmqpIdentities {
     return this.#entries.size;
   }
 
-  /** Whether an identity has proved who it is here, or its credential is being verified. */
+  /** Whether an identity has authenticated on this connection, or its credential is being verified. */
   get isClaimed(): boolean {
     return this.size > 0 || this.#verifying > 0;
   }
 
-  /** The channels there are now. */
+  /** The current channels. */
   get channels(): AmqpChannel[] {
     return [...this.#entries.values()].flatMap(({ channel }) => channel ?? []);
   }
 
-  /** The identity's channel, created again if it had left; undefined when it has not proved who it is. */
+  /** The identity's channel, created again if it had ended; undefined when the identity has not authenticated or its credential has expired. */
   channel(identity: Identity): AmqpChannel | undefined {
     const entry = this.#entries.get(identityName(identity));
     if (entry === undefined) return undefined;
@@ -59,7 +59,7 @@ export class AmqpIdentities {
   }
 
   /**
-   * Verifies a credential and lets the identity on the connection, or renews what it stands on there.
+   * Verifies a credential and admits the identity to the connection, or renews its credential there.
    * @throws CulvertError as `ControlDeps.authenticate`; `too_many_requests`; `device_gone` when the connection ended meanwhile
    */
   async admit(identity: Identity, token: string | undefined): Promise<AmqpChannel> {
@@ -70,7 +70,7 @@ export class AmqpIdentities {
     try {
       const { certificate, certificateAsked } = origin;
       const principal = await deps.authenticate({ identity, token, certificate, certificateAsked });
-      if (this.#isOver) throw new CulvertError('device_gone');
+      if (this.#hasEnded) throw new CulvertError('device_gone');
       return this.#admitted(identity, principal);
     } catch (reason) {
       const error = CulvertError.from(reason);
@@ -84,17 +84,17 @@ export class AmqpIdentities {
   }
 
   /**
-   * Lets the identity on the connection if its certificate proves it. Nobody has claimed it, so nobody is told when it does not. To be called
-   * while nobody has proved anything.
+   * Admits the identity to the connection if the connection's certificate authenticates it. The client has not claimed this identity, so a refusal
+   * is not reported. To be called while no identity has authenticated.
    */
-  async presume(identity: Identity): Promise<void> {
+  async admitByCertificate(identity: Identity): Promise<void> {
     const { deps, origin } = this.#options;
     if (this.#verifying > 0) return;
     this.#verifying++;
     try {
       const { certificate } = origin;
       const principal = await deps.authenticate({ identity, token: undefined, certificate });
-      if (!this.#isOver) this.#admitted(identity, principal);
+      if (!this.#hasEnded) this.#admitted(identity, principal);
     } catch (reason) {
       const fault = faultOf(CulvertError.from(reason), origin.protocol);
       if (fault !== undefined) deps.onEvent(fault);
@@ -103,14 +103,14 @@ export class AmqpIdentities {
     }
   }
 
-  /** The identity is no more on the connection, unless it proves again who it is. */
+  /** Removes the identity from the connection, until it authenticates again. */
   remove({ identity }: AmqpChannel): void {
     this.#entries.delete(identityName(identity));
   }
 
   /**
-   * All links of the channel are gone. Where others share the connection, that is how a device leaves; where it is alone, it leaves with its
-   * connection. Says whether it has left.
+   * Handles the detachment of a channel's last link. It ends the channel if other identities share the connection; otherwise the channel ends with
+   * its connection. Returns whether the channel has ended.
    */
   leave(channel: AmqpChannel): boolean {
     const entry = this.#entries.get(identityName(channel.identity));
@@ -120,9 +120,9 @@ export class AmqpIdentities {
     return true;
   }
 
-  /** The connection is over. */
+  /** The connection has ended. */
   end(error: CulvertError): void {
-    this.#isOver = true;
+    this.#hasEnded = true;
     for (const channel of this.channels) channel.ended(error);
     this.#entries.clear();
   }
@@ -148,7 +148,7 @@ export class AmqpIdentities {
       { ...entry, protocol, remoteAddress, connectedAt: deps.clock.now() },
       {
         ...{ carrier, clock: deps.clock, maxOffers: deps.limits.maxOffers },
-        onIntroduced: () => reportChannel(channel, deps),
+        onReport: () => reportChannel(channel, deps),
       },
     );
     entry.channel = channel;

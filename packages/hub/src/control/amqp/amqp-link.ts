@@ -9,11 +9,11 @@ import { lossOf } from '../connection-loss.ts';
 import type { ControlLimits } from '../control-channel.ts';
 import { type EngineListener, type Outcome, RheaEngine, type SaslVerifier } from './rhea-engine.ts';
 
-type PassedOn = 'opened' | 'linkOpened' | 'linkClosed' | 'message' | 'disposed';
+type ForwardedEvent = 'opened' | 'linkOpened' | 'linkClosed' | 'message' | 'disposed';
 
-/** Told what the peer does, until `ended`. */
-export interface AmqpLinkListener extends Pick<EngineListener, PassedOn> {
-  /** Something was read, so that there may be credit where there was none. */
+/** Receives the peer's events, until `ended` is called. */
+export interface AmqpLinkListener extends Pick<EngineListener, ForwardedEvent> {
+  /** Received data was processed, so links may have new credit. */
   flowed(): void;
   ended(error: CulvertError): void;
 }
@@ -24,15 +24,15 @@ export interface AmqpLinkOptions {
   readonly limits: ControlLimits;
   /** Verifiers of SASL's initial responses, by mechanism. */
   readonly sasl: Readonly<Record<string, SaslVerifier>>;
-  /** How many identities have proved who they are: what may wait to be sent grows with them. */
+  /** The number of authenticated identities; the limit on queued bytes is multiplied by it. */
   readonly identities: () => number;
   readonly listener: AmqpLinkListener;
 }
 
-/** Milliseconds a connection gets to take the last frame and close, before it is cut. */
-const FAREWELL_MS = 2_000;
+/** Milliseconds in which a connection must take the last frame and close; then it is destroyed. */
+const CLOSE_TIMEOUT_MS = 2_000;
 
-/** What shows life and says nothing (AMQP 1.0 §2.4.5). */
+/** An empty frame, which serves as a keep-alive (AMQP 1.0 §2.4.5). */
 const EMPTY_FRAME = Buffer.from([0, 0, 0, 8, 2, 0, 0, 0]);
 
 /** One AMQP connection: moves bytes and time between the peer and an engine, with a frame validator between them. */
@@ -44,16 +44,16 @@ export class AmqpLink implements EngineListener {
   readonly #startedAt: number;
   #receivedAt: number;
   #wroteAt: number;
-  /** Bytes that were taken before the peer had proved anything; undefined since it has. */
+  /** Bytes processed before the peer has authenticated; undefined afterwards. */
   #unauthenticated: number | undefined = 0;
-  /** Reasons for which nothing is read now. */
+  /** Number of callers that have paused reading. */
   #holds = 0;
   #timer: Timer | undefined;
   #timerDue = Number.POSITIVE_INFINITY;
-  /** Writes not yet taken by the layer below. */
+  /** Number of writes that the layer below has not finished. */
   #unflushed = 0;
-  /** Everything that is to be said before the end was written. */
-  #saidAll = false;
+  /** Whether the last frame was written; nothing may be written after it. */
+  #wroteLast = false;
   #endedWith: CulvertError | undefined;
 
   constructor(connection: Duplex, options: AmqpLinkOptions) {
@@ -90,14 +90,14 @@ export class AmqpLink implements EngineListener {
     return this.#validator.awaitsMechanism;
   }
 
-  /** An identity has proved who it is: the peer has the time and the bytes it wants from now on. */
+  /** An identity has authenticated: the limits on time and bytes before authentication no longer apply. */
   authenticated(): void {
     this.#unauthenticated = undefined;
     this.#validator.authenticated();
     this.#arm();
   }
 
-  /** Reads nothing until the returned function is called, once. */
+  /** Pauses reading until the returned function is called, once. */
   hold(): () => void {
     this.#holds++;
     this.#connection.pause();
@@ -107,7 +107,7 @@ export class AmqpLink implements EngineListener {
     };
   }
 
-  /** Answers nothing, besides a close, until the returned function is called, once. */
+  /** Writes no answers, except a close, until the returned function is called, once. */
   holdAnswers(): () => void {
     return this.#engine.holdAnswers();
   }
@@ -116,24 +116,24 @@ export class AmqpLink implements EngineListener {
     return this.#endedWith === undefined && this.#engine.canSend(link);
   }
 
-  /** Sends a message for which {@link canSend} said yes. */
+  /** Sends a message; to be called only after {@link canSend} has returned true. */
   send(link: Sender, message: Buffer, tag?: Buffer): void {
     this.#engine.send(link, message, tag);
   }
 
-  /** Ends the connection, telling the peer why where it can. Idempotent. */
+  /** Ends the connection and sends the peer the reason, where possible. Idempotent. */
   end(error: CulvertError): void {
     if (this.#endedWith !== undefined) return;
     this.#engine.close(error);
     this.#end(error);
   }
 
-  // What the engine tells.
+  // The methods of `EngineListener`, which the engine calls.
 
   write(bytes: Buffer): void {
     const connection = this.#connection;
-    // The engine may still answer what it read, but nothing follows a close.
-    if (this.#saidAll || connection.destroyed || !connection.writable) return;
+    // The engine may still answer earlier frames, but no frame may follow a close.
+    if (this.#wroteLast || connection.destroyed || !connection.writable) return;
     this.#unflushed++;
     this.#wroteAt = this.#options.clock.now();
     connection.write(bytes, this.#onFlushed);
@@ -194,7 +194,7 @@ export class AmqpLink implements EngineListener {
     this.#timer?.cancel();
   };
 
-  /** Feeds the engine what has arrived, one unit at a time, as far as nothing holds it up. */
+  /** Feeds received headers and frames to the engine, one at a time, until none is complete or reading is paused. */
   #read(): void {
     try {
       while (this.#endedWith === undefined && this.#holds === 0) {
@@ -221,23 +221,23 @@ export class AmqpLink implements EngineListener {
     if (this.#unauthenticated === undefined) return;
     this.#unauthenticated += bytes;
     if (this.#unauthenticated <= AMQP_LIMITS.unauthenticatedBytes) return;
-    const detail = `More than ${AMQP_LIMITS.unauthenticatedBytes} bytes before the device proved who it is.`;
+    const detail = `More than ${AMQP_LIMITS.unauthenticatedBytes} bytes before the device authenticated.`;
     throw new CulvertError('too_large', detail);
   }
 
   #fed(passed: Passed): void {
-    // The engine forgets what has ended in a later tick; meanwhile it would mistake a new link of the same name for the old one.
+    // The engine removes an ended link in a later tick; until then it would take a new link of the same name for the old one.
     if (passed.kind === 'ending') setImmediate(this.hold());
     if (passed.kind !== 'sasl-init' || Object.hasOwn(this.#options.sasl, passed.mechanism)) return;
     this.end(new CulvertError('unauthorized', `The SASL mechanism ${printable(passed.mechanism, 32)} is not offered.`));
   }
 
-  /** The peer is gone or going, so it is not told why. */
+  /** Ends the connection without sending a reason: the peer has disconnected, is about to, or does not read. */
   #lost(error: CulvertError): void {
     if (this.#endedWith === undefined) this.#end(error);
   }
 
-  /** Nothing is read any more, but what arrives must pass for the peer's goodbye to be noticed. */
+  /** Received data is discarded from now on. It must still be read, so that the end of the peer's data is noticed. */
   #end(error: CulvertError): void {
     this.#endedWith = error;
     this.#timer?.cancel();
@@ -246,22 +246,22 @@ export class AmqpLink implements EngineListener {
     this.#options.listener.ended(error);
     if (connection.destroyed) return;
     connection.resume();
-    this.#timer = this.#options.clock.setTimer(FAREWELL_MS, () => connection.destroy());
-    // The engine writes its close in the next tick, for which it has asked before.
+    this.#timer = this.#options.clock.setTimer(CLOSE_TIMEOUT_MS, () => connection.destroy());
+    // The engine writes its close in the next tick, in a callback that it registered before this one.
     process.nextTick(() => {
-      this.#saidAll = true;
+      this.#wroteLast = true;
       if (this.#unflushed === 0) this.#close(error);
     });
   }
 
   readonly #onFlushed = (): void => {
     this.#unflushed--;
-    if (this.#endedWith !== undefined && this.#saidAll && this.#unflushed === 0) this.#close(this.#endedWith);
+    if (this.#endedWith !== undefined && this.#wroteLast && this.#unflushed === 0) this.#close(this.#endedWith);
   };
 
   /**
-   * Closes the transport once the last frame is out. Over WebSocket the close code tells the reason too, except to a device that left by itself;
-   * TLS has only its end.
+   * Closes the transport after the last frame was written. Over WebSocket the close code also carries the reason, except to a device that
+   * disconnected by itself; TLS cannot carry one.
    */
   #close(error: CulvertError): void {
     const connection = this.#connection;
@@ -272,18 +272,18 @@ export class AmqpLink implements EngineListener {
 
   get #deadline(): number {
     if (this.#unauthenticated !== undefined) return this.#startedAt + this.#options.limits.authenticateMs;
-    return Math.min(this.#receivedAt + AMQP_LIMITS.silenceMs, this.#lifeSignDue);
+    return Math.min(this.#receivedAt + AMQP_LIMITS.silenceMs, this.#keepAliveDue);
   }
 
-  /** When the peer is to be shown life next: after half of its idle-time-out without a frame to it (§2.4.5). */
-  get #lifeSignDue(): number {
+  /** When the next keep-alive is due: after half of the peer's idle-time-out without a frame to it (§2.4.5). */
+  get #keepAliveDue(): number {
     const { peerIdleMs } = this.#validator;
     return peerIdleMs === undefined ? Number.POSITIVE_INFINITY : this.#wroteAt + peerIdleMs / 2;
   }
 
   #arm(): void {
     const deadline = this.#deadline;
-    // A deadline that moved later is noticed when the timer fires: no timer is set per frame.
+    // When the deadline moves to a later time, the timer is adjusted only when it fires, so that no timer is set per frame.
     if (this.#endedWith !== undefined || deadline >= this.#timerDue) return;
     this.#timer?.cancel();
     this.#timerDue = deadline;
@@ -302,6 +302,6 @@ export class AmqpLink implements EngineListener {
       const detail = `The device did not authenticate within ${authenticateMs / 1000} s.`;
       this.end(new CulvertError('handshake_timeout', detail));
     } else if (now >= this.#receivedAt + AMQP_LIMITS.silenceMs) this.end(new CulvertError('keepalive_timeout'));
-    else if (now >= this.#lifeSignDue) this.write(EMPTY_FRAME);
+    else if (now >= this.#keepAliveDue) this.write(EMPTY_FRAME);
   }
 }

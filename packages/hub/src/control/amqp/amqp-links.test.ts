@@ -233,7 +233,7 @@ describe('the links that clients attach besides', () => {
     const receiver = await device.receive('/devices/d1/twin', { snd_settle_mode: 1, credit_window: 0 });
     const sender = await device.send('/devices/d1/twin', { snd_settle_mode: 1 });
     for (let count = 0; count < 65; count++) sender.send({ correlation_id: `Get${count}`, body: '' });
-    // One too many.
+    // The 65th request exceeds the limit on waiting answers.
     await device.event('sender_close');
     receiver.add_credit(100);
     for (let count = 0; count < 64; count++) {

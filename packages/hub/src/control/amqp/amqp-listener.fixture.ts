@@ -16,7 +16,7 @@ export const OFFER: Offer = {
 /** A signal that never aborts. */
 export const NEVER = new AbortController().signal;
 
-/** A listener with a device at it whose connection is open. */
+/** A listener with one device, whose AMQP connection is open. */
 export async function openListener(
   options: {
     sasl?: AmqpSasl;

@@ -3,7 +3,7 @@ import { formatOfferExtensions, type Offer, rejectReason, STREAM_PROPERTIES } fr
 import rhea, { type Message } from 'rhea';
 import type { Answer } from '../control-channel.ts';
 
-/** Names a request in its answer: a UUID, as 16 bytes. */
+/** A new correlation id, which identifies an offer in its answer: a UUID, as 16 bytes. */
 export function newCorrelationId(): Buffer {
   const id = randomBytes(16);
   id.writeUInt8((id.readUInt8(6) & 0x0f) | 0x40, 6);
@@ -11,7 +11,7 @@ export function newCorrelationId(): Buffer {
   return id;
 }
 
-/** Normalises a correlation id that came as an AMQP uuid or as a string; undefined when the hub cannot have sent it. */
+/** Normalises a correlation id that was received as an AMQP uuid or a string; undefined when the hub cannot have sent it. */
 export function correlationKey(id: unknown): string | undefined {
   if (Buffer.isBuffer(id)) return id.length === 16 ? id.toString('hex') : undefined;
   return typeof id === 'string' && id.length === 36 ? id.replaceAll('-', '').toLowerCase() : undefined;
@@ -34,13 +34,13 @@ export function encodeOffer(offer: Offer, correlationId: Buffer): Buffer {
   });
 }
 
-/** What a message on the streams link answers, and how; undefined when it is no answer. */
+/** The answer in a message on the streams link, and the key of the offer it answers; undefined when the message is not an answer. */
 export function readAnswer(message: Message): { readonly key: string; readonly answer: Answer } | undefined {
   const key = correlationKey(message.correlation_id);
   const properties = message.application_properties ?? {};
   const accepted: unknown = properties[STREAM_PROPERTIES.isAccepted];
   if (key === undefined) return undefined;
-  // rhea gives the one-byte form of a boolean as a number.
+  // rhea decodes the one-byte form of a boolean as a number.
   if (accepted === true || accepted === 1) return { key, answer: { accepted: true } };
   if (accepted !== false && accepted !== 0) return undefined;
   const reason: unknown = properties[STREAM_PROPERTIES.rejectReason];

@@ -3,27 +3,28 @@ import rhea, { type Delivery, type Message, type Sender } from 'rhea';
 import { amqpError } from './amqp-error.ts';
 import { echoedId } from './amqp-messages.ts';
 
-/** Tells the sender of telemetry, or of the result of a method that was not called, that there is no such thing here. */
+/** Rejects telemetry, or the result of a method that was not called, as not supported. */
 export function refuseMessage(delivery: Delivery): void {
   delivery.reject(amqpError(new CulvertError('not_supported')));
 }
 
-/** What is needed to answer requests for twins. */
+/** The parts of a connection that its twin node uses. */
 export interface TwinCarrier {
   canSend(link: Sender): boolean;
   send(link: Sender, message: Buffer): void;
 }
 
-/** The links on which a device receives its twin's answers now. */
+/** Returns the links on which a device currently receives answers about its twin. */
 type AnswerLinks = () => readonly Sender[];
 
-/** Answers that wait for credit, over all devices of a connection: clients ask as soon as their link is attached, before they give any. */
+/** Maximum answers that wait for credit, over all devices of a connection: clients send a request once their link is attached, before they give credit. */
 const MAX_WAITING = 64;
 
 /**
- * Answers each request for a twin that there are none, as a failure that Azure's clients understand: on the link on which the twin's answers
- * are received, with the request's correlation id, the annotation `status`, and a sentence in JSON. Where there is no such link, or too
- * many answers wait for credit, a request is rejected; one that was sent settled cannot be, and costs its link.
+ * Answers each request for a twin with a failure that Azure's clients understand, because the hub has no twins. The answer is sent on the link on
+ * which the device receives answers about its twin; it has the request's correlation id, the annotation `status`, and an error text in JSON. A
+ * request is rejected if there is no such link or too many answers wait for credit. A request that was sent settled cannot be rejected; its link is
+ * closed instead.
  */
 export class TwinNode {
   readonly #carrier: TwinCarrier;
@@ -44,13 +45,13 @@ export class TwinNode {
     else delivery.reject(amqpError(error));
   }
 
-  /** Sends the answers that wait, as far as there is credit. */
+  /** Sends the waiting answers for which there is credit. */
   flush(): void {
     for (const waiting of this.#waiting.splice(0)) {
       const links = waiting.answerLinks();
       const link = links.find((each) => this.#carrier.canSend(each));
       if (link !== undefined) this.#carrier.send(link, waiting.answer);
-      // Without a link there is nobody any more who would read it.
+      // Without a link the answer is dropped, because the device could not receive it.
       else if (links.length > 0) this.#waiting.push(waiting);
     }
   }
@@ -59,7 +60,7 @@ export class TwinNode {
 function encodeTwinAnswer(request: Message, { row, message }: CulvertError): Buffer {
   return rhea.message.encode({
     correlation_id: echoedId(request.correlation_id),
-    // C# reads nothing but the AMQP type int.
+    // The C# client accepts only the AMQP type int.
     message_annotations: { status: rhea.types.wrap_int(row.http) },
     body: rhea.message.data_section(Buffer.from(JSON.stringify(message))),
   });

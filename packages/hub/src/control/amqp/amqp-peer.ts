@@ -28,18 +28,18 @@ import { echoTermini } from './termini.ts';
 type PeerLink = Sender | Receiver;
 
 /**
- * Milliseconds in which a device with a certificate may say by a link or a token who it is, before its certificate does. The Node SDK attaches no
- * link until one is used, and counts itself as connected.
+ * Milliseconds in which a device with a certificate may identify itself by a link or a token; afterwards its certificate's common name identifies it.
+ * The Node SDK considers itself connected before it attaches a link, which it does only when it needs one.
  */
-const PRESUME_AFTER_MS = 2_000;
+const CERTIFICATE_AFTER_MS = 2_000;
 
-/** Where an attached link leads. */
+/** The purpose of an attached link. */
 type Purpose =
   | { readonly kind: 'cbs' }
   | { readonly kind: 'service'; readonly node: ServiceNode }
   | { readonly kind: 'device'; readonly channel: AmqpChannel; readonly node: DeviceNode };
 
-/** Whoever is at the other end of an AMQP connection: gives their credentials to be verified, and each link its purpose. */
+/** The peer of an AMQP connection, devices or a service: has its credentials verified, and assigns each of its links a purpose. */
 export class AmqpPeer implements AmqpLinkListener {
   readonly #origin: ControlOrigin;
   readonly #deps: ControlDeps;
@@ -51,17 +51,17 @@ export class AmqpPeer implements AmqpLinkListener {
   readonly #purposes = new Map<PeerLink, Purpose>();
   /** Channels with offers that wait for credit. */
   readonly #awaitingCredit = new Set<AmqpChannel>();
-  /** A policy's token, verified for each identity that a link names. */
+  /** A policy's token, which is verified for each identity that a link names. */
   #policyToken: string | undefined;
-  #presumption: Timer | undefined;
+  #certificateTimer: Timer | undefined;
   #isAuthenticated = false;
   /** The identity that the peer last claimed, by a credential or a link, authenticated or not. */
   #claimed: Identity | undefined;
-  /** Why a credential was refused, the last time; it was reported then. */
+  /** The error of the last refused credential, which has been reported already. */
   #refusal: CulvertError | undefined;
   #settleAuthenticated: (authenticated: boolean) => void = () => {};
 
-  /** Resolves true once a device or service has proved who it is, false when the connection ended before; never rejects. */
+  /** Resolves true once a device or service has authenticated, false when the connection ended before; never rejects. */
   readonly authenticated: Promise<boolean>;
 
   constructor(connection: Duplex, origin: ControlOrigin, deps: ControlDeps) {
@@ -102,7 +102,7 @@ export class AmqpPeer implements AmqpLinkListener {
       canSend,
       send,
       admit: (audience, token) => this.#admitTo(audience, token),
-      refused: (error, audience) => this.#refused(error, audience.kind === 'identity' ? audience.identity : undefined),
+      refused: (error, audience) => this.#reportRefused(error, audience.kind === 'identity' ? audience.identity : undefined),
       hold: () => this.#link.hold(),
       end: (error) => this.#link.end(error),
     });
@@ -112,7 +112,7 @@ export class AmqpPeer implements AmqpLinkListener {
 
   opened(): void {
     if (this.#isAuthenticated || this.#origin.certificate === undefined) return;
-    this.#presumption = this.#deps.clock.setTimer(PRESUME_AFTER_MS, () => this.#presume());
+    this.#certificateTimer = this.#deps.clock.setTimer(CERTIFICATE_AFTER_MS, () => this.#admitByCertificate());
   }
 
   linkOpened(link: PeerLink): void {
@@ -130,10 +130,10 @@ export class AmqpPeer implements AmqpLinkListener {
   #deviceLinkOpened(link: PeerLink, { identity, node }: { identity: Identity; node: DeviceNode }): void {
     this.#claimed = identity;
     const channel = this.#identities.channel(identity);
-    const canProve = this.#policyToken !== undefined || this.#origin.certificate !== undefined;
+    const hasCredential = this.#policyToken !== undefined || this.#origin.certificate !== undefined;
     if (channel !== undefined) this.#open(link, { kind: 'device', channel, node });
     else if (this.#service.isClaimed) this.#refuseLink(link, serviceIsNoDevice(), identity);
-    else if (!canProve) this.#refuseLink(link, missingCredential(this.#origin.certificateAsked), identity);
+    else if (!hasCredential) this.#refuseLink(link, missingCredential(this.#origin.certificateAsked), identity);
     else {
       this.#openWhenAdmitted(link, async () => {
         const admitted = await this.#admit(identity, this.#policyToken);
@@ -142,7 +142,7 @@ export class AmqpPeer implements AmqpLinkListener {
     }
   }
 
-  /** A service sends messages for devices, and receives what became of them: not the other way. */
+  /** A service may only send to the node for messages to devices, and only receive from the node for feedback. */
   #serviceLinkOpened(link: PeerLink, node: ServiceNode): void {
     const open = () => {
       echoTermini(link);
@@ -162,12 +162,12 @@ export class AmqpPeer implements AmqpLinkListener {
   }
 
   #refuseLink(link: PeerLink, error: CulvertError, claimed?: Identity): void {
-    this.#refused(error, claimed);
+    this.#reportRefused(error, claimed);
     refuse(link, error);
   }
 
-  /** Reports it, and keeps it from being reported again as the connection's end. */
-  #refused(error: CulvertError, claimed: Identity | undefined): void {
+  /** Reports a refusal, and records it so that the end of the connection does not report it again. */
+  #reportRefused(error: CulvertError, claimed: Identity | undefined): void {
     this.#refusal = error;
     reportRefusal(error, this.#origin, this.#deps.onEvent, claimed);
   }
@@ -215,7 +215,7 @@ export class AmqpPeer implements AmqpLinkListener {
     const fault = error === this.#refusal ? undefined : faultOf(error, protocol);
     if (fault !== undefined) this.#deps.onEvent(fault);
     if (!this.#isAuthenticated && this.#refusal === undefined) this.#reportEnd(error);
-    this.#presumption?.cancel();
+    this.#certificateTimer?.cancel();
     this.#identities.end(error);
     this.#service.ended(error);
     this.#purposes.clear();
@@ -224,7 +224,7 @@ export class AmqpPeer implements AmqpLinkListener {
   }
 
   #reportEnd(error: CulvertError): void {
-    // A device that would prove itself by EXTERNAL goes by itself when it is not offered: it was refused all the same.
+    // A device that needs EXTERNAL disconnects when that mechanism is not offered. This counts as a refusal too.
     const wantsExternal = this.#origin.certificateAsked === false && this.#link.awaitsMechanism;
     const refusal = wantsExternal ? missingCredential(false) : error;
     reportRefusal(refusal, this.#origin, this.#deps.onEvent, this.#claimed);
@@ -244,7 +244,7 @@ export class AmqpPeer implements AmqpLinkListener {
     this.#claimed = identity;
     if (this.#service.isClaimed) {
       const error = serviceIsNoDevice();
-      this.#refused(error, identity);
+      this.#reportRefused(error, identity);
       throw error;
     }
     return this.#verifying(() => this.#identities.admit(identity, token));
@@ -252,18 +252,18 @@ export class AmqpPeer implements AmqpLinkListener {
 
   async #admitService(token: string): Promise<void> {
     try {
-      if (this.#identities.isClaimed) throw new CulvertError('unauthorized', 'This connection is that of devices.');
+      if (this.#identities.isClaimed) throw new CulvertError('unauthorized', 'This connection belongs to devices.');
       await this.#verifying(() => this.#service.admit(token));
     } catch (reason) {
       const error = CulvertError.from(reason);
       const fault = faultOf(error, this.#origin.protocol);
       if (fault !== undefined) this.#deps.onEvent(fault);
-      this.#refused(error, undefined);
+      this.#reportRefused(error, undefined);
       throw error;
     }
   }
 
-  /** Reading pauses until the first credential is verified, so that an unauthenticated client cannot make the hub buffer more than what is already read. */
+  /** Pauses reading until the first credential is verified, so that an unauthenticated client cannot make the hub buffer more than is already read. */
   async #verifying<T>(verify: () => Promise<T>): Promise<T> {
     const release = this.#isAuthenticated ? undefined : this.#link.hold();
     try {
@@ -276,26 +276,26 @@ export class AmqpPeer implements AmqpLinkListener {
     }
   }
 
-  /** Takes the certificate's common name for the device's or module's, which it is wherever an authority vouches for it. */
-  #presume(): void {
+  /** Takes the certificate's common name as the name of the device or module, which it is in every certificate signed by an authority. */
+  #admitByCertificate(): void {
     const name = this.#origin.certificate?.commonName;
     if (name === undefined || this.#policyToken !== undefined || this.#service.isClaimed) return;
     try {
       const identity = parseIdentityName(name);
-      void this.#identities.presume(identity).finally(this.#link.hold());
+      void this.#identities.admitByCertificate(identity).finally(this.#link.hold());
     } catch {
-      // It names something else; a link will tell.
+      // The common name is not that of a device or module; a link must identify the device.
     }
   }
 
   #onAuthenticated(): void {
     this.#isAuthenticated = true;
-    this.#presumption?.cancel();
+    this.#certificateTimer?.cancel();
     this.#link.authenticated();
     this.#settleAuthenticated(true);
   }
 
-  /** Nothing is read or answered while the credential is verified, so that the link is opened or refused at once. */
+  /** Pauses reading and answers while the credential is verified, so that the answer to the attach already opens or refuses the link. */
   #openWhenAdmitted(link: PeerLink, admit: () => Promise<() => void>): void {
     const releases = [this.#link.holdAnswers(), this.#link.hold()];
     admit()
@@ -308,7 +308,7 @@ export class AmqpPeer implements AmqpLinkListener {
       });
   }
 
-  /** Where the credential is the connection's and has proved nobody, the next link would be refused as well. */
+  /** Refuses the link. Also ends the connection if nobody has authenticated on it, because its credential would be refused for every link. */
   #credentialRefused(link: PeerLink, error: CulvertError): void {
     refuse(link, error);
     if (!this.#isAuthenticated) this.#link.end(error);
@@ -353,14 +353,14 @@ export class AmqpPeer implements AmqpLinkListener {
     this.#endWithoutChannel(error);
   }
 
-  /** A connection that has carried channels and carries none any more has nobody to wait for. */
+  /** Ends the connection if its last channel has ended. */
   #endWithoutChannel(error = new CulvertError('device_gone', 'All devices have detached their links.')): void {
     if (this.#identities.channels.length === 0) this.#link.end(error);
   }
 }
 
 const serviceIsNoDevice = () =>
-  new CulvertError('unauthorized', 'This connection is that of a service: a device needs one of its own.');
+  new CulvertError('unauthorized', 'This connection belongs to a service: a device needs one of its own.');
 
 function refuse(link: PeerLink, error: CulvertError): void {
   link.close(amqpError(error));
@@ -369,7 +369,7 @@ function refuse(link: PeerLink, error: CulvertError): void {
 function answer(channel: AmqpChannel, message: Message | Buffer, delivery: Delivery): void {
   const read = Buffer.isBuffer(message) ? undefined : readAnswer(message);
   if (read === undefined) {
-    delivery.reject(amqpError(new CulvertError('argument_invalid', 'This is no answer to a stream request.')));
+    delivery.reject(amqpError(new CulvertError('argument_invalid', 'The message is not an answer to a stream request.')));
     return;
   }
   delivery.accept();

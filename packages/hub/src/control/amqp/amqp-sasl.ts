@@ -2,24 +2,24 @@ import { CulvertError, type Identity, LIMITS } from '@culvert/protocol';
 import { parseIdentityName } from './amqp-addresses.ts';
 import type { SaslVerifier } from './rhea-engine.ts';
 
-/** What SASL PLAIN claims: to be a device or module, or to hold a policy's token, with which the links then say whom it speaks for. */
+/** The claim in SASL PLAIN: a device's or module's identity with its token, or a policy's token, for identities that the links name later. */
 export type PlainClaim =
   | { readonly kind: 'identity'; readonly identity: Identity; readonly token: string }
   | { readonly kind: 'policy'; readonly token: string };
 
-/** Bytes of a user name: two ids and a host of 512 bytes. */
+/** Bytes of a user name at most: two ids and a host name of 512 bytes. */
 const MAX_USER_BYTES = 1_024;
 
 export interface SaslOptions {
-  /** Whether TLS showed a certificate of the peer; only then is EXTERNAL offered. */
+  /** Whether the peer presented a certificate in TLS; only then is EXTERNAL offered. */
   readonly hasCertificate: boolean;
   /** Verifies a claim. @throws CulvertError when it is refused */
   claim(claim: PlainClaim): Promise<void>;
 }
 
 /**
- * The SASL mechanisms the hub offers, by name. MSSBCBS is how Azure's C client calls ANONYMOUS when it is to put a token; who comes by
- * either, or with a certificate by EXTERNAL, has proved nothing yet.
+ * The SASL mechanisms that the hub offers, by name. MSSBCBS is the name that Azure's C client uses for ANONYMOUS when it will send a CBS token. A
+ * client that uses either of them, or EXTERNAL with a certificate, is not authenticated yet.
  */
 export function saslMechanisms(options: SaslOptions): Readonly<Record<string, SaslVerifier>> {
   const unauthenticated: SaslVerifier = async () => undefined;
@@ -46,13 +46,13 @@ export function saslMechanisms(options: SaslOptions): Readonly<Record<string, Sa
 export function readPlain(response: Buffer): PlainClaim {
   const [, user, token, ...more] = response.toString('utf8').split('\0');
   if (user === undefined || token === undefined || more.length > 0)
-    throw new CulvertError('unauthorized', 'PLAIN without a user and a password.');
+    throw new CulvertError('unauthorized', 'SASL PLAIN without a user and a password.');
   if (user.length > MAX_USER_BYTES) throw new CulvertError('unauthorized', 'The user name is too long.');
   if (Buffer.byteLength(token) > LIMITS.sasTokenBytes)
     throw new CulvertError('unauthorized', 'The password is too long for a SAS token.');
-  // A device id may hold an @ itself.
+  // A device id may contain an @.
   const at = user.lastIndexOf('@sas.');
-  if (at < 1) throw new CulvertError('unauthorized', 'The user is none of DEVICE@sas.HUB and POLICY@sas.root.HUB.');
+  if (at < 1) throw new CulvertError('unauthorized', 'The user is neither DEVICE@sas.HUB nor POLICY@sas.root.HUB.');
   if (user.startsWith('@sas.root.', at)) return { kind: 'policy', token };
   return { kind: 'identity', identity: parseIdentityName(user.slice(0, at)), token };
 }

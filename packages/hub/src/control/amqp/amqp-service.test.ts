@@ -32,7 +32,7 @@ interface ListenerOptions extends NonNullable<Parameters<typeof openListener>[0]
   readonly policy?: () => PolicyRecord | undefined;
 }
 
-/** A listener at which services are let in, by default with any token. */
+/** A listener that accepts services, by default with any token. */
 async function openServiceListener({ authenticateService, policy = () => POLICY, ...options }: ListenerOptions = {}) {
   const told: HubEvent[] = [];
   const draining = new AbortController();

@@ -8,7 +8,7 @@ import type { ServiceConnection } from '../service-connection.ts';
 import { CredentialExpiry } from './credential-expiry.ts';
 import { clientVersionOf } from './link-properties.ts';
 
-/** A service's connection, as long as its token is renewed. */
+/** A service's connection, which ends when the service's token expires without being renewed. */
 class AmqpServiceConnection implements ServiceConnection {
   readonly protocol: ControlProtocol;
   readonly remoteAddress: string;
@@ -63,29 +63,29 @@ export interface AmqpServiceOptions {
   readonly onAuthenticated: () => void;
 }
 
-/** The service that a connection may belong to, instead of to devices: proved by a policy's token for the hub. */
+/** The service of a connection that carries no devices. A policy's token for the whole hub authenticates it. */
 export class AmqpService {
   readonly #options: AmqpServiceOptions;
   #connection: AmqpServiceConnection | undefined;
   #verifying = 0;
-  #isOver = false;
+  #hasEnded = false;
 
   constructor(options: AmqpServiceOptions) {
     this.#options = options;
   }
 
-  /** Whether the connection is a service's, or its token is being verified. */
+  /** Whether the connection belongs to a service, or a service's token is being verified. */
   get isClaimed(): boolean {
     return this.#connection !== undefined || this.#verifying > 0;
   }
 
-  /** Whether a service has proved who it is. */
+  /** Whether a service has authenticated. */
   get isAuthenticated(): boolean {
     return this.#connection !== undefined;
   }
 
   /**
-   * Verifies a policy's token and makes the connection the service's, or renews what that stands on.
+   * Verifies a policy's token and attaches the connection as a service's, or renews the service's credential.
    * @throws CulvertError as `ServiceGateway`; `device_gone` when the connection ended meanwhile
    */
   async admit(token: string): Promise<void> {
@@ -93,7 +93,7 @@ export class AmqpService {
     this.#verifying++;
     try {
       const principal = await deps.services.authenticate(token);
-      if (this.#isOver) throw new CulvertError('device_gone');
+      if (this.#hasEnded) throw new CulvertError('device_gone');
       if (this.#connection !== undefined) {
         this.#connection.renew(principal);
         deps.services.attach(this.#connection);
@@ -113,14 +113,14 @@ export class AmqpService {
     }
   }
 
-  /** A link of the service's was attached. */
+  /** The service attached a link. */
   linkOpened(link: Sender | Receiver): void {
     if (this.#connection !== undefined) this.#connection.clientVersion ??= clientVersionOf(link);
   }
 
-  /** The connection is over. */
+  /** The connection has ended. */
   ended(error: CulvertError): void {
-    this.#isOver = true;
+    this.#hasEnded = true;
     this.#connection?.ended(error);
   }
 }

@@ -3,9 +3,9 @@ import type { Receiver, Sender } from 'rhea';
 import { linkProperty } from './link-properties.ts';
 
 /**
- * The streams links of one identity. Two make a pair: one on which the device receives, one on which it sends, that name the same channel
- * correlation id, or of which one names none. Several pairs may stand for a moment, when a device attaches again before it detaches; the
- * newest counts.
+ * The streams links of one identity. A pair is a link on which the device receives and a link on which it sends, which name the same channel
+ * correlation id or of which at least one names none. For a moment there may be several pairs, when a device attaches new links before it
+ * detaches the old ones; the newest pair is used.
  */
 export class StreamLinks {
   readonly #correlations = new Map<Sender | Receiver, string | undefined>();
@@ -18,7 +18,7 @@ export class StreamLinks {
     this.#correlations.delete(link);
   }
 
-  /** The link on which to ask the device; undefined while no pair is complete. */
+  /** The link on which to send offers to the device; undefined while there is no complete pair. */
   get sender(): Sender | undefined {
     const links = [...this.#correlations].reverse();
     for (const [link, correlation] of links) {

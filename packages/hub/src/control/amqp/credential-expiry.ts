@@ -1,7 +1,7 @@
 import type { Clock, Timer } from '@culvert/stream';
 import type { Principal } from '../../auth/principal.ts';
 
-/** The credential that something stands on, and what is to be done when it expires without having been renewed. */
+/** The current credential of a connection or channel; calls back when it expires without having been renewed. */
 export class CredentialExpiry {
   readonly #clock: Clock;
   readonly #onExpired: () => void;
@@ -19,7 +19,7 @@ export class CredentialExpiry {
     return this.#principal;
   }
 
-  /** A newer credential was shown. */
+  /** Replaces the credential with a newer one. */
   renew(principal: Principal): void {
     this.#principal = principal;
     this.#arm();

@@ -10,7 +10,7 @@ import { NEVER, OFFER } from './amqp-listener.fixture.ts';
 
 const { attach, begin, close, detach, end, flow, message, open, putToken, transfer } = amqpFrames;
 
-/** A device that is let in without a SASL layer, played byte by byte. */
+/** A device that is authenticated without a SASL layer, and whose frames the test writes itself. */
 async function letIn() {
   const clock = new FakeClock();
   const events: HubEvent[] = [];
@@ -30,7 +30,7 @@ async function letIn() {
       limits: { authenticateMs: 10_000, maxPacketBytes: LIMITS.mqttPacketBytes, maxOffers: 64, maxQueuedBytes: 65_536 },
     },
   );
-  /** Sends frames in one piece, and gives what the hub says to them. */
+  /** Sends frames in one write, and returns the performatives that the hub sends in reply. */
   const say = async (...frames: Buffer[]): Promise<Performative[]> => {
     chunks.splice(0);
     deviceEnd.write(Buffer.concat(frames));
@@ -66,7 +66,7 @@ describe('the AMQP engine', () => {
   });
 
   afterEach(() => {
-    // It would quote what an unauthenticated client sent.
+    // Output to the console would quote data of an unauthenticated client.
     for (const name of ['error', 'warn', 'log', 'trace'] as const) expect(console[name]).not.toHaveBeenCalled();
     vi.restoreAllMocks();
   });
@@ -164,7 +164,7 @@ describe('the AMQP engine', () => {
     const refused = attach(1, 'sends', '/devices/d2/messages/events');
     expect(codes(await say(refused))).toEqual([ATTACH, DETACH]);
     const said = await say(transfer(1, 1, message('x')));
-    // Released: it was seen by nobody.
+    // The outcome is released (0x26), because nothing has processed the message.
     expect([said[0]?.code, said[0]?.fields.describedList(4)]).toEqual([disposition, 0x26]);
     expect(await say(detach(1), flow(0, 1))).toEqual([]);
   });

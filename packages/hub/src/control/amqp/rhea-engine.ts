@@ -12,47 +12,47 @@ import type {
   SessionInternals,
 } from './rhea-internals.ts';
 
-/** What an AMQP engine tells its owner. */
+/** Receives the events of an AMQP engine. */
 export interface EngineListener {
-  /** Whole frames and headers for the peer. */
+  /** Sends complete frames and headers to the peer. */
   write(bytes: Buffer): void;
-  /** A SASL exchange is over: the peer was let on, or told that it is refused. */
+  /** A SASL exchange has ended, and its outcome was sent to the peer. @param refusal undefined when the peer may continue */
   saslDone(refusal: CulvertError | undefined): void;
   /** The peer opened the connection. */
   opened(): void;
-  /** The peer attached a link; it is answered in the next tick, unless answers are held, with the source and target that it has by then. */
+  /** The peer attached a link. The answer, with the source and target set by then, is written in the next tick, unless answers are held. */
   linkOpened(link: Sender | Receiver): void;
   linkClosed(link: Sender | Receiver): void;
-  /** A message came, or bytes of a format that is no AMQP message. */
+  /** A message was received; as a Buffer if its format is not that of an AMQP message. */
   message(receiver: Receiver, message: Message | Buffer, delivery: Delivery): void;
-  /** The peer said what became of a message. */
+  /** The peer reported the outcome of a message. */
   disposed(delivery: Delivery, outcome: Outcome): void;
   /** The peer closed the connection. */
   closed(): void;
-  /** The engine broke, by what it was fed (`protocol_error`) or otherwise (`internal`). */
+  /** The engine failed, because of its input (`protocol_error`) or otherwise (`internal`). */
   failed(error: CulvertError): void;
 }
 
-/** What became of a message (AMQP 1.0 §3.4). */
+/** The outcome of a message (AMQP 1.0 §3.4). */
 export type Outcome = 'accepted' | 'rejected' | 'released' | 'modified';
 
 const OUTCOMES: readonly Outcome[] = ['accepted', 'rejected', 'released', 'modified'];
 
-/** Messages a peer may send before more credit; it is renewed as they are settled, which is at once. */
+/** Messages that a peer may send before it needs more credit, which it gets as they are settled. They are settled at once. */
 const CREDIT = 100;
 
-/** Verifies one SASL mechanism's initial response; resolves with the refusal, if it is one. Never rejects. */
+/** Verifies the initial response of one SASL mechanism; resolves with the error if it is refused. Never rejects. */
 export type SaslVerifier = (response: Buffer) => Promise<CulvertError | undefined>;
 
 export interface EngineOptions {
-  /** By the name of their mechanism. */
+  /** Verifiers by the name of their mechanism. */
   readonly sasl: Readonly<Record<string, SaslVerifier>>;
-  /** Bytes of a message, told to those who attach to send. */
+  /** Maximum bytes of a message, announced on links on which the peer sends. */
   readonly maxMessageBytes: number;
   readonly listener: EngineListener;
 }
 
-/** What rhea takes for a socket. */
+/** Stands in for the socket that rhea expects. */
 class Pipe extends EventEmitter {
   readonly #write: (bytes: Buffer) => void;
 
@@ -65,7 +65,7 @@ class Pipe extends EventEmitter {
     this.#write(bytes);
   }
 
-  /** Its owner knows by itself when the connection is to end. */
+  /** Does nothing: the engine's owner ends the connection. */
   end(): void {}
 
   get_id_string(): string {
@@ -74,25 +74,25 @@ class Pipe extends EventEmitter {
 }
 
 /**
- * One connection's AMQP engine: rhea without a socket, without timers, and without a way to throw into the event loop. It must be fed through a
- * `FrameValidator`.
+ * The AMQP engine of one connection: rhea without a socket, without timers, and without uncaught exceptions in the event loop. Its input must have
+ * passed a `FrameValidator`.
  */
 export class RheaEngine {
   readonly #connection: ConnectionInternals;
   readonly #pipe: Pipe;
   readonly #listener: EngineListener;
   readonly #links = new Map<Session, Set<Sender | Receiver>>();
-  /** How many messages were given to each link to send; those beyond its delivery count wait in the engine. */
+  /** The number of messages given to each link to send; those beyond its delivery count wait in the engine. */
   readonly #given = new WeakMap<Sender, number>();
   #feeding = false;
-  /** Reasons for which nothing is written now. */
+  /** Number of callers that hold answers back. */
   #holds = 0;
 
   constructor({ sasl, maxMessageBytes, listener }: EngineOptions) {
     this.#listener = listener;
     this.#pipe = new Pipe((bytes) => listener.write(bytes));
     const container = rhea.create_container({ id: 'culvert' });
-    // No prototype: a mechanism is looked up by the name the peer sends.
+    // Without a prototype, because a mechanism is looked up by the name that the peer sends.
     container.sasl_server_mechanisms = Object.assign(
       Object.create(null),
       Object.fromEntries(Object.entries(sasl).map(([name, verify]) => [name, () => this.#mechanism(verify)])),
@@ -128,8 +128,8 @@ export class RheaEngine {
   }
 
   /**
-   * Writes nothing until the returned function is called, once, so that a link which was attached meanwhile is answered as it then is. A close is
-   * written all the same.
+   * Writes nothing except a close until the returned function is called, once. A link that the peer has attached is then answered with the state
+   * that it has at that time.
    */
   holdAnswers(): () => void {
     this.#holds++;
@@ -140,18 +140,18 @@ export class RheaEngine {
     };
   }
 
-  /** Closes the connection, telling the peer why, if at all; it is written in the next tick. Nothing can be told within SASL. */
+  /** Closes the connection, with the error if there is one. The close is written in the next tick; it cannot be sent during the SASL exchange. */
   close(error?: CulvertError): void {
     const wereHeld = this.#holds > 0;
     this.#holds = 0;
-    // A close is not told before an open (AMQP 1.0 §2.4.3).
+    // An open must be sent before a close (AMQP 1.0 §2.4.3).
     this.#connection.open();
     this.#connection.close(error === undefined ? undefined : amqpError(error));
-    // The tick for which rhea has asked may have passed while answers were held.
+    // The callback that rhea registered may have run already, while answers were held.
     if (wereHeld) process.nextTick(() => this.#connection._process());
   }
 
-  /** Whether a message given to the link now would leave now. */
+  /** Whether a message given to the link now would be sent at once. */
   canSend(link: Sender): boolean {
     const { credit, session } = link as SenderInternals;
     const { outgoing } = session;
@@ -161,7 +161,7 @@ export class RheaEngine {
     );
   }
 
-  /** Sends an encoded message; settled already where the peer wants it so. */
+  /** Sends an encoded message, already settled if the peer has asked for that. */
   send(link: Sender, message: Buffer, tag?: Buffer): void {
     this.#given.set(link, (this.#given.get(link) ?? (link as SenderInternals).delivery_count) + 1);
     link.send(message, tag, 0);
@@ -184,7 +184,7 @@ export class RheaEngine {
       start: (response) => {
         return verify(response ?? Buffer.alloc(0)).then((refusal) => {
           mechanism.outcome = refusal === undefined;
-          // rhea writes the outcome when this promise is fulfilled, which it is before the next microtask but one.
+          // rhea writes the outcome when the promise returned here is fulfilled; that happens before the second microtask from now.
           queueMicrotask(() => queueMicrotask(() => this.#guarded(() => this.#listener.saslDone(refusal))));
         });
       },
@@ -207,15 +207,15 @@ export class RheaEngine {
     on('receiver_open', ({ receiver }) => receiver && this.#receiverOpened(receiver as ReceiverInternals));
     on('sender_close', ({ sender }) => sender && this.#linkClosed(sender));
     on('receiver_close', ({ receiver }) => receiver && this.#linkClosed(receiver));
-    on('message', (context) => this.#messageCame(context));
+    on('message', (context) => this.#messageReceived(context));
     for (const outcome of OUTCOMES) on(outcome, ({ delivery }) => delivery && this.#disposed(delivery, outcome));
-    // Without a listener each of these would be thrown into the event loop, or printed.
-    for (const event of ['error', 'protocol_error']) connection.on(event, (reason: unknown) => this.#broke(reason));
+    // Without a listener, rhea would throw each of these in the event loop or print it.
+    for (const event of ['error', 'protocol_error']) connection.on(event, (reason: unknown) => this.#failed(reason));
     for (const event of ['connection_error', 'disconnected']) connection.on(event, () => {});
   }
 
   #receiverOpened(receiver: ReceiverInternals): void {
-    // rhea counts from zero whatever the peer says it has sent before.
+    // rhea begins to count at zero, whatever initial delivery count the peer gives.
     receiver.delivery_count = receiver.remote.attach.initial_delivery_count ?? 0;
     this.#linkOpened(receiver);
   }
@@ -230,35 +230,35 @@ export class RheaEngine {
     if (this.#links.get(link.session)?.delete(link)) this.#listener.linkClosed(link);
   }
 
-  /** rhea drops a session's links without a word. */
+  /** Reports a session's links as closed, because rhea removes them without an event. */
   #sessionClosed(session: Session): void {
     const links = this.#links.get(session) ?? [];
     this.#links.delete(session);
     for (const link of links) this.#listener.linkClosed(link);
   }
 
-  #messageCame({ receiver, message, delivery }: EventContext): void {
+  #messageReceived({ receiver, message, delivery }: EventContext): void {
     if (receiver === undefined || message === undefined || delivery === undefined) return;
     const { incoming } = receiver.session as SessionInternals;
-    // Delivery ids and counts are serial numbers of 32 bits (§2.8.10); rhea goes on counting beyond, and then cannot write what it has counted.
+    // Delivery ids and counts are 32-bit serial numbers (AMQP 1.0 §2.8.10). rhea counts beyond 32 bits, and then cannot encode the number.
     if (incoming.next_delivery_id !== undefined) incoming.next_delivery_id >>>= 0;
     (receiver as ReceiverInternals).delivery_count >>>= 0;
     this.#listener.message(receiver, message, delivery);
   }
 
   #disposed(delivery: Delivery, outcome: Outcome): void {
-    // A receiver that settles second waits for this (§2.6.12).
+    // A receiver in mode `second` waits until the hub has settled too (§2.6.12).
     if (!delivery.remote_settled) delivery.update(true);
     this.#listener.disposed(delivery, outcome);
   }
 
-  #broke(reason: unknown): void {
+  #failed(reason: unknown): void {
     if (!this.#feeding) {
       this.#listener.failed(CulvertError.from(reason));
       return;
     }
     const detail = reason instanceof Error ? printable(reason.message, 128) : 'unknown';
-    this.#listener.failed(new CulvertError('protocol_error', `AMQP was broken: ${detail}.`, { cause: reason }));
+    this.#listener.failed(new CulvertError('protocol_error', `The AMQP engine failed: ${detail}.`, { cause: reason }));
   }
 
   #guarded(step: () => void): void {
@@ -270,7 +270,7 @@ export class RheaEngine {
   }
 }
 
-/** The hub's own clock watches over silence and shows life; the number stays in what is announced. */
+/** Keeps rhea from setting timers by an idle-time-out: the hub has its own. The number is still announced to the peer. */
 function withoutTimer(open: object): void {
   Object.defineProperty(open, 'idle_time_out', { value: undefined });
 }

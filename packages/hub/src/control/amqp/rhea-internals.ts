@@ -1,25 +1,25 @@
 import type { Connection, Receiver, Sender, Session } from 'rhea';
 
-// The parts of rhea 3 that are used beyond its documented interface. Each name is in its source, and a test fails without it.
+// The parts of rhea 3 that are used beyond its documented interface. Each name is in rhea's source, and a test fails if it is missing.
 
-/** The numbers of an Open that rhea would arm timers by. */
+/** The fields of an open by which rhea would set timers. */
 interface OpenFields {
   readonly idle_time_out: number | undefined;
 }
 
-/** The deliveries of one direction of a session. */
+/** The outgoing deliveries of a session. */
 interface Outgoing {
-  /** Free places for deliveries that are not settled. */
+  /** The number of further unsettled deliveries that there is space for. */
   available(): number;
-  /** Transfers the peer's window has room for. */
+  /** The number of transfers that the peer's window allows. */
   transfer_window(): number;
-  /** Id of the next delivery made, and of the next one sent. */
+  /** Id of the next delivery to be created; `next_pending_delivery` is that of the next one to be sent. */
   readonly next_delivery_id: number;
   readonly next_pending_delivery: number;
 }
 
 interface Incoming {
-  /** Id of the delivery that is expected next. */
+  /** Id of the next expected delivery. */
   next_delivery_id: number | undefined;
 }
 
@@ -42,13 +42,13 @@ export type ConnectionInternals = Connection & {
   readonly local: { readonly open: OpenFields };
   readonly remote: { readonly open?: OpenFields };
   readonly remote_channel_map: Readonly<Record<number, SessionInternals | undefined>>;
-  /** Serves a socket that was accepted. */
+  /** Serves an accepted socket. */
   accept(socket: object): void;
-  /** Writes what is due; called in a later tick, where an exception would end the process. */
+  /** Writes pending frames; rhea calls it in a later tick, where an exception would end the process. */
   _process(): void;
 };
 
-/** One SASL exchange, as rhea drives it. */
+/** One SASL exchange, in the form that rhea expects. */
 export interface SaslMechanism {
   /** True: OK; false: refused. */
   outcome: boolean | undefined;

@@ -1,12 +1,12 @@
 import type { Receiver, Sender } from 'rhea';
 import type { SenderInternals } from './rhea-internals.ts';
 
-/** The peer sends its messages settled, or wants the hub's messages settled (AMQP 1.0 §2.8.2). */
+/** The sender settle mode `settled`: messages on the link are sent settled (AMQP 1.0 §2.8.2). */
 const SETTLED = 1;
 
 /**
- * Answers the attach of a link that is taken: source and target as the peer has named them, and our messages settled when sent, where it wants
- * them so. Without a target, or a source, an attach refuses (§2.6.3).
+ * Prepares the answer to the attach of an accepted link: the source and target addresses that the peer has named, and the hub's messages sent
+ * settled if the peer has asked for that. An answer without a target or a source would refuse the link (§2.6.3).
  */
 export function echoTermini(link: Sender | Receiver): void {
   link.set_source({ address: addressOf(link.source) });
