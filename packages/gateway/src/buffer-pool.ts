@@ -1,36 +1,36 @@
 import { unmaskModule } from './unmask-module.ts';
 
-/** Bytes of a page of WebAssembly's memory. */
+/** Bytes of a WebAssembly memory page. */
 const PAGE_BYTES = 65_536;
 
-/** Pages of the shared read buffer: as much as libuv reads at once from a connection without TLS; a TLS record is a quarter of it. */
+/** Pages of the shared read buffer: 64 KiB, which libuv reads at once from a connection without TLS. A TLS record is a quarter of that. */
 const INPUT_PAGES = 1;
 
-/** Pages of a pooled buffer: two of the longest units and part of a third, so that the bytes of an event-loop iteration leave in one write. */
+/** Pages of a pooled buffer: room for two of the longest units and part of a third, so that the bytes of one event-loop iteration are sent in one write. */
 const BUFFER_PAGES = 3;
 
 /**
- * Maximum pooled buffers, 24 MiB of address space; only those used at the same time become resident memory. They serve streams that are busy
- * in the same event-loop iteration and those that wait for a slow client; further streams use ordinary buffers, at a higher cost.
+ * Maximum pooled buffers: 24 MiB of address space, of which only the buffers used at the same time become resident memory. They are used by streams
+ * that are busy in the same event-loop iteration, and by streams that wait for a slow client. Further streams use ordinary buffers, which cost more.
  */
 const MAX_BUFFERS = 128;
 
-/** A piece of the memory that collects the frames of one event-loop iteration. */
+/** A part of the pool's memory, in which the frames of one event-loop iteration are collected. */
 export interface PooledBuffer {
   readonly bytes: Buffer;
-  /** Where it begins in the memory. */
+  /** Offset of the buffer in the pool's memory. */
   readonly base: number;
 }
 
-/** An object that keeps a pooled buffer between event-loop iterations and can give it up. */
+/** An object that keeps a pooled buffer between event-loop iterations and can release it on request. */
 export interface BufferOwner {
-  /** Releases the pooled buffer and keeps its contents elsewhere. */
+  /** Copies the contents of the pooled buffer to an ordinary buffer and releases the pooled one. */
   settle(): void;
 }
 
 type Unmask = (from: number, to: number, length: number, key: number) => void;
 
-/** The members used here; Node's types do not declare them. */
+/** The members of `WebAssembly` that this file uses; Node's types do not declare them. */
 declare const WebAssembly:
   | {
       readonly Memory: new (pages: { initial: number; maximum: number }) => { readonly buffer: ArrayBuffer };
@@ -40,20 +40,20 @@ declare const WebAssembly:
   | undefined;
 
 /**
- * One WebAssembly memory for reading and writing, so that a WebAssembly function can move payload from the read buffer to a pooled buffer and
- * unmask it on the way. It never grows: growing would invalidate the buffers that sockets hold.
+ * One WebAssembly memory for reading and writing, so that one WebAssembly function can copy payload from the read buffer to a pooled buffer and
+ * unmask it in the same step. The memory never grows, because growth would invalidate the buffers that sockets use.
  */
 export class BufferPool {
-  /** The read buffer shared by all connections, at offset 0: valid until the next read of any connection. */
+  /** The read buffer at offset 0, shared by all connections. Its contents are valid until the next read from any connection. */
   readonly input: Buffer;
-  /** Moves bytes within the memory and unmasks them: see `unmaskModule`. */
+  /** Copies bytes within the memory and unmasks them: see `unmaskModule`. */
   readonly unmask: Unmask;
 
   readonly #buffer: ArrayBuffer;
   readonly #free: PooledBuffer[] = [];
-  /** Owners of pooled buffers, the one that has held its pooled buffer longest first. */
-  readonly #holders = new Set<BufferOwner>();
-  #made = 0;
+  /** Owners of pooled buffers, in the order in which they took their buffers. */
+  readonly #owners = new Set<BufferOwner>();
+  #allocated = 0;
 
   private constructor(wasm: NonNullable<typeof WebAssembly>) {
     const pages = INPUT_PAGES + MAX_BUFFERS * BUFFER_PAGES;
@@ -67,64 +67,64 @@ export class BufferPool {
   static #ofThread: BufferPool | string | undefined;
 
   /**
-   * The memory of this thread; undefined where it cannot be had, for the reason in {@link problem}. Made when it is first asked for: as the file
-   * is loaded Node 22 is about to make a WebAssembly memory of its own (for the parser of `fetch`), and crashes where this memory has left no room.
+   * The pool of this thread; undefined if it cannot be created, for the reason in {@link problem}. It is created on first use and not when this file
+   * is loaded: at that time Node 22 has not yet created its own WebAssembly memory (for the parser of `fetch`), and would crash for lack of address space.
    */
   static get ofThread(): BufferPool | undefined {
-    BufferPool.#ofThread ??= BufferPool.#make();
+    BufferPool.#ofThread ??= BufferPool.#create();
     return typeof BufferPool.#ofThread === 'string' ? undefined : BufferPool.#ofThread;
   }
 
-  /** Why this thread has none; undefined when it has one. */
+  /** The reason why this thread has no pool; undefined when it has one. */
   static get problem(): string | undefined {
-    BufferPool.#ofThread ??= BufferPool.#make();
+    BufferPool.#ofThread ??= BufferPool.#create();
     return typeof BufferPool.#ofThread === 'string' ? BufferPool.#ofThread : undefined;
   }
 
-  /** A memory, or why there is none. */
-  static #make(): BufferPool | string {
+  /** Creates a pool; returns the reason as text if that is impossible. */
+  static #create(): BufferPool | string {
     if (typeof WebAssembly === 'undefined') return 'this Node has no WebAssembly (--jitless)';
     try {
       return new BufferPool(WebAssembly);
     } catch (error) {
-      // A RangeError where address space is limited (`ulimit -v`): Node 22 reserves 10 GiB for each memory, however small it is.
+      // A RangeError when address space is limited (`ulimit -v`): Node 22 reserves 10 GiB for each WebAssembly memory, even for a small one.
       return error instanceof Error ? error.message : String(error);
     }
   }
 
   /** Pooled buffers in use. */
   get taken(): number {
-    return this.#made - this.#free.length;
+    return this.#allocated - this.#free.length;
   }
 
   /**
-   * Takes the most recently used pooled buffer, which is most likely in the processor's cache. When all are in use, the owner that has held one longest
-   * must release it; undefined when all are being written.
+   * Takes the most recently released buffer, which is the most likely to be in the processor's cache. When all are in use, the owner that has had its
+   * buffer for the longest time must release it. Undefined when no buffer has an owner because all are being written.
    */
-  take(holder: BufferOwner): PooledBuffer | undefined {
-    let pooled = this.#free.pop() ?? this.#cut();
+  take(owner: BufferOwner): PooledBuffer | undefined {
+    let pooled = this.#free.pop() ?? this.#allocate();
     if (pooled === undefined) {
-      const [oldest] = this.#holders;
+      const [oldest] = this.#owners;
       oldest?.settle();
       pooled = this.#free.pop();
     }
-    if (pooled !== undefined) this.#holders.add(holder);
+    if (pooled !== undefined) this.#owners.add(owner);
     return pooled;
   }
 
-  /** The owner passes its pooled buffer on, to be released by the new user. */
-  handOver(holder: BufferOwner): void {
-    this.#holders.delete(holder);
+  /** The owner passes its pooled buffer to a writer, which must release it with {@link give}. */
+  handOver(owner: BufferOwner): void {
+    this.#owners.delete(owner);
   }
 
-  /** Releases a pooled buffer: its bytes must not be used any more. */
+  /** Releases a pooled buffer. Its bytes must not be used afterwards. */
   give(pooled: PooledBuffer): void {
     this.#free.push(pooled);
   }
 
-  #cut(): PooledBuffer | undefined {
-    if (this.#made === MAX_BUFFERS) return undefined;
-    const base = (INPUT_PAGES + BUFFER_PAGES * this.#made++) * PAGE_BYTES;
+  #allocate(): PooledBuffer | undefined {
+    if (this.#allocated === MAX_BUFFERS) return undefined;
+    const base = (INPUT_PAGES + BUFFER_PAGES * this.#allocated++) * PAGE_BYTES;
     return { base, bytes: Buffer.from(this.#buffer, base, BUFFER_PAGES * PAGE_BYTES) };
   }
 }

@@ -2,19 +2,19 @@ import { isUtf8 } from 'node:buffer';
 import { CulvertError, closeReason } from '@culvert/protocol';
 import { controlFrame, OPCODE } from './frame-header.ts';
 
-/** What a close frame says. */
+/** The contents of a close frame. */
 export interface CloseStatus {
   readonly code: number;
   /** At most 123 bytes of UTF-8. */
   readonly reason: string;
 }
 
-/** What a client that ends without a close frame says by it. */
+/** The status assumed for a client that ends its direction without a close frame. */
 export const CLEAN_CLOSE: CloseStatus = { code: 1000, reason: '' };
 
 /**
- * Reads a close frame's payload. An empty one is the clean end, 1000: it must not be passed on empty, some clients crash on that.
- * @throws CulvertError `protocol_error` for one byte, for a code RFC 6455 §7.4 does not let an endpoint send, for bad UTF-8
+ * Parses the payload of a close frame. An empty payload is returned as 1000, the clean end, because some clients crash when they receive an empty one.
+ * @throws CulvertError `protocol_error` for a payload of one byte, a code that RFC 6455 §7.4 does not allow to be sent, or invalid UTF-8
  */
 export function parseClose(payload: Buffer): CloseStatus {
   if (payload.length === 0) return { code: 1000, reason: '' };
@@ -26,7 +26,7 @@ export function parseClose(payload: Buffer): CloseStatus {
   return { code, reason: reason.toString('utf8') };
 }
 
-/** A whole close frame. Reasons longer than 123 bytes are cut. */
+/** Encodes a complete close frame. A reason longer than 123 bytes is cut. */
 export function closeFrame({ code, reason }: CloseStatus): Buffer {
   const text = Buffer.from(closeReason(reason), 'utf8');
   const payload = Buffer.allocUnsafe(2 + text.length);
@@ -35,7 +35,7 @@ export function closeFrame({ code, reason }: CloseStatus): Buffer {
   return controlFrame(OPCODE.close, payload);
 }
 
-/** RFC 6455 §7.4 and the IANA registry it opened: 1004 to 1006 and 1015 never travel, the rest below 3000 is unassigned. */
+/** Whether a close code may be sent (RFC 6455 §7.4 and its IANA registry): 1004 to 1006 and 1015 never may, other codes from 1016 to 2999 are unassigned. */
 function isSendable(code: number): boolean {
   if (code >= 3000) return code < 5000;
   return code >= 1000 && code <= 1014 && (code < 1004 || code > 1006);

@@ -1,40 +1,40 @@
 import type { BufferOwner, BufferPool, PooledBuffer } from './buffer-pool.ts';
 
-/** Bytes of the smallest private buffer that an idle direction keeps. */
+/** Bytes of the smallest ordinary buffer that an idle direction keeps. */
 const FIRST_BYTES = 512;
 
 const EMPTY = Buffer.alloc(0);
 
-/** Whole units taken out of a {@link FrameBuffer}. */
+/** Complete units that were removed from a {@link FrameBuffer}. */
 export interface Filled {
   readonly bytes: Buffer;
-  /** The pooled buffer that holds them, to be released once they are written; undefined when the buffer is private. */
+  /** The pooled buffer that contains the bytes, to be released after they are written; undefined when they are in an ordinary buffer. */
   readonly pooled: PooledBuffer | undefined;
 }
 
 /**
- * The outgoing bytes of one direction of a stream: whole units, followed by the beginning of an incomplete one.
- * While bytes arrive they are kept in a pooled buffer of the pool. The pooled buffer is released when it is empty; if something is left, when another direction needs it: then an
- * ordinary buffer of about its size replaces it, large enough that slowly arriving bytes are not copied each time.
+ * The outgoing bytes of one direction of a stream: complete units, followed by the beginning of an incomplete one.
+ * Arriving bytes are kept in a buffer of the pool. It is released when it is empty. If bytes remain in it, it is released when another direction
+ * needs it: the bytes are then copied to an ordinary buffer with room for more, so that slowly arriving bytes are not copied each time.
  */
 export class FrameBuffer implements BufferOwner {
-  /** Filled up to {@link end}. */
+  /** The current buffer, filled up to {@link end}. */
   bytes: Buffer = EMPTY;
-  /** Offset of {@link bytes} in the pool's memory; -1 when outside of it. */
+  /** Offset of {@link bytes} in the pool's memory; -1 for an ordinary buffer. */
   base = -1;
-  /** Bytes of whole units. */
+  /** Bytes of complete units. */
   whole = 0;
   end = 0;
 
   readonly #memory: BufferPool | undefined;
   #pooled: PooledBuffer | undefined;
 
-  /** @param memory the pool of pooled buffers; without one, ordinary buffers are used */
+  /** @param memory the thread's buffer pool; if undefined, only ordinary buffers are used */
   constructor(memory: BufferPool | undefined) {
     this.#memory = memory;
   }
 
-  /** Whether {@link take} would hand over the pooled buffer without copying. */
+  /** Whether the bytes are in a pooled buffer, which {@link take} returns without copying. */
   get isPooled(): boolean {
     return this.#pooled !== undefined;
   }
@@ -43,24 +43,24 @@ export class FrameBuffer implements BufferOwner {
     return this.bytes.length - this.end;
   }
 
-  /** Makes room for `count` more bytes, moving the contents if necessary. */
+  /** Makes room for `count` more bytes; copies the contents to a larger buffer if necessary. */
   makeRoom(count: number): void {
     if (this.room >= count) return;
     const needed = this.end + count;
     const pooled = this.#pooled === undefined ? this.#memory?.take(this) : undefined;
     if (pooled !== undefined && pooled.bytes.length >= needed) {
       this.bytes.copy(pooled.bytes, 0, 0, this.end);
-      this.#holdIn(pooled);
+      this.#usePooled(pooled);
       return;
     }
     const larger = Buffer.allocUnsafeSlow(Math.max(needed, 2 * this.end, FIRST_BYTES));
     this.bytes.copy(larger, 0, 0, this.end);
-    this.#giveBack(pooled ?? this.#pooled);
+    this.#release(pooled ?? this.#pooled);
     this.bytes = larger;
     this.base = -1;
   }
 
-  /** Takes the whole units out. */
+  /** Removes and returns the complete units; undefined when there are none. */
   take(): Filled | undefined {
     if (this.whole === 0) return undefined;
     const { bytes, whole, end } = this;
@@ -71,10 +71,10 @@ export class FrameBuffer implements BufferOwner {
     this.end = end - whole;
     const pooled = this.end > 0 && filled.pooled !== undefined ? this.#memory?.take(this) : undefined;
     if (pooled === undefined) {
-      this.#holdAlone(bytes.subarray(whole, end));
+      this.#useOrdinary(bytes.subarray(whole, end));
     } else {
       bytes.copy(pooled.bytes, 0, whole, end);
-      this.#holdIn(pooled);
+      this.#usePooled(pooled);
     }
     return filled;
   }
@@ -82,32 +82,32 @@ export class FrameBuffer implements BufferOwner {
   settle(): void {
     const pooled = this.#pooled;
     if (pooled === undefined) return;
-    this.#holdAlone(pooled.bytes.subarray(0, this.end));
-    this.#giveBack(pooled);
+    this.#useOrdinary(pooled.bytes.subarray(0, this.end));
+    this.#release(pooled);
   }
 
-  /** Throws everything away. */
+  /** Discards all bytes. */
   clear(): void {
     this.whole = 0;
     this.end = 0;
-    this.#holdAlone(EMPTY);
-    this.#giveBack(this.#pooled);
+    this.#useOrdinary(EMPTY);
+    this.#release(this.#pooled);
   }
 
-  #holdIn(pooled: PooledBuffer): void {
+  #usePooled(pooled: PooledBuffer): void {
     this.bytes = pooled.bytes;
     this.base = pooled.base;
     this.#pooled = pooled;
   }
 
-  /** Doubles the size, so that bytes arriving one at a time cost at most two copies each. */
-  #holdAlone(bytes: Buffer): void {
+  /** Copies `bytes` to an ordinary buffer of twice their size, so that each of many bytes that arrive singly is copied at most twice. */
+  #useOrdinary(bytes: Buffer): void {
     this.base = -1;
     this.bytes = bytes.length === 0 ? EMPTY : Buffer.allocUnsafeSlow(Math.max(2 * bytes.length, FIRST_BYTES));
     bytes.copy(this.bytes);
   }
 
-  #giveBack(pooled: PooledBuffer | undefined): void {
+  #release(pooled: PooledBuffer | undefined): void {
     this.#pooled = undefined;
     if (pooled === undefined) return;
     this.#memory?.handOver(this);

@@ -1,12 +1,12 @@
 import { CulvertError } from '@culvert/protocol';
 
-/** The opcodes of RFC 6455 §5.2; every other is reserved. */
+/** The opcodes of RFC 6455 §5.2; all others are reserved. */
 export const OPCODE = { continuation: 0x0, text: 0x1, binary: 0x2, close: 0x8, ping: 0x9, pong: 0xa } as const;
 
-/** Bytes of a control frame's payload at most (RFC 6455 §5.5). */
+/** Bytes of a control frame's payload, at most (RFC 6455 §5.5). */
 export const MAX_CONTROL_BYTES = 125;
 
-/** Bytes of a client's header at most: two, an extended length of eight, a masking key of four. */
+/** Bytes of a client's frame header, at most: two, plus an extended length of eight and a masking key of four. */
 const MAX_HEADER_BYTES = 14;
 
 const FIN = 0x80;
@@ -14,37 +14,37 @@ const MASKED = 0x80;
 const RSV = 0x70;
 
 /**
- * Parses the headers of a client's frames from arbitrarily split chunks, and rejects what RFC 6455 does not allow a client without
- * extensions to send. After {@link HeaderParser.parse} left {@link HeaderParser.whole} true, the fields hold the header.
+ * Parses the headers of a client's frames from arbitrarily split chunks, and refuses frames that RFC 6455 does not allow from a client without
+ * extensions. If {@link HeaderParser.whole} is true after {@link HeaderParser.parse}, the other fields contain the header.
  */
 export class HeaderParser {
   whole = false;
   fin = false;
   opcode: number = OPCODE.continuation;
-  /** Bytes of payload. */
+  /** Payload bytes of the frame. */
   length = 0;
-  /** The masking key, its first byte lowest. */
+  /** The masking key as a 32-bit integer, with its first byte in the lowest bits. */
   key = 0;
 
-  /** The first bytes of a header that is split over chunks. */
+  /** The received bytes of a header that is split over several chunks. */
   readonly #split = Buffer.alloc(MAX_HEADER_BYTES);
-  #have = 0;
-  /** Whether a fragmented message is under way (§5.4). */
+  #splitBytes = 0;
+  /** Whether a fragmented message is incomplete (§5.4). */
   #fragmented = false;
 
-  /** Whether a header or a fragmented message has begun and is not whole. */
+  /** Whether a header or a fragmented message has begun and is incomplete. */
   get isUnderWay(): boolean {
-    return this.#have > 0 || this.#fragmented;
+    return this.#splitBytes > 0 || this.#fragmented;
   }
 
   /**
-   * Parses one header from `start` on, or as much of it as there is.
+   * Parses one header from `start` on, or the part of it that is in the chunk.
    * @returns the position after the parsed bytes: the start of the payload when {@link whole}, `end` otherwise
    * @throws CulvertError `protocol_error`
    */
   parse(chunk: Buffer, start: number, end: number): number {
     this.whole = false;
-    if (this.#have === 0 && end - start >= 2) {
+    if (this.#splitBytes === 0 && end - start >= 2) {
       this.#check(chunk[start] as number, chunk[start + 1] as number);
       const size = maskedHeaderBytes(chunk[start + 1] as number);
       if (start + size <= end) {
@@ -58,30 +58,30 @@ export class HeaderParser {
   #collect(chunk: Buffer, start: number, end: number): number {
     let at = start;
     while (at < end) {
-      this.#split[this.#have++] = chunk[at++] as number;
-      if (this.#have === 2) this.#check(this.#split[0] as number, this.#split[1] as number);
-      if (this.#have < 2 || this.#have < maskedHeaderBytes(this.#split[1] as number)) continue;
-      this.#decode(this.#split, 0, this.#have);
-      this.#have = 0;
+      this.#split[this.#splitBytes++] = chunk[at++] as number;
+      if (this.#splitBytes === 2) this.#check(this.#split[0] as number, this.#split[1] as number);
+      if (this.#splitBytes < 2 || this.#splitBytes < maskedHeaderBytes(this.#split[1] as number)) continue;
+      this.#decode(this.#split, 0, this.#splitBytes);
+      this.#splitBytes = 0;
       return at;
     }
     return at;
   }
 
   #check(first: number, second: number): void {
-    if ((first & RSV) !== 0) throw refuse('a reserved bit is set');
+    if ((first & RSV) !== 0) throw protocolError('a reserved bit is set');
     const opcode = first & 0x0f;
     if (opcode >= OPCODE.close) {
-      if (opcode > OPCODE.pong) throw refuse('a reserved opcode');
-      if ((first & FIN) === 0) throw refuse('a fragmented control frame');
-      if ((second & 0x7f) > MAX_CONTROL_BYTES) throw refuse('a control frame longer than 125 bytes');
+      if (opcode > OPCODE.pong) throw protocolError('a reserved opcode');
+      if ((first & FIN) === 0) throw protocolError('a fragmented control frame');
+      if ((second & 0x7f) > MAX_CONTROL_BYTES) throw protocolError('a control frame longer than 125 bytes');
     } else if (opcode === OPCODE.continuation) {
-      if (!this.#fragmented) throw refuse('a continuation of nothing');
+      if (!this.#fragmented) throw protocolError('a continuation of nothing');
     } else {
-      if (opcode > OPCODE.binary) throw refuse('a reserved opcode');
-      if (this.#fragmented) throw refuse('a new message inside a fragmented one');
+      if (opcode > OPCODE.binary) throw protocolError('a reserved opcode');
+      if (this.#fragmented) throw protocolError('a new message inside a fragmented one');
     }
-    if ((second & MASKED) === 0) throw refuse('an unmasked frame');
+    if ((second & MASKED) === 0) throw protocolError('an unmasked frame');
   }
 
   #decode(bytes: Buffer, at: number, size: number): void {
@@ -92,8 +92,8 @@ export class HeaderParser {
     else if (size === 8) this.length = bytes.readUInt16BE(at + 2);
     else {
       const high = bytes.readUInt32BE(at + 2);
-      // §5.2 forbids the top bit. Smaller lengths beyond 2^53 would take 28 years at 10 MB/s.
-      if (high > 0x1f_ffff) throw refuse('a frame longer than 2^53 bytes');
+      // §5.2 forbids the top bit. A frame of 2^53 bytes would take 28 years at 10 MB/s.
+      if (high > 0x1f_ffff) throw protocolError('a frame longer than 2^53 bytes');
       this.length = high * 2 ** 32 + bytes.readUInt32BE(at + 6);
     }
     this.key = bytes.readInt32LE(at + size - 4);
@@ -107,16 +107,16 @@ function maskedHeaderBytes(second: number): number {
   return length < 126 ? 6 : length === 126 ? 8 : 14;
 }
 
-function refuse(what: string): CulvertError {
+function protocolError(what: string): CulvertError {
   return new CulvertError('protocol_error', `The client sent ${what}.`);
 }
 
-/** Bytes of an unmasked header for a payload of at most 65,536 bytes. */
+/** The size in bytes of an unmasked header for a payload of at most 65,536 bytes. */
 export function headerBytes(length: number): number {
   return length < 126 ? 2 : length < 65_536 ? 4 : 10;
 }
 
-/** Writes an unmasked header (RFC 6455 §5.2) at `at`, where {@link headerBytes} must fit. */
+/** Writes an unmasked header (RFC 6455 §5.2) at offset `at`, where {@link headerBytes} bytes must be free. `length` is at most 65,536. */
 export function writeHeader(bytes: Buffer, at: number, fin: boolean, opcode: number, length: number): void {
   bytes[at] = (fin ? FIN : 0) | opcode;
   if (length < 126) {
@@ -132,7 +132,7 @@ export function writeHeader(bytes: Buffer, at: number, fin: boolean, opcode: num
   }
 }
 
-/** A whole control frame, unmasked. @param payload at most {@link MAX_CONTROL_BYTES} */
+/** Encodes a complete unmasked control frame. @param payload at most {@link MAX_CONTROL_BYTES} bytes */
 export function controlFrame(opcode: number, payload: Uint8Array): Buffer {
   const frame = Buffer.allocUnsafe(2 + payload.length);
   writeHeader(frame, 0, true, opcode, payload.length);

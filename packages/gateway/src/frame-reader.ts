@@ -6,36 +6,36 @@ import { rotateKey, unmask } from './unmask.ts';
 
 /** Callbacks of a {@link FrameReader}, called synchronously in the order of the bytes. */
 export interface FrameSink {
-  /** The output has no room for the next unit: take its whole units, or it grows. */
+  /** The output has no room for the next bytes. The sink should take its complete units; otherwise the output grows. */
   full(): void;
-  /** A control frame arrived; everything before it is in the output. The payload is only valid during the call. */
+  /** A control frame was received; all data before it is in the output. The payload is valid only during the call. */
   control(opcode: number, payload: Buffer): void;
-  /** A message without payload is whole. */
+  /** A message without payload was received completely. */
   emptyMessage(): void;
 }
 
 const HEADER = 0;
 const PAYLOAD = 1;
 const CONTROL = 2;
-/** A close frame arrived: everything after it is ignored (RFC 6455 §5.5.1). */
+/** State after a close frame: everything after it is ignored (RFC 6455 §5.5.1). */
 const CLOSED = 3;
 
-/** Bytes that a message counts as at least, where limits count: what its frame and its handling cost, so that empty ones are not free. */
+/** Bytes that limits count for a message at least: about the cost of its frame and its processing, so that empty messages are not free. */
 export const MIN_COUNTED_BYTES = 64;
 
 /**
- * Converts a client's masked frames to the unmasked ones that a server sends. It never assembles a message. Its output
- * consists of *units*: a frame of up to 64 KiB as received, or a fragment of 64 KiB (the last one shorter) of a longer frame (RFC 6455 §5.4).
- * Only whole units are sent, so that the sent bytes always end at a frame boundary.
+ * Converts a client's masked frames to the unmasked frames that a server sends. It never assembles a message. Its output consists of *units*: a
+ * frame of up to 64 KiB is one unit; a longer frame is split into units of 64 KiB (the last one may be shorter), each a fragment (RFC 6455 §5.4).
+ * Only complete units are sent, so the sent bytes always end at a frame boundary.
  */
 export class FrameReader {
-  /** Payload bytes of whole units. */
+  /** Payload bytes of complete units. */
   bytes = 0;
-  /** Messages whose last frame is whole. */
+  /** The number of complete messages. */
   messages = 0;
-  /** {@link bytes} with each whole message counted as {@link MIN_COUNTED_BYTES} at least. */
+  /** {@link bytes}, except that each complete message counts as {@link MIN_COUNTED_BYTES} at least. */
   countedBytes = 0;
-  /** Payload bytes, also of units that are not whole. */
+  /** Payload bytes, including those of an incomplete unit. */
   receivedBytes = 0;
   readonly output: FrameBuffer;
 
@@ -45,31 +45,31 @@ export class FrameReader {
   readonly #control = Buffer.alloc(MAX_CONTROL_BYTES);
   #controlBytes = 0;
   #state: 0 | 1 | 2 | 3 = HEADER;
-  /** Payload bytes of the current frame still to come, and the key for the next of them. */
+  /** Payload bytes of the current frame that are not read yet, and the masking key rotated for the next of them. */
   #frameLeft = 0;
   #key = 0;
-  /** Payload bytes of the current unit, and how many are still to come. */
+  /** Payload bytes of the current unit, and how many of them are not read yet. */
   #unitBytes = 0;
   #unitLeft = 0;
-  /** The opcode of the current frame's next unit: its own for the first one, continuation after. */
+  /** The opcode for the next unit of the current frame: the frame's own for the first unit, continuation for the others. */
   #opcode: number = OPCODE.continuation;
-  /** Payload bytes of the current message so far. */
+  /** Payload bytes of the complete units in the current message. */
   #messageBytes = 0;
 
-  /** @param memory the thread's buffer pool; without one everything is done in JavaScript */
+  /** @param memory the thread's buffer pool; if undefined, everything is done in JavaScript with ordinary buffers */
   constructor(sink: FrameSink, memory: BufferPool | undefined) {
     this.#sink = sink;
     this.#memory = memory;
     this.output = new FrameBuffer(memory);
   }
 
-  /** Whether everything that came is whole: no frame and no message is under way. */
+  /** Whether no frame and no message is incomplete. */
   get isBetweenMessages(): boolean {
     return this.#state === HEADER && !this.#header.isUnderWay;
   }
 
   /**
-   * Reads the first `end` bytes of a chunk (the pool's read buffer or any other buffer) without changing it.
+   * Processes the first `end` bytes of a chunk (the pool's read buffer or any other buffer) without changing them.
    * @throws CulvertError `protocol_error`; the frames before the error are in the output, and the reader must not be used again
    */
   read(chunk: Buffer, end: number): void {
@@ -98,12 +98,12 @@ export class FrameReader {
     return this.#readPayload(chunk, at, end);
   }
 
-  /** Writes the header of the next unit. @param available bytes of the chunk from its payload on */
+  /** Writes the header of the next unit. @param available bytes in the chunk from the unit's payload on */
   #beginUnit(available: number): void {
     const output = this.output;
     const length = Math.min(this.#frameLeft, LIMITS.frameBytes);
     const size = headerBytes(length);
-    // So that a unit begun in a pooled buffer need not be moved within the same event-loop iteration.
+    // Otherwise a unit that began in a pooled buffer would have to be copied within the same event-loop iteration.
     if (output.isPooled && output.room < size + length) this.#sink.full();
     if (output.room < size + length) output.makeRoom(size + Math.min(length, available));
     const fin = this.#header.fin && length === this.#frameLeft;
@@ -119,7 +119,7 @@ export class FrameReader {
       this.#sink.full();
       this.output.makeRoom(count);
     }
-    this.#move(chunk, start, count);
+    this.#appendUnmasked(chunk, start, count);
     const at = start + count;
     this.#frameLeft -= count;
     this.#unitLeft -= count;
@@ -150,8 +150,8 @@ export class FrameReader {
     if (bytes === 0) this.#sink.emptyMessage();
   }
 
-  /** Appends payload to the output without its mask. */
-  #move(chunk: Buffer, start: number, count: number): void {
+  /** Unmasks payload and appends it to the output. */
+  #appendUnmasked(chunk: Buffer, start: number, count: number): void {
     const output = this.output;
     const memory = this.#memory;
     if (memory !== undefined && output.base >= 0) {

@@ -14,32 +14,32 @@ export interface FrameRelayOptions {
   readonly clock: Clock;
   /** See `GatewayLimits`. */
   readonly halfCloseMs: number;
-  /** Milliseconds a side has to answer a close frame that says an error. */
+  /** Milliseconds a side has to answer a close frame whose code is an error. */
   readonly lingerMs: number;
 }
 
 /**
- * Joins the two ends of a stream until both directions have ended. One side's end goes to the other as a close frame, after every byte
- * before it; then the other direction goes on until its end comes back, without a bound while bytes flow and for `halfCloseMs` without
- * one. Nothing here answers 1000 by itself: that is said only for a side that has ended.
+ * Joins the two sides of a stream until both directions have ended. When one side ends its direction, the other side is sent a close frame after
+ * all bytes of that direction. The other direction then continues until it ends too: without a time limit while bytes flow, but for at most
+ * `halfCloseMs` of silence. A close frame with code 1000 is sent only when the side it stands for has ended its direction.
  */
 export class FrameRelay {
-  /** Resolves with the reason when both sockets are closed; never rejects. */
+  /** Resolves with the close cause when both sockets are closed; never rejects. */
   readonly closed: Promise<CloseCause>;
   readonly device: RelayPeer;
   readonly service: RelayPeer;
 
   readonly #options: FrameRelayOptions;
-  /** Why it ends. A failure takes the place of a clean end of one side. */
+  /** The close cause. A failure replaces the clean end of one side. */
   #cause: CloseCause | undefined;
   #endedWith: CulvertError | undefined;
-  /** A side closed with an error, and the other is told. */
-  #errorTold = false;
-  /** Runs after an error's close frame, until it is answered. */
+  /** Whether a side closed with an error code, and the other side was sent that close frame. */
+  #errorForwarded = false;
+  /** Runs from a close frame with an error code until it is answered. */
   #linger: Timer | undefined;
-  /** Runs while one direction has ended and the other has not. */
+  /** Runs while only one direction has ended. */
   #halfClose: HalfCloseTimer | undefined;
-  /** Bytes of the direction that goes on, when the other ended. */
+  /** Payload bytes received in the direction that continues, at the time when the other direction ended. */
   #receivedAtEnd = 0;
   #over = false;
 
@@ -59,7 +59,7 @@ export class FrameRelay {
     this.#endEarly(service, device);
   }
 
-  /** The error that ended it; undefined when a side did, by its close frame. */
+  /** The error that ended the stream; undefined when a side ended it with a close frame. */
   get endedWith(): CulvertError | undefined {
     return this.#endedWith;
   }
@@ -72,7 +72,7 @@ export class FrameRelay {
     this.service.finishWith(error, 'now');
   }
 
-  /** Cuts both connections. */
+  /** Destroys both connections. */
   destroy(): void {
     this.#cause ??= 'shutting_down';
     this.#finish();
@@ -89,7 +89,7 @@ export class FrameRelay {
     });
   }
 
-  /** A side that ended while it waited: what it had sent was passed on just now, its end follows. */
+  /** Handles a side that ended its direction while it waited for the other: its data was passed on just before, now its end is. */
   #endEarly(from: RelayPeer, to: RelayPeer): void {
     if (from.ended === undefined) return;
     this.#closing(from, to, from.ended);
@@ -98,8 +98,8 @@ export class FrameRelay {
 
   #closing(from: RelayPeer, to: RelayPeer, status: CloseStatus): void {
     if (this.#over) return;
-    if (this.#errorTold) {
-      // The answer: now each side has sent its close frame.
+    if (this.#errorForwarded) {
+      // This close frame is the answer: both sides have now sent one.
       to.sendClose(status);
       this.#finishBoth();
     } else if (status.code !== 1000) this.#closedWithError(from, to, status);
@@ -107,12 +107,12 @@ export class FrameRelay {
     else this.#bothEnded(from, to, status);
   }
 
-  /** Nothing goes on after an error; the side that said it still gets what the other answers. */
+  /** A close frame with an error code ends both directions. The side that sent it still receives the other side's answer. */
   #closedWithError(from: RelayPeer, to: RelayPeer, status: CloseStatus): void {
     this.#cause = causeOfClose(from, status);
     this.#halfClose?.stop();
     const answered = to.ended !== undefined;
-    this.#errorTold = true;
+    this.#errorForwarded = true;
     to.sendClose(status, () => {
       if (this.#over) return;
       this.#linger = this.#options.clock.setTimer(this.#options.lingerMs, () => {
@@ -136,7 +136,7 @@ export class FrameRelay {
     const halfClose = new HalfCloseTimer({
       clock,
       ms,
-      // A slow receiver is the limit on a stuck write's business.
+      // While the receiver is slow, the stall limit on writes applies instead.
       isBlocked: () => from.isBusy,
       expired: () => {
         const text = `The ${from.side} had ended, and the ${to.side} sent nothing for ${ms / 1000} s.`;
@@ -148,14 +148,14 @@ export class FrameRelay {
     to.watch(() => halfClose.moved());
   }
 
-  /** The one that ended first is told the other's end; that one was told before. */
+  /** Sends the end of `from` to `to`, the side that ended first. `from` was already sent the end of `to`. */
   #bothEnded(from: RelayPeer, to: RelayPeer, status: CloseStatus): void {
-    // It came together with what cannot be delivered; had that come alone, the stream would be lost by now.
+    // `from` sent data together with its end, and the data cannot be delivered. Data without the end would already have failed the stream.
     if (to.left && from.receivedBytes > this.#receivedAtEnd) {
       this.#lost(to, from);
       return;
     }
-    if (this.#mayBeCut(from, to)) {
+    if (this.#mayBeTruncated(from, to)) {
       const text = `The ${from.side}'s client does not know half-close: it closed when it was told the end, and may have had more to send.`;
       this.#failedWith(`lost_by_${from.side}`, new CulvertError('stream_lost', text));
       this.#endBoth(to, from, 'stream_lost', text);
@@ -167,10 +167,10 @@ export class FrameRelay {
   }
 
   /**
-   * Whether a client that closes as soon as it is told the end may have been cut short by that: it was sending, or it is a device that was
-   * asked something last by one who waits for the answer. A device that ends by FIN has ended cleanly.
+   * Whether the data of `from` may be incomplete because its client closes as soon as it receives the other side's end. That is the case if it sent
+   * data after that end, or if it is a device that had not answered the last data of a Culvert service. A device that ends by FIN has ended cleanly.
    */
-  #mayBeCut(from: RelayPeer, to: RelayPeer): boolean {
+  #mayBeTruncated(from: RelayPeer, to: RelayPeer): boolean {
     if (from.isV1 || from.endedBy === 'empty messages') return false;
     if (from.side === 'device') {
       if (from.endedBy === 'fin') return false;
@@ -179,15 +179,15 @@ export class FrameRelay {
     return from.receivedBytes > this.#receivedAtEnd;
   }
 
-  #endBoth(told: RelayPeer, other: RelayPeer, code: ErrorCode, text: string): void {
+  #endBoth(first: RelayPeer, second: RelayPeer, code: ErrorCode, text: string): void {
     const error = new CulvertError(code, text);
     this.#finish();
-    told.finishWith(error, 'flushed');
-    other.finishWith(error, 'flushed');
+    first.finishWith(error, 'flushed');
+    second.finishWith(error, 'flushed');
   }
 
   #failed(from: RelayPeer, to: RelayPeer, error: CulvertError): void {
-    const cause = lossOf(error.code, from);
+    const cause = causeOfFailure(error.code, from);
     this.#failedWith(
       cause,
       error.code === 'stream_lost' ? new CulvertError('stream_lost', CLOSE_CAUSES[cause]) : error,
@@ -199,18 +199,21 @@ export class FrameRelay {
   }
 
   /**
-   * The side that ended first has left for good. A Culvert client leaves so when its program has gone; of another, what comes for it
-   * decides: a stream that has nothing more to deliver has ended well.
+   * Handles the disconnect of the side that ended first. A Culvert client disconnects in this way only when its program has ended, so the stream
+   * is lost. For any other client the stream is lost only if there is data that can no longer be delivered to it.
    */
   #gone(from: RelayPeer, to: RelayPeer): void {
     if (this.#over || to.ended !== undefined) return;
     if (from.isV1 || to.receivedBytes > this.#receivedAtEnd) this.#lost(from, to);
   }
 
-  /** What `to` sends cannot be delivered to `from`, which had ended. `to` was told that end; only the end of its connection tells it this. */
+  /**
+   * Ends the stream because `from`, which had ended, has disconnected and data of `to` cannot be delivered to it. `to` was already sent a close
+   * frame, so only the end of its connection can report this.
+   */
   #lost(from: RelayPeer, to: RelayPeer): void {
     if (this.#over) return;
-    // A device that ended by FIN closes both directions by that.
+    // The FIN of such a device ends both directions, so this is not an error.
     if (from.endedBy !== 'fin') {
       const cause: CloseCause = `lost_by_${from.side}`;
       this.#failedWith(cause, new CulvertError('stream_lost', CLOSE_CAUSES[cause]));
@@ -238,19 +241,19 @@ export class FrameRelay {
   }
 }
 
-/** A Culvert client reports by its close code that it waited too long for its own side. */
+/** The cause for a received close frame. A Culvert client has a close code of its own to report that its local side was silent for too long. */
 function causeOfClose(from: RelayPeer, { code }: CloseStatus): CloseCause {
   return from.isV1 && code === ERRORS.half_close_timeout.close ? 'half_close_timeout' : `ended_by_${from.side}`;
 }
 
-/** What the side that did nothing wrong is told: of a broken protocol that it was the other one, so that the text says what the log says. */
+/** The error sent to the side that did not cause it. For a protocol error its text names the other side as the cause, as the log does. */
 function otherSidesError(error: CulvertError): CulvertError {
   if (error.code === 'stalled') return error;
   if (error.code === 'protocol_error') return new CulvertError('stream_lost', 'The other side broke the protocol.');
   return new CulvertError('stream_lost');
 }
 
-function lossOf(code: ErrorCode, side: RelayPeer): CloseCause {
+function causeOfFailure(code: ErrorCode, side: RelayPeer): CloseCause {
   if (code === 'protocol_error' || code === 'stalled') return code;
   return side.side === 'device' ? 'lost_by_device' : 'lost_by_service';
 }

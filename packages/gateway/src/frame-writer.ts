@@ -10,20 +10,20 @@ import { RemoteSocket } from './threads/remote-socket.ts';
 
 /** Callbacks of a {@link FrameWriter}. */
 export interface WriterListener {
-  /** The socket is full: add nothing until {@link WriterListener.drained}. */
+  /** The socket is full: do not offer more bytes until {@link WriterListener.drained}. */
   full(): void;
   drained(): void;
   /** A write made no progress for `stallMs`. Called once. */
   stalled(): void;
 }
 
-/** Up to this many bytes are copied out of their pooled buffer, so that a slow client does not occupy a pooled buffer for a few bytes. */
+/** Up to this many bytes are copied out of their pooled buffer before they are written, so that a slow client does not occupy it for a few bytes. */
 const SMALL_BYTES = 4_096;
 
 /**
- * Writes whole frames to a socket. A single chunk is written at once. Several chunks within one event-loop iteration
- * leave in one write at its end; chunks that arrive during a write leave in the next one. So there is one write at a time, and
- * a source that continues anyway, or that fills a pooled buffer, finds the writer full.
+ * Writes complete frames to a socket. A single chunk is written at once. While more than one chunk arrives per event-loop iteration, the chunks of
+ * an iteration are sent in one write at its end. Chunks that arrive during a write are sent in the next write, so usually only one is unfinished.
+ * A source that fills its buffer during a write makes the writer full.
  */
 export class FrameWriter {
   /** Whether the socket is full. */
@@ -34,22 +34,22 @@ export class FrameWriter {
   readonly #clock: Clock;
   readonly #stallMs: number;
   readonly #memory: BufferPool | undefined;
-  /** Whether the socket no longer uses a buffer after its write callback; other duplexes may pass the buffer on. */
-  readonly #reuses: boolean;
+  /** Whether the buffer can be reused after the write callback. Other duplexes than these two classes may still have passed it on. */
+  readonly #canReuseBuffers: boolean;
   /** The buffer of frames to send, filled by the other side. */
   #source: FrameBuffer | undefined;
-  /** Chunks since the last write, and whether the last event-loop iteration brought more than one. */
+  /** Chunks since the last write, and whether more than one chunk arrived before that write. */
   #chunks = 0;
-  #busyTurn = false;
+  #isBusyIteration = false;
   /** The answer to the last ping: a client that floods pings gets one answer per write (RFC 6455 §5.5.3 allows it). */
   #pong: Buffer | undefined;
-  /** A ping that waits for room in the socket, and the callback for when it is sent. */
+  /** A ping to be sent when the socket has room, and the callback to call then. */
   #ping: { readonly frame: Buffer; readonly sent: () => void } | undefined;
   #scheduled: NodeJS.Immediate | undefined;
   #written: (() => void) | undefined;
-  /** The pooled buffer of each unfinished write, oldest first; two at most. */
+  /** The pooled buffer of each unfinished write, oldest first; undefined for a write without one. At most two are pooled buffers. */
   readonly #unfinished: (PooledBuffer | undefined)[] = [];
-  /** When a write last finished, or the first began. */
+  /** The time at which the last write finished, or the first of the unfinished writes began. */
   #progressAt = 0;
   #stallTimer: Timer | undefined;
 
@@ -63,50 +63,50 @@ export class FrameWriter {
     this.#clock = options.clock;
     this.#stallMs = options.stallMs;
     this.#memory = options.memory;
-    this.#reuses = socket instanceof Socket || socket instanceof RemoteSocket;
+    this.#canReuseBuffers = socket instanceof Socket || socket instanceof RemoteSocket;
   }
 
-  /** Sets the buffer to send from; its owner calls {@link offer} after adding frames. */
+  /** Sets the buffer to send from. Its owner must call {@link offer} after it added bytes. */
   takeFrom(source: FrameBuffer): void {
     this.#source = source;
     this.offer();
   }
 
-  /** A chunk was added to the source: sends its whole frames, at once or soon. */
+  /** Handles a chunk added to the source: sends the complete frames now, at the end of the iteration, or after the current write. */
   offer(): void {
     this.#chunks++;
     if (this.isBusy) {
       if ((this.#source?.end ?? 0) >= LIMITS.frameBytes) this.#setFull();
-    } else if (this.#busyTurn || this.#source?.whole === 0) {
-      this.#flushAfterTurn();
+    } else if (this.#isBusyIteration || this.#source?.whole === 0) {
+      this.#flushAfterIteration();
     } else {
       this.#flush();
     }
   }
 
-  /** The source is full: sends its whole frames even if a write is under way. */
+  /** Handles a full source: sends its complete frames even if a write is unfinished. */
   spill(): void {
     const wasBusy = this.isBusy;
     this.#flush();
-    this.#busyTurn = true;
+    this.#isBusyIteration = true;
     if (wasBusy) this.#setFull();
   }
 
   /** Answers a ping when the socket has room. A later answer replaces an unsent one. */
   pong(payload: Buffer): void {
     this.#pong = controlFrame(OPCODE.pong, payload);
-    if (!this.isBusy) this.#flushAfterTurn();
+    if (!this.isBusy) this.#flushAfterIteration();
   }
 
-  /** Pings the client when the socket has room, also between the writes of a busy stream. */
+  /** Sends a ping to the client when the socket has room; on a busy stream, between two writes. */
   ping(frame: Buffer, sent: () => void): void {
     this.#ping = { frame, sent };
-    if (!this.isBusy) this.#flushAfterTurn();
+    if (!this.isBusy) this.#flushAfterIteration();
   }
 
   /**
-   * Sends the last frame, a close frame: nothing may follow it, not even an answer to a ping.
-   * @param written called when the operating system has accepted everything up to it
+   * Sends the last frame, a close frame. Nothing is sent after it, not even the answer to a ping.
+   * @param written called when the operating system has accepted the frame and everything before it
    */
   last(frame: Buffer, written: () => void): void {
     this.#pong = undefined;
@@ -118,7 +118,7 @@ export class FrameWriter {
     this.#write({ bytes: frame, pooled: undefined });
   }
 
-  /** Drops unsent data and cancels the timer; the socket must be closed. */
+  /** Discards unsent data and cancels the timers. Must be called only when the socket is closed. */
   destroy(): void {
     clearImmediate(this.#scheduled);
     this.#scheduled = undefined;
@@ -128,10 +128,10 @@ export class FrameWriter {
     this.#source = undefined;
     this.#pong = undefined;
     this.#ping = undefined;
-    for (const pooled of this.#unfinished.splice(0)) this.#giveBack(pooled);
+    for (const pooled of this.#unfinished.splice(0)) this.#release(pooled);
   }
 
-  /** Whether the socket has not taken everything that it was given. */
+  /** Whether a write is unfinished. */
   get isBusy(): boolean {
     return this.#unfinished.length > 0;
   }
@@ -142,7 +142,7 @@ export class FrameWriter {
     this.#listener.full();
   }
 
-  #flushAfterTurn(): void {
+  #flushAfterIteration(): void {
     this.#scheduled ??= setImmediate(this.#onScheduled);
   }
 
@@ -154,7 +154,7 @@ export class FrameWriter {
   };
 
   #flush(): void {
-    if (this.#chunks > 0) this.#busyTurn = this.#chunks > 1;
+    if (this.#chunks > 0) this.#isBusyIteration = this.#chunks > 1;
     this.#chunks = 0;
     const filled = this.#source?.take();
     if (filled !== undefined) this.#write(filled);
@@ -172,17 +172,17 @@ export class FrameWriter {
   }
 
   #write({ bytes, pooled }: Filled): void {
-    // It may be called while the socket is being read, and an empty write makes Node's TLS read the next record at once, over this one.
+    // This may run while a chunk read from the socket is processed. An empty write would make Node's TLS read the next record at once and overwrite it.
     assert(bytes.length > 0, 'an empty write');
     if (this.#socket.destroyed) {
-      this.#giveBack(pooled);
+      this.#release(pooled);
       return;
     }
     if (this.#unfinished.length === 0) this.#progressAt = this.#clock.now();
-    if (pooled !== undefined && (!this.#reuses || bytes.length <= SMALL_BYTES)) {
+    if (pooled !== undefined && (!this.#canReuseBuffers || bytes.length <= SMALL_BYTES)) {
       this.#unfinished.push(undefined);
       this.#socket.write(Buffer.from(bytes), this.#onWritten);
-      this.#giveBack(pooled);
+      this.#release(pooled);
     } else {
       this.#unfinished.push(pooled);
       this.#socket.write(bytes, this.#onWritten);
@@ -190,13 +190,13 @@ export class FrameWriter {
     this.#watchProgress();
   }
 
-  #giveBack(pooled: PooledBuffer | undefined): void {
+  #release(pooled: PooledBuffer | undefined): void {
     if (pooled !== undefined) this.#memory?.give(pooled);
   }
 
   readonly #onWritten = (error?: Error | null): void => {
-    // After `destroy` there is none left.
-    this.#giveBack(this.#unfinished.shift());
+    // The queue is empty after `destroy`.
+    this.#release(this.#unfinished.shift());
     this.#progressAt = this.#clock.now();
     if (this.#unfinished.length > 0 || error) return;
     if (this.#written !== undefined) {
@@ -212,7 +212,7 @@ export class FrameWriter {
     this.#listener.drained();
   };
 
-  /** One timer per busy period, not per write. */
+  /** Starts the stall timer if it is not running: one timer serves all writes of a busy period. */
   #watchProgress(): void {
     this.#stallTimer ??= this.#clock.setTimer(this.#stallMs, this.#checkProgress);
   }

@@ -3,13 +3,13 @@ import type { StreamCounters } from './gateway-events.ts';
 
 /** The interface of a gateway, whether it runs in the hub's own thread or in several threads. */
 export interface GatewayControl {
-  /** Identifies this gateway in grants (`aud`): 128 random bits, so that a restart invalidates every earlier grant. */
+  /** Identifies this gateway in grants (`aud`). It has 128 random bits, new at each start, so that a restart invalidates all earlier grants. */
   readonly bootId: string;
   /** Connections waiting for the other side. */
   readonly waitingConnections: number;
   /** Established streams whose sockets are not both closed. */
   readonly streams: number;
-  /** Counters of an established stream; undefined for any other. Cheap: only reads memory. */
+  /** Counters of an established stream; undefined for any other. Cheap, because it only reads memory. */
   counters(streamId: string): StreamCounters | undefined;
   /**
    * Ends a stream with the error's close code and message. Before it is established, its grants become invalid and a waiting connection
@@ -18,8 +18,8 @@ export interface GatewayControl {
    */
   end(streamId: string, error: CulvertError): boolean;
   /**
-   * Refuses further upgrades, closes waiting connections (their other side can no longer connect), waits for the streams to end by
-   * themselves, and ends the rest after `graceMs` with `draining`.
+   * Refuses further upgrades and closes waiting connections, because their other side can no longer connect. Then waits until the streams have
+   * ended; streams that are still open after `graceMs` are ended with the error `draining`.
    */
   close(graceMs: number): Promise<void>;
   /** Destroys every connection. */

@@ -1,22 +1,22 @@
 import type { CloseCause, ErrorCode, Side } from '@culvert/protocol';
 
-/** What one direction of a stream carried. */
+/** The traffic in one direction of a stream. */
 export interface DirectionCounters {
   /** Payload bytes. */
   readonly bytes: number;
-  /** Whole WebSocket messages. */
+  /** Complete WebSocket messages. */
   readonly messages: number;
 }
 
-/** What a stream carried, by the side it came from. */
+/** The traffic of a stream, by the side that sent it. */
 export interface StreamCounters {
   readonly fromService: DirectionCounters;
   readonly fromDevice: DirectionCounters;
-  /** Bytes of both directions as limits count them: each message as 64 at least. */
+  /** Bytes of both directions as limits count them: each message counts as at least 64 bytes. */
   readonly countedBytes: number;
 }
 
-/** The events a gateway emits: its part of the hub's event union. */
+/** The events that a gateway emits. They are part of the hub's event union. */
 export type GatewayEvent =
   | {
       readonly type: 'connection-waiting';
@@ -42,20 +42,20 @@ export type GatewayEvent =
       readonly cause: CloseCause;
       /** The error that ended the stream; absent when a side closed it normally. */
       readonly error?: ErrorCode | undefined;
-      /** A sentence, if there is more to say than the meaning of the cause. */
+      /** A sentence with more detail than the cause, if there is any. */
       readonly detail?: string | undefined;
       /** Whether the stream was ever established. */
       readonly established: boolean;
       readonly durationMs: number;
     } & StreamCounters)
-  /** A gateway thread died, and with it the streams it carried. `thread` counts from 0 to `threads` - 1. */
+  /** A gateway thread died, and its streams ended. `thread` is its index from 0 to `threads` - 1, `streams` the number of those streams. */
   | {
       readonly type: 'gateway-thread-failed';
       readonly thread: number;
       readonly streams: number;
       readonly problem: string;
     }
-  /** WebAssembly memory is not available: streams use ordinary buffers, at 1.5 to 2 times the processor time. */
+  /** WebAssembly memory is not available, so streams use ordinary buffers, which takes 1.5 to 2 times the processor time. */
   | { readonly type: 'gateway-without-webassembly'; readonly problem: string }
   /** The dead thread was replaced. */
   | { readonly type: 'gateway-thread-replaced'; readonly thread: number };

@@ -28,7 +28,7 @@ import { UsedGrants } from './used-grants.ts';
 /** Bytes of randomness in a boot id. */
 const BOOT_ID_BYTES = 16;
 
-/** A client whose upgrade was read and whose grant was verified. */
+/** A client whose upgrade request was parsed and whose grant was verified. */
 export interface Arrival {
   readonly upgrade: UpgradeRequest;
   readonly claims: GrantClaims;
@@ -37,17 +37,17 @@ export interface Arrival {
   readonly remoteAddress: string;
 }
 
-/** What makes a gateway one of several threads, between which the two sides of a stream may be divided. */
+/** Used when the gateway has several threads, so that the two sides of a stream may connect to different threads. */
 export interface Steering {
   /**
-   * Asks which thread owns the stream of a grant.
+   * Finds the thread that owns the stream of a grant.
    * @returns the function that forwards the client to that thread; undefined when this thread owns the stream
    * @throws CulvertError when no thread accepts the grant
    */
   findOwner(claims: GrantClaims): Promise<((arrival: Arrival) => void) | undefined>;
-  /** A client of a stream that this thread owns was refused after all. */
+  /** Reports that a client of a stream that this thread owns was refused after {@link findOwner}. */
   unregistered(streamId: string): void;
-  /** Six numbers for what a stream that this thread relays: bytes, messages and counted bytes from the service, then from the device. */
+  /** Six counters for a stream that this thread relays: bytes, messages and counted bytes from the service, then the same from the device. */
   counters(streamId: string): Float64Array;
 }
 
@@ -55,15 +55,15 @@ export interface GatewayOptions {
   /** The public key (Ed25519) of the hub that signs the grants. */
   readonly grantKey: KeyObject;
   readonly clock: Clock;
-  /** Told everything that happens here. Must neither throw nor block. */
+  /** Receives all events of the gateway. Must neither throw nor block. */
   readonly onEvent: (event: GatewayEvent) => void;
   readonly limits?: Partial<GatewayLimits>;
   /**
-   * Reads by 'data' events into ordinary buffers and unmasks in JavaScript, as it also does where Node's internals or WebAssembly are
-   * not there, or no memory for it: slower, otherwise the same. Default false; true says nothing of it.
+   * Whether to read by 'data' events into ordinary buffers and to unmask in JavaScript, which is slower and otherwise the same. This is also the
+   * fallback when Node's internal fields, WebAssembly or memory for it are not available. Default false; if true, no event reports it.
    */
   readonly plain?: boolean;
-  /** Default: a new one. Given to each of several threads, which are one gateway. */
+  /** Default: a new boot id. All threads of one gateway are given the same one. */
   readonly bootId?: string;
   readonly steering?: Steering;
 }
@@ -74,12 +74,12 @@ export function newBootId(): string {
 }
 
 /**
- * The streaming endpoint: takes WebSocket upgrades that bear a grant, joins the two sides of a stream, and moves their frames.
- * It knows nothing but grants; the HTTPS server is its owner's.
+ * The streaming endpoint: accepts WebSocket upgrades with a valid grant, joins the two sides of a stream, and relays their frames. It uses no
+ * information other than grants. Its owner provides the HTTPS server.
  */
 export class Gateway implements GatewayControl {
   readonly bootId: string;
-  /** Schedules reads of this thread, also of connections forwarded to other threads. */
+  /** Schedules the reads of all connections of this thread, including those forwarded to other threads. */
   readonly readScheduler = new ReadScheduler();
 
   readonly #grantKey: KeyObject;
@@ -91,7 +91,7 @@ export class Gateway implements GatewayControl {
   readonly #rendezvous: Rendezvous;
   readonly #steering: Steering | undefined;
   readonly #relays = new Map<string, FrameRelay>();
-  /** Every connection that is not closed, also those that are only being told why they end. */
+  /** All connections that are not closed, including refused ones. */
   readonly #sockets = new Set<Duplex>();
   #draining = false;
 
@@ -117,7 +117,7 @@ export class Gateway implements GatewayControl {
     return this.#relays.size;
   }
 
-  /** Bytes that streams and waiting connections keep here, sockets' own buffers in Node included: this is what the gateway's memory limits apply to. */
+  /** Bytes buffered for streams and waiting connections, including Node's own socket buffers. The gateway's memory limits apply to this number. */
   get bufferedBytes(): number {
     let sum = this.#rendezvous.bufferedBytes;
     for (const { device, service } of this.#relays.values()) sum += device.bufferedBytes + service.bufferedBytes;
@@ -126,16 +126,16 @@ export class Gateway implements GatewayControl {
 
   counters(streamId: string): StreamCounters | undefined {
     const relay = this.#relays.get(streamId);
-    return relay === undefined ? undefined : carried(relay);
+    return relay === undefined ? undefined : streamCounters(relay);
   }
 
   /**
-   * Takes an upgrade request, or refuses it with a plain HTTP answer. Never rejects.
-   * @param head what of the socket's stream was already read
-   * @returns whether the grant was verified and the upgrade taken
+   * Accepts an upgrade request, or refuses it with a plain HTTP response. Never rejects.
+   * @param head bytes already read from the socket after the request
+   * @returns whether the grant was verified and the upgrade accepted
    */
   async handleUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<boolean> {
-    this.#keep(socket);
+    this.#track(socket);
     const remoteAddress = peerAddress(request.socket);
     try {
       if (this.#draining) throw new CulvertError('draining');
@@ -144,7 +144,7 @@ export class Gateway implements GatewayControl {
       const claims = await verifyUpgrade(upgrade, expected);
       const arrival = { upgrade, claims, socket, head, remoteAddress };
       const forward = this.#steering === undefined ? undefined : await this.#steering.findOwner(claims);
-      if (forward === undefined) return this.#take(arrival);
+      if (forward === undefined) return this.#accept(arrival);
       this.#prepare(socket, upgrade);
       forward(arrival);
       return true;
@@ -154,13 +154,13 @@ export class Gateway implements GatewayControl {
     }
   }
 
-  /** Takes a client that another thread handed over, or refuses it. */
+  /** Accepts or refuses a client that another thread forwarded. */
   receive(arrival: Arrival): void {
-    this.#keep(arrival.socket);
-    this.#take(arrival);
+    this.#track(arrival.socket);
+    this.#accept(arrival);
   }
 
-  /** @param cause what the record tells; default: what the error's code stands for */
+  /** @param cause the close cause to record; default: the cause for the error's code */
   end(streamId: string, error: CulvertError, cause?: CloseCause): boolean {
     const relay = this.#relays.get(streamId);
     if (relay !== undefined) {
@@ -191,7 +191,7 @@ export class Gateway implements GatewayControl {
   }
 
   #admit(claims: GrantClaims): void {
-    // It may have begun to drain while the grant was verified.
+    // Draining may have begun while the grant was verified.
     if (this.#draining) throw new CulvertError('draining');
     this.#usedGrants.check(claims);
     const first = !this.#rendezvous.has(claims.streamId);
@@ -205,23 +205,23 @@ export class Gateway implements GatewayControl {
     this.#usedGrants.use(claims);
   }
 
-  #keep(socket: Duplex): void {
-    // Whatever goes wrong with a socket, 'close' follows, and that is acted upon.
+  #track(socket: Duplex): void {
+    // Errors need no handling, because 'close' follows each of them and is handled.
     socket.on('error', () => undefined);
     this.#sockets.add(socket);
     socket.once('close', () => this.#sockets.delete(socket));
   }
 
   #prepare(socket: Duplex, upgrade: UpgradeRequest): void {
-    // A client may end its TCP with its close frame and still read; RelayPeer ends the gateway's side.
+    // A client may send FIN after its close frame and still read; RelayPeer ends the gateway's side of the connection.
     socket.allowHalfOpen = true;
     if (!(socket instanceof Socket)) return;
     socket.setTimeout(0);
     socket.setNoDelay(true);
-    stateKeepAlive(socket, copesWithPings(upgrade) ? 'pinged' : 'unpinged');
+    stateKeepAlive(socket, supportsPings(upgrade) ? 'pinged' : 'unpinged');
   }
 
-  #take(arrival: Arrival): boolean {
+  #accept(arrival: Arrival): boolean {
     try {
       this.#admit(arrival.claims);
     } catch (error) {
@@ -272,18 +272,18 @@ export class Gateway implements GatewayControl {
         streamId,
         cause,
         error: relay.endedWith?.code,
-        detail: relay.endedWith?.message ?? closeWords(relay, cause),
+        detail: relay.endedWith?.message ?? closeDetail(relay, cause),
         established: true,
         durationMs: this.#clock.now() - since,
-        ...carried(relay),
+        ...streamCounters(relay),
       });
     });
   }
 
   #onDeparture({ streamId, peer, cause, error, waitedMs }: Departure): void {
-    // Its grant is used up, so the two sides can never be paired: the other side is told when it connects, rather than left to wait.
+    // The grant of the side that left is used, so the two sides can never be paired. The other side is refused when it connects and need not wait.
     this.#usedGrants.bar(streamId, new CulvertError('withdrawn', 'The other side left before the stream was joined.'));
-    const said = { bytes: peer.bytes, messages: peer.messages };
+    const sent = { bytes: peer.bytes, messages: peer.messages };
     const nothing = { bytes: 0, messages: 0 };
     this.#emit({
       type: 'stream-closed',
@@ -293,8 +293,8 @@ export class Gateway implements GatewayControl {
       detail: error?.message,
       established: false,
       durationMs: waitedMs,
-      fromService: peer.side === 'service' ? said : nothing,
-      fromDevice: peer.side === 'device' ? said : nothing,
+      fromService: peer.side === 'service' ? sent : nothing,
+      fromDevice: peer.side === 'device' ? sent : nothing,
       countedBytes: peer.countedBytes,
     });
   }
@@ -306,25 +306,25 @@ export class Gateway implements GatewayControl {
   }
 
   async #allClosed(): Promise<void> {
-    // Those in the set have not emitted 'close' yet (`socket.closed` is true a moment before).
+    // Sockets in the set have not emitted 'close' yet, although `socket.closed` may already be true.
     for (const socket of this.#sockets) await new Promise((resolve) => socket.once('close', resolve));
     for (const relay of this.#relays.values()) await relay.closed;
   }
 }
 
-/** A client that offers Culvert's subprotocol answers pings (docs/protocol: pings). */
-function copesWithPings({ subprotocol }: UpgradeRequest): boolean {
+/** Whether the client answers pings: it does if it offers Culvert's subprotocol (docs/protocol: pings). */
+function supportsPings({ subprotocol }: UpgradeRequest): boolean {
   return subprotocol === STREAM_SUBPROTOCOL;
 }
 
-/** What a side said that ended the stream other than cleanly. */
-function closeWords({ device, service }: FrameRelay, cause: CloseCause): string | undefined {
+/** The detail of a stream that a side ended with a close code other than 1000: that code and the reason; undefined for other ends. */
+function closeDetail({ device, service }: FrameRelay, cause: CloseCause): string | undefined {
   const status = cause === 'ended_by_device' ? device.ended : cause === 'ended_by_service' ? service.ended : undefined;
   if (status === undefined || status.code === 1000) return undefined;
-  return printable(`${CLOSE_CAUSES[cause]} It said ${status.code} ${status.reason}`.trimEnd());
+  return printable(`${CLOSE_CAUSES[cause]} Its close frame: ${status.code} ${status.reason}`.trimEnd());
 }
 
-function carried({ service, device }: FrameRelay): StreamCounters {
+function streamCounters({ service, device }: FrameRelay): StreamCounters {
   return {
     fromService: { bytes: service.bytes, messages: service.messages },
     fromDevice: { bytes: device.bytes, messages: device.messages },

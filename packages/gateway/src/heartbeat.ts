@@ -1,23 +1,24 @@
 import type { Clock, Timer } from '@culvert/stream';
 import { controlFrame, OPCODE } from './frame-header.ts';
 
-/** Consecutive intervals without any byte after a ping, after which a client counts as lost (docs/protocol: pings). */
+/** Consecutive intervals without any byte from the client after a ping, after which it counts as lost (docs/protocol: pings). */
 const MAX_MISSED = 2;
 
 const PING = controlFrame(OPCODE.ping, Buffer.alloc(0));
 
-/** The connection of a heartbeat. */
+/** The connection that a heartbeat checks. */
 export interface HeartbeatTarget {
-  /** Sends the frame as soon as the connection has room, and calls back when it was sent. */
+  /** Sends the frame as soon as the connection has room; calls `sent` when it was sent. */
   ping(frame: Buffer, sent: () => void): void;
+  /** The client counts as lost. */
   lost(): void;
 }
 
 /** Pings a client that declared support for pings, and reports it lost when nothing arrives for two intervals. */
 export class Heartbeat {
-  /** Set when any byte arrived from the client. */
+  /** Must be set to true whenever bytes are received from the client. */
   received = false;
-  /** Whether reading from the client is paused, so that its answers cannot arrive: it is then not considered lost. */
+  /** Whether reading from the client is paused. Its answers cannot be received then, so it does not count as lost. */
   paused = false;
 
   readonly #clock: Clock;
@@ -53,7 +54,7 @@ export class Heartbeat {
       return;
     }
     this.received = false;
-    // A client whose receive side is blocked may not see the ping; the stall limit on writes handles that case.
+    // A ping that cannot be sent because the client does not read is not counted. The stall limit on writes handles that case.
     this.#pinged = false;
     this.#target.ping(PING, this.#onSent);
     this.#timer = this.#clock.setTimer(this.#intervalMs, this.#beat);

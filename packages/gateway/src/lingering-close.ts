@@ -2,12 +2,12 @@ import type { Duplex } from 'node:stream';
 import type { Clock, Timer } from '@culvert/stream';
 
 /**
- * Closes a connection so that the last bytes sent arrive: sends FIN after them, then waits for the client's FIN, discarding what it still
- * sends. Closing at once, with unread input, would make the kernel send a reset, on which the client may lose what it has not
- * read yet.
+ * Closes a connection without losing the last bytes sent: sends FIN after them, then waits for the client's FIN and discards all data received
+ * until then. If the connection were closed at once with unread input, the kernel would send a reset, and the client might lose bytes that it
+ * has not read yet.
  *
- * @param ms milliseconds the client has to close, after which the connection is destroyed
- * @param from when they begin: `now`, or when the operating system has accepted everything (the caller must then bound that)
+ * @param ms milliseconds the client has to close its side; after that the connection is destroyed
+ * @param from when this time begins: `now`, or when the operating system has accepted all bytes (`flushed`; the caller must then limit that time)
  */
 export function lingeringClose(socket: Duplex, clock: Clock, ms: number, from: 'now' | 'flushed'): void {
   let timer: Timer | undefined;

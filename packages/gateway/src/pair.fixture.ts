@@ -1,14 +1,14 @@
 import { newStreamId, type Side } from '@culvert/protocol';
 import { RawWebSocket, type TestGateway } from '@culvert/testkit';
 
-/** A stream whose two sides have come; nobody listens for their bytes. */
+/** A stream with both clients connected. The clients have no 'data' listeners. */
 export interface OpenPair {
   readonly streamId: string;
   readonly device: RawWebSocket;
   readonly service: RawWebSocket;
 }
 
-/** Opens both sides of a new stream, each of which writes at once. @param open takes the clients, for whoever ends them */
+/** Connects both sides of a new stream, without delayed writes (`setNoDelay`). @param open the list that the clients are added to, so that the test can close them */
 export async function openPair(bench: TestGateway, open: RawWebSocket[]): Promise<OpenPair> {
   const streamId = newStreamId();
   const arrive = async (side: Side): Promise<RawWebSocket> => {

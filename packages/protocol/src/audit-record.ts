@@ -1,4 +1,4 @@
-/** Every type of audit record: from the hub's events, and about the log itself. */
+/** All types of audit records: those for events of the hub, and those about the audit log itself. */
 export const AUDIT_TYPES = [
   'stream-established',
   'streams-open',
@@ -24,8 +24,8 @@ export type AuditValue =
   | { readonly [key: string]: AuditValue | undefined };
 
 /**
- * One line of the audit log. `hash` is the SHA-256 of the canonical form (RFC 8785) of all other fields, `prev` the `hash` of the
- * previous record; so no record can be changed, removed or moved without a trace.
+ * One line of the audit log. `hash` is the SHA-256 of the canonical form (RFC 8785) of all other fields, and `prev` is the `hash` of the
+ * previous record. Therefore a changed, removed or moved record can be detected.
  */
 export interface AuditRecord {
   /** Sequence number, from 1. */
@@ -40,7 +40,7 @@ export interface AuditRecord {
 
 /** A query of the audit log. */
 export interface AuditFilter {
-  /** RFC 3339. */
+  /** RFC 3339, inclusive. */
   readonly since?: string;
   /** RFC 3339, exclusive. */
   readonly until?: string;

@@ -1,6 +1,6 @@
 /**
- * Why a stream ended: the closed list that the hub's events, logs, audit and metrics use. The close code and text carry the same cause to
- * both ends (docs/protocol/05-streaming-endpoint.md). Each value is a sentence for people.
+ * The closed list of reasons why a stream ended, as used in the hub's events, logs, audit and metrics. The close frames sent to both ends
+ * express the same cause by their code and text (docs/protocol/05-streaming-endpoint.md). Each value is a sentence for people.
  */
 export const CLOSE_CAUSES = {
   ended_by_service: 'The service ended it.',

@@ -2,8 +2,8 @@ import type { CloseCause } from './close-cause.ts';
 import { ERRORS, type ErrorCode } from './error-table.ts';
 
 /**
- * For every error code, what it means where a stream ends by it: the cause that logs, audit and metrics tell, and the error of the end that receives
- * its close code. Several codes may share a close code; all of them are then received as the same error. A new error code without a row does
+ * What each error code means when a stream ends with it: the cause that logs, audit and metrics record, and the error at the end that
+ * receives its close code. Error codes that share a close code are received as the same error. A new error code without a row does
  * not compile.
  */
 const CLOSES = {
@@ -55,7 +55,10 @@ const CLOSES = {
   internal: ['refused', 'stream_lost'],
 } as const satisfies Record<ErrorCode, readonly [cause: CloseCause, receivedAs: ErrorCode]>;
 
-/** The error that a close cause stands for where a stream's record names none; undefined for the clean ends. A new cause without a row does not compile. */
+/**
+ * The error that corresponds to a close cause, for a stream whose record contains no error; undefined for clean ends. A new cause without a
+ * row does not compile.
+ */
 export const CAUSE_ERRORS = {
   ended_by_service: undefined,
   ended_by_device: undefined,
@@ -80,7 +83,7 @@ export const CAUSE_ERRORS = {
   refused: 'too_many_requests',
 } as const satisfies Record<CloseCause, ErrorCode | undefined>;
 
-/** The cause that is told of a stream which was ended, or never came about, by an error of `code`. */
+/** The cause recorded for a stream that an error of `code` ended or prevented from being established. */
 export function closeCauseFromError(code: ErrorCode): CloseCause {
   return CLOSES[code][0];
 }
@@ -89,7 +92,7 @@ const BY_CLOSE_CODE: ReadonlyMap<number, ErrorCode> = new Map(
   (Object.keys(CLOSES) as ErrorCode[]).map((code) => [ERRORS[code].close, CLOSES[code][1]]),
 );
 
-/** The error of the end that receives a close code other than 1000. For a code in no row, the stream is lost. */
+/** The error at the end that receives a close code other than 1000; `stream_lost` for an unknown close code. */
 export function errorCodeFromClose(closeCode: number): ErrorCode {
   return BY_CLOSE_CODE.get(closeCode) ?? 'stream_lost';
 }

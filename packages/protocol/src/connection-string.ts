@@ -1,30 +1,30 @@
 import { CulvertError } from './errors.ts';
 import { type Identity, parseDeviceId, parseModuleId } from './ids.ts';
 
-/** The common part of all connection strings: where the hub is. */
+/** The common part of all connection strings: the address of the hub. */
 interface HubAddress {
   /** The hub's host name or IP address (IPv6 without brackets). */
   readonly host: string;
-  /** The hub's port; 443 when the string names none. */
+  /** The hub's port; 443 when the string contains none. */
   readonly port: number;
 }
 
-/** A service's connection string: a shared access policy's name and key. */
+/** A service's connection string: the name and key of a shared access policy. */
 export interface ServiceConnectionString extends HubAddress {
   readonly policy: string;
   /** The policy's key in base64. */
   readonly key: string;
 }
 
-/** A device's or a module's connection string: its id, and a key, a ready-made SAS token, or `x509=true` for a certificate. */
+/** A device's or module's connection string: its id, and one of a key, an existing SAS token, or `x509=true` for a client certificate. */
 export interface DeviceConnectionString extends HubAddress, Identity {
-  /** The device's key in base64, or a policy's where `policy` is given. */
+  /** The device's key in base64; the policy's key when `policy` is given. */
   readonly key?: string;
-  /** A SAS token made elsewhere; it cannot be renewed here. */
+  /** A SAS token made by another program. It cannot be renewed, because the key is unknown. */
   readonly token?: string;
-  /** The policy the key belongs to, for a gateway that speaks for any device. */
+  /** The policy that the key belongs to. A gateway uses such a key to connect on behalf of any device. */
   readonly policy?: string;
-  /** `x509=true`: neither key nor token; the device authenticates by a client certificate. */
+  /** `x509=true`: there is neither a key nor a token; the device authenticates with a client certificate. */
   readonly x509?: boolean;
 }
 
@@ -41,7 +41,7 @@ const KEYS = [
 ] as const;
 type Key = (typeof KEYS)[number];
 
-// A device id may itself contain `;` and `=`, so a value ends only where a known key begins.
+// A device id may contain `;` and `=`, so a `;` ends a value only when a known key follows it.
 const SEPARATOR = new RegExp(`;(?=(?:${KEYS.join('|')})=)`, 'i');
 
 function fields(text: string): Map<Key, string> {
@@ -90,12 +90,12 @@ export function parseHostPort(text: string, defaultPort: number): HubAddress {
   return { host, port };
 }
 
-/** `host:port` with an IPv6 host in brackets. */
+/** `host:port`; an IPv6 address is enclosed in brackets. */
 export function formatHostPort(host: string, port: number): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
-/** The host as in connection strings and audiences: without the port when that is 443 (Azure's clients know no other). */
+/** The host as written in connection strings and audiences: without the port if it is 443, the only port that Azure's clients support. */
 export function formatAuthority(host: string, port: number): string {
   if (port !== 443) return formatHostPort(host, port);
   return host.includes(':') ? `[${host}]` : host;
@@ -103,14 +103,14 @@ export function formatAuthority(host: string, port: number): string {
 
 /**
  * Reads `HostName=…;SharedAccessKeyName=…;SharedAccessKey=…`.
- * @throws CulvertError `argument_invalid`, never quoting the key
+ * @throws CulvertError `argument_invalid`; its message never contains the key
  */
 export function parseServiceConnectionString(text: string): ServiceConnectionString {
   const found = fields(text);
   if (found.has('DeviceId'))
     throw new CulvertError(
       'argument_invalid',
-      "This is a device's connection string; a service's is wanted here (SharedAccessKeyName=…).",
+      "This is a device's connection string; a service's connection string is needed (SharedAccessKeyName=…).",
     );
   return {
     ...parseHostPort(required(found, 'HostName'), 443),
@@ -121,7 +121,7 @@ export function parseServiceConnectionString(text: string): ServiceConnectionStr
 
 /**
  * Reads `HostName=…;DeviceId=…[;ModuleId=…]` with `;SharedAccessKey=…`, `;SharedAccessSignature=…` or `;x509=true`.
- * @throws CulvertError `argument_invalid`, never quoting the key
+ * @throws CulvertError `argument_invalid`; its message never contains the key
  */
 export function parseDeviceConnectionString(text: string): DeviceConnectionString {
   const found = fields(text);
@@ -145,7 +145,7 @@ export function formatServiceConnectionString(value: ServiceConnectionString): s
   return `HostName=${formatAuthority(value.host, value.port)};SharedAccessKeyName=${value.policy};SharedAccessKey=${value.key}`;
 }
 
-/** Writes a device's or module's connection string from its key; with null, one for a client certificate. */
+/** Writes a device's or module's connection string with its key; if `key` is null, one for a client certificate. */
 export function formatDeviceConnectionString(value: HubAddress & Identity & { readonly key: string | null }): string {
   const module = value.moduleId === undefined ? '' : `;ModuleId=${value.moduleId}`;
   const proof = value.key === null ? 'x509=true' : `SharedAccessKey=${value.key}`;

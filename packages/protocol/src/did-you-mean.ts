@@ -1,7 +1,7 @@
-/** Edits by which a word may differ from the one that was meant: more is another word. */
+/** Maximum edits by which a mistyped word may differ from the suggested one; a larger difference is taken for another word. */
 const MAX_EDITS = 2;
 
-/** ` (did you mean 'listen'?)` for a word that is nearly one of those known, else nothing. Case does not matter. */
+/** The text ` (did you mean 'listen'?)` when `word` is similar to one of the `known` words, else the empty text. Case is ignored. */
 export function didYouMean(word: string, known: readonly string[]): string {
   const ranked = known
     .map((candidate) => ({ candidate, edits: editDistance(word.toLowerCase(), candidate.toLowerCase()) }))
@@ -11,7 +11,10 @@ export function didYouMean(word: string, known: readonly string[]): string {
   return best === undefined ? '' : ` (did you mean '${best.candidate}'?)`;
 }
 
-/** Letters to insert, delete or replace to make one word of the other (Levenshtein); words longer than 64 are not compared. */
+/**
+ * The Levenshtein distance: how many letters must be inserted, deleted or replaced to turn one word into the other. Infinity for a word of
+ * more than 64 characters, which is not compared.
+ */
 function editDistance(a: string, b: string): number {
   if (a.length > 64 || b.length > 64) return Number.POSITIVE_INFINITY;
   let row = Array.from({ length: b.length + 1 }, (_, at) => at);

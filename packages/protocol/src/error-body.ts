@@ -1,22 +1,22 @@
 import { CulvertError, ERRORS, type ErrorCode } from './errors.ts';
 import { printable } from './ids.ts';
 
-/** The error body of Azure's REST routes: a JSON string inside JSON. */
+/** The error body of Azure's REST routes: a JSON document that contains another one as a string. */
 export function formatErrorBody(error: CulvertError, trackingId: string, now: Date): string {
   const inner = {
     errorCode: error.row.azure[0],
     trackingId,
     message: error.message,
     timestampUtc: now.toISOString(),
-    // A Culvert extension: the exact code, since Azure's numbers cannot distinguish some causes.
+    // A Culvert extension: the exact code, because some codes share one Azure number.
     culvertCode: error.code,
   };
   return JSON.stringify({ Message: JSON.stringify(inner), ExceptionMessage: '' });
 }
 
 /**
- * The error that an HTTP response of the hub (or of a proxy in between) stands for: from Azure's body, from an RFC 9457 problem document,
- * or, without a known body, from the status.
+ * Converts an HTTP error response of the hub, or of a proxy in between, to an error: from a body in Azure's format, from an RFC 9457
+ * problem document, or, if the body has neither format, from the status.
  */
 export function parseErrorBody(status: number, body: string): CulvertError {
   const outer = parseObject(body);

@@ -1,26 +1,26 @@
-/** One error code in the terms of every protocol. */
+/** What one error code is in each protocol. */
 export interface ErrorRow {
-  /** What went wrong, for people; the thrower may give a more specific sentence. */
+  /** The default message, for people; the code that throws the error may give a more specific one. */
   readonly text: string;
   /** HTTP status of a REST response or a refused upgrade. */
   readonly http: number;
-  /** Azure's six-digit code and its name (docs: troubleshoot-error-codes); the name is sent as `iothub-errorcode`. */
+  /** Azure's six-digit code and its name (Azure's page troubleshoot-error-codes); the name is sent in the header `iothub-errorcode`. */
   readonly azure: readonly [code: number, name: string];
-  /** MQTT 3.1.1 CONNACK return code, §3.2.2.3 of that specification. */
+  /** CONNACK return code of MQTT 3.1.1 (§3.2.2.3). */
   readonly connack: 1 | 2 | 3 | 4 | 5;
-  /** MQTT 5 reason code, §2.4, for CONNACK and DISCONNECT. */
+  /** Reason code of MQTT 5 (§2.4), for CONNACK and DISCONNECT. */
   readonly mqtt5: number;
-  /** AMQP 1.0 error condition (§2.8.15 to §2.8.18; `com.microsoft:` as Azure's service uses them), for DETACH, CLOSE and dispositions. */
+  /** AMQP 1.0 error condition for DETACH, CLOSE and dispositions (§2.8.15 to §2.8.18; those with `com.microsoft:` are Azure's). */
   readonly amqp: string;
-  /** WebSocket close code (RFC 6455 §7.4; 4000 and above are Culvert's own). Always present: a close frame always has a code. */
+  /** WebSocket close code (RFC 6455 §7.4); codes from 4000 on are Culvert's own. Always present: every close frame sent has a code. */
   readonly close: number;
-  /** Exit code of `culvert`. */
+  /** Exit code of the program `culvert`. */
   readonly exit: number;
   /** Whether a retry of the same request may succeed. */
   readonly retryable: boolean;
 }
 
-/** One row, in the order of the columns of docs/protocol/08-errors.md. */
+/** Makes one row. The parameters have the order of the columns in docs/protocol/08-errors.md. */
 export const row = (
   text: string,
   http: number,

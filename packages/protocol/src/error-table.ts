@@ -3,9 +3,9 @@ import { REQUEST_ERRORS } from './request-errors.ts';
 import { STREAM_ERRORS } from './stream-errors.ts';
 
 /**
- * One error class, one closed list of codes, one row per code. Thrown anywhere, mapped at each edge from this table and
- * nowhere else: HTTP (and Azure's own numbers inside its error bodies), MQTT, AMQP, WebSocket close codes, process exit codes.
- * docs/protocol/08-errors.md is compared with it by a test.
+ * The table of all errors: one row for each error code. Any part of the program may throw a `CulvertError` with one of these codes. It is
+ * converted for HTTP (with Azure's numbers in the error bodies), MQTT, AMQP, WebSocket close frames and process exit codes only by this table.
+ * A test compares docs/protocol/08-errors.md with it.
  */
 export const ERRORS = { ...REQUEST_ERRORS, ...STREAM_ERRORS } as const satisfies Record<string, ErrorRow>;
 

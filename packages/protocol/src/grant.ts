@@ -5,40 +5,40 @@ import { isStreamId, type Side } from './ids.ts';
 import { LIMITS } from './limits.ts';
 
 /**
- * The claims of a grant: the bearer may connect as `side` of stream `streamId`, to the gateway with this boot id, once, until
- * `expiresAt`. It contains neither names nor ids of devices. (docs/protocol/04-grants.md)
+ * The claims of a grant: its bearer may connect once, until `expiresAt`, as `side` of the stream `streamId`, to the gateway whose boot id
+ * is `audience`. The claims contain neither names nor ids of devices (docs/protocol/04-grants.md).
  */
 export interface GrantClaims {
   readonly streamId: string;
   readonly side: Side;
-  /** The boot id of the one gateway process that accepts this grant; it changes at a restart, which invalidates old grants. */
+  /** The boot id of the only gateway that accepts this grant. A restart of the gateway changes it, so earlier grants become invalid. */
   readonly audience: string;
-  /** Milliseconds since the epoch; on the wire `exp` in seconds with milliseconds as its fraction. */
+  /** Milliseconds since the epoch. The JWT contains it as `exp`, in seconds with the milliseconds as a fraction. */
   readonly expiresAt: number;
 }
 
 /** URL and one-time token that let one side reach the gateway for one stream. */
 export interface Grant {
-  /** `wss://host:port/bridges/{streamId}/{side}`: always with a port, never with a query (Azure's C client requires both). */
+  /** `wss://host:port/bridges/{streamId}/{side}`: always with a port and never with a query, as Azure's C client requires. */
   readonly url: string;
   /** A compact JWT of fewer than 1,000 bytes, sent as `Authorization: Bearer`. */
   readonly token: string;
 }
 
-/** A new Ed25519 pair: the hub keeps the private key, the gateway is given the public one. */
+/** Makes a new Ed25519 key pair: the private key for the hub, the public key for the gateway. */
 export function newGrantKeys(): Promise<{ readonly publicKey: KeyObject; readonly privateKey: KeyObject }> {
   return promisify(generateKeyPair)('ed25519', {});
 }
 
-/** The first part of every grant: the only accepted header, so that a token cannot choose another algorithm. */
+/** The JWT header of every grant. No other is accepted, so a token cannot choose another algorithm. */
 const HEADER = Buffer.from(JSON.stringify({ alg: 'EdDSA', typ: 'JWT' })).toString('base64url');
 
-/** Payload and signature of a token that begins with {@link HEADER}; 64 bytes of signature are 86 characters. */
+/** Payload and signature: the rest of a token after {@link HEADER}. A signature of 64 bytes has 86 characters in base64url. */
 const PARTS = /^([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]{86})$/;
 
 /**
- * Signs a grant with Ed25519. Only the hub has the key. Signs synchronously by OpenSSL, not in the thread pool as WebCrypto does: that
- * costs two to three times as much per signature, and each handshake makes two and verifies two.
+ * Signs a grant with Ed25519. Only the hub has the key. The signature is made synchronously by OpenSSL: WebCrypto, which uses the thread
+ * pool, costs two to three times as much per signature, and each handshake makes two signatures and verifies two.
  */
 export async function signGrant(claims: GrantClaims, key: KeyObject): Promise<string> {
   const { streamId, side, audience, expiresAt } = claims;
@@ -46,13 +46,13 @@ export async function signGrant(claims: GrantClaims, key: KeyObject): Promise<st
   const signed = `${HEADER}.${Buffer.from(payload).toString('base64url')}`;
   const token = `${signed}.${sign(null, Buffer.from(signed), key).toString('base64url')}`;
   if (token.length > LIMITS.grantTokenBytes)
-    throw new CulvertError('internal', 'A grant came out longer than the wire allows.');
+    throw new CulvertError('internal', 'The signed grant is longer than the protocol allows.');
   return token;
 }
 
 /**
- * Verifies signature, algorithm, audience and expiry and returns the claims. The gateway itself ensures that a grant is used only once.
- * @throws CulvertError `grant_invalid`, never quoting the token
+ * Verifies signature, algorithm, audience and expiry, and returns the claims. Does not check whether the grant was used before: the gateway does.
+ * @throws CulvertError `grant_invalid`; its message never contains the token
  */
 export async function verifyGrant(
   token: string,
@@ -93,13 +93,13 @@ export function grantPath(streamId: string, side: Side): string {
   return `/bridges/${streamId}/${side}`;
 }
 
-/** The stream and side of a request path, or undefined when it is not a grant's path. */
+/** The stream and side in the path of a grant's URL; undefined for any other path. */
 export function parseGrantPath(path: string): { streamId: string; side: Side } | undefined {
   const match = PATH.exec(path);
   return match === null ? undefined : { streamId: match[1] as string, side: match[2] as Side };
 }
 
-/** Whether a request path belongs to the gateway. */
+/** Whether requests for this path are for the gateway. */
 export function isGatewayPath(path: string): boolean {
   return path.startsWith('/bridges/');
 }

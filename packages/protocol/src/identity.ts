@@ -1,6 +1,6 @@
-/** Requests for streams that a connected device has left unanswered. */
+/** The stream requests that a connected device has not answered. */
 export interface UnansweredView {
-  /** When the first of them was made, ISO 8601. */
+  /** The time of the first unanswered request, ISO 8601. */
   readonly since: string;
   readonly count: number;
 }
@@ -8,24 +8,24 @@ export interface UnansweredView {
 /** The common fields of all identities in the identity REST API, in Azure's format (docs/protocol/06-identity-rest.md). */
 interface RegisteredIdentity {
   readonly deviceId: string;
-  /** Changes when an identity is deleted and created again. */
+  /** Different for an identity that was deleted and created again. */
   readonly generationId: string;
-  /** Without quotes here, quoted in the `ETag` header. */
+  /** Without the quotes that the `ETag` header has. */
   readonly etag: string;
-  /** Whether a control channel is attached right now: asked from the router for each response, never stored. */
+  /** Whether a control channel is attached at this moment. Read from the router for each response, never stored. */
   readonly connectionState: 'Connected' | 'Disconnected';
-  /** ISO 8601, as all times here; `0001-01-01T00:00:00` means never. */
+  /** ISO 8601, as all times in this interface; `0001-01-01T00:00:00` means never. */
   readonly connectionStateUpdatedTime: string;
   readonly lastActivityTime: string;
   readonly cloudToDeviceMessageCount: number;
-  /** Culvert's own; there only while a connected device leaves requests for streams unanswered. */
+  /** A Culvert extension, present only while a connected device has not answered one or more stream requests. */
   readonly unansweredOffers?: UnansweredView;
   readonly authentication: AuthenticationView;
-  /** A Culvert extension: public keys of its SSH server, `TYPE BASE64`; absent where none are registered. */
+  /** A Culvert extension: public keys of the identity's SSH server, `TYPE BASE64`; absent when none are registered. */
   readonly sshHostKeys?: readonly string[];
 }
 
-/** A device as the identity REST API shows it. */
+/** A device as returned by the identity REST API. */
 export interface DeviceIdentity extends RegisteredIdentity {
   readonly status: DeviceStatus;
   /** Free text of an administrator, at most 128 characters. */
@@ -34,23 +34,24 @@ export interface DeviceIdentity extends RegisteredIdentity {
   readonly capabilities: { readonly iotEdge: boolean };
 }
 
-/** A module as the identity REST API shows it. It has no status of its own: a disabled device's modules are disabled. */
+/** A module as returned by the identity REST API. A module has no status of its own: it is disabled when its device is. */
 export interface ModuleIdentity extends RegisteredIdentity {
   readonly moduleId: string;
-  /** Free text: which program made it. */
+  /** Free text: the program that created the module. */
   readonly managedBy: string | null;
 }
 
 export type DeviceStatus = 'enabled' | 'disabled';
 
 /**
- * How an identity authenticates: by a key (`sas`), by a certificate known by its thumbprint (`selfSigned`), by a certificate of a registered
- * authority whose common name is the device id (`certificateAuthority`), or not at all, so that it never connects (`none`).
+ * How an identity authenticates: with a key (`sas`); with a certificate that has a registered thumbprint (`selfSigned`); with a certificate
+ * that a registered authority issued and whose common name is the device id, or DEVICE/MODULE for a module (`certificateAuthority`); or not at
+ * all, so that it cannot connect (`none`).
  */
 export const AUTHENTICATION_TYPES = ['sas', 'selfSigned', 'certificateAuthority', 'none'] as const;
 export type AuthenticationType = (typeof AUTHENTICATION_TYPES)[number];
 
-/** An identity's credentials in the REST API; fields that its type does not have are null. */
+/** An identity's credentials as returned by the REST API; fields that do not apply to its authentication type are null. */
 export interface AuthenticationView {
   readonly type: AuthenticationType;
   /** Base64. */
@@ -59,7 +60,7 @@ export interface AuthenticationView {
   readonly x509Thumbprint: { readonly primaryThumbprint: string | null; readonly secondaryThumbprint: string | null };
 }
 
-/** Credentials as a caller gives them. Empty or absent keys mean "generate them" on create, "keep them" on update. */
+/** Credentials in a request. Empty or absent keys are generated when the identity is created, and kept when it is updated. */
 export interface AuthenticationInput {
   readonly type?: AuthenticationType;
   readonly symmetricKey?: { readonly primaryKey?: string | null; readonly secondaryKey?: string | null };
@@ -69,7 +70,7 @@ export interface AuthenticationInput {
   };
 }
 
-/** What a caller may give to create or change a device. */
+/** The body of a request that creates or changes a device. */
 export interface DeviceIdentityInput {
   readonly deviceId?: string;
   readonly etag?: string;
@@ -77,24 +78,24 @@ export interface DeviceIdentityInput {
   readonly statusReason?: string | null;
   readonly authentication?: AuthenticationInput;
   readonly capabilities?: { readonly iotEdge?: boolean };
-  /** An empty list forgets those there are: the next agent registers its own. */
+  /** An empty list removes the registered keys; the next agent that connects then registers its own. */
   readonly sshHostKeys?: readonly string[];
 }
 
-/** What a caller may give to create or change a module. */
+/** The body of a request that creates or changes a module. */
 export interface ModuleIdentityInput {
   readonly deviceId?: string;
   readonly moduleId?: string;
   readonly etag?: string;
   readonly managedBy?: string | null;
   readonly authentication?: AuthenticationInput;
-  /** As a device's. */
+  /** See {@link DeviceIdentityInput.sshHostKeys}. */
   readonly sshHostKeys?: readonly string[];
 }
 
-/** A certificate authority whose devices may connect, as `GET /certificate-authorities/{name}` shows it. */
+/** A registered certificate authority, as returned by `GET /certificate-authorities/{name}`. Devices with its certificates may connect. */
 export interface AuthorityView {
-  /** 1 to 64 letters, digits, `.`, `-` or `_`; an administrator's choice. */
+  /** Chosen by an administrator: 1 to 64 letters, digits, `.`, `-` or `_`. */
   readonly name: string;
   readonly subject: string;
   /** SHA-256, upper-case hexadecimal. */
@@ -106,19 +107,19 @@ export interface AuthorityView {
   readonly certificate: string;
 }
 
-/** Paging header of `GET /devices`, in the request and, while there is more, in the answer. */
+/** The paging header of `GET /devices`: in the request, and in the response if there are more pages. */
 export const CONTINUATION_HEADER = 'x-ms-continuation';
 
 /** Azure's notation of "never". */
 export const NEVER = '0001-01-01T00:00:00';
 
-/** A shared access policy as `GET /policies/{name}` shows it. */
+/** A shared access policy as returned by `GET /policies/{name}`. */
 export interface PolicyView {
   readonly name: string;
   readonly permissions: readonly Permission[];
   readonly primaryKey: string;
   readonly secondaryKey: string;
-  /** Made from the primary key. */
+  /** The connection string with the primary key. */
   readonly connectionString: string;
 }
 
@@ -136,14 +137,14 @@ export const PERMISSIONS = [
 ] as const;
 export type Permission = (typeof PERMISSIONS)[number];
 
-/** The answer to `GET /`: where the hub and its streaming endpoint are. */
+/** The response of `GET /`: the addresses of the hub and its streaming endpoint. */
 export interface EndpointInformation {
   readonly hostName: string;
-  /** `https://host:port`, as `az iot hub devicestream show` prints them. */
+  /** In the form `https://host:port`, as `az iot hub devicestream show` prints them. */
   readonly streamingEndpoints: readonly string[];
   /**
-   * A Culvert extension: where devices are asked for a certificate, as the hub's `clientCertificates` says: `listen`, `mqttListen`, `amqpListen`, or host
-   * names. Empty: nowhere.
+   * A Culvert extension: the listeners (`listen`, `mqttListen`, `amqpListen`) or host names at which devices are asked for a certificate, as in
+   * the hub's setting `clientCertificates`. Empty: devices are never asked for one.
    */
   readonly clientCertificates?: readonly string[];
 }

@@ -3,7 +3,7 @@ import { CulvertError } from './errors.ts';
 /** The two ends of a stream. */
 export type Side = 'device' | 'service';
 
-/** An identity that can attach and be offered streams: a device, or one of its modules. */
+/** A device, or one of its modules. It can attach a control channel and be offered streams. */
 export interface Identity {
   readonly deviceId: string;
   /** Absent for the device itself. */
@@ -14,22 +14,22 @@ export interface Identity {
 const DEVICE_OR_MODULE_ID = /^[A-Za-z0-9\-:.+%_#*?!(),=@;$']{1,128}$/;
 
 /**
- * Stream names are put undecoded into an MQTT topic between `/`, `?`, `&` and `=`, and unencoded into a URL path by every
- * Azure client (protocol page 2), so only characters that are safe in both without escaping are allowed.
+ * A stream name is part of an MQTT topic, between `/`, `?`, `&` and `=`, and all Azure clients put it unencoded into a URL path (protocol
+ * page 2). Therefore only characters that need no escaping in either are allowed.
  */
 const STREAM_NAME = /^[A-Za-z0-9\-_.~:@!$'()*,;]{1,128}$/;
 
-/** A `;Key=` inside an id would end the id early when a connection string is parsed. */
+/** A `;Key=` that must not be part of an id: the parser of connection strings would end the id before it. */
 const SPLITS_CONNECTION_STRING =
   /;(HostName|DeviceId|ModuleId|SharedAccessKeyName|SharedAccessKey|SharedAccessSignature|GatewayHostName|CredentialType|x509)=/i;
 
-/** Part of a path of the REST API, and of nothing else. */
+/** The name of a certificate authority. It is used only in paths of the REST API. */
 const AUTHORITY_NAME = /^[A-Za-z0-9._-]{1,64}$/;
 
 const STREAM_ID = /^[0-9a-f]{32}$/;
 
 /**
- * Checks a device id and returns it. `.` and `..` are refused: they vanish from URL paths.
+ * Checks a device id and returns it. `.` and `..` are refused because URL parsers remove them from paths.
  * @throws CulvertError `argument_invalid`
  */
 export function parseDeviceId(text: string): string {
@@ -61,7 +61,7 @@ function parseId(what: 'device' | 'module', text: string): string {
   return text;
 }
 
-/** For people and tables: `device` or `device/module`. An id holds no `/`, so no two identities share a name. */
+/** `device` or `device/module`, for display and as a key. An id contains no `/`, so every identity has a different name. */
 export function identityName({ deviceId, moduleId }: Identity): string {
   return moduleId === undefined ? deviceId : `${deviceId}/${moduleId}`;
 }
@@ -72,7 +72,7 @@ export function identityPath({ deviceId, moduleId }: Identity): string {
 }
 
 /**
- * Checks the name of a certificate authority and returns it. `.` and `..` are refused: they vanish from URL paths.
+ * Checks the name of a certificate authority and returns it. `.` and `..` are refused because URL parsers remove them from paths.
  * @throws CulvertError `argument_invalid`
  */
 export function parseAuthorityName(text: string): string {

@@ -2,37 +2,37 @@ import type { CloseCause } from './close-cause.ts';
 import type { ErrorCode } from './errors.ts';
 import type { DeviceStatus, UnansweredView } from './identity.ts';
 
-// The live view's REST documents (docs/operating/live-view.md). Times are ISO 8601; unknown values are null.
+// The REST documents of the live view (docs/operating/live-view.md). Times are in ISO 8601; unknown values are null.
 
 /** The phase of a stream. */
 export type StreamState = 'requested' | 'offered' | 'accepted' | 'established';
 
-/** Traffic of one direction: payload bytes and whole WebSocket messages. */
+/** The traffic in one direction: payload bytes and complete WebSocket messages. */
 export interface CarriedView {
   readonly bytes: number;
   readonly messages: number;
 }
 
-/** A current stream, as `GET /streams/{id}` shows it. */
+/** A current stream, as returned by `GET /streams/{id}`. */
 export interface StreamView {
   readonly streamId: string;
   readonly streamName: string;
   readonly deviceId: string;
   readonly moduleId: string | null;
   readonly state: StreamState;
-  /** The principal who asked, such as `policy:service`. */
+  /** The principal that requested the stream, such as `policy:service`. */
   readonly caller: string;
-  /** The address of the request. */
+  /** The network address that the request came from. */
   readonly callerAddress: string;
-  /** `HOST:PORT` of the gateway. */
+  /** The gateway as `HOST:PORT`. */
   readonly gateway: string;
   readonly requestedAt: string;
   readonly offeredAt: string | null;
   readonly answeredAt: string | null;
   readonly establishedAt: string | null;
-  /** The transport by which the device answered. */
+  /** The transport of the control channel on which the device answered. */
   readonly protocol: string | null;
-  /** Addresses of the two sides at the gateway, once connected. */
+  /** The two sides' addresses as the gateway sees them; null until they have connected. */
   readonly serviceAddress: string | null;
   readonly deviceAddress: string | null;
   readonly fromService: CarriedView;
@@ -50,11 +50,11 @@ export interface EndedStreamView extends StreamView {
 /** The response of `GET /streams`. */
 export interface StreamPage {
   readonly streams: readonly StreamView[];
-  /** For the query parameter `continuation` of the next page; null on the last. */
+  /** The value of the query parameter `continuation` that requests the next page; null on the last page. */
   readonly continuation: string | null;
 }
 
-/** Why a device or module last disconnected. */
+/** When and why a device or module last disconnected. */
 export interface LastDisconnectView {
   readonly at: string;
   readonly error: ErrorCode;
@@ -62,55 +62,55 @@ export interface LastDisconnectView {
   readonly protocol: string;
 }
 
-/** The presence of an identity, as `GET /devices/{id}/presence` shows it. */
+/** The presence of an identity, as returned by `GET /devices/{id}/presence`. */
 export interface PresenceView {
   readonly deviceId: string;
   readonly moduleId: string | null;
   readonly online: boolean;
-  /** Since when it is online or offline; null when unknown. */
+  /** The time at which it came online or went offline; null when unknown. */
   readonly since: string | null;
-  /** Of its control channel; null when offline. */
+  /** The transport of its control channel; null when offline. */
   readonly protocol: string | null;
   readonly address: string | null;
   readonly principal: string | null;
   /** Whether it can be offered streams. */
   readonly takesOffers: boolean;
-  /** The requests for streams that it has left unanswered since its last answer on this channel; null when it answers, or is offline. */
+  /** The stream requests not answered since its last answer on this control channel; null when there are none or it is offline. */
   readonly unanswered: UnansweredView | null;
-  /** Its current streams. */
+  /** The number of its current streams. */
   readonly streams: number;
-  /** When and why it last disconnected, also while it is online again; null when unknown. */
+  /** Its last disconnect, kept when it is online again; null when unknown. */
   readonly last: LastDisconnectView | null;
 }
 
-/** Whether a stream can be asked for, as `GET /devices/{id}/reachability` tells everybody who may ask for one. */
+/** Whether an identity can be reached, as returned by `GET /devices/{id}/reachability` to every caller that may request streams. */
 export interface ReachabilityView {
   readonly deviceId: string;
   readonly moduleId: string | null;
-  /** Of the device. */
+  /** The status of the device. */
   readonly status: DeviceStatus;
-  /** Whether it is attached and takes offers. */
+  /** Whether it has a control channel attached and accepts offers. */
   readonly online: boolean;
-  /** Public keys of its SSH server that are registered, `TYPE BASE64`. The hub's word, no more. */
+  /** The registered public keys of its SSH server, `TYPE BASE64`. Nothing but the hub vouches for them. */
   readonly sshHostKeys: readonly string[];
-  /** Whether the agent attached now named other keys than those registered. */
+  /** Whether the agent that is attached now sent keys that differ from the registered ones. */
   readonly namesOtherHostKeys: boolean;
 }
 
-/** The counters of one stream in the event `counters`. */
+/** The counters of one stream, as in the event `counters`. */
 export interface StreamCountersView {
   readonly streamId: string;
   readonly fromService: CarriedView;
   readonly fromDevice: CarriedView;
 }
 
-/** Why a subscription ends: the last event of `GET /streams/events` and `GET /devices/events`. */
+/** The reason why the hub ends a subscription: the last event of `GET /streams/events` and `GET /devices/events`. */
 export interface CutView {
   readonly code: ErrorCode;
   readonly detail: string;
 }
 
-/** The events of `GET /streams/events`: the current streams, then `ready`, then changes. Changes during the initial list are interleaved. */
+/** The events of `GET /streams/events`: the current streams, then `ready`, then changes. Changes before `ready` are sent between the current streams. */
 export type StreamNotice =
   | { readonly event: 'stream'; readonly data: StreamView }
   | { readonly event: 'ready'; readonly data: Record<string, never> }
@@ -118,14 +118,14 @@ export type StreamNotice =
   | { readonly event: 'ended'; readonly data: EndedStreamView }
   | { readonly event: 'cut'; readonly data: CutView };
 
-/** The events of `GET /devices/events`: the devices online, then `ready`, then changes. */
+/** The events of `GET /devices/events`: the devices that are online, then `ready`, then changes. */
 export type DeviceNotice =
   | { readonly event: 'online'; readonly data: PresenceView }
   | { readonly event: 'ready'; readonly data: Record<string, never> }
   | { readonly event: 'offline'; readonly data: PresenceView }
   | { readonly event: 'cut'; readonly data: CutView };
 
-/** The configurable limits on streams; their meaning is in docs/operating/limits.md. */
+/** The configurable limits on streams; docs/operating/limits.md explains them. */
 export const LIMIT_NAMES = [
   'streams',
   'streamsPerDevice',
@@ -139,14 +139,14 @@ export const LIMIT_NAMES = [
 ] as const;
 export type LimitName = (typeof LIMIT_NAMES)[number];
 
-/** One limit, as `GET /limits` shows it. */
+/** One limit, as returned by `GET /limits`. */
 export interface LimitView {
   readonly name: LimitName;
   readonly unit: 'streams' | 'requests' | 'ms' | 'bytes';
-  /** Null: none. */
+  /** Null: no limit. */
   readonly limit: number | null;
-  /** The current use; of a limit per device or per stream, the highest value. Null where nothing is measured. */
+  /** The current use. For a limit per device or per stream, the highest current value. Null when it is not measured. */
   readonly used: number | null;
-  /** How often it was reached since the hub started: requests refused, streams ended. */
+  /** The number of requests refused and streams ended because of this limit since the hub started. */
   readonly reached: number;
 }

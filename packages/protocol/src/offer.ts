@@ -1,24 +1,24 @@
 import type { Grant } from './grant.ts';
 
 /**
- * Fields of an offer that are Culvert extensions. Sent as MQTT 5 user properties or AMQP application properties, under the names in
- * {@link OFFER_PROPERTIES}. MQTT 3.1.1 cannot carry them, and other hubs do not send them.
+ * The fields of an offer that are Culvert extensions. They are sent as MQTT 5 user properties or AMQP application properties with the names
+ * in {@link OFFER_PROPERTIES}. MQTT 3.1.1 cannot carry them, and other hubs do not send them.
  */
 export interface OfferExtensions {
-  /** The stream's id, as in the hub's logs. */
+  /** The stream's id, which is also in the hub's logs. */
   readonly streamId?: string | undefined;
-  /** The requester: the principal's name, such as `policy:service`. */
+  /** The principal that requested the stream, such as `policy:service`. */
   readonly caller?: string | undefined;
 }
 
-/** A stream request as it is offered to a device: the one form of it in the hub, on every transport, and in the device SDK. */
+/** A stream request that is offered to a device. The hub (for every transport) and the device SDK both use this type. */
 export interface Offer extends OfferExtensions {
   readonly streamName: string;
   /** The device's grant. */
   readonly grant: Grant;
 }
 
-/** What each extension is called on the wire. */
+/** The name of each extension on the wire. */
 export const OFFER_PROPERTIES = {
   streamId: 'culvert-stream-id',
   caller: 'culvert-caller',
@@ -26,7 +26,7 @@ export const OFFER_PROPERTIES = {
 
 const EXTENSIONS = Object.keys(OFFER_PROPERTIES) as (keyof OfferExtensions)[];
 
-/** The extensions of an offer that are set, under their names on the wire. */
+/** The extensions that are set in an offer, with their names on the wire. */
 export function formatOfferExtensions(offer: OfferExtensions): Record<string, string> {
   const properties: Record<string, string> = {};
   for (const extension of EXTENSIONS) {
@@ -36,7 +36,7 @@ export function formatOfferExtensions(offer: OfferExtensions): Record<string, st
   return properties;
 }
 
-/** The extensions among the properties of a message: the first value of a repeated one; values that are not text are ignored. */
+/** Reads the extensions from the properties of a message: if a property is repeated, its first value; values that are not text are ignored. */
 export function parseOfferExtensions(properties: Readonly<Record<string, unknown>> = {}): OfferExtensions {
   const extensions: { -readonly [Name in keyof OfferExtensions]: OfferExtensions[Name] } = {};
   for (const extension of EXTENSIONS) {

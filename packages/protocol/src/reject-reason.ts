@@ -2,10 +2,10 @@ import { printable } from './ids.ts';
 import { LIMITS } from './limits.ts';
 import { cutUtf8 } from './utf8.ts';
 
-/** A rejection's reason as a device gave it, in UTF-8: bounded, safe to show. */
+/** The reason of a rejection as a device sent it, in UTF-8: cut to `LIMITS.rejectReasonBytes` and escaped, so that it is safe to show. */
 export function rejectReason(given: string | Buffer): string {
   const bytes = Buffer.from(given).subarray(0, LIMITS.rejectReasonBytes);
-  // Streaming mode drops a character that the limit cut in two.
+  // In streaming mode the decoder drops an incomplete character at the end, where the limit may have cut it.
   const text = new TextDecoder().decode(bytes, { stream: true });
   return cutUtf8(printable(text, LIMITS.rejectReasonBytes), LIMITS.rejectReasonBytes);
 }

@@ -1,6 +1,6 @@
 import { type ErrorRow, row } from './error-row.ts';
 
-/** What is wrong with a request, a credential or the registry. */
+/** Errors of requests, credentials and the registry. */
 export const REQUEST_ERRORS = {
   // Invalid requests.
   argument_invalid: row(

@@ -3,8 +3,8 @@ export const LOG_CATEGORIES = ['DeviceStreams', 'Connections'] as const;
 export type LogCategory = (typeof LOG_CATEGORIES)[number];
 
 /**
- * The operation. `invoke` (a handshake has ended), `deviceConnect` and `deviceDisconnect` are Azure's; `streamClose` (an established stream
- * has ended), `offersUnanswered` and `connectionRefused` are Culvert extensions.
+ * The operations that are logged. `invoke` (a handshake has ended), `deviceConnect` and `deviceDisconnect` are Azure's; `streamClose` (an
+ * established stream has ended), `offersUnanswered` and `connectionRefused` are Culvert extensions.
  */
 export const LOG_OPERATIONS = [
   'invoke',
@@ -16,10 +16,10 @@ export const LOG_OPERATIONS = [
 ] as const;
 export type LogOperation = (typeof LOG_OPERATIONS)[number];
 
-/** `Error`: the operation failed. `Warning`: it did not end normally. */
+/** `Error`: the operation failed. `Warning`: the operation did not end normally. */
 export type LogRecordLevel = 'Information' | 'Warning' | 'Error';
 
-/** One record of the resource log, in Azure's format (its monitor reference; docs/operating/logs.md lists every field). */
+/** One record of the resource log, in Azure's format (Azure's monitor reference). docs/operating/logs.md lists every field. */
 export interface ResourceLogRecord {
   /** ISO 8601, UTC. */
   readonly time: string;
@@ -28,12 +28,12 @@ export interface ResourceLogRecord {
   readonly category: LogCategory;
   /** Azure's six-digit error code; empty on success. */
   readonly resultType: string;
-  /** The name of that code; empty on success. */
+  /** The name of the error code; empty on success. */
   readonly resultDescription: string;
   readonly level: LogRecordLevel;
-  /** Whole milliseconds, in digits; empty for operations without a duration. */
+  /** Whole milliseconds as decimal digits; empty for operations without a duration. */
   readonly durationMs: string;
-  /** A JSON object as text, as in Azure. */
+  /** A JSON object as text, as in Azure's format. */
   readonly properties: string;
   readonly location: string;
 }

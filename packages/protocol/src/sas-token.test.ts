@@ -22,7 +22,7 @@ describe('a SAS token', () => {
 
   it('is read in every form that real clients write', () => {
     const forms = [
-      // Node service, C device (raw sr, lower-case escapes), registry tools, an empty skn.
+      // In this order: Node service, C device (unescaped sr, lower-case escapes), a form with an empty skn, registry tools.
       'SharedAccessSignature sr=127.0.0.1&sig=AAECAw%3D%3D&se=1795381488&skn=service',
       'SharedAccessSignature sr=127.0.0.1/devices/MyDevice&sig=AAECAw%3d%3d&se=1795384032',
       'SharedAccessSignature sr=127.0.0.1%2fdevices%2fMyDevice&se=1795384032&sig=AAECAw%3D%3D&skn=',
@@ -60,7 +60,7 @@ describe('an audience', () => {
     ['hub.example/devices/d1', 'hub.example/devices/d1', true],
     ['hub.example/devices/d1', 'hub.example/devices/d1/modules/m', true],
     ['HUB.Example%2Fdevices%2Fd1', 'hub.example/devices/d1', true],
-    // Ids that differ in case alone are two devices.
+    // Ids that differ only in case belong to different devices.
     ['hub.example/devices/D1', 'hub.example/devices/d1', false],
     ['hub.example%2Fdevices%2FD1', 'hub.example/devices/d1', false],
     ['hub.example/Devices/d1', 'hub.example/devices/d1', false],
@@ -69,7 +69,7 @@ describe('an audience', () => {
     ['hub.example/devices/d1', 'hub.example/devices', false],
     ['hub.example.evil', 'hub.example/devices/d1', false],
     ['hub', 'hub.example/devices/d1', false],
-    // Escapes beside a raw slash are part of the id.
+    // If the audience contains an unescaped slash, escapes are part of the id.
     ['hub.example/devices/%41', 'hub.example/devices/A', false],
     ['hub.example/devices/%41', 'hub.example/devices/%41', true],
     ['%zz', 'hub.example/devices/d1', false],

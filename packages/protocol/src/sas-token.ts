@@ -1,24 +1,24 @@
 import { CulvertError } from './errors.ts';
 import { LIMITS } from './limits.ts';
 
-/** A parsed SAS token; its audience is kept verbatim, since the signature covers those exact characters. */
+/** A parsed SAS token. */
 export interface SasToken {
-  /** `sr` verbatim, percent-encoded or not. */
+  /** `sr` unchanged, percent-encoded or not, because the signature covers exactly these characters. */
   readonly audience: string;
-  /** The signature's bytes, as binary decoded from `sig`. */
+  /** The bytes of the signature, decoded from `sig`. */
   readonly signature: Uint8Array;
-  /** `se`: Unix seconds. */
+  /** `se`: Unix time in seconds. */
   readonly expiry: number;
-  /** `skn`: the policy's name; undefined for a device's own key (absent or empty on the wire). */
+  /** `skn`: the policy's name. Undefined when `skn` is absent or empty: the token is then signed with the device's own key. */
   readonly policy: string | undefined;
 }
 
 const malformed = (what: string) => new CulvertError('unauthorized', `The SAS token is malformed: ${what}.`);
 
 /**
- * Parses `SharedAccessSignature sr=…&sig=…&se=…[&skn=…]`, fields in any order, exactly one space after the scheme
- * (docs/protocol/07-authentication.md). Verifies nothing.
- * @throws CulvertError `unauthorized`, never quoting the token
+ * Parses `SharedAccessSignature sr=…&sig=…&se=…[&skn=…]`, with the fields in any order and exactly one space after the scheme
+ * (docs/protocol/07-authentication.md). Verifies neither the signature nor the expiry.
+ * @throws CulvertError `unauthorized`; its message never contains the token
  */
 export function parseSasToken(text: string): SasToken {
   if (text.length > LIMITS.sasTokenBytes) throw malformed('it is too long');
@@ -36,7 +36,7 @@ export function parseSasToken(text: string): SasToken {
   const signature = found.get('sig');
   const expiry = found.get('se');
   if (!audience || !signature || !expiry) throw malformed('sr, sig and se are required');
-  // The signature covers the text: a leading zero would be lost in the number.
+  // The signature covers the text of `se`. A leading zero is refused because the number would lose it.
   if (!/^(0|[1-9]\d{0,14})$/.test(expiry)) throw malformed('se is not a number');
   const policy = found.get('skn');
   return {
@@ -47,15 +47,15 @@ export function parseSasToken(text: string): SasToken {
   };
 }
 
-/** What a SAS token's signature is made over: the audience as it stands, a line feed, the expiry (§8 of Azure). */
+/** The text that a SAS token's signature covers: the unchanged audience, a line feed, the expiry. */
 export function sasStringToSign(token: Pick<SasToken, 'audience' | 'expiry'>): string {
   return `${token.audience}\n${token.expiry}`;
 }
 
 /**
- * Whether `target` (such as `hub.example/devices/d1`) lies within a token's audience: equal to it or below it, by whole path
- * segments. Case counts as it does in ids; of the host, the first segment, it does not. An audience without any raw `/` may be
- * percent-encoded as a whole.
+ * Whether a token's audience covers `target` (such as `hub.example/devices/d1`): `target` is equal to the audience or below it, compared by
+ * whole path segments. The first segment, the host, is compared without regard to case, the others (as ids) with regard to it. An audience
+ * that contains no `/` may be percent-encoded as a whole.
  */
 export function audienceCovers(audience: string, target: string): boolean {
   let plain = audience;
@@ -77,9 +77,9 @@ function audienceSegments(text: string): string[] {
 }
 
 /**
- * Makes a SAS token. `audience` is what the token opens, such as `hub.example/devices/d1`; it is percent-encoded here.
+ * Makes a SAS token. `audience` is the resource that the token gives access to, such as `hub.example/devices/d1`, not yet percent-encoded.
  * @param key base64
- * @param expiry Unix seconds
+ * @param expiry Unix time in seconds
  */
 export async function signSasToken(options: {
   audience: string;
@@ -107,7 +107,7 @@ function decodeEscapes(text: string): string {
   }
 }
 
-/** Accepts only canonical base64: Azure compares signatures as text. */
+/** Accepts only canonical base64, because Azure compares signatures as text. */
 function decodeSignature(text: string): Uint8Array {
   const bytes = decodeBase64(text);
   if (btoa(String.fromCharCode(...bytes)) !== text) throw malformed('its signature is not base64');

@@ -1,6 +1,6 @@
 import { type ErrorRow, row } from './error-row.ts';
 
-/** What goes wrong with a handshake, a stream or a connection. */
+/** Errors of handshakes, streams and connections. */
 export const STREAM_ERRORS = {
   // The handshake.
   device_offline: row(

@@ -4,47 +4,47 @@ import { LIMITS } from './limits.ts';
 
 /** Header names of the stream request and its response, as in Azure's protocol (docs/protocol/02-stream-request.md). */
 export const STREAM_HEADERS = {
-  /** Request: seconds to wait for a disconnected device to connect. */
+  /** In the request: seconds to wait for a disconnected device to connect. */
   connectTimeout: 'iothub-streaming-connect-timeout-in-seconds',
-  /** Request: seconds to wait for a connected device to answer. */
+  /** In the request: seconds to wait for a connected device to answer. */
   responseTimeout: 'iothub-streaming-response-timeout-in-seconds',
-  /** Answer: exactly `True` or `False`. */
+  /** In the response: exactly `True` or `False`. */
   isAccepted: 'iothub-streaming-is-accepted',
-  /** Answer: the service's grant URL. */
+  /** In the response: the URL of the service's grant. */
   url: 'iothub-streaming-url',
-  /** Answer: the service's grant token. */
+  /** In the response: the token of the service's grant. */
   token: 'iothub-streaming-auth-token',
-  /** Response, a Culvert extension: the stream's id, to find it in the logs. */
+  /** In the response, a Culvert extension: the stream's id, by which it can be found in the logs. */
   streamId: 'culvert-stream-id',
-  /** Response, a Culvert extension: why the device rejected, percent-encoded UTF-8. */
+  /** In the response, a Culvert extension: the reason why the device rejected the request, in percent-encoded UTF-8. */
   rejectReason: 'culvert-reject-reason',
 } as const;
 
-/** Whether `text` is a `traceparent` header of version 00 (W3C Trace Context §3.2): a trace, a span in it, flags. */
+/** Whether `text` is a valid `traceparent` header of version 00 (W3C Trace Context §3.2): a trace id, a span id and flags. */
 export function isTraceParent(text: string): boolean {
   return /^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/.test(text);
 }
 
-/** The subprotocol by which Culvert's own ends tell the gateway that they support WebSocket pings (Azure's C clients do not). */
+/** The subprotocol that Culvert's own clients offer. It declares to the gateway that they answer WebSocket pings, which Azure's C clients do not. */
 export const STREAM_SUBPROTOCOL = 'culvert.stream.v1';
 
-/** Response header of a refused upgrade, a Culvert extension: the error's code, a space, and its text, percent-encoded UTF-8. */
+/** Response header of a refused upgrade, a Culvert extension: the error code, a space, and the message in percent-encoded UTF-8. */
 export const REFUSAL_HEADER = 'culvert-error';
 
-/** The api-version that Culvert's clients send; the hub accepts any. */
+/** The `api-version` that Culvert's clients send. The hub accepts any version. */
 export const API_VERSION = '2020-09-30';
 
-/** How long a request may be held, in milliseconds. */
+/** How long the hub may hold a stream request, in milliseconds. */
 export interface HandshakeTimes {
-  /** For an offline device to connect. */
+  /** Maximum time for an offline device to connect. */
   readonly connectMs: number;
-  /** From the request to the device's answer: connect and response together, at most 60 s. */
+  /** Maximum time from the request to the device's answer: the sum of both headers, at most 60 s. */
   readonly answerMs: number;
 }
 
 /**
- * Reads the two timeout headers. Absent means 60 s; fractions are allowed (C# sends them); `0` is allowed.
- * @throws CulvertError `argument_invalid` for anything that is not a non-negative decimal number
+ * Parses the two timeout headers. An absent header means 60 s; fractions (the C# SDK sends them) and `0` are allowed.
+ * @throws CulvertError `argument_invalid` for a value that is not a non-negative decimal number
  */
 export function parseHandshakeTimes(connect: string | undefined, response: string | undefined): HandshakeTimes {
   const connectMs = seconds(STREAM_HEADERS.connectTimeout, connect);
@@ -63,7 +63,7 @@ function seconds(name: string, text: string | undefined): number {
   return Number(text) * 1000;
 }
 
-/** The path of the request for a stream. The stream name needs no encoding (see `parseStreamName`). */
+/** The path and query of a stream request. The stream name needs no encoding (see `parseStreamName`). */
 export function streamRequestPath({ deviceId, moduleId }: Identity, streamName: string): string {
   const device = encodeURIComponent(parseDeviceId(deviceId));
   const module = moduleId === undefined ? '' : `/modules/${encodeURIComponent(parseModuleId(moduleId))}`;

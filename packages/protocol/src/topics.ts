@@ -1,25 +1,26 @@
 import { CulvertError } from './errors.ts';
 
-/** MQTT topics of Azure's protocol (docs/protocol/03-control-channel-mqtt.md). */
+/** The topic filter for stream requests in Azure's protocol (docs/protocol/03-control-channel-mqtt.md). */
 export const STREAM_REQUEST_FILTER = '$iothub/streams/POST/#';
-/** Another filter that Azure's C client subscribes to; nothing is ever published to it. */
+/** Another topic filter that Azure's C client subscribes to; the hub never publishes to a topic that matches it. */
 export const STREAM_RESPONSE_FILTER = '$iothub/streams/res/#';
-/** The path of control channels over WebSocket. */
+/** The URL path of control channels over WebSocket. */
 export const CONTROL_PATH = '/$iothub/websocket';
 
-/** What the topic of a stream request says; the rest of an `Offer` is in its user properties. */
+/** The fields in the topic of a stream request. The other fields of an `Offer` are in the user properties of the message. */
 export interface OfferTopic {
   readonly streamName: string;
-  /** Names the request in the answer: 1 to 32 characters of `[0-9a-zA-Z-]`. */
+  /** Identifies the request in the answer: 1 to 32 characters of `[0-9a-zA-Z-]`. */
   readonly requestId: string;
-  /** The device's grant. */
+  /** The URL of the device's grant. */
   readonly url: string;
+  /** The token of the device's grant. */
   readonly token: string;
 }
 
 /**
- * `$iothub/streams/POST/{name}/?$rid={rid}&$url={encoded url}&$auth={token}`: exactly five levels, parameters in this order,
- * only the URL percent-encoded, as Azure's parsers demand.
+ * Formats the topic `$iothub/streams/POST/{name}/?$rid={rid}&$url={encoded url}&$auth={token}`. Azure's parsers require exactly five levels,
+ * the parameters in this order, and percent-encoding only of the URL.
  */
 export function formatOfferTopic(offer: OfferTopic): string {
   return `$iothub/streams/POST/${offer.streamName}/?$rid=${offer.requestId}&$url=${encodeURIComponent(offer.url)}&$auth=${offer.token}`;
@@ -39,14 +40,14 @@ export function parseOfferTopic(topic: string): OfferTopic | undefined {
   }
 }
 
-/** `$iothub/streams/res/{200|400}/?$rid={rid}`. */
+/** Formats the topic of a device's answer: `$iothub/streams/res/{200|400}/?$rid={rid}`. */
 export function formatAnswerTopic(answer: { requestId: string; accepted: boolean }): string {
   return `$iothub/streams/res/${answer.accepted ? 200 : 400}/?$rid=${answer.requestId}`;
 }
 
 /**
  * Parses the topic of a device's answer; undefined for any other topic.
- * @throws CulvertError `protocol_error` when it is malformed
+ * @throws CulvertError `protocol_error` when the topic of an answer is malformed
  */
 export function parseAnswerTopic(topic: string): { requestId: string; accepted: boolean } | undefined {
   if (!topic.startsWith('$iothub/streams/res/')) return undefined;

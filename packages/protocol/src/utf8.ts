@@ -1,4 +1,4 @@
-/** `text` cut to at most `maxBytes` of UTF-8, never in the middle of a character. */
+/** `text`, cut to at most `maxBytes` bytes in UTF-8, never in the middle of a character. */
 export function cutUtf8(text: string, maxBytes: number): string {
   const encoder = new TextEncoder();
   if (encoder.encode(text).length <= maxBytes) return text;

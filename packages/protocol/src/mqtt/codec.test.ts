@@ -16,7 +16,7 @@ const CONNECT: MqttPacket = {
 const text = fc.string({ minLength: 1, maxLength: 40 });
 const messageId = fc.integer({ min: 1, max: 65_535 });
 
-/** Packets as a device sends them after CONNECT. */
+/** Packets that a device may send after CONNECT. */
 const packets: fc.Arbitrary<MqttPacket> = fc.oneof(
   fc.constant<MqttPacket>({ cmd: 'pingreq' }),
   fc.record<MqttPacket & { cmd: 'publish' }>({
@@ -43,14 +43,14 @@ const packets: fc.Arbitrary<MqttPacket> = fc.oneof(
   }),
 );
 
-/** Cuts `bytes` at the given places, each taken modulo its length. */
+/** Cuts `bytes` at the given offsets, each modulo its length plus one. */
 function cut(bytes: Buffer, places: readonly number[]): Buffer[] {
   const at = [...new Set(places.map((place) => place % (bytes.length + 1)))].sort((a, b) => a - b);
   const ends = [...at, bytes.length];
   return ends.map((end, index) => bytes.subarray(index === 0 ? 0 : ends[index - 1], end));
 }
 
-/** Everything a reader makes of `chunks`: the packets, then the error's code if there was one. */
+/** All results of reading `chunks`: the packets, then the error code if there was an error. */
 function readAll(chunks: readonly Buffer[], maxPacketBytes = 262_144): unknown[] {
   const reader = new PacketReader(maxPacketBytes);
   const seen: unknown[] = [];
@@ -137,7 +137,7 @@ describe('PacketReader', () => {
       expect([...reader.push(Buffer.from([0x10, 0xf0, 0xff, 0x0f]))]).toEqual([]);
       for (let i = 0; i < 100; i++) expect([...reader.push(Buffer.from([0]))]).toEqual([]);
     }
-    // What was declared would be 16 MiB.
+    // Buffers of the declared sizes would take 16 MiB.
     expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(4_194_304);
   });
 });

@@ -36,56 +36,56 @@ export type {
   IUnsubscribePacket,
 };
 
-/** MQTT's protocol level: 4 is 3.1.1, 5 is 5. */
+/** The protocol level of MQTT: 4 stands for MQTT 3.1.1, 5 for MQTT 5. */
 export type MqttVersion = 4 | 5;
 
-// Without this the first packet allocates a table of 65,536 buffers; there are few packets, and agents start often.
+// Otherwise mqtt-packet allocates a table of 65,536 buffers for the first packet. It is not worth that: sessions send few packets, and agents start often.
 writeToStream.cacheNumbers = false;
 
-/** The first allocation for an incomplete packet; doubled as needed, so that memory follows the bytes received. */
-const FIRST_PIECE_BYTES = 1024;
+/** Bytes of the first buffer for an incomplete packet. The size is doubled when needed, so memory use depends on the bytes received. */
+const FIRST_BUFFER_BYTES = 1024;
 
-/** Decodes a peer's bytes into packets, behind a size limiter. */
+/** Decodes a peer's bytes into packets, after a check of each packet's size. */
 export class PacketReader {
-  readonly #guard: PacketSizeLimiter;
+  readonly #sizeLimiter: PacketSizeLimiter;
   #parser: Parser;
   #awaitsConnect: boolean;
   #level: number | undefined;
   #error: Error | undefined;
   #packet: MqttPacket | undefined;
-  /** The beginning of an incomplete packet, in the first `#held` bytes of this buffer. */
-  #pieces: Buffer | undefined;
-  #held = 0;
+  /** The beginning of an incomplete packet: the first `#partialBytes` bytes of this buffer. */
+  #partial: Buffer | undefined;
+  #partialBytes = 0;
 
   /**
-   * @param maxPacketBytes packets longer than this end the connection before they are buffered
-   * @param version the protocol version; absent at a server, where the CONNECT packet tells
+   * @param maxPacketBytes {@link push} throws for a longer packet before any of its payload is buffered
+   * @param version the protocol version; undefined in a server, which reads it from the CONNECT packet
    */
   constructor(maxPacketBytes: number, version?: MqttVersion) {
-    this.#guard = new PacketSizeLimiter(maxPacketBytes);
+    this.#sizeLimiter = new PacketSizeLimiter(maxPacketBytes);
     this.#awaitsConnect = version === undefined;
     this.#parser = this.#parserOf(version);
   }
 
-  /** From now on packets of this size are taken. */
+  /** Sets the maximum packet size for packets that have not begun yet. */
   limit(maxPacketBytes: number): void {
-    this.#guard.limit(maxPacketBytes);
+    this.#sizeLimiter.limit(maxPacketBytes);
   }
 
-  /** The protocol level the peer's CONNECT asked for, whether supported or not. */
+  /** The protocol level in the peer's CONNECT, whether supported or not; undefined before it was received. */
   get level(): number | undefined {
     return this.#level;
   }
 
   /**
-   * Yields the packets that `chunk` completes; those before a malformed one are yielded first. A caller that stops early
-   * loses the rest of the chunk.
-   * @throws CulvertError `too_large`, `protocol_error`, `protocol_unsupported`; the connection is then of no further use
+   * Yields the packets that `chunk` completes. Packets before a malformed one are yielded before the error is thrown. If the caller stops
+   * the iteration early, the rest of the chunk is lost.
+   * @throws CulvertError `too_large`, `protocol_error`, `protocol_unsupported`; the connection must then be closed
    */
   *push(chunk: Buffer): Generator<MqttPacket, void, undefined> {
     let at = 0;
     while (at < chunk.length) {
-      const end = this.#guard.packetEnd(chunk, at);
+      const end = this.#sizeLimiter.packetEnd(chunk, at);
       if (end === undefined) {
         this.#keep(chunk.subarray(at));
         return;
@@ -97,26 +97,26 @@ export class PacketReader {
   }
 
   #keep(piece: Buffer): void {
-    const size = this.#held + piece.length;
-    if (this.#pieces === undefined || this.#pieces.length < size) {
-      const larger = Buffer.allocUnsafeSlow(Math.max(FIRST_PIECE_BYTES, size, (this.#pieces?.length ?? 0) * 2));
-      this.#pieces?.copy(larger, 0, 0, this.#held);
-      this.#pieces = larger;
+    const size = this.#partialBytes + piece.length;
+    if (this.#partial === undefined || this.#partial.length < size) {
+      const larger = Buffer.allocUnsafeSlow(Math.max(FIRST_BUFFER_BYTES, size, (this.#partial?.length ?? 0) * 2));
+      this.#partial?.copy(larger, 0, 0, this.#partialBytes);
+      this.#partial = larger;
     }
-    piece.copy(this.#pieces, this.#held);
-    this.#held = size;
+    piece.copy(this.#partial, this.#partialBytes);
+    this.#partialBytes = size;
   }
 
   #complete(last: Buffer): Buffer {
-    if (this.#held === 0) return last;
+    if (this.#partialBytes === 0) return last;
     this.#keep(last);
-    const whole = this.#pieces?.subarray(0, this.#held) ?? last;
-    this.#pieces = undefined;
-    this.#held = 0;
+    const whole = this.#partial?.subarray(0, this.#partialBytes) ?? last;
+    this.#partial = undefined;
+    this.#partialBytes = 0;
     return whole;
   }
 
-  /** The parser gets one whole packet at a time, so it cannot read past a malformed one into the next. */
+  /** Parses one complete packet. Each is parsed alone, so that the parser cannot read beyond a malformed packet into the next one. */
   #parse(whole: Buffer): MqttPacket {
     const isConnect = this.#awaitsConnect;
     if (isConnect) this.#checkLevel(whole);
@@ -128,7 +128,7 @@ export class PacketReader {
     }
     const packet = this.#packet;
     this.#packet = undefined;
-    // A parser of mqtt-packet keeps the CONNECT packet, and with it the password and its chunk, as long as it lives.
+    // mqtt-packet's parser keeps the CONNECT packet, and with it the password and the received chunk, in memory. A new parser frees them.
     if (isConnect) this.#parser = this.#parserOf(this.#level);
     if (this.#error !== undefined || packet === undefined)
       throw new CulvertError(
@@ -157,13 +157,16 @@ export class PacketReader {
     this.#level = protocolLevel(first);
     if (this.#level === undefined) throw new CulvertError('protocol_error', 'The first MQTT packet was not a CONNECT.');
     if (this.#level !== 4 && this.#level !== 5)
-      throw new CulvertError('protocol_unsupported', `MQTT protocol level ${this.#level}; 4 (3.1.1) and 5 are spoken.`);
+      throw new CulvertError(
+        'protocol_unsupported',
+        `MQTT protocol level ${this.#level}; only 4 (3.1.1) and 5 are supported.`,
+      );
   }
 }
 
 /**
- * A packet's bytes in the given version.
- * @throws Error from mqtt-packet when a field is out of range: a bug here, never the peer's fault
+ * Encodes a packet for the given version.
+ * @throws Error from mqtt-packet when a field is out of range; this is a bug in the caller and not caused by the peer
  */
 export function encodePacket(packet: MqttPacket, version: MqttVersion): Buffer {
   return generate(packet, { protocolVersion: version });

@@ -153,7 +153,7 @@ describe('DeviceSession', () => {
     const session = attached();
     expect(session.deadline).toBe(NOW + 25_000);
     expect(session.tick(NOW + 24_999)).toEqual([]);
-    // Sending alone does not show that the hub is there.
+    // A sent packet does not postpone the ping, because it does not show that the hub is still connected.
     session.answer({ requestId: '1', accepted: true }, NOW + 20_000);
     expect(sent(session.tick(NOW + 25_000))).toEqual([{ cmd: 'pingreq' }]);
     session.receive({ cmd: 'pingresp' }, NOW + 25_100);

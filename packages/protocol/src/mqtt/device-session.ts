@@ -16,33 +16,33 @@ import type {
 } from './codec.ts';
 import { errorFromReasonCode, errorFromReturnCode } from './reason-codes.ts';
 
-/** A stream request as it reached the device. */
+/** A stream request as the device received it. */
 export interface DeviceOffer extends Offer {
-  /** Names the request in the answer. */
+  /** Identifies the request in the answer. */
   readonly requestId: string;
 }
 
-/** What the connection's owner is to do, in order. */
+/** An action that the owner of the connection must perform, in the order of the list. */
 export type DeviceEffect =
   | { readonly kind: 'send'; readonly packet: MqttPacket }
-  /** The hub took the subscription: offers may come from now on. */
+  /** The hub accepted the subscription: from now on it may send offers. */
   | { readonly kind: 'attached' }
   | { readonly kind: 'offer'; readonly offer: DeviceOffer }
   /**
-   * Close the connection, after what was sent; nothing further comes. `error` is undefined after `close()`. `refused`: the hub
-   * answered CONNECT or SUBSCRIBE with a refusal, so `error.row.retryable` tells whether trying again is of use.
+   * Close the connection after all packets to be sent; this is the last effect. `error` is undefined after `close()`. `refused` is true if the
+   * hub refused the CONNECT or SUBSCRIBE; `error.row.retryable` then states whether a retry may succeed.
    */
   | { readonly kind: 'end'; readonly error: CulvertError | undefined; readonly refused: boolean };
 
 export interface DeviceSessionOptions {
-  /** The hub's name as in the connection string. */
+  /** The hub's host name as in the connection string. */
   readonly hostName: string;
   readonly identity: Identity;
-  /** The SAS token; undefined where a certificate, shown to TLS below, proves the identity. */
+  /** The SAS token; undefined when the device authenticates with a certificate in the TLS handshake. */
   readonly password: string | undefined;
-  /** Seconds without traffic after which the device pings; 1 to 65535. The hub may lower it (MQTT 5). */
+  /** Seconds without traffic after which the device sends a ping; 1 to 65535. An MQTT 5 hub may lower it. */
   readonly keepaliveSeconds: number;
-  /** Default 5: only there do offers carry stream id and caller, and refusals their reason. */
+  /** Default 5. With version 4 (MQTT 3.1.1) offers have no stream id and caller, and refusals no reason text. */
   readonly version?: MqttVersion;
   /** Sent as `DeviceClientType`, for the hub's logs. */
   readonly clientType?: string;
@@ -55,20 +55,20 @@ const SUBSCRIBE_ID = 1;
 type State = 'new' | 'connecting' | 'subscribing' | 'attached' | 'ended';
 
 /**
- * The device's side of an MQTT control channel, as a state machine: packets and the time in, effects out. It does no I/O and
- * has no timer: its owner calls {@link tick} when {@link deadline} has come. One session lives on one connection.
+ * The device's side of an MQTT control channel, as a state machine: its inputs are packets and the time, its outputs are effects. It does no
+ * I/O and has no timer: its owner must call {@link tick} at {@link deadline}. A session is used for one connection only.
  */
 export class DeviceSession {
   readonly version: MqttVersion;
   readonly #options: DeviceSessionOptions;
   #state: State = 'new';
   #keepaliveMs: number;
-  /** When CONNACK and SUBACK must have come; ms since the epoch. */
+  /** The time by which CONNACK and SUBACK must have been received; ms since the epoch. */
   #attachBy = 0;
   #lastSent = 0;
   #lastReceived = 0;
-  /** When the PINGREQ that is still unanswered was sent. */
-  #pinged: number | undefined;
+  /** The time at which the unanswered PINGREQ was sent; undefined when none is unanswered. */
+  #pingSentAt: number | undefined;
 
   constructor(options: DeviceSessionOptions) {
     this.#options = options;
@@ -76,16 +76,16 @@ export class DeviceSession {
     this.#keepaliveMs = options.keepaliveSeconds * 1000;
   }
 
-  /** When {@link tick} is to be called next, in ms since the epoch; undefined when never. It may move later without notice. */
+  /** The time of the next {@link tick} call, in ms since the epoch; undefined when none is needed. It may become later at any time. */
   get deadline(): number | undefined {
     if (this.#state === 'new' || this.#state === 'ended') return undefined;
     if (this.#state !== 'attached') return this.#attachBy;
-    return this.#pinged === undefined
+    return this.#pingSentAt === undefined
       ? Math.min(this.#lastSent, this.#lastReceived) + this.#keepaliveMs
-      : this.#pinged + this.#keepaliveMs;
+      : this.#pingSentAt + this.#keepaliveMs;
   }
 
-  /** The transport is open. Gives CONNECT. */
+  /** Begins the session when the transport is open. Returns the CONNECT to send. */
   open(now: number): DeviceEffect[] {
     if (this.#state !== 'new') return [];
     this.#state = 'connecting';
@@ -113,7 +113,7 @@ export class DeviceSession {
     return { maximumPacketSize: LIMITS.mqttPacketBytes, ...named };
   }
 
-  /** A packet came from the hub. */
+  /** Handles a packet from the hub. */
   receive(packet: MqttPacket, now: number): DeviceEffect[] {
     if (this.#state === 'ended' || this.#state === 'new') return [];
     this.#lastReceived = now;
@@ -125,7 +125,7 @@ export class DeviceSession {
       case 'publish':
         return this.#publish(packet, now);
       case 'pingresp':
-        this.#pinged = undefined;
+        this.#pingSentAt = undefined;
         return [];
       case 'disconnect':
         return this.#end(errorFromReasonCode(packet.reasonCode ?? 0, packet.properties?.reasonString));
@@ -137,53 +137,55 @@ export class DeviceSession {
     }
   }
 
-  /** Time has passed: gives a PINGREQ when one is due, or the end when the hub did not answer in time. */
+  /** Handles the passing of time: returns a PINGREQ when one is due, or the `end` effect when the hub did not answer in time. */
   tick(now: number): DeviceEffect[] {
     const deadline = this.deadline;
     if (deadline === undefined || now < deadline) return [];
     if (this.#state !== 'attached') {
       const waited = LIMITS.authenticateMs / 1000;
-      return this.#end(new CulvertError('unreachable', `The hub did not let the device in within ${waited} s.`));
+      return this.#end(new CulvertError('unreachable', `The hub did not accept the device within ${waited} s.`));
     }
-    if (this.#pinged !== undefined)
+    if (this.#pingSentAt !== undefined)
       return this.#end(new CulvertError('keepalive_timeout', 'The hub did not answer a ping.'));
-    this.#pinged = now;
+    this.#pingSentAt = now;
     return this.#send(now, { cmd: 'pingreq' });
   }
 
-  /** Answers an offer. `reason` is for a rejection: sent as UTF-8 payload, cut to LIMITS.rejectReasonBytes. */
+  /** Answers an offer. The `reason` of a rejection is sent as UTF-8 payload and cut to LIMITS.rejectReasonBytes. */
   answer(answer: { requestId: string; accepted: boolean; reason?: string }, now: number): DeviceEffect[] {
     if (this.#state !== 'attached') return [];
     return this.#send(now, {
       cmd: 'publish',
       topic: formatAnswerTopic(answer),
       payload: answer.accepted ? '' : cutUtf8(answer.reason ?? '', LIMITS.rejectReasonBytes),
-      // QoS 0: an answer is lost only together with the connection, so an acknowledgement would add nothing.
+      // An answer can only be lost together with the connection, so the acknowledgement of QoS 1 would add nothing.
       qos: 0,
       dup: false,
       retain: false,
     });
   }
 
-  /** Closes the session: sends DISCONNECT, then ends. */
+  /** Closes the session: returns a DISCONNECT to send and the `end` effect. */
   close(now: number): DeviceEffect[] {
     if (this.#state === 'ended') return [];
-    const said = this.#state === 'new' ? [] : this.#send(now, { cmd: 'disconnect', reasonCode: 0 });
+    const disconnect = this.#state === 'new' ? [] : this.#send(now, { cmd: 'disconnect', reasonCode: 0 });
     this.#state = 'ended';
-    return [...said, { kind: 'end', error: undefined, refused: false }];
+    return [...disconnect, { kind: 'end', error: undefined, refused: false }];
   }
 
   #connack(packet: IConnackPacket, now: number): DeviceEffect[] {
-    if (this.#state !== 'connecting') return this.#end(new CulvertError('protocol_error', 'A second CONNACK.'));
+    if (this.#state !== 'connecting')
+      return this.#end(new CulvertError('protocol_error', 'The hub sent a second CONNACK.'));
     const code = (this.version === 5 ? packet.reasonCode : packet.returnCode) ?? 0;
     if (code !== 0) {
       const refusal =
         this.version === 5 ? errorFromReasonCode(code, packet.properties?.reasonString) : errorFromReturnCode(code);
       return this.#end(refusal, true);
     }
-    const lowered = packet.properties?.serverKeepAlive;
-    // Server Keep Alive replaces the requested one (MQTT 5 §3.2.2.3.14); pinging more often is allowed, so only lower it.
-    if (lowered !== undefined && lowered > 0) this.#keepaliveMs = Math.min(this.#keepaliveMs, lowered * 1000);
+    const serverKeepAlive = packet.properties?.serverKeepAlive;
+    // Server Keep Alive replaces the requested keepalive (MQTT 5 §3.2.2.3.14). A longer one is ignored because more frequent pings are allowed.
+    if (serverKeepAlive !== undefined && serverKeepAlive > 0)
+      this.#keepaliveMs = Math.min(this.#keepaliveMs, serverKeepAlive * 1000);
     this.#state = 'subscribing';
     return this.#send(now, {
       cmd: 'subscribe',

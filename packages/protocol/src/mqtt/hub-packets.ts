@@ -7,7 +7,7 @@ import type { IConnackPacket, IPublishPacket, MqttPacket, MqttVersion } from './
 import { type ConnectOptions, MAX_KEEPALIVE_SECONDS } from './connect-request.ts';
 import { connackReason, disconnectReason } from './reason-codes.ts';
 
-/** What the CONNACK of MQTT 5 tells of the hub (§3.2.2.3): what is not announced would be taken for available. */
+/** The CONNACK properties that announce the hub's limits to an MQTT 5 client (§3.2.2.3). The client assumes that a feature not mentioned is available. */
 export function announcements(
   options: ConnectOptions,
   maxPacketBytes: number,
@@ -25,7 +25,7 @@ export function announcements(
   };
 }
 
-/** The PUBLISH of an offer; of QoS 1 with a packet id to be replaced by the one it is sent with. */
+/** The PUBLISH packet for an offer. With QoS 1 its packet id is a placeholder, replaced when the packet is sent. */
 export function offerPublication(
   offer: Offer,
   as: { requestId: string; qos: 0 | 1; version: MqttVersion },
@@ -42,12 +42,12 @@ export function offerPublication(
   };
 }
 
-/** The longest reason string sent, in bytes: as long as a rejection's reason. */
+/** The reason string for `error`, cut to the maximum length of a rejection's reason. */
 function reasonString(error: CulvertError): { reasonString: string } {
   return { reasonString: cutUtf8(error.message, LIMITS.rejectReasonBytes) };
 }
 
-/** The CONNACK that refuses with `error`. */
+/** The CONNACK that refuses a connection with `error`. */
 export function refusal(error: CulvertError, version: MqttVersion): MqttPacket {
   return {
     cmd: 'connack',

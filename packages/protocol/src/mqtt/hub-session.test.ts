@@ -26,7 +26,7 @@ const OFFER = {
   caller: 'policy:service',
 };
 
-/** A session whose device is let in; subscribed to offers with `qos`. */
+/** A session whose device is authenticated and, unless `qos` is `none`, subscribed to offers with `qos`. */
 function openSession(version: MqttVersion, qos: 0 | 1 | 'none' = 0, fields: Partial<IConnectPacket> = {}): HubSession {
   const session = newSession();
   session.receive(connect(version, fields), NOW);
@@ -83,7 +83,7 @@ describe('CONNECT', () => {
     ['hub.example/d1/m/api-version=2016-11-14', 'm'],
     ['hub.example/d1/m', 'm'],
     ['hub.example/d1/$edgeAgent/?api-version=2020-09-30', '$edgeAgent'],
-    // Ids that look like the parameters of a device's username.
+    // Module ids that look like the parameters in a device's username.
     ['hub.example/d1/a=b/?api-version=2020-09-30', 'a=b'],
     ['hub.example/d1/?m/?api-version=2020-09-30', '?m'],
   ])("is read with a module's username %s", (username, moduleId) => {

@@ -17,36 +17,36 @@ import { PendingOffers } from './pending-offers.ts';
 import { Subscriptions } from './subscriptions.ts';
 import { twinRefusal } from './twin-refusal.ts';
 
-/** What the connection's owner is to do, in order. */
+/** An action that the owner of the connection must perform, in the order of the list. */
 export type HubEffect =
   | { readonly kind: 'send'; readonly packet: MqttPacket }
-  /** Verify this, then call `accept` and `release`, or `end`. */
+  /** Verify these credentials, then call `accept` and `release`, or `end`. */
   | { readonly kind: 'authenticate'; readonly credentials: Credentials }
-  /** `takesOffers` changed. */
+  /** The value of `takesOffers` changed. */
   | { readonly kind: 'offers-changed' }
-  /** The device answered an offer that was neither answered nor withdrawn before. */
+  /** The device answered an offer. Emitted once per offer, and not after the offer was withdrawn. */
   | { readonly kind: 'answer'; readonly requestId: string; readonly accepted: boolean; readonly reason: string }
-  /** Close the connection, after what was sent; nothing further comes. */
+  /** Close the connection after all packets to be sent; this is the last effect. */
   | { readonly kind: 'end'; readonly error: CulvertError };
 
 export interface HubSessionOptions {
-  /** When the connection was made, in ms since the epoch. */
+  /** The time at which the connection was opened, in ms since the epoch. */
   readonly now: number;
-  /** Milliseconds until the device must have authenticated. */
+  /** Milliseconds within which the device must authenticate. */
   readonly authenticateMs: number;
-  /** Bytes of a packet the hub takes; told to MQTT 5 devices. The reader in front enforces it. */
+  /** Maximum bytes of a packet from the device; announced to MQTT 5 devices. The `PacketReader` enforces it, not this session. */
   readonly maxPacketBytes: number;
-  /** Offers without an answer at once. */
+  /** Maximum number of unanswered offers. */
   readonly maxOffers: number;
 }
 
-/** Packets a device may send on before it has the CONNACK (MQTT 3.1.1 §3.1.4 allows it): our own clients send none, Paho a few. */
+/** Packets that a device may send before it receives CONNACK, as MQTT 3.1.1 §3.1.4 allows: Culvert's clients send none, Paho sends a few. */
 const MAX_HELD_PACKETS = 64;
 
-/** Filters in one SUBSCRIBE or UNSUBSCRIBE: real clients send at most about ten. */
+/** Maximum filters in one SUBSCRIBE or UNSUBSCRIBE: real clients send at most about ten. */
 const MAX_FILTERS_PER_PACKET = 64;
 
-/** MQTT 5 §3.4.2.1: PUBACK reason "no matching subscribers". */
+/** The PUBACK reason code "no matching subscribers" (MQTT 5 §3.4.2.1). */
 const NO_MATCHING_SUBSCRIBERS = 0x10;
 
 type State =
@@ -58,9 +58,9 @@ type State =
       readonly offers: PendingOffers;
       readonly subscriptions: Subscriptions;
       readonly expiresAt: number;
-      /** Packets that came before CONNACK was sent. */
+      /** Packets received before CONNACK was sent. */
       held: MqttPacket[];
-      /** When the device was last heard from, ms since the epoch. */
+      /** The time of the last packet from the device, ms since the epoch. */
       receivedAt: number;
     }
   | { readonly name: 'ended' };
@@ -68,8 +68,8 @@ type State =
 type Open = Extract<State, { name: 'open' }>;
 
 /**
- * The hub's side of an MQTT control channel, as a state machine: packets and the time in, effects out. It does no I/O and has no
- * timer: its owner calls {@link tick} when {@link deadline} has come. One session lives on one connection.
+ * The hub's side of an MQTT control channel, as a state machine: its inputs are packets and the time, its outputs are effects. It does no I/O
+ * and has no timer: its owner must call {@link tick} at {@link deadline}. A session is used for one connection only.
  */
 export class HubSession {
   readonly #options: HubSessionOptions;
@@ -80,7 +80,7 @@ export class HubSession {
     this.#options = options;
   }
 
-  /** The version to encode what is sent in. */
+  /** The protocol version with which the packets to be sent must be encoded. */
   get version(): MqttVersion {
     return this.#version;
   }
@@ -90,7 +90,7 @@ export class HubSession {
     return this.#state.name === 'open' && this.#state.subscriptions.offerQos !== undefined;
   }
 
-  /** When {@link tick} is to be called next, in ms since the epoch; undefined when never. It may move later without notice. */
+  /** The time of the next {@link tick} call, in ms since the epoch; undefined when none is needed. It may become later at any time. */
   get deadline(): number | undefined {
     const state = this.#state;
     if (state.name === 'ended') return undefined;
@@ -98,7 +98,7 @@ export class HubSession {
     return Math.min(state.receivedAt + state.options.silenceMs, state.expiresAt);
   }
 
-  /** Time has passed. */
+  /** Handles the passing of time: ends the session when the device did not authenticate in time, was silent for too long, or its token expired. */
   tick(now: number): HubEffect[] {
     const deadline = this.deadline;
     const state = this.#state;
@@ -110,14 +110,16 @@ export class HubSession {
     return this.end(new CulvertError(now >= state.expiresAt ? 'token_expired' : 'keepalive_timeout'));
   }
 
-  /** A packet came from the device. */
+  /** Handles a packet from the device. */
   receive(packet: MqttPacket, now: number): HubEffect[] {
     const state = this.#state;
     switch (state.name) {
       case 'awaiting-connect':
-        return packet.cmd === 'connect' ? this.#connect(packet) : this.#broken('The first packet was not a CONNECT.');
+        return packet.cmd === 'connect'
+          ? this.#connect(packet)
+          : this.#protocolError('The first packet was not a CONNECT.');
       case 'authenticating':
-        if (packet.cmd === 'connect') return this.#broken('A second CONNECT.');
+        if (packet.cmd === 'connect') return this.#protocolError('The device sent a second CONNECT.');
         if (state.held.length >= MAX_HELD_PACKETS)
           return this.end(new CulvertError('too_many_requests', 'Too many packets before CONNACK.'));
         state.held.push(packet);
@@ -130,7 +132,7 @@ export class HubSession {
     }
   }
 
-  /** The device proved who it is, until `expiresAt`. Gives CONNACK; {@link release} is to follow. */
+  /** The device is authenticated until `expiresAt`. Returns the CONNACK to send; the caller must then call {@link release}. */
   accept(now: number, expiresAt: number): HubEffect[] {
     const state = this.#state;
     if (state.name !== 'authenticating') return [];
@@ -149,7 +151,7 @@ export class HubSession {
       cmd: 'connack',
       returnCode: 0,
       reasonCode: 0,
-      // Sessions are not kept: a device's subscriptions live as long as its connection.
+      // Sessions are not stored: a device's subscriptions end with its connection.
       sessionPresent: false,
       ...(this.#version === 5 ? { properties: announcements(options, this.#options.maxPacketBytes) } : {}),
     });
@@ -164,7 +166,7 @@ export class HubSession {
   }
 
   /**
-   * Offers a stream. The effects may be empty: over QoS 1 the device's Receive Maximum may make it wait.
+   * Offers a stream. The effects may be empty: with QoS 1 the offer is queued when the device's Receive Maximum is reached.
    * @throws CulvertError `device_gone`, `too_many_requests`, `too_large`
    */
   offer(offer: Offer): { requestId: string; effects: HubEffect[] } {
@@ -180,12 +182,12 @@ export class HubSession {
     return { requestId, effects: now === undefined ? [] : [{ kind: 'send', packet: now }] };
   }
 
-  /** Withdraws an offer: an answer to it is ignored from now on. */
+  /** Withdraws an offer: a later answer to it is ignored. */
   withdraw(requestId: string): void {
     if (this.#state.name === 'open') this.#state.offers.remove(requestId);
   }
 
-  /** Ends the session, telling the device why where its version and state can. */
+  /** Ends the session. Sends the reason to the device if the protocol version and the session's state allow it. */
   end(error: CulvertError): HubEffect[] {
     switch (this.#state.name) {
       case 'awaiting-connect':
@@ -199,12 +201,12 @@ export class HubSession {
     }
   }
 
-  /** Ends the session without sending anything: the connection broke, or the device disconnected. */
+  /** Ends the session without sending anything, because the connection was lost or the device disconnected. */
   lost(error: CulvertError): HubEffect[] {
     return this.#state.name === 'ended' ? [] : this.#ended(error, []);
   }
 
-  /** The CONNECT asked for a protocol level that is not spoken; it is told so at the protocol level nearest to it. */
+  /** Refuses a CONNECT with an unsupported protocol level. The CONNACK is encoded for the nearest supported level. */
   endUnsupported(error: CulvertError, level: number): HubEffect[] {
     if (this.#state.name !== 'awaiting-connect') return this.end(error);
     this.#version = level > 5 ? 5 : 4;
@@ -214,7 +216,7 @@ export class HubSession {
   #connect(packet: IConnectPacket): HubEffect[] {
     this.#version = packet.protocolVersion === 5 ? 5 : 4;
     try {
-      // The password is passed to the verifier and not kept.
+      // The password is passed to the verifier and not stored.
       const { options, credentials } = parseConnect(packet);
       this.#state = { name: 'authenticating', options, held: [] };
       return [{ kind: 'authenticate', credentials }];
@@ -241,7 +243,7 @@ export class HubSession {
       case 'disconnect':
         return this.lost(new CulvertError('device_gone', 'The device disconnected.'));
       default:
-        return this.#broken(
+        return this.#protocolError(
           `The device sent ${packet.cmd === 'connect' ? 'a second CONNECT' : `an MQTT ${packet.cmd} packet`}.`,
         );
     }
@@ -249,9 +251,11 @@ export class HubSession {
 
   #publish(state: Open, packet: IPublishPacket): HubEffect[] {
     if (packet.qos === 2) return this.end(new CulvertError('qos_unsupported'));
-    if (packet.properties?.topicAlias !== undefined) return this.#broken('A topic alias, though none is allowed.');
-    if (packet.topic === '' || /[+#\0]/.test(packet.topic)) return this.#broken('A malformed topic name.');
-    if (packet.qos === 1 && !isMessageId(packet.messageId)) return this.#broken('A PUBLISH without a packet id.');
+    if (packet.properties?.topicAlias !== undefined)
+      return this.#protocolError('The device sent a topic alias, which is not allowed.');
+    if (packet.topic === '' || /[+#\0]/.test(packet.topic)) return this.#protocolError('A malformed topic name.');
+    if (packet.qos === 1 && !isMessageId(packet.messageId))
+      return this.#protocolError('A PUBLISH without a packet id.');
     try {
       const answer = parseAnswerTopic(packet.topic);
       const answered: HubEffect[] =
@@ -277,10 +281,10 @@ export class HubSession {
   }
 
   #subscribe(state: Open, packet: ISubscribePacket): HubEffect[] {
-    const fault = listFault(packet.messageId, packet.subscriptions.length);
-    if (fault !== undefined) return this.end(fault);
+    const error = filterListError(packet.messageId, packet.subscriptions.length);
+    if (error !== undefined) return this.end(error);
     if (packet.properties?.subscriptionIdentifier !== undefined)
-      return this.#broken('A subscription identifier, though none is allowed.');
+      return this.#protocolError('The device sent a subscription identifier, which is not allowed.');
     return this.#withOffers(() => {
       const granted = state.subscriptions.subscribe(packet, this.#version);
       return this.#send({ cmd: 'suback', messageId: packet.messageId ?? 0, granted });
@@ -288,28 +292,28 @@ export class HubSession {
   }
 
   #unsubscribe(state: Open, packet: IUnsubscribePacket): HubEffect[] {
-    const fault = listFault(packet.messageId, packet.unsubscriptions.length);
-    if (fault !== undefined) return this.end(fault);
+    const error = filterListError(packet.messageId, packet.unsubscriptions.length);
+    if (error !== undefined) return this.end(error);
     return this.#withOffers(() => {
       const granted = state.subscriptions.unsubscribe(packet.unsubscriptions);
       return this.#send({ cmd: 'unsuback', messageId: packet.messageId ?? 0, granted });
     });
   }
 
-  /** Runs `change` and adds `offers-changed` when it was one. */
+  /** Runs `change` and adds the effect `offers-changed` if `takesOffers` changed. */
   #withOffers(change: () => HubEffect[]): HubEffect[] {
     const before = this.takesOffers;
     const effects = change();
     return this.takesOffers === before ? effects : [...effects, { kind: 'offers-changed' }];
   }
 
-  #broken(message: string): HubEffect[] {
+  #protocolError(message: string): HubEffect[] {
     return this.end(new CulvertError('protocol_error', message));
   }
 
-  #ended(error: CulvertError, said: HubEffect[]): HubEffect[] {
+  #ended(error: CulvertError, lastPackets: HubEffect[]): HubEffect[] {
     this.#state = { name: 'ended' };
-    return [...said, { kind: 'end', error }];
+    return [...lastPackets, { kind: 'end', error }];
   }
 
   #send(packet: MqttPacket): HubEffect[] {
@@ -318,14 +322,14 @@ export class HubSession {
   }
 
   /**
-   * `packet` within the device's Maximum Packet Size, without its properties if need be; undefined when it does not fit
-   * even so and must not be sent (MQTT 5 §3.1.2.11.4).
+   * Fits `packet` into the device's Maximum Packet Size by removing its properties if necessary. Undefined when it is too large even without
+   * them; it must then not be sent (MQTT 5 §3.1.2.11.4).
    */
   #fit<T extends MqttPacket>(packet: T): T | undefined {
     const state = this.#state;
     const max = state.name === 'open' || state.name === 'authenticating' ? state.options.maxPacketBytes : Infinity;
     if (max === Number.POSITIVE_INFINITY || encodePacket(packet, this.#version).length <= max) return packet;
-    const { properties: _left, ...bare } = packet as T & { properties?: unknown };
+    const { properties: _removed, ...bare } = packet as T & { properties?: unknown };
     const smaller = bare as T;
     return encodePacket(smaller, this.#version).length <= max ? smaller : undefined;
   }
@@ -335,7 +339,7 @@ function isMessageId(id: number | undefined): boolean {
   return id !== undefined && id > 0;
 }
 
-function listFault(messageId: number | undefined, filters: number): CulvertError | undefined {
+function filterListError(messageId: number | undefined, filters: number): CulvertError | undefined {
   if (!isMessageId(messageId)) return new CulvertError('protocol_error', 'A packet without a packet id.');
   if (filters === 0) return new CulvertError('protocol_error', 'A packet without a topic filter.');
   if (filters > MAX_FILTERS_PER_PACKET) return new CulvertError('too_many_requests', 'Too many filters in one packet.');

@@ -5,7 +5,7 @@ import { PacketSizeLimiter } from './packet-size-limiter.ts';
 
 const MAX = 100_000;
 
-/** A fixed header: type 3 and the remaining length. */
+/** A fixed header: packet type 3 and the remaining length. */
 function header(length: number): number[] {
   const bytes = [0x30];
   let left = length;

@@ -1,14 +1,14 @@
 import { CulvertError } from '../errors.ts';
 
 /**
- * Follows the fixed headers of an MQTT byte stream (type and remaining length, MQTT 3.1.1 §2.2) and refuses a packet by its
- * declared length, before anything begins to collect it.
+ * Parses the fixed headers in an MQTT byte stream (type and remaining length, MQTT 3.1.1 §2.2) and refuses a packet that declares too large a
+ * size, before any of the packet is buffered.
  */
 export class PacketSizeLimiter {
   #maxPacketBytes: number;
-  /** Bytes of the current packet's body still to pass. */
+  /** Bytes of the current packet's body that are not received yet. */
   #remaining = 0;
-  /** Bytes of the fixed header seen so far; 0 between packets. */
+  /** Bytes of the current fixed header received so far; 0 when no header is incomplete. */
   #headerBytes = 0;
   #length = 0;
 
@@ -16,14 +16,14 @@ export class PacketSizeLimiter {
     this.#maxPacketBytes = maxPacketBytes;
   }
 
-  /** Packets that have not begun yet may be longer, or not. */
+  /** Sets the maximum packet size for packets that have not begun yet. */
   limit(maxPacketBytes: number): void {
     this.#maxPacketBytes = maxPacketBytes;
   }
 
   /**
-   * Reads on at `from`, up to the end of one packet at most.
-   * @returns the offset behind that packet, or undefined when `chunk` ends within it
+   * Continues at offset `from`, up to the end of the current packet.
+   * @returns the offset after that packet, or undefined when `chunk` ends before the packet does
    * @throws CulvertError `too_large` or `protocol_error`
    */
   packetEnd(chunk: Uint8Array, from: number): number | undefined {
@@ -41,7 +41,7 @@ export class PacketSizeLimiter {
     return this.#remaining === 0 ? at + passed : undefined;
   }
 
-  /** Takes one byte of the fixed header and says whether it was its last. */
+  /** Parses one byte of the fixed header. Returns whether the header is complete. */
   #header(byte: number): boolean {
     if (this.#headerBytes++ === 0) {
       if (byte >> 4 === 0) throw new CulvertError('protocol_error', 'An MQTT packet of the forbidden type 0.');
@@ -58,7 +58,7 @@ export class PacketSizeLimiter {
     if (size > this.#maxPacketBytes)
       throw new CulvertError(
         'too_large',
-        `An MQTT packet of ${size} bytes; at most ${this.#maxPacketBytes} are taken.`,
+        `An MQTT packet of ${size} bytes; at most ${this.#maxPacketBytes} are accepted.`,
       );
     this.#headerBytes = 0;
     return true;

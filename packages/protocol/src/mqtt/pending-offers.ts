@@ -1,20 +1,20 @@
 import { CulvertError } from '../errors.ts';
 import type { IPublishPacket } from './codec.ts';
 
-/** QoS 1 publications sent and not acknowledged, whatever larger Receive Maximum a device names: their ids are kept. */
+/** Maximum unacknowledged QoS 1 publications, even if a device sets a larger Receive Maximum, because their ids are kept in memory. */
 const MAX_IN_FLIGHT = 1024;
 
-/** The offers made on one connection and not yet answered, and the flow control of those sent with QoS 1 (MQTT 5 §4.9). */
+/** The unanswered offers of one connection, and the flow control for offers sent with QoS 1 (MQTT 5 §4.9). */
 export class PendingOffers {
   readonly #maxOffers: number;
   readonly #maxInFlight: number;
   #lastRequest = 0;
   #lastMessage = 0;
-  /** Request ids without an answer. */
+  /** Request ids of unanswered offers. */
   readonly #pending = new Set<string>();
-  /** Of those, the publications that wait for an acknowledgement of an earlier one, in order. */
+  /** The publications of unanswered offers that are queued until an earlier publication is acknowledged, by request id, oldest first. */
   readonly #waiting = new Map<string, IPublishPacket>();
-  /** Message ids without an acknowledgement; an answered or withdrawn offer's stays until the device acknowledges it. */
+  /** Unacknowledged message ids. The id of an answered or withdrawn offer stays until the device acknowledges it. */
   readonly #inFlight = new Set<number>();
 
   constructor(options: { maxOffers: number; receiveMaximum: number }) {
@@ -22,7 +22,7 @@ export class PendingOffers {
     this.#maxInFlight = Math.min(options.receiveMaximum, MAX_IN_FLIGHT);
   }
 
-  /** A new request id: a small integer, as Azure uses. @throws CulvertError `too_many_requests` */
+  /** Makes a new request id: a small integer, as in Azure. @throws CulvertError `too_many_requests` */
   newRequest(): string {
     if (this.#pending.size >= this.#maxOffers)
       throw new CulvertError('too_many_requests', 'Too many stream requests await an answer of this device.');
@@ -30,7 +30,7 @@ export class PendingOffers {
     return String(this.#lastRequest);
   }
 
-  /** Adds an offer; returns its publication if it may be sent now, else queues it until {@link acknowledge}. */
+  /** Adds an offer. Returns its publication if it may be sent now; otherwise queues it until {@link acknowledge} returns it. */
   enter(requestId: string, publication: IPublishPacket): IPublishPacket | undefined {
     this.#pending.add(requestId);
     if (publication.qos === 0) return publication;
@@ -39,7 +39,7 @@ export class PendingOffers {
     return undefined;
   }
 
-  /** The device acknowledged a message; returns the queued publication that may be sent now. Unknown ids are ignored. */
+  /** Handles the acknowledgement of a message. Returns the queued publication that may be sent now, if any. Unknown ids are ignored. */
   acknowledge(messageId: number): IPublishPacket | undefined {
     if (!this.#inFlight.delete(messageId)) return undefined;
     for (const [requestId, publication] of this.#waiting) {

@@ -1,8 +1,8 @@
 const CONNECT = 1;
 
 /**
- * The protocol level that a whole CONNECT packet asks for (MQTT 3.1.1 §3.1.2.2), read before a parser that knows only some
- * levels sees it; undefined when the packet is no CONNECT or names another protocol.
+ * The protocol level in a complete CONNECT packet (MQTT 3.1.1 §3.1.2.2). It is read separately because the parser supports only some levels.
+ * Undefined when the packet is not a CONNECT or is for another protocol.
  */
 export function protocolLevel(packet: Uint8Array): number | undefined {
   if ((packet[0] ?? 0) >> 4 !== CONNECT) return undefined;

@@ -1,12 +1,12 @@
 import type { ISubscribePacket, MqttVersion } from './codec.ts';
 
-/** Filters one device may hold: it needs one; telemetry and twin clients ask for about ten more. */
+/** Maximum subscriptions of one device: it needs one, and clients with telemetry and twins make about ten more. */
 export const MAX_SUBSCRIPTIONS = 64;
 
-/** Characters of a topic filter: an offer's filter has at most some 160. */
+/** Characters of a topic filter: a filter for offers has at most about 160. */
 const MAX_FILTER_LENGTH = 1024;
 
-/** SUBACK reason codes of MQTT 5 §3.9.3; 3.1.1 knows only 0x80. */
+/** SUBACK reason codes of MQTT 5 (§3.9.3); MQTT 3.1.1 has only 0x80. */
 const REFUSED = 0x80;
 const FILTER_INVALID = 0x8f;
 const QUOTA_EXCEEDED = 0x97;
@@ -14,7 +14,7 @@ const SHARED_UNAVAILABLE = 0x9e;
 
 const NOT_SUBSCRIBED = 0x11;
 
-/** The levels of every offer's topic; undefined stands for a level that differs from offer to offer. */
+/** The levels in the topic of an offer; undefined stands for a level that is different in each offer. */
 const OFFER_LEVELS: readonly (string | undefined)[] = ['$iothub', 'streams', 'POST', undefined, undefined];
 
 /** Whether `filter` matches the topic of every offer (MQTT 3.1.1 §4.7; a leading wildcard does not match `$`). */
@@ -44,7 +44,7 @@ function matchesTopic(filter: string, topic: string): boolean {
   return levels.length === names.length;
 }
 
-/** MQTT 3.1.1 §4.7.1: not empty, `#` only as the last level, wildcards only as whole levels, no U+0000. */
+/** Whether `filter` is a valid topic filter (MQTT 3.1.1 §4.7.1): not empty, `#` only as the last level, wildcards only as whole levels, no U+0000. */
 export function isTopicFilter(filter: string): boolean {
   if (filter === '' || filter.length > MAX_FILTER_LENGTH || filter.includes('\0')) return false;
   const levels = filter.split('/');
@@ -53,12 +53,12 @@ export function isTopicFilter(filter: string): boolean {
   );
 }
 
-/** The subscriptions of one device. Filters that match nothing the hub publishes are granted too. */
+/** The subscriptions of one device. Filters that match no topic of the hub are granted as well. */
 export class Subscriptions {
-  /** Filter to granted QoS. */
+  /** The granted QoS by filter. */
   readonly #granted = new Map<string, 0 | 1>();
 
-  /** Takes a SUBSCRIBE; returns the codes of its SUBACK, one per filter. */
+  /** Handles a SUBSCRIBE. Returns the reason codes for its SUBACK, one per filter. */
   subscribe(packet: ISubscribePacket, version: MqttVersion): number[] {
     return packet.subscriptions.map(({ topic, qos }) => {
       const code = this.#subscribe(topic, qos);
@@ -75,7 +75,7 @@ export class Subscriptions {
     return granted;
   }
 
-  /** Takes an UNSUBSCRIBE; returns the codes of its UNSUBACK, which MQTT 3.1.1 has none of. */
+  /** Handles an UNSUBSCRIBE. Returns the reason codes for its UNSUBACK, one per filter; MQTT 3.1.1 does not send them. */
   unsubscribe(filters: readonly string[]): number[] {
     return filters.map((filter) => (this.#granted.delete(filter) ? 0 : NOT_SUBSCRIBED));
   }
@@ -85,7 +85,7 @@ export class Subscriptions {
     return [...this.#granted.keys()].some((filter) => matchesTopic(filter, topic));
   }
 
-  /** The QoS offers are sent with: the highest of the filters that match them; undefined when none does. */
+  /** The QoS with which offers are sent: the highest QoS of the filters that match them; undefined when no filter does. */
   get offerQos(): 0 | 1 | undefined {
     let highest: 0 | 1 | undefined;
     for (const [filter, qos] of this.#granted) {

@@ -1,12 +1,12 @@
 import { CulvertError } from '../errors.ts';
 import type { IPublishPacket } from './codec.ts';
 
-/** A device's request to read its twin or to report properties; the request id is the device's own choice, bounded here. */
+/** The topic of a device's request to read its twin or report properties. The device chooses the request id; longer ones than 64 do not match. */
 const TWIN_REQUEST = /^\$iothub\/twin\/(?:GET|PATCH\/properties\/reported)\/\?\$rid=([^&/+#\0]{1,64})(?:&|$)/;
 
 /**
- * The response to a request for the device twin, which does not exist here. Azure's clients treat a response whose JSON body has an
- * `errorCode` as a failure, and wait forever without a response. Undefined when `topic` is no such request.
+ * The response that refuses a request for the device twin, which the hub does not have. Azure's clients would wait forever for a response, and
+ * treat one whose JSON body has an `errorCode` as a failure. Undefined when `topic` is not that of such a request.
  */
 export function twinRefusal(topic: string): IPublishPacket | undefined {
   const requestId = TWIN_REQUEST.exec(topic)?.[1];
