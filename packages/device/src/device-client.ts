@@ -60,7 +60,10 @@ export interface DeviceClientOptions {
    * `half_close_timeout`. Default 60,000. While bytes flow, there is no time limit.
    */
   readonly halfCloseMs?: number;
-  /** Lifetime of created tokens in seconds, 1 to 31,536,000, default 3,600. They are renewed after four fifths of it, at the latest nine tenths. */
+  /**
+   * Lifetime of created tokens in seconds, 1 to 31,536,000, default 3,600. Renewal begins after four fifths to nine tenths of it. Does not apply to a
+   * token given in the connection string.
+   */
   readonly tokenLifetimeSeconds?: number;
   /**
    * Public keys of the device's SSH server, in the form of its `.pub` files. The hub registers them for `culvert ssh` if it has none for this device
