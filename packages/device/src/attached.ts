@@ -3,17 +3,18 @@ import { Backoff, type Clock, type Timer } from '@culvert/stream';
 import type { Attempt, AttemptListener, StartAttempt } from './attempt.ts';
 import type { ControlChannel } from './control-channel.ts';
 
-/** Milliseconds attached after which the connection counts as stable and the back-off is reset. */
+/** Milliseconds after which an attached connection counts as stable, and the back-off is reset. */
 const STABLE_MS = 30_000;
 
 /** Callbacks of the attached state. */
 export interface AttachedListener {
-  /** The connection is stable. */
+  /** The connection has lasted {@link STABLE_MS}. */
   onStable(): void;
-  /** A newer channel of this client, with a newer token, has taken over. */
+  /** A new channel of this client, with a new token, has replaced this one. */
   onRenewed(channel: ControlChannel): void;
-  /** The channel broke while a newer one was being opened; the listener takes over the attempt. */
+  /** The channel was lost while a new one was being opened. From now on the listener owns the attempt `renewal`. */
   onBroken(renewal: Attempt, error: CulvertError): void;
+  /** The channel was lost, and no new one is being opened. */
   onLost(error: CulvertError): void;
 }
 
@@ -25,10 +26,10 @@ export interface AttachedContext {
 }
 
 /**
- * The device is attached and renews its token in time: the hub closes a channel whose token has expired, and there is no way to
- * replace the token on it. So a second channel is opened while the first is still up; it takes over, and the hub closes
- * the first. An offer that awaits an answer is not cut off: the renewal waits for it, a minute at most. Running streams have
- * their own connections and are not affected.
+ * The device is attached and renews its token in time. The hub closes a channel whose token has expired, and the token of an open channel
+ * cannot be replaced. Therefore a second channel with a new token is opened while the first is still open. It replaces the first, which the hub
+ * then closes. The renewal waits up to a minute for unanswered offers, so that they can still be answered. Open streams have their own
+ * connections and are not affected.
  */
 export class Attached implements AttemptListener {
   readonly name = 'attached';
@@ -37,10 +38,10 @@ export class Attached implements AttemptListener {
   readonly #listener: AttachedListener;
   readonly #backoff: Backoff;
   readonly #stable: Timer;
-  /** For the next step of the renewal. */
+  /** Starts the next step of the renewal. */
   #timer: Timer | undefined;
   #renewal: Attempt | undefined;
-  /** Why the channel ended, once it has. */
+  /** The error with which the channel ended; undefined while it is open. */
   #ended: CulvertError | undefined;
   #left = false;
 
@@ -52,7 +53,8 @@ export class Attached implements AttemptListener {
     this.#backoff = new Backoff({ random });
     this.#stable = clock.setTimer(STABLE_MS, () => listener.onStable());
     const { renewAt } = channel.proof;
-    if (renewAt !== undefined) this.#timer = clock.setTimer(Math.max(0, renewAt - clock.now()), () => this.#quiet());
+    if (renewAt !== undefined)
+      this.#timer = clock.setTimer(Math.max(0, renewAt - clock.now()), () => this.#renewWhenIdle());
     void channel.closed.then((error) => this.#end(error));
   }
 
@@ -65,12 +67,12 @@ export class Attached implements AttemptListener {
     return this.#channel.close();
   }
 
-  /** Renews as soon as no offer awaits its answer, but well before the token expires. */
-  #quiet(): void {
+  /** Renews as soon as no offer is unanswered, at the latest after a minute or half of the token's remaining lifetime. */
+  #renewWhenIdle(): void {
     const { clock } = this.#context;
     const left = (this.#channel.proof.expiresAt ?? Number.POSITIVE_INFINITY) - clock.now();
-    const patience = Math.max(0, Math.min(LIMITS.handshakeMs, left / 2));
-    this.#timer = clock.setTimer(patience, () => this.#renew());
+    const maxWaitMs = Math.max(0, Math.min(LIMITS.handshakeMs, left / 2));
+    this.#timer = clock.setTimer(maxWaitMs, () => this.#renew());
     this.#channel.offers.whenEmpty(() => this.#renew());
   }
 
@@ -97,7 +99,7 @@ export class Attached implements AttemptListener {
     if (this.#left) return;
     this.#ended = error;
     const renewal = this.#renewal;
-    // This client's newer connection took over and is about to attach: nothing was lost.
+    // This client's new connection has taken over and is about to attach, so nothing is lost.
     if (renewal !== undefined && error.code === 'taken_over') return;
     this.#renewal = undefined;
     if (renewal !== undefined) this.#listener.onBroken(renewal, error);

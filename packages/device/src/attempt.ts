@@ -7,7 +7,7 @@ export interface AttemptListener {
   onFailed(error: CulvertError): void;
 }
 
-/** How an attempt is started. */
+/** Starts an attempt. */
 export type StartAttempt = (listener: AttemptListener) => Attempt;
 
 /** An attempt to open a control channel. */
@@ -31,7 +31,7 @@ export class Attempt {
     this.#listener = listener;
   }
 
-  /** Cancels the attempt. No effect when it is over. */
+  /** Cancels the attempt. No effect after it has succeeded or failed. */
   abort(): void {
     this.#listener = undefined;
     this.#cancel.abort(new CulvertError('aborted'));

@@ -15,7 +15,7 @@ let certificate: DeviceCertificate;
 let hub: ScriptedHub;
 let clock: FakeClock;
 let device: DeviceClient;
-/** What each side of a stream that came to the gateway showed. */
+/** SHA-256 of the client certificate of each connection to the gateway; undefined for none. */
 let shownToGateway: (string | undefined)[];
 
 beforeAll(async () => {
@@ -92,7 +92,7 @@ describe('a device with a certificate', () => {
     const channel = await hub.channel();
     await channel.welcome();
     await opened;
-    // A token of this lifetime would have been renewed.
+    // A token with this test's lifetime would have been renewed by now.
     await clock.advance(1_000_000);
     expect(hub.unclaimedChannels).toBe(0);
     channel.disconnect(0x87, 'The certificate has expired.');

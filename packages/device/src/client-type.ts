@@ -2,7 +2,7 @@ import { packageVersion } from '@culvert/stream/package-version';
 
 let clientTypeText: string | undefined;
 
-/** The software name that the hub writes to its logs: SDK and Node versions, operating system, architecture. */
+/** Returns the client's description for the hub's log entries: SDK version, Node version, operating system and architecture. */
 export function clientType(): string {
   clientTypeText ??= `culvert-device/${packageVersion(import.meta.url)} (node ${process.versions.node}; ${process.platform}; ${process.arch})`;
   return clientTypeText;

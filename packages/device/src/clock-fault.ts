@@ -2,8 +2,9 @@ import { CulvertError } from '@culvert/protocol';
 import type { Proof } from './credential.ts';
 
 /**
- * A token that was made a moment ago and has expired was made by a wrong clock. Over MQTT a refusal says only that the credential was not
- * accepted, and in words what the hub's clock says; to that this adds what this machine's says, and the code.
+ * Converts a refusal that is caused by a wrong clock of this machine: the hub reports that the token has expired, but this client created it a
+ * moment ago. Over MQTT, such a refusal only has the general code for a rejected credential; its message contains the token's expiry and
+ * the hub's time. The returned error adds this machine's time and the code `token_expired`. Every other error is returned unchanged.
  * @param now milliseconds since the epoch, by this machine's clock
  */
 export function withClockFault(error: CulvertError, { expiresAt }: Proof, now: number): CulvertError {
@@ -13,7 +14,7 @@ export function withClockFault(error: CulvertError, { expiresAt }: Proof, now: n
   return new CulvertError('token_expired', text, { cause: error });
 }
 
-/** To the second, as the hub writes it. */
+/** Formats a time without fractions of a second, as the hub does in its message. */
 function utc(time: number): string {
   return new Date(time).toISOString().replace(/\.\d+Z$/, 'Z');
 }

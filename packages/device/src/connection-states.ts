@@ -3,7 +3,7 @@ import type { Clock, Timer } from '@culvert/stream';
 import type { Attached } from './attached.ts';
 import type { Attempt } from './attempt.ts';
 
-/** The state of a client. Each state owns its timers and listeners: `leave()` releases them, and resolves when that is done. */
+/** The state of a client. Each state owns its timers and listeners; `leave()` releases them and resolves when they are released. */
 export type ConnectionState = Closed | Connecting | Attached | Waiting;
 
 /** Not opened, or closed. */
@@ -15,7 +15,7 @@ export class Closed {
   }
 }
 
-/** An attempt is under way. */
+/** A connection attempt is in progress. */
 export class Connecting {
   readonly name = 'connecting';
   readonly #attempt: Attempt;
@@ -45,5 +45,5 @@ export class Waiting {
   }
 }
 
-/** Why a client is in its state, for the state callback. */
+/** Called when a client has entered a state. `error`: the reason; `retryInMs`: milliseconds until the next attempt, in the state `waiting`. */
 export type StateCallback = (state: ConnectionState['name'], error?: CulvertError, retryInMs?: number) => void;

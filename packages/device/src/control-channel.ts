@@ -23,18 +23,18 @@ export interface ChannelContext extends OfferHandling {
   readonly sshHostKeys: readonly string[];
 }
 
-/** The control channel of a device or module: a connection on which it is attached, and the offers that came by it. */
+/** The control channel of a device or module: its authenticated connection to the hub, and the offers received on it. */
 export class ControlChannel implements ControlConnectionListener {
-  /** The offers not answered yet. */
+  /** The unanswered offers. */
   readonly offers: PendingOffers;
   /** The credential that the device authenticated with. */
   readonly proof: Proof;
-  /** Resolves, once, with why the channel ended; never when {@link close} ended it. */
+  /** Resolves with the error that ended the channel; never if {@link close} ended it. */
   readonly closed: Promise<CulvertError>;
   readonly #connection: ControlConnection;
-  /** Resolves with nothing once attached, or with why that never came. */
+  /** Resolves with undefined when the device is attached, or with the error that prevented it. */
   readonly #attached: Promise<CulvertError | undefined>;
-  // Promise executors run synchronously, so both are set before they can be called.
+  // Promise executors run synchronously, so both functions are assigned before they can be called.
   #settleAttached: (failure?: CulvertError) => void = () => undefined;
   #settleClosed: (error: CulvertError) => void = () => undefined;
 
@@ -60,8 +60,8 @@ export class ControlChannel implements ControlConnectionListener {
   }
 
   /**
-   * Dials the hub and resolves once attached.
-   * @throws CulvertError what the hub refused with; `unreachable`, `untrusted`; the signal's reason
+   * Connects to the hub and resolves when the device is attached.
+   * @throws CulvertError the hub's refusal; `unreachable`, `untrusted`; the signal's reason
    */
   static async open(context: ChannelContext, signal: AbortSignal): Promise<ControlChannel> {
     const { identity, outbound, clock } = context;
@@ -74,7 +74,7 @@ export class ControlChannel implements ControlConnectionListener {
       signal,
       protocols: ['mqtt'],
       maxPayload: LIMITS.mqttPacketBytes,
-      // MQTT has its own pings, which reach the hub's session, not only its socket.
+      // MQTT's own pings are used instead. They test the hub's MQTT session, not only its socket.
       pingMs: 0,
       onSecured: (connection) => {
         certificate = verifiedCertificate(connection);

@@ -14,11 +14,11 @@ export interface ControlConnectionListener {
   /** The device is attached: offers may arrive. Called at most once. */
   onAttached(): void;
   onOffer(offer: DeviceOffer): void;
-  /** The connection has ended, exactly once, unless the owner ended it. */
+  /** The connection has ended. Called exactly once, but never if the owner ended the connection. */
   onEnd(error: CulvertError): void;
 }
 
-/** One MQTT control channel on one connection: drives a {@link DeviceSession} with the connection's bytes and the clock. */
+/** One MQTT control channel on one connection: passes received packets and elapsed timers to a {@link DeviceSession} and performs its effects. */
 export class ControlConnection {
   readonly #duplex: Duplex;
   readonly #session: DeviceSession;
@@ -28,7 +28,7 @@ export class ControlConnection {
   #timer: Timer | undefined;
   #ended = false;
 
-  /** Sends CONNECT at once. */
+  /** Sends CONNECT immediately. */
   constructor(duplex: Duplex, session: DeviceSession, clock: Clock, listener: ControlConnectionListener) {
     this.#duplex = duplex;
     this.#session = session;
@@ -42,12 +42,12 @@ export class ControlConnection {
     this.#perform(session.open(clock.now()));
   }
 
-  /** Whether it can still carry an answer. */
+  /** Whether the connection can still send an answer. */
   get live(): boolean {
     return !this.#ended;
   }
 
-  /** Answers an offer that came by this connection. */
+  /** Answers an offer that was received on this connection. */
   answer(answer: { requestId: string; accepted: boolean; reason?: string }): void {
     this.#perform(this.#session.answer(answer, this.#clock.now()));
   }
@@ -81,7 +81,7 @@ export class ControlConnection {
       if (this.#ended) return;
       switch (effect.kind) {
         case 'send':
-          // Output is bounded: one answer per offer, one ping per interval.
+          // No back-pressure is needed, because output is limited to one answer per offer and one ping per interval.
           this.#duplex.write(encodePacket(effect.packet, this.#session.version));
           break;
         case 'attached':
@@ -92,13 +92,13 @@ export class ControlConnection {
           break;
         case 'end':
           if (effect.error !== undefined) this.#end(effect.error);
-          else this.#goodbye();
+          else this.#endCleanly();
       }
     }
     this.#arm();
   }
 
-  /** The session's deadline may have moved either way. */
+  /** Sets the timer to the session's deadline, which may have become earlier or later. */
   #arm(): void {
     this.#timer?.cancel();
     this.#timer = undefined;
@@ -110,10 +110,10 @@ export class ControlConnection {
     );
   }
 
-  #goodbye(): void {
+  #endCleanly(): void {
     this.#finish();
     this.#duplex.end();
-    // Discard further data, so that the hub's end of the connection is noticed.
+    // Discard further data, because 'end' is emitted only when all data has been read.
     this.#duplex.resume();
   }
 

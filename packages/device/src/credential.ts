@@ -11,30 +11,29 @@ import type { ClientCertificate, Clock } from '@culvert/stream';
 export interface Proof {
   /** A SAS token; undefined with a certificate. */
   readonly token: string | undefined;
-  /** Presented to the hub in the TLS handshake. */
+  /** Presented to the hub in the TLS handshake; undefined with a token. */
   readonly certificate: ClientCertificate | undefined;
-  /** Milliseconds since the epoch at which to reconnect with a new credential; undefined when there is none. */
+  /** Milliseconds since the epoch at which to reconnect with a new credential; undefined if this client cannot create a new one. */
   readonly renewAt: number | undefined;
-  /** Milliseconds since the epoch at which the hub will close the connection; undefined when only the hub knows. */
+  /** Milliseconds since the epoch at which the hub will close the connection; undefined if this client does not determine it. */
   readonly expiresAt: number | undefined;
 }
 
-/** The share of a token's lifetime after which it is renewed; the rest allows retries, and is randomised so that a fleet does not reconnect at once. */
+/** The share of a token's lifetime after which it is renewed at the earliest. The remaining lifetime allows retries. */
 const RENEW_FROM = 0.8;
+/** The random share of the lifetime by which the renewal may be later, so that many devices do not reconnect at the same moment. */
 const RENEW_SPREAD = 0.1;
 
 export interface CredentialOptions {
-  /** For a connection string that says `x509=true`, and no other. */
+  /** Required if the connection string contains `x509=true`; not allowed otherwise. */
   readonly certificate?: ClientCertificate | undefined;
-  /** Seconds that the tokens made here live. */
+  /** Lifetime of the created tokens, in seconds. */
   readonly lifetimeSeconds: number;
   readonly clock: Clock;
   readonly random: () => number;
 }
 
-/**
- * A device's key, from which a token is made for each connection; or a ready-made token or a certificate, used until it expires.
- */
+/** A device's key, with which a token is created for each connection; or a given token or certificate, which is used until it expires. */
 export class Credential {
   readonly #identity: DeviceConnectionString;
   readonly #certificate: ClientCertificate | undefined;
@@ -42,7 +41,7 @@ export class Credential {
   readonly #clock: Clock;
   readonly #random: () => number;
 
-  /** @throws CulvertError `argument_invalid` when the connection string wants a certificate and there is none, or the other way round */
+  /** @throws CulvertError `argument_invalid` if the connection string requires a certificate and none is given, or the other way round */
   constructor(identity: DeviceConnectionString, options: CredentialOptions) {
     const { certificate } = options;
     if (identity.x509 === true && certificate === undefined)
@@ -50,7 +49,7 @@ export class Credential {
     if (identity.x509 !== true && certificate !== undefined)
       throw new CulvertError(
         'argument_invalid',
-        'A certificate was given, but the connection string says by which key or token the device proves itself, not x509=true.',
+        'A certificate was given, but the connection string says to authenticate with a key or a token: it does not contain x509=true.',
       );
     this.#identity = identity;
     this.#certificate = certificate;
@@ -59,11 +58,11 @@ export class Credential {
     this.#random = options.random;
   }
 
-  /** The credential for the next connection. */
+  /** Creates the credential for the next connection. */
   async next(): Promise<Proof> {
     const { host, port, key, policy, token } = this.#identity;
     const certificate = this.#certificate;
-    // Only the hub knows when these expire.
+    // This client does not evaluate the expiry of a given token or certificate; the hub does.
     if (token !== undefined || certificate !== undefined)
       return { token, certificate, renewAt: undefined, expiresAt: undefined };
     const now = this.#clock.now();

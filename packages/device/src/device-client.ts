@@ -23,55 +23,61 @@ import type { StreamOffer } from './stream-offer.ts';
 import { halfRandom, TakeOvers } from './take-overs.ts';
 
 /**
- * `closed`: not opened, or closed. `connecting`: dialling the hub. `attached`: offers may come. `waiting`: backing off before
- * the next attempt.
+ * `closed`: not opened, or closed. `connecting`: connecting to the hub. `attached`: offers can be received. `waiting`: backing off until the
+ * next attempt.
  */
 export type DeviceClientState = ConnectionState['name'];
 
 /** How a device handles offers and reaches its hub. */
 export interface DeviceClientOptions {
   /**
-   * A service asks for a stream. The offer is rejected when this throws, or returns (its promise settles) without an answer.
-   * At most 256 offers await an answer at once; more are rejected. Streams once accepted do not count.
+   * Called for each stream that a service requests. The offer is rejected if this callback throws, or if it returns (or its promise resolves)
+   * without having answered. At most 256 offers may be unanswered at once; further offers are rejected. Accepted streams do not count.
    */
   readonly onStream: (offer: StreamOffer) => void | Promise<void>;
-  /** The state changed; `error` is why, where something went wrong. `retryInMs`: with `waiting`, milliseconds until the next attempt. */
+  /** Called when the state has changed. `error`: the reason, if it is an error. `retryInMs`: milliseconds until the next attempt, in the state `waiting`. */
   readonly onStateChange?: (state: DeviceClientState, error?: CulvertError, retryInMs?: number) => void;
   /**
-   * What `open()` does when the hub refuses the first connection for a reason that somebody must mend (a wrong key, a disabled or unknown
-   * device, a certificate that is not trusted). `fail`, the default: it rejects, so that a program which was given a wrong key says so at
-   * once. `retry`: it goes on as after the first success, every 30 s at most; for programs that run unattended, such as `culvert agent`.
-   * A proxy, CA or certificate that cannot be used at all rejects either way.
+   * What `open()` does if the hub refuses the first connection for a reason that a retry does not change (a wrong key, a disabled or unknown
+   * device, an untrusted certificate). `fail`, the default: `open()` rejects, so that a program with a wrong key can report it at once.
+   * `retry`: the client retries as it does after the first success, with waits of at most 30 s; for programs that run unattended, such as
+   * `culvert agent`. If the proxy, CA or certificate cannot be used at all, `open()` rejects in both cases.
    */
   readonly onFirstRefusal?: 'fail' | 'retry';
-  /** The device's own certificate, for a connection string with `x509=true`. Only the hub is shown it: no gateway, no proxy. */
+  /** The device's own certificate, for a connection string with `x509=true`. It is presented only to the hub, never to a gateway or a proxy. */
   readonly certificate?: ClientCertificate;
-  /** Proxy, extra certificate authorities and gateways, for every connection made. */
+  /** Proxy, additional certificate authorities and gateways, for all connections of this client. */
   readonly outbound?: OutboundOptions;
-  /** Default: the system's. */
+  /** Default: the system clock. */
   readonly clock?: Clock;
-  /** Seconds between pings, 1 to 1,800, default 25: NATs and load balancers forget at 60 s. A hub that does not answer within as long again is given up. */
+  /**
+   * Seconds between pings, 1 to 1,800, default 25: NATs and load balancers drop idle connections after 60 s. If the hub does not answer a ping within
+   * the same time, the connection counts as lost.
+   */
   readonly keepaliveSeconds?: number;
   /**
-   * Milliseconds of a stream, after one side has ended it, without a byte from the other, after which it fails with `half_close_timeout`; default
-   * 60,000. While bytes flow there is no bound.
+   * Maximum milliseconds without a byte from the other side after one side of a stream has ended; then the stream fails with
+   * `half_close_timeout`. Default 60,000. While bytes flow, there is no time limit.
    */
   readonly halfCloseMs?: number;
-  /** Seconds a token lives, 1 to 31,536,000, default 3,600. Renewed after four fifths; not for tokens given in the connection string. */
+  /**
+   * Lifetime of created tokens in seconds, 1 to 31,536,000, default 3,600. Renewal begins after four fifths to nine tenths of it. Does not apply to a
+   * token given in the connection string.
+   */
   readonly tokenLifetimeSeconds?: number;
   /**
-   * Public keys of the device's SSH server, as its `.pub` files hold them: the hub registers them if it has none yet, for `culvert ssh`. What is no key is left out; at
-   * most eight, 4,096 characters together. Default none.
+   * Public keys of the device's SSH server, in the form of its `.pub` files. The hub registers them for `culvert ssh` if it has none for this device
+   * yet. Invalid keys are ignored. At most eight keys with together 4,096 characters. Default none.
    */
   readonly sshHostKeys?: readonly string[];
-  /** Random numbers of [0, 1) for back-off and renewal. Default `Math.random`. */
+  /** Returns a random number in [0, 1), for back-off and renewal. Default `Math.random`. */
   readonly random?: () => number;
 }
 
-/** Milliseconds of the longest wait between attempts. */
+/** Maximum milliseconds between two attempts. */
 const MAX_WAIT_MS = 30_000;
 
-/** Refusals that a retry does not change: somebody must act, at the device or at the hub. */
+/** Errors that a retry alone does not resolve: the configuration of the device or the hub must be corrected. */
 const PERMANENT: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'unauthorized',
   'token_expired',
@@ -85,7 +91,7 @@ const PERMANENT: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'protocol_unsupported',
 ]);
 
-/** Keeps a device, or a module of one, reachable: holds its control channel to the hub open, for as long as it takes, and hands on the streams offered. */
+/** Keeps a device, or a module of one, reachable: keeps its control channel to the hub open, reconnects if it is lost, and passes offers to `onStream`. */
 export class DeviceClient {
   readonly #onStateChange: StateCallback | undefined;
   readonly #context: ChannelContext;
@@ -94,7 +100,7 @@ export class DeviceClient {
   readonly #takeOvers: TakeOvers;
   readonly #retriesRefusals: boolean;
   #state: ConnectionState = new Closed();
-  /** Settles when the previous state has released its resources. */
+  /** Resolves when the previous state has released its resources. */
   #left: Promise<void> = Promise.resolve();
   #opening: Opening | undefined;
 
@@ -114,11 +120,11 @@ export class DeviceClient {
   }
 
   /**
-   * Connects to nothing yet.
+   * Creates a client. It does not connect before {@link open}.
    * @param text `HostName=…;DeviceId=…[;ModuleId=…]` and `;SharedAccessKey=…`, `;SharedAccessSignature=…` or `;x509=true`; the key may be
    *   a policy's (`…;SharedAccessKeyName=…;SharedAccessKey=…`)
-   * @throws CulvertError `argument_invalid`, never quoting the key; also for `x509=true` without `certificate`, or that without this; `config_invalid` for
-   *   a gateway in `outbound` that is no host or pattern
+   * @throws CulvertError `argument_invalid`, whose message never contains the key, for an invalid connection string or option, for `x509=true` without
+   *   `certificate`, and for `certificate` without `x509=true`; `config_invalid` for an invalid gateway in `outbound`
    */
   static fromConnectionString(text: string, options: DeviceClientOptions): DeviceClient {
     return new DeviceClient(parseDeviceConnectionString(text), options);
@@ -130,11 +136,11 @@ export class DeviceClient {
   }
 
   /**
-   * Resolves when first attached. Transient failures are retried forever, with back-off; so is everything after the first
-   * success, since the cause may be fixed, and with `onFirstRefusal: 'retry'` before it.
+   * Connects, and resolves when attached for the first time. Temporary failures are retried without limit, with back-off. After the first success
+   * every failure is retried, since its cause may be corrected meanwhile; with `onFirstRefusal: 'retry'` also before it.
    * @throws CulvertError the error with which the hub permanently refused the first connection (`unauthorized`, `device_disabled`, …),
-   *   `untrusted`, or `config_invalid` for a proxy, CA or certificate that cannot be used, after which the client is closed; `aborted` when
-   *   closed meanwhile
+   *   `untrusted`, or `config_invalid` for a proxy, CA or certificate that cannot be used; the client is closed then. `aborted` if the client is
+   *   closed before it is attached
    */
   open(): Promise<void> {
     if (this.#opening === undefined) {
@@ -146,15 +152,15 @@ export class DeviceClient {
   }
 
   /**
-   * Rejects the offers not answered yet, says goodbye to the hub, and resolves when the connection is gone, five seconds at
-   * most. Streams already accepted live on. Idempotent; the client may be opened again.
+   * Rejects unanswered offers, disconnects from the hub, and resolves when the connection is closed, after at most five seconds. Accepted streams
+   * continue. Idempotent; the client may be opened again.
    */
   async close(): Promise<void> {
-    if (this.#opening !== undefined) this.#shut(new CulvertError('aborted', 'The client was closed.'));
+    if (this.#opening !== undefined) this.#closeWith(new CulvertError('aborted', 'The client was closed.'));
     await this.#left;
   }
 
-  #shut(error: CulvertError, shown?: CulvertError): void {
+  #closeWith(error: CulvertError, shown?: CulvertError): void {
     const opening = this.#opening;
     this.#opening = undefined;
     this.#enter(new Closed(), shown);
@@ -191,12 +197,12 @@ export class DeviceClient {
     this.#opening?.resolve();
   }
 
-  /** The one place that decides to connect again. `refused`: the hub does not want this device, not only now. */
+  /** Decides whether and when to connect again; no other code does. `refused`: whether `error` is a permanent refusal. */
   #retry(error: CulvertError, refused: boolean): void {
-    // What this machine cannot use at all does not pass; what the hub says may be mended there.
+    // A local configuration that cannot be used does not change on a retry; the cause of the hub's refusal may be corrected at the hub.
     const isFinal = error.code === 'config_invalid' || !this.#retriesRefusals;
     if (refused && isFinal && this.#opening?.settled === false) {
-      this.#shut(error, error);
+      this.#closeWith(error, error);
       return;
     }
     const { clock } = this.#context;
@@ -213,9 +219,10 @@ export class DeviceClient {
     const previous = this.#state;
     this.#state = next;
     this.#left = previous.leave();
-    const tell = this.#onStateChange;
-    // In a microtask, so that the callback cannot interfere with an unfinished transition.
-    if (tell !== undefined && next.name !== previous.name) queueMicrotask(() => tell(next.name, error, retryInMs));
+    const callback = this.#onStateChange;
+    // Called in a microtask, so that the callback cannot interfere with an unfinished transition.
+    if (callback !== undefined && next.name !== previous.name)
+      queueMicrotask(() => callback(next.name, error, retryInMs));
   }
 }
 

@@ -34,7 +34,7 @@ function client(options: Partial<DeviceClientOptions> = {}, text = connectionStr
   return device;
 }
 
-/** Sends a MiB and checks that it comes back. */
+/** Sends one MiB over a stream and checks that the same bytes are returned. */
 async function roundTrip(): Promise<void> {
   const stream = await hub.owner.openStream('d1', { name: 'echo' });
   const sent = randomBytes(1_048_576);

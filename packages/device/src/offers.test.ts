@@ -21,7 +21,7 @@ async function attach(onStream: (offer: StreamOffer) => void | Promise<void>, op
     onStream,
     outbound: { ca: hub.ca },
     clock,
-    // No ping falls due while a test moves the clock.
+    // So long that no ping becomes due when a test advances the clock.
     keepaliveSeconds: 1_800,
   });
   const opened = device.open();
@@ -41,7 +41,7 @@ function publish(requestId = '1', properties: Record<string, string> = {}): void
   channel.publish(formatOfferTopic({ streamName: 'echo', requestId, url, token: 'the-grant' }), properties);
 }
 
-/** The answer as `status reason`. */
+/** Receives the device's answer to an offer and formats it as `request-id: status reason`. */
 async function answer(): Promise<string> {
   const { topic, payload } = await channel.take('publish');
   const [, status, requestId] = /^\$iothub\/streams\/res\/(\d+)\/\?\$rid=(\w+)$/.exec(topic) ?? [];
@@ -258,7 +258,7 @@ describe('cancelling accept()', () => {
 describe('the gateway of an offer', () => {
   const NAMES = { names: ['localhost', '*.gw.invalid'], addresses: ['127.0.0.1'] };
 
-  /** Offers a stream whose gateway is `host`; returns the answer and the result of accepting it. */
+  /** Offers a stream whose gateway is `host`. Returns the device's answer and the result of `accept()`. */
   async function offered(host: string, path = `/bridges/${STREAM_ID}/device`, gateways: string[] = []) {
     let accepted: Promise<unknown> | undefined;
     hub = await ScriptedHub.start({ certificate: NAMES });

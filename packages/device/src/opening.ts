@@ -1,8 +1,8 @@
-/** The promise that `open()` gives out, settled from where it becomes known. */
+/** The promise that `open()` returns, and functions to settle it. */
 export class Opening {
   readonly promise: Promise<void>;
   #settled = false;
-  // A promise's executor runs at once, so both are set before they can be called.
+  // Promise executors run synchronously, so both functions are assigned before they can be called.
   #resolve: () => void = () => undefined;
   #reject: (error: Error) => void = () => undefined;
 
@@ -13,7 +13,7 @@ export class Opening {
     });
   }
 
-  /** Whether the outcome is known. */
+  /** Whether the promise has been resolved or rejected. */
   get settled(): boolean {
     return this.#settled;
   }

@@ -23,7 +23,7 @@ it('goes through the HTTP proxy with the control channel and with streams', asyn
   await opened;
   const url = hub.streamUrl('ab'.repeat(16), 'device');
   channel.publish(formatOfferTopic({ streamName: 'echo', requestId: '1', url, token: 'grant' }));
-  // The proxy is named by its address, to which Node begins to connect before a request tells of its socket.
+  // The proxy is given by its IP address. Node begins to connect to an IP address before the request emits 'socket'.
   expect((await channel.take('publish')).topic).toBe('$iothub/streams/res/200/?$rid=1');
   await expect.poll(() => String(echoed)).toBe('through');
   expect(proxy.targets).toEqual([`127.0.0.1:${hub.port}`, `127.0.0.1:${hub.port}`]);

@@ -4,10 +4,10 @@ import type { Clock, KnownHub, OutboundOptions } from '@culvert/stream';
 import type { ControlConnection } from './control-connection.ts';
 import { PendingOffer, type StreamOffer } from './stream-offer.ts';
 
-/** Offers of one connection that may await an answer at once: more than a person opens, little enough to hold. */
+/** Maximum unanswered offers of one connection: more than a user needs at once, and few enough to keep in memory. */
 const MAX_PENDING = 256;
 
-/** The handler of every offer, whichever connection it arrives on. */
+/** How offers are handled, the same for all connections of a client. */
 export interface OfferHandling {
   readonly onStream: (offer: StreamOffer) => void | Promise<void>;
   readonly clock: Clock;
@@ -22,13 +22,13 @@ export class PendingOffers {
   readonly #pending = new Set<PendingOffer>();
   #onEmpty: (() => void) | undefined;
 
-  /** @param hub whose offers they are */
+  /** @param hub the hub that sends the offers */
   constructor(handling: OfferHandling, hub: KnownHub) {
     this.#handling = handling;
     this.#hub = hub;
   }
 
-  /** Passes an offer to the program. `connection` is where it arrived and where its answer is sent. */
+  /** Passes an offer to the program. `connection` is the connection on which it was received and on which its answer is sent. */
   receive(message: DeviceOffer, connection: ControlConnection): void {
     if (this.#pending.size >= MAX_PENDING) {
       connection.answer({ requestId: message.requestId, accepted: false, reason: 'too many offers' });
@@ -46,7 +46,7 @@ export class PendingOffers {
     void this.#handle(offer);
   }
 
-  /** Calls back once, when no offer is pending; at once when none is. Replaces an earlier call. */
+  /** Calls `callback` once, as soon as no offer is pending, possibly at once. Replaces the callback of an earlier call; undefined removes it. */
   whenEmpty(callback: (() => void) | undefined): void {
     this.#onEmpty = callback;
     if (this.#pending.size === 0) this.#emptied();
@@ -68,7 +68,7 @@ export class PendingOffers {
       await this.#handling.onStream(offer);
       if (offer.pending) await offer.reject('The device did not answer the offer.');
     } catch (error) {
-      // The text of a foreign error must not be sent to the service; it is a bug of the program and must be reported there.
+      // Any other error is a bug of this program. It is reported here as a warning, and its text must not be sent to the service.
       const isCulvertError = error instanceof CulvertError;
       if (!isCulvertError) process.emitWarning(error instanceof Error ? error : new Error(String(error)));
       if (offer.pending) await offer.reject(isCulvertError ? error.message : 'The device failed to handle the offer.');

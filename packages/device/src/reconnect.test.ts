@@ -7,13 +7,13 @@ import { TakeOvers } from './take-overs.ts';
 let hub: ScriptedHub;
 let clock: FakeClock;
 let device: DeviceClient;
-/** What the state callback was told, as `state code`. */
-let told: string[];
+/** The calls of the state callback, as `state code`. */
+let states: string[];
 
 function client(options: Partial<DeviceClientOptions> = {}, credential?: string): DeviceClient {
   device = DeviceClient.fromConnectionString(hub.deviceConnectionString('d1', credential), {
     onStream: (offer) => offer.reject(),
-    onStateChange: (state, error) => told.push(error === undefined ? state : `${state} ${error.code}`),
+    onStateChange: (state, error) => states.push(error === undefined ? state : `${state} ${error.code}`),
     outbound: { ca: hub.ca },
     clock,
     random: () => 0.5,
@@ -22,7 +22,7 @@ function client(options: Partial<DeviceClientOptions> = {}, credential?: string)
   return device;
 }
 
-/** The client is let in. */
+/** Accepts the client's connection and waits until the client is attached. */
 async function welcome() {
   const channel = await hub.channel();
   await channel.welcome();
@@ -30,20 +30,20 @@ async function welcome() {
   return channel;
 }
 
-/** The client backs off, and tries again after exactly `ms`. */
+/** Checks that the client backs off and retries after exactly `ms` milliseconds. */
 async function backOff(ms: number): Promise<void> {
   await expect.poll(() => device.state).toBe('waiting');
-  const before = told.length;
+  const before = states.length;
   await clock.advance(ms - 1);
-  expect(told).toHaveLength(before);
+  expect(states).toHaveLength(before);
   await clock.advance(1);
-  expect(told[before]).toBe('connecting');
+  expect(states[before]).toBe('connecting');
 }
 
 beforeEach(async () => {
   hub = await ScriptedHub.start();
   clock = new FakeClock();
-  told = [];
+  states = [];
 });
 
 afterEach(async () => {
@@ -64,7 +64,7 @@ describe('open()', () => {
     expect(String(connect.password)).toMatch(
       /^SharedAccessSignature sr=127\.0\.0\.1%3A\d+%2Fdevices%2Fd1&sig=[^&]+&se=\d+$/,
     );
-    expect(told).toEqual(['connecting', 'attached']);
+    expect(states).toEqual(['connecting', 'attached']);
   });
 
   it('signs with a policy where the connection string names one', async () => {
@@ -87,7 +87,7 @@ describe('open()', () => {
     await (await hub.channel()).refuse(0x87, 'The credential was not accepted.');
     await expect(opened).rejects.toMatchObject({ code: 'unauthorized', message: 'The credential was not accepted.' });
     expect(device.state).toBe('closed');
-    expect(told).toEqual(['connecting', 'closed unauthorized']);
+    expect(states).toEqual(['connecting', 'closed unauthorized']);
   });
 
   it('rejects when the hub is not trusted', async () => {
@@ -102,21 +102,21 @@ describe('open()', () => {
 
   it('waits instead where it is told to, whatever the hub says', async () => {
     const opened = client({ onFirstRefusal: 'retry' }).open();
-    // Not authorised, banned, banned as disabled, malformed id, unsupported version: MQTT 5 §3.2.2.2.
+    // MQTT 5 §2.4: not authorised, banned, administrative action, client identifier not valid, unsupported protocol version.
     for (const code of [0x87, 0x8a, 0x98, 0x85, 0x84]) {
       await (await hub.channel()).refuse(code, 'no');
       await backOff(22_500);
     }
     await welcome();
     await opened;
-    expect(told.filter((state) => state.startsWith('closed'))).toEqual([]);
+    expect(states.filter((state) => state.startsWith('closed'))).toEqual([]);
   });
 
   it('waits for a hub to be trusted where it is told to, but not for a proxy that cannot be used', async () => {
     const waiting = expect(client({ onFirstRefusal: 'retry', outbound: {} }).open()).rejects.toMatchObject({
       code: 'aborted',
     });
-    await expect.poll(() => told).toContain('waiting untrusted');
+    await expect.poll(() => states).toContain('waiting untrusted');
     await device.close();
     await waiting;
     const opened = client({ onFirstRefusal: 'retry', outbound: { ca: hub.ca, proxy: 'gopher://127.0.0.1:70' } }).open();
@@ -152,7 +152,7 @@ describe('open()', () => {
     await backOff(500);
     await welcome();
     await opened;
-    expect(told).toEqual([
+    expect(states).toEqual([
       'connecting',
       'waiting unreachable',
       'connecting',
@@ -180,7 +180,7 @@ describe('an attached device', () => {
     channel.socket.terminate();
     await backOff(250);
     await welcome();
-    expect(told).toEqual(['connecting', 'attached', 'waiting stream_lost', 'connecting', 'attached']);
+    expect(states).toEqual(['connecting', 'attached', 'waiting stream_lost', 'connecting', 'attached']);
   });
 
   it('waits longer each time, and short again after it was attached a while', async () => {
@@ -209,7 +209,7 @@ describe('an attached device', () => {
       await backOff(22_500);
     }
     await welcome();
-    expect(told.slice(2)).toEqual([
+    expect(states.slice(2)).toEqual([
       'waiting revoked',
       'connecting',
       'waiting unauthorized',
@@ -226,9 +226,9 @@ describe('an attached device', () => {
       (await welcome()).disconnect(0x8e, 'A newer connection of the same device took over.');
       await backOff(ms);
     };
-    // Each time longer, up to five minutes, half of it random.
+    // Each wait is longer than the one before, up to five minutes; half of it is random.
     for (const ms of [22_500, 45_000, 90_000, 180_000, 225_000, 225_000]) await rival(ms);
-    expect(told[2]).toBe('waiting taken_over');
+    expect(states[2]).toBe('waiting taken_over');
     await welcome();
   });
 
@@ -245,7 +245,7 @@ describe('an attached device', () => {
     await clock.advance(10_000);
     await channel.take('pingreq');
     channel.send({ cmd: 'pingresp' });
-    // Once it has answered what came after the answer to its ping, it has had that, too.
+    // When the device has answered this offer, it has also received the ping answer that was sent before it.
     channel.publish(formatOfferTopic({ streamName: 'echo', requestId: '1', url: 'wss://h:1/x', token: 'grant' }));
     await channel.take('publish');
     await clock.advance(10_000);
@@ -254,7 +254,7 @@ describe('an attached device', () => {
     expect(device.state).toBe('attached');
     await clock.advance(1);
     await expect.poll(() => device.state).toBe('waiting');
-    expect(told[2]).toBe('waiting keepalive_timeout');
+    expect(states[2]).toBe('waiting keepalive_timeout');
     await backOff(250);
     await welcome();
   });
@@ -264,7 +264,7 @@ describe('an attached device', () => {
     const channel = await welcome();
     channel.socket.send(Buffer.from([0x30, 0xff, 0xff, 0xff, 0xff, 0x7f]));
     await backOff(250);
-    expect(told[2]).toBe('waiting protocol_error');
+    expect(states[2]).toBe('waiting protocol_error');
     await welcome();
   });
 });

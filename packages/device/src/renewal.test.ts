@@ -40,7 +40,7 @@ afterEach(async () => {
   await hub.stop();
 });
 
-/** At which second of the test the client made the token it connects with. */
+/** The second of the test at which the client created the token of this CONNECT. */
 function signedAt(connect: { password?: Buffer }): number {
   const expiry = /&se=(\d+)/.exec(String(connect.password))?.[1];
   return Number(expiry) - 1_000 - START / 1_000;
@@ -55,7 +55,7 @@ it('a newer connection takes over before the token expires, and nobody is bother
   const connect = await second.take('connect');
   expect(signedAt(connect)).toBe(850);
   expect(String(connect.password)).not.toBe(firstToken);
-  // The hub closes the first when it lets the second in, and an offer may come by the first until then.
+  // The hub closes the first connection when it accepts the second. Until then an offer may arrive on the first.
   first.publish(formatOfferTopic({ ...OFFER, requestId: 'a' }));
   expect((await first.take('publish')).topic).toContain('/400/?$rid=a');
   first.disconnect(0x8e, 'A newer connection of the same device took over.');
@@ -67,7 +67,7 @@ it('a newer connection takes over before the token expires, and nobody is bother
   expect((await second.take('publish')).topic).toContain('/400/?$rid=b');
   expect(device.state).toBe('attached');
   expect(told).toEqual(['connecting', 'attached']);
-  // And again, in time for the second token.
+  // Checks that the second token is renewed in time too.
   await clock.advance(849_999);
   await clock.advance(1);
   expect(signedAt(await (await hub.channel()).welcome())).toBe(1_700);
@@ -99,7 +99,7 @@ it('does not wait forever', async () => {
   const idle = clock.timers;
   await clock.advance(830_000);
   first.publish(formatOfferTopic({ ...OFFER, requestId: 'a' }));
-  // The timer that counts the connection as good has gone, that of the offer has come.
+  // The number of timers is unchanged: the timer for a stable connection has fired, and the offer's timer was added.
   await expect.poll(() => clock.timers).toBe(idle);
   await clock.advance(30_000);
   first.publish(formatOfferTopic({ ...OFFER, requestId: 'b' }));

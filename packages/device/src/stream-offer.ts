@@ -16,51 +16,53 @@ import {
 } from '@culvert/stream';
 import type { WebSocket } from 'ws';
 
-/** Cancels opening an accepted stream. */
 export interface AcceptOptions {
+  /** Cancels the opening of an accepted stream. */
   readonly signal?: AbortSignal;
 }
 
-/** A stream that a service asks for. Answer it once, within a minute. Every method rejects with a CulvertError. */
+/** A stream that a service requests. Answer it once, within a minute. Every method rejects with a CulvertError. */
 export interface StreamOffer {
   /** The stream's name. */
   readonly name: string;
-  /** The stream's id in the hub's logs; undefined when the hub does not tell. */
+  /** The stream's id in the hub's logs; undefined if the hub does not send it. */
   readonly streamId: string | undefined;
-  /** The name of the credential the service uses, such as `policy:service`; undefined when the hub does not tell. */
+  /** The name of the service's credential, such as `policy:service`; undefined if the hub does not send it. */
   readonly caller: string | undefined;
   /**
-   * Connects to the gateway, accepts the offer as soon as the connection has begun, and resolves once the gateway has admitted this side. A failure
-   * before the acceptance, such as a lack of file descriptors, rejects the offer with the reason. The Duplex holds what the service has sent since; it ends when the
-   * service ends its direction, and emits a CulvertError when it was aborted. `end()` ends this side's direction and still reads the service's; call
-   * it also after the service has ended, or the stream fails after `halfCloseMs`. `destroy()` hangs up.
-   * @throws CulvertError `handshake_timeout`, `withdrawn`, `unreachable`, `untrusted` (also when the hub names a host that is not an allowed gateway), `grant_invalid`;
-   *   the signal's reason, else `aborted`
+   * Connects to the gateway, accepts the offer as soon as the connection has a file descriptor, and resolves when the gateway has accepted the
+   * connection. A failure before the offer is accepted, such as a lack of file descriptors, rejects the offer with the reason.
+   *
+   * The Duplex buffers the data that the service has sent since. It ends when the service ends its direction, and emits a CulvertError if the
+   * stream is aborted. `end()` ends this side's direction; the service's data can still be read. Call `end()` also after the service has ended,
+   * otherwise the stream fails after `halfCloseMs`. `destroy()` aborts the stream.
+   * @throws CulvertError `handshake_timeout`, `withdrawn`, `unreachable`, `untrusted` (also if the hub names a host that is not an allowed gateway),
+   *   `grant_invalid`; the signal's reason, else `aborted`
    */
   accept(options?: AcceptOptions): Promise<Duplex>;
   /**
-   * Low-level form of {@link accept}: the WebSocket itself, paused so that nothing is lost; add listeners, then call `resume()`. It answers a
-   * Close at once, as `ws` does, so it cannot go on sending after the service has ended: see {@link accept} for that.
+   * Low-level form of {@link accept}: resolves with the WebSocket itself, paused so that no message is lost; add listeners, then call `resume()`.
+   * It answers a Close at once, as `ws` does, and so cannot send after the service has ended; use {@link accept} for that.
    */
   acceptWebSocket(options?: AcceptOptions): Promise<WebSocket>;
-  /** Rejects. The service is told `reason`, of which at most 512 bytes are sent. */
+  /** Rejects the offer. At most 512 bytes of `reason` are sent to the service. */
   reject(reason?: string): Promise<void>;
 }
 
-/** What an offer needs of the connection it came by. */
+/** What an offer uses of the connection on which it was received. */
 export interface OfferContext {
   readonly clock: Clock;
   readonly outbound: OutboundOptions;
   readonly hub: KnownHub;
-  /** As `DeviceClientOptions` has it. */
+  /** See `DeviceClientOptions.halfCloseMs`. */
   readonly halfCloseMs: number | undefined;
   /** Sends the answer. */
   readonly answer: (answer: { requestId: string; accepted: boolean; reason?: string }) => void;
-  /** The offer has been answered, or never will be. */
+  /** Called when the offer has been answered or can no longer be answered. */
   readonly onSettled: (offer: PendingOffer) => void;
 }
 
-/** An offer until it is answered, expires, or loses the connection that its answer would go by. */
+/** An offer, until it is answered, expires, or loses the connection on which its answer would be sent. */
 export class PendingOffer implements StreamOffer {
   readonly name: string;
   readonly streamId: string | undefined;
@@ -68,11 +70,11 @@ export class PendingOffer implements StreamOffer {
   readonly #offer: DeviceOffer;
   readonly #context: OfferContext;
   readonly #expiry: Timer;
-  /** Aborts accepting when the hub withdraws the offer meanwhile. */
-  readonly #takenBack = new AbortController();
-  /** Makes the error for a second answer. A function, since most offers are answered once and never need it. */
-  #decided: (() => CulvertError) | undefined;
-  /** The hub has received the answer, or never will. */
+  /** Aborts accepting if the offer expires, is withdrawn, or its connection ends. */
+  readonly #aborted = new AbortController();
+  /** Creates the error for a further answer; undefined while the offer may be answered. A function, because most offers never need the error. */
+  #answerError: (() => CulvertError) | undefined;
+  /** The answer has been sent, or can no longer be sent. */
   #settled = false;
 
   constructor(offer: DeviceOffer, context: OfferContext) {
@@ -95,37 +97,37 @@ export class PendingOffer implements StreamOffer {
   }
 
   async reject(reason?: string): Promise<void> {
-    this.#decide('rejected');
+    this.#markAnswered('rejected');
     this.#answer(false, reason);
   }
 
-  /** Whether the program has yet to answer. */
+  /** Whether the offer may still be answered. */
   get pending(): boolean {
-    return this.#decided === undefined;
+    return this.#answerError === undefined;
   }
 
-  /** Rejects it, also while it is being accepted. */
+  /** Rejects the offer, even while it is being accepted. */
   withdraw(reason: string): void {
     this.#answer(false, reason);
     this.settle(() => new CulvertError('withdrawn', reason));
   }
 
-  /** From now on an answer throws this error. */
+  /** Makes every later answer throw this error, and aborts accepting. */
   settle(why: () => CulvertError): void {
     if (this.#settled) return;
-    this.#decided ??= why;
+    this.#answerError ??= why;
     this.#settle();
-    this.#takenBack.abort(why());
+    this.#aborted.abort(why());
   }
 
   async #accept<T>({ signal }: AcceptOptions, dial: Dial<T>): Promise<T> {
     if (signal?.aborted) throw abortReason(signal);
-    this.#decide('accepted');
+    this.#markAnswered('accepted');
     const { outbound, clock, hub, halfCloseMs } = this.#context;
-    const linked = linkSignals([signal, this.#takenBack.signal]);
+    const linked = linkSignals([signal, this.#aborted.signal]);
     try {
       assertGateway(this.#offer.grant.url, 'device', hub, outbound.gateways);
-      // Accept only now: a process without file descriptors would have accepted a stream that it cannot open.
+      // Accept only when the connection has its file descriptor. Otherwise a process without free descriptors would accept a stream that it cannot open.
       const onUnderWay = (): void => this.#answer(true);
       return await dial(this.#offer.grant, {
         ...{ outbound, clock, signal: linked.signal, onUnderWay },
@@ -139,12 +141,12 @@ export class PendingOffer implements StreamOffer {
     }
   }
 
-  #decide(how: 'accepted' | 'rejected'): void {
-    if (this.#decided !== undefined) throw this.#decided();
-    this.#decided = () => new CulvertError('argument_invalid', `The offer has already been ${how}.`);
+  #markAnswered(how: 'accepted' | 'rejected'): void {
+    if (this.#answerError !== undefined) throw this.#answerError();
+    this.#answerError = () => new CulvertError('argument_invalid', `The offer has already been ${how}.`);
   }
 
-  /** Answers, unless that was done. */
+  /** Sends the answer, unless one has been sent or can no longer be sent. */
   #answer(accepted: boolean, reason?: string): void {
     if (this.#settled) return;
     this.#settle();

@@ -1,4 +1,4 @@
-/** A promise settled from outside. (`Promise.withResolvers` is newer than the language version this is compiled for.) */
+/** A promise with functions to settle it. (`Promise.withResolvers` is newer than the language version this is compiled for.) */
 export interface Deferred<T> {
   readonly promise: Promise<T>;
   resolve(value: T): void;

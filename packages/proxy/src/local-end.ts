@@ -1,19 +1,19 @@
 import type { Socket } from 'node:net';
 import { PassThrough, type Readable, type Writable } from 'node:stream';
 
-/** The local end of a stream: what a program on this machine sends, and where it takes what the other side sent. */
+/** The local end of a stream: `readable` is the data from a program on this machine, `writable` takes the data for it. */
 export interface LocalEnd {
   readonly readable: Readable;
   readonly writable: Writable;
-  /** Makes the program see a broken connection, never a clean end: what it was sent is not complete. */
+  /** Ends the connection to the program with an error and not cleanly, because the data sent to it is incomplete. */
   reset(): void;
-  /** Whether a program that stops reading has ended cleanly (the reader of a pipe exits) or has lost its connection (a socket). */
+  /** Whether a program that stops reading counts as ended cleanly (true for a pipe, whose reader may exit) or as an error (false for a socket). */
   readonly brokenPipeIsEnd: boolean;
-  /** Whether the program's output ends when the peer's does: true for a terminal, which cannot be told the end and would never end by itself. */
+  /** Whether the program's output is ended when the peer ends: true for a terminal, which receives no end and does not end on its own. */
   readonly endsWithStream: boolean;
 }
 
-/** A TCP connection as the local end. A reset tells the program by RST. */
+/** A TCP connection as the local end. `reset` sends a TCP reset. */
 export function socketEnd(socket: Socket): LocalEnd {
   return {
     readable: socket,
@@ -26,7 +26,7 @@ export function socketEnd(socket: Socket): LocalEnd {
   };
 }
 
-/** A local end that sends back what it is sent, in order, and ends when it is ended: an echo service without a connection. */
+/** A local end that sends all received data back and ends when it is ended: an echo service without a connection. */
 export function echoEnd(): LocalEnd {
   const echo = new PassThrough();
   return { readable: echo, writable: echo, reset: () => echo.destroy(), brokenPipeIsEnd: false, endsWithStream: false };

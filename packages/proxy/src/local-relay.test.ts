@@ -100,7 +100,7 @@ describe('relay', () => {
     program.end('request');
     await buffer(peer);
     program.resetAndDestroy();
-    // The operating system reports it at the next byte.
+    // The operating system reports the reset only when the next byte is written.
     const flow = setInterval(() => peer.write('answer'), 1);
     await expect(result).rejects.toMatchObject({ code: 'stream_lost', message: 'The local connection was lost.' });
     clearInterval(flow);
@@ -182,7 +182,7 @@ describe('relay', () => {
   });
 });
 
-/** Standard input, and an output whose reader is gone. */
+/** A local end of standard input, and an output whose reader has exited. */
 function brokenPipe(stdin: PassThrough): LocalEnd {
   const stdout = new Writable({
     write: (_chunk, _encoding, done) => done(Object.assign(new Error('EPIPE'), { code: 'EPIPE' })),

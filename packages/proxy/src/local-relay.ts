@@ -6,7 +6,7 @@ import type { LocalEnd } from './local-end.ts';
 /** Which side ended a stream that ended without an error. */
 export type EndedBy = 'local' | 'remote';
 
-/** The bytes of a stream that ended without an error. */
+/** The result of a stream that ended without an error. */
 export interface RelayResult {
   readonly endedBy: EndedBy;
   /** Bytes from the local program into the stream. */
@@ -17,20 +17,21 @@ export interface RelayResult {
 
 export interface RelayOptions {
   readonly clock: Clock;
-  /** Ends both sides now; its reason is the error. */
+  /** Ends both sides now with the signal's reason as the error. */
   readonly signal?: AbortSignal;
   /** Ends the local side cleanly, as if the program had ended its output. */
   readonly hangUp?: AbortSignal;
 }
 
 /**
- * Relays between a local program and a raw stream until both directions have ended. Either may end first: its end is passed on, and the other direction
- * goes on for as long as the stream lets it (see `webSocketDuplex`: without a bound while bytes flow).
- * - If the stream is lost, also after the program has ended its output, the program's connection is reset, so that truncated data never looks complete.
- * - If the program disconnects, the stream fails at once.
+ * Relays between a local program and a stream until both directions have ended. Either direction may end first. Its end is passed on, and the other
+ * direction continues as long as the stream permits it (see `webSocketDuplex`: without a time limit while bytes flow).
+ * - If the stream is lost, even after the program has ended its output, the program's connection is reset, so that truncated data never looks
+ *   complete.
+ * - If the program's connection is lost, the stream fails at once.
  *
- * @returns when both directions have ended without an error
- * @throws CulvertError the stream's error, `stream_lost` when the program's connection broke, or the signal's reason
+ * @returns a promise that resolves when both directions have ended without an error
+ * @throws CulvertError the stream's error, `stream_lost` if the program's connection was lost, or the signal's reason
  */
 export function relay(local: LocalEnd, stream: Duplex, options: RelayOptions): Promise<RelayResult> {
   return new Promise((resolve, reject) => {
@@ -46,8 +47,8 @@ class LocalRelay {
   readonly #reject: (error: CulvertError) => void;
   #isSettled = false;
   #endedBy: EndedBy | undefined;
-  /** The program reads nothing more, and that is no failure: it closed its end of a pipe, or hung up. */
-  #hasLeft = false;
+  /** The program has stopped reading, and this is not an error: it closed its end of a pipe, or `hangUp` was aborted. */
+  #hasStoppedReading = false;
   readonly #out: Flow;
   readonly #in: Flow;
   #timer: Timer | undefined;
@@ -71,7 +72,7 @@ class LocalRelay {
   start(): void {
     const { readable, writable } = this.#local;
     const stream = this.#stream;
-    // Error listeners stay for good: a socket may report a second error after the first has settled everything.
+    // Error listeners are never removed, because a socket may emit a second error after the relay has settled.
     readable.on('error', (error) => this.#localGone(error));
     readable.on('close', () => this.#localClosed());
     if (!Object.is(writable, readable)) writable.on('error', (error) => this.#localGone(error));
@@ -87,10 +88,10 @@ class LocalRelay {
     if (this.#options.signal?.aborted) this.#onAbort();
     else if (readable.destroyed) this.#localClosed();
     else if (stream.destroyed) this.#streamClosed();
-    else this.#join();
+    else this.#startFlows();
   }
 
-  #join(): void {
+  #startFlows(): void {
     if (this.#local.readable.readableEnded) this.#localEnded();
     this.#out.start();
     this.#in.start();
@@ -105,7 +106,7 @@ class LocalRelay {
   readonly #onHangUp = (): void => {
     this.#stopSending();
     this.#localEnded();
-    this.#leave();
+    this.#programStoppedReading();
   };
 
   #localEnded(): void {
@@ -113,7 +114,7 @@ class LocalRelay {
     this.#settleWhenDone();
   }
 
-  /** Everything the peer sent, and its end, has been written to the program. */
+  /** All data of the peer, and its end, have been written to the program's stream. */
   #streamEnded(): void {
     this.#endedBy ??= 'remote';
     if (this.#local.endsWithStream) this.#stopSending();
@@ -123,15 +124,15 @@ class LocalRelay {
 
   #stopSending(): void {
     this.#out.stop();
-    // Keep reading, so that the program's own end is noticed.
+    // Keep reading, because the program's end is detected only by reading.
     this.#local.readable.resume();
     this.#stream.end();
   }
 
-  /** A program that neither reads nor disconnects would hold its connection and a buffer forever. */
+  /** Fails the relay if the program reads nothing for `LIMITS.stallMs`. Otherwise the connection and a buffer could stay allocated without limit. */
   #watchStall(left: number): void {
     this.#timer?.cancel();
-    if (this.#isSettled || this.#local.writable.writableFinished || this.#hasLeft) return;
+    if (this.#isSettled || this.#local.writable.writableFinished || this.#hasStoppedReading) return;
     this.#timer = this.#options.clock.setTimer(LIMITS.stallMs, () => {
       const now = this.#local.writable.writableLength;
       if (now < left) this.#watchStall(now);
@@ -141,27 +142,28 @@ class LocalRelay {
 
   #localGone(error: Error): void {
     if (this.#isSettled) return;
-    if (this.#local.brokenPipeIsEnd && 'code' in error && error.code === 'EPIPE') this.#leave();
+    if (this.#local.brokenPipeIsEnd && 'code' in error && error.code === 'EPIPE') this.#programStoppedReading();
     else this.#fail(new CulvertError('stream_lost', 'The local connection was lost.', { cause: error }));
   }
 
   #localClosed(): void {
     if (this.#isSettled) return;
     const { readable, writable } = this.#local;
-    // Standard input may close while standard output goes on; a socket's two halves close together.
-    const tookAll = writable.writableFinished || !Object.is(writable, readable);
-    if (readable.readableEnded && tookAll) this.#settleWhenDone();
+    // Standard input may close while standard output stays open; the two directions of a socket close together.
+    const hasWrittenAll = writable.writableFinished || !Object.is(writable, readable);
+    if (readable.readableEnded && hasWrittenAll) this.#settleWhenDone();
     else this.#localGone(readable.errored ?? new Error('closed'));
   }
 
   /**
-   * Reads and drops what still arrives for the program, and gives both directions a short time to end cleanly: ssh closes both pipes of
-   * its proxy command at once. After that the stream is destroyed, so that a peer that goes on sending learns that nobody reads it.
+   * Called when the program has stopped reading. Discards the data that still arrives for it, and waits a short time for both directions to end
+   * cleanly, because ssh closes both pipes of its proxy command at once. After that the stream is destroyed, so that a peer that still sends
+   * receives an error.
    */
-  #leave(): void {
-    if (this.#hasLeft) return;
+  #programStoppedReading(): void {
+    if (this.#hasStoppedReading) return;
     this.#endedBy ??= 'local';
-    this.#hasLeft = true;
+    this.#hasStoppedReading = true;
     this.#in.stop();
     this.#stream.resume();
     if (this.#local.endsWithStream) this.#stopSending();
@@ -180,18 +182,18 @@ class LocalRelay {
   #settleWhenDone(): void {
     if (this.#isSettled) return;
     const { readable, writable, endsWithStream } = this.#local;
-    if (writable.writableFinished && !this.#hasLeft) this.#timer?.cancel();
+    if (writable.writableFinished && !this.#hasStoppedReading) this.#timer?.cancel();
     const streamDone = this.#stream.readableEnded && this.#stream.writableFinished;
-    const localTook = writable.writableFinished || this.#hasLeft;
-    const localEnded = readable.readableEnded || endsWithStream || this.#hasLeft;
-    if (streamDone && localTook && localEnded) this.#settle(undefined);
+    const localReceived = writable.writableFinished || this.#hasStoppedReading;
+    const localEnded = readable.readableEnded || endsWithStream || this.#hasStoppedReading;
+    if (streamDone && localReceived && localEnded) this.#settle(undefined);
   }
 
-  /** Finishes without an error for the program. @param cut the error that the peer gets when the stream is cut short */
-  #settle(cut: CulvertError | undefined): void {
+  /** Finishes without an error for the program. @param streamError destroys the stream with this error if it has not ended cleanly */
+  #settle(streamError: CulvertError | undefined): void {
     this.#release();
     this.#local.readable.destroy();
-    this.#stream.destroy(cut);
+    this.#stream.destroy(streamError);
     this.#resolve({
       endedBy: this.#endedBy ?? 'local',
       bytesSent: this.#out.bytes,

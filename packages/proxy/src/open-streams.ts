@@ -1,26 +1,26 @@
 import { CulvertError } from '@culvert/protocol';
 import type { Clock, Timer } from '@culvert/stream';
 
-/** One of the streams that an agent or `connect` has open. */
+/** An open stream of an agent or of `connect`. */
 export interface OpenStream {
-  /** Counts from 1 for the life of the proxy; tells streams apart in its messages. */
+  /** Identifies the stream in events. Ids count from 1 for the life of the proxy. */
   readonly id: number;
-  /** Aborts, with a CulvertError, when the stream must end now. */
+  /** Aborts with a CulvertError when the stream must end now. */
   readonly signal: AbortSignal;
   /** Ends this stream now. */
   destroy(reason: CulvertError): void;
-  /** Gives the place back. */
+  /** Must be called when the stream has ended. Frees its slot. */
   release(): void;
 }
 
-/** The open streams of an agent or `connect`: limited in number, and each known, so that stopping can wait for them and end the rest. */
+/** The open streams of an agent or of `connect`. Limits their number, and on a stop waits for them to end and ends the others. */
 export class OpenStreams {
   readonly #limit: number;
   readonly #open = new Map<number, AbortController>();
   #last = 0;
   #onEmpty: (() => void) | undefined;
 
-  /** @param limit how many at once; each costs two sockets and their buffers, about 200 KiB at worst */
+  /** @param limit maximum open streams; each needs two sockets and their buffers, at most about 200 KiB */
   constructor(limit: number) {
     this.#limit = limit;
   }
@@ -29,7 +29,7 @@ export class OpenStreams {
     return this.#open.size;
   }
 
-  /** A place, or undefined when all are taken. */
+  /** Takes a slot for a new stream; returns undefined if all slots are in use. */
   take(): OpenStream | undefined {
     if (this.#open.size >= this.#limit) return undefined;
     this.#last += 1;
@@ -47,7 +47,7 @@ export class OpenStreams {
     };
   }
 
-  /** Resolves when the last has ended; ends those that have not after `graceMs`, with `draining` and `text`. */
+  /** Resolves when all streams have ended. After `graceMs`, ends the streams that are still open with the error `draining` and `text` as its message. */
   async drain(graceMs: number, clock: Clock, text: string): Promise<void> {
     if (this.#open.size === 0) return;
     let timer: Timer | undefined;
@@ -58,7 +58,7 @@ export class OpenStreams {
     timer?.cancel();
   }
 
-  /** Ends all of them now. */
+  /** Ends all streams now. */
   destroy(reason: CulvertError): void {
     for (const controller of [...this.#open.values()]) controller.abort(reason);
   }

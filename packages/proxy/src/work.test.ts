@@ -11,7 +11,7 @@ import { type Agent, startAgent } from './agent/index.ts';
 import { type Connect, startConnect } from './connect/index.ts';
 import { type Loopback, loopback } from './loopback.fixture.ts';
 
-// What a stream costs in work, which does not depend on the machine: writes, timers, connections, TLS handshakes.
+// Counts the work for a stream: writes, timers, connections and TLS handshakes. These numbers do not depend on the machine.
 
 const ROUNDS = 50;
 
@@ -22,7 +22,7 @@ let agent: Agent;
 let proxy: Connect;
 let timers: number;
 
-/** The system's clock, counting timers. */
+/** The system clock, with a count of the timers set. */
 const clock: Clock = {
   now: () => systemClock.now(),
   setTimer(ms, callback) {
@@ -74,7 +74,7 @@ describe('a small message', () => {
     for (let n = 0; n < ROUNDS; n++) await roundTrip(socket);
     expect(writeMany).not.toHaveBeenCalled();
     expect(write).toHaveBeenCalledTimes(8 * ROUNDS);
-    // Of the two TLS connections of each end, 64 bytes with a head of six towards the gateway and of two from it.
+    // Of the TLS connections of both ends: 64 bytes of payload, with a frame header of six bytes towards the gateway and of two bytes from it.
     const sizes = write.mock.calls.map(([chunk]) => (chunk as Buffer).length);
     const counts = [64, 70, 66].map((size) => sizes.filter((length) => length === size).length);
     expect(counts).toEqual([4 * ROUNDS, 2 * ROUNDS, 2 * ROUNDS]);
@@ -89,7 +89,7 @@ describe('a new stream', () => {
     const streams = 3;
     for (let n = 0; n < streams; n++) (await program()).destroy();
     const made = make.mock.results.map(({ value }) => value as unknown).filter((value) => value instanceof TLSSocket);
-    // One for all requests, and one at each end of each stream. The first session of all was begun before.
+    // One connection for all requests, and one at each end of each stream. All resume TLS sessions that started before.
     expect(make).toHaveBeenCalledTimes(1 + 2 * streams);
     expect(made.map((socket) => socket.isSessionReused())).toEqual(Array(1 + 2 * streams).fill(true));
   });

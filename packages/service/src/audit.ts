@@ -2,10 +2,10 @@ import type { AuditFilter, AuditRecord } from '@culvert/protocol';
 import { jsonObject, objectsOf } from './json-answer.ts';
 import type { RestClient } from './rest-client.ts';
 
-/** Records fetched at a time: the hub's most. */
+/** Records per request: the hub's maximum. */
 const PAGE = 1_000;
 
-/** The hub's audit record: every stream, and every change of who may do what. Needs the permission `MonitorRead`. */
+/** The hub's audit log: all streams, and all changes of identities and permissions. Requires the permission `MonitorRead`. */
 export class Audit {
   readonly #rest: RestClient;
 
@@ -14,7 +14,7 @@ export class Audit {
     this.#rest = rest;
   }
 
-  /** The records, oldest first, fetched page by page as they are taken. Ends where the record ended when it got there. */
+  /** Yields the records, oldest first; pages are fetched as needed. Ends after the last record that exists when the last page is fetched. */
   async *list(filter: AuditFilter = {}): AsyncGenerator<AuditRecord> {
     let after: number | undefined = 0;
     while (after !== undefined) {

@@ -3,8 +3,8 @@ import { jsonObject, objectsOf } from './json-answer.ts';
 import type { RestClient } from './rest-client.ts';
 
 /**
- * The certificate authorities whose devices the hub lets in: those of type `certificateAuthority`, each with a certificate whose common
- * name is the device id. No other authority is ever trusted for a device. Every method rejects with a CulvertError.
+ * The certificate authorities that may issue device certificates. They apply to devices with the authentication type `certificateAuthority`; the
+ * common name of the certificate must be the device id. No other authority is trusted for a device. Every method rejects with a CulvertError.
  */
 export class Authorities {
   readonly #rest: RestClient;
@@ -15,10 +15,10 @@ export class Authorities {
   }
 
   /**
-   * Registers an authority, or puts it in the place of the one of that name.
+   * Registers an authority, or replaces the one with this name.
    * @param name 1 to 64 letters, digits, `.`, `-` or `_`
    * @param certificate the authority's certificate, PEM
-   * @throws CulvertError `argument_invalid` when it is not that of an authority, or has expired; `limit_reached` beyond 50
+   * @throws CulvertError `argument_invalid` if the certificate is not that of an authority or has expired; `limit_reached` for more than 50 authorities
    */
   async add(name: string, certificate: string): Promise<AuthorityView> {
     return view((await this.#rest.send({ method: 'PUT', path: path(name), body: { certificate } })).body);
@@ -29,7 +29,7 @@ export class Authorities {
     return view((await this.#rest.send({ method: 'GET', path: path(name) })).body);
   }
 
-  /** All, ordered by name. */
+  /** Returns all authorities, ordered by name. */
   async list(): Promise<AuthorityView[]> {
     const answer = await this.#rest.send({ method: 'GET', path: '/certificate-authorities' });
     const { authorities } = jsonObject<{ authorities: unknown }>(answer.body);
@@ -37,7 +37,7 @@ export class Authorities {
   }
 
   /**
-   * Trusts the authority no longer: the control channels and streams of devices that came by it end within a second.
+   * Removes an authority. The control channels and streams of devices that authenticated with its certificates end within a second.
    * @throws CulvertError `authority_not_found`
    */
   async remove(name: string): Promise<void> {

@@ -15,18 +15,18 @@ import { type EtagOptions, ifMatch } from './if-match.ts';
 import { jsonObject, jsonObjects } from './json-answer.ts';
 import type { RestClient } from './rest-client.ts';
 
-/** Where in the list of all devices to read. */
+/** Which page of the list of all devices to read. */
 export interface ListPageOptions {
   /** Devices per page, 1 to 1,000, default 1,000. */
   readonly top?: number;
-  /** What the page before gave; absent for the first. */
+  /** The `continuation` of the previous page; absent for the first page. */
   readonly continuation?: string;
 }
 
 /** A page of devices, ordered by id. */
 export interface DevicePage {
   readonly devices: DeviceIdentity[];
-  /** Gives the next page; absent on the last. */
+  /** Continuation token for the next page; absent on the last page. */
   readonly continuation?: string;
 }
 
@@ -40,7 +40,7 @@ export class DeviceRegistry {
   }
 
   /**
-   * Registers a device, with two keys unless another type of authentication is given; keys not given are made.
+   * Registers a device. Unless another type of authentication is given, it has two keys; the hub generates keys that are not given.
    * @throws CulvertError `device_exists`
    */
   async create(deviceId: string, input: DeviceIdentityInput = {}): Promise<DeviceIdentity> {
@@ -54,8 +54,8 @@ export class DeviceRegistry {
   }
 
   /**
-   * Changes a device; fields not given stay as they are. The `etag` inside the identity is not looked at: name it in the options to
-   * refuse overwriting somebody else's change.
+   * Changes a device; fields that are not given stay unchanged. The `etag` inside `device` is ignored. To avoid overwriting another client's
+   * change, pass the `etag` in the options.
    * @throws CulvertError `device_not_found`, `precondition_failed`
    */
   async update(
@@ -76,7 +76,8 @@ export class DeviceRegistry {
   }
 
   /**
-   * Whether a device, or a module of it, is there; since when; and when and why it last went. Needs the permission `MonitorRead`.
+   * Returns whether a device, or a module of it, is online and since when, and when and why it last disconnected. Requires the permission
+   * `MonitorRead`.
    * @throws CulvertError `device_not_found`, `module_not_found`
    */
   async presence(deviceId: string, moduleId?: string): Promise<PresenceView> {
@@ -85,8 +86,8 @@ export class DeviceRegistry {
   }
 
   /**
-   * Whether a stream to a device, or to a module of it, can be asked for now, and the SSH host keys that are registered for it. Needs the permission
-   * `ServiceConnect`.
+   * Returns whether a stream to a device, or to a module of it, can be requested now, and the SSH host keys that are registered for it. Requires the
+   * permission `ServiceConnect`.
    * @throws CulvertError `device_not_found`, `module_not_found`
    */
   async reachability(deviceId: string, moduleId?: string): Promise<ReachabilityView> {
@@ -95,8 +96,8 @@ export class DeviceRegistry {
   }
 
   /**
-   * Tells who is online, then `ready`, then who comes and goes, until the caller stops reading; see `LiveStreams.follow`.
-   * @param deviceId of the one device that alone is meant; default all
+   * Yields the devices that are online, then `ready`, then each connect and disconnect, until the caller stops reading; see `LiveStreams.follow`.
+   * @param deviceId limits the subscription to one device; default all devices
    */
   subscribeToPresence(
     deviceId?: string,
@@ -106,7 +107,7 @@ export class DeviceRegistry {
     return this.#rest.follow<DeviceNotice>(`/devices/events${query}`, signal);
   }
 
-  /** One page of all devices. */
+  /** Returns one page of the list of all devices. */
   async listPage(options: ListPageOptions = {}): Promise<DevicePage> {
     const { top, continuation } = options;
     if (top !== undefined && !(Number.isInteger(top) && top >= 1 && top <= 1_000))
@@ -121,7 +122,7 @@ export class DeviceRegistry {
     return typeof next === 'string' && next !== '' ? { devices, continuation: next } : { devices };
   }
 
-  /** All devices, a page being read only when the one before is used up. */
+  /** Yields all devices; each page is fetched when the previous one has been consumed. */
   async *list(): AsyncGenerator<DeviceIdentity, void, undefined> {
     let page = await this.listPage();
     yield* page.devices;

@@ -20,7 +20,7 @@ afterEach(async () => {
   await hub.stop();
 });
 
-/** A device made and attached by hand. */
+/** Registers a device and attaches it with a {@link MqttDevice}, which the test controls. */
 async function attach(deviceId: string): Promise<MqttDevice> {
   const { authentication } = await service.devices.create(deviceId);
   const duplex = await dialDuplex(`wss://127.0.0.1:${hub.port}${CONTROL_PATH}`, {
@@ -71,13 +71,13 @@ describe('streams', () => {
     const make = vi.spyOn(https.Agent.prototype, 'createConnection');
     const opening = service.openStream('d1', { name: 'echo' });
     const offer = await takeOffer(device);
-    // The request went by a connection that was kept.
+    // The REST request used an existing keep-alive connection, so only one new connection was opened.
     expect(make).toHaveBeenCalledTimes(1);
     answer(device, offer.requestId, true);
     const near = await opening;
     expect(make).toHaveBeenCalledTimes(1);
     near.destroy();
-    // A device that says no: the connection goes.
+    // If the device rejects the offer, the connection that was opened ahead is closed.
     const refused = expect(service.openStream('d1', { name: 'echo' })).rejects.toMatchObject({ code: 'rejected' });
     const second = await takeOffer(device);
     expect(make).toHaveBeenCalledTimes(2);

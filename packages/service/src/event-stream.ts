@@ -2,21 +2,21 @@ import type { IncomingMessage } from 'node:http';
 import { CulvertError, type CutView } from '@culvert/protocol';
 import { abortReason, type Clock, type Timer } from '@culvert/stream';
 
-/** Characters of one event; the hub's longest has some 50,000. */
+/** Maximum characters of one event; the hub's longest event has about 50,000. */
 const MAX_EVENT = 1_048_576;
 
-/** Milliseconds of silence after which the hub counts as unreachable: three of its keep-alive comments are then missing. */
+/** Milliseconds without data after which the hub counts as unreachable: three of its keep-alive comments are missing by then. */
 const SILENCE_MS = 45_000;
 
-/** An event as received; its data comes from the hub and is trusted. */
+/** A received event. Its data comes from the hub and is trusted without validation. */
 interface Notice {
   readonly event: string;
   readonly data: unknown;
 }
 
 /**
- * Reads server-sent events until the hub ends them, which it never does without a reason.
- * @throws CulvertError what the hub's last event says; `unreachable` when nothing arrived for too long or the connection broke;
+ * Reads server-sent events until the hub ends the stream of events. The hub always sends the reason in its last event.
+ * @throws CulvertError the reason in the hub's last event; `unreachable` if no data arrived for too long or the connection was lost;
  * `protocol_error`; the signal's reason
  */
 export async function* readEvents<N extends Notice>(
@@ -58,7 +58,7 @@ export async function* readEvents<N extends Notice>(
   }
 }
 
-/** One event; undefined for a keep-alive comment. */
+/** Parses one event; returns undefined for a keep-alive comment. */
 function parseEvent(text: string): Notice | undefined {
   const fields = new Map<string, string>();
   for (const line of text.split('\n')) {

@@ -3,7 +3,7 @@ import { type RequestOptions, request as startRequest } from 'node:https';
 import { CulvertError, formatHostPort, parseErrorBody } from '@culvert/protocol';
 import { abortReason, type KnownHub, networkError, verifiedCertificate } from '@culvert/stream';
 
-/** Bytes of an answer's body: a page of 1,000 devices comes to 1.3 MB when all their ids and reasons have full length. */
+/** Maximum bytes of an answer's body: a page of 1,000 devices has 1.3 MB if all their ids and reasons have full length. */
 const MAX_BODY_BYTES = 4_194_304;
 
 interface HttpAnswer {
@@ -15,8 +15,8 @@ interface HttpAnswer {
 }
 
 /**
- * One HTTPS request and its whole answer, of any status.
- * @param repeatable whether to retry once when the hub had closed the keep-alive connection it was written to
+ * Makes one HTTPS request and resolves with its whole answer, whatever its status.
+ * @param repeatable whether to retry once if the request was written to a keep-alive connection that the hub had closed
  * @throws CulvertError `unreachable`, `untrusted`, `too_large` for an answer beyond 4 MiB, or the signal's reason
  */
 export function exchange(
@@ -41,7 +41,7 @@ export function exchange(
         },
       );
     });
-    // Destroying the request closes its connection, which makes the hub withdraw the offer.
+    // Destroying the request closes its connection. If it was a stream request, the hub then withdraws the offer.
     const abort = () => request.destroy(abortReason(signal));
     signal.addEventListener('abort', abort, { once: true });
     request.once('close', () => signal.removeEventListener('abort', abort));
@@ -55,8 +55,8 @@ export function exchange(
 }
 
 /**
- * One HTTPS request whose answer goes on: resolves with the answer as soon as it begins, if its status is 200.
- * @throws CulvertError as {@link exchange}, and what the hub answered instead
+ * Makes one HTTPS request with an endless answer. Resolves with the answer as soon as it begins, if its status is 200.
+ * @throws CulvertError as {@link exchange}, and the hub's error if the status is not 200
  */
 export function openExchange(options: RequestOptions, signal: AbortSignal): Promise<IncomingMessage> {
   const where = formatHostPort(String(options.host), Number(options.port));

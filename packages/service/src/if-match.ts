@@ -1,10 +1,10 @@
-/** The expected version of a device or module for a change. */
+/** The version of a device or module that a change expects. */
 export interface EtagOptions {
-  /** Its `etag` as last read, without quotes: fail if it has changed since. Default: whatever is there. */
+  /** The `etag` as last read, without quotes: the change fails if the `etag` differs. Default: any version. */
   readonly etag?: string;
 }
 
-/** The corresponding `If-Match` header. */
+/** Returns the corresponding `If-Match` header. */
 export function ifMatch({ etag }: EtagOptions): string {
   return etag === undefined || etag === '*' ? '*' : `"${etag}"`;
 }

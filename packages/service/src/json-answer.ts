@@ -1,9 +1,9 @@
 import { CulvertError } from '@culvert/protocol';
 
 /**
- * An answer's body as the object or array it must be, with at least the string fields named.
- * The hub is trusted to fill in the other fields; this check detects responses that are not from a hub, such as a captive portal.
- * @throws CulvertError `protocol_error`
+ * Parses an answer's body as an object that has at least the given string fields. The hub is trusted to send the other fields correctly; this check
+ * only detects answers that are not from a hub, such as those of a captive portal.
+ * @throws CulvertError `protocol_error` for any other body
  */
 export function jsonObject<T extends object>(body: string, ...fields: (keyof T & string)[]): T {
   const value = parse(body);
@@ -11,13 +11,13 @@ export function jsonObject<T extends object>(body: string, ...fields: (keyof T &
   return value as T;
 }
 
-/** The same for an array of such objects. */
+/** Checks an array of such objects. @throws CulvertError as {@link jsonObject} */
 export function objectsOf<T extends object>(value: unknown, ...fields: (keyof T & string)[]): T[] {
   if (!Array.isArray(value) || !value.every((item) => isObjectWith(item, fields))) throw unexpected();
   return value as T[];
 }
 
-/** The array of such objects that a body is. */
+/** Parses a body as an array of such objects. @throws CulvertError as {@link jsonObject} */
 export function jsonObjects<T extends object>(body: string, ...fields: (keyof T & string)[]): T[] {
   return objectsOf<T>(parse(body), ...fields);
 }

@@ -13,14 +13,14 @@ import type { RestClient } from './rest-client.ts';
 export interface StreamFilter {
   readonly deviceId?: string | undefined;
   readonly moduleId?: string | undefined;
-  /** The principal who asked, such as `policy:service`. */
+  /** The principal that requested the stream, such as `policy:service`. */
   readonly caller?: string | undefined;
 }
 
 /** The events of a subscription: the current streams, `ready`, then changes. */
 export type FollowedStream = Exclude<StreamNotice, { event: 'cut' }>;
 
-/** The current streams. Needs the permission `MonitorRead`; closing one needs `RegistryWrite`. Every method rejects with a CulvertError. */
+/** The current streams. Requires the permission `MonitorRead`; closing one requires `RegistryWrite`. Every method rejects with a CulvertError. */
 export class LiveStreams {
   readonly #rest: RestClient;
 
@@ -29,7 +29,7 @@ export class LiveStreams {
     this.#rest = rest;
   }
 
-  /** All current streams, in the order of their requests; pages are read as needed. */
+  /** Yields all current streams, in the order of their requests; pages are fetched as needed. */
   async *list(filter: StreamFilter = {}): AsyncGenerator<StreamView, void, undefined> {
     let continuation: string | null = null;
     do {
@@ -49,8 +49,8 @@ export class LiveStreams {
   }
 
   /**
-   * Ends a stream, also one whose handshake is under way. Both ends are told within a second.
-   * @param reason what they are told, at most 80 characters
+   * Ends a stream, also during its handshake. Both sides are notified within a second.
+   * @param reason sent to both sides, at most 80 characters
    * @throws CulvertError `stream_not_found`
    */
   async close(streamId: string, reason?: string): Promise<void> {
@@ -59,15 +59,15 @@ export class LiveStreams {
   }
 
   /**
-   * Yields every current stream, then `ready`, then every change as it happens, until the caller stops reading. When the token has
-   * expired it begins again, so streams may be repeated.
-   * @throws CulvertError `stalled` when changes are not read fast enough, `unreachable`, `revoked`, `draining`, `too_many_requests`; the signal's reason
+   * Yields every current stream, then `ready`, then every change as it happens, until the caller stops reading. When the token has expired,
+   * the subscription is repeated from the beginning, so streams may be yielded again.
+   * @throws CulvertError `stalled` if changes are not read fast enough, `unreachable`, `revoked`, `draining`, `too_many_requests`; the signal's reason
    */
   follow(filter: StreamFilter = {}, signal?: AbortSignal): AsyncGenerator<FollowedStream, void, undefined> {
     return this.#rest.follow<StreamNotice>(`/streams/events?${filterQuery(filter)}`, signal);
   }
 
-  /** The limits on streams: what they are, how much of each is used, how often each was reached. */
+  /** Returns the limits on streams: the value of each, its current use, and how often it was reached. */
   async limits(): Promise<LimitView[]> {
     const { body } = await this.#rest.send({ method: 'GET', path: '/limits' });
     return objectsOf<LimitView>(jsonObject<{ limits: unknown }>(body).limits, 'name', 'unit');

@@ -8,7 +8,7 @@ import { type LogEvent, logEvents } from './log-events.ts';
 function open() {
   const clock = new FakeClock();
   const stop = new AbortController();
-  // As node:http fills it: by push, with null at the end.
+  // The test fills the answer as node:http does: with `push`, and null at the end.
   const answer = new IncomingMessage(new Socket());
   const events = logEvents(answer, clock, stop.signal);
   return { clock, stop, answer, events };

@@ -2,25 +2,26 @@ import type { IncomingMessage } from 'node:http';
 import { CulvertError } from '@culvert/protocol';
 import { abortReason, type Clock } from '@culvert/stream';
 
-/** Milliseconds of silence after which an event stream counts as lost: the hub says something every 25 s. */
+/** Milliseconds without data after which an event stream counts as lost: the hub sends data at least every 25 s. */
 const SILENCE_MS = 60_000;
 
-/** Characters of one line; the longest record is a few thousand. */
+/** Maximum characters of one line; the longest record has a few thousand. */
 const MAX_LINE = 1_048_576;
 
 /** One server-sent event (HTML standard §9.2). */
 export interface LogEvent {
-  /** The last id so far; empty when there was none. */
+  /** The last id received so far; empty if there was none. */
   readonly id: string;
-  /** `message` unless the hub named another. */
+  /** `message` unless the hub sent another type. */
   readonly type: string;
-  /** Empty for an event that only gives an id. */
+  /** Empty for an event that contains only an id. */
   readonly data: string;
 }
 
 /**
- * The events of an answer, until the hub ends it cleanly. Destroys the answer in the end.
- * @throws CulvertError the signal's reason; `unreachable` when it was cut off or nothing arrived for a minute, `protocol_error` for an endless line
+ * Yields the events of an answer until the hub ends it cleanly. Always destroys the answer when done.
+ * @throws CulvertError the signal's reason; `unreachable` if the connection was lost or no data arrived for a minute; `protocol_error` for a line
+ * that is too long
  */
 export async function* logEvents(
   response: IncomingMessage,
@@ -61,15 +62,15 @@ async function* lines(response: IncomingMessage, clock: Clock): AsyncGenerator<s
     if (chunk.done === true) return;
     const parts = (rest + chunk.value).split(/\r\n|\n|\r/);
     rest = parts.pop() ?? '';
-    if (rest.length > MAX_LINE) throw new CulvertError('protocol_error', 'The hub sent a line without end.');
+    if (rest.length > MAX_LINE) throw new CulvertError('protocol_error', 'The hub sent a line that is too long.');
     yield* parts;
   }
 }
 
-/** Only while somebody waits: a reader that takes its time is no silence of the hub. */
+/** Limits the time until the next chunk arrives. Time in which the caller does not wait for a chunk does not count as silence of the hub. */
 async function within<T>(ms: number, clock: Clock, response: IncomingMessage, chunk: Promise<T>): Promise<T> {
   const silence = clock.setTimer(ms, () =>
-    response.destroy(new CulvertError('unreachable', 'The hub said nothing for a minute.')),
+    response.destroy(new CulvertError('unreachable', 'The hub sent nothing for a minute.')),
   );
   try {
     return await chunk;

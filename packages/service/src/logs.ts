@@ -4,7 +4,7 @@ import { jsonObject, objectsOf } from './json-answer.ts';
 import { logEvents } from './log-events.ts';
 import type { RestClient } from './rest-client.ts';
 
-/** A filter of records. */
+/** A filter of records; all given fields must match. */
 export interface LogFilterOptions {
   readonly device?: string | undefined;
   /** A module of that device; without it, the device and all its modules. */
@@ -12,11 +12,11 @@ export interface LogFilterOptions {
   /** The id of one stream. */
   readonly stream?: string | undefined;
   readonly category?: LogCategory | undefined;
-  /** `ok`, `failed`, a six-digit code such as `404103`, or a code of the error table such as `device_offline`. */
+  /** `ok`, `failed`, a six-digit code such as `404103`, or an error code such as `device_offline`. */
   readonly result?: string | undefined;
-  /** Inclusive. */
+  /** Earliest time, inclusive. */
   readonly since?: Date | undefined;
-  /** Exclusive. */
+  /** Latest time, exclusive. */
   readonly until?: Date | undefined;
 }
 
@@ -26,30 +26,30 @@ export interface ListLogOptions extends LogFilterOptions {
   readonly order?: 'newest' | 'oldest' | undefined;
   /** Records per page, 1 to 1,000; default 1,000. */
   readonly top?: number | undefined;
-  /** From the previous page; absent for the first. */
+  /** The `continuation` of the previous page; absent for the first page. */
   readonly continuation?: string | undefined;
 }
 
 /** A page of records. */
 export interface LogPage {
   readonly records: ResourceLogRecord[];
-  /** Token of the next page; absent on the last. */
+  /** Continuation token for the next page; absent on the last page. */
   readonly continuation?: string | undefined;
 }
 
 /** How to follow new records. */
 export interface LogEventsOptions extends Omit<LogFilterOptions, 'until'> {
-  /** Ends it. */
+  /** Ends following. */
   readonly signal?: AbortSignal | undefined;
-  /** The connection was lost; the next attempt is in `waitMs` milliseconds. */
+  /** Called when the connection was lost; the next attempt is in `waitMs` milliseconds. */
   readonly onLost?: ((error: CulvertError, waitMs: number) => void) | undefined;
-  /** The connection is back. */
+  /** Called when the connection is re-established. */
   readonly onBack?: (() => void) | undefined;
-  /** The hub skipped `count` records because they were not read in time. `list` has them. */
+  /** Called when the hub has skipped `count` records because they were not read in time. {@link Logs.list} returns them. */
   readonly onDropped?: ((count: number) => void) | undefined;
 }
 
-/** The hub's resource log: who reached what, when, how much, and why it ended. Needs the permission `MonitorRead`. */
+/** The hub's resource log: records of connections and streams, with identity, time, bytes and result. Requires the permission `MonitorRead`. */
 export class Logs {
   readonly #rest: RestClient;
   readonly #clock: Clock;
@@ -60,7 +60,7 @@ export class Logs {
     this.#clock = clock;
   }
 
-  /** One page of the records that are wanted. */
+  /** Returns one page of the matching records. */
   async listPage(options: ListLogOptions = {}): Promise<LogPage> {
     const { continuation, order, top = 1_000 } = options;
     const answer = await this.#rest.send({
@@ -74,7 +74,7 @@ export class Logs {
     return { records: page, ...(typeof next === 'string' ? { continuation: next } : {}) };
   }
 
-  /** All matching records; pages are read as needed. */
+  /** Yields all matching records; pages are fetched as needed. */
   async *list(options: ListLogOptions = {}): AsyncGenerator<ResourceLogRecord> {
     let { continuation } = options;
     do {
@@ -85,9 +85,10 @@ export class Logs {
   }
 
   /**
-   * New records as they are written, preceded by those since `since`. A lost connection is re-established for as long as it takes, and records
-   * missed meanwhile come first: nothing is skipped, unless `onDropped` is called.
-   * @throws CulvertError when the first connection fails; later `unauthorized`, `forbidden` or `argument_invalid`; the signal's reason, else `aborted`
+   * Yields the records since `since`, then new records as they are written. If the connection is lost, it is retried without limit, and the records
+   * written meanwhile are yielded first: no record is skipped unless `onDropped` is called.
+   * @throws CulvertError if the first connection fails; later only for errors that a retry does not resolve, such as `unauthorized`, `forbidden` or
+   *   `argument_invalid`; the signal's reason, else `aborted`
    */
   async *follow(options: LogEventsOptions = {}): AsyncGenerator<ResourceLogRecord> {
     const { signal, onLost, onBack, onDropped } = options;

@@ -10,8 +10,8 @@ import { jsonObject, jsonObjects } from './json-answer.ts';
 import type { RestClient } from './rest-client.ts';
 
 /**
- * The modules of devices: identities with a credential, a control channel and streams of their own. They go with their device, and are
- * disabled with it. Every method rejects with a CulvertError.
+ * The modules of devices: identities with a credential, a control channel and streams of their own. They are removed and disabled together with
+ * their device. Every method rejects with a CulvertError.
  */
 export class ModuleRegistry {
   readonly #rest: RestClient;
@@ -22,7 +22,7 @@ export class ModuleRegistry {
   }
 
   /**
-   * Registers a module; keys not given are made. A device has at most 50.
+   * Registers a module; the hub generates keys that are not given. A device has at most 50 modules.
    * @throws CulvertError `device_not_found`, `module_exists`, `limit_reached`
    */
   async create(deviceId: string, moduleId: string, input: ModuleIdentityInput = {}): Promise<ModuleIdentity> {
@@ -36,8 +36,8 @@ export class ModuleRegistry {
   }
 
   /**
-   * Changes a module; fields not given stay as they are. The `etag` inside the identity is not looked at: name it in the options to
-   * refuse overwriting somebody else's change.
+   * Changes a module; fields that are not given stay unchanged. The `etag` inside `module` is ignored. To avoid overwriting another client's
+   * change, pass the `etag` in the options.
    * @throws CulvertError `device_not_found`, `module_not_found`, `precondition_failed`
    */
   async update(
@@ -59,7 +59,7 @@ export class ModuleRegistry {
   }
 
   /**
-   * All modules of a device, ordered by id.
+   * Returns all modules of a device, ordered by id.
    * @throws CulvertError `device_not_found`
    */
   async list(deviceId: string): Promise<ModuleIdentity[]> {

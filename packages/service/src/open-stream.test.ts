@@ -241,7 +241,7 @@ it('a hub that takes the connection and says nothing is given up as soon as by e
     took = resolve;
   });
   let connections = 0;
-  // One for the request, and one that is opened to the gateway ahead.
+  // Accepts two connections: one for the request, and one to the gateway that is opened ahead.
   const silent = createServer((socket) => {
     socket.on('error', () => undefined).resume();
     if (++connections === 2) took();

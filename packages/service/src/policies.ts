@@ -2,7 +2,7 @@ import type { PolicyView } from '@culvert/protocol';
 import { jsonObject, objectsOf } from './json-answer.ts';
 import type { RestClient } from './rest-client.ts';
 
-/** The hub's shared access policies. Needs the permission `PolicyManage`, which only `iothubowner` has. */
+/** The hub's shared access policies. Requires the permission `PolicyManage`, which only `iothubowner` has. */
 export class Policies {
   readonly #rest: RestClient;
 
@@ -11,7 +11,7 @@ export class Policies {
     this.#rest = rest;
   }
 
-  /** All policies, with their keys. */
+  /** Returns all policies, with their keys. */
   async list(): Promise<PolicyView[]> {
     const answer = await this.#rest.send({ method: 'GET', path: '/policies' });
     const { policies } = jsonObject<{ policies: unknown }>(answer.body);
@@ -24,7 +24,8 @@ export class Policies {
   }
 
   /**
-   * Makes the primary key the secondary one and a new primary key: connection strings in use remain valid until the next rotation.
+   * Makes the primary key the secondary key, and generates a new primary key. Connection strings with the old primary key remain valid until the next
+   * rotation.
    * @throws CulvertError `policy_not_found`
    */
   async rotate(name: string): Promise<PolicyView> {

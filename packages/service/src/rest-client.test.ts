@@ -60,7 +60,7 @@ describe('the registry', () => {
     ]);
     expect(JSON.parse(seen[0]?.body ?? '')).toEqual({ deviceId: 'd1', status: 'disabled' });
     expect(seen[4]?.url).toMatch(/^\/devices\/%24\(d'\)%3B1\?/);
-    // Five calls, one connection.
+    // All five calls used one connection.
     expect(hub.connections).toBe(1);
   });
 

@@ -15,7 +15,7 @@ import { readEvents } from './event-stream.ts';
 import { exchange, openExchange } from './exchange.ts';
 import { TokenSource } from './token-source.ts';
 
-/** Milliseconds a request may take unless it says otherwise: the longest list page over a slow line. */
+/** Milliseconds a request may take by default: enough for the longest list page release a slow line. */
 const REQUEST_MS = 30_000;
 
 /** One REST call. */
@@ -24,14 +24,14 @@ export interface RestRequest {
   /** Path and query, encoded. */
   readonly path: string;
   readonly headers?: Readonly<Record<string, string>>;
-  /** Sent as JSON. */
+  /** The body, sent as JSON. */
   readonly body?: unknown;
-  /** Milliseconds until the whole answer is there; default 30,000. */
+  /** Milliseconds within which the whole answer must have arrived; default 30,000. */
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal | undefined;
   /** Whether the call is authenticated; default true. */
   readonly authorized?: boolean;
-  /** Whether it may be repeated when the hub had closed the keep-alive connection; default true for GET only. */
+  /** Whether the request may be repeated if the hub had closed the keep-alive connection; default true for GET, else false. */
   readonly repeatable?: boolean;
 }
 
@@ -39,18 +39,18 @@ export interface RestRequest {
 export interface RestAnswer {
   readonly headers: IncomingHttpHeaders;
   readonly body: string;
-  /** The hub that answered. */
+  /** The hub that sent the answer. */
   readonly hub: KnownHub;
 }
 
-/** A REST client of one hub with keep-alive connections. */
+/** A REST client of one hub, with keep-alive connections. */
 export class RestClient {
   readonly #address: ServiceConnectionString;
   readonly #agentOptions: OutboundAgentOptions;
   readonly #clock: Clock;
   readonly #tokens: TokenSource;
   #agent: Promise<Agent> | undefined;
-  /** Aborted when the client is closed: ends event streams. */
+  /** Aborted when the client is closed; this ends event streams. */
   readonly #closing = new AbortController();
   #pending = 0;
   #closed = false;
@@ -63,8 +63,8 @@ export class RestClient {
   }
 
   /**
-   * Makes a call and returns its answer of status 200 to 299.
-   * @throws CulvertError what the hub answered; `unreachable`, `untrusted`; the signal's reason, else `aborted`
+   * Makes a call and returns its answer if the status is 200 to 299.
+   * @throws CulvertError the hub's error for any other status; `unreachable`, `untrusted`; the signal's reason, else `aborted`
    */
   async send(call: RestRequest): Promise<RestAnswer> {
     if (this.#closed) throw new CulvertError('aborted', 'The client has been closed.');
@@ -83,7 +83,7 @@ export class RestClient {
 
   /**
    * Yields server-sent events until the caller stops reading; reconnects when the token has expired.
-   * @throws CulvertError as {@link send}, and why the hub tells no more
+   * @throws CulvertError as {@link send}, and the reason for which the hub ended the events
    */
   async *follow<N extends { readonly event: string; readonly data: unknown }>(
     path: string,
@@ -135,7 +135,8 @@ export class RestClient {
   }
 
   /**
-   * Makes a GET with an endless response and resolves when it begins. The caller must destroy the response, also when `signal` aborts.
+   * Makes a GET request with an endless response and resolves when the response begins. The caller must destroy the response, also when `signal`
+   * aborts.
    * @throws CulvertError as {@link send}
    */
   async open(
@@ -148,7 +149,7 @@ export class RestClient {
     const limit = answerLimit(this.#clock, REQUEST_MS);
     const linked = linkSignals([signal, limit.signal]);
     this.#pending++;
-    const over = (): void => {
+    const release = (): void => {
       this.#pending--;
       if (this.#closed) this.#release();
     };
@@ -157,10 +158,10 @@ export class RestClient {
       const headers = { authorization: await this.#tokens.token(), ...wanted };
       const options = { agent: await this.#agent, host, port, method: 'GET', path, headers };
       const response = await openExchange(options, linked.signal);
-      response.once('close', over);
+      response.once('close', release);
       return response;
     } catch (error) {
-      over();
+      release();
       throw error;
     } finally {
       linked.unlink();
@@ -168,7 +169,7 @@ export class RestClient {
     }
   }
 
-  /** Refuses further calls; the connections close when the calls under way have ended. Idempotent. */
+  /** Refuses further calls. The connections are closed when all current calls have ended. Idempotent. */
   close(): void {
     this.#closed = true;
     this.#closing.abort(new CulvertError('aborted', 'The client has been closed.'));
@@ -181,7 +182,7 @@ export class RestClient {
     this.#agent = undefined;
     agent?.then(
       (made) => made.destroy(),
-      // The agent could not be created; every call has reported that, and there is nothing to release.
+      // The agent could not be created. Every call has reported that error, and there is nothing to release.
       () => undefined,
     );
   }

@@ -33,14 +33,14 @@ import { type OpenStreamOptions, requestStream } from './stream-request.ts';
 
 /** How a service reaches its hub. */
 export interface ServiceClientOptions {
-  /** Proxy, extra certificate authorities and gateways, for every connection made. */
+  /** Proxy, additional certificate authorities and gateways, for all connections of this client. */
   readonly outbound?: OutboundOptions;
   /**
-   * Milliseconds of a stream, after one side has ended it, without a byte from the other, after which it fails with `half_close_timeout`; default
-   * 60,000. While bytes flow there is no bound.
+   * Maximum milliseconds without a byte from the other side after one side of a stream has ended; then the stream fails with
+   * `half_close_timeout`. Default 60,000. While bytes flow, there is no time limit.
    */
   readonly halfCloseMs?: number;
-  /** Default: the system's. */
+  /** Default: the system clock. */
   readonly clock?: Clock;
 }
 
@@ -49,11 +49,11 @@ type Dial<T> = (
   options: DialStreamOptions & { ahead: ConnectionAhead; halfCloseMs?: number },
 ) => Promise<T>;
 
-/** A service's client of one hub: opens streams to devices and administers them. Every failure is a CulvertError. */
+/** A client for services of one hub: opens streams to devices and administers the hub. Every error is a CulvertError. */
 export class ServiceClient {
   /** The devices registered with the hub. */
   readonly devices: DeviceRegistry;
-  /** The modules of those devices. */
+  /** The modules of the devices. */
   readonly modules: ModuleRegistry;
   /** The certificate authorities whose devices may connect. */
   readonly authorities: Authorities;
@@ -63,10 +63,10 @@ export class ServiceClient {
   readonly streams: LiveStreams;
   /** The hub's resource log. */
   readonly logs: Logs;
-  /** The audit record of streams and changes. */
+  /** The hub's audit log. */
   readonly audit: Audit;
   readonly #rest: RestClient;
-  /** The gateway's address: the hub itself, until a grant names another. */
+  /** The expected gateway for the next stream: the hub itself, then the gateway of the latest grant. */
   #gateway: Server;
   readonly #outbound: OutboundOptions;
   readonly #clock: Clock;
@@ -89,18 +89,21 @@ export class ServiceClient {
   }
 
   /**
-   * Connects to nothing yet.
+   * Creates a client. It does not connect before its first use.
    * @param text `HostName=…;SharedAccessKeyName=…;SharedAccessKey=…`
-   * @throws CulvertError `argument_invalid`, never quoting the key; `config_invalid` for a gateway that is no host or pattern
+   * @throws CulvertError `argument_invalid` for an invalid connection string; its message never contains the key. `config_invalid` for an invalid
+   *   gateway in `outbound`
    */
   static fromConnectionString(text: string, options: ServiceClientOptions = {}): ServiceClient {
     return new ServiceClient(parseServiceConnectionString(text), options);
   }
 
   /**
-   * Opens a stream to a device, or to a module of it, and resolves once the hub has let this side in. The Duplex holds what the device has sent since;
-   * it ends when the device ends its direction, and emits a CulvertError when it was aborted. `end()` ends this side's direction and still reads the
-   * device's; call it also after the device has ended, or the stream fails after `halfCloseMs`. `destroy()` hangs up.
+   * Opens a stream to a device, or to a module of it, and resolves when the gateway has accepted this side's connection.
+   *
+   * The Duplex buffers the data that the device has sent since. It ends when the device ends its direction, and emits a CulvertError if the stream
+   * is aborted. `end()` ends this side's direction; the device's data can still be read. Call `end()` also after the device has ended, otherwise
+   * the stream fails after `halfCloseMs`. `destroy()` aborts the stream.
    * @throws CulvertError `device_not_found`, `module_not_found`, `device_offline`, `device_gone`, `device_silent`, `device_disabled`, `rejected`,
    *   `too_many_requests`, `draining`, `unauthorized`, `unreachable`, `untrusted`; the signal's reason, else `aborted`
    */
@@ -109,27 +112,27 @@ export class ServiceClient {
   }
 
   /**
-   * Low-level form of {@link openStream}: the WebSocket itself, paused so that nothing is lost; add listeners, then call
-   * `resume()`. Text and binary messages, close codes and pings are then the caller's business. It answers a Close at once, as `ws` does, so it cannot
-   * go on sending after the device has ended: see {@link openStream} for that.
+   * Low-level form of {@link openStream}: resolves with the WebSocket itself, paused so that no message is lost; add listeners, then call
+   * `resume()`. The caller must handle text and binary messages, close codes and pings. The WebSocket answers a Close at once, as `ws` does, and so
+   * cannot send after the device has ended; use {@link openStream} for that.
    */
   async openWebSocket(deviceId: string, options: OpenStreamOptions): Promise<WebSocket> {
     return this.#open(deviceId, options, dialStreamWebSocket);
   }
 
-  /** Where the hub and its streaming endpoint are. Needs no valid credential. */
+  /** Returns the host names of the hub and its streaming endpoint. Requires no valid credential. */
   async endpoints(): Promise<EndpointInformation> {
     const path = `/?api-version=${API_VERSION}`;
     const { body } = await this.#rest.send({ method: 'GET', path, authorized: false });
     return jsonObject<EndpointInformation>(body, 'hostName');
   }
 
-  /** Lets requests under way finish and closes the keep-alive connections; streams continue. Idempotent. */
+  /** Refuses further requests, and closes the keep-alive connections when all current requests have ended. Streams continue. Idempotent. */
   close(): void {
     this.#rest.close();
   }
 
-  /** While the hub asks the device, the connection to the gateway is made. */
+  /** Connects to the expected gateway in advance, while the hub sends the offer to the device. */
   async #open<T>(deviceId: string, options: OpenStreamOptions, dial: Dial<T>): Promise<T> {
     if (options.signal?.aborted === true) throw abortReason(options.signal);
     const ahead = new ConnectionAhead(this.#gateway, this.#outbound, this.#clock);

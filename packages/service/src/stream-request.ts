@@ -3,30 +3,31 @@ import type { Grant } from '@culvert/protocol/grant';
 import { assertGateway } from '@culvert/stream';
 import type { RestAnswer, RestClient } from './rest-client.ts';
 
-/** What stream to open, and how long to try. */
+/** The stream to open, and timeouts for opening it. */
 export interface OpenStreamOptions {
-  /** The stream's name: to the agent, the name of the service wanted. */
+  /** The stream's name. An agent takes it as the name of the requested service. */
   readonly name: string;
-  /** The module to open it to; default the device itself. */
+  /** The module to open the stream to; default the device itself. */
   readonly moduleId?: string;
-  /** The caller's active span as a `traceparent` header (W3C Trace Context), which the hub's trace of the handshake joins. */
+  /** The caller's active span as a `traceparent` header (W3C Trace Context). The hub's trace of the handshake becomes a part of that trace. */
   readonly traceParent?: string;
-  /** Cancels at any step. The device's offer is withdrawn. */
+  /** Cancels the opening at any step, and withdraws the offer to the device. */
   readonly signal?: AbortSignal;
   /** Milliseconds to wait for an offline device, default 5,000: it may be about to reconnect. Sent in whole seconds, rounded up. */
   readonly connectTimeoutMs?: number;
-  /** Milliseconds to wait for the device's answer, default 30,000; with the above at most 60,000. Sent in whole seconds, rounded up. */
+  /** Milliseconds to wait for the device's answer, default 30,000; at most 60,000 together with `connectTimeoutMs`. Sent in whole seconds, rounded up. */
   readonly responseTimeoutMs?: number;
 }
 
-/** Milliseconds beyond the two timeouts after which the request fails: time for connecting, TLS, and a slow line. */
+/** Milliseconds that a request may take in addition to its two timeouts: for connecting, TLS, and a slow line. */
 const SLACK_MS = 10_000;
 
 /**
- * Asks the hub for a stream and waits for the device's answer.
- * @param gateways hosts allowed as gateways besides the hub itself
- * @returns the service's grant, which leads to a gateway of this hub
- * @throws CulvertError `rejected` with the device's reason, `untrusted` for a host that is not an allowed gateway, and all that {@link RestClient.send} throws
+ * Requests a stream from the hub and waits for the device's answer.
+ * @param gateways hosts that are allowed as gateways besides the hub's own host and those in its certificate
+ * @returns the service's grant, whose URL leads to an allowed gateway
+ * @throws CulvertError `rejected` with the device's reason, `untrusted` for a host that is not an allowed gateway, and the errors of
+ *   {@link RestClient.send}
  */
 export async function requestStream(
   rest: RestClient,
@@ -46,7 +47,7 @@ export async function requestStream(
     },
     timeoutMs: (connect + response) * 1_000 + SLACK_MS,
     signal: options.signal,
-    // A request that was written to a dead connection reached no device; one that reached it and was cut off has been withdrawn.
+    // A request on a connection that the hub had closed reached no device. If an offer had reached the device, the hub has withdrawn it.
     repeatable: true,
   });
   const grant = readAnswer(answer);
@@ -69,7 +70,7 @@ function readAnswer({ headers }: Pick<RestAnswer, 'headers'>): Grant {
   throw new CulvertError('rejected', reason === undefined ? undefined : `The device rejected the stream: ${reason}`);
 }
 
-/** The device's reason, safe to print in a terminal. */
+/** Decodes the device's reason and makes it safe to print in a terminal. */
 function decodeReason(text: string | undefined): string | undefined {
   if (text === undefined) return undefined;
   try {
@@ -79,7 +80,7 @@ function decodeReason(text: string | undefined): string | undefined {
   }
 }
 
-/** The hub ignores a malformed header, so report it here. */
+/** Throws for a malformed `traceparent`, because the hub would ignore it without an error. */
 function wellFormed(traceParent: string): string {
   if (isTraceParent(traceParent)) return traceParent;
   throw new CulvertError(

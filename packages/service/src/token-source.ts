@@ -1,13 +1,13 @@
 import { formatAuthority, type ServiceConnectionString, signSasToken } from '@culvert/protocol';
 import type { Clock } from '@culvert/stream';
 
-/** Seconds a token lives: an hour, as in Azure's own clients. */
+/** Seconds of a token's lifetime: an hour, as in Azure's own clients. */
 const LIFETIME_SECONDS = 3_600;
 
-/** Milliseconds before a token's expiry at which a new one is made: no request takes longer than 70 s, clocks differ a little. */
+/** Milliseconds before a token's expiry at which a new one is created: a request takes up to 70 s, and the hub's clock may differ a little. */
 const RENEW_BEFORE_MS = 300_000;
 
-/** A policy's SAS token for the whole hub, made on first use, cached, and renewed in time. */
+/** Creates SAS tokens of a policy for the whole hub: on first use, then cached and renewed in time. */
 export class TokenSource {
   readonly #credential: ServiceConnectionString;
   readonly #clock: Clock;
@@ -19,7 +19,7 @@ export class TokenSource {
     this.#clock = clock;
   }
 
-  /** A token that is valid for at least five more minutes. */
+  /** Returns a token that is valid for at least five more minutes. */
   token(): Promise<string> {
     const now = this.#clock.now();
     if (this.#token === undefined || now >= this.#renewAt) {

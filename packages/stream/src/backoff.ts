@@ -1,16 +1,16 @@
 /** Bounds of a {@link Backoff}. */
 export interface BackoffOptions {
-  /** The first wait is at most this, in milliseconds. Default 500. */
+  /** Maximum of the first wait, in milliseconds. Default 500. */
   readonly minMs?: number;
-  /** No wait is longer than this, in milliseconds. Default 30,000: a returning hub is found again within half a minute. */
+  /** Maximum of every wait, in milliseconds. Default 30,000: a client reconnects within half a minute after its hub is available again. */
   readonly maxMs?: number;
-  /** A number in [0, 1), for tests. Default `Math.random`. */
+  /** Returns a random number in [0, 1); tests replace it. Default `Math.random`. */
   readonly random?: () => number;
 }
 
 /**
- * Computes the wait before the next attempt: exponential with full jitter, so that a thousand devices that lost the same hub do not
- * reconnect at the same instant.
+ * Computes the wait before the next attempt: exponential with full jitter, so that devices that lost the same hub do not all
+ * reconnect at the same moment.
  */
 export class Backoff {
   readonly #minMs: number;
@@ -25,14 +25,14 @@ export class Backoff {
     this.#ceilingMs = this.#minMs;
   }
 
-  /** The next wait in milliseconds: random between 0 and a ceiling that doubles with every call up to the maximum. */
+  /** Returns the next wait in milliseconds: random between 0 and a ceiling, which doubles with every call up to the maximum. */
   next(): number {
     const wait = Math.round(this.#random() * this.#ceilingMs);
     this.#ceilingMs = Math.min(this.#ceilingMs * 2, this.#maxMs);
     return wait;
   }
 
-  /** Starts from the minimum again, after a success. */
+  /** Sets the ceiling back to the minimum. Call it after a success. */
   reset(): void {
     this.#ceilingMs = this.#minMs;
   }

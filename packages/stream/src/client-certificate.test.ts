@@ -23,9 +23,9 @@ let device: DeviceCertificate;
 let hub: TlsWebSocketServer;
 let httpProxy: ConnectProxy;
 let tlsProxy: Server;
-/** SHA-256 of the certificate each WebSocket came with. */
+/** SHA-256 of each WebSocket's client certificate; undefined for none. */
 const shown: (string | undefined)[] = [];
-/** The same of each connection to the proxy that is reached over TLS. */
+/** SHA-256 of the client certificate of each connection to the HTTPS proxy; undefined for none. */
 const shownToProxy: (string | undefined)[] = [];
 
 beforeAll(async () => {
@@ -91,7 +91,7 @@ describe('a client certificate', () => {
 
   it('is no part of what a grant is taken to a gateway with', async () => {
     const grant = { url: `${hub.url}/bridges/x`, token: 'x' };
-    // As a caller without types might have it.
+    // A caller that does not use TypeScript could pass this.
     const options = { outbound: { ca: server.ca, proxy: false as const }, certificate: device };
     const stream = await dialStream(grant, options);
     expect(shown).toEqual([undefined]);

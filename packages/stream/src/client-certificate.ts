@@ -1,18 +1,18 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { CulvertError } from '@culvert/protocol';
 
-/** A device's certificate and private key, PEM, for devices that authenticate without a key registered at the hub. */
+/** A device's certificate and private key, both PEM, for a device that has no key registered at the hub. */
 export interface ClientCertificate {
   /** The certificate, followed by intermediate certificates if there are any. */
   readonly cert: string;
   readonly key: string;
-  /** Of an encrypted key. */
+  /** Needed if the key is encrypted. */
   readonly passphrase?: string;
 }
 
 /**
- * Checks that TLS can use it. OpenSSL's own message would not tell which of the two parts is wrong.
- * @throws CulvertError `config_invalid`, never quoting the key
+ * Checks that TLS can use the certificate and the key. OpenSSL's own error message does not show which of the two is wrong.
+ * @throws CulvertError `config_invalid`; its message never contains the key
  */
 export function assertUsable({ cert, key, passphrase }: ClientCertificate): void {
   const certificate = read('The client certificate cannot be read: it must be in PEM form.', () => {
@@ -37,7 +37,7 @@ function read<T>(problem: string, parse: () => T): T {
   try {
     return parse();
   } catch (error) {
-    // Without the cause: a library's message about a key may quote it.
+    // The cause is left out: a library's error message about a key may contain the key.
     const code = error instanceof Error && 'code' in error ? ` (${String(error.code)})` : '';
     throw new CulvertError('config_invalid', problem.replace(/\.$/, `${code}.`));
   }

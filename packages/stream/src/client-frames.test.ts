@@ -8,7 +8,7 @@ import type { WebSocket } from 'ws';
 import { ClientFrames } from './client-frames.ts';
 import { dialDuplex } from './dial.ts';
 
-/** A frame as a server sends it. */
+/** Encodes a frame as a server sends it: without a mask. */
 function frame(first: number, payload: Buffer): Buffer {
   const { length } = payload;
   const head = Buffer.alloc(length < 126 ? 2 : length < 65_536 ? 4 : 10);
@@ -19,7 +19,7 @@ function frame(first: number, payload: Buffer): Buffer {
   return Buffer.concat([head, payload]);
 }
 
-/** A connection whose other end is the test, and the library's listener on it. */
+/** A connection whose other end the test controls, and the library's 'data' listener on it. */
 function connection(maxPayload = 1_000_000) {
   const written: Buffer[][] = [];
   const received: Buffer[] = [];
@@ -158,7 +158,7 @@ describe('beside the library', () => {
         async (list, given) => {
           const cuts = [...given];
           const expected = Buffer.concat(
-            list.flatMap(({ kind, payload }) => (kind === 'ping' ? [] : [said(kind, payload)])),
+            list.flatMap(({ kind, payload }) => (kind === 'ping' ? [] : [sentBytes(kind, payload)])),
           );
           const wire = Buffer.concat([
             ...list.map(({ kind, payload }) => framed(kind, payload)),
@@ -196,13 +196,13 @@ function large(): fc.Arbitrary<Uint8Array> {
   return fc.integer({ min: 60_000, max: 140_000 }).map((length) => new Uint8Array(length).fill(length & 255));
 }
 
-/** The bytes of a payload that are sent; text is limited to ASCII. */
-const said = (kind: string, payload: Buffer): Buffer =>
+/** The bytes that are sent for a payload: for text, converted to ASCII. */
+const sentBytes = (kind: string, payload: Buffer): Buffer =>
   kind === 'text' ? Buffer.from(payload.map((byte) => byte & 0x7f)) : payload;
 
 function framed(kind: string, payload: Buffer): Buffer {
   if (kind === 'ping') return frame(0x89, payload.subarray(0, 125));
-  if (kind === 'text') return frame(0x81, said(kind, payload));
+  if (kind === 'text') return frame(0x81, sentBytes(kind, payload));
   if (kind === 'binary') return frame(0x82, payload);
   const half = payload.length >> 1;
   return Buffer.concat([frame(0x02, payload.subarray(0, half)), frame(0x80, payload.subarray(half))]);

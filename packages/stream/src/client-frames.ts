@@ -1,60 +1,62 @@
 import type { Duplex } from 'node:stream';
 
-/** Called when a frame was passed to the kernel, or failed. */
+/** Called when a frame has been passed to the kernel, or could not be sent. */
 type Sent = (error?: Error | null) => void;
 
 type DataListener = (this: Duplex, chunk: Buffer) => void;
 
-/** FIN and the opcode for binary (RFC 6455 §5.2): the first byte of every message that is one frame. */
+/** The first byte of a binary message that consists of one frame: FIN and the opcode for binary (RFC 6455 §5.2). */
 const WHOLE_BINARY = 0x82;
 
-/** FIN and the opcode for Close; those for Ping and Pong follow. */
+/** The first byte of a Close frame: FIN and the opcode. The values for Ping and Pong follow it. */
 const CLOSE = 0x88;
 const PONG = 0x8a;
 
-/** The second byte's flag for a masking key. */
+/** The flag in the second byte that announces a masking key. */
 const MASKED = 0x80;
 
 /** Bytes of a masking key. */
 const KEY_BYTES = 4;
 
-/** The longest head without a key: two bytes and a length of eight. */
-const MAX_HEAD_BYTES = 10;
+/** The longest frame header without a masking key: two bytes and a length field of eight bytes. */
+const MAX_HEADER_BYTES = 10;
 
-/** The longest payload of a control frame (§5.5). */
+/** The longest payload of a control frame (RFC 6455 §5.5). */
 const MAX_CONTROL_BYTES = 125;
 
-/** Payload up to here is copied behind its head, into memory from Node's pool: cheaper than writing two pieces. */
+/** Bytes of the longest payload that is copied behind its frame header, into memory from Node's pool: this costs less than two writes. */
 const JOINED_BYTES = 4_000;
 
 export interface ClientFramesOptions {
-  /** Receives payload in order: that of a whole frame, or a part of it. */
+  /** Receives the payload bytes in order: each piece is the payload of a whole frame or a part of it. */
   readonly receive: (piece: Buffer) => void;
-  /** Maximum bytes of a message; longer ones are left to the library, which rejects them. */
+  /** Maximum bytes of a message. Longer messages are passed to the library, which rejects them. */
   readonly maxPayload: number;
 }
 
 /**
- * Reads and writes the data frames of a WebSocket client directly on its connection. The library (`ws`) assembles each message and passes
- * it through a stream of its own, which a byte stream does not need: here a message's bytes are passed on as they arrive. Everything else is left to the
- * library: control frames are passed to it one by one, and the first frame that is neither control nor a whole binary message (text,
- * fragments, a protocol error) is passed to it with everything that follows.
+ * Reads and writes the data frames of a WebSocket client directly on its connection. The library (`ws`) collects each message until it is
+ * complete and passes it through a stream of its own. A byte stream needs neither: this class passes on a message's bytes as they arrive.
+ *
+ * The library still handles everything else. It receives each control frame. At the first frame that is neither a control frame nor a whole
+ * binary message (text, a fragment, a protocol error), it receives that frame and all bytes after it.
  */
 export class ClientFrames {
   readonly #connection: Duplex;
-  /** The library's original 'data' listener. */
+  /** The 'data' listener that the library had on the connection. */
   readonly #library: DataListener;
   readonly #options: ClientFramesOptions;
-  readonly #head = Buffer.alloc(MAX_HEAD_BYTES);
-  #headBytes = 0;
-  /** Bytes to come of a data frame's payload, or of a control frame's. */
-  #payload = 0;
-  #control = 0;
+  readonly #header = Buffer.alloc(MAX_HEADER_BYTES);
+  #headerBytes = 0;
+  /** Bytes of the current data frame's payload that have not arrived yet. */
+  #payloadLeft = 0;
+  /** Bytes of the current control frame's payload that have not arrived yet. */
+  #controlLeft = 0;
   #state: 'reading' | 'closing' | 'left to the library' = 'reading';
 
   /**
-   * Replaces the library's 'data' listener; returns undefined and changes nothing unless there is exactly one. Must be called in the same event-loop iteration in which
-   * the library emits 'open', before anything is read.
+   * Replaces the library's 'data' listener. If the connection does not have exactly one 'data' listener, this returns undefined and changes
+   * nothing. Must be called in the same event-loop iteration in which the library emits 'open', before anything is read.
    */
   static over(connection: Duplex, options: ClientFramesOptions): ClientFrames | undefined {
     const [listener, ...others] = connection.listeners('data');
@@ -68,16 +70,16 @@ export class ClientFrames {
     this.#library = library;
     connection.on('data', this.#read);
     connection.off('data', library);
-    // Before the library's own listener, which would treat unread bytes as the beginning of a frame.
+    // Runs before the library's own 'close' listener, which would read the remaining bytes as the beginning of a frame.
     connection.prependOnceListener('close', () => this.#readRest());
   }
 
-  /** Sends a binary message of one frame, with the zero key; at most 2^31 bytes. */
+  /** Sends a binary message as one frame, masked with a key of zeros. `payload` has at most 2^31 bytes. */
   send(payload: Buffer, sent: Sent | undefined): void {
     const size = payload.length;
-    const headBytes = (size < 126 ? 2 : size < 65_536 ? 4 : MAX_HEAD_BYTES) + KEY_BYTES;
+    const headerBytes = (size < 126 ? 2 : size < 65_536 ? 4 : MAX_HEADER_BYTES) + KEY_BYTES;
     const isJoined = size <= JOINED_BYTES;
-    const frame = Buffer.allocUnsafe(isJoined ? headBytes + size : headBytes);
+    const frame = Buffer.allocUnsafe(isJoined ? headerBytes + size : headerBytes);
     frame[0] = WHOLE_BINARY;
     if (size < 126) frame[1] = MASKED | size;
     else if (size < 65_536) {
@@ -88,10 +90,10 @@ export class ClientFrames {
       frame.writeUInt32BE(0, 2);
       frame.writeUInt32BE(size, 6);
     }
-    frame.fill(0, headBytes - KEY_BYTES, headBytes);
+    frame.fill(0, headerBytes - KEY_BYTES, headerBytes);
     const connection = this.#connection;
     if (isJoined) {
-      frame.set(payload, headBytes);
+      frame.set(payload, headerBytes);
       connection.write(frame, sent);
       return;
     }
@@ -104,76 +106,76 @@ export class ClientFrames {
   readonly #read = (chunk: Buffer): void => {
     let at = 0;
     while (at < chunk.length && this.#state === 'reading') {
-      if (this.#payload > 0) {
-        const end = Math.min(chunk.length, at + this.#payload);
-        this.#payload -= end - at;
+      if (this.#payloadLeft > 0) {
+        const end = Math.min(chunk.length, at + this.#payloadLeft);
+        this.#payloadLeft -= end - at;
         const piece = end - at === chunk.length ? chunk : chunk.subarray(at, end);
         at = end;
         this.#options.receive(piece);
-      } else if (this.#control > 0) {
-        const end = Math.min(chunk.length, at + this.#control);
-        this.#control -= end - at;
-        this.#handOver(chunk.subarray(at, end));
+      } else if (this.#controlLeft > 0) {
+        const end = Math.min(chunk.length, at + this.#controlLeft);
+        this.#controlLeft -= end - at;
+        this.#passControlBytes(chunk.subarray(at, end));
         at = end;
       } else {
-        at = this.#readHead(chunk, at);
+        at = this.#readHeader(chunk, at);
       }
     }
     if (this.#state === 'left to the library') {
-      this.#tell(Buffer.concat([this.#head.subarray(0, this.#headBytes), chunk.subarray(at)]));
+      this.#passToLibrary(Buffer.concat([this.#header.subarray(0, this.#headerBytes), chunk.subarray(at)]));
     }
   };
 
-  /** Reads what of a head there is from `at` on; returns where the rest begins. */
-  #readHead(chunk: Buffer, at: number): number {
-    const head = this.#head;
+  /** Reads bytes of a frame header from index `at` of `chunk` on; returns the index of the first byte after them. */
+  #readHeader(chunk: Buffer, at: number): number {
+    const header = this.#header;
     let next = at;
     while (next < chunk.length) {
-      head[this.#headBytes++] = chunk[next++] as number;
-      if (this.#headBytes >= 2 && this.#headBytes === headSize(head)) {
-        this.#begin();
+      header[this.#headerBytes++] = chunk[next++] as number;
+      if (this.#headerBytes >= 2 && this.#headerBytes === headerSize(header)) {
+        this.#startFrame();
         break;
       }
     }
     return next;
   }
 
-  /** A head is complete. */
-  #begin(): void {
-    const head = this.#head;
-    const [first = 0, second = 0] = head;
-    const size = payloadSize(head);
+  /** Decides how to handle a frame whose header is complete. */
+  #startFrame(): void {
+    const header = this.#header;
+    const [first = 0, second = 0] = header;
+    const size = payloadSize(header);
     if (first === WHOLE_BINARY && second < MASKED && size <= this.#options.maxPayload) {
-      this.#headBytes = 0;
-      this.#payload = size;
+      this.#headerBytes = 0;
+      this.#payloadLeft = size;
     } else if (first >= CLOSE && first <= PONG && second <= MAX_CONTROL_BYTES) {
-      const bytes = Buffer.from(head.subarray(0, this.#headBytes));
-      this.#headBytes = 0;
-      this.#control = size;
-      this.#handOver(bytes);
+      const bytes = Buffer.from(header.subarray(0, this.#headerBytes));
+      this.#headerBytes = 0;
+      this.#controlLeft = size;
+      this.#passControlBytes(bytes);
     } else {
-      this.#leave();
+      this.#leaveToLibrary();
     }
   }
 
-  /** A part of a control frame. After a whole Close nothing counts any more (§5.5.1). */
-  #handOver(bytes: Buffer): void {
-    if (this.#control === 0 && this.#head[0] === CLOSE) this.#state = 'closing';
-    this.#tell(bytes);
+  /** Passes a part of a control frame to the library. All bytes after a complete Close frame are ignored (RFC 6455 §5.5.1). */
+  #passControlBytes(bytes: Buffer): void {
+    if (this.#controlLeft === 0 && this.#header[0] === CLOSE) this.#state = 'closing';
+    this.#passToLibrary(bytes);
   }
 
-  #tell(bytes: Buffer): void {
+  #passToLibrary(bytes: Buffer): void {
     Reflect.apply(this.#library, this.#connection, [bytes]);
   }
 
-  /** The library continues where this head begins. It removes its listener again after a protocol error. */
-  #leave(): void {
+  /** From the beginning of this frame header on, the library reads the connection. After a protocol error it removes its listener itself. */
+  #leaveToLibrary(): void {
     this.#state = 'left to the library';
     this.#connection.on('data', this.#library);
     this.#connection.off('data', this.#read);
   }
 
-  /** What a paused connection had read when it closed. */
+  /** Reads the bytes that a paused connection had buffered when it closed. */
   #readRest(): void {
     const connection = this.#connection;
     connection.off('data', this.#read);
@@ -183,15 +185,15 @@ export class ClientFrames {
   }
 }
 
-/** Bytes of a head without key, by its second byte. */
-function headSize(head: Buffer): number {
-  const length = (head[1] as number) & 0x7f;
-  return length < 126 ? 2 : length === 126 ? 4 : MAX_HEAD_BYTES;
+/** Bytes of a frame header without a masking key, computed from its second byte. */
+function headerSize(header: Buffer): number {
+  const length = (header[1] as number) & 0x7f;
+  return length < 126 ? 2 : length === 126 ? 4 : MAX_HEADER_BYTES;
 }
 
-/** Beyond 2^53 it is not exact, and beyond every limit. */
-function payloadSize(head: Buffer): number {
-  const length = (head[1] as number) & 0x7f;
+/** The payload length from a frame header. Above 2^53 it is inexact, but such a length exceeds every limit anyway. */
+function payloadSize(header: Buffer): number {
+  const length = (header[1] as number) & 0x7f;
   if (length < 126) return length;
-  return length === 126 ? head.readUInt16BE(2) : head.readUInt32BE(2) * 2 ** 32 + head.readUInt32BE(6);
+  return length === 126 ? header.readUInt16BE(2) : header.readUInt32BE(2) * 2 ** 32 + header.readUInt32BE(6);
 }

@@ -1,21 +1,21 @@
-/** A timer that has not necessarily fired yet. */
+/** A timer that was set with {@link Clock.setTimer}. */
 export interface Timer {
-  /** Stops it; nothing happens when it has fired or was cancelled before. */
+  /** Stops the timer. No effect if it has already fired or been cancelled. */
   cancel(): void;
 }
 
-/** The time of day and timers: the system's in production, a fake one in tests. */
+/** The time of day and timers: the system clock in production, a fake clock in tests. */
 export interface Clock {
   /** Milliseconds since the epoch. */
   now(): number;
-  /** Calls `callback` once, `ms` milliseconds from now; any number of milliseconds works, also beyond 2^31-1. */
+  /** Calls `callback` once, `ms` milliseconds from now. Unlike in `setTimeout`, `ms` may exceed 2^31-1. */
   setTimer(ms: number, callback: () => void): Timer;
 }
 
-/** The longest delay `setTimeout` takes; a longer one fires after 1 ms. */
+/** The longest delay in milliseconds that `setTimeout` supports; with a longer one it fires after 1 ms. */
 const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
-/** The clock of the machine. A timer of it keeps the process alive until it has fired or was cancelled. */
+/** The clock of the machine. Each timer keeps the process alive until it has fired or been cancelled. */
 export const systemClock: Clock = {
   now: () => Date.now(),
   setTimer(ms, callback) {

@@ -1,35 +1,35 @@
 import { CulvertError, closeReason, errorFromClose } from '@culvert/protocol';
 import type { WebSocket } from 'ws';
 
-/** What a {@link CloseHandshake} tells its owner; each at most once. */
+/** Callbacks of a {@link CloseHandshake}. Each is called at most once. */
 export interface CloseHandshakeListener {
-  /** The peer's Close 1000 came, after all its bytes. */
+  /** The peer's Close 1000 was received, after all its bytes. */
   peerEnded(): void;
-  /** The peer closed with any other code, or was found at fault. */
+  /** The peer closed with any other code, or violated the protocol. */
   failed(error: CulvertError): void;
 }
 
 /**
- * The close frames of one WebSocket. `ws` answers a close frame in the turn in which it arrives, which would cut off what our side still
- * has to say and, worse, tell the peer with its own code 1000 that this was all. It does so through the public `close`: here the owner
- * decides when to answer instead.
+ * Sends and receives the close frames of one WebSocket. `ws` answers a close frame as soon as it arrives. That would cut off the data that
+ * this side has not sent yet, and an answer of 1000 would make the peer believe that the data was complete. `ws` sends this answer through
+ * the socket's public `close` method, which this class replaces, so that the owner decides when to answer.
  */
 export class CloseHandshake {
-  /** Whether our close frame was sent. */
+  /** Whether this side's close frame was sent. */
   isSent = false;
 
   readonly #listener: CloseHandshakeListener;
-  /** The socket's own `close`. */
+  /** The socket's original `close` method. */
   readonly #close: (code?: number, reason?: string | Buffer) => void;
 
-  /** Takes the place of the socket's `close`. */
+  /** Replaces the socket's `close` method. */
   constructor(socket: WebSocket, listener: CloseHandshakeListener) {
     this.#listener = listener;
     this.#close = socket.close.bind(socket);
     socket.close = (code, reason) => this.#closedByLibrary(code, reason);
   }
 
-  /** Sends our close frame; only the first one counts. A reason of more than 123 bytes is cut. */
+  /** Sends this side's close frame; later calls have no effect. A reason of more than 123 bytes is truncated. */
   send(code: number, reason: string): void {
     if (this.isSent) return;
     this.isSent = true;
@@ -38,25 +38,25 @@ export class CloseHandshake {
 
   #closedByLibrary(code: number | undefined, reason: string | Buffer | undefined): void {
     if (code === 1000 && reason !== undefined) {
-      // Once both close frames have been exchanged this ends the connection.
+      // If both sides have sent a close frame, this call ends the connection.
       if (this.isSent) this.#close();
       this.#listener.peerEnded();
       return;
     }
     this.isSent = true;
     this.#close(code ?? 1000, reason);
-    // A close frame that was received always has a reason, be it empty; `ws` gives none when it found the peer at fault.
+    // For a received close frame `ws` always passes a reason, which may be empty; it passes none when the peer violated the protocol.
     const received = reason !== undefined || code === undefined;
-    this.#listener.failed(received ? closeError(code ?? 1005, String(reason ?? '')) : fault(code));
+    this.#listener.failed(received ? closeError(code ?? 1005, String(reason ?? '')) : violationError(code));
   }
 }
 
-/** The error of a close frame that was received; an empty one (1005) is no clean end either. */
+/** The error for a received close frame. A close frame without a code (1005) is an error too. */
 export function closeError(code: number, reason: string): CulvertError {
   return errorFromClose(code, reason) ?? new CulvertError('stream_lost');
 }
 
-/** The error of a peer that `ws` closes on with `code`. */
-function fault(code: number | undefined): CulvertError {
+/** The error for a protocol violation by the peer, on which `ws` closes the connection with `code`. */
+function violationError(code: number | undefined): CulvertError {
   return new CulvertError(code === 1009 ? 'too_large' : 'protocol_error');
 }

@@ -17,7 +17,7 @@ beforeEach(() => {
 
 async function server() {
   const certificate = await testCertificate();
-  /** Every TLS connection, and those of them that asked for a WebSocket. */
+  /** All TLS connections that the server accepted, and those that requested a WebSocket. */
   const connections: TLSSocket[] = [];
   const upgraded: unknown[] = [];
   let arrived = (): void => undefined;

@@ -4,24 +4,24 @@ import { type Clock, systemClock } from './clock.ts';
 import { DirectAgent } from './direct-agent.ts';
 import { type OutboundOptions, outboundAgent } from './outbound.ts';
 
-/** Where a TLS connection begins. */
+/** The address of a TLS server. */
 export interface Server {
   readonly host: string;
   readonly port: number;
 }
 
-/** The server of a `wss:` or `https:` URL. */
+/** Returns the server address of a `wss:` or `https:` URL. */
 export function serverOf(url: URL): Server {
   return { host: url.hostname.replace(/^\[|\]$/g, ''), port: Number(url.port || 443) };
 }
 
-/** Milliseconds after which a connection that nobody took is no good: a hub ends those on which nothing was said after ten seconds. */
+/** Milliseconds after which an unused connection is no longer used: a hub closes a connection on which it received no request for ten seconds. */
 const FRESH_MS = 5_000;
 
 /**
- * A TLS connection opened before it is known whether it will be needed: a service connects to the gateway as soon
- * as the device accepts, and this saves two round trips then. Not used through a proxy. The creator must call `drop()`, whether it was
- * used or not.
+ * A TLS connection that is opened before it is known whether it will be needed. A service needs a connection to the gateway as soon as the
+ * device accepts; a connection that exists by then saves two round trips. Through a proxy, none is opened ahead. The creator must call
+ * `drop()` in the end, whether the connection was used or not.
  */
 export class ConnectionAhead {
   readonly #authority: string;
@@ -37,7 +37,7 @@ export class ConnectionAhead {
     this.#agent = this.#begin(server, outbound);
   }
 
-  /** An agent whose first connection to `target` is this one, if it leads there and is usable; else undefined. */
+  /** Returns an agent whose next request to `target` uses this connection; undefined if the connection is to another server or unusable. */
   async agentFor(target: URL): Promise<https.Agent | undefined> {
     const agent = await this.#agent;
     const isFresh = this.#clock.now() - this.#begunAt < FRESH_MS;
@@ -61,7 +61,7 @@ export class ConnectionAhead {
       }
       agent.destroy();
     } catch {
-      // A proxy or an authority that cannot be used: whoever dials is told.
+      // The proxy or the CA cannot be used. The later dial fails with the same error and reports it.
     }
     return undefined;
   }

@@ -1,15 +1,15 @@
 import { CulvertError } from '@culvert/protocol';
 import type { Clock } from './clock.ts';
 
-/** An `AbortSignal` that aborts with a typed reason after a time, unless cancelled. */
+/** An `AbortSignal` that aborts with a CulvertError after a set time, unless cancelled. */
 export interface Deadline {
   readonly signal: AbortSignal;
-  /** Stops the timer: the signal will never abort by time. May be called any number of times. */
+  /** Stops the timer, so that the signal never aborts. Idempotent. */
   cancel(): void;
   [Symbol.dispose](): void;
 }
 
-/** A deadline `ms` milliseconds from now; `error` creates the reason when it passes. Dispose it on success. */
+/** Creates a deadline `ms` milliseconds from now. When it passes, `error` creates the abort reason. Cancel or dispose it on success. */
 export function deadline(clock: Clock, ms: number, error: () => CulvertError): Deadline {
   const controller = new AbortController();
   const timer = clock.setTimer(ms, () => controller.abort(error()));
@@ -17,17 +17,17 @@ export function deadline(clock: Clock, ms: number, error: () => CulvertError): D
   return { signal: controller.signal, cancel, [Symbol.dispose]: cancel };
 }
 
-/** A signal that follows several others until it is unlinked. */
+/** A signal that aborts when one of several other signals aborts, until it is unlinked. */
 export interface LinkedSignal {
   readonly signal: AbortSignal;
-  /** Removes every listener from the signals followed. May be called any number of times. */
+  /** Removes the listeners from the other signals. Idempotent. */
   unlink(): void;
   [Symbol.dispose](): void;
 }
 
 /**
- * Joins signals: the first to abort gives the reason. Unlike `AbortSignal.any` it can be unlinked, so a long-lived signal does not
- * gather a listener for every short operation.
+ * Combines signals into one that aborts with the reason of the first of them to abort. Unlike the result of `AbortSignal.any`, it can be
+ * unlinked, so that a long-lived signal does not accumulate one listener per short operation.
  */
 export function linkSignals(signals: readonly (AbortSignal | undefined)[]): LinkedSignal {
   const controller = new AbortController();
@@ -51,14 +51,14 @@ export function linkSignals(signals: readonly (AbortSignal | undefined)[]): Link
   return { signal: controller.signal, unlink, [Symbol.dispose]: unlink };
 }
 
-/** Why a signal was aborted: its reason when that is a `CulvertError`, else `aborted` with the reason as its cause. */
+/** Returns a signal's abort reason: the reason itself if it is a `CulvertError`, else the error `aborted` with the reason as its cause. */
 export function abortReason(signal: AbortSignal): CulvertError {
   return CulvertError.from(signal.reason, 'aborted');
 }
 
 /**
  * Resolves `ms` milliseconds from now.
- * @throws CulvertError the signal's {@link abortReason} when it aborts before
+ * @throws CulvertError the signal's {@link abortReason}, if the signal aborts earlier
  */
 export function delay(clock: Clock, ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {

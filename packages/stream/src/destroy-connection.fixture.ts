@@ -1,6 +1,7 @@
-// Makes TLS connections over TCP and, at the moment when Node's OpenSSL has just finished the handshake, ends both: `safe` by destroyConnection
-// and resetConnection, `unsafe` with the TCP connection first, which no code of Culvert may do. Prints `survived` unless the process dies of it.
-// Runs in Node alone, of any version that strips types, so that more than one can be asked.
+// Opens TLS connections over TCP and ends both layers at the moment when Node's OpenSSL has just finished the handshake. With `safe` it uses
+// destroyConnection and resetConnection. With `unsafe` it destroys the TCP connection directly and first, which Culvert's code must never do.
+// Prints `survived` if the process does not crash. Needs nothing but Node, in any version that strips types, so that a test can run it with
+// several versions.
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { connect as connectTcp, type Socket } from 'node:net';
@@ -9,7 +10,7 @@ import { destroyConnection, resetConnection } from './destroy-connection.ts';
 
 const [way = '', moment = '', certFile = '', keyFile = ''] = process.argv.slice(2);
 
-/** Each time is enough for the crash; a few more cost nothing. */
+/** One round is enough for the crash; the others take little time. */
 const ROUNDS = 20;
 
 const ends: readonly ((below: Socket, secure: TLSSocket) => void)[] =
@@ -45,7 +46,7 @@ const moments: Readonly<Record<string, (then: () => void) => void>> = {
 const later = moments[moment];
 if (later === undefined) throw new Error(`no such moment: ${moment}`);
 
-// `once` of node:events would reject on the resets that are meant here.
+// `once` of node:events would reject on the resets, which are intended here.
 const closeOf = (socket: Socket): Promise<void> => new Promise((resolve) => socket.once('close', () => resolve()));
 
 let round = 0;
@@ -58,14 +59,14 @@ await once(server.listen(0, '127.0.0.1'), 'listening');
 const address = server.address();
 if (address === null || typeof address === 'string') throw new Error('the server does not listen');
 for (; round < ROUNDS; round++) {
-  // The client's side.
+  // End the client's side.
   const tcp = connectTcp(address.port, '127.0.0.1');
   const secure = connect({ socket: tcp, rejectUnauthorized: false });
   for (const socket of [tcp, secure]) socket.on('error', () => undefined);
   const closed = closeOf(secure);
   secure.once('secureConnect', () => later(() => end(tcp, secure)));
   await closed;
-  // The server's side.
+  // End the server's side.
   server.once('connection', (below: Socket) => {
     server.once('secureConnection', (accepted: TLSSocket) => later(() => end(below, accepted)));
   });

@@ -25,7 +25,7 @@ function end(way: 'safe' | 'unsafe', moment: string) {
   return { status, signal, stdout: stdout.trim() };
 }
 
-// tests/system/native-crash.test.ts asks other versions of Node as well, and shows what happens in the other order.
+// tests/system/native-crash.test.ts also runs this with other versions of Node, and shows that the unsafe order crashes.
 test.each(['event', 'tick', 'promise'])(
   'a connection below TLS is destroyed safely right after the handshake: %s',
   (moment) => {

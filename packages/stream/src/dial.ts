@@ -22,48 +22,48 @@ import { type WebSocketDuplexOptions, webSocketDuplex } from './websocket-duplex
 
 /** How to open a WebSocket. */
 export interface DialOptions {
-  /** Authority, proxy and name; default as {@link outboundAgent}. */
+  /** CA, proxy and server name; defaults as for {@link outboundAgent}. */
   readonly outbound?: OutboundOptions;
-  /** Shown to the server when it asks for one. */
+  /** Presented to the server if it requests a client certificate. */
   readonly certificate?: ClientCertificate;
-  /** Gives up opening; after that it has no effect. */
+  /** Aborts the opening. Has no effect once the WebSocket is open. */
   readonly signal?: AbortSignal;
   /** WebSocket subprotocols to offer; the server must choose one of them. Default none. */
   readonly protocols?: string[];
   /** Headers of the upgrade request. */
   readonly headers?: Record<string, string>;
-  /** Milliseconds until the WebSocket must be open; default {@link OPEN_MS}, which always bounds all but the upgrade. */
+  /** Milliseconds within which the WebSocket must be open; default {@link OPEN_MS}. All steps before the upgrade are always limited by {@link OPEN_MS}. */
   readonly timeoutMs?: number;
-  /** Bytes of the longest message accepted; default `LIMITS.messageBytes`. */
+  /** Maximum bytes of a received message; default `LIMITS.messageBytes`. */
   readonly maxPayload?: number;
   /** Default {@link systemClock}. */
   readonly clock?: Clock;
-  /** Called when the connection that is being made has its file descriptor, which a process may run out of. */
+  /** Called when the connection that is being opened has its file descriptor: it can then no longer fail for a lack of file descriptors. */
   readonly onUnderWay?: () => void;
-  /** Called with the connection, whose certificate is verified by then, right before the WebSocket opens on it. */
+  /** Called with the connection right before the WebSocket opens on it. The server's certificate has been verified by then. */
   readonly onSecured?: (connection: Socket) => void;
 }
 
-/** DialOptions of a stream: what the grant settles is not asked again, and a gateway is never shown who the device is to the hub. */
+/** DialOptions of a stream. The grant determines subprotocol and headers. The device's certificate is for the hub only, never for a gateway. */
 export type DialStreamOptions = Omit<DialOptions, 'protocols' | 'headers' | 'certificate'>;
 
 interface AheadOption {
-  /** A connection that was begun before, to be used if it leads there. */
+  /** A connection opened ahead, which is used if it is to the same server. */
   readonly ahead?: ConnectionAhead;
 }
 
-/** The longest time a timer of Node takes, 25 days in milliseconds. */
+/** The longest delay in milliseconds that a Node timer supports: 25 days. */
 const NEVER_MS = 2 ** 31 - 1;
 
 /**
- * Opens a WebSocket over TLS and resolves with it paused, so that no early message is lost: listen, then `resume()` it.
+ * Opens a WebSocket over TLS and resolves with it paused, so that no early message is lost: add listeners, then call `resume()`.
  * @param url `wss://…`
  * @throws CulvertError `unreachable`, `untrusted`, `unauthorized`, `too_many_requests`, `draining`, the signal's reason, …
  */
 export function dialWebSocket(url: string, options: DialOptions = {}): Promise<WebSocket> {
   return dial(url, options, 'unauthorized', {
     take: (socket) => {
-      // Before it opens `pause` does nothing, and right after it messages flow.
+      // Before 'open', `pause` has no effect; right after 'open', messages are emitted.
       socket.once('open', () => socket.pause());
       return socket;
     },
@@ -90,7 +90,7 @@ export function dialStream(
   return dial(grant.url, streamOptions(grant, options), 'grant_invalid', asDuplex(options));
 }
 
-/** As {@link dialStream}, but resolves with the WebSocket itself, paused: listen, then `resume()` it. */
+/** As {@link dialStream}, but resolves with the WebSocket itself, paused: add listeners, then call `resume()`. */
 export function dialStreamWebSocket(grant: Grant, options: DialStreamOptions & AheadOption = {}): Promise<WebSocket> {
   return dial(grant.url, streamOptions(grant, options), 'grant_invalid', {
     take: (socket) => {
@@ -102,14 +102,14 @@ export function dialStreamWebSocket(grant: Grant, options: DialStreamOptions & A
 }
 
 function streamOptions(grant: Grant, options: DialStreamOptions & AheadOption): DialOptions & AheadOption {
-  // By type there is none, but a type does not keep a caller's object from having one.
+  // The type has no `certificate`, but a caller's object may still contain one.
   const { certificate: _, ...allowed }: DialOptions & AheadOption = options;
   return { ...allowed, protocols: [STREAM_SUBPROTOCOL], headers: { Authorization: `Bearer ${grant.token}` } };
 }
 
-/** In which form a socket is handed to the caller; taken in the turn in which it is made, so that nothing is lost. */
+/** How a socket is converted for the caller. This is done in the event-loop iteration in which the socket is created, so that no data is lost. */
 interface Form<T> {
-  /** What the socket is made with beside what all are. */
+  /** Additional constructor options of the socket. */
   readonly socket?: { readonly closeTimeout: number };
   take(socket: WebSocket): T;
   drop(socket: WebSocket, taken: T): void;
@@ -117,11 +117,11 @@ interface Form<T> {
 
 function asDuplex(options: WebSocketDuplexOptions): Form<Duplex> {
   return {
-    // The Duplex bounds the time after our Close by itself, and the library would cut an answer that takes longer.
+    // The Duplex itself limits the time after this side's Close; the library's own limit would cut off a longer answer.
     socket: { closeTimeout: NEVER_MS },
     take(socket) {
       const duplex = webSocketDuplex(socket, options);
-      // Until the caller holds it nobody else listens: a failure is then told by the promise, or by `errored`.
+      // Until the caller has the Duplex, it has no other 'error' listener. The promise, or `errored`, reports a failure until then.
       const ignore = (): void => {};
       duplex.on('error', ignore);
       socket.once('open', () => setImmediate(() => duplex.off('error', ignore)));
@@ -158,7 +158,7 @@ async function dial<T>(url: string, options: DialOptions & AheadOption, refused:
       form.drop(socket, taken);
       throw error;
     } finally {
-      // The open socket has left the agent; whatever a refusal left behind goes.
+      // An open socket no longer belongs to the agent. This closes what a refused attempt left open.
       agent.destroy();
     }
   } finally {
@@ -170,7 +170,7 @@ async function dial<T>(url: string, options: DialOptions & AheadOption, refused:
 function parseTarget(url: string): URL {
   const target = URL.canParse(url) ? new URL(url) : undefined;
   if (target?.protocol !== 'wss:')
-    throw new CulvertError('argument_invalid', 'The address of a hub begins with wss://.');
+    throw new CulvertError('argument_invalid', 'The URL of a hub must begin with wss://.');
   return target;
 }
 
@@ -180,7 +180,7 @@ function clientOptions(options: DialOptions): ClientOptions {
     maxPayload: options.maxPayload ?? LIMITS.messageBytes,
     perMessageDeflate: false,
     followRedirects: false,
-    // Masking is there for proxies that read plain HTTP (RFC 6455 §10.3); inside TLS the zero key says the same and costs nothing.
+    // Masking protects proxies that read plain HTTP (RFC 6455 §10.3). Inside TLS that is unnecessary, and a key of zeros saves the work.
     generateMask: (mask) => mask.fill(0),
   };
 }
@@ -188,7 +188,7 @@ function clientOptions(options: DialOptions): ClientOptions {
 interface Opening {
   readonly signal: AbortSignal;
   readonly where: string;
-  /** What an answer of 401 means. */
+  /** The error code for HTTP status 401. */
   readonly refused: ErrorCode;
 }
 
@@ -208,7 +208,7 @@ function opened(socket: WebSocket, { signal, where, refused }: Opening): Promise
       socket.off('error', onError);
       resolve();
     };
-    // Stays after a failure: giving up a connection that is being made raises an error of its own.
+    // This listener stays after a failure, because aborting a connection that is being opened emits another error.
     const onError = (error: Error): void => fail(networkError(error, where));
     const onResponse = (_request: ClientRequest, response: IncomingMessage): void => {
       response.resume();

@@ -10,25 +10,25 @@ import { knownSession, rememberSessions } from './tls-sessions.ts';
 
 type Created = (error: Error | null, stream?: Duplex) => void;
 
-/** An agent that connects directly, with keep-alive, and resumes TLS sessions that other agents of this process began. */
+/** An agent that connects without a proxy, with keep-alive. It can resume TLS sessions that other agents of this process started. */
 export class DirectAgent extends https.Agent {
   readonly #inner: InnerTls;
   readonly #opening: OpeningOptions;
   #ahead: { readonly host: string; readonly port: number; readonly socket: Duplex } | undefined;
 
   constructor(inner: InnerTls, opening: OpeningOptions) {
-    // TLS sessions are kept outside the agent, with the certificate that each one verified.
+    // TLS sessions are stored outside the agent (`tls-sessions.ts`), each with the certificate that was verified when it started.
     super({ ...AGENT_KEEP_ALIVE, maxCachedSessions: 0, ...inner });
     this.#inner = inner;
     this.#opening = opening;
   }
 
-  /** Begins a connection, which the first request to the same server uses if it is still open. Destroyed with the agent. */
+  /** Opens a connection. The agent's next request uses it, if it is to the same server and the connection is still open. `destroy()` closes it. */
   connectAhead(host: string, port: number): void {
-    // As for a request: the name of a server, not its address (RFC 6066 §3).
+    // As for a request: SNI contains a host name, never an IP address (RFC 6066 §3).
     const servername = this.#inner.servername ?? (isIP(host) === 0 ? host : '');
     const socket = this.createConnection({ ...this.options, host, port, servername }, () => undefined);
-    // Whoever takes it has a listener of its own, and connects again when this one has failed before.
+    // The request that uses the connection adds its own listener. If the connection has failed before then, the request opens another one.
     socket?.on('error', () => undefined);
     this.#ahead = socket instanceof TLSSocket ? { host, port, socket } : undefined;
   }

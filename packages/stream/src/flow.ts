@@ -1,13 +1,13 @@
 import type { Readable, Writable } from 'node:stream';
 
 /**
- * One direction of a relay: writes what one side sends to the other, with back-pressure, counts the bytes, and passes the end on. Written by hand
- * because `pipe` needs a second listener to count, and makes closures for each stream.
+ * One direction of a relay: forwards data from one side to the other with back-pressure, counts the bytes, and ends the destination when the
+ * source ends. `pipe` is not used because it would need a second listener for counting and creates closures for each stream.
  */
 export class Flow {
   readonly #from: Readable;
   readonly #to: Writable;
-  /** Bytes handed on. */
+  /** Bytes forwarded. */
   bytes = 0;
 
   constructor(from: Readable, to: Writable) {
@@ -22,7 +22,7 @@ export class Flow {
     if (this.#to.writableNeedDrain) this.#from.pause();
     // The source may have been paused by its previous user.
     else this.#from.resume();
-    // A socket whose peer ended without sending data emits 'end' even if nobody reads, and may have emitted it before.
+    // A socket whose peer ended without sending data emits 'end' even if nothing reads it. It may have done so before this call.
     if (this.#from.readableEnded) this.#ended();
   }
 
@@ -35,7 +35,7 @@ export class Flow {
   }
 
   readonly #forward = (chunk: Buffer): void => {
-    // The destination may have ended by itself, because its peer ended; drop the data.
+    // The destination may have been ended already because its peer ended; then discard the data.
     if (this.#to.writableEnded) return;
     this.bytes += chunk.length;
     if (!this.#to.write(chunk)) this.#from.pause();

@@ -6,33 +6,33 @@ export interface HalfCloseTimerOptions {
   /** Milliseconds without a byte after which {@link HalfCloseTimerOptions.expired} is called. */
   readonly ms: number;
   /**
-   * Whether bytes of the direction wait for a receiver that does not take them. Its silence is then not the sender's: it gets
-   * `LIMITS.stallMs`, as everywhere.
+   * Whether bytes of the open direction wait for a receiver that does not read them. In that case the sender is not silent, and the limit is
+   * at least `LIMITS.stallMs`, the general limit for a receiver that does not read.
    */
   readonly isBlocked: () => boolean;
   /** Called once. */
   readonly expired: () => void;
 }
 
-/** Bounds the silence of the one direction of a stream that goes on after the other has ended; while bytes flow there is no bound. */
+/** Limits the silence of a stream's open direction after the other direction has ended. While bytes flow, there is no time limit. */
 export class HalfCloseTimer {
   readonly #options: HalfCloseTimerOptions;
   #timer: Timer | undefined;
   #movedAt: number;
 
-  /** Starts it. */
+  /** Starts the timer. */
   constructor(options: HalfCloseTimerOptions) {
     this.#options = options;
     this.#movedAt = options.clock.now();
     this.#timer = options.clock.setTimer(options.ms, this.#check);
   }
 
-  /** Bytes moved. */
+  /** Must be called when bytes flow in the open direction. */
   moved(): void {
     this.#movedAt = this.#options.clock.now();
   }
 
-  /** Frees the timer. Idempotent. */
+  /** Stops the timer. Idempotent. */
   stop(): void {
     this.#timer?.cancel();
     this.#timer = undefined;
@@ -44,7 +44,7 @@ export class HalfCloseTimer {
     const left = this.#movedAt + limit - clock.now();
     this.#timer = undefined;
     if (left <= 0) expired();
-    // Looked at again after `ms` at most: it may be blocked no longer by then.
+    // Check again after `ms` at most, because the direction may no longer be blocked by then.
     else this.#timer = clock.setTimer(Math.min(left, ms), this.#check);
   };
 }

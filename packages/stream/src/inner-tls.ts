@@ -1,11 +1,11 @@
 import type { SecureContext } from 'node:tls';
 
-/** What a proxy agent needs to know about TLS. */
+/** TLS settings of an agent. */
 export interface InnerTls {
-  /** Of the connection inside the tunnel; it may show a client certificate. */
+  /** For the connection to the hub or gateway, also inside a proxy's tunnel. It may contain a client certificate. */
   readonly secureContext?: SecureContext;
-  /** Of the connection to the proxy itself, where that is TLS: the same trust, and never a client certificate. */
+  /** For the connection to an HTTPS proxy: it trusts the same authorities and never contains a client certificate. */
   readonly proxyContext?: SecureContext;
-  /** The name inside the tunnel. */
+  /** The server name for the connection to the hub or gateway. */
   readonly servername?: string;
 }

@@ -7,7 +7,7 @@ import type { WebSocket } from 'ws';
 import { dialDuplex } from './dial.ts';
 import { Liveness } from './liveness.ts';
 
-/** A Liveness whose peer answers at once while `answers` is set. */
+/** Creates a Liveness whose peer answers each ping at once while `answers` is true. */
 function bench(): {
   clock: FakeClock;
   liveness: Liveness;

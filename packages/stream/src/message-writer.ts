@@ -3,12 +3,12 @@ import { LIMITS } from '@culvert/protocol';
 /** Called once when a frame has been passed to the kernel. */
 export type Sent = (error?: Error | null) => void;
 
-/** Chunks below this many bytes are copied together into one frame: the copy costs less than a frame does. */
+/** Consecutive chunks of fewer bytes than this are copied into one frame: a copy costs less than another frame. */
 const COALESCE_BELOW = 32_768;
 
 const EMPTY = Buffer.alloc(0);
 
-/** Cuts what is written into binary messages of at most 64 KiB, and joins small chunks that were written one after the other. */
+/** Splits written data into binary messages of at most 64 KiB, and joins small consecutive chunks into one message. */
 export class MessageWriter {
   readonly #send: (payload: Buffer, sent: Sent | undefined) => void;
 
@@ -17,7 +17,7 @@ export class MessageWriter {
     this.#send = send;
   }
 
-  /** @param sent called when all of it was handed to the kernel */
+  /** @param sent called when the whole chunk has been passed to the kernel */
   write(chunk: Buffer, sent: Sent | undefined): void {
     let offset = 0;
     while (chunk.length - offset > LIMITS.frameBytes) {
@@ -28,7 +28,7 @@ export class MessageWriter {
     this.#send(offset === 0 ? chunk : chunk.subarray(offset), sent);
   }
 
-  /** @param sent called when all of them were handed to the kernel */
+  /** @param sent called when all chunks have been passed to the kernel */
   writeAll(chunks: readonly { readonly chunk: Buffer }[], sent: Sent): void {
     const last = chunks.length - 1;
     let index = 0;
@@ -41,7 +41,7 @@ export class MessageWriter {
   }
 }
 
-/** How many chunks from `start` on fit one frame together: small ones, or a single one of any size. */
+/** Counts the chunks from `start` on that are sent together: small chunks that fit into one frame, or a single chunk of any size. */
 function smallRun(chunks: readonly { readonly chunk: Buffer }[], start: number): { count: number; bytes: number } {
   let bytes = 0;
   let index = start;

@@ -1,6 +1,6 @@
 import { CulvertError } from '@culvert/protocol';
 
-/** Error codes of OpenSSL and Node for untrusted certificates. */
+/** Errors of OpenSSL and Node that occur if the hub's CA is not trusted: the fix is to pass that CA's certificate. */
 const CERTIFICATE_ADVICE: Readonly<Record<string, string>> = {
   DEPTH_ZERO_SELF_SIGNED_CERT: 'is self-signed',
   SELF_SIGNED_CERT_IN_CHAIN: 'comes from an authority this machine does not know',
@@ -11,6 +11,7 @@ const CERTIFICATE_ADVICE: Readonly<Record<string, string>> = {
   CERT_SIGNATURE_FAILURE: 'was not signed by the authority it names',
 };
 
+/** Errors of OpenSSL and Node for a certificate that is invalid itself. */
 const CERTIFICATE_FAULTS: Readonly<Record<string, string>> = {
   CERT_HAS_EXPIRED: 'has expired; renew it, or set the clock of this machine',
   CERT_NOT_YET_VALID: 'is not valid yet; set the clock of this machine',
@@ -34,8 +35,8 @@ const NETWORK_FAULTS: Readonly<Record<string, string>> = {
   EPIPE: 'the connection was cut',
   ECONNABORTED: 'the connection was cut',
   ETIMEDOUT: 'there was no answer',
-  EHOSTUNREACH: 'there is no way to that address',
-  ENETUNREACH: 'there is no way to that network',
+  EHOSTUNREACH: 'there is no route to that address',
+  ENETUNREACH: 'there is no route to that network',
   EHOSTDOWN: 'that machine is down',
   ENETDOWN: 'the network is down',
   EADDRNOTAVAIL: 'the address is not available',
@@ -45,14 +46,14 @@ const NETWORK_FAULTS: Readonly<Record<string, string>> = {
   EPROTO: 'TLS failed there',
   ERR_SSL_WRONG_VERSION_NUMBER: 'it does not speak TLS',
   ERR_SSL_PACKET_LENGTH_TOO_LONG: 'it does not speak TLS',
-  ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED: 'it asks for a client certificate',
-  ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION: 'it and this program have no version of TLS in common',
+  ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED: 'it requires a client certificate',
+  ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION: 'it and this program support no common TLS version',
 };
 
 /**
- * Converts the error of a failed connection: `untrusted` when the certificate was rejected (with what to do about it), `aborted` for an
- * `AbortError`, else `unreachable`. A CulvertError is returned unchanged.
- * @param where what was connected to, such as `hub.example:443`; it is shown, so no credentials
+ * Converts the error of a failed connection: `untrusted` if the certificate was rejected, with a message that includes advice where there is
+ * any; `aborted` for an `AbortError`; else `unreachable`. A CulvertError is returned unchanged.
+ * @param where the address that was dialled, such as `hub.example:443`. It becomes part of the message, so it must not contain credentials
  */
 export function networkError(error: unknown, where: string): CulvertError {
   if (error instanceof CulvertError) return error;
@@ -66,7 +67,7 @@ export function networkError(error: unknown, where: string): CulvertError {
     return new CulvertError('untrusted', text, options);
   }
   const fault = CERTIFICATE_FAULTS[code];
-  // Errors without a Node code, such as a violated name constraint: OpenSSL's own text.
+  // Errors to which Node gives no code of their own, such as a violated name constraint: the message contains OpenSSL's text.
   if (code === 'UNSPECIFIED')
     return new CulvertError('untrusted', `The certificate of ${where} is not valid: ${messageOf(first)}.`, options);
   if (fault !== undefined)
@@ -78,7 +79,7 @@ function codeOf(error: unknown): string {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : '';
 }
 
-/** Why a connection failed, as a phrase with Node's code: `nothing listens there (ECONNREFUSED)`. */
+/** Describes why a connection failed, as a phrase with Node's error code: `nothing listens there (ECONNREFUSED)`. */
 export function networkFault(error: unknown): string {
   const code = codeOf(error);
   const fault = NETWORK_FAULTS[code];
@@ -92,7 +93,7 @@ function messageOf(error: unknown): string {
   return (error instanceof Error ? error.message : String(error)).replace(/\.$/, '');
 }
 
-/** Errors of the SOCKS client carry its options, a password among them, which printing the cause would show. */
+/** Removes the options that errors of the SOCKS client contain: they include the password, which would appear if the cause is printed. */
 function withoutDetails(error: unknown): unknown {
   return error instanceof Error && 'options' in error ? new Error(error.message) : error;
 }

@@ -1,10 +1,10 @@
 import { BlockList, isIP, isIPv4 } from 'node:net';
 
 /**
- * Whether `NO_PROXY` says to connect without the proxy. A list separated by commas or spaces; an entry is `*` (everything), a host name
- * (itself and everything below it; a leading `.` or `*.` changes nothing), an address, or a network such as `10.0.0.0/8`; each of the
- * last three may bear a port (`host:8443`, `[::1]:8443`) and then holds for that port alone. Names are not looked up. Loopback is as any
- * other address: it is bypassed when the list says so.
+ * Returns whether a connection to `url` bypasses the proxy because of `NO_PROXY`. `noProxy` is a list separated by commas or spaces. An entry is
+ * `*` (every host), a host name (matches this name and all its subdomains; a leading `.` or `*.` makes no difference), an address, or a network
+ * such as `10.0.0.0/8`. A name, address or network may have a port (`host:8443`, `[::1]:8443`) and then applies to that port only. Names are not
+ * resolved. Loopback addresses bypass the proxy only if the list contains them.
  */
 export function bypassesProxy(url: URL, noProxy: string): boolean {
   const host = url.hostname.replace(/^\[|\]$/g, '').replace(/\.$/, '');
@@ -31,7 +31,7 @@ function entryMatches(entry: string, host: string, port: string): boolean {
 function inNetwork(network: string, bits: string | undefined, address: string): boolean {
   const family = isIPv4(network) ? 'ipv4' : 'ipv6';
   const length = family === 'ipv4' ? 32 : 128;
-  // An entry that is no network, such as `10.0.0.0/33`, matches nothing.
+  // An invalid network, such as `10.0.0.0/33`, matches nothing.
   if (bits !== undefined && (!/^\d{1,3}$/.test(bits) || Number(bits) > length)) return false;
   const list = new BlockList();
   list.addSubnet(network, bits === undefined ? length : Number(bits), family);

@@ -4,23 +4,23 @@ import { CulvertError } from '@culvert/protocol';
 import type { Clock } from './clock.ts';
 
 /**
- * Milliseconds a connection may take to open, whatever it is for: name, TCP and TLS (and with a WebSocket its upgrade), and before that a proxy's
- * tunnel. A slow mobile line needs three to five seconds; whoever waits longer waits for something that takes connections and says nothing.
+ * Milliseconds a connection may take to open, for any purpose: name lookup, TCP, TLS, and for a WebSocket its upgrade. The tunnel of a proxy has
+ * the same limit, before that. A slow mobile line needs three to five seconds; after ten, the server probably accepts connections but never answers.
  */
 export const OPEN_MS = 10_000;
 
-/** What an agent does with connections while they open. */
+/** How an agent handles connections that are being opened. */
 export interface OpeningOptions {
   readonly clock: Clock;
   readonly onUnderWay: (() => void) | undefined;
 }
 
-/** What one is told who waited in vain. */
+/** The error for a server that did not answer in time. */
 export function didNotAnswer(where: string, ms = OPEN_MS): CulvertError {
   return new CulvertError('unreachable', `${where} did not answer within ${ms / 1000} s.`);
 }
 
-/** Destroys a TLS connection that is not secured within {@link OPEN_MS}. */
+/** Destroys a TLS connection whose handshake is not complete within {@link OPEN_MS}. */
 export function boundOpening(socket: TLSSocket, where: string, clock: Clock): void {
   const timer = clock.setTimer(OPEN_MS, () => socket.destroy(didNotAnswer(where)));
   socket.once('secureConnect', () => timer.cancel());
@@ -28,11 +28,11 @@ export function boundOpening(socket: TLSSocket, where: string, clock: Clock): vo
 }
 
 /**
- * Calls back once, when a socket that is being connected has its file descriptor: from then on it takes no more of what a process may run out of.
- * Never, when it could not have one.
+ * Calls `callback` once, when a socket that is being connected has its file descriptor: the connection can then no longer fail for a lack of file
+ * descriptors. If the socket gets none, `callback` is never called.
  */
 export function onceUnderWay(socket: Socket, callback: () => void): void {
-  // Node asks for the descriptor right after it has emitted this, and destroys the socket in the same turn when there is none.
+  // Node requests the descriptor right after this event, and if there is none, destroys the socket in the same event-loop iteration.
   socket.once('connectionAttempt', () =>
     process.nextTick(() => {
       if (!socket.destroyed) callback();

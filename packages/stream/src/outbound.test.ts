@@ -45,11 +45,11 @@ function join(client: Duplex, target: Socket): void {
 
 interface TestProxy {
   readonly port: number;
-  /** Every target that was asked for, and with which credentials. */
+  /** Target and credentials of every request to the proxy. */
   readonly asked: { target: string; credentials: string }[];
 }
 
-/** HTTP CONNECT; `status` other than 200 refuses, 0 never answers. Names are all looked up as loopback. */
+/** Starts an HTTP CONNECT proxy. A `status` other than 200 refuses; with 0 it never answers. It resolves every name to loopback. */
 async function connectProxy(status = 200): Promise<TestProxy & { readonly left: Promise<void> }> {
   const asked: TestProxy['asked'] = [];
   let leave = (): void => {};
@@ -81,7 +81,7 @@ async function connectProxy(status = 200): Promise<TestProxy & { readonly left: 
   return { port, asked, left };
 }
 
-/** SOCKS 5 (RFC 1928, 1929); asks for `user`:`pass` when given, refuses every target when `refuse` is set. */
+/** Starts a SOCKS 5 proxy (RFC 1928, 1929). It requires `user` and `pass` if given, and refuses every target if `refuse` is set. */
 async function socksProxy(options: { user?: string; pass?: string; refuse?: boolean } = {}): Promise<TestProxy> {
   const asked: TestProxy['asked'] = [];
   const server = createServer((client) => {
@@ -274,7 +274,7 @@ describe('a SOCKS proxy', () => {
   it('may be idle for long after it has opened the tunnel', async () => {
     const { port } = await socksProxy();
     const agent = await outboundAgent(new URL(hub.url), { proxy: `socks5h://127.0.0.1:${port}`, ca: certificate.ca });
-    // Timers of sockets cannot be faked, so this looks at what was set and not taken back.
+    // Socket timeouts cannot be faked, so this checks that no socket is left with the opening timeout.
     const limits = vi.spyOn(Socket.prototype, 'setTimeout');
     const request = https.get({ host: new URL(hub.url).hostname, port: new URL(hub.url).port, agent });
     request.on('error', () => {});

@@ -8,39 +8,40 @@ import { bypassesProxy } from './no-proxy.ts';
 import type { OpeningOptions } from './opening.ts';
 import { certifiedContext, trustedContext } from './trust.ts';
 
-/** How connections to the hub leave this machine. */
+/** How this machine connects to the hub and its gateways. */
 export interface OutboundOptions {
-  /** PEM certificates of authorities to trust beside the system's: the hub's own CA. */
+  /** PEM certificates of additional authorities to trust, such as the hub's own CA. The default authorities remain trusted. */
   readonly ca?: string;
   /**
-   * `http://[user:password@]host:port`, `https://…`, `socks5://…` (names looked up here) or `socks5h://…` (names looked up by the
-   * proxy); `false` connects directly. Default: `HTTPS_PROXY`, else `ALL_PROXY`, unless `NO_PROXY` names the hub.
+   * `http://[user:password@]host:port`, `https://…`, `socks5://…` (this machine resolves host names) or `socks5h://…` (the proxy resolves
+   * them); `false` connects directly. Default: the environment's `HTTPS_PROXY`, else `ALL_PROXY`, unless `NO_PROXY` matches the host.
    */
   readonly proxy?: string | false;
   /**
-   * Gateways beside those of the hub's own host and of the names in its certificate: `HOST` or `*.DOMAIN` (one label), each with `:PORT` for that port
-   * alone; 64 at most. Streams that the hub sends anywhere else are refused.
+   * Allowed gateways besides the hub's own host and the names in its certificate: `HOST` or `*.DOMAIN` (`*` is one label), with `:PORT` to allow
+   * that port only; at most 64. A stream that the hub directs to any other host is refused.
    */
   readonly gateways?: readonly string[];
-  /** The name the hub's certificate must bear, when it is not the URL's. */
+  /** The name that the hub's certificate must contain, if it differs from the URL's host. */
   readonly servername?: string;
 }
 
-/** What an agent is made from. */
+/** Options of {@link outboundAgent}. */
 export interface OutboundAgentOptions extends OutboundOptions {
-  /** Presented to the server of the URL when it asks for one, never to a proxy. */
+  /** Presented to the URL's server if it requests a client certificate; never to a proxy. */
   readonly certificate?: ClientCertificate;
   /** Default {@link systemClock}. */
   readonly clock?: Clock;
-  /** Called when a connection that is being made has its file descriptor, which a process may run out of. */
+  /** Called when a connection that is being opened has its file descriptor: it can then no longer fail for a lack of file descriptors. */
   readonly onUnderWay?: (() => void) | undefined;
 }
 
 /**
- * An agent for `https.request` and for `ws` that keeps its connections; `destroy()` it when done. A connection opens within ten seconds or fails. The proxy libraries are loaded only when a
- * proxy applies, so that a program without one starts fast.
- * @param env the environment to read the proxy from
- * @throws CulvertError `config_invalid` for a proxy URL, CA or client certificate that cannot be used; never shows the proxy's credentials
+ * Creates an agent with keep-alive for `https.request` and for `ws`; call its `destroy()` when done. A connection that does not open within ten
+ * seconds fails. The proxy libraries are loaded only if a proxy applies, so that a program without a proxy starts fast.
+ * @param env the environment variables that contain the proxy
+ * @throws CulvertError `config_invalid` for a proxy URL, CA or client certificate that cannot be used; its message never contains the proxy's
+ *   credentials
  */
 export async function outboundAgent(
   url: URL,
@@ -62,8 +63,8 @@ export async function outboundAgent(
 }
 
 /**
- * The proxy that connections to `url` go through, without its credentials; undefined when they go directly.
- * @throws CulvertError `config_invalid`
+ * Returns the URL of the proxy for connections to `url`, without its credentials; undefined if they use no proxy.
+ * @throws CulvertError `config_invalid` for a proxy URL that cannot be used
  */
 export function outboundProxy(
   url: URL,
@@ -77,7 +78,7 @@ export function outboundProxy(
   return proxy;
 }
 
-/** The proxy that applies to a connection to `url`, if any. */
+/** Returns the proxy for connections to `url`, with its credentials; undefined if they use no proxy. */
 export function proxyFor(url: URL, option: string | false | undefined, env: NodeJS.ProcessEnv): URL | undefined {
   if (option === false) return undefined;
   if (option !== undefined) return parseProxy(option, 'The proxy');

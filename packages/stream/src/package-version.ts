@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 
 /**
- * The version of the package a module belongs to.
+ * Returns the version of the package that a module belongs to.
  * @param moduleUrl `import.meta.url` of a module directly below the package's `src` or `dist`
  */
 export function packageVersion(moduleUrl: string): string {

@@ -13,7 +13,7 @@ import { networkError } from './network-error.ts';
 import { boundOpening, OPEN_MS, type OpeningOptions, onceUnderWay } from './opening.ts';
 import { knownSession, rememberSessions } from './tls-sessions.ts';
 
-/** An agent that connects through `proxy`; imported by `outbound.ts` only when one applies. */
+/** Creates an agent that connects through `proxy`. `outbound.ts` imports this module only if a proxy applies. */
 export function proxyAgent(proxy: URL, inner: InnerTls, opening: OpeningOptions): https.Agent {
   return proxy.protocol.startsWith('socks')
     ? new SocksTunnelAgent(proxy, inner, opening)
@@ -22,7 +22,7 @@ export function proxyAgent(proxy: URL, inner: InnerTls, opening: OpeningOptions)
 
 type Created = (error: Error | null, stream?: Duplex) => void;
 
-/** HTTP CONNECT (RFC 9110 §9.3.6) by Node's own client, which can be given up while the proxy is silent. */
+/** Connects with HTTP CONNECT (RFC 9110 §9.3.6). It uses Node's own HTTP client, whose request can be aborted while the proxy does not answer. */
 class HttpTunnelAgent extends https.Agent {
   readonly #proxy: URL;
   readonly #inner: InnerTls;
@@ -67,7 +67,7 @@ class HttpTunnelAgent extends https.Agent {
     }
   }
 
-  /** Without an explicit server name, Node would check the proxy's certificate against the Host header, which names the hub. */
+  /** TLS options for the proxy. Without an explicit server name, Node would check the proxy's certificate against the Host header, which names the hub. */
   #tlsToProxy(host: string): https.RequestOptions {
     const { proxyContext } = this.#inner;
     return { servername: serverName(host), ...(proxyContext === undefined ? {} : { secureContext: proxyContext }) };
@@ -87,9 +87,9 @@ class HttpTunnelAgent extends https.Agent {
       protocol === 'https:'
         ? https.request({
             ...{ ...options, ...this.#tlsToProxy(host), port: port || 443 },
-            agent: watched(new https.Agent(), onUnderWay),
+            agent: withUnderWayCallback(new https.Agent(), onUnderWay),
           })
-        : http.request({ ...options, port: port || 80, agent: watched(new http.Agent(), onUnderWay) });
+        : http.request({ ...options, port: port || 80, agent: withUnderWayCallback(new http.Agent(), onUnderWay) });
     return new Promise((resolve, reject) => {
       request.on('error', reject);
       request.on('connect', (response, socket) => {
@@ -105,8 +105,8 @@ class HttpTunnelAgent extends https.Agent {
   }
 }
 
-/** An agent whose connection is watched from the start: a request tells of its socket only after that has begun to connect to an address. */
-function watched<A extends http.Agent>(agent: A, onUnderWay: (() => void) | undefined): A {
+/** Makes an agent call `onUnderWay` for its sockets. A request's own 'socket' event is too late: the socket has begun to connect by then. */
+function withUnderWayCallback<A extends http.Agent>(agent: A, onUnderWay: (() => void) | undefined): A {
   if (onUnderWay === undefined) return agent;
   const create = agent.createConnection.bind(agent);
   agent.createConnection = (...args) => {
@@ -120,7 +120,7 @@ function watched<A extends http.Agent>(agent: A, onUnderWay: (() => void) | unde
 type SocksRequest = Parameters<SocksProxyAgent['connect']>[0];
 type SocksOptions = Parameters<SocksProxyAgent['connect']>[1];
 
-/** The library opens the tunnel only: its own TLS inside would forget the host and compare a certificate for an address with `localhost`. */
+/** The library opens only the tunnel. Its own TLS would lose the host and compare the certificate of an IP address with `localhost`. */
 class SocksTunnelAgent extends SocksProxyAgent {
   readonly #inner: InnerTls;
   readonly #opening: OpeningOptions;
@@ -128,7 +128,7 @@ class SocksTunnelAgent extends SocksProxyAgent {
 
   constructor(proxy: URL, inner: InnerTls, opening: OpeningOptions) {
     super(proxy, AGENT_KEEP_ALIVE);
-    // Not by the options, which would limit every request of the agent.
+    // Set here and not in the options, where it would limit every request of the agent.
     this.timeout = OPEN_MS;
     this.#inner = inner;
     this.#opening = opening;
@@ -138,9 +138,9 @@ class SocksTunnelAgent extends SocksProxyAgent {
   override async connect(request: SocksRequest, options: SocksOptions): Promise<Socket> {
     try {
       const socket = await super.connect(request, { ...options, secureEndpoint: false });
-      // The library goes on to end a tunnel that is silent for as long as it may have taken to open.
+      // Otherwise the library would apply the opening timeout to the open tunnel and end it when it is idle.
       socket.setTimeout(0);
-      // The library tells nothing in between: what is there now had its descriptor.
+      // The library reports nothing earlier. A connected socket has its file descriptor.
       this.#opening.onUnderWay?.();
       return secured(socket, options.host ?? '', this.#inner, this.#opening);
     } catch (error) {
@@ -165,7 +165,7 @@ function secured(
   return secure;
 }
 
-/** What SNI may carry: names, no addresses (RFC 6066 §3). */
+/** The value for SNI, which may contain a host name but no IP address (RFC 6066 §3). */
 function serverName(host: string): string {
   return isIP(host) === 0 ? host : '';
 }

@@ -14,7 +14,7 @@ afterEach(() => {
   for (const action of cleanUp.splice(0)) action();
 });
 
-/** A TCP connection on loopback: both ends, half-open allowed. */
+/** Both ends of a TCP connection on loopback, created with `allowHalfOpen`. */
 async function tcpPair(): Promise<[Socket, Socket]> {
   const server = createServer({ allowHalfOpen: true });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -28,14 +28,14 @@ async function tcpPair(): Promise<[Socket, Socket]> {
   return [client, other];
 }
 
-/** In one process; what becomes of an end that the test does not look at is no failure of the test. */
+/** Two connected in-process ends. An error of an end that the test does not check does not fail the test. */
 function duplexPair(): [Duplex, Duplex] {
   const pair = connectedPair();
   for (const end of pair) end.on('error', () => {});
   return pair;
 }
 
-/** `left ⇄ [a = splice = b] ⇄ right` over in-process pairs. */
+/** Connects `left ⇄ [a = splice = b] ⇄ right` with in-process pairs. */
 function chain(options?: Parameters<typeof splice>[2]): {
   left: Duplex;
   right: Duplex;

@@ -12,31 +12,31 @@ export interface SpliceResult {
 }
 
 export interface SpliceOptions {
-  /** Destroys both sides with its reason. */
+  /** Destroys both sides with the signal's reason. */
   readonly signal?: AbortSignal;
   /** Default {@link systemClock}. */
   readonly clock?: Clock;
-  /** Milliseconds without a byte that the other direction gets after one has ended; default: as long as it likes. */
+  /** Maximum milliseconds without a byte in the open direction after the other direction has ended. Default: no limit. */
   readonly halfCloseMs?: number;
 }
 
 /**
- * Joins two byte streams until both directions have ended, each side's end being passed on as the end of the other (half-close; give
- * it sockets made with `allowHalfOpen`). If a side closes after it has ended cleanly, the other ends cleanly too.
- * @throws CulvertError why it was aborted: a side that fails or is destroyed destroys the other at once with the same error
+ * Joins two byte streams until both directions have ended. When one side ends, the other side is ended too, and the opposite direction continues
+ * (half-close; sockets must be created with `allowHalfOpen`). If a side closes after it has ended cleanly, the other side ends cleanly too.
+ * @throws CulvertError the reason for an abort. If a side fails or is destroyed, the other side is destroyed at once with the same error
  */
 export function splice(a: Duplex, b: Duplex, options: SpliceOptions = {}): Promise<SpliceResult> {
   return new Promise((resolve, reject) => new Splice(a, b, options, resolve, reject).start());
 }
 
 class Splice {
-  readonly #forth: Direction;
-  readonly #back: Direction;
+  readonly #aToB: Direction;
+  readonly #bToA: Direction;
   readonly #sides: readonly [Duplex, Duplex];
   readonly #options: SpliceOptions;
   readonly #resolve: (result: SpliceResult) => void;
   readonly #reject: (error: CulvertError) => void;
-  readonly #undo: (() => void)[] = [];
+  readonly #removeListeners: (() => void)[] = [];
   #halfClose: HalfCloseTimer | undefined;
   #settled = false;
 
@@ -52,14 +52,14 @@ class Splice {
     this.#resolve = resolve;
     this.#reject = reject;
     const ended = (): void => this.#directionEnded();
-    this.#forth = new Direction(a, b, ended);
-    this.#back = new Direction(b, a, ended);
+    this.#aToB = new Direction(a, b, ended);
+    this.#bToA = new Direction(b, a, ended);
   }
 
   start(): void {
     const { signal } = this.#options;
     const [a, b] = this.#sides;
-    // These stay: destroying a side emits its error after the splice is over.
+    // These listeners stay, because a destroyed side emits its error after the splice has ended.
     for (const side of this.#sides) side.on('error', (error) => this.#fail(error));
     if (signal?.aborted) {
       this.#fail(abortReason(signal));
@@ -72,20 +72,20 @@ class Splice {
       }
       const onClose = (): void => this.#closed(side, other);
       side.on('close', onClose);
-      this.#undo.push(() => side.off('close', onClose));
+      this.#removeListeners.push(() => side.off('close', onClose));
     }
     if (signal !== undefined) {
       const onAbort = (): void => this.#fail(abortReason(signal));
       signal.addEventListener('abort', onAbort);
-      this.#undo.push(() => signal.removeEventListener('abort', onAbort));
+      this.#removeListeners.push(() => signal.removeEventListener('abort', onAbort));
     }
-    this.#forth.start();
-    this.#back.start();
+    this.#aToB.start();
+    this.#bToA.start();
   }
 
   #directionEnded(): void {
     if (this.#settled) return;
-    if (this.#forth.ended && this.#back.ended) this.#finish();
+    if (this.#aToB.ended && this.#bToA.ended) this.#finish();
     else this.#boundOther();
   }
 
@@ -97,7 +97,7 @@ class Splice {
       ms,
       isBlocked: () => this.#sides.some((side) => side.writableNeedDrain),
       expired: () => {
-        const text = `One direction had ended, and nothing came in the other for ${ms / 1000} s.`;
+        const text = `One direction had ended, and no data arrived in the other for ${ms / 1000} s.`;
         this.#fail(new CulvertError('half_close_timeout', text));
       },
     });
@@ -105,11 +105,11 @@ class Splice {
     const moved = (): void => halfClose.moved();
     for (const side of this.#sides) {
       side.on('data', moved);
-      this.#undo.push(() => side.off('data', moved));
+      this.#removeListeners.push(() => side.off('data', moved));
     }
   }
 
-  /** `side` has closed. If it had finished both directions, its remaining bytes are still delivered to the `other`. */
+  /** Called when `side` has closed. If both its directions had finished, its remaining bytes are still delivered to `other`. */
   #closed(side: Duplex, other: Duplex): void {
     if (this.#settled) return;
     if (!side.readableEnded || !side.writableFinished) {
@@ -123,14 +123,14 @@ class Splice {
     }
     const finished = (): void => this.#closed(side, other);
     other.once('finish', finished);
-    this.#undo.push(() => other.off('finish', finished));
-    // It may never finish, when its peer reads no more: what it sends has nowhere to go either.
+    this.#removeListeners.push(() => other.off('finish', finished));
+    // `other` never finishes if its peer no longer reads, so its silence is limited. Data from `other` can no longer be delivered in any case.
     this.#boundOther();
   }
 
   #finish(): void {
     this.#cleanUp();
-    this.#resolve({ bytesAToB: this.#forth.bytes, bytesBToA: this.#back.bytes });
+    this.#resolve({ bytesAToB: this.#aToB.bytes, bytesBToA: this.#bToA.bytes });
   }
 
   #fail(error: unknown): void {
@@ -147,19 +147,19 @@ class Splice {
   #cleanUp(): void {
     this.#settled = true;
     this.#halfClose?.stop();
-    for (const undo of this.#undo.splice(0)) undo();
-    this.#forth.stop();
-    this.#back.stop();
+    for (const remove of this.#removeListeners.splice(0)) remove();
+    this.#aToB.stop();
+    this.#bToA.stop();
   }
 }
 
-/** One direction, and whether it is over. */
+/** One direction of a splice, and whether it has ended. */
 class Direction {
   readonly #from: Duplex;
   readonly #to: Duplex;
   readonly #flow: Flow;
   readonly #onEnded: () => void;
-  /** All was read from the one, and the other has taken it all. */
+  /** Whether the source has been read to its end and the destination has finished. */
   ended = false;
 
   constructor(from: Duplex, to: Duplex, onEnded: () => void) {
@@ -174,19 +174,19 @@ class Direction {
   }
 
   start(): void {
-    this.#to.on('finish', this.#look);
-    this.#from.on('end', this.#look);
+    this.#to.on('finish', this.#checkEnded);
+    this.#from.on('end', this.#checkEnded);
     this.#flow.start();
-    this.#look();
+    this.#checkEnded();
   }
 
   stop(): void {
-    this.#to.off('finish', this.#look);
-    this.#from.off('end', this.#look);
+    this.#to.off('finish', this.#checkEnded);
+    this.#from.off('end', this.#checkEnded);
     this.#flow.stop();
   }
 
-  readonly #look = (): void => {
+  readonly #checkEnded = (): void => {
     if (this.ended || !this.#from.readableEnded || !this.#to.writableFinished) return;
     this.ended = true;
     this.#onEnded();

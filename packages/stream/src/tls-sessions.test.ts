@@ -25,7 +25,7 @@ async function server(names?: { names: string[] }) {
   return { ...started, ca: certificate.ca, resumed };
 }
 
-/** Opens a WebSocket, waits for the first message, which comes after the session, and ends it. */
+/** Opens a WebSocket, waits for its first message, which arrives after the TLS session ticket, and closes it. */
 async function visit(url: string, outbound: Parameters<typeof dialWebSocket>[1] = {}): Promise<void> {
   const socket = await dialWebSocket(url, outbound);
   await new Promise((resolve) => {

@@ -1,68 +1,68 @@
 import type { Duplex } from 'node:stream';
 import type { SecureContext, TLSSocket } from 'node:tls';
 
-/** Maximum servers remembered per trust, the newest: a program connects to one hub and a few gateways. A session is 2 to 4 KB. */
+/** Maximum servers whose sessions are stored per TLS context; the oldest is removed. A program uses one hub and a few gateways. A session has 2 to 4 KB. */
 const MAX_SERVERS = 16;
 
 /** Identifies a server for which a session may be reused. */
 interface Server {
   readonly host: string;
   readonly port: number;
-  /** The name its certificate was checked for; empty when it was checked for the host. */
+  /** The name that the server's certificate was checked for; empty if it was checked for the host. */
   readonly servername: string;
 }
 
-/** A session, and the certificate (DER) that was verified when it began: a resumed handshake does not show it again, and Node does not keep it. */
-interface Known {
+/** A session and the server certificate (DER) verified when it started. A resumed handshake does not transmit the certificate, and Node does not keep it. */
+interface StoredSession {
   readonly session: Buffer;
   readonly certificate: Buffer | undefined;
 }
 
 /**
- * TLS sessions by server and by the trust that verified them: resuming does not verify a certificate again, so a session is only
- * reused with the same authorities and the same client identity.
+ * TLS sessions by TLS context and server. A resumed handshake does not verify the certificate again, so a session is reused only with the same
+ * context, that is, with the same authorities and the same client certificate.
  */
-const byTrust = new WeakMap<object, Map<string, Known>>();
+const sessionsByContext = new WeakMap<object, Map<string, StoredSession>>();
 
-/** The verified certificate of each connection's server, DER: shown on this connection, or on the one whose session it resumed. */
-const proofs = new WeakMap<Duplex, Buffer>();
+/** The verified certificate (DER) of each connection's server: received on this connection, or on the one whose session it resumed. */
+const verifiedCertificates = new WeakMap<Duplex, Buffer>();
 
-/** Stands for the authorities that Node trusts by default. */
-const DEFAULT_TRUST = {};
+/** The key for connections without a TLS context of their own, which trust Node's default authorities. */
+const DEFAULT_CONTEXT = {};
 
 /**
- * The session to resume with a server, if one is known: resuming saves the certificates, their verification, and a signature on both sides.
- * If the server has forgotten it, a full handshake follows. Sessions live as long as the server says: five minutes for a hub.
+ * Returns the session to resume with a server, if there is one. Resuming saves the transmission and verification of certificates and a signature on
+ * both sides. If the server no longer has the session, a full handshake follows. The server sets a session's lifetime: a hub, five minutes.
  */
-export function knownSession(trust: SecureContext | undefined, server: Server): Buffer | undefined {
-  return byTrust.get(trust ?? DEFAULT_TRUST)?.get(keyOf(server))?.session;
+export function knownSession(context: SecureContext | undefined, server: Server): Buffer | undefined {
+  return sessionsByContext.get(context ?? DEFAULT_CONTEXT)?.get(keyOf(server))?.session;
 }
 
-/** The certificate, DER, that was verified of a connection's other end; undefined before that. */
+/** Returns the verified certificate (DER) of a connection's server; undefined while none has been verified. */
 export function certificateOfServer(connection: Duplex): Buffer | undefined {
-  return proofs.get(connection);
+  return verifiedCertificates.get(connection);
 }
 
-/** Keeps the sessions that the server hands out on this connection, and the certificate it showed; forgets them when it fails. */
-export function rememberSessions(socket: TLSSocket, trust: SecureContext | undefined, server: Server): void {
+/** Stores the sessions that the server issues on this connection, with its certificate. Deletes the server's session if the connection fails. */
+export function rememberSessions(socket: TLSSocket, context: SecureContext | undefined, server: Server): void {
   const key = keyOf(server);
-  const resumed = byTrust.get(trust ?? DEFAULT_TRUST)?.get(key)?.certificate;
+  const resumed = sessionsByContext.get(context ?? DEFAULT_CONTEXT)?.get(key)?.certificate;
   socket.once('secureConnect', () => {
     if (!socket.authorized) return;
     const certificate = socket.isSessionReused() ? resumed : socket.getPeerCertificate().raw;
-    if (certificate !== undefined) proofs.set(socket, certificate);
+    if (certificate !== undefined) verifiedCertificates.set(socket, certificate);
   });
   socket.on('session', (session) => {
-    // A rejected certificate ends the connection, but its session ticket may arrive before that.
+    // If the certificate is rejected, the connection ends, but a session ticket may arrive before that.
     if (!socket.authorized) return;
-    const sessions = byTrust.get(trust ?? DEFAULT_TRUST) ?? new Map<string, Known>();
-    byTrust.set(trust ?? DEFAULT_TRUST, sessions);
+    const sessions = sessionsByContext.get(context ?? DEFAULT_CONTEXT) ?? new Map<string, StoredSession>();
+    sessionsByContext.set(context ?? DEFAULT_CONTEXT, sessions);
     sessions.delete(key);
-    sessions.set(key, { session, certificate: proofs.get(socket) });
+    sessions.set(key, { session, certificate: verifiedCertificates.get(socket) });
     const [oldest] = sessions.keys();
     if (sessions.size > MAX_SERVERS && oldest !== undefined) sessions.delete(oldest);
   });
-  socket.once('error', () => byTrust.get(trust ?? DEFAULT_TRUST)?.delete(key));
+  socket.once('error', () => sessionsByContext.get(context ?? DEFAULT_CONTEXT)?.delete(key));
 }
 
 function keyOf({ host, port, servername }: Server): string {

@@ -4,15 +4,15 @@ import * as tls from 'node:tls';
 import { CulvertError } from '@culvert/protocol';
 import { assertUsable, type ClientCertificate } from './client-certificate.ts';
 
-/** Maximum cached contexts: creating one parses every root certificate, 15 to 30 ms, too slow for each connection. A process uses one or two. */
+/** Maximum cached TLS contexts; a process uses one or two. Creating one parses every root certificate, 15 to 30 ms, too slow for each connection. */
 const MAX_CONTEXTS = 4;
 
 const contexts = new Map<string, tls.SecureContext>();
 
 /**
- * A TLS context that trusts Node's default authorities and those in `ca`.
+ * Returns a TLS context that trusts Node's default authorities and those in `ca`.
  * @param ca one or more PEM certificates
- * @throws CulvertError `config_invalid` when it is not that
+ * @throws CulvertError `config_invalid` if `ca` contains no certificate or an unreadable one
  */
 export function trustedContext(ca: string): tls.SecureContext {
   const known = contexts.get(ca);
@@ -25,10 +25,10 @@ export function trustedContext(ca: string): tls.SecureContext {
 }
 
 /**
- * As {@link trustedContext}, for a client with its own certificate. Not cached: only control channels use it, which are opened rarely,
- * and a private key should not outlive its use.
- * @param ca one or more PEM certificates beside the default authorities; undefined: these alone
- * @throws CulvertError `config_invalid` when the certificate, its key or `ca` cannot be used
+ * As {@link trustedContext}, for a client with its own certificate. The context is not cached: only control channels use it, they are opened
+ * rarely, and a private key should not stay in memory after its use.
+ * @param ca one or more PEM certificates to trust besides the default authorities; undefined to trust only the default authorities
+ * @throws CulvertError `config_invalid` if the certificate, its key or `ca` cannot be used
  */
 export function certifiedContext(certificate: ClientCertificate, ca: string | undefined): tls.SecureContext {
   assertUsable(certificate);
@@ -36,13 +36,13 @@ export function certifiedContext(certificate: ClientCertificate, ca: string | un
   try {
     return tls.createSecureContext({ ...certificate, ...authorities });
   } catch (error) {
-    // Such as a key of too few bits.
+    // For example, the key has too few bits.
     const why = error instanceof Error ? error.message : String(error);
-    throw new CulvertError('config_invalid', `TLS does not take the client certificate: ${why}.`, { cause: error });
+    throw new CulvertError('config_invalid', `TLS does not accept the client certificate: ${why}.`, { cause: error });
   }
 }
 
-/** OpenSSL passes over what it cannot read, and the connection would fail later with a riddle: so each is read here. */
+/** Parses each certificate here, because OpenSSL silently skips an unreadable one, and the connection would later fail with an unclear error. */
 function certificatesIn(pem: string): string[] {
   const found = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g);
   if (found === null) throw new CulvertError('config_invalid', 'The CA certificate is not in PEM form.');
@@ -53,7 +53,7 @@ function certificatesIn(pem: string): string[] {
   }
 }
 
-/** A `ca` option replaces the defaults, so they are named beside it; Node 20 cannot list those of `NODE_EXTRA_CA_CERTS`. */
+/** Node's default authorities, needed because a `ca` option replaces them. Node 20 cannot list those of `NODE_EXTRA_CA_CERTS`, so that file is read here. */
 function defaultAuthorities(): readonly string[] {
   if (typeof tls.getCACertificates === 'function') return tls.getCACertificates('default');
   const file = process.env['NODE_EXTRA_CA_CERTS'];
@@ -64,7 +64,7 @@ function readExtra(file: string): string[] {
   try {
     return [readFileSync(file, 'utf8')];
   } catch {
-    // Node itself has warned at the start and goes on without it.
+    // At its start Node has printed a warning about this file and ignored it.
     return [];
   }
 }

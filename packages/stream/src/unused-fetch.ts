@@ -1,7 +1,8 @@
 /**
- * Keeps this thread alive where Node 22 has no address space for its own `fetch`, which Culvert does not use: importing `node:http` there makes Node create a
- * WebAssembly memory for it, 10 GiB of address space, and where that is limited (`ulimit -v`) the failure ends the thread, as a rejection that
- * nobody handles. Every other such rejection ends it as ever. To be called once, before the first turn of the event loop.
+ * Prevents a crash of this thread where Node 22 lacks the address space for its own `fetch`, which Culvert does not use. Importing `node:http` makes
+ * Node 22 reserve a WebAssembly memory for `fetch`, 10 GiB of address space. Where address space is limited (`ulimit -v`), this fails with an unhandled
+ * rejection, which would end the thread. This function ignores that rejection; every other unhandled rejection still ends the thread. Call it
+ * once, before the first iteration of the event loop.
  */
 export function surviveWithoutFetch(): void {
   process.on('unhandledRejection', (reason) => {

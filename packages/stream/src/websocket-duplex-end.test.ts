@@ -118,7 +118,7 @@ describe('half-close', () => {
   it('reads from a peer that has not ended for as long as bytes come, and fails when none did for the limit', async () => {
     const clock = new FakeClock();
     const [client, raw] = await withRaw({ clock, halfCloseMs: 20_000 });
-    // This peer never closes.
+    // The paused peer never reads the close frame, so it never closes.
     raw.pause();
     client.end();
     for (let i = 0; i < 4; i++) {
@@ -127,7 +127,7 @@ describe('half-close', () => {
       expect(String((await once(client, 'data'))[0])).toBe('still here');
     }
     const failed = failure(client);
-    // The gateway, which knows more, is given time to say what happened.
+    // The client waits a little longer than the gateway's limit, because the gateway can report a more exact reason.
     await clock.advance(20_000 + LIMITS.lingerMs - 1);
     expect(client.destroyed).toBe(false);
     await clock.advance(1);
@@ -251,7 +251,7 @@ describe('an aborted end', () => {
     const closed = once(raw, 'close');
     raw.close();
     expect((await failed).code).toBe('stream_lost');
-    // Ours, even then, has one: an empty close frame makes one of Azure’s devices crash.
+    // The answer still has a code, because an empty close frame makes one of Azure’s devices crash.
     expect((await closed)[0]).toBe(1000);
   });
 
@@ -354,7 +354,7 @@ describe('destroy', () => {
   it('never says 1000 when something is left to send', async () => {
     const [client, raw] = await withRaw({ clock: new FakeClock() });
     const closed = once(raw, 'close');
-    // Under a clock that stands still, so that a slow machine gets the close frame behind it all.
+    // The clock does not advance, so that even on a slow machine the close frame behind all this data is delivered before the timeout.
     raw.pause();
     client.on('error', () => {});
     client.write(randomBytes(20_000_000));

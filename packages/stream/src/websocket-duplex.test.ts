@@ -44,7 +44,7 @@ async function connectedPair(): Promise<[client: Duplex, server: Duplex]> {
   return [await dial(), await arrival];
 }
 
-/** A client's Duplex and the messages that the raw WebSocket at the other end gets. */
+/** A client's Duplex, and the messages that the raw WebSocket at the other end receives. */
 async function observed(): Promise<[client: Duplex, messages: Buffer[], closed: Promise<unknown[]>]> {
   const messages: Buffer[] = [];
   const arrival = new Promise<WebSocket>((resolve) => {
@@ -83,7 +83,7 @@ async function receiveAll(duplex: Duplex): Promise<[bytes: number, hash: string]
 describe('a WebSocket as a Duplex', () => {
   it('moves 64 MiB both ways at once, every byte', async () => {
     const [a, b] = await connectedPair();
-    // By events: an async iterator would destroy the Duplex at its EOF, while the other direction still runs.
+    // Uses events, because an async iterator would destroy the Duplex at its end while the other direction is still open.
     const collect = (duplex: Duplex): Promise<[number, string]> =>
       new Promise((resolve, reject) => {
         const hash = createHash('sha256');
@@ -215,7 +215,7 @@ describe('a WebSocket as a Duplex', () => {
       before = taken;
       await new Promise((resolve) => setTimeout(resolve, 200));
     }
-    // The rest of what was taken sits in the kernel's socket buffers.
+    // The limit is higher than the Duplex's buffer, because the kernel's socket buffers hold data too.
     expect(taken).toBeLessThan(32 * MIB);
     expect(a.writableLength + b.readableLength).toBeLessThan(MIB);
     expect(await receiveAll(b)).toEqual([total, sent.digest('hex')]);
@@ -231,7 +231,7 @@ describe('a WebSocket as a Duplex', () => {
     opened.push(duplex);
     await once(duplex, 'readable');
     for (let turns = 0; turns < 100; turns++) await new Promise((resolve) => setImmediate(resolve));
-    // The messages of one read of the socket.
+    // Beyond the limit there may be only the messages of one read of the socket.
     expect(duplex.readableLength).toBeLessThanOrEqual(1_000 + 65_536);
     expect(await buffer(duplex)).toHaveLength(1_000_000);
   });

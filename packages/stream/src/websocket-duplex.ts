@@ -9,47 +9,50 @@ import { Liveness } from './liveness.ts';
 import { MessageWriter, type Sent } from './message-writer.ts';
 import { networkError } from './network-error.ts';
 
-/** How a {@link webSocketDuplex} behaves; each has a default. */
+/** Options of {@link webSocketDuplex}. */
 export interface WebSocketDuplexOptions {
-  /** Milliseconds between pings; default `LIMITS.pingMs`, 0 sends none. */
+  /** Milliseconds between pings; default `LIMITS.pingMs`; 0 sends no pings. */
   readonly pingMs?: number;
   /** Default {@link systemClock}. */
   readonly clock?: Clock;
-  /** Milliseconds without a byte in the direction that goes on after the other has ended; default `LIMITS.halfCloseMs`. */
+  /** Maximum milliseconds without a byte in the open direction after the other direction has ended; default `LIMITS.halfCloseMs`. */
   readonly halfCloseMs?: number;
-  /** As of a `net.Socket`: whether our side may go on after the peer has ended. False ends it with the peer, after what was written. Default true. */
+  /**
+   * As in `net.Socket`: whether this side may continue to send after the peer has ended. If false, this side then ends too, after the data
+   * written so far. Default true.
+   */
   readonly allowHalfOpen?: boolean;
-  /** Bytes held for a reader that does not read, beside the message that fills them; default 256 KiB. */
+  /** Bytes buffered for a reader that does not read, before the connection is paused; the last message may exceed this. Default 256 KiB. */
   readonly readBufferBytes?: number;
-  /** Bytes of the longest message, as the socket was told; default `LIMITS.messageBytes`. */
+  /** Maximum bytes of a received message; must equal the socket's own `maxPayload`. Default `LIMITS.messageBytes`. */
   readonly maxPayload?: number;
 }
 
-/** Bytes buffered in each direction before back-pressure: four of the largest frames, so that neither end waits for the other's turn. */
+/** Bytes buffered in each direction before back-pressure: four frames of maximum size, so that sender and receiver do not wait for each other. */
 const HIGH_WATER_MARK = 4 * LIMITS.frameBytes;
 
-/** Milliseconds a destroyed connection has to get its close frame out before it is cut. */
+/** Milliseconds a destroyed connection may take to send its close frame and close, before it is terminated. */
 const CLOSE_FRAME_MS = 1_000;
 
 const BINARY = { binary: true, compress: false } as const;
 
 /**
- * A WebSocket as a `Duplex`, from this moment on: wrap the socket in the turn in which it arrives or is made, and no byte is lost.
- * The socket then belongs to the Duplex; nothing else may send, close, pause or resume it.
+ * Wraps a WebSocket as a `Duplex`. Call it in the event-loop iteration in which the socket arrives or is created; otherwise bytes may be lost.
+ * From then on the socket belongs to the Duplex; nothing else may send, close, pause or resume it.
  *
- * - Writing sends binary messages of at most 64 KiB; what was written while a send was under way leaves together.
- * - Of a socket that was made here a message's bytes are read as they come ({@link ClientFrames}); of one handed over open, when it is whole.
- * - `end()` sends Close 1000 after every byte. The other direction is still delivered until the peer closes.
- * - The readable side ends only after the peer's Close 1000. Our own Close then waits for our `end()`, so an answer is not cut off, be it
- *   under way or not begun (RFC 6455 §5.5.1 permits the delay).
- * - The direction that goes on after the other has ended does so without a bound while bytes flow, and fails with `half_close_timeout` after
- *   `halfCloseMs` without one. It is never ended with 1000 by itself.
- * - Any other end destroys the Duplex with `errorFromClose`, a lost connection with `stream_lost`; bytes that had arrived before can
- *   still be read first. An aborted stream never looks complete.
- * - `destroy(error)` sends the close code of the error's row (1011 unless it is a `CulvertError`) and cuts the connection soon, at once
- *   when our Close was sent before. Without
- *   an error it sends 1011 too, but 1000 when the peer's end was read and nothing is left to send.
- * - A peer that answers no ping for two intervals is lost, see {@link Liveness}.
+ * - Writes are sent as binary messages of at most 64 KiB. Chunks written while a send is in progress are sent together afterwards.
+ * - If the socket is still connecting when it is wrapped (a client), the bytes of a message are delivered as they arrive ({@link ClientFrames}).
+ *   If it is already open, each message is delivered when it is complete.
+ * - `end()` sends Close 1000 after all written bytes. The peer's data is still delivered until the peer closes.
+ * - The readable side ends only after the peer's Close 1000. This side sends its own Close only after its `end()`, so that an answer is not cut
+ *   off, even if it has not begun yet (RFC 6455 §5.5.1 permits this delay).
+ * - After one direction has ended, the other may stay open without a time limit while bytes flow. It fails with `half_close_timeout` after
+ *   `halfCloseMs` without a byte. The Duplex never ends it with 1000 on its own.
+ * - Every other close destroys the Duplex with the error of `errorFromClose`, and a lost connection destroys it with `stream_lost`. Bytes that
+ *   arrived before can still be read first. An aborted stream never looks complete.
+ * - `destroy(error)` sends the close code of the error (1011 if it is not a `CulvertError`) and terminates the connection soon after; if
+ *   this side's Close was already sent, at once. `destroy()` without an error also sends 1011, but 1000 if the peer's end was read and no data is unsent.
+ * - If the peer does not answer pings for two intervals, the connection counts as lost, see {@link Liveness}.
  */
 export function webSocketDuplex(socket: WebSocket, options: WebSocketDuplexOptions = {}): Duplex {
   return new WebSocketDuplex(socket, options);
@@ -62,19 +65,19 @@ class WebSocketDuplex extends Duplex {
   readonly #liveness: Liveness;
   readonly #close: CloseHandshake;
   readonly #writer: MessageWriter;
-  /** The callback of the write under way; one field, so that no closure is made per chunk. */
+  /** The callback of the current write. It is a field so that no closure is created per chunk. */
   #written: Sent | undefined;
   readonly #sent: Sent;
   readonly #maxPayload: number;
-  /** Set when open, for a socket that this class made itself. */
+  /** Set when the socket opens, if it was still connecting when it was wrapped. */
   #frames: ClientFrames | undefined;
   #peerEnded = false;
-  /** Why the stream was aborted; reported after the data that arrived before has been read. */
+  /** The error with which the stream was aborted. It is reported after all data that arrived before has been read. */
   #aborted: CulvertError | undefined;
   #socketError: Error | undefined;
   #wasOpen: boolean;
   #timer: Timer | undefined;
-  /** Runs while one direction has ended and the other has not. */
+  /** Set while one direction has ended and the other has not. */
   #halfClose: HalfCloseTimer | undefined;
 
   constructor(socket: WebSocket, options: WebSocketDuplexOptions) {
@@ -91,7 +94,7 @@ class WebSocketDuplex extends Duplex {
     this.#maxPayload = options.maxPayload ?? LIMITS.messageBytes;
     this.#wasOpen = socket.readyState !== WebSocket.CONNECTING;
     this.#sent = (error) => {
-      // A failed send tells less than the close that follows it, whose code says why: the callback stays pending until then.
+      // A close follows a failed send, and its code gives a better reason: the callback stays pending until then.
       if (error) return;
       const done = this.#written;
       this.#written = undefined;
@@ -124,7 +127,7 @@ class WebSocketDuplex extends Duplex {
     if (this.#wasOpen) this.#liveness.start();
     else this.#awaitOpen();
     if (socket.readyState === WebSocket.CLOSED) process.nextTick(() => this.#closed(1006, ''));
-    // A socket handed over paused starts to flow now; what it holds back is delivered in a later turn.
+    // A paused socket is resumed here; its buffered data is delivered in a later event-loop iteration.
     else if (socket.isPaused) socket.resume();
   }
 
@@ -159,7 +162,7 @@ class WebSocketDuplex extends Duplex {
     this.#socket.resume();
   }
 
-  /** Every byte that is consumed passes here, so a deferred error is emitted here after the last one. */
+  /** All consumers read through this method, so this is where a deferred error is emitted after the last byte. */
   override read(size?: number): unknown {
     const chunk: unknown = super.read(size);
     if (this.#aborted !== undefined && this.readableLength === 0) process.nextTick(() => this.destroy(this.#aborted));
@@ -190,7 +193,7 @@ class WebSocketDuplex extends Duplex {
 
   #sendFrame(payload: Buffer, sent: Sent | undefined): void {
     const socket = this.#socket;
-    // One that is closing sends no data; the library knows what to tell then.
+    // On a socket that is closing no data may be sent; the library's `send` then reports the error.
     if (this.#frames !== undefined && socket.readyState === WebSocket.OPEN) this.#frames.send(payload, sent);
     else if (sent === undefined) socket.send(payload, BINARY);
     else socket.send(payload, BINARY, sent);
@@ -207,9 +210,9 @@ class WebSocketDuplex extends Duplex {
     done();
   }
 
-  /** Our direction has ended. The peer, or the gateway between, says first what happened: this is for when neither does. */
+  /** This side has ended. Limits the peer's silence, a little longer than the gateway does, so that the gateway reports a timeout first. */
   #awaitPeer(): void {
-    // After our Close no ping is sent, so a peer that is lost without a reset is noticed only by its silence.
+    // No ping may be sent after this side's Close, so the loss of a peer without a reset is detected only by its silence.
     this.#liveness.stop();
     const ms = this.#halfCloseMs + LIMITS.lingerMs;
     this.#halfClose = new HalfCloseTimer({
@@ -221,7 +224,7 @@ class WebSocketDuplex extends Duplex {
     });
   }
 
-  /** The peer's direction has ended; from the moment that was read, this side's silence is limited. */
+  /** The peer's direction has ended. Limits this side's silence, counted from when the program has read that end. */
   #awaitOwnEnd(): void {
     const ms = this.#halfCloseMs;
     const halfClose = new HalfCloseTimer({
@@ -246,16 +249,16 @@ class WebSocketDuplex extends Duplex {
       return;
     }
     const finished = error === null && this.#peerEnded && this.#close.isSent;
-    // Our Close was sent and cannot be followed by another: only closing the connection tells the peer that this side reads nothing more.
+    // This side's Close was sent and a second one is not possible, so only terminating the connection shows the peer that this side no longer reads.
     const cutsNow = error !== null && this.#close.isSent && !this.#peerEnded;
     if (socket.readyState === WebSocket.CONNECTING || cutsNow) socket.terminate();
     else {
-      // Closing after reading to the end is no failure, unless data is unsent.
+      // Destroying without an error after the peer's end was read is not a failure, unless data is unsent.
       if (error === null && this.readableEnded && this.writableLength === 0) this.#close.send(1000, '');
       else this.#close.send(closeCode(error), error instanceof CulvertError ? error.message : '');
       const cut = this.#clock.setTimer(finished ? LIMITS.lingerMs : CLOSE_FRAME_MS, () => socket.terminate());
       socket.once('close', () => cut.cancel());
-      // A paused socket would notice neither the peer's close frame nor its leaving.
+      // A paused socket would detect neither the peer's close frame nor the end of the connection.
       socket.resume();
     }
     // A clean end is complete when the connection has closed; an abort is reported at once.
@@ -286,7 +289,7 @@ class WebSocketDuplex extends Duplex {
     }
   }
 
-  /** Destroys with `error`, after what had arrived before was read; a reader that stops reading is not waited for. */
+  /** Destroys the Duplex with `error` after all received data has been read, or when the reader has read nothing for `LIMITS.lingerMs`. */
   #abort(error: CulvertError): void {
     if (this.destroyed || this.#aborted !== undefined) return;
     if (this.readableLength === 0) {
@@ -313,7 +316,7 @@ class WebSocketDuplex extends Duplex {
 
   #ping(flushed: () => void): void {
     if (this.#socket.readyState === WebSocket.OPEN) this.#socket.ping(EMPTY, undefined, flushed);
-    // The peer ended TCP without a close frame and does not take what is still queued for it.
+    // The peer ended TCP without a close frame and does not read the data that is still queued for it.
     else if (!this.#close.isSent) this.#socket.terminate();
   }
 }

@@ -7,7 +7,7 @@ import type { AgentEvent } from './agent-events.ts';
 
 const SERVICES = { services: new Map([['ssh', { host: '127.0.0.1', port: 22 }]]) };
 
-/** A client that does what the test says. */
+/** A client whose state changes the test controls. */
 class Client {
   readonly text: string;
   readonly options: DeviceClientOptions;
@@ -64,15 +64,15 @@ function client(index: number): Client {
   return found;
 }
 
-/** What the events say, in short. */
-const told = (): string[] =>
+/** The events so far in short form: the state or type, and the error code. */
+const eventTexts = (): string[] =>
   events.map((event) => {
     const error = 'error' in event && event.error !== undefined ? ` ${event.error.code}` : '';
     return `${event.type === 'state' ? event.state : event.type}${error}`;
   });
 
-/** Promises get their turn. */
-const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+/** Waits one event-loop iteration, so that pending promises are settled. */
+const nextIteration = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 beforeEach(() => {
   clients = [];
@@ -91,7 +91,7 @@ describe('why an agent is not attached', () => {
     one.wait('device_disabled');
     one.attach();
     one.wait('device_disabled');
-    expect(told()).toEqual(['waiting unauthorized', 'waiting device_disabled', 'attached', 'waiting device_disabled']);
+    expect(eventTexts()).toEqual(['waiting unauthorized', 'waiting device_disabled', 'attached', 'waiting device_disabled']);
     expect(events[0]).toMatchObject({ retryInMs: 1_000 });
   });
 });
@@ -106,9 +106,9 @@ describe('another address', () => {
     expect(client(0).closed).toBe(false);
     client(1).attach();
     expect(client(0).closed).toBe(true);
-    // Ignore the old client's last events.
+    // The agent must ignore the old client's last events.
     client(0).wait('taken_over');
-    expect(told()).toEqual(['attached', 'reloaded', 'reload-waits unauthorized', 'attached']);
+    expect(eventTexts()).toEqual(['attached', 'reloaded', 'reload-waits unauthorized', 'attached']);
     await agent.close();
     expect(client(1).closed).toBe(true);
   });
@@ -120,7 +120,7 @@ describe('another address', () => {
     client(0).wait('revoked');
     expect(client(0).closed).toBe(true);
     client(1).wait('unauthorized');
-    expect(told()).toEqual(['attached', 'reloaded', 'waiting unauthorized']);
+    expect(eventTexts()).toEqual(['attached', 'reloaded', 'waiting unauthorized']);
   });
 
   it('that is the same changes nothing', () => {
@@ -146,8 +146,8 @@ describe('another address', () => {
       if (attached) client(0).attach();
       agent.reload(SERVICES, { connectionString: 'second' });
       client(1).fail(new CulvertError('config_invalid', 'The CA certificate is not in PEM form.'));
-      await turn();
-      expect(told().slice(attached ? 2 : 1)).toEqual(['reload-failed config_invalid']);
+      await nextIteration();
+      expect(eventTexts().slice(attached ? 2 : 1)).toEqual(['reload-failed config_invalid']);
       const current = clients.filter(({ closed }) => !closed).filter(({ text }) => text === 'first');
       expect(current).toHaveLength(1);
       await agent.close();
@@ -171,7 +171,7 @@ describe('another address', () => {
     expect([asked, clients.length]).toEqual([2, 1]);
     client(0).wait('device_disabled');
     expect([client(0).closed, client(1).text, client(1).opened]).toEqual([true, 'new', true]);
-    expect(told()).toContain('reload-failed argument_invalid');
+    expect(eventTexts()).toContain('reload-failed argument_invalid');
   });
 });
 

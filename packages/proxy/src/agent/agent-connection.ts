@@ -4,23 +4,23 @@ import type { ClientCertificate, OutboundOptions } from '@culvert/stream';
 import type { AgentEvent } from './agent-events.ts';
 import { StateReports } from './state-reports.ts';
 
-/** How an agent reaches its hub, and as whom. */
+/** The identity of an agent, and how it connects to its hub. */
 export interface AgentAddress {
   /** The connection string of the device, or of a module of it. */
   readonly connectionString: string;
-  /** For a connection string with `x509=true`. */
+  /** The device's certificate, for a connection string with `x509=true`. */
   readonly certificate?: ClientCertificate;
-  /** How the hub and its gateway are reached. */
+  /** Proxy, CA and gateways for the connections to the hub and its gateways. */
   readonly outbound?: OutboundOptions;
 }
 
-/** The part of `DeviceClient` an agent needs. */
+/** The part of `DeviceClient` that an agent uses. */
 export interface AgentClient {
   open(): Promise<void>;
   close(): Promise<void>;
 }
 
-/** Refusals for which a file with the key, certificate or CA may have been mended meanwhile. */
+/** Refusals after which the files are read again, because a file with the key, certificate or CA may have been corrected meanwhile. */
 const REFUSALS: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'unauthorized',
   'token_expired',
@@ -31,66 +31,67 @@ const REFUSALS: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'untrusted',
 ]);
 
-/** Makes a client. @throws CulvertError `argument_invalid` for a connection string that is none */
+/** Creates a client. @throws CulvertError `argument_invalid` for an invalid connection string */
 export type CreateClient = (text: string, options: DeviceClientOptions) => AgentClient;
 
 export interface AgentConnectionOptions {
   readonly createClient: CreateClient;
-  /** Options that every client of this agent gets, for any hub. */
+  /** Options of every client of this agent. */
   readonly common: Pick<DeviceClientOptions, 'onStream' | 'clock' | 'sshHostKeys' | 'halfCloseMs'>;
-  /** Reads the files again after each refusal; undefined when there are none, or they cannot be read. Must not throw. */
+  /** Reads the files again after a refusal; returns undefined if there are none or they cannot be read. Must not throw. */
   readonly readAgain?: (() => AgentAddress | undefined) | undefined;
   readonly onEvent: (event: AgentEvent) => void;
   readonly onAttached: () => void;
-  /** This machine's proxy, CA or certificate cannot be used at all; no attempt follows. */
+  /** Called if this machine's proxy, CA or certificate cannot be used at all; no further attempt is made. */
   readonly onFailed: (error: unknown) => void;
 }
 
-interface Link {
+/** A client and the address that it was created for. */
+interface ClientEntry {
   readonly address: AgentAddress;
   readonly client: AgentClient;
   attached: boolean;
 }
 
 /**
- * An agent's connection to its hub, which can be replaced while it runs. The new one is made before the old one is closed, so that a
- * mistake in a file does not disconnect the person who is about to fix it; open streams have connections of their own and go on.
+ * An agent's connection to its hub, which can be replaced while the agent runs. The new connection is opened before the old one is closed, so
+ * that a mistake in a file does not disconnect a user who fixes it through this agent. Open streams have connections of their own and continue.
  */
 export class AgentConnection {
   readonly #options: AgentConnectionOptions;
   readonly #reports: StateReports;
-  #current: Link;
-  /** Replaces the current client as soon as it is attached itself, or the current one no longer is. */
-  #next: Link | undefined;
-  /** The client before {@link replace}, kept until the new one is attached: used again when the new one cannot be used at all. */
+  #current: ClientEntry;
+  /** The new client. It replaces the current one when the new client is attached or when the current one is no longer attached. */
+  #next: ClientEntry | undefined;
+  /** The address before {@entry replace}, kept until the new client is attached. It is used again if the new address cannot be used at all. */
   #fallback: AgentAddress | undefined;
   #closed = false;
 
-  /** Connects to nothing yet. @throws CulvertError `argument_invalid` */
+  /** Does not connect before {@entry open}. @throws CulvertError `argument_invalid` for an invalid connection string */
   constructor(address: AgentAddress, options: AgentConnectionOptions) {
     this.#options = options;
     this.#reports = new StateReports(options.onEvent);
-    this.#current = this.#link(address);
+    this.#current = this.#createEntry(address);
   }
 
-  /** Connects. To be called once. */
+  /** Connects. Must be called once. */
   open(): void {
     this.#open(this.#current);
   }
 
   /**
-   * Uses this address from now on.
-   * @returns whether it differs from the one before
-   * @throws CulvertError `argument_invalid`, and then nothing has changed
+   * Connects with this address from now on.
+   * @returns whether the address differs from the previous one
+   * @throws CulvertError `argument_invalid` for an invalid connection string; nothing is changed then
    */
   replace(address: AgentAddress): boolean {
     if (this.#closed || sameAddress(address, (this.#next ?? this.#current).address)) return false;
-    const link = this.#link(address);
+    const entry = this.#createEntry(address);
     void this.#next?.client.close();
-    this.#next = link;
+    this.#next = entry;
     this.#fallback ??= this.#current.address;
-    if (!this.#current.attached) this.#promote(link);
-    this.#open(link);
+    if (!this.#current.attached) this.#promote(entry);
+    this.#open(entry);
     return true;
   }
 
@@ -100,30 +101,30 @@ export class AgentConnection {
     await Promise.all([this.#current.client.close(), this.#next?.client.close()]);
   }
 
-  #link(address: AgentAddress): Link {
+  #createEntry(address: AgentAddress): ClientEntry {
     const { outbound, certificate, connectionString } = address;
     const client = this.#options.createClient(connectionString, {
       ...this.#options.common,
       onFirstRefusal: 'retry',
-      onStateChange: (state, error, retryInMs) => this.#stateChanged(link, state, error, retryInMs),
+      onStateChange: (state, error, retryInMs) => this.#stateChanged(entry, state, error, retryInMs),
       ...(outbound === undefined ? {} : { outbound }),
       ...(certificate === undefined ? {} : { certificate }),
     });
-    const link: Link = { address, client, attached: false };
-    return link;
+    const entry: ClientEntry = { address, client, attached: false };
+    return entry;
   }
 
-  #open(link: Link): void {
-    link.client.open().then(
+  #open(entry: ClientEntry): void {
+    entry.client.open().then(
       () => {
-        if (link === this.#current || link === this.#next) this.#options.onAttached();
+        if (entry === this.#current || entry === this.#next) this.#options.onAttached();
       },
-      (error: unknown) => this.#unusable(link, error),
+      (error: unknown) => this.#openFailed(entry, error),
     );
   }
 
-  /** After a key was replaced at the hub and written into the same file, the agent needs no signal. */
-  #lookAgain(): void {
+  /** Reads the files again and uses a changed address. So a key that was replaced at the hub and in the same file takes effect without a signal. */
+  #readFilesAgain(): void {
     const address = this.#options.readAgain?.();
     if (address === undefined) return;
     try {
@@ -133,29 +134,29 @@ export class AgentConnection {
     }
   }
 
-  #stateChanged(link: Link, state: DeviceClientState, error?: CulvertError, retryInMs?: number): void {
-    link.attached = state === 'attached';
-    if (link === this.#next && link.attached) this.#promote(link);
-    // The newer connection of the same identity may have taken over from it, or the hub no longer knows its key.
-    else if (link === this.#current && !link.attached && this.#next !== undefined) this.#promote(this.#next);
-    if (link === this.#current) {
-      if (link.attached) this.#fallback = undefined;
-      this.#reports.told(state, error, retryInMs);
-    } else if (link === this.#next && error !== undefined) {
+  #stateChanged(entry: ClientEntry, state: DeviceClientState, error?: CulvertError, retryInMs?: number): void {
+    entry.attached = state === 'attached';
+    if (entry === this.#next && entry.attached) this.#promote(entry);
+    // The new connection may have taken over from the current one, or the hub no longer accepts the old key.
+    else if (entry === this.#current && !entry.attached && this.#next !== undefined) this.#promote(this.#next);
+    if (entry === this.#current) {
+      if (entry.attached) this.#fallback = undefined;
+      this.#reports.stateChanged(state, error, retryInMs);
+    } else if (entry === this.#next && error !== undefined) {
       this.#reports.reloadWaits(error);
     } else return;
-    if (state === 'waiting' && error !== undefined && REFUSALS.has(error.code)) this.#lookAgain();
+    if (state === 'waiting' && error !== undefined && REFUSALS.has(error.code)) this.#readFilesAgain();
   }
 
-  #promote(link: Link): void {
+  #promote(entry: ClientEntry): void {
     const before = this.#current;
-    this.#current = link;
+    this.#current = entry;
     this.#next = undefined;
     void before.client.close();
   }
 
-  #unusable(link: Link, error: unknown): void {
-    if (this.#closed || (link !== this.#current && link !== this.#next)) return;
+  #openFailed(entry: ClientEntry, error: unknown): void {
+    if (this.#closed || (entry !== this.#current && entry !== this.#next)) return;
     const fallback = this.#fallback;
     this.#fallback = undefined;
     if (fallback === undefined) {
@@ -163,16 +164,16 @@ export class AgentConnection {
       return;
     }
     this.#reports.reloadFailed(CulvertError.from(error));
-    if (link === this.#next) {
+    if (entry === this.#next) {
       this.#next = undefined;
       return;
     }
-    this.#current = this.#link(fallback);
+    this.#current = this.#createEntry(fallback);
     this.#open(this.#current);
   }
 }
 
-/** Whether both name the same hub, credential and outbound options. */
+/** Whether both addresses contain the same connection string, certificate and outbound options. */
 function sameAddress(one: AgentAddress, other: AgentAddress): boolean {
   const parts = ({ connectionString, certificate, outbound }: AgentAddress): unknown[] => [
     connectionString,

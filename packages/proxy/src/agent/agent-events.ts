@@ -8,21 +8,21 @@ export interface Target {
   readonly port: number;
 }
 
-/** What the agent tells about one stream, from its offer on. */
+/** The fields of an event about one stream. */
 interface OfferedStream {
-  /** The stream's name: the service asked for. */
+  /** The stream's name, which is the name of the requested service. */
   readonly service: string;
-  /** The hub's id of the stream, where the hub tells it. */
+  /** The hub's id of the stream; undefined if the hub did not send it. */
   readonly streamId: string | undefined;
-  /** The caller, as the hub names it. */
+  /** The caller's name at the hub; undefined if the hub did not send it. */
   readonly caller: string | undefined;
 }
 
-/** What happens in an agent. Ids count from 1 for the life of the agent. */
+/** An event of an agent. Stream ids count from 1 for the life of the agent. */
 export type AgentEvent =
   /**
-   * The state of the connection to the hub: reported once per change of reason, not once per attempt. `retryInMs`: milliseconds until the
-   * next attempt, after which the waits grow.
+   * The state of the connection to the hub, reported once per change of the reason, not once per attempt. `retryInMs`: milliseconds until the
+   * next attempt; later waits are longer.
    */
   | {
       readonly type: 'state';
@@ -33,24 +33,24 @@ export type AgentEvent =
   /** New services or a new connection are in use. */
   | {
       readonly type: 'reloaded';
-      /** What is offered from now on. */
+      /** The names of all services offered from now on. */
       readonly services: readonly string[];
       readonly added: readonly string[];
       readonly removed: readonly string[];
-      /** Whether the agent opens a new connection, with another connection string, certificate, CA or proxy. */
+      /** Whether the agent opens a new connection because the connection string, certificate, CA, proxy or gateways have changed. */
       readonly connection: boolean;
     }
-  /** The new connection cannot be used, or the connection string is invalid: the old connection goes on. */
+  /** The new connection cannot be used, or its connection string is invalid; the agent keeps the old connection. */
   | { readonly type: 'reload-failed'; readonly error: CulvertError }
-  /** The new connection is not established yet; the old one goes on until it is. */
+  /** The new connection is not established yet; the agent keeps the old one until it is. */
   | { readonly type: 'reload-waits'; readonly error: CulvertError }
   | ({ readonly type: 'stream-rejected'; readonly reason: string } & OfferedStream)
-  /** `target` is undefined for the agent's own echo. */
+  /** `target` is undefined for the services that the agent itself provides. */
   | ({ readonly type: 'stream-opened'; readonly id: number; readonly target: Target | undefined } & OfferedStream)
   | ({
       readonly type: 'stream-ended';
       readonly id: number;
-      /** Which side ended it: `local` is this device's program, `remote` the service. */
+      /** Which side ended the stream: `local` is this device's program, `remote` the service. */
       readonly endedBy: EndedBy;
       /** Bytes from the local target into the stream. */
       readonly bytesSent: number;

@@ -7,60 +7,60 @@ import { type AgentAddress, AgentConnection, type CreateClient } from './agent-c
 import type { AgentEvent, Target } from './agent-events.ts';
 import { answerOffer } from './answer-offer.ts';
 
-/** Streams at once, unless told otherwise: about 2,000 sockets, below the usual limit of open files with room to spare. */
+/** Maximum open streams by default. They need about 2,000 sockets, clearly fewer than the usual limit of open files. */
 export const MAX_STREAMS = 1000;
 
-/** Milliseconds running streams get to end when the agent is closed. */
+/** Milliseconds that open streams may take to end when the agent is closed. */
 export const CLOSE_GRACE_MS = 10_000;
 
-/** What an agent offers. */
+/** The services that an agent offers. */
 export interface AgentServices {
-  /** By stream name; the agent connects to nothing else. */
+  /** The targets by stream name. The agent connects to no other target. */
   readonly services: ReadonlyMap<string, Target>;
-  /** The service that takes names the list does not hold (Azure's clients send `TestStream`). Must be in the list. */
+  /** The service for stream names that are not in the list (Azure's clients send `TestStream`). It must itself be in the list. */
   readonly defaultService?: string;
 }
 
 export interface AgentOptions extends AgentAddress, AgentServices {
-  /** Public keys of this device's SSH server, for the hub to register; default none. */
+  /** Public keys of this device's SSH server, which the hub registers; default none. */
   readonly sshHostKeys?: readonly string[];
-  /** As `DeviceClientOptions` has it: milliseconds, default 60,000. */
+  /** See `DeviceClientOptions.halfCloseMs`: milliseconds, default 60,000. */
   readonly halfCloseMs?: number;
-  /** Reads the address's files again after each refusal of the hub; returns undefined when they cannot be read. Must not throw. */
+  /** Reads the files with the address again after each refusal by the hub; returns undefined if they cannot be read. Must not throw. */
   readonly readAgain?: () => AgentAddress | undefined;
   readonly onEvent?: (event: AgentEvent) => void;
   readonly clock?: Clock;
-  /** Default {@link MAX_STREAMS}; an offer beyond is rejected. */
+  /** Maximum open streams, default {@link MAX_STREAMS}; further offers are rejected. */
   readonly maxStreams?: number;
 }
 
 /** A running agent. */
 export interface Agent {
-  /** Resolves when first attached to the hub; rejects as `closed` does. */
+  /** Resolves when attached to the hub for the first time; rejects as `closed` does, and if the agent is closed before. */
   readonly attached: Promise<void>;
   /**
-   * Resolves when closed on purpose; rejects with `config_invalid` when the proxy, CA or certificate given cannot be used. What the hub or
-   * the network says never ends an agent: it waits and tries again.
+   * Resolves when the agent has been closed with `close()` or `destroy()`; rejects with `config_invalid` if the given proxy, CA or certificate
+   * cannot be used. Errors of the hub or the network never end an agent: it waits and retries.
    */
   readonly closed: Promise<void>;
   /** Number of open streams. */
   readonly streams: number;
   /**
-   * Offers these services from now on; streams that run go on, also those to a service that is gone. With another address it connects
-   * again: the old connection is closed only when the new one is established, or when the old one has failed itself.
-   * @throws CulvertError as {@link startAgent}, and then nothing has changed
+   * Offers these services from now on. Open streams continue, even those to a service that is no longer offered. If `address` has changed, the
+   * agent opens a new connection; it closes the old one when the new one is established, or when the old one has failed.
+   * @throws CulvertError as {@link startAgent}; nothing is changed then
    */
   reload(services: AgentServices, address?: AgentAddress): void;
-  /** Takes no new offers, lets running streams end for `graceMs` (default {@link CLOSE_GRACE_MS}), ends the rest with a reason. */
+  /** Takes no new offers, waits up to `graceMs` (default {@link CLOSE_GRACE_MS}) for open streams to end, then ends the others with a reason. */
   close(graceMs?: number): Promise<void>;
-  /** Ends everything now. */
+  /** Ends all streams now and closes the agent. */
   destroy(reason: CulvertError): Promise<void>;
 }
 
 /**
- * The device-local proxy: attaches as a device, and connects offered streams to the local targets of its list. It goes on after
- * the end of a stream, a restart of the hub, the loss of the network, and a refusal.
- * @throws CulvertError `config_invalid` when `defaultService` is not in the list, `argument_invalid` for a bad connection string
+ * Starts the device-local proxy: it attaches as a device, and connects offered streams to the local targets of its list. It continues after the
+ * end of a stream, a restart of the hub, a loss of the network, and a refusal by the hub.
+ * @throws CulvertError `config_invalid` if `defaultService` is not in the list, `argument_invalid` for an invalid connection string
  */
 export function startAgent(
   options: AgentOptions,
@@ -72,7 +72,7 @@ export function startAgent(
   const streams = new OpenStreams(options.maxStreams ?? MAX_STREAMS);
   const attached = deferred();
   const closed = deferred();
-  // One nobody awaits must not end the process.
+  // A rejection must not end the process if no code awaits the promise.
   attached.promise.catch(() => undefined);
   closed.promise.catch(() => undefined);
   const connection = new AgentConnection(options, {

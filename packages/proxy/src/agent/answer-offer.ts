@@ -9,41 +9,41 @@ import type { AgentEvent, Target } from './agent-events.ts';
 import { dialTarget } from './dial-target.ts';
 import { SERVICES_SERVICE, serviceReportEnd, tryServices } from './service-report.ts';
 
-/** What an offer is answered by. */
+/** How offers are answered. */
 export interface AnswerOptions {
-  /** The whole of what the agent connects to, by stream name. */
+  /** All targets that the agent may connect to, by stream name. */
   readonly services: ReadonlyMap<string, Target>;
-  /** The service that takes names which are not in the list. */
+  /** The service for stream names that are not in the list. */
   readonly defaultService: string | undefined;
   readonly streams: OpenStreams;
   readonly clock: Clock;
   readonly onEvent: (event: AgentEvent) => void;
 }
 
-/** The stream name that every agent answers by itself, by sending back what it is sent: what `culvert doctor` measures. */
+/** The name of a stream that every agent itself answers, by sending all received data back. `culvert doctor` measures with it. */
 export const ECHO_SERVICE = 'culvert-echo';
 
 /**
- * Answers one offer and relays its stream to the end: the local target is connected before the offer is accepted, so the one
- * who asks learns at once when nothing answers there. Never rejects: what goes wrong is told by event, and the agent goes on.
+ * Answers one offer and relays its stream to the end. The local target is connected before the offer is accepted, so that the caller receives a
+ * rejection at once if the target cannot be reached. Never rejects: errors are reported as events, and the agent continues.
  */
 export async function answerOffer(offer: StreamOffer, options: AnswerOptions): Promise<void> {
   const { services, defaultService } = options;
   const own = services.has(offer.name) ? undefined : ownService(offer.name, options);
   const target = own === undefined ? (services.get(offer.name) ?? services.get(defaultService ?? '')) : undefined;
   if (target === undefined && own === undefined) return reject(offer, unknownService(offer.name, services), options);
-  const place = options.streams.take();
-  if (place === undefined)
+  const slot = options.streams.take();
+  if (slot === undefined)
     return reject(offer, 'this agent has reached its limit of open streams; try again later', options);
   try {
-    const local = target === undefined ? own?.(place.signal) : await connectTarget(offer, target, place, options);
-    if (local !== undefined) await relayOffer(offer, target, local, place, options);
+    const local = target === undefined ? own?.(slot.signal) : await connectTarget(offer, target, slot, options);
+    if (local !== undefined) await relayOffer(offer, target, local, slot, options);
   } finally {
-    place.release();
+    slot.release();
   }
 }
 
-/** Stream names that the agent answers by itself, unless its list has a service of that name. */
+/** Returns how to create the local end of a service that the agent itself provides; undefined if it provides none of this name. */
 function ownService(name: string, { services, clock }: AnswerOptions): ((signal: AbortSignal) => LocalEnd) | undefined {
   if (name === ECHO_SERVICE) return echoEnd;
   if (name !== SERVICES_SERVICE) return undefined;
@@ -53,12 +53,12 @@ function ownService(name: string, { services, clock }: AnswerOptions): ((signal:
 async function connectTarget(
   offer: StreamOffer,
   target: Target,
-  place: OpenStream,
+  slot: OpenStream,
   options: AnswerOptions,
 ): Promise<LocalEnd | undefined> {
   try {
-    const socket = await dialTarget(target, options.clock, place.signal);
-    // The target may go away while the offer is being accepted; `relay` finds it destroyed.
+    const socket = await dialTarget(target, options.clock, slot.signal);
+    // The target may close the connection while the offer is being accepted; `relay` checks for that.
     socket.on('error', () => undefined);
     return socketEnd(socket);
   } catch (error) {
@@ -71,20 +71,20 @@ async function relayOffer(
   offer: StreamOffer,
   target: Target | undefined,
   local: LocalEnd,
-  place: OpenStream,
+  slot: OpenStream,
   options: AnswerOptions,
 ): Promise<void> {
   const { clock, onEvent } = options;
-  const told = describe(offer);
+  const streamFields = describe(offer);
   const started = clock.now();
   try {
-    const stream: Duplex = await offer.accept({ signal: place.signal });
-    onEvent({ type: 'stream-opened', id: place.id, target, ...told });
-    const result = await relay(local, stream, { clock, signal: place.signal });
-    onEvent({ type: 'stream-ended', id: place.id, ...result, durationMs: clock.now() - started, ...told });
+    const stream: Duplex = await offer.accept({ signal: slot.signal });
+    onEvent({ type: 'stream-opened', id: slot.id, target, ...streamFields });
+    const result = await relay(local, stream, { clock, signal: slot.signal });
+    onEvent({ type: 'stream-ended', id: slot.id, ...result, durationMs: clock.now() - started, ...streamFields });
   } catch (error) {
     local.reset();
-    onEvent({ type: 'stream-failed', id: place.id, error: CulvertError.from(error), ...told });
+    onEvent({ type: 'stream-failed', id: slot.id, error: CulvertError.from(error), ...streamFields });
   }
 }
 
@@ -93,7 +93,7 @@ async function reject(offer: StreamOffer, reason: string, options: AnswerOptions
   try {
     await offer.reject(reason);
   } catch (error) {
-    // The control channel went away meanwhile: nobody waits for this answer any more, and the state event says why.
+    // The control channel was lost meanwhile, so the rejection cannot be sent. A state event reports the reason of the loss.
     options.onEvent({ type: 'stream-failed', id: 0, error: CulvertError.from(error), ...describe(offer) });
   }
 }

@@ -3,10 +3,10 @@ import { CulvertError, formatHostPort } from '@culvert/protocol';
 import { abortReason, type Clock, networkFault, stateKeepAlive } from '@culvert/stream';
 import type { Target } from './agent-events.ts';
 
-/** Milliseconds a local target may take to accept: it is on this machine or its network, and a person waits. */
+/** Milliseconds a local target may take to accept a connection: it is on this machine or its network, and a user waits. */
 export const DIAL_TARGET_MS = 10_000;
 
-/** The TCP connection to a local target. Half-open is allowed: the target may answer after it was told the end. */
+/** Connects to a local target over TCP. Half-open connections are allowed: the target may send an answer after it has received the caller's end. */
 export function dialTarget(target: Target, clock: Clock, signal: AbortSignal): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const socket = connect({
@@ -24,7 +24,7 @@ export function dialTarget(target: Target, clock: Clock, signal: AbortSignal): P
     };
     const fail = (error: CulvertError): void => {
       settle();
-      // A late error of a destroyed socket must find a listener.
+      // A destroyed socket may still emit an error, which needs a listener.
       socket.on('error', () => socket.destroy());
       socket.destroy();
       reject(error);

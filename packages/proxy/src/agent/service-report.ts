@@ -5,33 +5,33 @@ import type { LocalEnd } from '../local-end.ts';
 import type { Target } from './agent-events.ts';
 import { dialTarget } from './dial-target.ts';
 
-/** The stream name that every agent answers itself, with a report of its services and whether each accepts connections. */
+/** The name of a stream that every agent itself answers, with a report of its services and of whether each accepts connections. */
 export const SERVICES_SERVICE = 'culvert-services';
 
-/** Services that one report tries: more would make one stream a burst of connections. */
+/** Maximum services that one report tests, so that one stream does not cause too many connections. */
 const MAX_TRIED = 64;
 
-/** Connections that a report makes at once. */
+/** Maximum connections that one report opens at the same time. */
 const MAX_CONCURRENT = 8;
 
 /** One service in a {@link ServiceReport}. */
 export interface ServiceState {
   readonly name: string;
   readonly ok: boolean;
-  /** Milliseconds until it accepted the connection, which was closed at once; absent when it accepted none. */
+  /** Milliseconds until the service accepted the test connection; absent if it did not accept. The connection is closed at once. */
   readonly ms?: number;
-  /** Why it took none. */
+  /** The reason why the service did not accept the connection. */
   readonly problem?: string;
 }
 
-/** What an agent sends on {@link SERVICES_SERVICE}: one JSON document, then the end. */
+/** The JSON document that an agent sends on a {@link SERVICES_SERVICE} stream before it ends the stream. */
 export interface ServiceReport {
   readonly services: readonly ServiceState[];
-  /** Number of services that were not tried because there are too many. */
+  /** Number of services that were not tested because there are too many. */
   readonly untried: number;
 }
 
-/** Tests each service by connecting to it; sends nothing. A caller that may open this stream may open one to each service. */
+/** Tests each service by connecting to it, without sending data. This reveals nothing new: a caller that may open this stream may open one to each service. */
 export async function tryServices(
   services: ReadonlyMap<string, Target>,
   clock: Clock,
@@ -53,7 +53,7 @@ async function tryService(name: string, target: Target, clock: Clock, signal: Ab
     const socket = await dialTarget(target, clock, signal);
     const ms = clock.now() - started;
     socket.on('error', () => undefined);
-    // Drop what the service sends on its own, such as a banner.
+    // Discard data that the service sends first, such as a banner.
     socket.resume().end();
     socket.destroySoon();
     return { name, ok: true, ms };
@@ -62,7 +62,7 @@ async function tryService(name: string, target: Target, clock: Clock, signal: Ab
   }
 }
 
-/** A local end that sends the report as soon as it is ready, and ends. It reads and drops what it receives. */
+/** Creates a local end that sends the report as soon as it is ready, then ends. It discards all data that it receives. */
 export function serviceReportEnd(report: () => Promise<ServiceReport>): LocalEnd {
   let asked = false;
   const readable = new Readable({

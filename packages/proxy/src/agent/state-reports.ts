@@ -3,24 +3,24 @@ import type { CulvertError } from '@culvert/protocol';
 import type { AgentEvent } from './agent-events.ts';
 
 /**
- * Reports the state of the connection to the hub: why it is lost (once per change of reason, not once per attempt), and once when it is
- * back. An agent without its hub for a month would otherwise fill a disk with one sentence.
+ * Reports the state of the connection to the hub: the reason for a loss, once per change of the reason and not once per attempt; and once when the
+ * connection is re-established. Otherwise an agent whose hub is down for a month could fill the disk with identical log entries.
  */
 export class StateReports {
   readonly #onEvent: (event: AgentEvent) => void;
-  /** The reason that was reported last; undefined while there is none. */
+  /** The last reported reason; undefined while attached, and before the first loss. */
   #reason: string | undefined;
-  /** The same for a new connection that is not established yet. */
+  /** The last reported reason for which a new connection is not established yet. */
   #reloadReason: string | undefined;
 
   constructor(onEvent: (event: AgentEvent) => void) {
     this.#onEvent = onEvent;
   }
 
-  /** The client's state changed. */
-  told(state: DeviceClientState, error: CulvertError | undefined, retryInMs: number | undefined): void {
+  /** Reports a change of the client's state. */
+  stateChanged(state: DeviceClientState, error: CulvertError | undefined, retryInMs: number | undefined): void {
     const reason = error === undefined ? undefined : reasonOf(error);
-    // Between two attempts the reason is one that was already reported.
+    // A new attempt begins after a failure whose reason has already been reported.
     if (state === 'connecting' && this.#reason !== undefined) return;
     if (reason !== undefined && reason === this.#reason) return;
     this.#reason = state === 'attached' ? undefined : (reason ?? this.#reason);
@@ -29,14 +29,14 @@ export class StateReports {
     this.#onEvent({ type: 'state', state, error, ...wait });
   }
 
-  /** The new connection is not there yet. */
+  /** Reports that the new connection is not established yet. */
   reloadWaits(error: CulvertError): void {
     if (reasonOf(error) === this.#reloadReason) return;
     this.#reloadReason = reasonOf(error);
     this.#onEvent({ type: 'reload-waits', error });
   }
 
-  /** The new connection cannot be used. */
+  /** Reports that the new connection cannot be used. */
   reloadFailed(error: CulvertError): void {
     if (reasonOf(error) === this.#reloadReason) return;
     this.#reloadReason = reasonOf(error);
@@ -44,7 +44,7 @@ export class StateReports {
   }
 }
 
-/** Identifies a reason: its text without times, ports and counts, which differ between attempts. */
+/** A key for comparing reasons: code and message, with all numbers replaced, because times, ports and counts differ between attempts. */
 function reasonOf({ code, message }: CulvertError): string {
   return `${code} ${message.replace(/\d+/g, '0')}`;
 }

@@ -2,30 +2,30 @@ import type { Duplex } from 'node:stream';
 import type { CulvertError } from '@culvert/protocol';
 import type { EndedBy } from '../local-relay.ts';
 
-/** Opens a stream to a device: `ServiceClient.openStream`, or anything of its shape. */
+/** Opens a stream to a device: `ServiceClient.openStream`, or a function with the same signature. */
 export type OpenStreamFunction = (
   deviceId: string,
   options: { readonly name: string; readonly signal?: AbortSignal },
 ) => Promise<Duplex>;
 
-/** Where one service of the device is to be reached on this machine. */
+/** The address on this machine for one service of the device. */
 export interface LocalService {
   /** The service's name, sent as the stream's name. */
   readonly name: string;
-  /** Default 127.0.0.1: nobody else on the network. */
+  /** Default 127.0.0.1, which other machines cannot reach. */
   readonly host?: string;
-  /** 0 lets the system choose. */
+  /** 0 lets the system choose a port. */
   readonly port: number;
 }
 
-/** A listener as it really is. */
+/** The actual address of a listener. */
 export interface BoundService {
   readonly name: string;
   readonly host: string;
   readonly port: number;
 }
 
-/** What happens in a service-local proxy. Ids count from 1 for the life of the proxy. */
+/** An event of a service-local proxy. Stream ids count from 1 for the life of the proxy. */
 export type ConnectEvent =
   | { readonly type: 'listening'; readonly service: string; readonly host: string; readonly port: number }
   | { readonly type: 'stream-opened'; readonly id: number; readonly service: string; readonly openedInMs: number }
@@ -33,7 +33,7 @@ export type ConnectEvent =
       readonly type: 'stream-ended';
       readonly id: number;
       readonly service: string;
-      /** Which side ended it: `local` is the program on this machine, `remote` the device. */
+      /** Which side ended the stream: `local` is the program on this machine, `remote` the device. */
       readonly endedBy: EndedBy;
       readonly bytesSent: number;
       readonly bytesReceived: number;

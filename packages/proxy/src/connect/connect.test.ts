@@ -101,7 +101,7 @@ describe('startConnect', () => {
     const socket = client(port);
     socket.end();
     await new Promise((resolve) => socket.once('finish', resolve));
-    // Let its end arrive: the proxy's loop is this one.
+    // Let the end arrive at the proxy, which runs in this event loop.
     for (let turns = 0; turns < 20; turns++) await new Promise((resolve) => setImmediate(resolve));
     const [near, far] = duplexPair();
     opening.resolve(near);

@@ -8,10 +8,10 @@ import type { BoundService, ConnectEvent, LocalService, OpenStreamFunction } fro
 import { listen } from './listen.ts';
 import { MAX_OPENINGS, Openings } from './openings.ts';
 
-/** Connections at once over all services, unless told otherwise; see the agent's limit of the same size. */
+/** Maximum open connections by default, over all services. The agent has the same limit for its streams. */
 export const MAX_CONNECTIONS = 1000;
 
-/** Milliseconds running streams get to end when the proxy is closed. */
+/** Milliseconds that open streams may take to end when the proxy is closed. */
 export const CLOSE_GRACE_MS = 10_000;
 
 export interface ConnectOptions {
@@ -20,26 +20,26 @@ export interface ConnectOptions {
   readonly services: readonly LocalService[];
   readonly onEvent?: (event: ConnectEvent) => void;
   readonly clock?: Clock;
-  /** Default {@link MAX_CONNECTIONS}; a connection beyond is reset. */
+  /** Maximum open connections, default {@link MAX_CONNECTIONS}; further connections are reset. */
   readonly maxConnections?: number;
 }
 
 /** A running service-local proxy. */
 export interface Connect {
-  /** The listeners, in the order they were asked for. */
+  /** The listeners, in the order of {@link ConnectOptions.services}. */
   readonly services: readonly BoundService[];
   /** Number of open local connections. */
   readonly streams: number;
-  /** Listens no more, lets running streams end for `graceMs` (default {@link CLOSE_GRACE_MS}), ends the rest with a reason. */
+  /** Stops listening, waits up to `graceMs` (default {@link CLOSE_GRACE_MS}) for open streams to end, then ends the others with a reason. */
   close(graceMs?: number): Promise<void>;
-  /** Ends everything now. */
+  /** Ends all streams now and stops listening. */
   destroy(reason: CulvertError): Promise<void>;
 }
 
 /**
- * The service-local proxy: one TCP listener per service of a device, each connection on its own stream. If a stream
- * cannot be opened, only its connection is reset; the next connection tries again.
- * @throws CulvertError when a listener's address cannot be bound; all listeners are closed then
+ * Starts the service-local proxy: one TCP listener per service of a device, and one stream per connection. If a stream cannot be opened, only its
+ * connection is reset; the next connection requests a new stream.
+ * @throws CulvertError if a listener's address cannot be bound; all listeners are closed then
  */
 export async function startConnect(options: ConnectOptions): Promise<Connect> {
   const { clock = systemClock, onEvent = () => undefined } = options;
@@ -55,7 +55,7 @@ export async function startConnect(options: ConnectOptions): Promise<Connect> {
         serve(socket, name, { openStream, deviceId, streams, openings, clock, onEvent });
       });
       servers.push(server);
-      // Running out of open files surfaces here: that connection is lost, the listener is not.
+      // If the process has too many open files, the listener emits an error and loses that connection, but continues to listen.
       server.on('error', (error) =>
         onEvent({ type: 'listener-failed', service: name, error: CulvertError.from(error) }),
       );
@@ -96,41 +96,41 @@ interface ServeOptions {
 }
 
 function serve(socket: Socket, service: string, options: ServeOptions): void {
-  const place = options.streams.take();
-  if (place === undefined) {
+  const slot = options.streams.take();
+  if (slot === undefined) {
     socket.resetAndDestroy();
     const error = new CulvertError('too_many_requests', 'The limit of open connections is reached.');
     options.onEvent({ type: 'stream-failed', id: 0, service, error });
     return;
   }
-  void serveConnection(socket, service, place, options).finally(() => place.release());
+  void serveConnection(socket, service, slot, options).finally(() => slot.release());
 }
 
-/** Never rejects: what goes wrong is told by event. */
+/** Relays one connection to its end. Never rejects: errors are reported as events. */
 async function serveConnection(
   socket: Socket,
   service: string,
-  place: OpenStream,
+  slot: OpenStream,
   options: ServeOptions,
 ): Promise<void> {
   const { clock, onEvent } = options;
   const started = clock.now();
-  // A program that goes away while its stream is being opened withdraws the request.
-  const wentAway = (): void => place.destroy(new CulvertError('aborted', 'The local connection went away.'));
+  // If the program disconnects while its stream is being opened, the request is withdrawn.
+  const wentAway = (): void => slot.destroy(new CulvertError('aborted', 'The local connection went away.'));
   socket.on('error', () => undefined);
   socket.once('close', wentAway);
   try {
-    const { signal } = place;
+    const { signal } = slot;
     const stream = await options.openings.run(signal, () =>
       options.openStream(options.deviceId, { name: service, signal }),
     );
     socket.off('close', wentAway);
-    onEvent({ type: 'stream-opened', id: place.id, service, openedInMs: clock.now() - started });
-    const result = await relay(socketEnd(socket), stream, { clock, signal: place.signal });
-    onEvent({ type: 'stream-ended', id: place.id, service, ...result, durationMs: clock.now() - started });
+    onEvent({ type: 'stream-opened', id: slot.id, service, openedInMs: clock.now() - started });
+    const result = await relay(socketEnd(socket), stream, { clock, signal: slot.signal });
+    onEvent({ type: 'stream-ended', id: slot.id, service, ...result, durationMs: clock.now() - started });
   } catch (error) {
     socket.resetAndDestroy();
-    onEvent({ type: 'stream-failed', id: place.id, service, error: CulvertError.from(error) });
+    onEvent({ type: 'stream-failed', id: slot.id, service, error: CulvertError.from(error) });
   }
 }
 

@@ -3,9 +3,9 @@ import { CulvertError, formatHostPort } from '@culvert/protocol';
 import { stateKeepAlive } from '@culvert/stream';
 
 /**
- * A TCP listener whose connections may be half-open. They are read only when their stream is open; until then the kernel and one
- * buffer hold what the program sends.
- * @throws CulvertError `internal` with one clear sentence when the address cannot be had
+ * Starts a TCP listener whose connections may be half-open. A connection is read only when its stream is open; until then the kernel and one buffer
+ * hold the data that the program sends.
+ * @throws CulvertError `internal`, with a clear message, if the address cannot be bound
  */
 export function listen(host: string, port: number, onConnection: (socket: Socket) => void): Promise<Server> {
   return new Promise((resolve, reject) => {

@@ -1,58 +1,58 @@
 import { abortReason } from '@culvert/stream';
 
-/** Streams asked for at once: half of what a hub asks a device at once unless told otherwise (`offersPerDevice`), so that two proxies do. */
+/** Maximum stream requests at once: half of the hub's default limit of unanswered offers per device (`offersPerDevice`), so that two proxies fit. */
 export const MAX_OPENINGS = 32;
 
 /**
- * Limits how many streams are opened at a time; the others wait in a queue: a browser opens dozens of connections in one moment, which a hub would
- * refuse as too many offers. The line is no longer than there are connections.
+ * Limits how many streams are being opened at the same time; further requests wait in a queue. A browser opens dozens of connections at once, and
+ * the hub would refuse that many offers. The number of open connections limits the queue.
  */
 export class Openings {
   readonly #limit: number;
   #open = 0;
-  readonly #line = new Set<() => void>();
+  readonly #queue = new Set<() => void>();
 
   constructor(limit: number) {
     this.#limit = limit;
   }
 
   /**
-   * Does `open` when it is its turn.
-   * @throws the signal's reason when it aborts before; what `open` throws
+   * Calls `open` as soon as the limit permits it.
+   * @throws the signal's reason if it aborts before `open` is called; the error of `open`
    */
   async run<T>(signal: AbortSignal, open: () => Promise<T>): Promise<T> {
-    if (this.#open >= this.#limit) await this.#turn(signal);
+    if (this.#open >= this.#limit) await this.#waitForSlot(signal);
     else this.#open++;
     try {
       return await open();
     } finally {
-      this.#leave();
+      this.#release();
     }
   }
 
-  /** Resolves with the place of one that has left. */
-  #turn(signal: AbortSignal): Promise<void> {
+  /** Waits in the queue, and resolves when an opening has finished and passed on its slot. */
+  #waitForSlot(signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       const enter = (): void => {
         signal.removeEventListener('abort', giveUp);
         resolve();
       };
       const giveUp = (): void => {
-        this.#line.delete(enter);
+        this.#queue.delete(enter);
         reject(abortReason(signal));
       };
       signal.addEventListener('abort', giveUp, { once: true });
-      this.#line.add(enter);
+      this.#queue.add(enter);
     });
   }
 
-  #leave(): void {
-    const [next] = this.#line;
+  #release(): void {
+    const [next] = this.#queue;
     if (next === undefined) {
       this.#open--;
       return;
     }
-    this.#line.delete(next);
+    this.#queue.delete(next);
     next();
   }
 }

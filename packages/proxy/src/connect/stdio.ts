@@ -7,12 +7,12 @@ export interface ConnectStdioOptions {
   readonly openStream: OpenStreamFunction;
   readonly deviceId: string;
   readonly service: string;
-  /** Read only when the stream is open: what is typed before waits in the pipe. */
+  /** Read only when the stream is open. Earlier input waits in the pipe. */
   readonly stdin: Readable;
   readonly stdout: Writable;
-  /** Whether standard input is a terminal: nobody would end it after the device has ended, so it ends with the device. Default false. */
+  /** Whether standard input is a terminal. A user would not end it after the device has ended, so it is ended together with the device. Default false. */
   readonly isTerminal?: boolean;
-  /** Cancels the opening, and ends an open stream now. */
+  /** Cancels the opening, or ends the open stream now. */
   readonly signal?: AbortSignal;
   /** Ends the local side cleanly (ssh sends its proxy command SIGHUP when it has finished). */
   readonly hangUp?: AbortSignal;
@@ -20,10 +20,10 @@ export interface ConnectStdioOptions {
 }
 
 /**
- * Relays standard input and output over one stream, for ssh's ProxyCommand. Either may end first; the other goes on as described at {@link relay} has it.
- * A reader of `stdout` that exits ends the local side.
- * @returns when both directions have ended, or the reader of `stdout` has gone
- * @throws CulvertError when the stream could not be opened, was aborted, or sent no answer in time
+ * Relays standard input and output over one stream, for ssh's ProxyCommand. Either direction may end first; the other continues as described at
+ * {@link relay}. If the reader of `stdout` exits, the local side ends.
+ * @returns a promise that resolves when both directions have ended, or the reader of `stdout` has exited
+ * @throws CulvertError if the stream could not be opened, was aborted, or received no data in time after standard input had ended
  */
 export async function connectStdio(options: ConnectStdioOptions): Promise<RelayResult> {
   const { stdin, stdout, signal, hangUp } = options;
