@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// Nothing is imported before this check: an old Node must say so in one line, not fail on syntax it does not know.
+// Check the version before the first import: an old Node would fail with a syntax error instead of this one-line message.
 const [major, minor] = process.versions.node.split('.').map(Number);
 if (major < 22 || (major === 22 && minor < 19)) {
   process.stderr.write(`culvert: Node 22.19 or newer is needed; this is Node ${process.versions.node}\n`);

@@ -21,26 +21,29 @@ export const agentConfigSchema = z.strictObject({
   caFile: z.string().min(1).optional(),
   /** Outbound proxy, `http://…` or `socks5://…`. */
   proxy: z.string().min(1).optional(),
-  /** Gateways beside the hub's own host and the names in its certificate: `HOST` or `*.DOMAIN`, each with `:PORT` for that port alone. */
+  /** Gateways allowed in addition to the hub's own host and the names in its certificate: `HOST` or `*.DOMAIN`; with `:PORT`, only that port. */
   gateways: z.array(z.string().min(1)).optional(),
   /**
-   * Public host keys of this device's SSH server, `.pub` files, for the hub to register; `false`: none. Default: OpenSSH's own, where the service `ssh` is on
-   * this machine.
+   * Public host keys of this device's SSH server, for the hub to register: paths of `.pub` files; `false`: register none. Default: the host keys of
+   * OpenSSH on this machine, if the service `ssh` runs on this machine.
    */
   sshHostKeys: z
     .union([z.literal(false), z.array(z.string().min(1)).max(8)], 'expected a list of up to 8 .pub files, or false')
     .optional(),
-  /** The service that takes names not listed below. */
+  /** The service that is used for stream names not listed in `services`. */
   defaultService: z.string().min(1).optional(),
-  /** Seconds that one side of a stream may send nothing after the other has ended, before the stream fails; while bytes flow there is no bound. Default 60. */
+  /**
+   * Seconds that one side of a stream may send nothing after the other side has ended, before the stream fails. A side that keeps sending bytes is not
+   * limited. Default 60.
+   */
   halfCloseSeconds: z.int().min(1).max(86_400).optional(),
-  /** What the agent offers: name to `HOST:PORT`, or a port of 127.0.0.1. */
+  /** The services that the agent offers: each name with `HOST:PORT`, or with a port of 127.0.0.1. */
   services: z.record(z.string(), z.union([z.string(), z.int()], ADDRESS_EXPECTED), SERVICES_EXPECTED).default({}),
 });
 
-/** The file as it is used: paths absolute, addresses read. */
+/** The configuration file after parsing: paths are absolute, addresses are split into host and port. */
 export interface AgentConfig extends DeviceConnectionFile {
-  /** Absolute paths; false: send none to the hub. */
+  /** Absolute paths; false: send no host keys to the hub. */
   readonly sshHostKeys?: readonly string[] | false;
   readonly defaultService?: string;
   readonly halfCloseSeconds?: number;
@@ -49,7 +52,7 @@ export interface AgentConfig extends DeviceConnectionFile {
 
 /**
  * Reads the agent's configuration file.
- * @throws CulvertError `config_invalid`: one line that names the file, the key and what is wrong
+ * @throws CulvertError `config_invalid`: one line with the file, the key and the mistake
  */
 export function readAgentConfig(path: string): AgentConfig {
   const text = readSmallFile(path);

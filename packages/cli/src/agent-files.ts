@@ -11,30 +11,30 @@ import {
 import { parseServiceAddress } from './service-address.ts';
 import { agentHostKeys } from './ssh-host-keys.ts';
 
-/** The options of `culvert agent` that name files, or replace values from them. */
+/** The options of `culvert agent` that name files, or that override values from files. */
 export interface AgentFileFlags extends DeviceConnectionFlags {
   readonly config?: string;
   readonly service?: readonly string[];
   readonly defaultService?: string;
-  /** `.pub` files. */
+  /** Paths of `.pub` files. */
   readonly sshHostKey?: readonly string[];
-  /** False by `--no-ssh-host-keys`. */
+  /** False with `--no-ssh-host-keys`. */
   readonly sshHostKeys: boolean;
   /** In seconds. */
   readonly halfCloseTimeout?: number;
 }
 
-/** What an agent is to do. */
+/** The settings that an agent is started with. */
 export interface AgentSetup {
   readonly address: AgentAddress;
   readonly services: AgentServices;
   /** Public keys of this device's SSH server, for the hub to register. */
   readonly sshHostKeys: readonly string[];
-  /** As `AgentOptions` has it. */
+  /** As in `AgentOptions`. */
   readonly halfCloseMs?: number;
 }
 
-/** The agent's configuration files, which can be read again while it runs; command line and environment keep their values. */
+/** The agent's configuration files. They can be read again while the agent runs; values from the command line and the environment stay in force. */
 export class AgentFiles {
   readonly #flags: AgentFileFlags;
   readonly #around: Surroundings;
@@ -45,8 +45,8 @@ export class AgentFiles {
   }
 
   /**
-   * Reads all of them.
-   * @throws CulvertError `usage`, `config_invalid`, `argument_invalid`: one line that says what to fix
+   * Reads all the files.
+   * @throws CulvertError `usage`, `config_invalid`, `argument_invalid`: one line that names the mistake
    */
   read(): AgentSetup {
     const config = this.#config();
@@ -71,7 +71,7 @@ export class AgentFiles {
     };
   }
 
-  /** The connection options as the files are now; undefined while they cannot be read. */
+  /** Reads the connection options again from the files; undefined if the files cannot be read. */
   readAgain(): AgentAddress | undefined {
     try {
       const quiet = { ...this.#around, warn: () => undefined };
@@ -79,7 +79,7 @@ export class AgentFiles {
       assertProof(address);
       return address;
     } catch {
-      // The file may be half-written; it is read again after the next attempt.
+      // The file may be half-written; it is read again after the next connection attempt.
       return undefined;
     }
   }
@@ -90,7 +90,7 @@ export class AgentFiles {
   }
 }
 
-/** Rewrites a client's message about options into one about flags. */
+/** Checks that the certificate options match the connection string, and throws a message about flags if they do not. */
 function assertProof({ connectionString, certificate }: DeviceConnection): void {
   const byCertificate = parseDeviceConnectionString(connectionString).x509 === true;
   if (byCertificate && certificate === undefined)
@@ -102,7 +102,7 @@ function assertProof({ connectionString, certificate }: DeviceConnection): void 
     );
 }
 
-/** The services of the file; those of the command line override them. */
+/** The services of the configuration file; a service of the command line overrides one of the same name. */
 function offeredServices(config: AgentConfig, flags: readonly string[]): ReadonlyMap<string, Target> {
   const services = new Map(config.services);
   for (const flag of flags) {

@@ -8,16 +8,16 @@ export interface ReloadOptions {
   readonly running: Pick<Agent, 'reload'>;
   readonly files: Pick<AgentFiles, 'read'>;
   readonly onEvent: (event: AgentEvent) => void;
-  /** Called when the agent's terminal was closed: stop, like any program there. */
+  /** Called when the agent's terminal was closed: the agent then stops, like any program in that terminal. */
   readonly stop: () => void;
 }
 
 /**
- * SIGHUP reads the agent's files again. A mistake in them is reported, and the agent goes on as before.
- * @returns takes the handler off again
+ * Reads the agent's files again on each SIGHUP. A mistake in the files is reported, and the agent keeps its settings.
+ * @returns a function that removes the signal handler
  */
 export function reloadOnHangUp(options: ReloadOptions): () => void {
-  // Check now: a terminal that was closed later looks as if there had been none.
+  // Check now: once the terminal is closed, the process looks as if it had never had one.
   const inTerminal = process.stdin.isTTY === true || process.stderr.isTTY === true;
   const reload = (): void => {
     if (inTerminal && !hasTerminal()) {
@@ -35,7 +35,7 @@ export function reloadOnHangUp(options: ReloadOptions): () => void {
   return () => process.off('SIGHUP', reload);
 }
 
-/** Whether the process still has a controlling terminal: one that was closed sends SIGHUP too. */
+/** Whether the process still has a controlling terminal. When a terminal is closed, the process gets SIGHUP too. */
 function hasTerminal(): boolean {
   try {
     closeSync(openSync('/dev/tty', 'r'));

@@ -55,7 +55,7 @@ afterAll(async () => {
 
 const putKey = (text: string): Promise<void> => writeFile(keyFile, `${text}\n`, { mode: 0o600 });
 
-/** Writes the configuration: these services, all of them the echo server. */
+/** Writes the configuration: each of these services leads to the echo server. */
 async function configure(services: readonly string[], extra = ''): Promise<void> {
   const lines = services.map((name) => `  ${name}: ${(echo.address() as AddressInfo).port}\n`);
   const ca = join(hub.directory, 'ca.pem');
@@ -86,7 +86,7 @@ async function echoes(service: string): Promise<void> {
 }
 
 describe('an agent that is refused waits', () => {
-  // Three at once, since each waits for up to 30 s before it tries again, as those in the field do.
+  // The three agents run at once, since each waits for up to 30 s before it tries again, as agents in the field do.
   it('while its device is disabled, its key is wrong or its hub is not trusted, and comes back when that is mended', async () => {
     const disabled = startAgent();
     const disabledId = deviceId;
@@ -107,7 +107,7 @@ describe('an agent that is refused waits', () => {
       /^culvert: not attached: The credential was not accepted; the connection string is read again .*trying again in \d+ s, and for as long as it takes$/,
     );
     expect(await untrusting.line(/not attached/)).toMatch(/authority this machine does not know.*trying again/);
-    // It may have been attached before it was disabled.
+    // The device may have been attached before it was disabled.
     expect(await disabled.line(/not attached/)).toMatch(/The device is disabled|revoked/);
     await hub.event(
       'connection-refused',
@@ -130,7 +130,7 @@ describe('an agent that is refused waits', () => {
     await stopped(agent);
   });
 
-  // What Debian's `faketime` preloads sets the clock of one process: a board before NTP.
+  // Debian's `faketime` preloads a library that sets the clock of one process. This is the situation of a board whose clock NTP has not set yet.
   it.runIf(FAKETIME !== undefined)('with a clock two days behind, and says whose clock says what', async () => {
     const agent = startAgent([], { LD_PRELOAD: FAKETIME, FAKETIME: '-2d' });
     const line = await agent.line(/not attached/);

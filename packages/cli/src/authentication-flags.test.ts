@@ -19,7 +19,7 @@ beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), 'culvert-auth-'));
   certificate = await deviceCertificate('press-7');
   certFile = join(directory, 'cert.pem');
-  // As chains are kept: the device's own certificate first.
+  // Certificate chains are stored with the device's own certificate first.
   writeFileSync(certFile, `press-7:\n${certificate.cert}\n${(await deviceCertificate('other')).cert}`);
   writeFileSync(join(directory, 'key.pem'), certificate.key);
   writeFileSync(join(directory, 'bad.pem'), '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n');
@@ -44,7 +44,7 @@ describe('the flags of authentication', () => {
       type: 'selfSigned',
       x509Thumbprint: { primaryThumbprint: 'CD'.repeat(32), secondaryThumbprint: SHA1 },
     });
-    // One alone takes the place of both there were.
+    // A single certificate replaces both earlier ones.
     expect(authenticationInput({ auth: 'self-signed', certFile: [certFile] })).toEqual({
       type: 'selfSigned',
       x509Thumbprint: { primaryThumbprint: certificate.sha256, secondaryThumbprint: '' },

@@ -12,7 +12,7 @@ export const AUTHENTICATION_NAMES = {
 
 export type AuthenticationName = keyof typeof AUTHENTICATION_NAMES;
 
-/** Flags that say how a device or module proves itself. */
+/** Flags that set how a device or module authenticates. */
 export interface AuthenticationFlags {
   readonly auth?: AuthenticationName;
   readonly thumbprint?: readonly string[];
@@ -22,15 +22,15 @@ export interface AuthenticationFlags {
 /** The current certificate and its successor. */
 const MAX_THUMBPRINTS = 2;
 
-/** The name of an authentication type in `--auth`. */
+/** The name of an authentication type as used in `--auth`. */
 export function authenticationName(type: AuthenticationType): string {
   const found = Object.entries(AUTHENTICATION_NAMES).find(([, known]) => known === type);
   return found?.[0] ?? type;
 }
 
 /**
- * What the flags ask for; undefined when they say nothing. Thumbprints given take the place of all there were.
- * @throws CulvertError `usage` when they contradict each other, `config_invalid` for a file that holds no certificate
+ * The authentication that the flags request; undefined when no flag sets any. The given thumbprints replace all earlier ones.
+ * @throws CulvertError `usage` when the flags contradict each other, `config_invalid` for a file that holds no certificate
  */
 export function authenticationInput(flags: AuthenticationFlags): AuthenticationInput | undefined {
   const thumbprints = [...(flags.thumbprint ?? []).map(checked), ...(flags.certFile ?? []).map(thumbprintOf)];
@@ -58,7 +58,7 @@ function checked(text: string): string {
   throw new CulvertError('usage', `'${printable(text, 160)}' is not ${is}`);
 }
 
-/** SHA-256 of the first certificate in the file, which is the device's own where others follow. */
+/** SHA-256 of the first certificate in the file. If others follow, the first is the device's own. */
 function thumbprintOf(file: string): string {
   const text = readCertificateFile(file);
   try {

@@ -3,8 +3,8 @@ import type { ServiceClient } from '@culvert/service';
 import { tell } from './messages.ts';
 
 /**
- * Warns when an identity is registered with a certificate but no listener of the hub asks for certificates: the device could never present it.
- * Prints nothing if the hub does not say.
+ * Warns when an identity is registered with a certificate but no listener of the hub asks for certificates: the device could never present its
+ * certificate. Prints nothing if the hub does not report which listeners ask.
  */
 export async function warnIfCertificateNeverAsked(
   client: Pick<ServiceClient, 'endpoints'>,

@@ -1,7 +1,7 @@
 import { ServiceClient, type ServiceClientOptions } from '@culvert/service';
 import { type ConnectionFlags, type PolicyName, serviceConnection } from './hub-connection.ts';
 
-/** Opens a client for the hub that the flags name, and closes it after `use`. */
+/** Opens a client for the hub that the flags name, passes it to `use`, and closes it afterwards. */
 export async function withClient<T>(
   flags: ConnectionFlags,
   policy: PolicyName,

@@ -20,7 +20,7 @@ const helpOf = (command: Command | undefined): string => {
   return text;
 };
 
-/** The commands that do something. */
+/** The commands without subcommands. */
 const leaves = (command: Command): Command[] =>
   command.commands.length === 0 ? [command] : command.commands.flatMap(leaves);
 const namesOf = (command: Command): string[] => [command.name(), ...command.aliases()];

@@ -4,10 +4,10 @@ import { afterAll } from 'vitest';
 
 const MAIN = fileURLToPath(new URL('./main.fixture.ts', import.meta.url));
 
-/** Those that have not ended yet. */
+/** The programs that have not ended yet. */
 const running = new Set<Running>();
 
-// However its tests have ended: they fail, or are given up, between the start of a program and its end.
+// Kill the programs that a test left running: a test may fail, or time out, before its program has ended.
 afterAll(async () => {
   for (const { child, ended } of [...running]) {
     child.kill('SIGKILL');
@@ -22,15 +22,15 @@ export interface Ended {
   readonly stderr: string;
 }
 
-/** A running `culvert`, from the sources, with an environment of its own. */
+/** A running `culvert`, started from the sources, with its own environment. */
 export interface Running {
   readonly child: ChildProcessWithoutNullStreams;
   readonly ended: Promise<Ended>;
-  /** Resolves with the line of stdout or stderr that matches first; rejects when it ends before. */
+  /** Resolves with the first line of stdout or stderr that matches; rejects when the program ends first. */
   line(pattern: RegExp): Promise<string>;
 }
 
-/** @param launcher a program, with its arguments, that starts it in its turn */
+/** @param launcher a program and its arguments, which starts `culvert` as its child */
 export function startCulvert(
   args: readonly string[],
   env: NodeJS.ProcessEnv = {},
@@ -43,7 +43,7 @@ export function startCulvert(
     MAIN,
     ...args,
   ];
-  // By TEST_WORKER, what a test leaves behind is known (tools/watched-forks.ts).
+  // TEST_WORKER identifies processes that a test leaves behind (tools/watched-forks.ts).
   const { PATH, TEST_WORKER } = process.env;
   const child = spawn(program, rest, { env: { PATH, TEST_WORKER, HOME: '/nonexistent', ...env } });
   let stdout = '';

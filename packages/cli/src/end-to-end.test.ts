@@ -31,7 +31,7 @@ afterAll(async () => {
   for (const directory of directories) await rm(directory, { recursive: true });
 });
 
-/** A device's certificate, its key and the authority's certificate in files, removed at the end. */
+/** Writes a device's certificate, its key and the authority's certificate to files, which are removed at the end. */
 async function certificateFiles(commonName: string) {
   const directory = await mkdtemp(join(tmpdir(), 'culvert-cli-'));
   directories.push(directory);
@@ -81,7 +81,7 @@ describe('culvert', () => {
     expect(created.stdout).toContain('Authentication     self-signed\n');
     expect(created.stdout).toContain(`Thumbprint         ${files.sha256}\n`);
     expect(created.stdout).toContain(`HostName=127.0.0.1:${hub.port};DeviceId=pinned;x509=true\n`);
-    // No secret, so shown without being asked for.
+    // It holds no secret, so it is shown without a flag.
     expect((await culvert(['device', 'show', 'pinned', ...flags])).stdout).toBe(created.stdout);
     const rotated = await culvert(['device', 'update', 'pinned', '--rotate-key', ...flags]);
     expect(rotated).toMatchObject({ code: 2, stderr: expect.stringContaining('its authentication is self-signed') });

@@ -1,10 +1,10 @@
-/** What a long-running command does when it is told to stop. */
+/** How a long-running command reacts to a request to stop. */
 export interface Stoppable {
   /** Called at the first SIGINT or SIGTERM: shut down gracefully. */
   readonly stop: (signal: NodeJS.Signals) => void;
 }
 
-/** Exit codes of a command that a signal interrupts: 128 and the signal's number. */
+/** Exit codes of a command that a signal interrupts: 128 plus the signal's number. */
 export const SIGNAL_EXIT = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
 
 /**

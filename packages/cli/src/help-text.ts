@@ -1,4 +1,4 @@
-/** What `--help` says after the list of options. */
+/** The text of `--help` after the list of options. */
 export const HELP = `
 Examples:
   culvert hub --advertise hub.example.com --listen :443       run a hub
@@ -12,7 +12,7 @@ Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 not authorised, 5 timed out,
 69 unreachable, 78 bad configuration, 130 and 143 when interrupted. CULVERT_DEBUG=1 shows where an error comes from.
 \`culvert COMMAND --help\` tells more, also which environment variables name a hub.`;
 
-/** Which side runs a command: decides which environment variables its help lists. */
+/** The side that runs a command. It decides which environment variables its help lists. */
 export type Side = 'service' | 'device' | 'either';
 
 const SERVICE_VARIABLES = `
@@ -53,14 +53,12 @@ Environment variables:
   XDG_DATA_HOME         where its data directory is; default ~/.local/share
   CULVERT_DEBUG         1 shows where an error comes from`;
 
-/** Examples of `culvert connect`. */
 export const CONNECT_EXAMPLES = `
 Examples:
   culvert connect press-7 ssh=2222 web=127.0.0.1:8080
   culvert connect press-7 ssh --stdio
   culvert connect -- -odd-device ssh=2222`;
 
-/** Examples of `culvert ssh`. */
 export const SSH_EXAMPLES = `
 ssh's own options may stand before the device or after it; Culvert's before it.
 Examples:
@@ -68,7 +66,7 @@ Examples:
   culvert ssh -i ~/.ssh/plant root@press-7 uname -a
   culvert ssh -L 8080:127.0.0.1:80 -N root@press-7`;
 
-/** What configures a hub beside its flags. The file is whole: a test reads it. */
+/** How to configure a hub other than by flags. The file is complete: a test parses it. */
 export const HUB_CONFIGURATION = `
 The file, every key optional, with its default or an example:
   listen: ":8443"

@@ -13,7 +13,7 @@ import { defaultDataDirectory } from './data-directory.ts';
 import { tell } from './messages.ts';
 import { readCertificateFile, readKeyFile, readSecretFile } from './secret-file.ts';
 
-/** How a command reaches a hub: its flags. */
+/** The flags that set how a command reaches a hub. */
 export interface ConnectionFlags {
   readonly connectionString?: string;
   readonly connectionStringFile?: string;
@@ -23,27 +23,27 @@ export interface ConnectionFlags {
   readonly gateway?: readonly string[];
 }
 
-/** How an agent reaches a hub, and with which certificate of its own: its flags. */
+/** The flags that set how an agent reaches a hub, and the certificate that it presents. */
 export interface DeviceConnectionFlags extends ConnectionFlags {
   readonly certFile?: string;
   readonly keyFile?: string;
 }
 
-/** The policies whose connection string is taken from a data directory: the least that a command needs. */
+/** The policies whose connection string is taken from a data directory. Each command uses the one with the fewest permissions that suffice. */
 export type PolicyName = 'iothubowner' | 'service' | 'monitor';
 
-/** A hub to reach, and as whom. */
+/** A hub to reach, and the credential for it. */
 export interface HubConnection {
   readonly connectionString: string;
   readonly outbound: OutboundOptions;
 }
 
-/** The same for a device, which may prove itself by a certificate. */
+/** The same for a device, which may authenticate by a certificate. */
 export interface DeviceConnection extends HubConnection {
   readonly certificate?: ClientCertificate;
 }
 
-/** What an agent's configuration file says of its connection; paths absolute. */
+/** The connection settings of an agent's configuration file; paths are absolute. */
 export interface DeviceConnectionFile {
   readonly connectionStringFile?: string;
   readonly certFile?: string;
@@ -53,12 +53,12 @@ export interface DeviceConnectionFile {
   readonly gateways?: readonly string[];
 }
 
-/** The one or the other, for commands that work from either side. */
+/** A service's or a device's connection, for commands that work from either side. */
 export type EitherConnection =
   | (HubConnection & { readonly side: 'service'; readonly address: ServiceConnectionString })
   | (DeviceConnection & { readonly side: 'device'; readonly address: DeviceConnectionString });
 
-/** The process's surroundings, so that tests can give their own. */
+/** The environment of the process, so that tests can replace it. */
 export interface Surroundings {
   readonly env: NodeJS.ProcessEnv;
   readonly uid: number | undefined;
@@ -66,15 +66,15 @@ export interface Surroundings {
   readonly warn: (text: string) => void;
 }
 
-/** The surroundings of this process. */
+/** The environment of this process. */
 export function surroundings(): Surroundings {
   return { env: process.env, uid: process.getuid?.(), home: homedir(), warn: tell };
 }
 
 /**
- * The hub a service's command talks to: flags, then environment, then on the hub's own machine its data directory.
+ * The hub that a service's command connects to: from the flags, else the environment, else the data directory on the hub's own machine.
  * @param policy which shared access policy to use from a data directory
- * @throws CulvertError `usage` when nothing names a hub, `config_invalid` when a file cannot be read or the directory named holds no hub
+ * @throws CulvertError `usage` when no setting names a hub, `config_invalid` when a file cannot be read or the named directory holds no hub
  */
 export function serviceConnection(
   flags: ConnectionFlags,
@@ -93,12 +93,12 @@ export function serviceConnection(
   if (isMissing(file)) throw noHub(directory, named !== undefined);
   const connectionString = readSecretFile(file, around.warn);
   const reach = outbound(flags, env, join(directory, 'ca.pem'));
-  // A proxy of the environment cannot lead to this machine itself.
+  // An outbound proxy from the environment cannot lead back to this machine.
   const direct = flags.proxy === undefined && isLoopback(parseServiceConnectionString(connectionString).host);
   return { connectionString, outbound: direct ? { ...reach, proxy: false } : reach };
 }
 
-/** The data directory that flags or environment name, else the default one. */
+/** The data directory that flags or environment name, or the default one. */
 export function dataDirectoryOf({ dataDir }: ConnectionFlags, { env, uid, home }: Surroundings): string {
   return dataDir ?? nonEmpty(env['CULVERT_DATA_DIR']) ?? defaultDataDirectory(env, uid, home);
 }
@@ -113,7 +113,7 @@ function noHub(directory: string, named: boolean): CulvertError {
   return new CulvertError('usage', text);
 }
 
-/** Not so a file that this user may not look at: reading it says so. */
+/** Whether a file does not exist. A file that this user may not read counts as existing: reading it then reports the error. */
 function isMissing(path: string): boolean {
   try {
     statSync(path);
@@ -125,9 +125,9 @@ function isMissing(path: string): boolean {
 }
 
 /**
- * The hub an agent attaches to: flags, then environment, then its configuration file.
- * @param file what the agent's own configuration file says
- * @throws CulvertError `usage` when nothing names a hub, or only one of certificate and key is given; `config_invalid` when a file cannot
+ * The hub that an agent attaches to: from the flags, else the environment, else its configuration file.
+ * @param file the connection settings of the agent's configuration file
+ * @throws CulvertError `usage` when no setting names a hub, or only one of certificate and key is given; `config_invalid` when a file cannot
  *   be read
  */
 export function deviceConnection(
@@ -168,8 +168,8 @@ function ownCertificate(
 }
 
 /**
- * The hub for a command that works from either side: a device's connection string is told from a service's by what it holds; in the
- * environment a service's comes first.
+ * The hub for a command that works from either side. Whether a connection string is a device's or a service's is seen from its content. In the
+ * environment, a service's connection string comes first.
  * @throws CulvertError as {@link serviceConnection}; `argument_invalid`
  */
 export function eitherConnection(
@@ -196,7 +196,7 @@ export function eitherConnection(
   return { ...connection, side: 'service', address: parseServiceConnectionString(connectionString) };
 }
 
-/** Whether a host is this machine, by its usual names. */
+/** Whether a host name is one of the usual names of this machine. */
 export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host);
 }
@@ -243,7 +243,7 @@ function outbound(flags: ConnectionFlags, env: NodeJS.ProcessEnv, dataCa?: strin
   };
 }
 
-/** An empty variable counts as unset, as shells make it easy to leave one behind. */
+/** An empty variable counts as unset, since a shell script may easily set a variable to an empty value. */
 function nonEmpty(value: string | undefined): string | undefined {
   return value === '' ? undefined : value;
 }

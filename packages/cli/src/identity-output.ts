@@ -10,16 +10,16 @@ import { authenticationName } from './authentication-flags.ts';
 import { fingerprint } from './ssh/fingerprint.ts';
 import { type OutputFormat, pairs, writeJson, writeOut } from './standard-output.ts';
 
-/** How a device or module is shown. */
+/** Options of how a device or module is shown. */
 export interface IdentityOutput {
   readonly output: OutputFormat;
-  /** Whether its keys, and a connection string with one, are shown. What a certificate proves is no secret. */
+  /** Whether its keys, and a connection string with a key, are shown. Authentication by a certificate has no secret and is always shown. */
   readonly keys: boolean;
-  /** Since when it is there, or why it went, where that is known. */
+  /** Since when it is online, or why it went offline, if known. */
   readonly presence?: PresenceView | undefined;
 }
 
-/** Shows one device or module. `hub`: the service's connection string, which names the hub as this machine reaches it. */
+/** Prints one device or module. `hub`: the service's connection string, which holds the hub's name as this machine uses it. */
 export function writeIdentity(
   identity: DeviceIdentity | ModuleIdentity,
   hub: string,
@@ -30,9 +30,9 @@ export function writeIdentity(
   const connectionString = shown ? connectionStringOf(identity, hub) : undefined;
   if (output === 'json') {
     const authentication = shown ? identity.authentication : { type };
-    const told = presence === undefined ? {} : { presence };
+    const shownPresence = presence === undefined ? {} : { presence };
     const string = connectionString === undefined ? {} : { connectionString };
-    return writeJson({ ...identity, ...told, authentication, ...string });
+    return writeJson({ ...identity, ...shownPresence, authentication, ...string });
   }
   return writeOut(
     pairs([
@@ -83,7 +83,7 @@ function thumbprints({ authentication }: DeviceIdentity | ModuleIdentity): reado
   return [primaryThumbprint, secondaryThumbprint].filter((thumbprint) => thumbprint !== null);
 }
 
-/** Undefined where nothing would be let in by it. */
+/** Undefined for an identity that can never authenticate. */
 function connectionStringOf(identity: DeviceIdentity | ModuleIdentity, hub: string): string | undefined {
   const { type, symmetricKey } = identity.authentication;
   if (type === 'none') return undefined;

@@ -10,9 +10,9 @@ import {
 } from './hub-connection.ts';
 
 /**
- * The present flags and environment as flags, for a command line that is stored and run later from any folder and terminal: files by absolute
- * path, no secret. A proxy's password is left out, with a warning.
- * @returns undefined when the connection string stands in no file
+ * The present flags and environment as flags, for a command line that is stored and run later from any folder and terminal: files have absolute
+ * paths, and there is no secret. A proxy's password is left out, with a warning.
+ * @returns undefined when the connection string is not in a file
  */
 export function lastingFlags(flags: ConnectionFlags, around: Surroundings): ConnectionFlags | undefined {
   const { env } = around;
@@ -40,7 +40,7 @@ export function lastingFlags(flags: ConnectionFlags, around: Surroundings): Conn
   };
 }
 
-/** What `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` say now. */
+/** The outbound proxy that `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` set now. */
 function proxyOf(host: string, port: number): string | undefined {
   const proxy = outboundProxy(new URL(`https://${formatHostPort(host, port)}`), undefined);
   if (proxy === undefined) return undefined;

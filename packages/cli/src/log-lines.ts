@@ -1,16 +1,16 @@
 import { printable } from '@culvert/protocol';
 import type { ResourceLogRecord } from '@culvert/service';
 
-/** Widths of all columns but the last: 73 characters, so that a terminal of 120 shows most of the sentence. */
+/** Widths of all columns but the last: 73 characters, so that a terminal of 120 columns shows most of the last one. */
 const WIDTHS = [20, 17, 14, 16];
 
 /** The headings of {@link logLine}. */
 export const LOG_HEADINGS = row(['TIME', 'OPERATION', 'DEVICE', 'RESULT', 'DETAIL']);
 
-/** A record for people, on one line. Columns have fixed widths, since what comes next is not known; only an id may be wider. */
+/** A record as one line of text. Columns have fixed widths, since later records are not known yet; only an id may be wider. */
 export function logLine(record: ResourceLogRecord): string {
-  const told = propertiesOf(record);
-  const text = (key: string): string => (typeof told[key] === 'string' ? told[key] : '');
+  const fields = propertiesOf(record);
+  const text = (key: string): string => (typeof fields[key] === 'string' ? fields[key] : '');
   const device = text('moduleId') === '' ? text('deviceId') : `${text('deviceId')}/${text('moduleId')}`;
   const result = text('error') || text('cause') || 'ok';
   return row([
@@ -18,13 +18,13 @@ export function logLine(record: ResourceLogRecord): string {
     record.operationName,
     device || '-',
     result,
-    detail(record, told, text),
+    detail(record, fields, text),
   ]);
 }
 
 function detail(
   record: ResourceLogRecord,
-  told: Readonly<Record<string, unknown>>,
+  fields: Readonly<Record<string, unknown>>,
   text: (key: string) => string,
 ): string {
   const lasted = `${record.durationMs} ms`;
@@ -34,8 +34,8 @@ function detail(
       return record.level === 'Information' ? `${asked}, in ${lasted}` : `${asked}: ${text('detail')}`;
     }
     case 'streamClose':
-      // If the hub died, the number of bytes is unknown.
-      if (told['requestSize'] === null) return `${text('requestName')}: ${text('detail')}`;
+      // If the hub crashed, the number of bytes is unknown.
+      if (fields['requestSize'] === null) return `${text('requestName')}: ${text('detail')}`;
       return `${text('requestName')}, ${text('requestSize')} B there, ${text('responseSize')} B back, ${lasted}`;
     case 'deviceDisconnect':
       return `${text('detail')} After ${lasted}.`;

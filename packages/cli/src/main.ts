@@ -5,7 +5,7 @@ import { createProgram } from './program.ts';
 import { watchOutput } from './standard-output.ts';
 import { collectYoungGenerationSooner } from './young-generation.ts';
 
-/** Runs a command line to its end, which is the end of the process. */
+/** Runs a command line to its end, then ends the process. */
 export async function main(argv: readonly string[]): Promise<void> {
   surviveWithoutFetch();
   collectYoungGenerationSooner();
@@ -18,12 +18,12 @@ export async function main(argv: readonly string[]): Promise<void> {
   } catch (error) {
     code = exitCode(error);
   }
-  // Standard input, which nobody can close, would keep the process; what was written has left (pipes and files are written at once).
+  // Exit explicitly: an open standard input would keep the process running. All output is already written (writes to pipes and files are synchronous).
   process.exit(code);
 }
 
 function exitCode(error: unknown): number {
-  // commander has said all there is to say.
+  // commander has already printed its message.
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
   return tellError(error);
 }

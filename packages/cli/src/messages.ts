@@ -1,33 +1,33 @@
 import { CulvertError, type ErrorCode, printable } from '@culvert/protocol';
 
-/** Characters of a message that are shown; a reason from a device is at most 512 bytes; Culvert's own sentences are shorter. */
+/** Characters of a message that are printed. A reason from a device has at most 512 bytes; Culvert's own messages are shorter. */
 const MAX_MESSAGE = 1_000;
 
-/** One line for a person on stderr, where messages go; what came from outside cannot steer the terminal. */
+/** Prints a message as one line on stderr. Control characters in text from outside cannot affect the terminal. */
 export function tell(text: string): void {
   process.stderr.write(`culvert: ${printable(text, MAX_MESSAGE)}\n`);
 }
 
-/** What to do about errors whose own text, which the hub wrote for any client, does not say it. */
+/** Advice for errors whose own text has none, because the hub wrote that text for any client. */
 const ADVICE: Partial<Record<ErrorCode, string>> = {
   unauthorized:
     "Is the connection string this hub's present one? There, `culvert policy show NAME` and `culvert device show ID --keys` print them.",
-  device_not_found: '`culvert device list` shows those that are.',
-  module_not_found: '`culvert module list DEVICE` shows those that are.',
-  authority_not_found: '`culvert ca list` shows those there are.',
+  device_not_found: '`culvert device list` shows the registered devices.',
+  module_not_found: '`culvert module list DEVICE` shows the registered modules.',
+  authority_not_found: '`culvert ca list` shows the registered ones.',
   device_disabled: '`culvert device update ID --status enabled` lets it in again.',
   device_offline: 'Is its agent running?',
   too_many_requests: '`culvert limits` shows which limit was reached.',
-  policy_not_found: '`culvert policy list` shows those there are.',
+  policy_not_found: '`culvert policy list` shows the existing policies.',
 };
 
-/** An error's message and what to do about it. */
+/** An error's message and the advice for it. */
 export function advised(error: CulvertError): string {
   const advice = ADVICE[error.code];
   return advice === undefined ? error.message : `${error.message} ${advice}`;
 }
 
-/** Says what went wrong and returns the exit code. A stack trace only with `CULVERT_DEBUG=1`. */
+/** Prints an error and returns the exit code. Prints a stack trace only with `CULVERT_DEBUG=1`. */
 export function tellError(error: unknown, env: NodeJS.ProcessEnv = process.env): number {
   const known = CulvertError.from(error, 'internal', `something went wrong inside: ${shortMessage(error)}`);
   tell(advised(known));

@@ -3,7 +3,7 @@ import { type Command, Option } from 'commander';
 import { LOCAL_ENVIRONMENT } from './help-text.ts';
 import { collect, type OnExitCode, withConnection, withOutput } from './options.ts';
 
-/** Adds the commands that show, through the hub's REST API, who reaches what. */
+/** Adds the commands that show streams, logs, limits and the audit record through the hub's REST API. */
 export function addMonitoring(program: Command, onExitCode: OnExitCode): void {
   addStreams(program);
   addLogs(program);

@@ -1,10 +1,10 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { environmentOf, type Side } from './help-text.ts';
 
-/** Tells the exit code of a command that has one of its own. */
+/** Called with the exit code of a command that sets its own. */
 export type OnExitCode = (code: number) => void;
 
-/** Options by which a command finds its hub in files and flags. */
+/** Options that set how a command reaches its hub. */
 export function withFiles(command: Command, what: string, side: Side, more = ''): Command {
   return command
     .option('--connection-string-file <file>', `file with ${what}`)
@@ -22,7 +22,7 @@ export function withFiles(command: Command, what: string, side: Side, more = '')
     .addHelpText('after', environmentOf(side, more));
 }
 
-/** Options by which a device shows a certificate of its own. */
+/** Options for a device's own certificate. */
 export function withOwnCertificate(command: Command): Command {
   return command
     .option('--cert-file <file>', 'the device’s own certificate, PEM, for a connection string with x509=true')
@@ -44,7 +44,7 @@ export function withOutput(command: Command, side: Side = 'service'): Command {
   );
 }
 
-/** The option that bounds a stream's silence after one side has ended. */
+/** The option that limits how long a side may send nothing after the other has ended. */
 export function withHalfCloseTimeout(command: Command): Command {
   return command.option(
     '--half-close-timeout <seconds>',
@@ -53,7 +53,7 @@ export function withHalfCloseTimeout(command: Command): Command {
   );
 }
 
-/** 1 second to a day: less would cut answers that take a while, more is no bound. */
+/** 1 second to a day: less would cut off slow answers, and more would be no limit. */
 function seconds(value: string): number {
   const number = Number(value);
   if (!/^\d+$/.test(value) || number < 1 || number > 86_400)
@@ -61,7 +61,7 @@ function seconds(value: string): number {
   return number;
 }
 
-/** For options that may be given several times. */
+/** Collects the values of an option that may be given several times. */
 export function collect(value: string, previous: readonly string[] | undefined): readonly string[] {
   if (value === '') throw new InvalidArgumentError('It is empty.');
   return [...(previous ?? []), value];

@@ -31,7 +31,7 @@ it('after a global installation it is the bare name, wherever it is run', () => 
   const script = link('usr/bin/culvert', program('usr/lib/node_modules/culvert/bin/culvert.js'));
   const path = join(directory, 'usr/bin');
   expect(of(script, 'anywhere', '/bin', path)).toEqual({ text: 'culvert', isLocal: false });
-  // Some systems resolve the link first.
+  // Some systems resolve the symbolic link before they start the program.
   expect(of(realpathSync(script), 'anywhere', path)).toEqual({ text: 'culvert', isLocal: false });
 });
 

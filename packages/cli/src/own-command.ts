@@ -4,13 +4,13 @@ import { shellQuote } from './ssh/shell-quote.ts';
 
 /** The beginning of a command line that runs this program again from another terminal. */
 export interface OwnCommand {
-  /** Ready for a shell. */
+  /** Quoted for a shell. */
   readonly text: string;
-  /** Whether that only works in the directory where this process was started, or below it. */
+  /** Whether the text only works in the directory where this process was started, or below it. */
   readonly isLocal: boolean;
 }
 
-/** A process as {@link ownCommand} looks at it. */
+/** The properties of a process that {@link ownCommand} uses. */
 export interface Start {
   /** Path of Node. */
   readonly node: string;
@@ -21,12 +21,12 @@ export interface Start {
 }
 
 /**
- * How its user starts this program: `culvert` where that is on the path (a global installation), `npx` where it stands in a project or was fetched for once, and
- * by its own path else.
+ * The command that starts this program again: `culvert` if that is on the path (a global installation), `npx` if the program is installed in a project
+ * or was fetched by npx for one run, else the program's own path.
  */
 export function ownCommand({ node, script, cwd, path = '' }: Start): OwnCommand {
   const own = realPath(script);
-  // npm and npx put the project's programs on the path, which another terminal does not have.
+  // npm and npx put the project's programs on the path; another terminal does not have them there.
   const isLasting = (directory: string) => directory !== '' && !/[\\/]node_modules[\\/]\.bin[\\/]?$/.test(directory);
   const found = path
     .split(delimiter)
@@ -43,7 +43,7 @@ export function ownCommand({ node, script, cwd, path = '' }: Start): OwnCommand 
   return { text: `${word(node)} ${word(script)}`, isLocal: false };
 }
 
-/** A word of a shell, quoted only where it has to be. */
+/** Text as one word of a shell command, quoted only if necessary. */
 export function word(text: string): string {
   return /^[\w./-]+$/.test(text) ? text : shellQuote(text);
 }

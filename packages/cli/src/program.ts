@@ -23,7 +23,7 @@ import { HOST_KEY_MODES } from './ssh/host-key-modes.ts';
 import { passSshOptions } from './ssh/ssh-options.ts';
 
 /**
- * The command line. Only what a command needs is loaded when it runs: `culvert connect` is in the way of every ssh connection and
+ * The command line. A command's modules are loaded only when it runs: `culvert connect` starts with every ssh connection and
  * has to start fast.
  */
 export function createProgram(onExitCode: OnExitCode): Command {
@@ -46,7 +46,7 @@ export function createProgram(onExitCode: OnExitCode): Command {
   return program;
 }
 
-/** commander shows a group's help for `culvert GROUP NONSENSE --help`, as if all were well; scripts that look for a command believe it. */
+/** Rejects an unknown command before `--help`: commander would show the group's help, and scripts that test for a command would find it. */
 function refuseUnknownInHelp(program: Command): void {
   program.addHelpText('beforeAll', ({ command, error }) => {
     const [name] = command.args;
@@ -58,7 +58,7 @@ function refuseUnknownInHelp(program: Command): void {
   });
 }
 
-/** commander's messages, some of which have a second line with a suggestion, in our form. */
+/** commander's messages, some of which have a second line with a suggestion, as one line in Culvert's form. */
 function oneLine(text: string): string {
   return `culvert: ${text
     .trim()

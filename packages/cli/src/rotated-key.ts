@@ -3,9 +3,9 @@ import { type AuthenticationInput, type AuthenticationView, CulvertError } from 
 import { authenticationName } from './authentication-flags.ts';
 
 /**
- * Keys after a rotation: a new primary one, and what was the primary as the secondary.
- * @param name the device's or module's
- * @throws CulvertError `usage` when it has none
+ * The keys after a rotation: a new primary key, and the old primary key as the secondary one.
+ * @param name the name of the device or module
+ * @throws CulvertError `usage` when it has no key
  */
 export function rotatedKey(name: string, { type, symmetricKey }: AuthenticationView): AuthenticationInput {
   if (type !== 'sas') {

@@ -3,11 +3,11 @@ import { CulvertError } from '@culvert/protocol';
 import { fileProblem } from '@culvert/stream';
 import { tell } from './messages.ts';
 
-/** Bytes of a file that may hold a connection string or certificates; a bundle of a system's authorities is about 250 KB. */
+/** Maximum bytes of a file that may hold a connection string or certificates; a system's bundle of authorities has about 250 KB. */
 const MAX_BYTES = 1_048_576;
 
 /**
- * The first line of a file that holds a connection string. Warns when others may read it.
+ * The first line that is not blank of a file that holds a connection string. Warns when other users may read the file.
  * @throws CulvertError `config_invalid` when it cannot be read or is empty
  */
 export function readSecretFile(path: string, warn: (text: string) => void = tell): string {
@@ -19,8 +19,8 @@ export function readSecretFile(path: string, warn: (text: string) => void = tell
 }
 
 /**
- * A file that holds a private key in PEM form. Warns when others may read it.
- * @throws CulvertError `config_invalid` when it cannot be read or holds none
+ * A file that holds a private key in PEM form. Warns when other users may read the file.
+ * @throws CulvertError `config_invalid` when it cannot be read or holds no key
  */
 export function readKeyFile(path: string, warn: (text: string) => void = tell): string {
   const text = readPrivateFile(path, warn);
@@ -37,8 +37,8 @@ function readPrivateFile(path: string, warn: (text: string) => void): string {
 }
 
 /**
- * A file that holds a certificate, or several, in PEM form.
- * @throws CulvertError `config_invalid` when it cannot be read or holds none
+ * A file that holds one or more certificates in PEM form.
+ * @throws CulvertError `config_invalid` when it cannot be read or holds no certificate
  */
 export function readCertificateFile(path: string): string {
   const text = readSmallFile(path);
@@ -61,7 +61,7 @@ export function readSmallFile(path: string): string {
   }
 }
 
-/** Explains an error of creating a directory or a file in it. */
+/** Explains why a directory, or a file in it, cannot be created. */
 export function directoryProblem(error: unknown): string {
   const code = error instanceof Error && 'code' in error ? error.code : undefined;
   switch (code) {
@@ -70,7 +70,7 @@ export function directoryProblem(error: unknown): string {
     case 'EACCES':
     case 'EPERM':
       return 'this user may not write there';
-    // A parent is missing that `recursive` could not make: on a read-only or virtual file system (a home that does not exist).
+    // `recursive` could not create a parent directory: the file system is read-only or virtual (a home directory that does not exist).
     case 'ENOENT':
       return 'the folder above it does not exist and cannot be made';
     case 'EEXIST':

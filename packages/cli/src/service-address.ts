@@ -1,6 +1,6 @@
 import { CulvertError, parseHostPort, parseStreamName, printable } from '@culvert/protocol';
 
-/** A service's name and a TCP address, as `--service` of the agent and the arguments of `connect` give them. */
+/** A service's name and a TCP address, from the agent's `--service` or an argument of `connect`. */
 export interface ServiceAddress {
   readonly name: string;
   readonly host: string;
@@ -8,7 +8,7 @@ export interface ServiceAddress {
 }
 
 /**
- * Reads `NAME=[HOST:]PORT`; without a host, 127.0.0.1. The name ends at the first `=` (names cannot hold one).
+ * Parses `NAME=[HOST:]PORT`; without a host, 127.0.0.1. The name ends at the first `=`, since names cannot hold one.
  * @param lowestPort 1 for a target, 0 for a listener whose port the system may choose
  * @throws CulvertError `usage`
  */
@@ -20,7 +20,7 @@ export function parseServiceAddress(text: string, lowestPort: 0 | 1): ServiceAdd
 }
 
 /**
- * Reads `[HOST:]PORT`.
+ * Parses `[HOST:]PORT`.
  * @throws CulvertError `usage`
  */
 export function parseAddress(text: string, lowestPort: 0 | 1): { readonly host: string; readonly port: number } {

@@ -5,14 +5,14 @@ import type { Target } from '@culvert/proxy/agent';
 import { isLoopback } from './hub-connection.ts';
 import { readSmallFile } from './secret-file.ts';
 
-/** Where OpenSSH keeps its host keys; on Windows below `%ProgramData%`. */
+/** The directory where OpenSSH stores its host keys; on Windows below `%ProgramData%`. */
 function openSshDirectory({ ProgramData }: NodeJS.ProcessEnv): string {
   return ProgramData === undefined ? '/etc/ssh' : join(ProgramData, 'ssh');
 }
 
 /**
- * The public host keys that an agent sends to its hub. By default those of OpenSSH on this machine, if the service `ssh` runs on it: otherwise they
- * would be another machine's.
+ * The public host keys that an agent sends to its hub. By default these are the keys of OpenSSH on this machine, but only if the service `ssh` runs on
+ * this machine: else they would belong to another machine.
  * @param files `.pub` files; false for none
  * @throws CulvertError `config_invalid` for a named file that cannot be read or holds no public key
  */
@@ -39,12 +39,12 @@ function ownKeyFiles(directory: string): string[] {
     const names = readdirSync(directory).filter((name) => /^ssh_host_\w+_key\.pub$/.test(name));
     return names.sort().map((name) => join(directory, name));
   } catch {
-    // Another SSH server, or none.
+    // The directory cannot be read: this machine has another SSH server, or none.
     return [];
   }
 }
 
-/** These are default files, which the user did not name, so a file that cannot be used is skipped. */
+/** Reads a default file. The user did not name it, so a file that cannot be used is skipped. */
 function keyIn(file: string): string | undefined {
   try {
     return parseSshHostKey(readSmallFile(file));

@@ -3,10 +3,10 @@ import type { Writable } from 'node:stream';
 import { printable } from '@culvert/protocol';
 import { tell } from './messages.ts';
 
-/** How a command shows its data. */
+/** The format in which a command prints its data. */
 export type OutputFormat = 'json' | 'table';
 
-/** Writes data to stdout, at the pace of whoever reads it. When it cannot be written the process ends, see {@link watchOutput}. */
+/** Writes data to stdout, no faster than its reader reads. If writing fails, the process ends, see {@link watchOutput}. */
 export function writeOut(text: string): Promise<void> {
   return new Promise((resolve) => {
     process.stdout.write(text, (error) => {
@@ -15,12 +15,12 @@ export function writeOut(text: string): Promise<void> {
   });
 }
 
-/** One JSON value, indented, as one line for `lines`. */
+/** Writes one JSON value, indented. */
 export function writeJson(value: unknown): Promise<void> {
   return writeOut(`${JSON.stringify(value, undefined, 2)}\n`);
 }
 
-/** A reader of stdout that has seen enough (`| head`) is no error; anything else is told in one line. Both end the process. */
+/** Ends the process. A closed pipe (`| head`) is no error; any other error is reported in one line. */
 function onOutputError(error: NodeJS.ErrnoException): void {
   if (error.code === 'EPIPE') process.exit(0);
   tell(
@@ -29,34 +29,34 @@ function onOutputError(error: NodeJS.ErrnoException): void {
   process.exit(1);
 }
 
-/** Settles for a whole process what happens when its output cannot be written. */
+/** Sets for the whole process how errors of stdout and stderr are handled. */
 export function watchOutput(): void {
   process.stdout.on('error', onOutputError);
-  // Messages that nobody reads any more (a log's reader was restarted) are no reason to end an agent and its streams.
+  // If stderr's reader is gone (a log's reader was restarted), the agent and its streams must keep running.
   process.stderr.on('error', () => undefined);
 }
 
-/** For long-running commands: if nobody reads their output any more, or the disk is full, they say so once and go on. */
+/** For long-running commands: if stdout cannot be written, because its reader is gone or the disk is full, report it once and go on. */
 export function endlessOutput(): void {
   unwatchOutput();
-  let told = false;
+  let reported = false;
   process.stdout.on('error', ({ code, message }: NodeJS.ErrnoException) => {
-    if (told) return;
-    told = true;
+    if (reported) return;
+    reported = true;
     tell(
-      `events cannot be written to standard output (${code ?? message}); what could not be written is lost, the rest goes on`,
+      `events cannot be written to standard output (${code ?? message}); events that could not be written are lost, everything else goes on`,
     );
   });
 }
 
-/** Leaves stdout to a stream that is relayed over it: when its reader exits, what stdin has sent must still be delivered. */
+/** Removes the handler of stdout errors, for a stream relayed over stdout: when stdout's reader exits, bytes from stdin must still be delivered. */
 export function unwatchOutput(): void {
   process.stdout.off('error', onOutputError);
 }
 
 /**
- * Standard output as a stream whose end its reader sees at once: `process.stdout` keeps a pipe open until the process exits, and who reads the
- * other end of it (ssh, of its proxy command) would wait for that.
+ * Standard output as a stream that can be closed, so that its reader receives the end at once. `process.stdout` keeps a pipe open until the process
+ * exits, and the reader (ssh reads its proxy command's output) would wait for that.
  */
 export function closableOutput(): Writable {
   const { stdout } = process;
@@ -64,7 +64,7 @@ export function closableOutput(): Writable {
   return new Socket({ fd: stdout.fd, readable: false, writable: true });
 }
 
-/** Rows under their headings, columns as wide as their widest cell. Cells are made harmless for a terminal. */
+/** Rows under their headings. Columns are as wide as their widest cell. Control characters in cells are replaced. */
 export function table(headings: readonly string[], rows: readonly (readonly string[])[]): string {
   const all = [headings, ...rows].map((row) => row.map((cell) => printable(cell)));
   const widths = headings.map((_, column) => Math.max(...all.map((row) => row[column]?.length ?? 0)));
@@ -76,7 +76,7 @@ export function table(headings: readonly string[], rows: readonly (readonly stri
   return `${all.map(line).join('\n')}\n`;
 }
 
-/** Names and values, one pair a line. */
+/** Names and values, one pair per line. */
 export function pairs(entries: readonly (readonly [string, string])[]): string {
   const width = Math.max(...entries.map(([name]) => name.length));
   return entries.map(([name, value]) => `${name.padEnd(width)}  ${printable(value, 2_000)}\n`).join('');

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { culvert } from './culvert.fixture.ts';
 
-/** Prints, when the process ends, which packages were loaded. */
+/** Prints at the process's end which packages were loaded. */
 const HOOK = `data:text/javascript,${encodeURIComponent(`
 import { registerHooks } from 'node:module';
 const packages = new Set();

@@ -3,7 +3,7 @@ import type { AgentEvent } from '@culvert/proxy/agent';
 import type { ConnectEvent } from '@culvert/proxy/connect';
 import { advised, tell } from './messages.ts';
 
-/** How `agent` and `connect` report events: lines for a person on stderr, or JSON lines on stdout. */
+/** How `agent` and `connect` report events: as text on stderr, or as JSON lines on stdout. */
 export type EventFormat = 'text' | 'json';
 
 /** Returns a function that reports the events of a proxy. */
@@ -22,7 +22,7 @@ export function eventTeller<E extends AgentEvent | ConnectEvent>(
   };
 }
 
-/** An event with its error, an object that JSON shows empty, spelled out. */
+/** An event whose error is converted to a plain object, since JSON shows an error as `{}`. */
 function plain(event: AgentEvent | ConnectEvent): object {
   if (!('error' in event) || event.error === undefined) return event;
   const { code, message }: CulvertError = event.error;
@@ -66,7 +66,7 @@ export function connectSentence(event: ConnectEvent): string {
     case 'stream-failed':
       return `[${event.id}] ${event.service} failed: ${advised(event.error)}`;
     case 'listener-failed':
-      return `${event.service}: a connection could not be taken: ${event.error.message}`;
+      return `${event.service}: a connection could not be accepted: ${event.error.message}`;
   }
 }
 
@@ -77,7 +77,7 @@ function stateSentence({ state, error, retryInMs = 0 }: Extract<AgentEvent, { ty
   return `not attached: ${clause(error.message)}; ${hint(error.code)}${again}`;
 }
 
-/** Advice for reasons whose own text does not tell the operator of the agent what to do. */
+/** Advice for errors whose own text does not help the agent's operator. */
 function hint(code: ErrorCode): string {
   switch (code) {
     case 'taken_over':
@@ -104,7 +104,7 @@ function reloadedSentence(event: Extract<AgentEvent, { type: 'reloaded' }>): str
   return `reloaded: offers ${services.join(', ')}${changes.length === 0 ? '' : ` (${changes.join('; ')})`}`;
 }
 
-/** A sentence as a part of another. */
+/** A sentence without its end, for use inside another sentence. */
 function clause(sentence: string): string {
   return sentence.replace(/[.]$/, '').replace(/; try again$/, '');
 }

@@ -14,7 +14,7 @@ export interface AgentFlags extends DeviceConnectionFlags {
   readonly config?: string;
   readonly service?: readonly string[];
   readonly defaultService?: string;
-  /** `.pub` files; false by `--no-ssh-host-keys`. */
+  /** Paths of `.pub` files. With `--no-ssh-host-keys`, `sshHostKeys` is false. */
   readonly sshHostKey?: readonly string[];
   readonly sshHostKeys: boolean;
   /** In seconds. */
@@ -22,7 +22,7 @@ export interface AgentFlags extends DeviceConnectionFlags {
   readonly output: EventFormat;
 }
 
-/** `culvert agent`: runs until a signal stops it. Only mistakes in its own flags and files end it, at the start. */
+/** `culvert agent`: runs until a signal stops it. Only a mistake in its flags or files, found at the start, makes it fail. */
 export async function agent(flags: AgentFlags): Promise<void> {
   const files = new AgentFiles(flags);
   const { address, services, ...rest } = files.read();

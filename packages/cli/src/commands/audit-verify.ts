@@ -21,9 +21,9 @@ export interface AuditVerifyFlags {
 }
 
 /**
- * `culvert audit verify [DIR|FILE…]`: without a hub. Every finding is a line of stdout.
- * @returns 0 when the record is whole, 1 when it is not
- * @throws CulvertError `config_invalid` for what cannot be read, `usage`
+ * `culvert audit verify [DIR|FILE…]`: verifies audit files without a hub. Each finding is one line on stdout.
+ * @returns 0 when there are no findings, else 1
+ * @throws CulvertError `config_invalid` for a file that cannot be read, `usage` for wrong flags
  */
 export async function verifyAuditFiles(paths: readonly string[], flags: AuditVerifyFlags): Promise<number> {
   const fromSeq = flags.from === undefined ? 1 : Number(flags.from);
@@ -49,7 +49,7 @@ export async function verifyAuditFiles(paths: readonly string[], flags: AuditVer
   }
 }
 
-/** A directory stands for the files in it, with its own checkpoints and key where no others are named. */
+/** Resolves the paths. A directory means its record files, and adds its own checkpoints; its public key is used if no other is given. */
 async function lookedAt(paths: readonly string[], flags: AuditVerifyFlags) {
   const directories = paths.filter((path) => statSync(path).isDirectory());
   const files: string[] = [];
@@ -78,7 +78,7 @@ function readKey(path: string): KeyObject {
     const key = createPublicKey(text);
     if (key.asymmetricKeyType === 'ed25519') return key;
   } catch {
-    // The sentence below says it.
+    // The error below explains it.
   }
   throw new CulvertError('config_invalid', `${path} is not an Ed25519 public key in PEM`);
 }
@@ -94,6 +94,6 @@ async function printVerdict({ findings, records, lastSeq, vouchedSeq }: AuditVer
   }
   const behind = lastSeq - vouchedSeq;
   const vouched = vouchedSeq === 0 ? 'no checkpoint vouches for them' : `signed up to record ${vouchedSeq}`;
-  const loose = behind === 0 || vouchedSeq === 0 ? '' : `; the last ${behind} could be missing others behind them`;
+  const loose = behind === 0 || vouchedSeq === 0 ? '' : `; the last ${behind} are unsigned; later ones may be missing`;
   await writeOut(`${records} records up to ${lastSeq}, unbroken; ${vouched}${loose}\n`);
 }

@@ -10,7 +10,7 @@ const directory = mkdtempSync(join(tmpdir(), 'culvert-audit-'));
 const auditFile = () =>
   join(directory, 'audit', readdirSync(join(directory, 'audit')).find((name) => name.startsWith('0')) as string);
 
-/** A hub in a process of its own, on a directory that outlives it. */
+/** Starts a hub in a process of its own, with a data directory that is kept after the hub ends. */
 async function startHub() {
   const listen = ['--listen', '127.0.0.1:0', '--admin-listen', '127.0.0.1:0', '--data-dir', directory];
   const hub = startCulvert(['hub', ...listen]);
@@ -24,7 +24,7 @@ async function startHub() {
 beforeAll(async () => {
   const { hub, client } = await startHub();
   await client.devices.create('press-7');
-  // Killed in the middle of many: whatever is half-written then is what a crash leaves.
+  // Kill the hub while it writes many records: the file is then half-written, as after a crash.
   const open = () => client.openStream('press-7', { name: 'ssh', connectTimeoutMs: 0 });
   const many = Array.from({ length: 200 }, () => open().catch(() => undefined));
   await Promise.all(many.slice(0, 20));
@@ -54,7 +54,7 @@ describe('culvert audit', () => {
       .map((line) => JSON.parse(line) as { before: string });
     expect(opened.map(({ before }) => before)).toEqual(['nothing', 'interrupted']);
     expect((await culvert([...flags, '--since', 'soon'])).code).toBe(2);
-    // Like culvert logs: the newest N, oldest first, in UTC and saying so.
+    // Like culvert logs: the newest N records, oldest first, with times marked as UTC.
     const sequence = (text: string) => text.split('\n').flatMap((row) => /^\d+/.exec(row)?.[0] ?? []);
     const newest = await culvert([...flags, '--device', 'press-7', '--limit', '3']);
     expect(sequence(newest.stdout)).toEqual(sequence(table.stdout).slice(-3));
@@ -81,7 +81,7 @@ describe('culvert audit', () => {
     const changed = await culvert(['audit', 'verify', file]);
     expect(changed.code).toBe(1);
     expect(changed.stdout).toBe(`${file}:2: Record 2 was changed: its hash is not that of its content.\n`);
-    // Cut off together with the hub's own checkpoints: those kept elsewhere tell.
+    // The records are cut off together with the hub's own checkpoints: only checkpoints that were kept elsewhere show it.
     writeFileSync(file, `${whole.split('\n').slice(0, 4).join('\n')}\n`);
     const kept = ['--public-key', join(elsewhere, 'public.pem'), '--checkpoints', join(elsewhere, 'checkpoints.jsonl')];
     const unsigned = await culvert(['audit', 'verify', file]);

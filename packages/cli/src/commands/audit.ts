@@ -14,16 +14,19 @@ export type AuditListFlags = ConnectionFlags & {
   readonly limit?: string;
 };
 
-/** Records shown under one heading, so that a list of any length needs no more memory than this many. */
+/** Records shown under one heading. A list of any length needs no more memory than this number of records. */
 const TABLE_ROWS = 1_000;
 
-/** Bytes sent to the device, and the bytes it returned. */
+/** Bytes sent to the device, and bytes received from it. */
 const HEADINGS = ['SEQ', 'TIME', 'WHAT', 'DEVICE', 'BY', 'SECONDS', 'SENT', 'BACK', 'WHY'];
 
 /** Maximum of `--limit`: the records are held in memory. */
 const MAX_LIMIT = 100_000;
 
-/** `culvert audit list`: oldest first, with `--limit` the newest N, like `culvert logs`; JSON is one record a line, exactly as in the audit record. */
+/**
+ * `culvert audit list`: all records, oldest first; with `--limit` only the newest N, also oldest first, like `culvert logs`. JSON output is one
+ * record a line, exactly as in the audit record.
+ */
 export function listAudit(flags: AuditListFlags): Promise<void> {
   const limit = parseLimit(flags.limit);
   const now = Date.now();
@@ -57,7 +60,7 @@ function parseLimit(text: string | undefined): number | undefined {
   throw new CulvertError('usage', `--limit: '${text}' is not a number from 1 to ${MAX_LIMIT}`);
 }
 
-/** The last `count` records, oldest first. The hub gives them oldest first, so all are read. */
+/** The last `count` records, oldest first. The hub returns the oldest first, so all records have to be read. */
 async function* newest(records: AsyncIterable<AuditRecord>, count: number): AsyncGenerator<AuditRecord> {
   const kept: AuditRecord[] = [];
   let next = 0;
@@ -71,7 +74,7 @@ async function* newest(records: AsyncIterable<AuditRecord>, count: number): Asyn
 
 function row(record: AuditRecord): string[] {
   const stream = fields(record['stream']);
-  // As `culvert logs` shows it: UTC, and says so.
+  // As in `culvert logs`: the time ends with Z for UTC.
   const time = record.at.replace(/\.\d+Z$/, 'Z');
   if (stream === undefined) {
     const what = [record.type, word(record['change'])].filter((part) => part !== '').join(' ');
@@ -90,7 +93,7 @@ function row(record: AuditRecord): string[] {
   return [`${record.seq}`, time, what, subject, by, `${seconds}`, toDevice, fromDevice, why];
 }
 
-/** How the record that `log-opened` follows ended. */
+/** How the hub's previous run ended, by the field `before` of the record `log-opened`. */
 const BEFORE_OPENING: Readonly<Record<string, string>> = {
   nothing: 'first start',
   closed: 'after a stop',

@@ -8,7 +8,7 @@ import { type OutputFormat, pairs, table, writeJson, writeOut } from '../standar
 /** Flags of the `ca` commands. */
 export type AuthorityFlags = ConnectionFlags & { readonly output: OutputFormat };
 
-/** `culvert ca add NAME --file FILE`: devices with its certificates are let in, if they are registered with `--auth ca`. */
+/** `culvert ca add NAME --file FILE`: devices with certificates of this authority are accepted if they are registered with `--auth ca`. */
 export function addAuthority(name: string, flags: AuthorityFlags & { readonly file: string }): Promise<void> {
   const certificate = readCertificateFile(flags.file);
   return withClient(flags, 'iothubowner', async (client) => {
@@ -26,18 +26,18 @@ export function listAuthorities(flags: AuthorityFlags): Promise<void> {
   });
 }
 
-/** `culvert ca show NAME`: the certificate itself in JSON. */
+/** `culvert ca show NAME`: JSON output includes the certificate itself. */
 export function showAuthority(name: string, flags: AuthorityFlags): Promise<void> {
   return withClient(flags, 'iothubowner', async (client) => {
     await writeAuthority(await client.authorities.get(name), flags);
   });
 }
 
-/** `culvert ca remove NAME`: the devices that came by it lose their channels and streams. */
+/** `culvert ca remove NAME`: devices that authenticated by this authority lose their control channels and streams. */
 export function removeAuthority(name: string, flags: ConnectionFlags): Promise<void> {
   return withClient(flags, 'iothubowner', async (client) => {
     await client.authorities.remove(name);
-    tell(`${name} was removed; its devices are let in no longer`);
+    tell(`${name} was removed; its devices are no longer accepted`);
   });
 }
 

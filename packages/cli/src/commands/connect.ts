@@ -25,25 +25,25 @@ import { connectSentence, type EventFormat, eventTeller } from '../stream-messag
 
 /** Flags of `culvert connect`. */
 export interface ConnectFlags extends ConnectionFlags {
-  /** The module of the device whose services are wanted; default the device's own. */
+  /** The module of the device whose services are requested; default: the device's own services. */
   readonly module?: string;
   readonly stdio?: boolean;
   /** In seconds. */
   readonly halfCloseTimeout?: number;
-  /** `DEVICE.culvert`, or a module's name of that kind, as ssh's ProxyCommand gives it: standard input and output to its `ssh`. */
+  /** `DEVICE.culvert`, or a module's name in that form, set by ssh's ProxyCommand: joins standard input and output to the service `ssh`. */
   readonly sshHost?: string;
-  /** With `sshHost`: how to treat a host key at the first contact, and the file that keeps the keys. */
+  /** With `sshHost`: how to treat a host key at the first contact, and the file where the keys are stored. */
   readonly hostKeys?: HostKeyMode;
   readonly knownHosts?: string;
   readonly output: EventFormat;
 }
 
-/** What a command line of `connect` asks for. */
+/** What a command line of `connect` requests. */
 export type ConnectRequest =
   | { readonly mode: 'stdio'; readonly identity: Identity; readonly service: string }
   | { readonly mode: 'listen'; readonly identity: Identity; readonly services: readonly LocalService[] };
 
-/** `culvert connect`: resolves to the exit code. */
+/** `culvert connect`. Resolves to the exit code. */
 export async function connect(
   device: string | undefined,
   services: readonly string[],
@@ -64,7 +64,7 @@ function streamOptions({ halfCloseTimeout }: ConnectFlags): { halfCloseMs?: numb
   return halfCloseTimeout === undefined ? {} : { halfCloseMs: halfCloseTimeout * 1_000 };
 }
 
-/** As ssh's ProxyCommand: prepares the host key first, and reports a failure to the `culvert ssh` that started it, if any. */
+/** `connect` as ssh's ProxyCommand: prepares the host key first, and reports a failure to the `culvert ssh` that started it, if any. */
 async function connectForSsh(
   device: string | undefined,
   services: readonly string[],
@@ -106,18 +106,18 @@ function openerOf(client: ServiceClient, { moduleId }: Identity): OpenStreamFunc
 }
 
 /**
- * Checks once that the hub is reachable, the key is permitted and the device exists: opening local ports for a command that can never work would hide
- * that. A device that is merely offline is waited for.
- * @throws CulvertError what is wrong
+ * Checks once that the hub is reachable, the credential has the permission, and the device exists and is enabled. Otherwise local ports would open
+ * although no connection could ever succeed. A device that is only offline is accepted, with a message.
+ * @throws CulvertError with the reason
  */
 async function assertThere(client: ServiceClient, identity: Identity): Promise<void> {
   const { status, online } = await client.devices.reachability(identity.deviceId, identity.moduleId);
   if (status === 'disabled') throw new CulvertError('device_disabled');
-  if (!online) tell(`${identityName(identity)} is not online now; connections are tried as they come`);
+  if (!online) tell(`${identityName(identity)} is not online now; Culvert tries to reach it for each connection`);
 }
 
 /**
- * Reads the arguments.
+ * Parses the arguments.
  * @throws CulvertError `usage`, `argument_invalid`
  */
 export async function connectRequest(
@@ -130,7 +130,7 @@ export async function connectRequest(
       throw new CulvertError('usage', '--ssh-host takes the place of the arguments');
     const { hostName, identityOfHost } = await import('../ssh/host-name.ts');
     const identity = identityOfHost(flags.sshHost);
-    // ssh keeps host keys by the name in lower case: two devices must not share one.
+    // ssh stores host keys under the lower-case name: two devices must not share one.
     if (identityName(identityOfHost(flags.sshHost.toLowerCase())) !== identityName(identity)) {
       throw new CulvertError('usage', `ssh knows no upper case in host names: write ${hostName(identity)}`);
     }

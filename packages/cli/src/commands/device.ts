@@ -18,16 +18,16 @@ import { type OutputFormat, table, writeOut } from '../standard-output.ts';
 /** Flags of every `device` command. */
 export type DeviceFlags = ConnectionFlags & { readonly output: OutputFormat };
 
-/** What `create` and `update` may set. */
+/** The settings that `create` and `update` accept. */
 export interface DeviceSettings extends AuthenticationFlags {
   readonly status?: DeviceStatus;
   readonly statusReason?: string;
 }
 
-/** Devices shown under one heading, so that a list of any length needs no more memory than this many. */
+/** Devices shown under one heading. A list of any length needs no more memory than this number of devices. */
 const TABLE_ROWS = 1_000;
 
-/** `culvert device create ID`: the one time the connection string is shown without asking. */
+/** `culvert device create ID`: the only command that shows the connection string without a flag. */
 export function createDevice(deviceId: string, flags: DeviceFlags & DeviceSettings): Promise<void> {
   const input = settings(flags);
   return withClient(flags, 'iothubowner', async (client, hub) => {
@@ -37,7 +37,7 @@ export function createDevice(deviceId: string, flags: DeviceFlags & DeviceSettin
   });
 }
 
-/** `culvert device show ID`: keys in JSON, in a table only with `--keys`. */
+/** `culvert device show ID`: JSON output includes the keys; a table shows them only with `--keys`. */
 export function showDevice(deviceId: string, flags: DeviceFlags & { readonly keys?: boolean }): Promise<void> {
   return withClient(flags, 'iothubowner', async (client, hub) => {
     const [device, presence] = await Promise.all([client.devices.get(deviceId), presenceOf(client, deviceId)]);
@@ -46,7 +46,7 @@ export function showDevice(deviceId: string, flags: DeviceFlags & { readonly key
   });
 }
 
-/** `culvert device update ID`: fails when somebody else changed the device at the same time. */
+/** `culvert device update ID`: fails when another client changed the device at the same time. */
 export function updateDevice(
   deviceId: string,
   flags: DeviceFlags & DeviceSettings & { readonly rotateKey?: boolean; readonly forgetHostKeys?: boolean },
@@ -70,7 +70,7 @@ export function updateDevice(
     if (input.authentication !== undefined) await warnIfCertificateNeverAsked(client, device);
     if (rotate) tell(`${deviceId} has a new key; the one before works until it is rotated again`);
     if (flags.forgetHostKeys === true)
-      tell(`the host keys of ${deviceId} are forgotten; its agent names them again when it attaches`);
+      tell(`the host keys of ${deviceId} are forgotten; its agent sends them again when it attaches`);
     await writeIdentity(device, hub, { ...flags, keys: rotate || input.authentication !== undefined });
   });
 }
@@ -83,7 +83,7 @@ export function deleteDevice(deviceId: string, flags: ConnectionFlags): Promise<
   });
 }
 
-/** `culvert device list`: page by page, never with keys. */
+/** `culvert device list`: fetches page by page, never shows keys. */
 export function listDevices(flags: DeviceFlags): Promise<void> {
   return withClient(flags, 'iothubowner', (client) => (flags.output === 'json' ? listJson(client) : listTable(client)));
 }
@@ -116,7 +116,7 @@ function connectionOf({ connectionState, unansweredOffers }: DeviceIdentity): st
   return unansweredOffers === undefined ? connectionState : `${connectionState}, ${unansweredText(unansweredOffers)}`;
 }
 
-/** Hides a reason that was given for an earlier status; JSON still has it. */
+/** Hides the status reason of an enabled device, since it belongs to an earlier status; JSON output still has it. */
 function reasonOf({ status, statusReason }: DeviceIdentity): string {
   return status === 'enabled' ? '' : (statusReason ?? '');
 }
@@ -131,7 +131,7 @@ function settings(flags: DeviceSettings): DeviceIdentityInput {
   };
 }
 
-/** The key may read devices and yet lack the permission for presence; then presence is left out. */
+/** A policy that may read devices may still lack the permission for presence; the presence is then left out. */
 async function presenceOf(client: ServiceClient, deviceId: string): Promise<PresenceView | undefined> {
   try {
     return await client.devices.presence(deviceId);

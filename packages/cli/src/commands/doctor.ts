@@ -29,7 +29,7 @@ import { type OutputFormat, writeJson, writeOut } from '../standard-output.ts';
 
 /** Flags of `culvert doctor`. */
 export interface DoctorFlags extends DeviceConnectionFlags {
-  /** Services to try instead of all that the agent offers. */
+  /** Services to test instead of all services that the agent offers. */
   readonly service?: readonly string[];
   /** The stream name of an echo service, for devices without an agent. */
   readonly echo?: string;
@@ -40,7 +40,7 @@ export interface DoctorFlags extends DeviceConnectionFlags {
   readonly output: OutputFormat;
 }
 
-/** `culvert doctor`: looks at everything between this machine and a device, says what is wrong and what to do. Resolves to the exit code. */
+/** `culvert doctor`: checks everything between this machine and a device, and reports faults with advice. Resolves to the exit code. */
 export async function doctor(device: string | undefined, flags: DoctorFlags): Promise<number> {
   const connection = eitherConnection(flags);
   const examination = new Examination((check) => (flags.output === 'json' ? undefined : writeOut(line(check))));
@@ -151,17 +151,17 @@ async function examineService(
   }
 }
 
-/** A question that only few may ask: whoever is told that it lacks the permission has proved who it is. */
+/** Makes a request that needs a rare permission. A reply that the permission is missing also shows that the credential was accepted. */
 async function serviceCredential(client: ServiceClient): Promise<Found> {
   try {
     await client.devices.listPage({ top: 1 });
   } catch (error) {
     if (!isTaken(error as CulvertError)) throw error;
   }
-  return { found: 'the hub takes it' };
+  return { found: 'the hub accepts it' };
 }
 
-/** Measures a stream to an echo. A device that rejects every echo was still reached, which counts as success. */
+/** Measures a stream to an echo service. If the device rejects every echo service, it was still reached, so the check succeeds with a warning. */
 async function echoStream(
   { client, device, moduleId }: ServiceUser,
   { echo, throughput = false }: DoctorFlags,
@@ -181,7 +181,7 @@ async function echoStream(
         socket.close(1000);
       }
     } catch (error) {
-      // An agent of another version, or a device by an SDK, may have an echo of another name.
+      // An agent of another version, or a device that uses an SDK, may have an echo service of another name.
       if ((error as CulvertError).code !== 'rejected') throw error;
       reason = (error as CulvertError).message;
     }
@@ -206,7 +206,7 @@ async function examineDevice(
     async () => {
       if (!hasDeviceToken(address)) return { found: 'not tried without attaching: use --attach', warning: true };
       await checkDeviceToken(address, outbound);
-      return { found: `the hub takes it for ${address.deviceId}` };
+      return { found: `the hub accepts it for ${address.deviceId}` };
     },
     adviceOf,
   );
@@ -223,12 +223,12 @@ async function examineCertificate(examination: Examination, probe: HubProbe, hos
   await examination.look(
     'certificate',
     ['hub'],
-    async () => certificateAskedCheck(probe, host) ?? { found: 'the hub does not tell whether it asks for one' },
+    async () => certificateAskedCheck(probe, host) ?? { found: 'the hub does not report whether it asks for one' },
     () => MAKE_IT_ASK,
   );
 }
 
-/** Proxies that let HTTPS through may still break WebSockets. Nothing is said on it: it ends before anybody is named. */
+/** Opens a WebSocket and closes it before any credential is sent: a proxy that passes HTTPS may still block WebSockets. */
 async function webSocketPasses(
   { host, port }: DeviceConnectionString | ServiceConnectionString,
   outbound: EitherConnection['outbound'],

@@ -3,9 +3,9 @@ import { type HubFlags, runHub } from '@culvert/hub';
 import { defaultDataDirectory } from '../data-directory.ts';
 import { unwatchOutput } from '../standard-output.ts';
 
-/** `culvert hub`: runs until it is told to stop. What the flags leave open comes from the environment, a file or the defaults. */
+/** `culvert hub`: runs until a signal stops it. Settings without a flag come from the environment, the configuration file or the defaults. */
 export function hub(flags: HubFlags): Promise<void> {
-  // Only a diagnostic setting writes there, and its reader's going is no reason to end a hub and its streams.
+  // Only a diagnostic setting writes to stdout. When its reader exits, the hub and its streams must keep running.
   unwatchOutput();
   process.stdout.on('error', () => undefined);
   const { env } = process;

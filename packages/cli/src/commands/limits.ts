@@ -3,7 +3,7 @@ import { withClient } from '../client.ts';
 import { table, writeJson, writeOut } from '../standard-output.ts';
 import type { StreamsFlags } from './streams.ts';
 
-/** `culvert limits`: what each is, how much of it is used, how often it was reached since the hub started. */
+/** `culvert limits`: each limit, how much of it is used, and how often it was reached since the hub started. */
 export function limits(flags: StreamsFlags): Promise<void> {
   return withClient(flags, 'monitor', async ({ streams }) => {
     const found = await streams.limits();

@@ -21,15 +21,15 @@ export interface LogFlags extends ConnectionFlags {
   readonly output: OutputFormat;
 }
 
-/** Records shown when neither a time nor a number is given: some screens full. */
+/** Records shown when neither a start time nor a number is given: a few screens. */
 const DEFAULT_LIMIT = 100;
 
-/** The most that `--limit` takes: they are held in memory, about a kilobyte each, to be shown in their order. */
+/** Maximum of `--limit`. The records are held in memory, about a kilobyte each, to be printed oldest first. */
 const MAX_LIMIT = 100_000;
 
 /**
- * `culvert logs`: the newest records, or with `--since` all since then, the oldest first; with `--follow` what comes after them, over restarts
- * of the hub. `--output json` is one record a line.
+ * `culvert logs`: the newest records, or with `--since` all records from that time on, oldest first. With `--follow`, new records as the hub
+ * writes them, across restarts of the hub. `--output json` prints one record a line.
  */
 export function logs(flags: LogFlags): Promise<void> {
   const filter = parseFilter(flags, Date.now());
@@ -60,13 +60,13 @@ async function follow(client: ServiceClient, filter: LogFilterOptions, write: Wr
       if (away) tell('the hub answers again; what it recorded meanwhile follows');
       away = false;
     },
-    onDropped: (count) => tell(`${count} records came faster than they could be shown; culvert logs --since has them`),
+    onDropped: (count) => tell(`${count} records came faster than they could be shown; culvert logs --since shows them`),
   });
   await write.begin();
   for await (const record of following) await write(record);
 }
 
-/** The newest records, the oldest of them first. */
+/** The newest records, oldest first. */
 async function newest(
   client: ServiceClient,
   filter: LogFilterOptions,
@@ -80,12 +80,12 @@ async function newest(
   return { records: records.reverse(), more: false };
 }
 
-/** Writes records, after the headings of a table. */
+/** Writes records; for a table, after its headings. */
 interface Write {
   (record: ResourceLogRecord): Promise<void>;
-  /** The headings now, before there is a record. */
+  /** Writes the headings before there is a record. */
   begin(): Promise<void>;
-  /** There is nothing more: a table without rows still has headings. */
+  /** Ends the output: a table without rows still has headings. */
   end(): Promise<void>;
 }
 

@@ -11,12 +11,12 @@ import { type OutputFormat, table, writeJson, writeOut } from '../standard-outpu
 /** Flags of every `module` command. */
 export type ModuleFlags = ConnectionFlags & { readonly output: OutputFormat };
 
-/** What `create` and `update` may set. */
+/** The settings that `create` and `update` accept. */
 export interface ModuleSettings extends AuthenticationFlags {
   readonly managedBy?: string;
 }
 
-/** `culvert module create DEVICE MODULE`: the one time the connection string is shown without asking. */
+/** `culvert module create DEVICE MODULE`: the only command that shows the connection string without a flag. */
 export function createModule(deviceId: string, moduleId: string, flags: ModuleFlags & ModuleSettings): Promise<void> {
   const input = settings(flags);
   return withClient(flags, 'iothubowner', async (client, hub) => {
@@ -26,7 +26,7 @@ export function createModule(deviceId: string, moduleId: string, flags: ModuleFl
   });
 }
 
-/** `culvert module show DEVICE MODULE`: keys in JSON, in a table only with `--keys`. */
+/** `culvert module show DEVICE MODULE`: JSON output includes the keys; a table shows them only with `--keys`. */
 export function showModule(
   deviceId: string,
   moduleId: string,
@@ -38,7 +38,7 @@ export function showModule(
   });
 }
 
-/** `culvert module update DEVICE MODULE`: fails when somebody else changed the module at the same time. */
+/** `culvert module update DEVICE MODULE`: fails when another client changed the module at the same time. */
 export function updateModule(
   deviceId: string,
   moduleId: string,
@@ -61,7 +61,7 @@ export function updateModule(
     if (input.authentication !== undefined) await warnIfCertificateNeverAsked(client, module);
     if (rotate) tell(`${name} has a new key; the one before works until it is rotated again`);
     if (flags.forgetHostKeys === true)
-      tell(`the host keys of ${name} are forgotten; its agent names them again when it attaches`);
+      tell(`the host keys of ${name} are forgotten; its agent sends them again when it attaches`);
     await writeIdentity(module, hub, { ...flags, keys: rotate || input.authentication !== undefined });
   });
 }
@@ -74,7 +74,7 @@ export function deleteModule(deviceId: string, moduleId: string, flags: Connecti
   });
 }
 
-/** `culvert module list DEVICE`: never with keys. */
+/** `culvert module list DEVICE`: never shows keys. */
 export function listModules(deviceId: string, flags: ModuleFlags): Promise<void> {
   return withClient(flags, 'iothubowner', async (client) => {
     const modules = await client.modules.list(deviceId);

@@ -26,7 +26,7 @@ export function showPolicy(name: string, flags: PolicyFlags): Promise<void> {
   return withClient(flags, 'iothubowner', async (client) => writePolicy(await client.policies.get(name), flags));
 }
 
-/** `culvert policy rotate NAME`: a new primary key; what was it becomes the secondary one, so connection strings in use work on. */
+/** `culvert policy rotate NAME`: makes a new primary key. The old primary key becomes the secondary one, so connection strings in use still work. */
 export function rotatePolicy(name: string, flags: PolicyFlags): Promise<void> {
   return withClient(flags, 'iothubowner', async (client) => {
     const policy = await client.policies.rotate(name);

@@ -13,18 +13,18 @@ import { writeOut } from '../standard-output.ts';
 
 /** Flags of `culvert quickstart`. */
 export interface QuickstartFlags {
-  /** Default 127.0.0.1:8443, and a free port where that is taken. */
+  /** Default 127.0.0.1:8443, or a free port if that one is in use. */
   readonly listen?: string;
-  /** Default {@link quickstartDirectory}; the environment's is a real hub's. */
+  /** Default {@link quickstartDirectory}. `CULVERT_DATA_DIR` is ignored, since it names the directory of a real hub. */
   readonly dataDir?: string;
 }
 
-/** `culvert quickstart`: starts, proves itself, prints what runs where, and stays until it is told to stop. */
+/** `culvert quickstart`: starts, tests itself, prints what runs where, and runs until a signal stops it. */
 export async function quickstart(flags: QuickstartFlags): Promise<void> {
   const dataDir = resolve(flags.dataDir || quickstartDirectory(process.env, process.getuid?.(), homedir()));
   const running = await startQuickstart({ listen: flags.listen, dataDir, onProblem: tell });
   try {
-    // Before anything is printed: whoever reads that Ctrl-C stops it may press it at once.
+    // Install the signal handlers before anything is printed: the user may press Ctrl-C as soon as the text mentions it.
     const stopped = untilStopped(running);
     const authenticated = report(running, dataDir).then(writeOut);
     await Promise.race([authenticated.then(() => stopped), stopped]);
@@ -33,7 +33,7 @@ export async function quickstart(flags: QuickstartFlags): Promise<void> {
   }
 }
 
-/** Resolves at the first SIGINT or SIGTERM; rejects when the hub can work no longer. */
+/** Resolves at the first SIGINT or SIGTERM; rejects when the hub fails. */
 function untilStopped({ hub }: Quickstart): Promise<void> {
   return new Promise((stopped, failed) => {
     stopOnSignals({

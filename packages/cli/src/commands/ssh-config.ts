@@ -14,8 +14,8 @@ export interface SshConfigFlags extends ConnectionFlags {
 }
 
 /**
- * `culvert ssh-config`: prints the block, which works from any folder and terminal: paths in it are absolute, including those this run took from
- * its environment.
+ * `culvert ssh-config`: prints the block. It works from any folder and terminal, since its paths are absolute, including those that this run took
+ * from its environment.
  * @throws CulvertError `usage` when the connection string is not in a file: a key must not be written into ssh's configuration
  */
 export function sshConfig(flags: SshConfigFlags): Promise<void> {
@@ -34,10 +34,10 @@ export function sshConfig(flags: SshConfigFlags): Promise<void> {
 }
 
 /**
- * The block for `~/.ssh/config`. ssh puts the typed host (`%n`, which keeps its case; `%h` does not) into a command line for the
- * user's shell. In single quotes only a single quote is special, so the block does not apply to a host that holds one: ssh before
- * 9.6 accepts such hosts, newer ones refuse them and other special characters anyway. A device whose id holds any of those is
- * written in the form of `hostName`, which `culvert ssh` uses by itself.
+ * The block for `~/.ssh/config`. ssh puts the host as typed (`%n`, which keeps upper case; `%h` does not) into a command line for the
+ * user's shell. In single quotes only a single quote is special, so the block excludes hosts that contain one: ssh before 9.6 accepts
+ * such hosts, while newer versions refuse them and other special characters. A device id with any of those characters is written in the
+ * form of `hostName`, as `culvert ssh` does.
  */
 export function sshConfigBlock(command: string, knownHosts: string, mode: HostKeyMode = 'ask'): string {
   const options = [

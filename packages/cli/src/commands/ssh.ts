@@ -7,7 +7,7 @@ import { knownHostsFile, sshPath } from '../ssh/known-hosts.ts';
 import { proxyCommand } from '../ssh/proxy-command.ts';
 import { runSsh } from '../ssh/run-ssh.ts';
 
-/** Flags of `culvert ssh`, all before the destination; what follows it is ssh's. */
+/** Flags of `culvert ssh`. All of them are before the destination; the arguments after it belong to ssh. */
 export interface SshFlags extends ConnectionFlags {
   /** The module of the device to log in to. */
   readonly module?: string;
@@ -18,15 +18,15 @@ export interface SshFlags extends ConnectionFlags {
 
 /** The part of a `culvert ssh` command line that is passed to ssh. */
 export interface SshWords {
-  /** Options that stood before the destination. */
+  /** Options before the destination. */
   readonly before: readonly string[];
-  /** What followed it. */
+  /** Arguments after the destination. */
   readonly after: readonly string[];
 }
 
-/** `culvert ssh [ssh options…] [USER@]DEVICE [ssh arguments…]`: resolves to ssh's exit code, or to Culvert's if the connection to the device failed. */
+/** `culvert ssh [ssh options…] [USER@]DEVICE [ssh arguments…]`. Resolves to ssh's exit code, or to Culvert's if the connection to the device failed. */
 export function ssh(destination: string, words: SshWords, flags: SshFlags): Promise<number> {
-  // Says now, in one line, what is wrong, rather than from within ssh.
+  // Report a wrong connection option here, in one line, instead of from within ssh.
   const connection = serviceConnection(flags, 'service');
   const knownHosts = knownHostsFile(parseServiceConnectionString(connection.connectionString));
   const { connectionString } = flags;
@@ -39,7 +39,7 @@ export function ssh(destination: string, words: SshWords, flags: SshFlags): Prom
   });
 }
 
-/** The whole argument list of ssh. The host is a name of {@link hostName}, so nothing the ids hold is special anywhere. */
+/** The whole argument list of ssh. The host is in the form of {@link hostName}, so it holds no characters that are special to ssh or a shell. */
 export function sshArguments(
   destination: string,
   { before, after }: SshWords,

@@ -8,7 +8,7 @@ import { type OutputFormat, pairs, table, writeJson, writeOut } from '../standar
 /** Flags of the `streams` commands. */
 export type StreamsFlags = ConnectionFlags & { readonly output: OutputFormat };
 
-/** Which streams `list` is about. */
+/** Filters the streams that `list` shows. */
 export interface StreamsFilter {
   readonly device?: string;
   readonly module?: string;
@@ -17,7 +17,7 @@ export interface StreamsFilter {
 
 const HEADINGS = ['STREAM', 'DEVICE', 'NAME', 'STATE', 'CALLER', 'SINCE', 'IN', 'OUT'];
 
-/** `culvert streams list`: those there are; with `--follow` also what happens to them, a line each, until interrupted. */
+/** `culvert streams list`: the present streams; with `--follow` also each later event, one a line, until interrupted. */
 export function listStreams(flags: StreamsFlags & StreamsFilter & { readonly follow?: boolean }): Promise<void> {
   const filter = { deviceId: flags.device, moduleId: flags.module, caller: flags.caller };
   return withClient(flags, 'monitor', async ({ streams }) => {
@@ -36,7 +36,7 @@ export function showStream(streamId: string, flags: StreamsFlags): Promise<void>
   });
 }
 
-/** `culvert streams close ID`: both ends receive the reason. */
+/** `culvert streams close ID`: both sides receive the reason. */
 export function closeStream(streamId: string, flags: ConnectionFlags & { readonly reason?: string }): Promise<void> {
   return withClient(flags, 'iothubowner', async ({ streams }) => {
     await streams.close(streamId, flags.reason);
@@ -51,7 +51,7 @@ async function subscribeToStreams(notices: AsyncIterable<FollowedStream>, output
   }
 }
 
-/** What a notice says, a line for each stream. */
+/** An event as text, one line for each stream. */
 function sentences(notice: FollowedStream): string[] {
   switch (notice.event) {
     case 'stream':

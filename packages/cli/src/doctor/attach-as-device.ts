@@ -5,8 +5,8 @@ import type { Found } from './check.ts';
 import { elapsedMs } from './network.ts';
 
 /**
- * Attaches as the device for a moment. An agent that runs for it is put off the hub by that and comes back within half a minute.
- * @throws CulvertError what the hub refuses the device with
+ * Attaches as the device for a moment. This disconnects a running agent of that device, which reconnects within half a minute.
+ * @throws CulvertError with the reason for which the hub refuses the device
  */
 export async function checkControlChannel({ connectionString, ...reach }: DeviceConnection): Promise<Found> {
   const client = DeviceClient.fromConnectionString(connectionString, {
@@ -17,7 +17,7 @@ export async function checkControlChannel({ connectionString, ...reach }: Device
   try {
     await client.open();
     const ms = elapsedMs(started);
-    return { found: `attached (${ms} ms), and left again`, data: { ms } };
+    return { found: `attached (${ms} ms), then disconnected`, data: { ms } };
   } finally {
     await client.close();
   }

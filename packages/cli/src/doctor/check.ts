@@ -3,46 +3,46 @@ import { CulvertError } from '@culvert/protocol';
 /** The result of a check: `skipped` when an earlier failure made it impossible. */
 export type CheckStatus = 'ok' | 'warning' | 'failed' | 'skipped';
 
-/** A check that `culvert doctor` made. */
+/** A check made by `culvert doctor`. */
 export interface Check {
-  /** A word or two, such as `TLS`; the same in every run. */
+  /** The check's name: one or two words, such as `TLS`; the same in every run. */
   readonly name: string;
   readonly status: CheckStatus;
-  /** What was seen, in a sentence or less. */
+  /** The finding, in a sentence or less. */
   readonly found: string;
-  /** What to do about it, where something is to be done. */
+  /** What the user should do, if anything. */
   readonly advice?: string;
-  /** What was measured: milliseconds, bytes, dates, by name. */
+  /** The measured values by name: milliseconds, bytes, dates. */
   readonly data?: Readonly<Record<string, number | string>>;
-  /** Of a failed check: the exit code that its error has everywhere else. */
+  /** For a failed check: the exit code that its error also has in other commands. */
   readonly exit?: number;
 }
 
-/** What a look gives; what it throws makes the check a failed one. */
+/** The result that a check function returns. If the function throws, the check has failed. */
 export type Found = Pick<Check, 'found' | 'advice' | 'data'> & { readonly warning?: boolean };
 
-/** Makes checks one after the other; once one has failed that others stand on, those are skipped. */
+/** Makes checks one after the other. When a check has failed, the checks that need it are skipped. */
 export class Examination {
-  readonly #tell: (check: Check) => void | Promise<void>;
+  readonly #onCheck: (check: Check) => void | Promise<void>;
   readonly #checks: Check[] = [];
 
-  /** @param tell shown each check as soon as it is done: some take seconds */
-  constructor(tell: (check: Check) => void | Promise<void>) {
-    this.#tell = tell;
+  /** @param onCheck called with each check as soon as it is done, since some take seconds */
+  constructor(onCheck: (check: Check) => void | Promise<void>) {
+    this.#onCheck = onCheck;
   }
 
   get checks(): readonly Check[] {
     return this.#checks;
   }
 
-  /** The exit code of the first that failed; 0 when none did. */
+  /** The exit code of the first failed check; 0 when none failed. */
   get exitCode(): number {
     return this.#checks.find(({ status }) => status === 'failed')?.exit ?? 0;
   }
 
   /**
-   * Looks, unless one of the checks named in `needs` did not come out well. False when there is nothing for later checks to stand on.
-   * @param advise what to do about an error, where its own sentence does not say it
+   * Makes a check, or records it as skipped if one of the checks in `needs` failed or was skipped.
+   * @param advise returns advice for an error whose own message does not hold any
    */
   async look(
     name: string,
@@ -76,6 +76,6 @@ export class Examination {
 
   async #add(check: Check): Promise<void> {
     this.#checks.push(check);
-    await this.#tell(check);
+    await this.#onCheck(check);
   }
 }

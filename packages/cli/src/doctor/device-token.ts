@@ -10,14 +10,14 @@ import {
 } from '@culvert/protocol';
 import { networkError, type OutboundOptions, outboundAgent } from '@culvert/stream';
 
-/** Milliseconds an answer may take. */
+/** Milliseconds that an answer may take. */
 const ANSWER_MS = 20_000;
 
-/** Seconds the token lives that is made for this one question. */
+/** Lifetime in seconds of the token that is made for this one request. */
 const TOKEN_SECONDS = 300;
 
 /**
- * Whether the hub takes a device's key, without attaching: by reading the device's own modules, which its key may.
+ * Checks whether the hub accepts a device's key, without attaching: the request reads the device's own modules, which its key permits.
  * @throws CulvertError `unauthorized`, `token_expired`, `device_disabled`, …
  */
 export async function checkDeviceToken(address: DeviceConnectionString, outbound: OutboundOptions): Promise<void> {
@@ -46,19 +46,19 @@ export async function checkDeviceToken(address: DeviceConnectionString, outbound
         .end();
     });
     const error = status < 300 ? undefined : parseErrorBody(status, body);
-    // A policy's token proves itself too, whatever it may not read.
+    // A policy's token is accepted too, even if it has no permission to read modules.
     if (error !== undefined && error.code !== 'forbidden') throw error;
   } finally {
     agent.destroy();
   }
 }
 
-/** Whether a device's connection string holds what {@link checkDeviceToken} can show. */
+/** Whether {@link checkDeviceToken} can check a device's connection string. */
 export function hasDeviceToken({ moduleId, x509 }: DeviceConnectionString): boolean {
   return moduleId === undefined && x509 !== true;
 }
 
-/** The error of a service's credential that was taken, though not for what was asked. */
+/** Whether the error shows that a service's credential was accepted but lacks the permission for the request. */
 export function isTaken(error: CulvertError): boolean {
   return error.code === 'forbidden';
 }

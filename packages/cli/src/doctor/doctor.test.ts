@@ -53,7 +53,7 @@ describe('culvert doctor', () => {
       'service web': 'ok',
     });
     expect(found(checks, 'stream')?.data).toMatchObject({ service: 'culvert-echo', bytes: 16_384 });
-    // Somebody may pay for them.
+    // Few bytes, since the user may pay for them.
     const { fromService, fromDevice } = (await hub.event('stream-ended')).record;
     expect(fromService.bytes + fromDevice.bytes).toBeLessThan(65_536);
     const full = await examine(['press-7', '--throughput', '--service', 'web'], service);
@@ -65,7 +65,7 @@ describe('culvert doctor', () => {
     expect(text.stdout).toMatch(/^ok {7}stream {11}'culvert-echo' opened in [\d.]+ ms; round trip [\d.]+ ms/m);
     expect(text.stderr).toBe('culvert: all is well\n');
     web.close();
-    // The agent and its echo work, but the service itself does not.
+    // The agent and its echo service work, but the tested service does not.
     const dead = await examine(['press-7'], service);
     expect(found(dead.checks, 'service web')).toMatchObject({
       ...{ status: 'failed', found: expect.stringMatching(/could not be reached on the device/) },

@@ -8,29 +8,29 @@ import { elapsedMs } from './network.ts';
 
 type WebSocket = Awaited<ReturnType<ServiceClient['openWebSocket']>>;
 
-/** Messages of 64 bytes there and back, one after the other. */
+/** Messages of 64 bytes that are sent and echoed, one after the other. */
 const ROUND_TRIPS = 20;
 
-/** Bytes sent through the echo and compared: few, since the user may pay for the link by the byte. */
+/** Bytes sent to the echo service and compared: few, since the user may pay for the link by the byte. */
 const LIGHT_BYTES = 16_384;
 
-/** Bytes that are sent and come back for the throughput, and the milliseconds after which what has come by then must do. */
+/** Bytes that are sent and echoed to measure the throughput. After `BULK_MS` milliseconds no further bytes are sent. */
 const BULK_BYTES = 8_388_608;
 const BULK_MS = 10_000;
 
-/** Bytes of one message of those. */
+/** Bytes of one message of the throughput measurement. */
 const MESSAGE_BYTES = 65_536;
 
-/** Bytes under way: enough for 1 Gbit/s at 30 ms. */
+/** Bytes sent and not yet echoed: enough for 1 Gbit/s at 30 ms. */
 const WINDOW_BYTES = 4_194_304;
 
-/** Milliseconds one message may take. */
+/** Milliseconds that one message may take. */
 const ANSWER_MS = 10_000;
 
 /**
- * Measures an open stream to an echo service: round trips to the gateway (which answers pings itself) and to the device, whose difference is
- * the share of what lies behind the gateway, and, where asked for, the throughput of bytes that went there and came back. Every byte is compared.
- * @param throughput moves 8 MiB each way, else some 20 KiB
+ * Measures an open stream to an echo service: the round trip to the gateway (which answers pings itself) and the round trip to the device. Their
+ * difference is the time spent beyond the gateway. If requested, also the throughput of echoed bytes. Every byte is compared.
+ * @param throughput true: sends 8 MiB each way; false: about 20 KiB
  */
 export async function measureEcho(socket: WebSocket, throughput: boolean): Promise<Found> {
   const gateway = median(await repeat(() => ping(socket)));
@@ -65,10 +65,10 @@ async function ping(socket: WebSocket): Promise<number> {
   return elapsedMs(started);
 }
 
-/** Reads what comes back and compares it with what was sent. */
+/** Reads the echoed bytes and compares them with the sent ones. */
 class EchoReader {
   readonly #socket: WebSocket;
-  /** What was sent and has not come back, in pieces; the first of them from `#offset` on. At most the window and one message. */
+  /** Sent messages whose echo is incomplete; the first one counts from `#offset` on. Holds at most the window and one message. */
   readonly #expected: Buffer[] = [];
   #offset = 0;
   #bytes = 0;
@@ -109,7 +109,7 @@ class EchoReader {
     this.#socket.send(message);
   }
 
-  /** Waits until no more than `bytes` have yet to come back. */
+  /** Waits until at most `bytes` bytes are not yet echoed. */
   async #until(bytes: number, deadline: number): Promise<void> {
     const timer = setTimeout(() => this.#fail('The echo stopped.'), Math.max(0, deadline - performance.now()));
     try {
@@ -131,7 +131,7 @@ class EchoReader {
       const next = this.#expected[0]?.subarray(this.#offset) ?? Buffer.alloc(0);
       const part = rest.subarray(0, next.length);
       if (next.length === 0 || !part.equals(next.subarray(0, part.length))) {
-        this.#fail('What came back is not what was sent: is it an echo service?');
+        this.#fail('The bytes that came back are not those that were sent: is it an echo service?');
         return;
       }
       this.#offset += part.length;

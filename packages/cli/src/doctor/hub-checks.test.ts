@@ -18,7 +18,7 @@ describe('the clock', () => {
     [-29_000, -29, undefined],
     [30_000, 30, true],
     [-299_000, -299, true],
-    // A wrong clock by itself is only a warning: whatever it breaks fails in a check of its own.
+    // A wrong clock alone is only a warning: anything that it breaks fails in a check of its own.
     [7_200_000, 7_200, true],
     [-7_200_000, -7_200, true],
   ])('%i ms off is %i s and a warning: %s', (offset, seconds, warning) => {

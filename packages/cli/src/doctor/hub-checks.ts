@@ -2,15 +2,15 @@ import { CulvertError, type EndpointInformation } from '@culvert/protocol';
 import type { Found } from './check.ts';
 import { type HubProbe, nameOf } from './hub-probe.ts';
 
-/** Days before a certificate's end from which on it is worth a warning: renewals are usually made 30 days before. */
+/** Warn this many days before a certificate ends: renewals are usually made 30 days before. */
 const SOON_DAYS = 14;
 
-/** Seconds a clock may be off before it is worth a warning; the `Date` header itself is off by up to one. */
+/** Warn when the clocks differ by this many seconds; the `Date` header itself is wrong by up to one second. */
 const SKEW_WARNING_S = 30;
 
 const DAY_MS = 86_400_000;
 
-/** What TLS showed. */
+/** Reports on the certificate and the TLS protocol version. */
 export function certificateCheck({ chain, protocol, ms }: HubProbe, now: number): Found {
   const [leaf] = chain;
   if (leaf === undefined) throw new CulvertError('untrusted', 'No certificate was shown.');
@@ -24,11 +24,11 @@ export function certificateCheck({ chain, protocol, ms }: HubProbe, now: number)
   return { found, data, warning: true, advice: 'Let the hub’s administrator renew its certificate.' };
 }
 
-/** Whether what answered is a hub. */
+/** Checks whether the server that answered is a hub. */
 export function endpointCheck({ status, body }: HubProbe): Found {
   const endpoints = parseEndpoints(body);
   if (status !== 200 || endpoints === undefined) {
-    throw new CulvertError('protocol_error', `What answers there is no hub (HTTP ${status}).`);
+    throw new CulvertError('protocol_error', `The server that answers there is not a hub (HTTP ${status}).`);
   }
   const { hostName, streamingEndpoints } = endpoints;
   return {
@@ -38,15 +38,15 @@ export function endpointCheck({ status, body }: HubProbe): Found {
 }
 
 /** Advice for a wrong clock. */
-export const SET_CLOCK = 'Set the clock (NTP): tokens are made by this one and judged by the hub’s.';
+export const SET_CLOCK = 'Set the clock (NTP): tokens are made with this clock and checked with the hub’s.';
 
 /**
- * How far this machine's clock is from the hub's: tokens are made by the one and judged by the other. Never a failure by itself: where it matters, the
- * credential is refused.
+ * The difference between this machine's clock and the hub's: tokens are made with the one and checked with the other. A difference is never a failure
+ * here: where it matters, the hub refuses the credential.
  */
 export function clockCheck({ date, ms }: HubProbe, receivedAt: number): Found {
-  if (date === undefined) return { found: 'the hub does not tell its time', warning: true };
-  // The header is cut to the second, and was written half a round trip before it arrived.
+  if (date === undefined) return { found: 'the hub does not send its time', warning: true };
+  // The header has whole seconds, and was written half a round trip before it arrived.
   const seconds = Math.round((receivedAt - ms / 2 - (date + 500)) / 1000);
   const data = { seconds };
   if (Math.abs(seconds) < SKEW_WARNING_S) return { found: 'this clock and the hub’s agree', data };
@@ -55,8 +55,8 @@ export function clockCheck({ date, ms }: HubProbe, receivedAt: number): Found {
 }
 
 /**
- * Whether the hub asks a device for its certificate where this program would show it: at the main port, by the name in the connection string. Undefined
- * where the hub does not tell.
+ * Checks whether the hub asks a device for its certificate on the connection that this program uses: the main port, with the host name of the
+ * connection string. Undefined if the hub does not report it.
  */
 export function certificateAskedCheck({ body }: HubProbe, host: string): Found | undefined {
   const asked = parseEndpoints(body)?.clientCertificates;

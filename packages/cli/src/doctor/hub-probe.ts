@@ -6,10 +6,10 @@ import { CulvertError, formatHostPort } from '@culvert/protocol';
 import { networkError, OPEN_MS, type OutboundOptions, outboundAgent, stateKeepAlive } from '@culvert/stream';
 import { elapsedMs } from './network.ts';
 
-/** What one request to the hub showed: its answer, its certificate, and a proxy in between. */
+/** The results of one request to the hub: its answer, its certificate, and a proxy on the way. */
 export interface HubProbe {
   readonly protocol: string;
-  /** The hub's certificate first, then who signed it, as far as it is known. */
+  /** The hub's certificate first, then the certificates of its signers, as far as they are known. */
   readonly chain: readonly DetailedPeerCertificate[];
   /** Milliseconds from the start until the answer. */
   readonly ms: number;
@@ -19,15 +19,15 @@ export interface HubProbe {
   readonly body: string;
 }
 
-/** Maximum milliseconds of the whole probe. */
+/** Maximum milliseconds of the whole request. */
 const ANSWER_MS = 20_000;
 
-/** Bytes of an answer that are read: a hub's has some 200. */
+/** Bytes of an answer that are read; a hub's answer has about 200. */
 const MAX_BODY = 65_536;
 
 /**
- * `GET /` by the way the SDKs go. It needs no credential.
- * @throws CulvertError `untrusted`, with who signed the certificate where the connection is direct; `unreachable`
+ * Sends `GET /` over the same route as the SDKs. It needs no credential.
+ * @throws CulvertError `untrusted`, with the signer of the certificate if the connection is direct; `unreachable`
  */
 export async function probeHub(host: string, port: number, outbound: OutboundOptions): Promise<HubProbe> {
   const where = formatHostPort(host, port);
@@ -75,10 +75,10 @@ function ask(host: string, port: number, agent: Awaited<ReturnType<typeof outbou
   });
 }
 
-/** What is wrong with a refused certificate: the advice depends on it. */
+/** The fault of a refused certificate; the advice depends on it. */
 export type CertificateFault = 'authority' | 'time' | 'name' | 'other';
 
-/** @param error `untrusted`, with the error of TLS as its cause */
+/** @param error an `untrusted` error whose cause is the TLS error */
 export function certificateFault({ cause }: CulvertError): CertificateFault {
   const code = cause instanceof Error && 'code' in cause ? cause.code : undefined;
   switch (code) {
@@ -102,7 +102,7 @@ export function certificateFault({ cause }: CulvertError): CertificateFault {
   }
 }
 
-/** The parts of a refused certificate that explain the refusal: an intercepting proxy is named in its signer. */
+/** The part of a refused certificate that explains the refusal. For an intercepting proxy that is the signer's name. */
 function about(error: CulvertError, chain: readonly DetailedPeerCertificate[]): string {
   const [leaf] = chain;
   switch (certificateFault(error)) {
@@ -120,7 +120,7 @@ function date(text: string | undefined): string {
   return Number.isNaN(time) ? '?' : new Date(time).toISOString();
 }
 
-/** The chain of a certificate that is not trusted. Nothing is sent. */
+/** The chain of an untrusted certificate. No data is sent. */
 function shownCertificate(host: string, port: number): Promise<readonly DetailedPeerCertificate[] | undefined> {
   return new Promise((resolve) => {
     const socket = connect({

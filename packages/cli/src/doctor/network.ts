@@ -5,14 +5,14 @@ import { CulvertError, formatHostPort } from '@culvert/protocol';
 import { networkError, OPEN_MS, stateKeepAlive } from '@culvert/stream';
 import type { Found } from './check.ts';
 
-/** Where connections go first: the hub itself, or the proxy on the way to it. */
+/** The first host that a connection goes to: the hub itself, or the outbound proxy. */
 export interface FirstHop {
   readonly host: string;
   readonly port: number;
   readonly isProxy: boolean;
 }
 
-/** Looks a name up as connections will. */
+/** Looks up a name in the same way as connections do. */
 export async function lookUp({ host, isProxy }: FirstHop): Promise<Found> {
   const what = isProxy ? 'the proxy' : 'the hub';
   if (isIP(host) !== 0) return { found: `${host} is an address, there is nothing to look up` };
@@ -41,7 +41,7 @@ export function reach({ host, port, isProxy }: FirstHop): Promise<Found> {
     );
     socket.once('connect', () => {
       const ms = elapsedMs(started);
-      const found = `${isProxy ? 'the proxy ' : ''}${where} takes connections (${ms} ms)`;
+      const found = `${isProxy ? 'the proxy ' : ''}${where} accepts connections (${ms} ms)`;
       resolve({ found, data: { ms, address: socket.remoteAddress ?? '' } });
       socket.destroy();
     });

@@ -4,10 +4,10 @@ import type { ServiceClient } from '@culvert/service';
 import type { Examination, Found } from './check.ts';
 import { elapsedMs } from './network.ts';
 
-/** Bytes of a report: 64 services with names and reasons of at most some hundred bytes. */
+/** Bytes of a report: 64 services with names and reasons of at most a few hundred bytes each. */
 const MAX_REPORT_BYTES = 65_536;
 
-/** Milliseconds a report may take: eight times the agent's ten seconds for a target that does not answer, and a little. */
+/** Milliseconds that a report may take: eight times the agent's timeout of ten seconds for a target that does not answer, and a margin. */
 const REPORT_MS = 90_000;
 
 /** A device or module, and how to open streams to it. */
@@ -17,7 +17,7 @@ export interface ServiceUser {
   readonly moduleId: string | undefined;
 }
 
-/** Tries a service of any device by opening a stream to it, which is ended at once: the agent connects before it answers. */
+/** Tests a service of any device by opening a stream to it and ending it at once: the agent connects to the service before it answers. */
 export async function tryOne({ client, device, moduleId }: ServiceUser, name: string): Promise<Found> {
   const started = performance.now();
   const module = moduleId === undefined ? {} : { moduleId };
@@ -26,7 +26,7 @@ export async function tryOne({ client, device, moduleId }: ServiceUser, name: st
   socket.on('error', () => undefined);
   socket.close(1000);
   socket.resume();
-  return { found: `takes connections (${ms} ms)`, data: { ms } };
+  return { found: `accepts connections (${ms} ms)`, data: { ms } };
 }
 
 /** Asks the device's agent to test all services it offers, and reports a check for each. */
@@ -35,7 +35,7 @@ export async function tryAll(examination: Examination, user: ServiceUser): Promi
   await examination.look('services', ['stream'], async () => {
     report = await askAgent(user);
     if (report === undefined) {
-      const found = 'the device does not tell which services it offers: it runs no Culvert agent, or an older one';
+      const found = 'the device does not report which services it offers: it runs no Culvert agent, or an older one';
       return { found, warning: true, advice: 'Try one by its name: culvert doctor DEVICE --service NAME' };
     }
     const { services, untried } = report;
@@ -54,18 +54,18 @@ export async function tryAll(examination: Examination, user: ServiceUser): Promi
 }
 
 function stateOf({ ok, ms, problem }: ServiceState): Found {
-  if (!ok) throw new CulvertError('target_unreachable', printable(problem ?? 'it takes no connections', 512));
-  return { found: `takes connections on the device (${ms} ms)`, data: { ms: ms ?? 0 } };
+  if (!ok) throw new CulvertError('target_unreachable', printable(problem ?? 'it accepts no connections', 512));
+  return { found: `accepts connections on the device (${ms} ms)`, data: { ms: ms ?? 0 } };
 }
 
-/** Undefined when the answer is not a report. */
+/** Asks the agent for its report. Undefined when the answer is not a report. */
 async function askAgent({ client, device, moduleId }: ServiceUser): Promise<ServiceReport | undefined> {
   const module = moduleId === undefined ? {} : { moduleId };
   const signal = AbortSignal.timeout(REPORT_MS);
   try {
     const stream = await client.openStream(device, { name: SERVICES_SERVICE, ...module, signal });
     stream.on('error', () => undefined);
-    const end = (): unknown => stream.destroy(new CulvertError('device_silent', 'The agent did not tell in time.'));
+    const end = (): unknown => stream.destroy(new CulvertError('device_silent', 'The agent did not report in time.'));
     signal.addEventListener('abort', end);
     try {
       let text = '';

@@ -4,7 +4,7 @@ import type { ServiceClient } from '@culvert/service';
 /** The quickstart's device. */
 export const DEMO_DEVICE = 'demo';
 
-/** The demo device's connection string; the device is registered when it is not yet. */
+/** The demo device's connection string. Registers the device if it does not exist yet. */
 export async function demoConnectionString(client: ServiceClient, hub: string): Promise<string> {
   const device = await client.devices.get(DEMO_DEVICE).catch((error: unknown) => {
     if (error instanceof CulvertError && error.code === 'device_not_found') return client.devices.create(DEMO_DEVICE);

@@ -1,16 +1,16 @@
 import { CulvertError } from '@culvert/protocol';
 import { type Connect, type ConnectOptions, startConnect } from '@culvert/proxy/connect';
 
-/** A service-local proxy of one service, at the port that was asked for or, when that is taken, at a free one. */
+/** A service-local proxy of one service, on the requested port or, if that is in use, on a free one. */
 export interface Listener {
   readonly name: string;
   readonly port: number;
-  /** The port that was asked for and could not be had. */
+  /** The requested port, if it was not available. */
   readonly taken: number | undefined;
   readonly proxy: Connect;
 }
 
-/** Starts one. */
+/** Starts a listener. */
 export async function listenSomewhere(
   options: Omit<ConnectOptions, 'services'>,
   name: string,
@@ -28,7 +28,7 @@ export async function listenSomewhere(
   }
 }
 
-/** Whether a listener failed because its port is in use (or kept from this user, which comes to the same). */
+/** Whether a listener failed because its port is in use or this user may not use it. */
 export function isTaken(error: unknown): boolean {
   const cause = error instanceof CulvertError ? error.cause : undefined;
   return cause instanceof Error && 'code' in cause && (cause.code === 'EADDRINUSE' || cause.code === 'EACCES');

@@ -2,16 +2,16 @@ import { createServer as createHttpServer, type Server as HttpServer } from 'nod
 import { type AddressInfo, connect, createServer, type Server } from 'node:net';
 import { stateKeepAlive } from '@culvert/stream';
 
-/** A server the quickstart plays the device's part with, on a free port of loopback. */
+/** A local server that the quickstart's device offers, on a free port of loopback. */
 export interface LocalServer {
   readonly port: number;
   close(): Promise<void>;
 }
 
-/** Milliseconds an SSH server on this machine has to show its banner. */
+/** Milliseconds within which an SSH server on this machine has to send its banner. */
 const BANNER_MS = 1_000;
 
-/** Sends back whatever it gets. */
+/** A server that sends back all bytes it receives. */
 export async function startEcho(): Promise<LocalServer> {
   const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
     socket.on('error', () => socket.destroy());
@@ -22,7 +22,7 @@ export async function startEcho(): Promise<LocalServer> {
   return { port, close: () => closed(server) };
 }
 
-/** Serves one page. */
+/** A server of one page. */
 export async function startPage(page: () => string): Promise<LocalServer> {
   const server: HttpServer = createHttpServer((request, response) => {
     const found = request.url === '/';

@@ -1,4 +1,4 @@
-/** The page behind the quickstart's `web` service: says what just happened. Holds nothing from outside. */
+/** The page of the quickstart's `web` service: explains how the request got there. Holds no text from outside. */
 export function page(deviceId: string, visit: number, now: Date): string {
   return `<!doctype html>
 <html lang="en">

@@ -3,23 +3,23 @@ import { connect } from 'node:net';
 import { CulvertError } from '@culvert/protocol';
 import { stateKeepAlive } from '@culvert/stream';
 
-/** Bytes that are moved through the tunnel and back. */
+/** Bytes that are sent through the tunnel and echoed. */
 export const PROOF_BYTES = 1_048_576;
 
-/** Milliseconds they may take; a slow machine needs about one second. */
+/** Milliseconds that the proof may take; a slow machine needs about one second. */
 const PROOF_MS = 30_000;
 
-/** What moving them showed. */
+/** The result of sending the bytes. */
 export interface Proof {
-  /** SHA-256 of what was sent and of what came back, which are the same. */
+  /** SHA-256 of the sent and of the received bytes, which are the same. */
   readonly sha256: string;
-  /** Milliseconds from connecting to the last byte back. */
+  /** Milliseconds from connecting to the last received byte. */
   readonly ms: number;
 }
 
 /**
- * Sends 1 MiB of random bytes to an echo service and compares what comes back.
- * @throws CulvertError `internal` when it does not come back, or not as it was
+ * Sends 1 MiB of random bytes to an echo service and compares the echo.
+ * @throws CulvertError `internal` when the echo is incomplete or differs
  */
 export function prove(port: number): Promise<Proof> {
   const sent = randomBytes(PROOF_BYTES);

@@ -8,41 +8,41 @@ import { isTaken, type Listener, listenSomewhere } from './listen-somewhere.ts';
 import { sshAnswers, startEcho, startPage } from './local-servers.ts';
 import { page } from './page.ts';
 
-/** Where the service-local proxy listens, when it can. */
+/** The preferred ports of the service-local proxy, by service. */
 const PORTS: Readonly<Record<string, number>> = { web: 8080, echo: 7007, ssh: 2222 };
 
 /** Preferred listening address of the hub. */
 const DEFAULT_LISTEN = '127.0.0.1:8443';
 
-/** Milliseconds that streams get to end when the quickstart stops. */
+/** Milliseconds that streams have to end when the quickstart stops. */
 const GRACE_MS = 2_000;
 
 export interface QuickstartOptions {
-  /** Default {@link DEFAULT_LISTEN}, or a free port where that is taken. */
+  /** Default {@link DEFAULT_LISTEN}, or a free port if that one is in use. */
   readonly listen?: string | undefined;
   readonly dataDir: string;
-  /** Called when something goes wrong with a stream; the text is for a person. */
+  /** Called with a message for a person when a stream fails. */
   readonly onProblem: (text: string) => void;
-  /** For tests: another address than {@link DEFAULT_LISTEN}. */
+  /** For tests: a default address other than {@link DEFAULT_LISTEN}. */
   readonly usual?: string;
   /** Default {@link PORTS}; 0 for a free one. */
   readonly ports?: Readonly<Record<string, number>>;
 }
 
-/** Everything the quickstart runs, all on loopback. */
+/** All servers and proxies of the quickstart; all listen on loopback. */
 export interface Quickstart {
   readonly hub: Hub;
   readonly agent: Agent;
   readonly listeners: readonly Listener[];
-  /** The hub's default address, which another program uses. */
+  /** The hub's default address, if another program uses it. */
   readonly taken: string | undefined;
-  /** Ends all of it, in the reverse order of the start. */
+  /** Stops everything, in the reverse order of the start. */
   stop(): Promise<void>;
 }
 
 /**
  * Starts a hub, a device with its agent, and a service-local proxy.
- * @throws CulvertError one line that says what to do; nothing is left running then
+ * @throws CulvertError with a message of one line that holds advice; everything that was started is stopped first
  */
 export async function startQuickstart(options: QuickstartOptions): Promise<Quickstart> {
   const undo: (() => unknown)[] = [];
@@ -116,7 +116,7 @@ async function startHub({
   }
 }
 
-/** What the device offers: a page, an echo, and the SSH server where this machine has one. */
+/** Starts the services that the device offers: a page, an echo, and the SSH server if this machine has one. */
 async function localServices(undo: (() => unknown)[]): Promise<ReadonlyMap<string, Target>> {
   let visits = 0;
   const web = await startPage(() => {

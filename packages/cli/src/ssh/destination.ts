@@ -1,16 +1,16 @@
 import { CulvertError, parseDeviceId } from '@culvert/protocol';
 
-/** Whom `culvert ssh` logs in as, and where. */
+/** The user and the device of a `culvert ssh` command. */
 export interface Destination {
-  /** Undefined: ssh decides, as for any host. */
+  /** Undefined: ssh chooses the user, as for any host. */
   readonly user: string | undefined;
   readonly deviceId: string;
 }
 
 /**
- * Reads `[USER@]DEVICE`. A device id may hold `@`, a user's name on a device hardly ever does, so the first `@` separates; for a
- * device whose id holds one and no user, write `@DEVICE`, or name the user by `-l USER`, which leaves DEVICE whole.
- * @param login what `-l` gave
+ * Parses `[USER@]DEVICE`. The first `@` separates the two, since a device id may hold `@` and a user name on a device hardly ever does. For a
+ * device id with `@` and no user, write `@DEVICE`, or give the user by `-l USER`; the whole text is then the device id.
+ * @param login the value of `-l`
  * @throws CulvertError `argument_invalid`
  */
 export function parseDestination(text: string, login?: string): Destination {

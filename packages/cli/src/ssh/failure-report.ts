@@ -4,7 +4,7 @@ import { connect, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 
-/** The environment variable with which `culvert ssh` tells its ProxyCommand where it listens. */
+/** The environment variable by which `culvert ssh` passes the path of its report socket to its ProxyCommand. */
 export const REPORT_VARIABLE = 'CULVERT_SSH_REPORT';
 
 /** Bytes of a report: three small fields. */
@@ -20,11 +20,11 @@ export interface ConnectionFailure {
 }
 
 /**
- * Where the ProxyCommand of `culvert ssh` reports that the way to the device failed: ssh itself knows only that its ProxyCommand ended, says so in two
- * lines, and exits with 255. A socket in a directory (0700) of its own, removed with it.
+ * Receives a report from the ProxyCommand of `culvert ssh` when the connection to the device failed. ssh itself notices only that its ProxyCommand
+ * ended, prints two lines, and exits with 255. The socket is in a directory (0700) of its own, and both are removed at the end.
  */
 export class FailureReports {
-  /** For {@link REPORT_VARIABLE}. */
+  /** The value for {@link REPORT_VARIABLE}. */
   readonly path: string;
   readonly #server: Server;
 
@@ -33,7 +33,7 @@ export class FailureReports {
     this.#server = server;
   }
 
-  /** Undefined if the socket cannot be created: then only ssh's own message is shown. */
+  /** Undefined if the socket cannot be created: the user then only sees ssh's own message. */
   static async listen(onFailure: (failure: ConnectionFailure) => void): Promise<FailureReports | undefined> {
     const path = place();
     if (path === undefined) return undefined;
@@ -65,7 +65,7 @@ export class FailureReports {
   }
 }
 
-/** Reports a failure to the `culvert ssh` that started this; resolves when ssh has ended, or nobody listens. Never rejects. */
+/** Reports a failure to the `culvert ssh` that started this process. Resolves when ssh has ended or nobody listens. Never rejects. */
 export function reportFailure(failure: ConnectionFailure, env: NodeJS.ProcessEnv = process.env): Promise<void> {
   const path = env[REPORT_VARIABLE];
   if (path === undefined || path === '') return Promise.resolve();
@@ -75,9 +75,9 @@ export function reportFailure(failure: ConnectionFailure, env: NodeJS.ProcessEnv
     socket.on('error', () => socket.destroy());
     socket.once('close', () => resolve());
     socket.resume();
-    // Opening streams is not affected.
+    // `culvert ssh` does not stop ssh in this case, so there is nothing to wait for.
     if (failure.opened) socket.once('connect', () => socket.end());
-    // ssh ends this process's input with itself.
+    // When ssh ends, it closes this process's standard input.
     else process.stdin.once('end', () => socket.destroy()).resume();
   });
 }

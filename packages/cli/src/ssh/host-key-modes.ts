@@ -1,11 +1,11 @@
 /**
- * What is done about a host key at the first contact: `ask` is ssh's own way; `hub` takes those that are registered with the hub, and asks where there are
- * none; `accept-new` takes whatever is shown. Later, and in any case, a key must be the one that was kept.
+ * How a host key is accepted at the first contact: `ask` leaves it to ssh; `hub` accepts the keys that are registered with the hub, and asks if there
+ * are none; `accept-new` accepts any key. After the first contact, in every mode, the key must be the stored one.
  */
 export const HOST_KEY_MODES = ['ask', 'hub', 'accept-new'] as const;
 export type HostKeyMode = (typeof HOST_KEY_MODES)[number];
 
-/** ssh's option for a mode: none where ssh's own default, or what the user configured, is to hold. */
+/** ssh's option for a mode. No option where ssh's default, or the user's configuration, applies. */
 export function strictChecking(mode: HostKeyMode): readonly string[] {
   return mode === 'accept-new' ? ['StrictHostKeyChecking=accept-new'] : [];
 }

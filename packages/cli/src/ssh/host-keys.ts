@@ -16,8 +16,8 @@ export interface FirstContact {
 }
 
 /**
- * Before ssh connects to a device whose key is not kept yet: shows the host keys that the hub has, or writes them to the file for ssh to compare with. ssh reads the file
- * only after the device's first line, which arrives on a stream that is opened after this.
+ * Called before ssh connects. If no key of the device is stored yet, prints the host keys that the hub has, or writes them to the file for ssh to compare.
+ * ssh reads the file only after the device's first line, which arrives on a stream that is opened after this call.
  * @throws CulvertError of `reachability`; `config_invalid` when the file cannot be written
  */
 export async function prepareHostKeys({ identity, mode, knownHosts, reachability, tell }: FirstContact): Promise<void> {
@@ -27,12 +27,14 @@ export async function prepareHostKeys({ identity, mode, knownHosts, reachability
   const name = identityName(identity);
   if (namesOtherHostKeys)
     tell(
-      `the agent of ${name} names other host keys now than those registered; if it was set up again: culvert ${identity.moduleId === undefined ? `device update ${name}` : `module update ${identity.deviceId} ${identity.moduleId}`} --forget-host-keys`,
+      `the agent of ${name} now sends other host keys than those registered; if it was set up again: culvert ${identity.moduleId === undefined ? `device update ${name}` : `module update ${identity.deviceId} ${identity.moduleId}`} --forget-host-keys`,
     );
   if (sshHostKeys.length === 0) return;
   const prints = sshHostKeys.map(fingerprint).join(', ');
   if (mode === 'ask') {
-    tell(`the hub says that the host keys of ${name} are ${prints}: its word alone, so compare them on the device`);
+    tell(
+      `the hub says that the host keys of ${name} are ${prints}; compare them on the device, since only the hub vouches for them`,
+    );
     return;
   }
   try {
@@ -43,7 +45,7 @@ export async function prepareHostKeys({ identity, mode, knownHosts, reachability
   tell(`took the host keys of ${name} from the hub: ${prints}`);
 }
 
-/** Whether there is an entry, in clear or hashed: ssh-keygen, which comes with ssh, reads both. */
+/** Whether the file has an entry for the host, in plain text or hashed: ssh-keygen, which is installed with ssh, reads both. */
 function isKnown(host: string, file: string): Promise<boolean> {
   return new Promise((resolve) => {
     execFile('ssh-keygen', ['-F', host, '-f', file], (error) => resolve(error === null));

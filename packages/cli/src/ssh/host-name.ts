@@ -1,15 +1,15 @@
 import { CulvertError, type Identity, identityName, parseDeviceId, parseModuleId, printable } from '@culvert/protocol';
 
-/** What `ssh DEVICE.culvert` and the host keys of `culvert ssh` have in common. */
+/** The suffix of the host names in `ssh DEVICE.culvert` and in the stored host keys of `culvert ssh`. */
 export const HOST_SUFFIX = '.culvert';
 
-/** `~` is not in the alphabet of device ids, and neither shells (inside a word) nor ssh give it a meaning. */
+/** The escape character. Device ids cannot hold `~`, and `~` is special neither to ssh nor, inside a word, to shells. */
 const ESCAPE = '~';
 
 /**
- * A device's or module's name as an ssh host. Lower-case letters, digits and `-`, `.`, `_` stand for themselves, except a leading `-` or
- * `.`; every other character is `~` and its two hexadecimal digits, also the `/` between device and module. So it is one word of any
- * shell, no option of ssh, and still one name per identity after ssh has made it lower-case: `-Pi;$1` is `~2d~50i~3b~241.culvert`.
+ * A device's or module's name as an ssh host name. Lower-case letters, digits and `-`, `.`, `_` stay as they are, except a leading `-` or `.`.
+ * Every other character, also the `/` between device and module, becomes `~` and two hexadecimal digits. The result is one word in any shell and
+ * no option of ssh, and stays unique per identity when ssh converts it to lower case: `-Pi;$1` is `~2d~50i~3b~241.culvert`.
  */
 export function hostName(identity: Identity): string {
   const { deviceId, moduleId } = identity;
@@ -24,8 +24,8 @@ function escaped(character: string): string {
 }
 
 /**
- * The device or module an ssh host stands for: {@link hostName} backwards, and as typed by hand (`ssh Pi-7.culvert`), where characters
- * that need no escape may stand for themselves.
+ * The device or module of an ssh host name: the inverse of {@link hostName}. It also accepts names typed by hand (`ssh Pi-7.culvert`), whose
+ * characters are not all escaped.
  * @throws CulvertError `usage`
  */
 export function identityOfHost(host: string): Identity {
@@ -37,7 +37,7 @@ export function identityOfHost(host: string): Identity {
     throw new CulvertError('usage', `'${printable(host)}' has a ~ without two hexadecimal digits`);
   }
   const name = encoded.replace(/~([0-9a-f]{2})/gi, (_, digits: string) => String.fromCharCode(parseInt(digits, 16)));
-  // No id holds a slash.
+  // No id can hold a slash.
   const at = name.indexOf('/');
   try {
     if (at < 0) return { deviceId: parseDeviceId(name) };

@@ -6,15 +6,15 @@ import { stateDirectory } from '../data-directory.ts';
 import { directoryProblem } from '../secret-file.ts';
 import { sshPercent } from './shell-quote.ts';
 
-/** A hub as connection strings name it. */
+/** A hub's host and port, as in connection strings. */
 export interface HubName {
   readonly host: string;
   readonly port: number;
 }
 
 /**
- * The file of the host keys of one hub's devices, apart from the user's own: a device's name is no name of a machine on the network, and a device of
- * another hub with the same id is another machine. Makes its directory (0700) where it is missing.
+ * The file of the host keys of one hub's devices. It is apart from the user's own file, since a device's name is not the name of a machine on the
+ * network, and a device of another hub with the same id is another machine. Creates the file's directory (0700) if it does not exist.
  * @throws CulvertError `config_invalid`
  */
 export function knownHostsFile(hub: HubName, env: NodeJS.ProcessEnv = process.env, home: string = homedir()): string {
@@ -28,7 +28,7 @@ export function knownHostsFile(hub: HubName, env: NodeJS.ProcessEnv = process.en
   return join(directory, fileName(hub));
 }
 
-/** A file name that is valid everywhere and unique per hub: `hub.example.com`, with another port than 443 `hub.example.com_8443`. */
+/** A file name that is valid on any system and unique per hub: `hub.example.com`, or with a port other than 443 `hub.example.com_8443`. */
 function fileName({ host, port }: HubName): string {
   const name = host
     .toLowerCase()
@@ -38,13 +38,13 @@ function fileName({ host, port }: HubName): string {
 
 /**
  * A path as a value of ssh's UserKnownHostsFile, which takes several words and expands `%` and `${…}`.
- * @throws CulvertError `config_invalid` for characters that cannot be written there
+ * @throws CulvertError `config_invalid` for characters that cannot be escaped there
  */
 export function sshPath(path: string): string {
   if (/["\\\n]|\$\{/.test(path)) {
     throw new CulvertError(
       'config_invalid',
-      `ssh cannot be told of the file ${path}: set XDG_STATE_HOME to a plainer path`,
+      `ssh cannot use the file path ${path}: set XDG_STATE_HOME to a plainer path`,
     );
   }
   return `"${sshPercent(path)}"`;

@@ -4,18 +4,18 @@ import type { ConnectionFlags } from '../hub-connection.ts';
 import type { HostKeyMode } from './host-key-modes.ts';
 import { shellQuote, sshPercent } from './shell-quote.ts';
 
-/** The program that runs now, to be started again by ssh whatever its PATH: Node and this package's `culvert`. */
+/** The command by which ssh starts this program again, whatever its PATH: the path of Node and of this package's `culvert`. */
 export function thisProgram(): readonly string[] {
   return [process.execPath, fileURLToPath(new URL('../../bin/culvert.js', import.meta.url))];
 }
 
-/** How to treat a device's host keys, and the file that keeps them. */
+/** How to treat a device's host keys, and the file where they are stored. */
 export interface HostKeyPlace {
   readonly mode: HostKeyMode;
   readonly knownHosts: string;
 }
 
-/** The flags that name files, absolute, so that they hold in any directory. A connection string itself is never among them. */
+/** The flags that name files, with absolute paths, so that they work in any directory. The connection string itself is never included. */
 export function connectionArguments(flags: ConnectionFlags): readonly string[] {
   const named: [string, string | undefined][] = [
     ['--connection-string-file', path(flags.connectionStringFile)],
@@ -32,9 +32,9 @@ function path(value: string | undefined): string | undefined {
 }
 
 /**
- * The value of ssh's ProxyCommand. ssh expands `%` sequences in it and hands it to the user's shell, so every word is quoted for
- * both; the host alone may be the token `%n`, which ssh replaces by what the user typed.
- * @param host a name made by `hostName`, or `%n`
+ * The value of ssh's ProxyCommand. ssh expands `%` sequences in it and passes it to the user's shell, so every word is quoted for
+ * both. Only the host may be the token `%n`, which ssh replaces by the host that the user typed.
+ * @param host a name in the form of `hostName`, or `%n`
  */
 export function proxyCommand(
   host: string,

@@ -6,7 +6,7 @@ import { hostName, identityOfHost } from './host-name.ts';
 import { proxyCommand } from './proxy-command.ts';
 import { shellQuote } from './shell-quote.ts';
 
-/** What ssh makes of a ProxyCommand before it hands it to the shell (`percent_expand`). */
+/** A ProxyCommand as ssh expands it before it passes it to the shell (`percent_expand`). */
 function sshExpands(command: string, typed: string): string {
   return command.replace(/%(.)/g, (_, token: string) => (token === '%' ? '%' : token === 'n' ? typed : `<${token}>`));
 }

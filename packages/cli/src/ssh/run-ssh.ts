@@ -3,12 +3,12 @@ import { constants } from 'node:os';
 import { CulvertError } from '@culvert/protocol';
 import { type ConnectionFailure, FailureReports, REPORT_VARIABLE } from './failure-report.ts';
 
-/** The exit code by which ssh says that it is its own. */
+/** ssh's exit code for an error of its own. */
 const SSH_FAILED = 255;
 
 /**
  * Runs the real `ssh` in this terminal.
- * @returns its exit code, 128 and the signal's number when a signal ended it; where the way to the device failed, the code of that failure
+ * @returns its exit code; 128 plus the signal's number if a signal ended it; if the connection to the device failed, the code of that failure
  * @throws CulvertError `config_invalid` when there is no ssh
  */
 export async function runSsh(args: readonly string[], env: NodeJS.ProcessEnv): Promise<number> {
@@ -16,7 +16,7 @@ export async function runSsh(args: readonly string[], env: NodeJS.ProcessEnv): P
   let end: () => void = () => undefined;
   const reports = await FailureReports.listen((reported) => {
     failure = reported;
-    // The reason was already printed; ssh would add two lines of its own.
+    // The reason was already printed; ssh would add two lines.
     if (!reported.opened) end();
   });
   try {
@@ -33,7 +33,7 @@ export async function runSsh(args: readonly string[], env: NodeJS.ProcessEnv): P
 function run(args: readonly string[], env: NodeJS.ProcessEnv, onStarted: (kill: () => void) => void): Promise<number> {
   return new Promise((resolve, reject) => {
     const child = spawn('ssh', args, { stdio: 'inherit', env });
-    // A terminal sends Ctrl-C to ssh as well, and ssh decides what it means.
+    // Ignored here: the terminal sends Ctrl-C to ssh as well, and ssh decides how to react.
     const onInt = (): void => undefined;
     const onTerm = (): void => {
       child.kill('SIGTERM');

@@ -1,11 +1,11 @@
 import { type Command, Option } from 'commander';
 
-/** ssh's own options of one letter that take a value, and those that take none (ssh(1)). `-l` is also an option of `culvert ssh`. */
+/** ssh's one-letter options with a value, and those without (ssh(1)). `-l` is also an option of `culvert ssh`. */
 const WITH_VALUE = 'BbcDEeFIiJLmOoPpQRSWw';
 const WITHOUT_VALUE = '46AaCfGgKkMNnqsTtvXxYy';
 
 /**
- * Accepts ssh's own options before the destination, as ssh does, and returns them in their order, to be passed on.
+ * Accepts ssh's own options before the destination, as ssh does, and returns them in their order, to be passed to ssh.
  * @returns the arguments that remain to be parsed
  */
 export function passSshOptions(command: Command): readonly string[] {
