@@ -11,7 +11,7 @@ import {
   testAuthority,
 } from '@culvert/testkit';
 import * as x509 from '@peculiar/x509';
-import { findVouchers } from '../packages/hub/src/auth/certificate-path.ts';
+import { findTrustAnchors } from '../packages/hub/src/auth/certificate-path.ts';
 import { clientFault, clientUseFault, lifeFault } from '../packages/hub/src/auth/certificate-rules.ts';
 import { fuzzArguments } from './arguments.ts';
 import { openSslTakes } from './openssl-verdict.ts';
@@ -99,7 +99,7 @@ function isTaken({ device, authorities }: Chain): boolean {
   const now = Date.now();
   if ((lifeFault(client, now) ?? clientUseFault(client) ?? clientFault(client)) !== undefined) return false;
   const registered = authorities.map(({ certificate }) => new X509Certificate(certificate));
-  return findVouchers(client, { sent: others, authorities: registered, now }).length > 0;
+  return findTrustAnchors(client, { sent: others, authorities: registered, now }).length > 0;
 }
 
 /**

@@ -60,7 +60,8 @@ async function follow(client: ServiceClient, filter: LogFilterOptions, write: Wr
       if (away) tell('the hub answers again; what it recorded meanwhile follows');
       away = false;
     },
-    onDropped: (count) => tell(`${count} records came faster than they could be shown; culvert logs --since shows them`),
+    onDropped: (count) =>
+      tell(`${count} records came faster than they could be shown; culvert logs --since shows them`),
   });
   await write.begin();
   for await (const record of following) await write(record);

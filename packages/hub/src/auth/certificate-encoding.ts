@@ -84,7 +84,8 @@ function versionOf(element: Element | undefined): number {
 function readTime(element: Element | undefined): number {
   const text = element?.content.toString('latin1') ?? '';
   const short = element?.tag === UTC_TIME && /^\d{12}Z$/.test(text);
-  if (!short && !(element?.tag === GENERALIZED_TIME && /^\d{14}Z$/.test(text))) throw new RangeError('A date is malformed.');
+  if (!short && !(element?.tag === GENERALIZED_TIME && /^\d{14}Z$/.test(text)))
+    throw new RangeError('A date is malformed.');
   const digits = short ? `${text < '50' ? '20' : '19'}${text}` : text;
   const iso = digits.replace(/^(....)(..)(..)(..)(..)(..)Z$/, '$1-$2-$3T$4:$5:$6.000Z');
   const date = new Date(iso);

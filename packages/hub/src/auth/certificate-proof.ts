@@ -81,7 +81,7 @@ function thumbprintOf({ authority }: TrustAnchor): string {
 
 /** The earliest expiry: the channel must not outlive any of the paths that may have authenticated it. */
 function earliest(anchors: readonly TrustAnchor[]): number {
-  return Math.min(...vouchers.map(({ until }) => until));
+  return Math.min(...anchors.map(({ until }) => until));
 }
 
 function refuseIf(fault: string | undefined): void {

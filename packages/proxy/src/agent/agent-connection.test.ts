@@ -91,7 +91,12 @@ describe('why an agent is not attached', () => {
     one.wait('device_disabled');
     one.attach();
     one.wait('device_disabled');
-    expect(eventTexts()).toEqual(['waiting unauthorized', 'waiting device_disabled', 'attached', 'waiting device_disabled']);
+    expect(eventTexts()).toEqual([
+      'waiting unauthorized',
+      'waiting device_disabled',
+      'attached',
+      'waiting device_disabled',
+    ]);
     expect(events[0]).toMatchObject({ retryInMs: 1_000 });
   });
 });

@@ -98,7 +98,10 @@ export class ConnectionRules {
     // Some clients send 0 for "none".
     const idleMs = fields.uint(4) || undefined;
     if (idleMs !== undefined && idleMs < AMQP_LIMITS.leastIdleMs)
-      throw new CulvertError('not_supported', `An idle-time-out of ${idleMs} ms is too short; the hub supports at least ${AMQP_LIMITS.leastIdleMs} ms.`);
+      throw new CulvertError(
+        'not_supported',
+        `An idle-time-out of ${idleMs} ms is too short; the hub supports at least ${AMQP_LIMITS.leastIdleMs} ms.`,
+      );
     this.#peerIdleMs = idleMs;
     this.#opened = true;
   }

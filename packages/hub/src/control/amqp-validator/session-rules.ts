@@ -86,7 +86,8 @@ export class SessionRules {
     const handle = fields.uint(4);
     if (handle === undefined) return;
     // Only the receiver may request a drain, and on this link the hub is the receiver.
-    if (this.#link(handle).peerSends && fields.boolean(8)) throw broken('A drain that the sender of messages requests.');
+    if (this.#link(handle).peerSends && fields.boolean(8))
+      throw broken('A drain that the sender of messages requests.');
   }
 
   /** @throws CulvertError `protocol_error`, `too_large`, `not_supported` */
@@ -109,7 +110,8 @@ export class SessionRules {
   disposition({ fields }: Performative): void {
     const first = fields.requiredUint(1);
     const last = fields.uint(2) ?? first;
-    if (last - first >= AMQP_LIMITS.deliveries) throw broken('A disposition of more deliveries than a session can have.');
+    if (last - first >= AMQP_LIMITS.deliveries)
+      throw broken('A disposition of more deliveries than a session can have.');
     if (fields.boolean(0) && last >= this.#nextSent()) throw broken('A disposition of a delivery that was not sent.');
     const state = fields.describedList(4);
     if (state !== undefined && !isDeliveryState(state)) throw broken('A disposition with an unknown outcome.');

@@ -59,7 +59,9 @@ export class CbsNode {
       return;
     }
     if (this.#replies.length >= AMQP_LIMITS.unansweredTokens) {
-      this.#carrier.end(new CulvertError('too_many_requests', 'Too many replies to tokens wait for a link with credit.'));
+      this.#carrier.end(
+        new CulvertError('too_many_requests', 'Too many replies to tokens wait for a link with credit.'),
+      );
       return;
     }
     delivery.accept();
@@ -116,7 +118,8 @@ export class CbsNode {
 /** The audience of a token. It is read first, so that a refusal can name it. @throws CulvertError `argument_invalid` */
 function readAudience(message: Message): Audience {
   const name: unknown = message.application_properties?.[CBS_PROPERTIES.name];
-  if (typeof name !== 'string') throw new CulvertError('argument_invalid', 'The request does not name the audience of its token.');
+  if (typeof name !== 'string')
+    throw new CulvertError('argument_invalid', 'The request does not name the audience of its token.');
   return parseAudience(name);
 }
 

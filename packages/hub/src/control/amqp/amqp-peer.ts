@@ -102,7 +102,8 @@ export class AmqpPeer implements AmqpLinkListener {
       canSend,
       send,
       admit: (audience, token) => this.#admitTo(audience, token),
-      refused: (error, audience) => this.#reportRefused(error, audience.kind === 'identity' ? audience.identity : undefined),
+      refused: (error, audience) =>
+        this.#reportRefused(error, audience.kind === 'identity' ? audience.identity : undefined),
       hold: () => this.#link.hold(),
       end: (error) => this.#link.end(error),
     });
@@ -369,7 +370,9 @@ function refuse(link: PeerLink, error: CulvertError): void {
 function answer(channel: AmqpChannel, message: Message | Buffer, delivery: Delivery): void {
   const read = Buffer.isBuffer(message) ? undefined : readAnswer(message);
   if (read === undefined) {
-    delivery.reject(amqpError(new CulvertError('argument_invalid', 'The message is not an answer to a stream request.')));
+    delivery.reject(
+      amqpError(new CulvertError('argument_invalid', 'The message is not an answer to a stream request.')),
+    );
     return;
   }
   delivery.accept();

@@ -30,7 +30,10 @@ function parseKey(pem: string, path: string): AuditKeys {
   } catch {
     // Reported by the error below.
   }
-  throw new CulvertError('config_invalid', `${path} is not an Ed25519 key: restore it, or move it away so that the hub creates a new one.`);
+  throw new CulvertError(
+    'config_invalid',
+    `${path} is not an Ed25519 key: restore it, or move it away so that the hub creates a new one.`,
+  );
 }
 
 function pemOf(key: KeyObject, type: 'pkcs8' | 'spki'): string {

@@ -164,7 +164,11 @@ export class AuditLog {
     // Two slots are needed: a `records-lost` record may have to be queued before this record.
     if (this.#queue.length + 2 > MAX_WAITING_RECORDS) {
       this.#lost++;
-      this.#unrecordedLoss = { count: (this.#unrecordedLoss?.count ?? 0) + 1, from: this.#unrecordedLoss?.from ?? at, until: at };
+      this.#unrecordedLoss = {
+        count: (this.#unrecordedLoss?.count ?? 0) + 1,
+        from: this.#unrecordedLoss?.from ?? at,
+        until: at,
+      };
       return;
     }
     this.#recordLoss(at);

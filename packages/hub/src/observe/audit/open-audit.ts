@@ -115,6 +115,7 @@ function toFile(file: string): SendCheckpoint {
 function toUrl(post: HttpPost): SendCheckpoint {
   return async (checkpoint, signal) => {
     const { status } = await post.post(checkpointLine(checkpoint), signal);
-    if (status < 200 || status > 299) throw new CulvertError('unreachable', `The receiver answered with status ${status}.`);
+    if (status < 200 || status > 299)
+      throw new CulvertError('unreachable', `The receiver answered with status ${status}.`);
   };
 }

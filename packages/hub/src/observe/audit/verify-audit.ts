@@ -115,7 +115,8 @@ class Verification {
   #checkOrder({ seq, hash }: ChainHead, prev: string, file: string, line: number): void {
     const expected = this.#expected;
     if (seq > expected) this.#addFinding(file, line, `${missing(expected, seq - 1)} missing before record ${seq}.`);
-    else if (seq < expected) this.#addFinding(file, line, `Record ${seq} is out of order: record ${expected} belongs here.`);
+    else if (seq < expected)
+      this.#addFinding(file, line, `Record ${seq} is out of order: record ${expected} belongs here.`);
     else if (!this.#followsHead(prev)) {
       this.#addFinding(file, line, `Record ${seq} does not follow the record before it: one of the two was replaced.`);
     }
@@ -140,7 +141,11 @@ class Verification {
       this.#checkpoints++;
       if (hash === head.hash) this.#vouchedSeq = Math.max(this.#vouchedSeq, head.seq);
       else
-        this.#addFinding(file, line, `Record ${head.seq} is not the one that was signed on ${at}: the record was rewritten.`);
+        this.#addFinding(
+          file,
+          line,
+          `Record ${head.seq} is not the one that was signed on ${at}: the record was rewritten.`,
+        );
     }
   }
 
@@ -150,7 +155,11 @@ class Verification {
     if (missed.length > 0) {
       const seq = Math.max(...missed);
       const at = this.#signed.get(seq)?.values().next().value?.at;
-      this.#addFinding(this.#currentFile, undefined, `${missing(lastSeq + 1, seq)} cut off: record ${seq} was signed on ${at}.`);
+      this.#addFinding(
+        this.#currentFile,
+        undefined,
+        `${missing(lastSeq + 1, seq)} cut off: record ${seq} was signed on ${at}.`,
+      );
     }
     const { length } = this.#findings;
     if (this.#records === 0 && length === 0) this.#addFinding(this.#currentFile, undefined, 'There are no records.');
