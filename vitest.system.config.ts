@@ -5,7 +5,7 @@ import { watchedForks } from './tools/watched-forks.ts';
 export default defineConfig({
   ssr: { resolve: { conditions: ['development', 'node', 'default'] } },
   test: {
-    include: ['tests/system/**/*.test.ts'],
+    include: ['tests/system/*.test.ts'],
     // What is waited for by looking again and again.
     expect: { poll: { timeout: 300_000 } },
     pool: watchedForks,

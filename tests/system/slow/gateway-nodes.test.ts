@@ -1,10 +1,10 @@
 import { resolve } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
-import { Cleanup } from './support/cleanup.ts';
-import { nodeFromNpm } from './support/node-from-npm.ts';
-import { cleanEnvironment, run } from './support/program.ts';
+import { Cleanup } from '../support/cleanup.ts';
+import { nodeFromNpm } from '../support/node-from-npm.ts';
+import { cleanEnvironment, run } from '../support/program.ts';
 
-const ROOT = resolve(import.meta.dirname, '../..');
+const ROOT = resolve(import.meta.dirname, '../../..');
 const TESTS = ['reused-read-buffer', 'differential', 'memory'].map((name) => `packages/gateway/src/${name}.test.ts`);
 
 const cleanup = new Cleanup();

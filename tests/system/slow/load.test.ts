@@ -7,9 +7,9 @@ import { DeviceClient, type StreamOffer } from '@culvert/device';
 import { parseServiceConnectionString, signSasToken } from '@culvert/protocol';
 import type { ServiceClient } from '@culvert/service';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Prng } from '../../fuzz/prng.ts';
-import { Cleanup } from './support/cleanup.ts';
-import { eventually } from './support/eventually.ts';
+import { Prng } from '../../../fuzz/prng.ts';
+import { Cleanup } from '../support/cleanup.ts';
+import { eventually } from '../support/eventually.ts';
 import {
   frameInputs,
   type ListenerName,
@@ -22,9 +22,9 @@ import {
   tlsInputs,
   tlsListener,
   upgradeInputs,
-} from './support/hostile.ts';
-import { HubProcess } from './support/hub-process.ts';
-import { seconds } from './support/sas.ts';
+} from '../support/hostile.ts';
+import { HubProcess } from '../support/hub-process.ts';
+import { seconds } from '../support/sas.ts';
 
 const MEBIBYTE = 1024 * 1024;
 const STREAMS = 500;
