@@ -89,7 +89,7 @@ describe('culvert logs', () => {
     [['--module', 'm'], /--module needs --device/],
     [['--follow', '--until', '1h'], /exclude each other/],
     [['--limit', '0'], /not a number from 1 to 100000/],
-    [['--result', 'bad'], /none of ok, failed/],
+    [['--result', 'bad'], /must be ok, failed/],
   ])('%j is a mistake, told in one line', async (flags, message) => {
     const { code, stdout, stderr } = await culvert(['logs', ...flags], monitor);
     expect([code, stdout]).toEqual([2, '']);
