@@ -1,1 +1,11 @@
-export {};
+export { Budget } from './budget.ts';
+export { type ConnectionEvents, SessionConnection } from './connection.ts';
+export type { DeviceSession } from './device-session.ts';
+export { DeviceSessions, type DeviceSessionsOptions, type LinkOffer } from './device-sessions.ts';
+export type { SessionEnvironment } from './environment.ts';
+export { CONNECTION_REASONS, type ConnectionReason, SESSION_REASONS, type SessionReason } from './frame.ts';
+export type { Link, LinkTransport } from './link.ts';
+export { SESSION_LIMITS } from './multiplexer.ts';
+export { DEFAULT_RETENTION_SECONDS, MAX_RETENTION_SECONDS } from './retention.ts';
+export { type DialFailure, ServiceSession, type ServiceSessionOptions } from './service-session.ts';
+export type { SessionEnd, SessionEvents, Untouched } from './session-core.ts';

@@ -1,0 +1,126 @@
+/** Bytes after which the receiver of a link acknowledges, at most: see `ack-timing.ts`. */
+export const SLOW_ACK_BYTES = 16_384;
+export const FAST_ACK_BYTES = 65_536;
+/** Bytes per second from which on acknowledgements are sent each {@link FAST_ACK_BYTES}. */
+export const FAST_BYTES_PER_SECOND = 10_000_000;
+
+/** Unacknowledged bytes that are always allowed: less would stop the link for a round trip after each message. */
+const MIN_BYTES = 65_536;
+/** Allowed before the first acknowledgement has been measured. */
+const FIRST_BYTES = 262_144;
+/** How far beyond bandwidth × delay, while a program with little data waits beside others. */
+const INTERACTIVE_GAIN = 1.3;
+/** The same for bulk alone. Without any limit an upload would delay the LIMIT frames of downloads. */
+const BULK_GAIN = 4;
+/** Milliseconds that a delivery rate is remembered at least; it is forgotten after two such periods without a higher one. */
+const RATE_PERIOD_MS = 500;
+/** The same in round trips. */
+const RATE_PERIOD_ROUND_TRIPS = 8;
+/** Measurements under way: one for each message that was sent; older messages beyond it are measured with the next. */
+const MAX_SAMPLES = 256;
+
+interface Sample {
+  /** Offset after the message. */
+  offset: number;
+  sentAt: number;
+  /** What was acknowledged when it was sent, and when that was. */
+  acknowledged: number;
+  acknowledgedAt: number;
+  /** Whether programs had nothing more to send, so that the message says nothing about the link's rate. */
+  isProgramLimited: boolean;
+}
+
+/**
+ * Estimates how many bytes should be unacknowledged on a link: its delivery rate × its least round trip, with some addition (session design §5;
+ * the measurement is that of BBR, draft-ietf-ccwg-bbr §4.1). What is in flight beyond this stands in a queue somewhere, and a keystroke behind it.
+ */
+export class InFlight {
+  readonly #now: () => number;
+  readonly #samples: Sample[] = [];
+  #acknowledged: number;
+  #acknowledgedAt: number;
+  #minRoundTripMs = Number.POSITIVE_INFINITY;
+  #rate = 0;
+  #formerRate = 0;
+  #periodStart: number;
+
+  /**
+   * @param acknowledged the offset up to which the peer had received everything when the link began
+   * @param now milliseconds of a monotonic clock
+   */
+  constructor(acknowledged: number, now: () => number) {
+    this.#now = now;
+    this.#acknowledged = acknowledged;
+    this.#acknowledgedAt = now();
+    this.#periodStart = this.#acknowledgedAt;
+  }
+
+  /** The least round trip of this link in milliseconds; undefined before the first measurement. */
+  get minRoundTripMs(): number | undefined {
+    return Number.isFinite(this.#minRoundTripMs) ? this.#minRoundTripMs : undefined;
+  }
+
+  /** The delivery rate in bytes per millisecond; 0 before the first measurement. */
+  get rate(): number {
+    return Math.max(this.#rate, this.#formerRate);
+  }
+
+  /** A message was sent that ends at `offset`. */
+  sent(offset: number, isProgramLimited: boolean): void {
+    const now = this.#now();
+    // Nothing was in flight: the time until now was the programs', not the link's.
+    if (this.#samples.length === 0) this.#acknowledgedAt = now;
+    const last = this.#samples.at(-1);
+    if (last !== undefined && (last.sentAt === now || this.#samples.length >= MAX_SAMPLES)) {
+      last.offset = offset;
+      last.isProgramLimited = isProgramLimited;
+      return;
+    }
+    const [acknowledged, acknowledgedAt] = [this.#acknowledged, this.#acknowledgedAt];
+    this.#samples.push({ offset, sentAt: now, acknowledged, acknowledgedAt, isProgramLimited });
+  }
+
+  /** The peer has acknowledged everything before `offset`. */
+  acknowledge(offset: number): void {
+    const now = this.#now();
+    let last: Sample | undefined;
+    let count = 0;
+    for (const sample of this.#samples) {
+      if (sample.offset > offset) break;
+      last = sample;
+      count++;
+    }
+    this.#samples.splice(0, count);
+    this.#acknowledged = offset;
+    this.#acknowledgedAt = now;
+    if (last === undefined) return;
+    this.#minRoundTripMs = Math.min(this.#minRoundTripMs, Math.max(now - last.sentAt, SHORTEST_MS));
+    const elapsed = Math.max(now - last.acknowledgedAt, SHORTEST_MS);
+    this.#measured((offset - last.acknowledged) / elapsed, last.isProgramLimited);
+  }
+
+  /** How many bytes may be unacknowledged now. */
+  limit(hasInteractive: boolean): number {
+    const rate = this.rate;
+    if (rate === 0) return FIRST_BYTES;
+    const product = rate * this.#minRoundTripMs;
+    // Without the steps of the acknowledgement, which come in whole steps, the estimate would starve itself.
+    const step = rate * 1000 < FAST_BYTES_PER_SECOND ? SLOW_ACK_BYTES : FAST_ACK_BYTES;
+    return Math.max(MIN_BYTES, Math.floor((hasInteractive ? INTERACTIVE_GAIN : BULK_GAIN) * product) + 2 * step);
+  }
+
+  #measured(rate: number, isProgramLimited: boolean): void {
+    const now = this.#now();
+    if (isProgramLimited && rate < this.rate) return;
+    const period = Math.max(RATE_PERIOD_MS, RATE_PERIOD_ROUND_TRIPS * this.#minRoundTripMs);
+    if (now - this.#periodStart >= period) {
+      this.#formerRate = this.#rate;
+      this.#rate = 0;
+      this.#periodStart = now;
+    }
+    this.#rate = Math.max(this.#rate, rate);
+  }
+}
+
+/** A clock with whole milliseconds shows 0 on a fast link. */
+const SHORTEST_MS = 0.05;

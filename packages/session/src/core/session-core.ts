@@ -1,0 +1,307 @@
+import type { Budget } from './budget.ts';
+import type { ConnectionEvents, SessionConnection } from './connection.ts';
+import type { SessionEnvironment } from './environment.ts';
+import { type ConnectionReason, encodeFrame, FRAME, readUint64, type SessionReason, sessionReason } from './frame.ts';
+import { equalBytes, proofInput } from './hello.ts';
+import type { Link, LinkEvents } from './link.ts';
+import { Multiplexer } from './multiplexer.ts';
+import { DEFAULT_RETENTION_SECONDS, MAX_RETENTION_SECONDS, Silence } from './retention.ts';
+
+/** Milliseconds of silence after which an end sends PING, while a connection is open or bytes are unacknowledged. */
+export const PING_MS = 10_000;
+/** PINGs without a byte in answer after which the link is lost. */
+const MAX_PINGS = 2;
+/** A timer that fires later than this was delayed with the whole process: silence in that time says nothing. */
+const LATE_MS = 2_000;
+/** Parts of the idle limit after which the session looks whether data has moved. */
+const IDLE_PARTS = 8;
+
+/** How a session ended. */
+export interface SessionEnd {
+  readonly reason: SessionReason | 'closed';
+  /** Words for people; may be empty. */
+  readonly text: string;
+  /** The peer has ended it. */
+  readonly byPeer: boolean;
+}
+
+/** A connection that ended with its session before its program had sent anything. */
+export interface Untouched {
+  readonly service: string;
+  readonly events: ConnectionEvents;
+}
+
+export interface SessionEvents {
+  /** Device side: the peer opens a connection. */
+  opened?(connection: SessionConnection): void;
+  /** A connection has ended; without a reason both directions had. */
+  connectionClosed?(connection: SessionConnection, reason: ConnectionReason | undefined): void;
+  /** The link is lost; connections are kept. */
+  linkLost?(): void;
+  /** A link is there again, or for the first time. */
+  linkProven?(link: Link): void;
+  /** A link was dropped before the peer had proved itself; the session is unharmed. A stranger may have made it. */
+  linkRefused?(text: string): void;
+  /** The session is over. All its connections were aborted, except `untouched`: those may be opened again in another session. */
+  closed(end: SessionEnd, untouched: readonly Untouched[]): void;
+}
+
+export interface SessionOptions {
+  readonly environment: SessionEnvironment;
+  readonly events: SessionEvents;
+  readonly budget: Budget;
+  /** Seconds for which the session is kept without a link; 1 to {@link MAX_RETENTION_SECONDS}, default 900. The lesser of both ends holds. */
+  readonly retentionSeconds?: number | undefined;
+  /** Milliseconds without DATA after which the session ends; default none. Time without a link does not count. */
+  readonly idleMs?: number | undefined;
+}
+
+/** What both ends of a session have in common: the multiplexer, the current link and its liveness, retention, and the end. */
+export abstract class SessionCore implements LinkEvents {
+  readonly #side: 'service' | 'device';
+  protected readonly environment: SessionEnvironment;
+  protected readonly events: SessionEvents;
+  protected readonly multiplexer: Multiplexer;
+  protected retentionSeconds: number;
+  readonly #idleMs: number | undefined;
+  #idleFor = 0;
+  #cancelIdle: (() => void) | undefined;
+  readonly #silence: Silence;
+  #pings = 0;
+  #cancelPing: (() => void) | undefined;
+  #cancelRetention: (() => void) | undefined;
+  #current: Link | undefined;
+  #end: SessionEnd | undefined;
+  /** The number of the last link that was proven. */
+  protected provenNumber = 0;
+
+  protected constructor(side: 'service' | 'device', { environment, events, budget, retentionSeconds, idleMs }: SessionOptions) {
+    this.#side = side;
+    this.environment = environment;
+    this.events = events;
+    this.retentionSeconds = Math.min(MAX_RETENTION_SECONDS, Math.max(1, retentionSeconds ?? DEFAULT_RETENTION_SECONDS));
+    this.#idleMs = idleMs;
+    this.#silence = new Silence(environment);
+    this.multiplexer = new Multiplexer({
+      side,
+      environment,
+      budget,
+      events: {
+        opened: (connection) => events.opened?.(connection),
+        closed: (connection, reason) => events.connectionClosed?.(connection, reason),
+        progressed: () => this.progressed(),
+      },
+    });
+  }
+
+  /** How the session ended; undefined while it lives. */
+  get end(): SessionEnd | undefined {
+    return this.#end;
+  }
+
+  /** Whether there is a link on which the peer has proved itself. */
+  get isUp(): boolean {
+    return this.#current !== undefined;
+  }
+
+  /** The current link. */
+  get current(): Link | undefined {
+    return this.#current;
+  }
+
+  /** Open connections. */
+  get connections(): Iterable<SessionConnection> {
+    return this.multiplexer.connections;
+  }
+
+  get size(): number {
+    return this.multiplexer.size;
+  }
+
+  protected abstract secret: Uint8Array;
+  abstract hello(link: Link): void;
+  abstract proof(link: Link, proof: Uint8Array): void;
+  abstract lost(link: Link): void;
+  protected abstract byeBeforeProof(link: Link, reason: SessionReason, text: string): void;
+  protected abstract progressed(): void;
+  protected abstract retentionOver(): void;
+  protected abstract brokenBeforeProof(link: Link, text: string): void;
+
+  // Links
+
+  /** Makes a proven link the current one. */
+  protected use(link: Link): void {
+    link.isProven = true;
+    this.#current = link;
+    this.provenNumber = link.number;
+    this.#cancelRetention?.();
+    this.#cancelRetention = undefined;
+    this.#silence.heard();
+    this.#pings = 0;
+    this.#watchSilence();
+    this.#watchIdle();
+  }
+
+  /** Forgets the current link and begins to count the retention. */
+  protected unuse(): void {
+    this.#current = undefined;
+    this.#cancelPing?.();
+    this.#cancelPing = undefined;
+    this.#cancelIdle?.();
+    this.#cancelIdle = undefined;
+    this.multiplexer.detach();
+    this.#watchRetention();
+  }
+
+  protected prove(link: Link, side: 'service' | 'device', serviceHello: Uint8Array, deviceHello: Uint8Array): void {
+    this.environment.hmac(this.secret, proofInput(side, serviceHello, deviceHello, link.binding), (mac) => {
+      link.send(encodeFrame(FRAME.proof, 0, mac));
+    });
+  }
+
+  /** Verifies a proof of the other side; frames behind it wait until that is done. */
+  protected verify(link: Link, proof: Uint8Array, hellos: readonly [Uint8Array, Uint8Array], done: (isGood: boolean) => void): void {
+    const peer = this.#side === 'service' ? 'device' : 'service';
+    let isDone = false;
+    this.environment.hmac(this.secret, proofInput(peer, ...hellos, link.binding), (mac) => {
+      isDone = true;
+      if (!link.isOver && this.#end === undefined) done(equalBytes(mac, proof));
+      link.release();
+    });
+    if (!isDone) link.hold();
+  }
+
+  heard(link: Link): void {
+    if (link !== this.#current) return;
+    this.#silence.heard();
+    this.#pings = 0;
+  }
+
+  counted(link: Link, type: number, connection: number, length: number, pieces: readonly Uint8Array[]): string | undefined {
+    if (link !== this.#current) return 'A frame on a link that is no longer the current one.';
+    if (type === FRAME.data) this.#idleFor = 0;
+    return this.multiplexer.receive(type, connection, length, pieces);
+  }
+
+  acknowledged(link: Link, offset: Uint8Array): string | undefined {
+    if (link !== this.#current) return undefined;
+    return this.multiplexer.acknowledge(readUint64(offset, 0)) ? undefined : 'ACK goes back, or beyond what was sent.';
+  }
+
+  bye(link: Link, payload: Uint8Array): void {
+    const reason = sessionReason(payload[0]);
+    const text = DECODER.decode(payload.subarray(5));
+    if (link !== this.#current && !link.isProven) this.byeBeforeProof(link, reason, text);
+    else if (link === this.#current) this.finish({ reason, text, byPeer: true });
+    else link.drop();
+  }
+
+  violation(link: Link, text: string): void {
+    if (link === this.#current) this.finish({ reason: 'protocol', text, byPeer: false });
+    else this.brokenBeforeProof(link, text);
+  }
+
+  // The end
+
+  /**
+   * Ends the session: BYE on the current link, if there is one, and an error for every connection.
+   * @param end `closed` if this end was told from outside to close it
+   */
+  protected finish(end: SessionEnd): void {
+    if (this.#end !== undefined) return;
+    this.#end = end;
+    const link = this.#current;
+    if (link !== undefined) {
+      if (end.byPeer) link.bye('done', 0, '');
+      else link.bye(end.reason === 'closed' ? 'done' : end.reason, this.multiplexer.highestId, end.text);
+    }
+    this.unuse();
+    this.#cancelRetention?.();
+    this.#cancelRetention = undefined;
+    this.dropLinks();
+    const untouched = mayMove(end.reason) ? this.#takeUntouched() : [];
+    this.multiplexer.close(end.reason === 'draining' ? 'going_away' : 'reset', end.text);
+    this.events.closed(end, untouched);
+  }
+
+  #takeUntouched(): Untouched[] {
+    const taken: Untouched[] = [];
+    for (const connection of this.multiplexer.connections) {
+      if (!connection.isUntouched) continue;
+      taken.push({ service: connection.service, events: connection.events });
+      connection.events = SILENT;
+    }
+    return taken;
+  }
+
+  /** Drops every link that is not proven. */
+  protected abstract dropLinks(): void;
+
+  // Timers
+
+  #watchRetention(): void {
+    if (this.#end !== undefined || this.#cancelRetention !== undefined) return;
+    const arm = (): void => {
+      const left = this.#silence.left(this.retentionSeconds * 1000);
+      this.#cancelRetention = this.environment.setTimer(Math.max(left, 1), () => {
+        this.#cancelRetention = undefined;
+        if (this.#silence.left(this.retentionSeconds * 1000) <= 0) this.retentionOver();
+        else arm();
+      });
+    };
+    arm();
+  }
+
+  #watchSilence(): void {
+    this.#cancelPing?.();
+    const due = this.environment.now() + Math.max(PING_MS - this.#silence.ms, 1) + this.#pings * PING_MS;
+    this.#cancelPing = this.environment.setTimer(due - this.environment.now(), () => {
+      this.#cancelPing = undefined;
+      this.#checkSilence(this.environment.now() - due > LATE_MS);
+    });
+  }
+
+  #checkSilence(isLate: boolean): void {
+    const link = this.#current;
+    if (link === undefined) return;
+    const isNeeded = this.multiplexer.size > 0 || !this.multiplexer.isAcknowledged;
+    if (isLate || !isNeeded) {
+      // The next check counts from now.
+      if (this.#silence.ms >= PING_MS) this.#silence.heard();
+      this.#pings = 0;
+    } else if (this.#silence.ms >= PING_MS * (this.#pings + 1)) {
+      if (this.#pings >= MAX_PINGS) {
+        link.drop();
+        this.lost(link);
+        return;
+      }
+      this.#pings++;
+      link.ping();
+    }
+    this.#watchSilence();
+  }
+
+  #watchIdle(): void {
+    const limit = this.#idleMs;
+    if (limit === undefined || this.#end !== undefined) return;
+    this.#cancelIdle?.();
+    this.#cancelIdle = this.environment.setTimer(limit / IDLE_PARTS, () => {
+      this.#idleFor += limit / IDLE_PARTS;
+      if (this.#idleFor < limit) this.#watchIdle();
+      else this.finish({ reason: 'idle', text: 'No data was sent for as long as the hub allows.', byPeer: false });
+    });
+  }
+
+  /** DATA was sent. */
+  protected noteUse(): void {
+    this.#idleFor = 0;
+  }
+}
+
+/** Whether connections whose programs have sent nothing may be opened again in another session after this end. */
+function mayMove(reason: SessionEnd['reason']): boolean {
+  return reason === 'unknown' || reason === 'draining' || reason === 'expired' || reason === 'too_many';
+}
+
+const SILENT: ConnectionEvents = { data: () => undefined, ended: () => undefined, drained: () => undefined, aborted: () => undefined };
+const DECODER = new TextDecoder();
