@@ -1,0 +1,108 @@
+import { Duplex } from 'node:stream';
+import { CulvertError } from '@culvert/protocol';
+import type { ConnectionEvents, SessionConnection } from './core/connection.ts';
+import type { ConnectionReason } from './core/frame.ts';
+
+/** Bytes that a reader who does not read may leave, before the peer gets no further limit. */
+const READ_AHEAD_BYTES = 65_536;
+
+/** A connection of a session as a `Duplex` with true half-close: `end()` ends this direction only, and the other goes on without a time limit. */
+export class ConnectionDuplex extends Duplex implements ConnectionEvents {
+  #connection: SessionConnection | undefined;
+  #written: ((error?: Error | null) => void) | undefined;
+  /** Bytes in the readable buffer that were not yet reported as consumed. */
+  #unconsumed = 0;
+  readonly #opened: () => void;
+
+  /** @param opened called when the device has reached the service */
+  constructor(options: { readonly allowHalfOpen?: boolean | undefined; readonly opened?: () => void } = {}) {
+    super({ allowHalfOpen: options.allowHalfOpen ?? true, readableHighWaterMark: READ_AHEAD_BYTES, writableHighWaterMark: READ_AHEAD_BYTES });
+    this.#opened = options.opened ?? (() => undefined);
+  }
+
+  /** Gives the Duplex its connection; nothing is sent before. */
+  start(connection: SessionConnection): void {
+    this.#connection = connection;
+    this.emit('connection');
+  }
+
+  opened(): void {
+    this.#opened();
+  }
+
+  data(bytes: Uint8Array): void {
+    this.#unconsumed += bytes.length;
+    const chunk = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+    if (this.push(chunk)) this.#consume();
+  }
+
+  ended(): void {
+    this.push(null);
+  }
+
+  drained(): void {
+    const written = this.#written;
+    this.#written = undefined;
+    written?.();
+  }
+
+  aborted(reason: ConnectionReason, text: string, isRefusal: boolean): void {
+    this.destroy(connectionError(reason, text, isRefusal));
+  }
+
+  override _read(): void {
+    this.#consume();
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
+    const connection = this.#connection;
+    if (connection === undefined) this.once('connection', () => this._write(chunk, _encoding, done));
+    else if (connection.write(chunk)) done();
+    else this.#written = done;
+  }
+
+  override _final(done: (error?: Error | null) => void): void {
+    const connection = this.#connection;
+    if (connection === undefined) {
+      this.once('connection', () => this._final(done));
+      return;
+    }
+    connection.end();
+    done();
+  }
+
+  override _destroy(error: Error | null, done: (error: Error | null) => void): void {
+    const connection = this.#connection;
+    const hasEnded = this.readableEnded && this.writableFinished;
+    if (connection !== undefined && !hasEnded) connection.abort('reset');
+    this.#written = undefined;
+    done(error);
+  }
+
+  #consume(): void {
+    const bytes = this.#unconsumed - this.readableLength;
+    if (bytes <= 0) return;
+    this.#unconsumed -= bytes;
+    this.#connection?.consumed(bytes);
+  }
+}
+
+/** The error of a connection that was refused or reset. */
+export function connectionError(reason: ConnectionReason, text: string, isRefusal: boolean): CulvertError {
+  const detail = text === '' ? DETAILS[reason] : text;
+  if (isRefusal) return new CulvertError('rejected', detail);
+  return new CulvertError('stream_lost', detail);
+}
+
+const DETAILS: Record<ConnectionReason, string> = {
+  reset: 'The program at the other end reset the connection.',
+  refused: 'The target on the device refuses connections.',
+  unreachable: 'The device has no route to the target.',
+  timed_out: 'The target on the device did not answer in time.',
+  not_offered: 'The device offers no service of this name.',
+  too_many: 'The device has as many connections as it may have.',
+  out_of_memory: 'The device is out of memory for this connection.',
+  flow_control: 'More was sent than the limit of the connection allows.',
+  going_away: 'The other end is about to stop.',
+  not_permitted: 'The caller may not open this service.',
+};

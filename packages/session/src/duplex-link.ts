@@ -1,0 +1,52 @@
+import type { Duplex } from 'node:stream';
+import type { Link, LinkTransport } from './core/link.ts';
+
+/**
+ * Uses a `Duplex`, a device stream or the TLS connection inside it, as a link of a session. From then on the Duplex belongs to the link. It is always read,
+ * whatever is queued: two full rings would wait for each other otherwise.
+ * @param binding what both ends derive from the link's TLS connection; empty without end-to-end encryption
+ * @param start gives the transport to the session and returns the link
+ */
+export function linkOverDuplex(duplex: Duplex, binding: Uint8Array, start: (transport: LinkTransport) => Link): Link {
+  const link = start(new DuplexTransport(duplex, binding));
+  duplex.on('data', (chunk: Buffer) => link.receive(chunk));
+  // An end without BYE is a loss like any other. Everything that arrived before has been delivered.
+  duplex.on('end', () => link.lost());
+  duplex.on('error', () => link.lost());
+  duplex.on('close', () => link.lost());
+  if (duplex.destroyed) process.nextTick(() => link.lost());
+  return link;
+}
+
+class DuplexTransport implements LinkTransport {
+  readonly #duplex: Duplex;
+  readonly binding: Uint8Array;
+
+  constructor(duplex: Duplex, binding: Uint8Array) {
+    this.#duplex = duplex;
+    this.binding = binding;
+  }
+
+  write(parts: readonly Uint8Array[], flushed: () => void): void {
+    const duplex = this.#duplex;
+    if (duplex.destroyed || duplex.writableEnded) return;
+    const last = parts.length - 1;
+    if (last > 0) duplex.cork();
+    for (let index = 0; index < last; index++) duplex.write(parts[index]);
+    duplex.write(parts[last], () => flushed());
+    if (last > 0) duplex.uncork();
+  }
+
+  end(): void {
+    const duplex = this.#duplex;
+    if (duplex.destroyed) return;
+    duplex.end();
+    // The peer's own end is not needed: everything that counts was acknowledged, or is lost with the session.
+    duplex.on('error', () => undefined);
+  }
+
+  destroy(): void {
+    this.#duplex.on('error', () => undefined);
+    this.#duplex.destroy();
+  }
+}

@@ -1,0 +1,17 @@
+import { createHmac, randomBytes } from 'node:crypto';
+import { performance } from 'node:perf_hooks';
+import type { SessionEnvironment } from './core/environment.ts';
+
+/** A session's environment on Node. Its timers keep the process alive. */
+export const nodeEnvironment: SessionEnvironment = {
+  now: () => performance.now(),
+  wallNow: () => Date.now(),
+  setTimer(ms, callback) {
+    const timer = setTimeout(callback, ms);
+    return () => clearTimeout(timer);
+  },
+  defer: (callback) => void setImmediate(callback),
+  random: (bytes) => randomBytes(bytes),
+  jitter: Math.random,
+  hmac: (key, data, done) => done(createHmac('sha256', key).update(data).digest()),
+};

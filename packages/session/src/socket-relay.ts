@@ -1,0 +1,91 @@
+import type { Socket } from 'node:net';
+import type { ConnectionEvents, SessionConnection } from './core/connection.ts';
+import type { ConnectionReason } from './core/frame.ts';
+
+/** How a {@link SocketRelay} ended. */
+export interface RelayEnd {
+  /** Undefined if both directions had ended. */
+  readonly reason: ConnectionReason | undefined;
+  readonly text: string;
+  readonly isRefusal: boolean;
+}
+
+/**
+ * Joins a local TCP socket and a connection of a session: an end to an end, a reset to a reset, and back-pressure both ways. The socket must
+ * allow half-open connections.
+ */
+export class SocketRelay implements ConnectionEvents {
+  readonly #socket: Socket;
+  readonly #over: (end: RelayEnd) => void;
+  #connection: SessionConnection | undefined;
+  /** Bytes of writes that the kernel has not taken, in order. */
+  readonly #unwritten: number[] = [];
+  #isOver = false;
+  #hasFinished = false;
+  readonly #written = (error?: Error | null): void => {
+    const bytes = this.#unwritten.shift() ?? 0;
+    if (!error) this.#connection?.consumed(bytes);
+  };
+
+  /** @param over called once, when nothing more will happen */
+  constructor(socket: Socket, over: (end: RelayEnd) => void) {
+    this.#socket = socket;
+    this.#over = over;
+  }
+
+  /** Starts to relay what the socket receives. Bytes of the peer are written to the socket already before. */
+  start(connection: SessionConnection): void {
+    this.#connection = connection;
+    const socket = this.#socket;
+    socket.on('data', (chunk) => {
+      if (!connection.write(chunk)) socket.pause();
+    });
+    socket.on('end', () => connection.end());
+    socket.on('error', () => connection.abort('reset'));
+    socket.on('close', () => this.#closed());
+    socket.resume();
+    if (socket.destroyed) this.#closed();
+  }
+
+  /** The connection that the peer's bytes belong to, if it is known before {@link start}. */
+  attach(connection: SessionConnection): void {
+    this.#connection = connection;
+  }
+
+  data(bytes: Uint8Array): void {
+    this.#unwritten.push(bytes.length);
+    this.#socket.write(bytes, this.#written);
+  }
+
+  ended(): void {
+    this.#socket.end();
+  }
+
+  drained(): void {
+    this.#socket.resume();
+  }
+
+  aborted(reason: ConnectionReason, text: string, isRefusal: boolean): void {
+    this.#finish({ reason, text, isRefusal });
+    if (this.#socket.destroyed) return;
+    this.#socket.on('error', () => undefined);
+    this.#socket.resetAndDestroy();
+  }
+
+  finished(): void {
+    this.#hasFinished = true;
+    if (this.#socket.destroyed) this.#closed();
+  }
+
+  #closed(): void {
+    if (this.#hasFinished) this.#finish({ reason: undefined, text: '', isRefusal: false });
+    // The program is gone although the peer has not ended: what the peer still sends has no reader.
+    else this.#connection?.abort('reset');
+  }
+
+  #finish(end: RelayEnd): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#over(end);
+  }
+}
