@@ -22,6 +22,11 @@ export class SocketRelay implements ConnectionEvents {
   readonly #unwritten: number[] = [];
   #isOver = false;
   #hasFinished = false;
+  #isCorked = false;
+  readonly #uncork = (): void => {
+    this.#isCorked = false;
+    this.#socket.uncork();
+  };
   readonly #written = (error?: Error | null): void => {
     const bytes = this.#unwritten.shift() ?? 0;
     if (!error) this.#connection?.consumed(bytes);
@@ -53,8 +58,15 @@ export class SocketRelay implements ConnectionEvents {
   }
 
   data(bytes: Uint8Array): void {
+    const socket = this.#socket;
+    if (!this.#isCorked) {
+      // All that one message of the link has for this socket is written with one system call.
+      this.#isCorked = true;
+      socket.cork();
+      process.nextTick(this.#uncork);
+    }
     this.#unwritten.push(bytes.length);
-    this.#socket.write(bytes, this.#written);
+    socket.write(bytes, this.#written);
   }
 
   ended(): void {

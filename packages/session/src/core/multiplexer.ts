@@ -518,8 +518,8 @@ export class Multiplexer implements ConnectionOwner {
         MAX_UNFLUSHED_BYTES - this.#unflushed - (this.#ring.end - this.#cursor),
       );
     this.#sendQueued(this.#interactive, () => room() + INTERACTIVE_EXTRA_BYTES, SHARED_DATA_BYTES);
-    const frameBytes = this.#bulk.length > 1 || hasInteractive ? SHARED_DATA_BYTES : MAX_PAYLOAD_BYTES;
-    this.#sendQueued(this.#bulk, room, frameBytes);
+    const maxBytes = this.#bulk.length > 1 || hasInteractive ? SHARED_DATA_BYTES : MAX_PAYLOAD_BYTES;
+    this.#sendQueued(this.#bulk, room, maxBytes);
   }
 
   #writeControl(): void {
@@ -564,9 +564,10 @@ export class Multiplexer implements ConnectionOwner {
       const connection = queue[index] as SessionConnection;
       const available = connection.isOver ? 0 : connection.sendable;
       if (available > 0) {
-        const bytes = Math.min(available, maxBytes, room() - HEADER_BYTES);
+        const wanted = frameBytes(available, maxBytes);
+        const bytes = Math.min(wanted, room() - HEADER_BYTES);
         // A frame shorter than what could be sent costs more than it gains, except at the very end.
-        if (bytes < Math.min(available, maxBytes, LEAST_DATA_BYTES)) break;
+        if (bytes < Math.min(wanted, LEAST_DATA_BYTES)) break;
         this.#sendData(connection, bytes);
       }
       index++;
@@ -626,6 +627,15 @@ const MAX_CONTROL_BYTES = 3 * HEADER_BYTES + 4 + MAX_SERVICE_BYTES + 8;
 
 /** A shorter DATA frame is sent only if nothing more is queued. */
 const LEAST_DATA_BYTES = 4_096;
+
+/**
+ * The payload bytes of the next frame. Sockets are read in pieces of 65,536 bytes, which do not fit into one frame: two equal frames cost less than
+ * a full one and one of 8 bytes.
+ */
+function frameBytes(available: number, maxBytes: number): number {
+  if (available <= maxBytes) return available;
+  return available >= 2 * maxBytes ? maxBytes : Math.ceil(available / 2);
+}
 
 const NO_TEXT = new Uint8Array(0);
 const ENCODER = new TextEncoder();
