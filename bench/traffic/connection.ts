@@ -66,7 +66,8 @@ export class Connection {
       this.#socket.write(encodeRequest('U', length));
       this.#pour(0, length);
       return (bytes) => {
-        if (bytes.length !== 1 || bytes[0] !== 1) throw new Error('the target reports that the received bytes are wrong');
+        if (bytes.length !== 1 || bytes[0] !== 1)
+          throw new Error('the target reports that the received bytes are wrong');
         done(performance.now() - start);
       };
     });

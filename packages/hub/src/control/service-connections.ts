@@ -48,10 +48,7 @@ export class ServiceConnections implements ServiceGateway {
     if (draining.aborted) throw draining.reason;
     if (!this.#connections.has(connection)) {
       if (this.size >= MAX_SERVICE_CONNECTIONS)
-        throw new CulvertError(
-          'too_many_requests',
-          `At most ${MAX_SERVICE_CONNECTIONS} services may be connected.`,
-        );
+        throw new CulvertError('too_many_requests', `At most ${MAX_SERVICE_CONNECTIONS} services may be connected.`);
       this.#connections.add(connection);
       this.#report(connection);
     }

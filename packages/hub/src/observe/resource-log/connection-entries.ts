@@ -29,7 +29,13 @@ export function detachedEntry(event: Event<'device-detached'>, now: number, unre
     level: error === 'draining' ? 'Information' : 'Warning',
     properties: {
       ...previewProperties(event, event, error),
-      ...{ principal: event.principal, remoteAddress: event.remoteAddress, error, detail, ...unrecordedProperty(unrecorded) },
+      ...{
+        principal: event.principal,
+        remoteAddress: event.remoteAddress,
+        error,
+        detail,
+        ...unrecordedProperty(unrecorded),
+      },
     },
   };
 }
