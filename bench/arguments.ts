@@ -7,37 +7,37 @@ import type { Scenario } from './scenarios/scenario.ts';
 export interface BenchArguments {
   readonly scenarios: readonly Scenario[];
   readonly peers: readonly Peer[];
-  /** The peer that ratios are told against, when it runs. */
+  /** The peer that ratios are computed against, when it runs. */
   readonly baseline: string;
   readonly rounds: number;
   readonly bytes: number;
-  /** In rising order. */
+  /** In ascending order. */
   readonly devices: readonly number[];
-  /** Minutes for everything: rounds that do not fit are left out, but one of each scenario. */
+  /** Minutes for the whole run: rounds that do not fit are left out, except one round of each scenario. */
   readonly minutes: number;
   readonly output: Output;
-  /** The directory for the drawings; absent, they lie beside the JSON. */
+  /** The directory for the drawings; when absent, they are written beside the JSON. */
   readonly drawings?: string;
-  /** The JSON of an earlier run, to show again; absent, it is measured. */
+  /** The JSON file of an earlier run, to show again; when absent, the run is measured. */
   readonly from?: string;
 }
 
-/** `table` is to be read by itself, `markdown` to be pasted into a page, with links to its drawings. */
+/** `table` is for reading directly, `markdown` for pasting into a page, with links to its drawings. */
 export type Output = (typeof OUTPUTS)[number];
 
 const OUTPUTS = ['table', 'markdown', 'json'] as const;
 
-/** Counted rounds unless told otherwise: the fewest whose median one disturbed round, or two, cannot move far. */
+/** Default number of counted rounds: the smallest number whose median one or two disturbed rounds cannot move far. */
 const ROUNDS = 5;
-/** Bytes of a transfer unless told otherwise: one to two seconds of the tunnels compared. */
+/** Default number of bytes of a transfer: it takes the compared tunnels one to two seconds. */
 const BYTES = 256 * 2 ** 20;
-/** Idle devices unless told otherwise. */
+/** Default numbers of idle devices. */
 const DEVICES = '1000,5000';
-/** As many connections to one port as Linux has ports for one address that makes them (`ip_local_port_range`), and some to spare. */
+/** Maximum number of devices: below the number of ports that Linux has for connections from one address to one port (`ip_local_port_range`), with a margin. */
 const MOST_DEVICES = 25_000;
-/** Minutes unless told otherwise: as many as it takes. */
+/** Default for minutes: practically unlimited. */
 const MINUTES = 10_000;
-/** Maximum of either: a typo must not make a run take days. */
+/** Maximum of either option: a typo must not make a run take days. */
 const MOST_ROUNDS = 1_000;
 const MOST_BYTES = 2 ** 40;
 
@@ -109,7 +109,7 @@ function parse(args: readonly string[]) {
   }
 }
 
-/** In the order of `all`, whatever order they were named in; `gateway` stands for its frames of every size. */
+/** The selected items, in the order of `all`, whatever order they were named in; `gateway` stands for its frames of every size. */
 function named<T extends { readonly name: string }>(all: readonly T[], names: readonly string[], what: string): T[] {
   for (const name of names) {
     if (!all.some((one) => isNamed(one.name, name))) {

@@ -1,5 +1,6 @@
 /**
- * What the scenario at `index` may take of the time that is left: the others after it get theirs by their weights, and what it leaves of it.
+ * Returns the milliseconds of the remaining time that the scenario at `index` may use. The later scenarios get their shares by weight,
+ * and also the time that this one does not use.
  * @param weights of all scenarios, in their order
  */
 export function shareOf(leftMs: number, weights: readonly number[], index: number): number {

@@ -7,7 +7,7 @@ import type { Amounts, Measurement, Scenario, Watch } from './scenarios/scenario
 import type { Address } from './traffic/connection.ts';
 import { type Link, NO_LINK } from './traffic/link.ts';
 
-/** Milliseconds for one start, warm-up or measurement: beyond, the peer hangs, and the others are to have their turn. */
+/** Maximum milliseconds for one start, warm-up or measurement. A peer that takes longer counts as hung, and the others are measured. */
 const LONGEST_MS = 600_000;
 
 export interface EntrantOptions extends Amounts {
@@ -18,19 +18,19 @@ export interface EntrantOptions extends Amounts {
   readonly signal: AbortSignal;
 }
 
-/** One peer in one scenario, as it is being measured. */
+/** One peer in one scenario, while it is measured. */
 export class Entrant {
   readonly peer: Peer;
   readonly rounds: (Measurement | null)[] = [];
   readonly failures: Failure[] = [];
-  /** By role: processor time in the counted rounds, and the peak of memory. */
+  /** Processor time in the counted rounds and peak memory, by role. */
   readonly processes = new Map<string, ProcessResult>();
   readonly #scenario: Scenario;
   readonly #options: EntrantOptions;
-  /** What its programs are connected through. */
+  /** The link between the peer's programs. */
   readonly #link: Link;
   readonly #watch: Watch;
-  /** Absent when it did not start, or was stopped because it hung. */
+  /** Absent when the peer did not start, or was stopped because it hung. */
   #running: RunningPeer | undefined;
   #version = '';
 
@@ -46,12 +46,12 @@ export class Entrant {
     };
   }
 
-  /** Of its programs; empty when they did not start. */
+  /** The version of the peer's programs; empty when they did not start. */
   get version(): string {
     return this.#version;
   }
 
-  /** Whether it came up, and the scenario has anything to measure in it. */
+  /** Whether the peer started without failures, and the scenario has something to measure in it. */
   get isAble(): boolean {
     return this.failures.length === 0 && this.#running !== undefined && this.#scenario.applies(this.#running);
   }
@@ -70,7 +70,7 @@ export class Entrant {
     await this.#attempt('warm-up', () => this.#scenario.warmUp(running, this.#options, this.#watch));
   }
 
-  /** One measurement, of which a failure stays on the peer's record. */
+  /** Makes one measurement; a failure is recorded for the peer. */
   async measure(round: number, target: number): Promise<void> {
     const running = this.#running;
     const name = `round ${round + 1}` as const;
@@ -98,7 +98,7 @@ export class Entrant {
     return measured;
   }
 
-  /** A failure is the entrant's alone and stays on its record: the others go on being measured. */
+  /** Runs `act`. A failure is recorded for this peer only: the others are measured further. */
   async #attempt<T>(when: Failure['when'], act: () => Promise<T>): Promise<T | undefined> {
     const { signal } = this.#options;
     signal.throwIfAborted();
@@ -109,7 +109,7 @@ export class Entrant {
       const message = error instanceof Error ? error.message : String(error);
       this.failures.push({ when, message });
       this.#watch.progress(`failed, ${when}: ${message}`);
-      // What is still under way ends with the programs that it waits for.
+      // Stopping the programs also ends the unfinished work that waits for them.
       if (error instanceof HangError) await this.stop();
       return undefined;
     }
@@ -118,7 +118,7 @@ export class Entrant {
 
 class HangError extends Error {}
 
-/** @throws HangError when it takes longer */
+/** @throws HangError when the work takes longer */
 async function within<T>(milliseconds: number, work: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_resolve, reject) => {
@@ -131,7 +131,7 @@ async function within<T>(milliseconds: number, work: Promise<T>): Promise<T> {
   }
 }
 
-/** The peer's processes, and the two ends without their peaks: those hold the memory of every peer's turn. */
+/** Returns the usage of the peer's processes, and of driver and target without their memory peaks, which include the memory for every peer's turn. */
 function usages(running: RunningPeer, target: number): Map<string, ProcessResult> {
   const end = (role: string, { cpuSeconds }: { cpuSeconds: number }) => [role, { role, cpuSeconds }] as const;
   return new Map<string, ProcessResult>([

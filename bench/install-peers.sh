@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Installs what the bench compares Culvert with, each from its own registry (Debian, as root; Go, Rust and npm as anyone), and says
-# which could not be had. What is not Debian's goes to $CULVERT_BENCH_PEERS, by default culvert-bench in the user's cache directory.
-# Exit code 0: all is there; 1: something is missing.
+# Installs the programs that the bench compares Culvert with, each from its own registry (Debian as root; Go, Rust and npm as any user), and reports
+# those that could not be installed. Programs not from Debian are installed in $CULVERT_BENCH_PEERS, by default culvert-bench in the user's cache
+# directory. Exit code 0: all are installed; 1: something is missing.
 set -uo pipefail
 directory=${CULVERT_BENCH_PEERS:-${XDG_CACHE_HOME:-$HOME/.cache}/culvert-bench}
 mkdir -p "$directory"
 missing=()
 
-# have NAME FILE COMMAND...: runs the command unless the file is there, and notes the name when it is not there after.
+# have NAME FILE COMMAND...: runs the command unless the file exists, and records the name if the file does not exist afterwards.
 have() {
   local name=$1 file=$2
   shift 2
@@ -24,7 +24,7 @@ have() {
 
 debian() { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends "$@"; }
 go_install() { GOBIN="$directory/bin" nice go install "$1"; }
-# One job: a build must not starve what else the machine does.
+# One job: a build must not slow down the machine's other work.
 cargo_install() { nice cargo install --jobs 1 --root "$directory" "$@"; }
 
 have openssh /usr/sbin/sshd debian openssh-server openssh-client
@@ -33,13 +33,13 @@ have nginx /usr/lib/nginx/modules/ngx_stream_module.so debian nginx-light libngi
 have openssl /usr/bin/openssl debian openssl
 have wrk /usr/bin/wrk debian wrk
 have iperf3 /usr/bin/iperf3 debian iperf3
-# Of the scenarios with packet loss and with a processor for the hub alone.
+# For the scenarios with packet loss and those that give the hub its own processor.
 have unshare /usr/bin/unshare debian util-linux
 have iproute2 /usr/bin/ip debian iproute2
 have python3 /usr/bin/python3 debian python3-minimal
 have dev-tunnels-ssh "$directory/node_modules/@microsoft/dev-tunnels-ssh-tcp" \
   npm install --prefix "$directory" --no-audit --no-fund @microsoft/dev-tunnels-ssh@3.12.42 @microsoft/dev-tunnels-ssh-tcp@3.12.42
-# Not --locked: its lock file holds a version of `time` that today's compiler refuses.
+# Not --locked: its lock file contains a version of `time` that current compilers reject.
 have rathole "$directory/bin/rathole" cargo_install rathole@0.5.0 --no-default-features --features server,client,tls
 have wstunnel "$directory/bin/wstunnel" cargo_install wstunnel --locked
 have chisel "$directory/bin/chisel" go_install github.com/jpillora/chisel@latest

@@ -5,7 +5,7 @@ import { prepareNamespace } from './network/namespace.ts';
 import { PEERS } from './peers/index.ts';
 import { SCENARIOS } from './scenarios/index.ts';
 
-// Measures one scenario in the network namespace that it was started in, and is alone in.
+// Measures one scenario in the network namespace that this process was started in and does not share with others.
 
 const request = JSON.parse(readFileSync(process.argv[2] ?? '', 'utf8')) as IsolatedRequest;
 const scenario = SCENARIOS.find(({ name }) => name === request.scenario);
@@ -21,7 +21,7 @@ const options: MeasureOptions = {
   },
 };
 
-/** Why it cannot be done here, found by doing it. */
+/** The reason why the namespace cannot be prepared here, found by trying. */
 const reason = await prepareNamespace().then(
   () => undefined,
   (error: unknown) => (error instanceof Error ? error.message : String(error)),

@@ -8,17 +8,17 @@ import { findProgram } from './processes/programs.ts';
 import type { ScenarioResult } from './result/result.ts';
 import type { Scenario } from './scenarios/scenario.ts';
 
-/** What the process in the namespace is told: names, and the options that can be written down. */
+/** The request to the process in the namespace: names, and the options that can be serialised. */
 export interface IsolatedRequest {
   readonly scenario: string;
   readonly peers: readonly string[];
   readonly options: Omit<MeasureOptions, 'onProgress' | 'signal'>;
-  /** The file for the result. */
+  /** The path of the file for the result. */
   readonly answer: string;
 }
 
 /**
- * Measures a scenario in a process, and a network namespace, of its own: driver, target and every program of the peers are in it, and it goes with them.
+ * Measures a scenario in a separate process and network namespace, which contain the driver, the target and every program of the peers and end with them.
  * @throws Error when the process fails, and the signal's reason when it aborts
  */
 export async function measureIsolated(
@@ -35,7 +35,7 @@ export async function measureIsolated(
     answer,
   };
   writeFileSync(question, JSON.stringify(request));
-  // Without root, a user namespace gives the same rights inside it.
+  // Without root, a user namespace gives the process the same rights inside it.
   const namespaces = process.getuid?.() === 0 ? ['--net'] : ['--map-root-user', '--net'];
   const main = [process.execPath, '--conditions=development', join(import.meta.dirname, 'isolated-main.ts'), question];
   const child = spawn(findProgram('unshare') ?? 'unshare', [...namespaces, ...main], {

@@ -11,13 +11,13 @@ import type { Metric, Scenario } from './scenarios/scenario.ts';
 export interface MeasureOptions extends EntrantOptions {
   readonly rounds: number;
   readonly baseline: string;
-  /** Milliseconds, starting and warming up included, after which no round is begun that would not end in time; the first one always is. */
+  /** Milliseconds, including start and warm-up, after which no round begins that would not end in time; the first round always begins. */
   readonly withinMs: number;
 }
 
 /**
- * Measures one scenario: every peer started again and warmed up, then in each round every peer once, each round beginning with another, so
- * that what else the machine does falls on all of them.
+ * Measures one scenario: starts and warms up every peer, then measures every peer once in each round. Each round begins with another peer, so
+ * that the machine's other work affects all peers.
  * @throws the signal's reason when it aborts; everything that was started is stopped
  */
 export async function measureScenario(
@@ -62,7 +62,7 @@ export async function measureScenario(
   }
 }
 
-/** A scenario that could not be measured at all, and why. */
+/** Returns the result of a scenario that could not be measured at all, with the reason. */
 export function notMeasured(scenario: Scenario, options: MeasureOptions, reason: string): ScenarioResult {
   return { ...scenarioHead(scenario, options), othersProcessors: 0, peers: [], notMeasured: reason };
 }

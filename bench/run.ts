@@ -15,7 +15,7 @@ const RESULTS = join(import.meta.dirname, 'results');
 
 const MINUTE_MS = 60_000;
 
-/** Progress (every round and its figures) goes to standard error; only the result goes to standard output. */
+/** Writes progress (every round and its figures) to standard error; only the result goes to standard output. */
 const progress = (message: string): void => {
   process.stderr.write(`${message}\n`);
 };
@@ -67,7 +67,7 @@ async function bench(chosen: BenchArguments, signal: AbortSignal): Promise<Bench
     const options = { rounds, bytes, devices, baseline, workspace, onProgress: progress, signal };
     const weights = chosen.scenarios.map(({ weight }) => weight ?? 1);
     for (const [index, scenario] of chosen.scenarios.entries()) {
-      // Unused time of a scenario is available to the following ones.
+      // Time that a scenario does not use is available to the following ones.
       const share = shareOf(until - performance.now(), weights, index);
       scenarios.push(await measureOrSay(scenario, present, { ...options, withinMs: share }));
     }
@@ -84,7 +84,7 @@ async function bench(chosen: BenchArguments, signal: AbortSignal): Promise<Bench
   };
 }
 
-/** A scenario that cannot run is reported in its place, and the next one runs. */
+/** Measures a scenario; when it cannot run, its result states that and the next scenario runs. */
 async function measureOrSay(
   scenario: Scenario,
   peers: readonly Peer[],
@@ -102,7 +102,7 @@ async function measureOrSay(
   }
 }
 
-/** @throws Error when the file is not of this version of the result */
+/** Reads a result. @throws Error when the file has a different version of the result format */
 function readResult(file: string): BenchResult {
   const result = JSON.parse(readFileSync(file, 'utf8')) as BenchResult;
   if (result.version !== RESULT_VERSION)
@@ -110,7 +110,7 @@ function readResult(file: string): BenchResult {
   return result;
 }
 
-/** Writes the result, when it is new, and its drawings; shows it on standard output; returns the exit code. */
+/** Writes the drawings, and the result if it is new; prints the result to standard output; returns the exit code. */
 function report(result: BenchResult, { output, drawings, from }: BenchArguments): number {
   const name = result.startedAt.replaceAll(':', '-');
   const json = `${JSON.stringify(result, undefined, 2)}\n`;

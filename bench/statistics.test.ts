@@ -63,7 +63,7 @@ describe('spread', () => {
 
 describe('pairedRatio', () => {
   it('compares round with round', () => {
-    // The second round ran on a machine half as fast: both sides halved, the ratio did not.
+    // The second round ran on a machine half as fast: both values halved, and the ratio did not change.
     expect(pairedRatio([200, 100, 210], [100, 50, 105])).toBe(2);
   });
 

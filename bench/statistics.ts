@@ -1,4 +1,4 @@
-/** The middle of several values and how far they lie apart. */
+/** The median of several values, and their smallest and largest. */
 export interface Spread {
   readonly median: number;
   readonly min: number;
@@ -18,7 +18,7 @@ export function median(values: readonly number[]): number {
 }
 
 /**
- * The smallest value that at least `percent` of all are not above (nearest rank).
+ * Returns the smallest value that is greater than or equal to at least `percent` percent of the values (nearest rank).
  * @param percent above 0, at most 100
  * @throws RangeError without values, or outside those bounds
  */
@@ -30,15 +30,15 @@ export function percentile(values: ArrayLike<number>, percent: number): number {
   return value;
 }
 
-/** Median, smallest and largest; `undefined` without values. */
+/** Returns median, smallest and largest value; `undefined` without values. */
 export function spread(values: readonly number[]): Spread | undefined {
   if (values.length === 0) return undefined;
   return { median: median(values), min: Math.min(...values), max: Math.max(...values) };
 }
 
 /**
- * The median of the ratios round by round: what slows a shared machine for a while slows both sides of one round, and falls out.
- * Rounds in which either has no value count for nothing; `undefined` when none is left.
+ * Returns the median of the round-by-round ratios: a temporary slowdown of a shared machine slows both values of a round, and cancels out.
+ * Rounds in which either value is missing are ignored; `undefined` when none is left.
  */
 export function pairedRatio(
   values: readonly (number | null)[],

@@ -2,12 +2,15 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Reporter, TestCase, TestModule } from 'vitest/node';
 
-/** The page with the table, and what stands around it there. */
+/** The page with the table, and the marks before and after the table. */
 const PAGE = join(resolve(import.meta.dirname, '..'), 'docs/migrating.md');
 const BEGIN = '<!-- compatibility: written by the system tests -->\n';
 const END = '<!-- end of compatibility -->';
 
-/** The files whose suites are clients, each named for who comes, and how; beside a file, the name of the client of tests that are in no suite. */
+/**
+ * The test files in which each suite tests one client. The name of a suite is the client and how it connects; `client` is that name for tests
+ * outside of a suite.
+ */
 const CLIENTS: readonly (readonly [file: string, client: string])[] = [
   ['azure-clients', 'clients of Azure, on the wire'],
   ['published-registry', 'azure-iothub, its Registry over HTTPS'],
@@ -19,9 +22,9 @@ const CLIENTS: readonly (readonly [file: string, client: string])[] = [
 ];
 
 /**
- * Holds the compatibility table of docs/migrating.md against what the system tests have just shown: a row for each suite of a client, with how
- * many of its tests passed. Fails the run where they differ; with `CULVERT_WRITE_COMPATIBILITY=1` writes the table instead. A run that leaves
- * out one of the files, or tests of them, says nothing.
+ * Compares the compatibility table of docs/migrating.md with the results of the system tests. The table has one row per client, with the number
+ * of passed tests. If they differ, the run fails, or the table is written if `CULVERT_WRITE_COMPATIBILITY=1`. A run without all of the files and
+ * all of their tests is not compared.
  */
 export default class CompatibilityReporter implements Reporter {
   onTestRunEnd(modules: readonly TestModule[]): void {

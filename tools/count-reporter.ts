@@ -4,8 +4,8 @@ import type { Reporter, TestModule } from 'vitest/node';
 import { TROUBLE, type Trouble } from './watched-forks.ts';
 
 /**
- * Ends a run with what befell workers, a line each (`=== FILE died of SIGSEGV`), and then the one line that CI reads: `N passed, N failed, N skipped`.
- * All of them go to `CULVERT_COUNT_FILE` too.
+ * Prints at the end of a run one line for each failure of a worker (`=== FILE died of SIGSEGV`), then the line that CI reads:
+ * `N passed, N failed, N skipped`. Appends the same lines to the file that `CULVERT_COUNT_FILE` names.
  */
 export default class CountReporter implements Reporter {
   readonly #troubles: Trouble[] = [];
@@ -18,7 +18,7 @@ export default class CountReporter implements Reporter {
     const counts = { passed: 0, failed: unhandled.length, skipped: 0 };
     for (const module of modules) {
       const tests = [...module.children.allTests()];
-      // A file that fails before its first test would otherwise count for nothing.
+      // Count a file that fails before its first test as one failure.
       if (module.state() === 'failed' && !tests.some((test) => test.result().state === 'failed')) counts.failed++;
       for (const test of tests) {
         const { state } = test.result();
@@ -27,7 +27,7 @@ export default class CountReporter implements Reporter {
         else counts.skipped++;
       }
     }
-    // The last workers end after the run has.
+    // Print when the process exits, because the last workers end after the run.
     process.on('exit', () => {
       if (this.#troubles.length > 0) process.exitCode ||= 1;
       const failed = counts.failed + this.#troubles.filter(({ isCounted }) => !isCounted).length;

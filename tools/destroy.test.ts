@@ -4,24 +4,24 @@ import { describe, expect, it } from 'vitest';
 
 const root = resolve(import.meta.dirname, '..');
 
-/** The one place where a connection that TLS may stand on is destroyed, and what it exports. */
+/** The only file that may destroy a connection that can be the transport of a TLS connection. Other files call its functions. */
 const PLACE = 'packages/stream/src/destroy-connection.ts';
 
-/** How TLS comes to stand on a socket that a program holds, or a program gets hold of a socket that TLS stands on (`bench/`, `fuzz/`, tests too). */
+/** Code in which a socket that the program holds becomes the transport of a TLS connection, or in which the program gets such a socket. */
 const LAYERS: readonly RegExp[] = [
   /\bnew TLSSocket\(/,
-  // An option `socket` beside those of TLS: tls.connect({ socket, … }).
+  // The option `socket` of TLS: tls.connect({ socket, … }).
   /\b(?:connect|connectTls|tlsConnect|request)\(\{[^}]*\bsocket\b[^}]*\}/,
   /\{ ?socket, host[^}]*servername/,
   /\.emit\('connection', /,
   /\b(?:destroyConnection|resetConnection)\b/,
 ];
 
-/** A server of TLS gives its TCP sockets away with this event; a server of TCP has no TLS above. */
+/** With this event, a TLS server emits the TCP sockets below its TLS connections. The sockets of a TCP server have no TLS above. */
 const ACCEPTED = /\.on(?:ce)?\('connection'/;
 const TLS_SERVER = /from 'node:(?:https|tls)'/;
 
-/** Files that reset connections which no TLS stands on in their process, each with the reason. */
+/** Files that reset connections that are not the transport of a TLS connection in their process, each with the reason. */
 const PLAIN: Readonly<Record<string, string>> = {
   'bench/traffic/connection.test.ts': 'a TCP client of a TCP server',
   'packages/proxy/src/local-relay.test.ts': 'a local program’s TCP connection',
@@ -32,7 +32,7 @@ const PLAIN: Readonly<Record<string, string>> = {
   'packages/testkit/src/fault-proxy.ts': 'passes the bytes of TLS on, speaks none',
 };
 
-/** Shows the crash. */
+/** The file that reproduces the crash. */
 const FIXTURE = 'packages/stream/src/destroy-connection.fixture.ts';
 
 const sources = globSync(
@@ -47,7 +47,7 @@ const sources = globSync(
 const standsUnderTls = (text: string): boolean =>
   LAYERS.some((layer) => layer.test(text)) || (ACCEPTED.test(text) && TLS_SERVER.test(text));
 
-/** Lines that destroy a connection themselves; an agent's or a stream's own `super.destroy()` is not one. */
+/** Returns the lines that destroy a connection directly. The `super.destroy()` of an agent or a stream is not such a line. */
 const destroying = (text: string): string[] =>
   text.split('\n').filter((line) => /(?<!\bsuper)\.(?:destroy|destroySoon|resetAndDestroy)\(/.test(line));
 

@@ -11,7 +11,7 @@ function block(name: string): string {
   return match[1].trim();
 }
 
-/** package -> all that it may import, along the arrows. */
+/** Returns for each package all packages that it may import, directly or indirectly, by the arrows in ARCHITECTURE.md. */
 function allowedImports(): Map<string, Set<string>> {
   const arrows = new Map(
     block('imports')
@@ -58,7 +58,7 @@ describe('imports', () => {
         .map(packageOf)
         .filter((name) => name !== undefined)
         .filter((name) => !allowed.get(source.package)?.has(name))
-        // Tests may import anything by its public name, their own package included.
+        // Tests may import every package by its public name, including their own package.
         .filter(() => !source.isTest)
         .map((name) => `${source.path} imports ${name}`),
     );

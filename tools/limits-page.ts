@@ -2,12 +2,12 @@ import { globSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { configSchema } from '../packages/hub/src/config/config.ts';
 
-// Makes docs/limits.md from the doc comments beside the numbers: `node tools/limits-page.ts --write`.
+// Generates docs/limits.md from the doc comments of the constants in the code: `node tools/limits-page.ts --write`.
 
 const root = resolve(import.meta.dirname, '..');
 export const PAGE = join(root, 'docs/limits.md');
 
-/** One limit: where it is, its value as written in the code, and its meaning with unit and reason. */
+/** One limit: its file and name, its value as written in the code, and its meaning with unit and reason. */
 interface Limit {
   readonly file: string;
   readonly name: string;
@@ -15,7 +15,7 @@ interface Limit {
   readonly meaning: string;
 }
 
-/** Packages in the order of the page. Tests, benches and the testkit have limits too, but no user meets them. */
+/** Packages in the order of the page. Limits of tests, benchmarks and the testkit are left out, because they do not affect users. */
 const PACKAGES = ['protocol', 'stream', 'gateway', 'hub', 'device', 'service', 'proxy', 'cli'];
 
 const NUMBER = String.raw`-?(?:0x)?[0-9][0-9_a-f]*(?:\.[0-9]+)?(?: ?\*\*? ?[0-9A-Z_]+)*`;
@@ -23,12 +23,12 @@ const NUMBER = String.raw`-?(?:0x)?[0-9][0-9_a-f]*(?:\.[0-9]+)?(?: ?\*\*? ?[0-9A
 const CONSTANT = new RegExp(String.raw`^(?:export )?const ([A-Z][A-Z0-9_]*)(?:: \w+)? = (${NUMBER}|[0-9A-Z_ *]+);$`);
 /** `handshakeMs: 60_000,` in an object of limits. */
 const PROPERTY = new RegExp(String.raw`^\s+(\w+): (${NUMBER}),$`);
-/** The words with which the doc comment of a limit begins. */
+/** Matches doc comments of limits by their first words. */
 const LIMIT_COMMENT =
   /^(?:The (?:most|longest|least|largest) |Up to |At most |Maximum |Minimum |Milliseconds|Seconds|Bytes|Characters|Days|Records|Calls|Files|Pages|Threads|Milliseconds’|Intervals|Consecutive intervals)/;
 const LIMIT_NAME = /(?:^|_)(?:MS|BYTES|SECONDS|DAYS|MAX|LIMIT|ROWS|MINUTES|CHARACTERS)(?:_|$)|^MAX_/;
 
-/** The doc comment that ends on the line before `index`, as one line; undefined when there is none. */
+/** Returns the doc comment that ends on the line before `index`, as one line; undefined if there is none. */
 function commentAbove(lines: readonly string[], index: number): string | undefined {
   let at = index - 1;
   const single = /^\s*\/\*\* (.*) \*\/$/.exec(lines[at] ?? '');
@@ -63,7 +63,7 @@ function limitsOf(path: string): Limit[] {
   return found;
 }
 
-/** The parts of a JSON schema that are read here. */
+/** The parts of a JSON schema that this generator reads. */
 interface Schema {
   readonly type?: string | readonly string[];
   readonly default?: unknown;
@@ -74,7 +74,7 @@ interface Schema {
   readonly anyOf?: readonly Schema[];
 }
 
-/** Every number of the configuration by its path, such as `limits.streams`. */
+/** Yields every numeric setting of the configuration with its path, such as `limits.streams`. */
 function* numbersOf(schema: Schema, path: readonly string[] = []): Generator<[readonly string[], Schema]> {
   const isNumber = (one: Schema) => one.type === 'integer' || one.type === 'number';
   if (isNumber(schema)) yield [path, schema];
@@ -93,7 +93,7 @@ const configFiles = globSync(['packages/hub/src/config/*.ts', 'packages/hub/src/
   .filter((path) => !path.endsWith('.test.ts'))
   .map((path) => ({ path, lines: readFileSync(join(root, path), 'utf8').split('\n') }));
 
-/** The doc comment of a key; of keys with the same name the one in the file of the section, and within it the section's own. */
+/** Returns the doc comment of a key. If several keys have the same name, prefers the key in the schema of the section, then in its file. */
 function meaningOf(path: readonly string[]): string {
   const key = path.at(-1) as string;
   const section = path.length > 1 ? (path[0] as string) : '';
@@ -137,7 +137,7 @@ function table(limits: readonly Limit[]): string {
   return ['| limit | value | meaning | in |', '| --- | --- | --- | --- |', ...rows].join('\n');
 }
 
-/** The whole page. */
+/** Returns the text of the whole page. */
 export function limitsPage(): string {
   const sections = PACKAGES.map((name) => {
     const paths = globSync(`packages/${name}/src/**/*.ts`, { cwd: root })

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 const root = resolve(import.meta.dirname, '..');
 
-/** The blocks of one language of the pages about limits and the live view, in order. */
+/** Returns the code blocks in one language of a page in docs/operating, in order. */
 function blocks(page: string, language: 'sh' | 'ts'): string[] {
   const text = readFileSync(join(root, 'docs/operating', page), 'utf8');
   return [...text.matchAll(new RegExp(`\`\`\`${language}\n([\\s\\S]*?)\`\`\``, 'g'))].map(
@@ -39,7 +39,7 @@ afterAll(async () => {
   await test.stop();
 });
 
-/** Runs a program and resolves with what it printed once it has ended, or, for one that goes on, has printed something. */
+/** Runs a program and resolves with its output when it has ended; for a program that does not end, when it has printed something. */
 async function run(file: string, args: readonly string[]): Promise<string> {
   const env = {
     ...process.env,

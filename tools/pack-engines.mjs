@@ -1,7 +1,8 @@
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 
-// Runs before and after `npm pack` and `npm publish`, in the package's directory: what is packed says which Node it needs. The checkout must not, as
-// it brings its own Node: `npm ci` on an older one would warn of each of our packages, twice, though nothing is wrong.
+// Runs before and after `npm pack` and `npm publish`, in the directory of the package. It adds the required version of Node to the packed
+// package.json. The package.json in the checkout must not contain it, because the checkout brings its own Node: `npm ci` on an older Node would
+// print two warnings for each of our packages, although nothing is wrong.
 
 const MANIFEST = 'package.json';
 const KEPT = '.package.json.before-pack';
@@ -19,5 +20,5 @@ if (when === 'before') {
   writeFileSync(MANIFEST, readFileSync(KEPT));
   rmSync(KEPT);
 } else {
-  throw new Error('before or after?');
+  throw new Error('usage: pack-engines.mjs before|after');
 }

@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 const root = resolve(import.meta.dirname, '..');
 
-/** The TypeScript blocks of a document, in order. */
+/** Returns the TypeScript code blocks of a document, in order. */
 function blocks(path: string): string[] {
   return [...readFileSync(join(root, path), 'utf8').matchAll(/```ts\n([\s\S]*?)```/g)].map(
     (match) => match[1] as string,
@@ -29,7 +29,7 @@ afterEach(async () => {
   await test.stop();
 });
 
-/** Runs a block as a program of its own, where the packages resolve. */
+/** Runs a code block as a program in the root directory, where it can import the packages. */
 function run(code: string, env: Record<string, string>): ChildProcess {
   const child = spawn(process.execPath, ['--conditions=development', '--input-type=module-typescript', '-e', code], {
     cwd: root,
@@ -40,7 +40,7 @@ function run(code: string, env: Record<string, string>): ChildProcess {
   return child;
 }
 
-/** What a program prints until it ends, which it must do well. */
+/** Returns the output of a program when it has ended. The program must exit with code 0. */
 async function output(program: ChildProcess): Promise<string> {
   let printed = '';
   program.stdout?.setEncoding('utf8').on('data', (text: string) => {

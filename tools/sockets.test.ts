@@ -8,11 +8,11 @@ const sources = globSync('packages/*/src/**/*.ts', { cwd: root })
   .filter((path) => !/\.(test|fixture)\.ts$/.test(path) && !path.startsWith('packages/testkit/'))
   .map((path) => ({ path, text: readFileSync(join(root, path), 'utf8') }));
 
-/** Makes or takes connections: what of Node's modules does so. */
+/** Matches the imports of Node modules that open or accept connections, and the functions in them that do so. */
 const OPENS = /^import (?:\* as (\w+)|(?:type )?\{([^}]*)\}) from 'node:(?:net|tls|https?)';$/gm;
 const MAKERS = /\b(connect|createConnection|createServer|request|Agent)\b/;
 
-/** Files that need state no keepalive of their own. */
+/** Files that need no keepalive setting, each with the reason. */
 const EXEMPT: Readonly<Record<string, string>> = {
   'packages/cli/src/ssh/failure-report.ts': 'listens on a path of this machine, where no connection is lost in silence',
   'packages/hub/src/gateway/start-workers.ts': 'finds out whether a port is free, and accepts nobody',

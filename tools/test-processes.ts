@@ -1,21 +1,21 @@
 import { readdirSync, readFileSync } from 'node:fs';
 
-/** The variable by which a test worker, and whatever it starts with its environment, is known. Its value begins with the run's. */
+/** The environment variable that identifies a test worker and the processes that inherit its environment. The value begins with the id of the run. */
 export const WORKER_VARIABLE = 'TEST_WORKER';
 
-/** A process as /proc has it. */
+/** A process that was found in /proc. */
 export interface FoundProcess {
   readonly pid: number;
-  /** Its command line, shortened. */
+  /** The command line, shortened. */
   readonly command: string;
 }
 
-/** Characters of a command line that are told. */
-const TOLD = 200;
+/** Maximum characters of a command line that are reported. */
+const MAX_COMMAND_CHARACTERS = 200;
 
 /**
- * The living processes whose {@link WORKER_VARIABLE} begins so. Those of other users, and those that have cleared their environment, are not
- * found; where there is no /proc (macOS) none are.
+ * Returns the running processes whose {@link WORKER_VARIABLE} begins with `prefix`. Processes of other users and processes with a cleared
+ * environment are not found. On a system without /proc (macOS) none are found.
  */
 export function processesOf(prefix: string): FoundProcess[] {
   return processIds().flatMap((pid) => {
@@ -25,7 +25,7 @@ export function processesOf(prefix: string): FoundProcess[] {
       const command = readFileSync(`/proc/${pid}/cmdline`, 'latin1')
         .replaceAll(/[\0\s]+/g, ' ')
         .trim();
-      return [{ pid, command: command.slice(0, TOLD) }];
+      return [{ pid, command: command.slice(0, MAX_COMMAND_CHARACTERS) }];
     } catch {
       // The process is gone, or belongs to another user.
       return [];
@@ -33,14 +33,14 @@ export function processesOf(prefix: string): FoundProcess[] {
   });
 }
 
-/** Kills them, and returns who they were. */
+/** Kills the processes that {@link processesOf} finds, except this one, and returns them. */
 export function killProcessesOf(prefix: string): FoundProcess[] {
   const found = processesOf(prefix).filter(({ pid }) => pid !== process.pid);
   for (const { pid } of found) {
     try {
       process.kill(pid, 'SIGKILL');
     } catch {
-      // It was faster.
+      // The process has already ended.
     }
   }
   return found;

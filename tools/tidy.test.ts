@@ -11,7 +11,7 @@ const documents = globSync(['*.md', '{docs,packages,examples,bench}/**/*.md'], {
   (path) => !path.includes('node_modules'),
 );
 
-/** Lines of code beyond which a file has more than one purpose; tests may be longer, since a table is. */
+/** Maximum lines of a file; a longer one probably has more than one purpose. Tests may be longer, because they contain tables of cases. */
 const MAX_LINES = { source: 400, test: 700 };
 
 describe('the code', () => {

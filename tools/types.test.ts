@@ -28,7 +28,7 @@ interface Manifest {
 const manifestAt = (directory: string): Manifest =>
   JSON.parse(readFileSync(join(directory, 'package.json'), 'utf8')) as Manifest;
 
-/** Our packages, where they lie, by name. */
+/** The directory of each of our packages, by package name. */
 const ours = new Map(
   globSync('packages/*/package.json', { cwd: root })
     .map((path) => join(root, path, '..'))
@@ -38,14 +38,14 @@ const ours = new Map(
 let project: string;
 afterEach(() => rmSync(project, { recursive: true, force: true }));
 
-/** Installs packages into a project as npm does: the packed workspace packages, and for each only the dependencies it declares. */
+/** Installs packages into a project as npm does: each workspace package as it is packed, with only the dependencies that it declares. */
 function install(names: readonly string[]): void {
   const installed = new Set<string>();
   const add = (name: string, from: string): void => {
     if (installed.has(name)) return;
     installed.add(name);
     const home = ours.get(name);
-    // Of a dependency in two versions npm puts one beside who wants it.
+    // If a dependency exists in two versions, npm installs one of them in the directory of the package that needs it.
     const nested = join(from, 'node_modules', name);
     const source = home ?? (existsSync(nested) ? nested : join(root, 'node_modules', name));
     const target = join(project, 'node_modules', name);
@@ -60,17 +60,17 @@ function install(names: readonly string[]): void {
   for (const name of names) add(name, root);
 }
 
-/** Compiles a program in a project that has these packages, as strictly as TypeScript can, and returns what the compiler says. */
+/** Compiles a program in a project with these packages, with TypeScript's strictest options, and returns the compiler's output. */
 async function compile(names: readonly string[], program: string): Promise<string> {
   project = mkdtempSync(join(tmpdir(), 'culvert-types-'));
-  // Whoever writes for Node has its types.
+  // A project for Node has Node's types.
   install([...names, '@types/node']);
   writeFileSync(join(project, 'package.json'), JSON.stringify({ type: 'module' }));
   writeFileSync(join(project, 'program.ts'), program);
   const compilerOptions = {
     ...{ module: 'nodenext', target: 'es2023', strict: true, noEmit: true, skipLibCheck: false },
     types: ['node'],
-    // A linked package stands where the link does: it finds what the project has, not what the workspace has.
+    // Resolve the imports of a linked package from the place of the link, so that it finds the project's packages and not the workspace's.
     preserveSymlinks: true,
     ...{ exactOptionalPropertyTypes: true, noUncheckedIndexedAccess: true },
   };
@@ -109,7 +109,7 @@ export const right = state;
 `;
   const names = ['@culvert/device', '@culvert/service'];
   expect(await compile(names, program)).toBe('');
-  // A WebSocket has its types: it is not just anything.
+  // The type of the WebSocket is not `any`, so a wrong assignment is an error.
   rmSync(project, { recursive: true, force: true });
   const wrong = await compile(names, `${program}export const wrong: string = socket.readyState;`);
   expect(wrong.match(/error TS/g)).toHaveLength(1);

@@ -8,7 +8,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 const root = resolve(import.meta.dirname, '..');
 
 let server: Server;
-/** The program that a case has started: its connection lives as long as it does. */
+/** The connection of the program that a case has started. It closes when the program ends. */
 let lingering: Promise<Socket>;
 let run: ChildProcess | undefined;
 
@@ -25,7 +25,7 @@ afterEach(async () => {
   server.close();
 });
 
-/** Starts a test run of one case. Its crashes are meant: no core is to be kept of them. */
+/** Starts a test run of one case. Core dumps are disabled, because the crashes are intended. */
 function start(name: string) {
   const vitest = [process.execPath, join(root, 'node_modules/vitest/vitest.mjs'), 'run'];
   const args = ['--config', 'tools/cases/vitest.config.ts', `${name}.case.ts`];
@@ -41,7 +41,7 @@ function start(name: string) {
   return { child, output: text(child.stdout), ended: once(child, 'close') as Promise<[number | null, string | null]> };
 }
 
-/** Lets the case go on, and resolves when its program is dead. */
+/** Lets the case continue, and resolves when its program has ended. */
 async function death(): Promise<void> {
   const socket = await lingering;
   const closed = new Promise((resolve) => socket.once('close', resolve));

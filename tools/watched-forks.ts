@@ -8,36 +8,39 @@ import { killProcessesOf, processesOf, WORKER_VARIABLE } from './test-processes.
 
 const ROOT = resolve(import.meta.dirname, '..');
 
-/** Milliseconds that programs have to end after their test file has: a loaded machine takes its time over one that was told to. Vitest waits ten seconds. */
+/** Milliseconds that processes may take to end after their test file; they need time on a machine under load. Vitest waits 10 s. */
 const ENDING_MS = 5_000;
 
-/** Milliseconds between two looks at them. */
+/** Milliseconds between two checks for running processes. */
 const LOOK_MS = 50;
 
-/** Something that must not happen to a test file's worker; the reporter (`count-reporter.ts`), which is loaded apart from this file, is told by a channel. */
+/**
+ * A failure of a test file's worker. It is published on a diagnostics channel, because the reporter (`count-reporter.ts`) is loaded separately
+ * from this file.
+ */
 export interface Trouble {
-  /** One line that names the file. */
+  /** A description in one line that contains the file's name. */
   readonly text: string;
-  /** Vitest counts it as a failure too. */
+  /** Whether Vitest counts it as a failure too. */
   readonly isCounted: boolean;
 }
 
-/** The name of that channel. */
+/** The name of the diagnostics channel. */
 export const TROUBLE = 'culvert:test-trouble';
 
 const troubles = channel(TROUBLE);
 
-/** What all that this run's workers start is known by. */
+/** The id of this run: the prefix of {@link WORKER_VARIABLE} in all processes that its workers start. */
 const run = `${process.pid}-${randomBytes(6).toString('hex')}-`;
 let workers = 0;
 let hasWarden = false;
 
-/** Sees to it that nothing of this run is left even when this process is killed. */
+/** Starts the process that kills all remaining processes of this run, even if this process is killed. */
 function startWarden(): void {
   if (hasWarden) return;
   hasWarden = true;
   const entry = resolve(ROOT, 'tools/test-warden.ts');
-  // Where one run starts another it is nobody's to kill: it ends when its own run has.
+  // A worker of another run may have started this run. Without the variable, that run does not kill this warden, which ends with its own run.
   const { [WORKER_VARIABLE]: _, ...env } = process.env;
   const warden = spawn(process.execPath, [entry, run], { detached: true, env, stdio: ['pipe', 'ignore', 'ignore'] });
   warden.on('error', () => undefined);
@@ -47,9 +50,9 @@ function startWarden(): void {
 }
 
 /**
- * A worker in a process of its own, as Vitest's pool `forks` has it, whose programs die with it: what a test file starts and does not end is killed and
- * counts as a failure. A worker that dies of a signal is told with the signal and the file, also when it dies while it is being ended, where
- * Vitest does not look.
+ * A worker in its own process, as in Vitest's pool `forks`. Processes that a test file starts and does not end are killed and count as a failure.
+ * A worker that is killed by a signal is reported with the signal and the file, even if it happens while Vitest stops the worker, when Vitest
+ * does not check for it.
  */
 class WatchedFork extends ForksPoolWorker {
   readonly #id: string;
@@ -81,19 +84,19 @@ class WatchedFork extends ForksPoolWorker {
     const deadline = Date.now() + ENDING_MS;
     while (!this.#hasDied && processesOf(this.#id).length > 0 && Date.now() < deadline) await delay(LOOK_MS);
     for (const { command } of killProcessesOf(this.#id)) {
-      if (!this.#hasDied) this.#tell(`left a process behind: ${command}`, false);
+      if (!this.#hasDied) this.#report(`left a process behind: ${command}`, false);
     }
   }
 
   #onExit(code: number | null, signal: NodeJS.Signals | null): void {
-    // Vitest ends a worker by SIGTERM.
+    // Vitest stops a worker with SIGTERM.
     if (this.#isEnding && (signal === null || signal === 'SIGTERM')) return;
     this.#hasDied = true;
     killProcessesOf(this.#id);
-    this.#tell(signal === null ? `ended with ${code} before it was done` : `died of ${signal}`, !this.#isEnding);
+    this.#report(signal === null ? `ended with ${code} before it was done` : `died of ${signal}`, !this.#isEnding);
   }
 
-  #tell(what: string, isCounted: boolean): void {
+  #report(what: string, isCounted: boolean): void {
     const files = this.#files.map((file) => relative(ROOT, file)).join(', ') || 'a worker without a file';
     troubles.publish({ text: `${files} ${what}`, isCounted } satisfies Trouble);
   }
@@ -103,7 +106,7 @@ function hasFiles(context: unknown): context is { files: { filepath: string }[] 
   return typeof context === 'object' && context !== null && 'files' in context && Array.isArray(context.files);
 }
 
-/** For `pool` of Vitest's configuration. */
+/** The value for `pool` in Vitest's configuration. */
 export const watchedForks: PoolRunnerInitializer = {
   name: 'watched-forks',
   createPoolWorker: (options) => new WatchedFork(options),

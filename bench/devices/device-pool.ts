@@ -2,11 +2,11 @@ import { join } from 'node:path';
 import type { Devices } from '../peers/peer.ts';
 import type { Child, CommandLine } from '../processes/child.ts';
 
-/** Devices of one process: their clients' memory and timers stay small enough not to slow the next. */
+/** Devices per process: their clients' memory and timers stay small enough not to slow down the next device. */
 const PER_PROCESS = 2_500;
-/** Devices of one request, so that progress can be told. */
+/** Devices per request, so that progress can be reported. */
 const BATCH = 500;
-/** Milliseconds for a batch: at 20 a second, as slow as a machine gets that does other work too. */
+/** Milliseconds for a batch: at 20 devices a second, the rate of a slow machine that does other work too. */
 const BATCH_MS = 25_000;
 
 /** A part of the devices, in one process. */
@@ -16,7 +16,7 @@ interface Part {
 }
 
 /**
- * Many devices that only hold their control channel, in as many processes as they need.
+ * Creates a pool of devices that only hold their control channel, in as many processes as needed.
  * @param start starts a program that ends with the peer
  */
 export function devicePool(dataDirectory: string, start: (line: CommandLine) => Child): Devices {
@@ -60,7 +60,7 @@ export function devicePool(dataDirectory: string, start: (line: CommandLine) => 
   };
 }
 
-/** The devices `from` (included) to `to` (excluded) in pieces of at most {@link BATCH}, none of which lies in two processes. */
+/** Splits the devices `from` (included) to `to` (excluded) into batches of at most {@link BATCH}. No batch spans two processes. */
 export function batches(from: number, to: number): [from: number, to: number][] {
   const pieces: [number, number][] = [];
   for (let at = from; at < to; ) {

@@ -7,11 +7,11 @@ import { formatDeviceConnectionString, parseServiceConnectionString } from '@cul
 import { ServiceClient } from '@culvert/service';
 
 /**
- * Many devices in one process, each with a control channel and nothing else. Reads `1 create FROM TO`, `2 attach FROM TO`, `3 detach` and so on
- * from standard input, and answers each with `done` and its number.
+ * Runs many devices in one process, each with a control channel only. Reads `1 create FROM TO`, `2 attach FROM TO`, `3 detach` and so on
+ * from standard input, and answers each request with `done` and its number.
  */
 const [directory = ''] = process.argv.slice(2);
-/** Devices that connect at once: as many as a hub's own limits on handshakes let through. */
+/** Devices that connect at the same time: as many as the hub's own limits on handshakes allow. */
 const AT_ONCE = 16;
 
 const outbound = { ca: readFileSync(join(directory, 'ca.pem'), 'utf8'), proxy: false } as const;

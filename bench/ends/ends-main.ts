@@ -11,8 +11,8 @@ import { encodeRequest, UPLOAD_OFFSET } from '../traffic/request.ts';
 import { serveRequests } from '../traffic/target.ts';
 
 /**
- * A device and a service in one process: `DATA_DIRECTORY DEVICE_ID`. Prints `attached`, reads `1 open COUNT AT_ONCE`, `2 pour BYTES` and so on
- * from standard input, and answers each with `done`, its number and what it measured, as JSON, or with `failed`, its number and why.
+ * Runs a device and a service in one process: `DATA_DIRECTORY DEVICE_ID`. Prints `attached`, reads `1 open COUNT AT_ONCE`, `2 pour BYTES` and so on from
+ * standard input, and answers each request with `done`, its number and the measured values as JSON, or with `failed`, its number and the reason.
  */
 const [directory = '', deviceId = ''] = process.argv.slice(2);
 const ECHO_BYTES = 16;
@@ -35,7 +35,7 @@ const device = DeviceClient.fromConnectionString(formatDeviceConnectionString({ 
 await device.open();
 process.stdout.write('attached\n');
 
-/** One stream with a few bytes there and back; resolves with the milliseconds until they were back. @throws Error when they are others */
+/** Opens a stream and sends a few bytes, which the device echoes; resolves with the milliseconds until they are back. @throws Error when the echo differs */
 async function openAndClose(): Promise<number> {
   const from = performance.now();
   const stream = await service.openStream(deviceId, { name: 'bench' });
@@ -43,7 +43,7 @@ async function openAndClose(): Promise<number> {
   const [answer] = (await once(stream, 'data')) as [Buffer];
   const elapsed = performance.now() - from;
   if (answer.length !== ECHO_BYTES || !matchesPattern(answer, 0))
-    throw new Error('other bytes came back than were sent');
+    throw new Error('the echoed bytes differ from those sent');
   stream.resume().end();
   await once(stream, 'close');
   return elapsed;
@@ -59,7 +59,7 @@ async function open(count: number, atOnce: number): Promise<object> {
   return { p50: percentile(times, 50), p99: percentile(times, 99), 'p99.9': percentile(times, 99.9) };
 }
 
-/** Sends bytes up one stream, which the device's end compares. */
+/** Sends bytes on one stream; the device compares them. */
 async function pour(bytes: number): Promise<object> {
   const stream = await service.openStream(deviceId, { name: 'bench' });
   const answered = once(stream, 'data');
@@ -70,7 +70,7 @@ async function pour(bytes: number): Promise<object> {
     if (!stream.write(piece)) await once(stream, 'drain');
   }
   const [answer] = (await answered) as [Buffer];
-  if (answer.length !== 1 || answer[0] !== 1) throw new Error('the device says that the bytes it got are wrong');
+  if (answer.length !== 1 || answer[0] !== 1) throw new Error('the device reports that the received bytes are wrong');
   stream.resume().end();
   await once(stream, 'close');
   return {};

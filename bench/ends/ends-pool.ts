@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import type { Ends, Opened } from '../peers/peer.ts';
 import type { Child, CommandLine } from '../processes/child.ts';
 
-/** Milliseconds in which one request must be answered. */
+/** Milliseconds within which each request must be answered. */
 const ANSWER_MS = 120_000;
 
 interface End {
@@ -11,7 +11,7 @@ interface End {
 }
 
 /**
- * Pairs of a device and a service that speak to a hub by the SDKs, each pair in a process of its own, made when they are first asked for.
+ * Creates pairs of a device and a service that connect to a hub with the SDKs. Each pair runs in a separate process, started when it is first needed.
  * @param start starts a program that ends with the peer
  */
 export function endsPool(dataDirectory: string, start: (line: CommandLine) => Child): Ends {

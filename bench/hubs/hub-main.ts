@@ -5,12 +5,13 @@ import { Hub, parseHubConfig } from '@culvert/hub';
 import { EventBus } from '../../packages/hub/src/observe/event-bus.ts';
 import { logSink } from '../../packages/hub/src/observe/log.ts';
 
-// A hub with some of what observes its streams: `VARIANT DIRECTORY`. It says `listening PORT` and ends with its standard input, or by SIGTERM.
+// Runs a hub with some of the subscribers that observe its streams: `VARIANT DIRECTORY`. It prints `listening PORT` and ends on SIGTERM
+// or at the end of its standard input.
 
 setFlagsFromString('--minor-gc-task-trigger=10');
 const [variant = '', directory = ''] = process.argv.slice(2);
 
-// No subscriber at all is a state that only a bench is interested in, so the product has no switch for it.
+// A hub without any subscriber is useful only for this bench, so the product has no option for it.
 if (variant === 'unobserved') EventBus.prototype.subscribe = () => () => undefined;
 const log = logSink({
   level: 'info',

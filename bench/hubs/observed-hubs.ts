@@ -6,9 +6,9 @@ import { Child, type CommandLine } from '../processes/child.ts';
 /** The hub that the others are compared with. */
 export const UNOBSERVED = 'hub-unobserved';
 
-/** Four hubs that differ only in what observes their streams. */
+/** Four hubs that differ only in the subscribers that observe their streams. */
 export const observedHubs: readonly Peer[] = [
-  observedHub('unobserved', 'whose events nobody hears'),
+  observedHub('unobserved', 'whose events have no subscriber'),
   observedHub('metrics', 'with its metrics'),
   observedHub('audit', 'with metrics and the audit record, which is synced to disk'),
   observedHub('all', 'with metrics, the audit record and a log'),

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { testCertificate } from '@culvert/testkit';
 import type { CertificateFiles } from './middle.ts';
 
-/** Makes a certificate and writes it to a workspace. */
+/** Creates a certificate and writes it to a workspace. */
 export async function certificateFiles(workspace: string): Promise<CertificateFiles> {
   const certificate = await testCertificate();
   const write = (name: string, content: string): string => {

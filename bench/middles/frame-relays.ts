@@ -10,7 +10,7 @@ import { relayProcess } from './relay-process.ts';
 
 const GRANT_MS = 60_000;
 
-/** Culvert's gateway alone in a process, and a relay on the `ws` library, the reference of the gateway's tests. */
+/** Culvert's gateway in a separate process, and a relay based on the `ws` library, which is the reference of the gateway's tests. */
 export const culvertGateway: Peer = relayPeer('culvert-gateway', "Culvert's gateway alone", 'gateway-main.ts');
 export const wsRelay: Peer = relayPeer('ws-relay', 'a relay on the ws library', 'ws-relay-main.ts');
 

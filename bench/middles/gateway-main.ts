@@ -5,10 +5,10 @@ import type { AddressInfo } from 'node:net';
 import { setFlagsFromString } from 'node:v8';
 import { systemClock } from '@culvert/stream';
 
-/** The gateway as a process of its own, as the hub runs it: prints its port and boot id, and serves until it is stopped. */
+/** Runs the gateway in a separate process with the hub's collector setting: prints its port and boot id, and serves until it is stopped. */
 setFlagsFromString('--minor-gc-task-trigger=10');
 
-/** Another build of the gateway, to compare two in one run. */
+/** A different build of the gateway, to compare two builds in one run. */
 const source = process.env['BENCH_GATEWAY_SOURCE'] ?? '@culvert/gateway';
 const { Gateway } = (await import(source)) as typeof import('@culvert/gateway');
 const grantKey = createPublicKey({ key: JSON.parse(process.env['BENCH_GRANT_KEY'] ?? '{}'), format: 'jwk' });
@@ -22,5 +22,5 @@ server.listen(0, '127.0.0.1', () => {
   process.stdout.write(`listening ${(server.address() as AddressInfo).port} ${gateway.bootId}\n`);
 });
 
-// Rather than by the signal itself, so that a profiler can write what it has.
+// Exits normally instead of by the signal, so that a profiler can write its data.
 process.once('SIGTERM', () => process.exit(0));

@@ -4,7 +4,7 @@ import { setFlagsFromString } from 'node:v8';
 import { GatewayThreads } from '@culvert/gateway';
 import { systemClock } from '@culvert/stream';
 
-/** A gateway of several threads, each on a port of its own, as a process: prints its ports and boot id, and serves until it is stopped. */
+/** Runs a gateway with several threads, each with its own port, in one process: prints its ports and boot id, and serves until it is stopped. */
 setFlagsFromString('--minor-gc-task-trigger=10');
 
 const grantKey = createPublicKey({ key: JSON.parse(process.env['BENCH_GRANT_KEY'] ?? '{}'), format: 'jwk' });

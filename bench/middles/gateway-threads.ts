@@ -8,11 +8,14 @@ import { relayProcess } from './relay-process.ts';
 
 const GRANT_MS = 60_000;
 
-/** The gateway in a number of threads; streams are assigned to the threads in rotation. `divided`: the two sides of each stream connect to different threads. */
+/**
+ * A gateway with a number of threads; streams are assigned to the threads in rotation.
+ * `divided`: the two sides of each stream connect to different threads.
+ */
 interface Layout {
   readonly name: string;
   readonly title: string;
-  /** None: in the process's own thread. */
+  /** 0: the gateway runs in the process's main thread. */
   readonly threads: number;
   readonly divided: boolean;
 }
@@ -24,7 +27,7 @@ const LAYOUTS: readonly Layout[] = [
   { name: '2-threads-divided', title: 'in two, the sides of every stream in both', threads: 2, divided: true },
 ];
 
-/** What the scenario `threads` compares. */
+/** The peers that the scenario `threads` compares. */
 export const gatewayThreads: readonly Peer[] = LAYOUTS.map((layout) => ({
   name: layout.name,
   title: `${layout.title}, TLS on both sides`,
@@ -62,7 +65,7 @@ async function start({ name, threads, divided }: Layout, workspace: string): Pro
       const streamId = newStreamId();
       const thread = streams++;
       const other = divided ? thread + 1 : thread;
-      // The first side's thread owns the stream: alternately the sender's and the receiver's.
+      // The thread of the first side owns the stream. For two streams the sender is the first side, for the next two the receiver.
       if (thread % 4 < 2) {
         const from = await enter(streamId, 'service', thread);
         return { from, to: await enter(streamId, 'device', other) };

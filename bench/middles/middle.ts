@@ -2,13 +2,13 @@ import type { Grant } from '@culvert/protocol/grant';
 import type { TestCertificate } from '@culvert/testkit';
 import type { Joined } from '../traffic/pour.ts';
 
-/** A program between two TLS connections that relays bytes. */
+/** A running program that relays bytes between two TLS connections. */
 export interface RunningMiddle {
   /** Whether it unmasks WebSocket frames; otherwise it forwards every byte unchanged. */
   readonly unmasks: boolean;
-  /** Opens a stream through it: both ends are ready to carry bytes. */
+  /** Opens a stream through the program; when it resolves, both ends are ready to carry bytes. */
   join(): Promise<Joined>;
-  /** What another process needs to open a stream; absent when only the driver can. */
+  /** Returns what another process needs to open a stream; absent when only the driver can open one. */
   readonly ticket?: () => Promise<StreamTicket>;
 }
 
@@ -16,14 +16,14 @@ export interface RunningMiddle {
 export interface StreamTicket {
   readonly from: Grant;
   readonly to: Grant;
-  /** PEM of the authority that the middle's certificate is of. */
+  /** PEM of the authority that signed the middle's certificate. */
   readonly ca: string;
 }
 
-/** Files of a certificate for 127.0.0.1, for programs that read files. */
+/** The files of a certificate for 127.0.0.1, for programs that read files. */
 export interface CertificateFiles extends TestCertificate {
   readonly certFile: string;
   readonly keyFile: string;
-  /** Certificate and key in one. */
+  /** The file with both the certificate and the key. */
   readonly bothFile: string;
 }

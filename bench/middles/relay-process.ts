@@ -4,9 +4,9 @@ import { Child } from '../processes/child.ts';
 import type { CertificateFiles } from './middle.ts';
 
 /**
- * Starts a program of this folder that relays frames; `BENCH_NODE` and `BENCH_NODE_ARGUMENTS` name another Node for it.
+ * Starts a program of this folder that relays frames; `BENCH_NODE` and `BENCH_NODE_ARGUMENTS` select another Node and its arguments.
  * @param main the program's file
- * @param grantKey the public half of the key that grants are signed with
+ * @param grantKey the public half of the key that signs grants
  */
 export function relayProcess(
   main: string,

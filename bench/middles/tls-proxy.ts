@@ -10,7 +10,7 @@ import { findProgram } from '../processes/programs.ts';
 import { certificateFiles } from './certificate-files.ts';
 import type { CertificateFiles } from './middle.ts';
 
-/** What differs between programs that take TLS off and put it on again. */
+/** The differences between programs that terminate TLS and connect with TLS again. */
 interface TlsProxy {
   readonly name: string;
   readonly title: string;
@@ -21,7 +21,7 @@ interface TlsProxy {
   args(configurationFile: string): string[];
 }
 
-/** HAProxy in TCP mode, one thread, the splice and buffers it comes with. */
+/** HAProxy in TCP mode, one thread, with its default splicing and buffers. */
 export const haproxy = tlsProxy({
   name: 'haproxy',
   title: 'HAProxy in TCP mode, TLS on both sides, one thread',
@@ -60,7 +60,7 @@ export const nginx = tlsProxy({
       'load_module /usr/lib/nginx/modules/ngx_stream_module.so;',
       'daemon off;',
       'worker_processes 1;',
-      // A file of the workspace: nginx removes its pid file when it ends, so as root it would remove a device that it is told to write to.
+      // The pid file is in the workspace: nginx deletes its pid file when it ends, so with a device path, as root, it would delete the device.
       `pid ${certFile}.nginx-pid;`,
       'error_log stderr error;',
       'events { worker_connections 1000; }',

@@ -1,7 +1,7 @@
 """Reads packets from a TUN device, holds each one up, drops some, and writes the others back: DEVICE DELAY_MS LOSS_PERCENT SEED.
 
-The kernel takes what is written as having come from the network, so TCP on both sides is the kernel's own, end to end. Each line on standard
-input is answered with `counts NUMBER PASSED DROPPED`. Ends with its standard input.
+The kernel treats the packets written back as received from the network, so TCP on both sides is the kernel's own, end to end. Each line on
+standard input is answered with `counts NUMBER PASSED DROPPED`. The program ends at the end of its standard input.
 """
 
 import collections
@@ -16,7 +16,7 @@ import time
 TUNSETIFF = 0x400454CA
 IFF_TUN = 0x0001
 IFF_NO_PI = 0x1000
-# Packets held at once: 60 MB, ten times what Linux lets one connection have under way. More are dropped, and counted as such.
+# Maximum number of packets held: 60 MB, ten times what Linux lets one connection have in transit. Further packets are dropped and counted as dropped.
 MOST_HELD = 40_000
 READ_AT_ONCE = 64
 
@@ -32,8 +32,8 @@ held = collections.deque()
 passed = dropped = asked = 0
 
 
-def take_what_came():
-    """Reads what the kernel sends, and decides what becomes of each packet."""
+def read_packets():
+    """Reads packets from the kernel, and decides for each one whether it is held or dropped."""
     global dropped
     due = time.monotonic() + delay
     for _ in range(READ_AT_ONCE):
@@ -57,7 +57,7 @@ while True:
         os.write(tun, held.popleft()[1])
         passed += 1
     if tun in readable:
-        take_what_came()
+        read_packets()
     if sys.stdin in readable:
         if not os.read(0, 64):
             break

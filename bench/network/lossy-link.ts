@@ -4,22 +4,22 @@ import { findProgram } from '../processes/programs.ts';
 import type { Link } from '../traffic/link.ts';
 import { allowLoopbackOn, IP } from './namespace.ts';
 
-/** Bytes of a packet, as on Ethernet: with the loopback device's 64 KiB one packet lost would be forty. */
+/** MTU in bytes, as on Ethernet: with the loopback device's 64 KiB, one lost packet would equal about forty. */
 const MTU = '1500';
-/** Where routing tables and devices of links are numbered from. */
+/** First number for routing tables and for the devices of links. */
 const FIRST = 100;
 
-/** Links made so far in this process, which is alone in its namespace. */
+/** Links created so far in this process, which does not share its namespace. */
 let made = 0;
 
-/** What happens to packets on the way from end to end, there and back. */
+/** The delay and loss of packets on the path from end to end and back. */
 export interface Path {
   readonly roundTripMs: number;
-  /** Of all packets, those that do not arrive, each way. */
+  /** Percentage of packets lost, in each direction. */
   readonly lossPercent: number;
 }
 
-/** Real packets, held up and dropped. For {@link prepareNamespace}'s namespace alone. */
+/** A link that delays and drops real packets. It works only in a namespace prepared by {@link prepareNamespace}. */
 export function lossyLink(path: Path): Link {
   const children: Child[] = [];
   let asked = 0;
@@ -61,7 +61,7 @@ export function lossyLink(path: Path): Link {
   };
 }
 
-/** The part of one of `legs` that a path consists of: together they hold up and lose what the path does. */
+/** Returns the delay and loss of one of the `legs` that make up a path: all legs together delay and lose as much as the path. */
 export function ofOneLeg({ roundTripMs, lossPercent }: Path, legs: number): { delayMs: number; lossPercent: number } {
   return { delayMs: roundTripMs / 2 / legs, lossPercent: (1 - (1 - lossPercent / 100) ** (1 / legs)) * 100 };
 }

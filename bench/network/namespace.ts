@@ -2,17 +2,17 @@ import { writeFileSync } from 'node:fs';
 import { run } from '../processes/child.ts';
 import { findProgram } from '../processes/programs.ts';
 
-/** Congestion control of the TCP connections in it: what Linux comes with, or where that is not allowed in a namespace, the one that always is. */
+/** Congestion control algorithms for TCP connections in the namespace, by preference: Linux's default, and the one that is always allowed in a namespace. */
 const CONGESTION_CONTROLS = ['cubic', 'reno'] as const;
 
-/** What TCP of this namespace is set to. */
+/** The kernel's setting for the congestion control of this namespace. */
 export const CONGESTION_CONTROL_FILE = '/proc/sys/net/ipv4/tcp_congestion_control';
 
 export const IP = findProgram('ip') ?? 'ip';
 
 /**
- * Makes the network namespace that this process is in fit for links whose packets pass a TUN device: everything stays on loopback addresses, and
- * rules that come before the table of local addresses send the packets of chosen ports through the device. It all goes with the namespace.
+ * Prepares the network namespace of this process for links whose packets pass a TUN device: all traffic stays on loopback addresses, and routing rules
+ * with priority over the table of local addresses send the packets of chosen ports through the device. The settings end with the namespace.
  * @throws Error in a namespace that is in use, or on a kernel or in a container that does not allow it
  */
 export async function prepareNamespace(): Promise<void> {
@@ -25,7 +25,7 @@ export async function prepareNamespace(): Promise<void> {
   await run({ command: IP, args: ['rule', 'del', 'pref', '0'] });
 }
 
-/** Has the kernel take packets from and to loopback addresses on a device that is not the loopback device. */
+/** Lets the kernel accept packets from and to loopback addresses on a device that is not the loopback device. */
 export function allowLoopbackOn(device: string): void {
   const settings = { route_localnet: '1', accept_local: '1', rp_filter: '0' };
   for (const [name, value] of Object.entries(settings)) {

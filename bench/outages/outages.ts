@@ -6,13 +6,13 @@ import { FieldHub, startAt } from '../../tests/system/support/field-hub.ts';
 import { FieldNetwork, type Place } from '../../tests/system/support/field-network.ts';
 import { must, type Program } from '../../tests/system/support/program.ts';
 
-// What each kind of outage looks like from both ends: the figures of docs/operating/networks.md. Every outage has a device and a service of its
-// own, in network namespaces, so all run at once; it takes seven minutes. Run as root: `npm run outages`, or `npm run outages -- WORDS` for those with
-// these words in their name.
+// Measures how each kind of outage appears at both ends: the figures of docs/operating/networks.md. Every outage has its own device and service, in network
+// namespaces, so all outages run at the same time; this takes seven minutes. Run as root: `npm run outages`, or `npm run outages -- WORDS` for the outages
+// whose names contain these words.
 
 const WITNESS = fileURLToPath(new URL('../../tests/system/support/witness.mjs', import.meta.url));
 
-/** Milliseconds an outage is watched: the longest bound of a stream is 300 s. */
+/** Milliseconds for which an outage is observed: the longest timeout of a stream is 300 s. */
 const WATCHED_MS = 390_000;
 
 type Manner = 'quiet' | 'chatty' | 'flood' | 'paused';
@@ -29,10 +29,10 @@ interface Pair {
 
 interface Outage {
   readonly name: string;
-  /** What the two programs do, by stream: the device's, and the service's. Default: one stream silent, one of a byte a second each way. */
+  /** The behaviour of the two programs, by stream: the device's, then the service's. Default: one silent stream, one with a byte a second each way. */
   readonly streams?: Readonly<Record<string, readonly [Manner, Manner]>>;
   readonly begin: (pair: Pair) => Promise<unknown>;
-  /** Milliseconds after which it is over, and how. */
+  /** Milliseconds after which the outage ends, and the action that ends it. */
   readonly end?: { readonly afterMs: number; readonly how: (pair: Pair) => Promise<unknown> };
 }
 
@@ -45,7 +45,7 @@ const restored = (afterMs: number) => ({
     await service.restore();
   },
 });
-/** Ends the device's gateway connections with RST towards the device; the gateway's own RST does not arrive. */
+/** Ends the device's gateway connections with a RST towards the device; the gateway's own RST does not arrive. */
 async function resetDevice({ device }: Pair): Promise<void> {
   await device.cut();
   await must('ip', [...device.prefix.slice(1), 'ss', '-K', 'dport', '=', '8443']);
@@ -111,7 +111,7 @@ async function pair(cleanup: Cleanup, network: FieldNetwork, hub: FieldHub, outa
   return { name: outage.name, device, service, agent, connect, witnesses };
 }
 
-/** What a program saw after `since`, with seconds. */
+/** Returns the events that a program recorded after `since`, with their time in seconds. */
 function seen(program: Program, since: number): string {
   const lines = program.stdout.split('\n').filter((line) => line.startsWith('{'));
   const after = lines
@@ -158,7 +158,7 @@ try {
   for (const [n, outage] of wanted.entries()) pairs.push([outage, await pair(cleanup, network, hub, outage, n)]);
   await Promise.all(pairs.map(async ([outage, made]) => console.log(await watch(outage, made))));
 
-  // Those that are everybody's, at last.
+  // The outages that affect all pairs run last.
   for (const name of words === '' ? (['SIGTERM', 'SIGKILL'] as const) : []) {
     const last: Outage = { name: `hub ends by ${name} and starts again`, begin: async () => hub.program.signal(name) };
     const made = await pair(cleanup, network, hub, last, name === 'SIGTERM' ? 100 : 101);

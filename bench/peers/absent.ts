@@ -1,7 +1,7 @@
 import type { Peer } from './peer.ts';
 import { notInstalled } from './peer-directory.ts';
 
-/** A peer that belongs into the comparison and could not be had when this was written, so that nobody could try how to start it. */
+/** A peer that belongs in the comparison but could not be installed when this was written, so that nobody could try how to start it. */
 export function absentPeer(name: string, title: string, file: string): Peer {
   const reason =
     'installed, but the bench does not know how to start it: its registry did not serve it when this was written';

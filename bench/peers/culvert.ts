@@ -13,7 +13,7 @@ const DEVICE = 'bench';
 const SERVICE = 'target';
 const BIN = resolve(import.meta.dirname, '../../packages/cli/bin/culvert.js');
 
-/** Arguments for every `node` of Culvert, such as `--cpu-prof`, from the environment. */
+/** Arguments for every `node` process of Culvert, such as `--cpu-prof`, from the environment. */
 const nodeArguments = (): string[] => (process.env['BENCH_NODE_ARGUMENTS'] ?? '').split(' ').filter(Boolean);
 
 const culvertLine = (args: readonly string[], env: Record<string, string> = {}): CommandLine => ({
@@ -22,10 +22,10 @@ const culvertLine = (args: readonly string[], env: Record<string, string> = {}):
   env,
 });
 
-/** All as it comes, but how many streams a second may be opened to one device: 200 is what a hub refuses beyond, and is opened here. */
+/** Default settings except the limits on new streams per second: by default a hub refuses more than 200 a second for one device, and the bench opens more. */
 const CONFIG = 'limits: { newStreamsPerSecondPerDevice: 100000, newStreamsPerSecond: 100000 }\n';
 
-/** Culvert as users run it: hub, agent and connect, each a process of the built command line. */
+/** Culvert as users run it: hub, agent and connect, each as a process of the built command. */
 export const culvert: Peer = {
   name: 'culvert',
   title: 'culvert hub, culvert agent and culvert connect',

@@ -4,7 +4,7 @@ import type { Duplex } from 'node:stream';
 import { createWebSocketStream, WebSocket } from 'ws';
 import { PEER_DIRECTORY } from './peer-directory.ts';
 
-/** One end of an SSH session through a relay: `device URL`, or `service URL HOST PORT`, which then listens for connections to there. */
+/** Runs one end of an SSH session through a relay: `device URL`, or `service URL HOST PORT`, which listens and forwards connections to HOST and PORT. */
 const [side = '', url = '', host = '', port = ''] = process.argv.slice(2);
 
 interface Authenticating {
@@ -23,7 +23,7 @@ interface Forwarding {
   forwardToRemotePort(address: string, port: number, host: string, remote: number): Promise<{ localPort: number }>;
 }
 
-/** What is used of `@microsoft/dev-tunnels-ssh`, which is no dependency of this repository. */
+/** The used parts of `@microsoft/dev-tunnels-ssh`, which is not a dependency of this repository. */
 interface Library {
   readonly SshSessionConfiguration: new () => { addService(service: object): void };
   readonly SshServerSession: new (configuration: object) => Session;
@@ -40,7 +40,7 @@ const { version } = load('@microsoft/dev-tunnels-ssh/package.json') as { version
 const configuration = new ssh.SshSessionConfiguration();
 configuration.addService(PortForwardingService);
 const session = new (side === 'device' ? ssh.SshServerSession : ssh.SshClientSession)(configuration);
-// Both ends are this bench's, and TLS has checked the relay.
+// Both ends belong to this bench, and TLS has authenticated the relay.
 session.onAuthenticating((event) => {
   event.authenticationPromise = Promise.resolve({});
 });

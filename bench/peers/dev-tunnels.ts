@@ -6,7 +6,7 @@ import type { Link } from '../traffic/link.ts';
 import type { Peer, RunningPeer } from './peer.ts';
 import { notInstalled } from './peer-directory.ts';
 
-/** Microsoft's Dev Tunnels in the form in which its library can be had: SSH inside WebSockets, through a relay over TLS. */
+/** Microsoft's Dev Tunnels in the form available as a library: SSH inside WebSockets, through a relay over TLS. */
 export const devTunnels: Peer = {
   name: 'dev-tunnels-ssh',
   title: '@microsoft/dev-tunnels-ssh at both ends, over WebSocket and TLS to a relay on the ws library',

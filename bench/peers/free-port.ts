@@ -1,6 +1,6 @@
 import { createServer } from 'node:net';
 
-/** A TCP port of 127.0.0.1 that was free a moment ago, for programs that cannot choose one themselves and say which. */
+/** Returns a TCP port of 127.0.0.1 that was free a moment ago, for programs that cannot choose a port themselves and report it. */
 export function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {
     const server = createServer().once('error', reject);

@@ -10,7 +10,7 @@ import { plainTcp } from './plain-tcp.ts';
 import { rathole } from './rathole.ts';
 import { sshPeer } from './ssh-l-r.ts';
 
-/** Every peer, in the order of the tables. A new one is a file beside this one and a line here. */
+/** Every peer, in the order of the tables. To add a peer, add a file beside this one and a line here. */
 export const PEERS: readonly Peer[] = [
   plainTcp,
   sshPeer('ssh-l-r'),
@@ -30,7 +30,7 @@ export const PEERS: readonly Peer[] = [
   ...gatewayThreads,
 ];
 
-/** The peer that added times are measured over. */
+/** The peer over which added times are measured. */
 export const FLOOR = plainTcp.name;
-/** The tunnel that ratios are told against, unless another is chosen. */
+/** The default tunnel that ratios are computed against. */
 export const BASELINE = 'ssh-l-r';

@@ -4,91 +4,91 @@ import type { Address } from '../traffic/connection.ts';
 import type { Link } from '../traffic/link.ts';
 
 /**
- * `tunnel`: carries TCP from a local port to a target. `middle`: passes bytes on between two TLS connections. `threads`: the same by the
- * gateway alone, in one thread or more. `hub`: Culvert's hub alone.
+ * `tunnel`: carries TCP from a local port to a target. `middle`: forwards bytes between two TLS connections. `threads`: a middle that is
+ * Culvert's gateway alone, in one or more threads. `hub`: Culvert's hub alone.
  */
 export type Family = 'tunnel' | 'middle' | 'threads' | 'hub';
 
-/** One of the compared programs. */
+/** A program in the comparison. */
 export interface Peer {
   readonly name: string;
-  /** What it is, in one line. */
+  /** A description in one line. */
   readonly title: string;
-  /** Its family: only scenarios of the same family measure it. */
+  /** The peer's family: only scenarios of the same family measure it. */
   readonly family: Family;
-  /** Why it cannot run on this machine, in plain words; `undefined` when it can. */
+  /** The reason why the peer cannot run on this machine; `undefined` when it can. */
   missing(): string | undefined;
   /**
    * Starts everything that carries connections to the target.
-   * @param workspace an empty directory of its own, removed after the run
-   * @param link what its ends are to reach its middle through
+   * @param workspace an empty directory for this peer, removed after the run
+   * @param link the link through which the peer's ends connect to its middle
    */
   start(target: Address, workspace: string, link: Link): Promise<RunningPeer>;
 }
 
-/** A process of a peer; what it starts counts as its own. */
+/** A process of a peer, including the processes that it starts. */
 export interface PeerProcess {
   readonly role: string;
   readonly pid: number;
 }
 
 export interface RunningPeer {
-  /** Of the programs, as they tell it. */
+  /** The version that the programs report. */
   readonly version: string;
-  /** Where to connect to reach the target. */
+  /** The address to connect to in order to reach the target. */
   readonly entry: Address;
   readonly processes: readonly PeerProcess[];
-  /** What the scenario `start` starts again beside what is running; absent when there is nothing to start. */
+  /** The programs that the scenario `start` starts in addition to the running ones; absent when there are none. */
   readonly launches?: Launches;
-  /** Devices that only hold their control channel to the first of {@link processes}; absent where there is no such thing. */
+  /** Devices that only hold their control channel to the first of {@link processes}; absent for peers without such devices. */
   readonly devices?: Devices;
-  /** Opens streams by the SDKs, without a local forwarder; absent where there is no SDK. */
+  /** Opens streams with the SDKs, without a local forwarder; absent for peers without an SDK. */
   readonly ends?: Ends;
-  /** How to open a stream through a middle; absent in a tunnel. */
+  /** Opens a stream through a middle; absent for a tunnel. */
   readonly middle?: RunningMiddle;
-  /** Ends every process; resolves when they are gone. */
+  /** Ends every process; resolves when all have exited. */
   stop(): Promise<void>;
 }
 
-/** Devices in processes of their own, numbered from 0. */
+/** Devices in separate processes, numbered from 0. */
 export interface Devices {
-  /** Registers as many as are missing to `count`. */
+  /** Registers devices until there are `count`. */
   create(count: number, progress: (message: string) => void): Promise<void>;
-  /** Attaches as many as are missing to `count`; they are registered. */
+  /** Attaches registered devices until `count` are attached. */
   attach(count: number, progress: (message: string) => void): Promise<void>;
-  /** Detaches all. */
+  /** Detaches all devices. */
   detach(): Promise<void>;
 }
 
-/** Pairs of a device and a service, each pair in a process of its own. */
+/** Pairs of a device and a service, each pair in a separate process. */
 export interface Ends {
-  /** Starts processes until there are `count`; resolves with the ids of all. */
+  /** Starts processes until there are `processes`; resolves with the process ids of all. */
   ready(processes: number): Promise<readonly number[]>;
   /**
-   * Opens and ends at least `count` streams, a number of them at once, spread over the processes that are ready.
-   * @throws Error when what came back on one was not what was sent
+   * Opens and ends at least `count` streams, `atOnce` at a time, distributed over the processes that are ready.
+   * @throws Error when the bytes echoed on a stream differ from those sent
    */
   open(count: number, atOnce: number): Promise<Opened>;
-  /** Sends bytes up one stream. @throws Error when the device got others */
+  /** Sends bytes on one stream. @throws Error when the device received different bytes */
   pour(bytes: number): Promise<void>;
 }
 
 export interface Opened {
   readonly count: number;
   readonly seconds: number;
-  /** Milliseconds from asking for a stream to the first byte back; with several processes, those of the slowest. */
+  /** Milliseconds from the stream request to the first byte back; with several processes, those of the slowest. */
   readonly p50: number;
   readonly p99: number;
   readonly 'p99.9': number;
 }
 
-/** Programs of the service's end, as a user starts them. */
+/** The programs at the service's end, as a user starts them. */
 export interface Launches {
-  /** Does nothing but come up and end: the floor under everything else. */
+  /** A program that only starts and ends: the lower bound for all other start times. */
   readonly floor?: CommandLine;
   /** Prints the version. */
   readonly version: CommandLine;
-  /** The service-local proxy, and what it prints once it listens. */
+  /** The service-local proxy, and the pattern of the output that it prints once it listens. */
   readonly listen: CommandLine & { readonly listening: RegExp };
   /** Carries its standard input and output to the target, as for ssh's ProxyCommand. */
   readonly stdio: CommandLine;

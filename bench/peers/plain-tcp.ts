@@ -4,7 +4,7 @@ import { CONGESTION_CONTROL_FILE } from '../network/namespace.ts';
 import type { Address } from '../traffic/connection.ts';
 import type { Peer, RunningPeer } from './peer.ts';
 
-/** Nothing in between: what the machine, the driver and the target can do by themselves. */
+/** A direct connection: what the machine, the driver and the target can do without a tunnel. */
 export const plainTcp: Peer = {
   name: 'plain-tcp',
   title: 'a TCP connection from the driver to the target, nothing in between',

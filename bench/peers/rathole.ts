@@ -12,7 +12,7 @@ import { notInstalled, PEER_DIRECTORY } from './peer-directory.ts';
 const PASSWORD = 'bench';
 const PROGRAM = join(PEER_DIRECTORY, 'bin/rathole');
 
-/** rathole has no program at the service's end: the driver connects to its server, and only the leg to the device is TLS. */
+/** rathole has no program at the service's end: the driver connects to its server, and only the leg to the device uses TLS. */
 export const rathole: Peer = {
   name: 'rathole',
   title: 'rathole server and client with TLS; the leg from the service to the server is plain TCP',

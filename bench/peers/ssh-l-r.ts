@@ -13,7 +13,7 @@ const PROGRAMS = ['sshd', 'ssh', 'ssh-keygen'] as const;
 
 /**
  * OpenSSH in the same topology: one sshd in the middle, `ssh -R` from the device to it and `ssh -L` from the service to it.
- * @param cipher ssh's name of a cipher; absent, the one that both agree on by themselves
+ * @param cipher ssh's name of a cipher; when absent, ssh and sshd negotiate one
  */
 export function sshPeer(name: string, cipher?: string): Peer {
   return {
@@ -77,14 +77,14 @@ async function startSsh(
   }
 }
 
-/** Keys and configuration of this run only: nothing of the user's or the machine's is read. Returns the clients' options. */
+/** Writes keys and configuration for this run only: nothing of the user's or the machine's is read. Returns the clients' options. */
 async function writeConfiguration(
   workspace: string,
   ports: { listen: number; reached: number },
   cipher: string | undefined,
 ): Promise<string[]> {
   const file = (name: string): string => join(workspace, name);
-  // sshd as root refuses to start without the directory that its unprivileged part is confined to.
+  // When run as root, sshd refuses to start without the directory that its unprivileged process is confined to.
   if (process.getuid?.() === 0) mkdirSync('/run/sshd', { recursive: true, mode: 0o755 });
   for (const key of ['host_key', 'user_key']) {
     await run({

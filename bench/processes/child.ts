@@ -10,18 +10,18 @@ export interface CommandLine {
   readonly env?: Readonly<Record<string, string>>;
 }
 
-/** Milliseconds a program has to say that it is ready. */
+/** Milliseconds within which a program must report that it is ready. */
 const READY_MS = 20_000;
-/** Milliseconds between two attempts to connect to it. */
+/** Milliseconds between two attempts to connect to a program. */
 const RETRY_MS = 20;
-/** Milliseconds a program has to end when asked to, before it is killed. */
+/** Milliseconds within which a program must end after SIGTERM, before it is killed. */
 const STOP_MS = 5_000;
-/** Bytes of output that is data: a report, not a transfer. */
+/** Maximum bytes of output that is data: a report, not a transfer. */
 const MOST_OUTPUT_BYTES = 4 * 2 ** 20;
 /** Characters of output kept for the message about a program that failed. */
 const KEPT_CHARACTERS = 4_000;
 
-/** A running program of the bench: its output is watched for lines that say it is ready, and kept for when it fails. */
+/** A running program of the bench. Its output is searched for lines that report readiness, and kept for the error message if the program fails. */
 export class Child {
   readonly pid: number;
   readonly process: ChildProcessWithoutNullStreams;
@@ -45,15 +45,15 @@ export class Child {
     this.pid = this.process.pid ?? 0;
   }
 
-  /** Reads standard output as text, for {@link ready}. Otherwise it is left to the caller, as bytes. */
+  /** Reads standard output as text, for {@link ready}. Without this call the caller can read it as bytes. */
   readOutput(): this {
     this.process.stdout.setEncoding('utf8').on('data', (text: string) => this.#append(text));
     return this;
   }
 
   /**
-   * Resolves with the first match of `pattern` in what the program has printed so far or prints later.
-   * @throws Error with its output when it ends or `withinMs` pass before
+   * Resolves with the first match of `pattern` in the program's output so far or later.
+   * @throws Error with the program's output when the program ends or `withinMs` pass before a match
    */
   ready(pattern: RegExp, withinMs = READY_MS): Promise<RegExpExecArray> {
     return this.#before(`did not print ${pattern}`, withinMs, (resolve) => {
@@ -66,8 +66,8 @@ export class Child {
   }
 
   /**
-   * Resolves once something takes connections on `port`, for a program that does not say so.
-   * @throws Error with its output when it ends or {@link READY_MS} pass before
+   * Resolves once a program accepts connections on `port`, for programs that do not report this themselves.
+   * @throws Error with its output when it ends or {@link READY_MS} pass first
    */
   listening(port: number): Promise<void> {
     let over = false;
@@ -87,8 +87,8 @@ export class Child {
   }
 
   /**
-   * The first bytes on standard output, for a program whose output is data.
-   * @throws Error with its messages when it ends or {@link READY_MS} pass before
+   * Resolves with the first bytes on standard output, for a program whose output is data.
+   * @throws Error with its messages when it ends or {@link READY_MS} pass first
    */
   firstOutput(): Promise<Buffer> {
     return this.#before('did not print anything', READY_MS, (resolve) => {
@@ -106,7 +106,7 @@ export class Child {
     return this.#output;
   }
 
-  /** Asks the program to end; kills it when it does not. */
+  /** Sends SIGTERM to the program, and kills it when it does not end in time. */
   async stop(): Promise<void> {
     this.process.kill('SIGTERM');
     const timer = setTimeout(() => this.process.kill('SIGKILL'), STOP_MS);
@@ -138,7 +138,7 @@ export class Child {
   }
 }
 
-/** Runs a program to its end and returns what it printed on both outputs, of long output the end. */
+/** Runs a program to its end and returns its output from both streams; of long output only the end is kept. */
 export function run(line: CommandLine): Promise<string> {
   const child = new Child(line).readOutput();
   child.process.stdin.end();
@@ -146,8 +146,8 @@ export function run(line: CommandLine): Promise<string> {
 }
 
 /**
- * Runs a program to its end and returns all that it printed on standard output, for data.
- * @throws Error when it failed
+ * Runs a program to its end and returns its whole standard output, for data.
+ * @throws Error when the program failed
  */
 export async function runForOutput({ command, args }: CommandLine): Promise<string> {
   const { stdout } = await promisify(execFile)(command, args, { maxBuffer: MOST_OUTPUT_BYTES });

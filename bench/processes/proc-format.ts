@@ -1,13 +1,13 @@
-/** Ticks of the processor times in `/proc/PID/stat`, per second: part of Linux's interface to programs, the same on all machines. */
+/** Clock ticks per second in the processor times of `/proc/PID/stat`: a constant of Linux's interface to programs, the same on all machines. */
 const TICKS_PER_SECOND = 100;
 
-/** What the bench reads of `/proc/PID/stat`. */
+/** The fields of `/proc/PID/stat` that the bench reads. */
 export interface ProcessStat {
   readonly pid: number;
   readonly parent: number;
   /** Seconds of processor time, user and system, of the process and all its threads. */
   readonly ownSeconds: number;
-  /** The same, of its children that have ended and were waited for. */
+  /** Seconds of processor time of the process's children that have ended and were waited for. */
   readonly reapedSeconds: number;
 }
 
@@ -47,19 +47,19 @@ export function parseBusySeconds(text: string): number {
   return ticks / TICKS_PER_SECOND;
 }
 
-/** The peak resident memory in bytes (`VmHWM`) from `/proc/PID/status`; 0 for a process that is ending and has none left. */
+/** Returns the peak resident memory in bytes (`VmHWM`) from `/proc/PID/status`; 0 for a process that is ending and has none left. */
 export function parsePeakBytes(status: string): number {
   const match = /^VmHWM:\s*(\d+) kB$/m.exec(status);
   return match === null ? 0 : Number(match[1]) * 1024;
 }
 
-/** The resident memory in bytes (`VmRSS`) from `/proc/PID/status`; 0 for a process that is ending. */
+/** Returns the resident memory in bytes (`VmRSS`) from `/proc/PID/status`; 0 for a process that is ending. */
 export function parseResidentBytes(status: string): number {
   const match = /^VmRSS:\s*(\d+) kB$/m.exec(status);
   return match === null ? 0 : Number(match[1]) * 1024;
 }
 
-/** The processors of `Cpus_allowed_list` in `/proc/PID/status`, such as `0-2,5`. @throws Error when it is not there */
+/** Returns the processors of `Cpus_allowed_list` in `/proc/PID/status`, such as `0-2,5`. @throws Error when the field is missing */
 export function parseAllowedProcessors(status: string): number[] {
   const list = /^Cpus_allowed_list:\s*([\d,-]+)$/m.exec(status)?.[1];
   if (list === undefined) throw new Error('no list of processors in /proc/PID/status');
@@ -69,7 +69,7 @@ export function parseAllowedProcessors(status: string): number[] {
   });
 }
 
-/** The process `root` and everything that it started, directly or not, among `all`. */
+/** Returns the process `root` and all its descendants among `all`. */
 export function processTree(root: number, all: readonly ProcessStat[]): ProcessStat[] {
   const tree = all.filter((stat) => stat.pid === root);
   for (const member of tree) tree.push(...all.filter((stat) => stat.parent === member.pid));

@@ -1,10 +1,10 @@
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
-/** Where administrators' programs such as sshd lie, which a user's PATH often lacks. */
+/** Directories of administrators' programs such as sshd, which are often missing from a user's PATH. */
 const SYSTEM_DIRECTORIES = ['/usr/local/sbin', '/usr/sbin', '/sbin'];
 
-/** The full path of a program, or `undefined` when it is not installed. */
+/** Returns the full path of a program, or `undefined` when it is not installed. */
 export function findProgram(name: string): string | undefined {
   const directories = [...(process.env['PATH'] ?? '').split(delimiter), ...SYSTEM_DIRECTORIES];
   return directories.map((directory) => join(directory, name)).find(isExecutable);

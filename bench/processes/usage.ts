@@ -10,17 +10,17 @@ import {
   processTree,
 } from './proc-format.ts';
 
-/** What a program has used since it was started, by the operating system's account. */
+/** The resources that a program has used since its start, as the operating system accounts them. */
 export interface Usage {
   /** Seconds of processor time, to 10 ms. */
   readonly cpuSeconds: number;
-  /** Bytes of peak resident memory; of several processes the sum, in which pages that they share count more than once. */
+  /** Bytes of peak resident memory; for several processes the sum, in which shared pages count more than once. */
   readonly peakBytes: number;
-  /** Bytes of resident memory now, summed likewise. */
+  /** Bytes of resident memory now, summed in the same way. */
   readonly residentBytes: number;
 }
 
-/** The usage of a process and of everything that it started. */
+/** Returns the usage of a process and all its descendants. */
 export function treeUsage(pid: number): Usage {
   const tree = processTree(pid, allProcesses());
   if (tree.length === 0) throw new Error(`process ${pid} has ended`);
@@ -31,7 +31,7 @@ export function treeUsage(pid: number): Usage {
   };
 }
 
-/** The usage of one process alone: for the bench itself, whose children are accounted for by themselves. */
+/** Returns the usage of one process alone, for the bench itself, whose children are accounted separately. */
 export function ownUsage(pid: number): Omit<Usage, 'residentBytes'> {
   const stat = procFile(pid, 'stat');
   if (stat === undefined) throw new Error(`process ${pid} has ended`);
@@ -39,8 +39,8 @@ export function ownUsage(pid: number): Omit<Usage, 'residentBytes'> {
 }
 
 /**
- * Starts watching what programs other than the bench and what it started use of the processors.
- * @returns a function that tells it so far, in processors: 0.5 is half of one, all the time
+ * Starts measuring the processor use of programs other than the bench and its descendants.
+ * @returns a function that returns this use so far, in processors: 0.5 is half of one, all the time
  */
 export function watchOthers(): () => number {
   const others = (): number => parseBusySeconds(readFileSync('/proc/stat', 'utf8')) - treeUsage(process.pid).cpuSeconds;
@@ -49,12 +49,12 @@ export function watchOthers(): () => number {
   return () => Math.max(0, others() - before) / ((performance.now() - from) / 1000);
 }
 
-/** The numbers of the processors that this process may use. */
+/** Returns the numbers of the processors that this process may use. */
 export function allowedProcessors(): number[] {
   return parseAllowedProcessors(procFile(process.pid, 'status') ?? '');
 }
 
-/** Keeps a process, its threads and what it starts from now on to these processors. */
+/** Restricts a process, its threads and the processes it starts from now on to these processors. */
 export async function pin(pid: number, processors: readonly number[]): Promise<void> {
   await run({ command: 'taskset', args: ['-a', '-c', '-p', processors.join(','), String(pid)] });
 }
@@ -67,7 +67,7 @@ function allProcesses(): ProcessStat[] {
   });
 }
 
-/** A process may end between being listed and being read: it then has no file, or an empty one. */
+/** Returns undefined for a process that ended after it was listed: its file is missing or empty. */
 function procFile(pid: number, file: 'stat' | 'status'): string | undefined {
   try {
     return readFileSync(`/proc/${pid}/${file}`, 'utf8') || undefined;

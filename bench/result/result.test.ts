@@ -52,7 +52,7 @@ const unmeasured: BenchResult = {
   scenarios: scenario === undefined ? [] : [{ ...scenario, peers: [], notMeasured: 'no device to drop packets with' }],
 };
 
-/** Every path to a value, elements as `[]` and the keys of `metrics` of a peer as `*`. */
+/** Returns the path of every value, with elements as `[]` and the keys of a peer's `metrics` as `*`. */
 function paths(value: unknown, path: string): string[] {
   if (Array.isArray(value)) return value.flatMap((element) => paths(element, `${path}[]`));
   if (typeof value !== 'object' || value === null) return [path];

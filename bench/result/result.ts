@@ -1,10 +1,10 @@
 import type { Metric } from '../scenarios/scenario.ts';
 import type { Spread } from '../statistics.ts';
 
-/** The version of the result's form: raised when a reader of the old one would misread the new one. */
+/** The version of the result format: increased when a reader of the old format would misread the new one. */
 export const RESULT_VERSION = 2;
 
-/** One run of the bench, as it is written to `bench/results/`; README.md describes every field. */
+/** One run of the bench, as written to `bench/results/`; README.md describes every field. */
 export interface BenchResult {
   readonly version: typeof RESULT_VERSION;
   /** ISO 8601, UTC. */
@@ -17,11 +17,11 @@ export interface BenchResult {
     readonly baseline: string;
   };
   readonly scenarios: readonly ScenarioResult[];
-  /** Peers that were asked for and cannot run here, and why. */
+  /** Requested peers that cannot run here, and the reasons. */
   readonly missing: readonly { readonly peer: string; readonly reason: string }[];
 }
 
-/** The machine in general terms; load is the operating system's average over a minute, at the start. */
+/** The machine in general terms; `load` is the operating system's one-minute average at the start. */
 export interface Machine {
   readonly platform: string;
   readonly processor: string;
@@ -34,20 +34,20 @@ export interface Machine {
 export interface ScenarioResult {
   readonly name: string;
   readonly title: string;
-  /** The peer that the ratios are told against. */
+  /** The peer that ratios are computed against. */
   readonly baseline: string;
   readonly metrics: readonly Metric[];
   readonly workUnit: string;
-  /** What other programs used of the machine during the rounds, in processors: how far to trust the wall-clock figures. */
+  /** Processor use of other programs during the rounds, in processors: it shows how far the wall-clock figures can be trusted. */
   readonly othersProcessors: number;
   readonly peers: readonly PeerResult[];
-  /** Why nothing could be measured, found by trying; absent when something was. */
+  /** The reason why nothing could be measured, found by trying; absent when something was measured. */
   readonly notMeasured?: string;
 }
 
 export interface PeerResult {
   readonly name: string;
-  /** Of its programs, as they tell it; empty when it did not start. */
+  /** The version that the peer's programs report; empty when it did not start. */
   readonly version: string;
   readonly metrics: Readonly<Record<string, MetricResult>>;
   /** Units of work in all counted rounds together. */
@@ -63,14 +63,14 @@ export interface Failure {
 }
 
 export interface MetricResult extends Spread {
-  /** The median of the ratios to the baseline, round by round. */
+  /** The median of the round-by-round ratios to the baseline. */
   readonly ratio?: number;
-  /** By round; `null` where the round failed. */
+  /** Values by round; `null` where the round failed. */
   readonly values: readonly (number | null)[];
 }
 
 export interface ProcessResult {
-  /** The peer's own name for it; `driver` and `target` are the bench's, the same for every peer. */
+  /** The peer's own name for the process; `driver` and `target` belong to the bench and are the same for every peer. */
   readonly role: string;
   /** Seconds of processor time in all counted rounds together. */
   readonly cpuSeconds: number;

@@ -2,13 +2,13 @@ import type { Measurement, Metric } from '../scenarios/scenario.ts';
 import { pairedRatio, spread } from '../statistics.ts';
 import type { MetricResult } from './result.ts';
 
-/** What one peer gave in each round; `null` for a round that failed. */
+/** The measurements of one peer by round; `null` for a round that failed. */
 export type Rounds = readonly (Measurement | null)[];
 
 /**
- * The figures of one peer: the measured metrics, and those that are what it adds to the plain connection of the same round.
+ * Returns the figures of one peer: the measured metrics, and the metrics derived as the difference from the plain connection of the same round.
  * @param plain the plain connection's rounds, when it was measured
- * @param baseline the rounds that ratios are told against; absent for the baseline itself, or when it was not measured
+ * @param baseline the rounds that ratios are computed against; absent for the baseline itself, or when it was not measured
  */
 export function summarise(
   metrics: readonly Metric[],

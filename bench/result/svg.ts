@@ -3,13 +3,13 @@ import type { MetricResult, ScenarioResult } from './result.ts';
 import { significant } from './table.ts';
 import { ticks } from './ticks.ts';
 
-/** Units of the drawing, about pixels of a page. */
+/** Units of the drawing, about the size of a page's pixels. */
 const WIDTH = 860;
 const MARGIN = 16;
 const COLUMNS = 2;
 const PANEL_WIDTH = (WIDTH - MARGIN * (COLUMNS + 1)) / COLUMNS;
 const NAME_WIDTH = 112;
-/** Room for the figure at the end of the longest bar. */
+/** Space for the figure at the end of the longest bar. */
 const VALUE_WIDTH = 52;
 const BAR = 13;
 const ROW = 19;
@@ -17,7 +17,7 @@ const HEAD = 44;
 const PANEL_HEAD = 24;
 const AXIS = 34;
 
-/** Colours for light pages and for dark ones, each with a ground of its own, so that it reads wherever it is put. */
+/** Colours for light and for dark pages, each with its own background, so that the drawing is readable on any page. */
 const STYLE = `<style>
 :root{--ground:#fff;--ink:#1f2328;--soft:#59636e;--line:#d1d9e0;--ours:#0b6e4f;--other:#9aa4af}
 @media(prefers-color-scheme:dark){:root{--ground:#0d1117;--ink:#e6edf3;--soft:#9198a1;--line:#30363d;--ours:#3fb68b;--other:#6e7681}}
@@ -30,7 +30,7 @@ interface Row extends MetricResult {
   readonly name: string;
 }
 
-/** One scenario as a drawing: for each metric the peers' medians as bars, with a line from the smallest to the largest round. */
+/** Draws one scenario: for each metric the peers' medians as bars, with a line from the smallest to the largest round. */
 export function renderSvg(scenario: ScenarioResult): string {
   const panels = scenario.metrics.flatMap((metric) => {
     const rows = scenario.peers.flatMap((peer): Row[] => {

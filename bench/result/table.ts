@@ -3,18 +3,18 @@ import type { BenchResult, MetricResult, PeerResult, ScenarioResult } from './re
 const MB = 1e6;
 const ABSENT = '–';
 
-/** How the result is laid out. */
+/** The layout of the result. */
 export interface Layout {
-  /** Of the scenarios' headings: 2 for a page of its own, 3 inside a page. */
+  /** Level of the scenarios' headings: 2 for a separate page, 3 inside a page. */
   readonly level: 2 | 3;
-  /** Where the drawings lie, as a page links to them; absent, it does not. */
+  /** The directory of the drawings, as a page links to it; when absent, there are no links. */
   readonly drawings?: string;
 }
 
-/** Metrics in one table that still read across: of more, each is a line, and each peer a column. */
+/** Maximum number of metrics that are columns of one table; with more, each metric is a row and each peer a column. */
 const MOST_COLUMNS = 5;
 
-/** The result as Markdown: for each scenario a table of the figures and one of the processes, readable as plain text too. */
+/** Renders the result as Markdown: for each scenario a table of the figures and one of the processes, readable as plain text too. */
 export function renderTable(result: BenchResult, layout: Layout = { level: 2 }): string {
   const { machine, options } = result;
   const head =
@@ -42,7 +42,7 @@ function renderScenario(scenario: ScenarioResult, { level, drawings }: Layout): 
   return processes === undefined ? [...sections, ...failures] : [...sections, processes, ...failures];
 }
 
-/** With one full stop at its end, whatever a program's message ends with. */
+/** Ensures exactly one full stop at the end of a program's message. */
 const sentence = (text: string): string => `${text.replace(/\.+$/, '')}.`;
 
 const valuesOf = ({ values }: MetricResult): number => values.length;
@@ -75,7 +75,7 @@ function processesOf(scenario: ScenarioResult): string | undefined {
   return rows.length === 0 ? undefined : markdown(['peer', 'process', `CPU, ${unit}`, 'peak, MB'], rows);
 }
 
-/** Seconds of processor time are told per gigabyte, milliseconds per anything smaller. */
+/** Processor time is given in seconds per gigabyte, and in milliseconds per unit of any other work. */
 const perWork = (scenario: ScenarioResult): number => (scenario.workUnit === 'GB' ? 1 : 1000);
 
 function figure(metric: MetricResult | undefined): string {
@@ -84,7 +84,7 @@ function figure(metric: MetricResult | undefined): string {
   return `${significant(metric.median)} (${significant(metric.min)}–${significant(metric.max)})${ratio}`;
 }
 
-/** Three digits that mean something, without an exponent. */
+/** Formats a value with three significant digits, without an exponent. */
 export function significant(value: number): string {
   const size = Math.abs(value);
   if (size === 0) return '0';
@@ -92,7 +92,7 @@ export function significant(value: number): string {
   return value.toFixed(Math.min(decimals, 6));
 }
 
-/** A Markdown table, padded so that it reads well without being rendered: names to the left, figures to the right. */
+/** Renders a Markdown table, padded to be readable without rendering: names aligned left, figures right. */
 export function markdown(columns: readonly string[], rows: readonly (readonly string[])[]): string {
   const isText = (column: number): boolean => column === 0 || rows.every((row) => !/^[\d–-]/.test(row[column] ?? ''));
   const width = columns.map((title, column) => Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0)));
@@ -103,7 +103,7 @@ export function markdown(columns: readonly string[], rows: readonly (readonly st
   return [line(columns), `| ${rule.join(' | ')} |`, ...rows.map(line)].join('\n');
 }
 
-/** Whether everything that was asked for was measured, in every round. */
+/** Whether everything that was requested was measured, in every round. */
 export function isComplete(result: BenchResult): boolean {
   const failed = (peer: PeerResult): boolean => peer.failures.length > 0;
   const partly = ({ notMeasured, peers }: ScenarioResult): boolean => notMeasured !== undefined || peers.some(failed);

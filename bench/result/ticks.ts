@@ -1,9 +1,9 @@
-/** Between marks of an axis, times a power of ten. */
+/** Possible distances between two marks of an axis, times a power of ten. */
 const STEPS = [1, 2, 2.5, 5, 10] as const;
-/** The most steps of one axis: more would not leave room for their figures. */
+/** Maximum number of steps on one axis: more would leave no space for their figures. */
 const MOST_STEPS = 4;
 
-/** Marks of an axis from 0 to `most` or a little beyond, at figures that are easy to read. */
+/** Returns the marks of an axis from 0 to `most` or slightly beyond, at figures that are easy to read. */
 export function ticks(most: number): number[] {
   if (!(most > 0)) return [0, 1];
   const power = 10 ** Math.floor(Math.log10(most / MOST_STEPS));

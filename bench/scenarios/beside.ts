@@ -7,13 +7,13 @@ import type { Measurement, Scenario } from './scenario.ts';
 const BYTES = 64;
 const WARM_UP = 50;
 const COUNTED = 1_000;
-/** Round trips after which the clock is looked at. */
+/** Round trips between two checks of the clock. */
 const PIECE = 100;
-/** Milliseconds after which no more are begun: beside a flood each may take tens of them. */
+/** Milliseconds after which no further round trips begin: beside a flood, each may take tens of milliseconds. */
 const LONGEST_MS = 4_000;
 const BULK = [1, 8] as const;
 
-/** Whether one stream that floods starves another. */
+/** Measures whether one stream that floods the tunnel starves another. */
 export const beside: Scenario = {
   name: 'beside',
   title: () =>

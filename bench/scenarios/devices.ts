@@ -3,12 +3,12 @@ import type { RunningPeer } from '../peers/peer.ts';
 import { treeUsage } from '../processes/usage.ts';
 import type { Amounts, Measurement, Scenario, Watch } from './scenario.ts';
 
-/** Milliseconds in which the devices are watched doing nothing. */
+/** Milliseconds for which the idle devices are observed. */
 const QUIET_MS = 10_000;
 const CYCLES = 20;
-/** Devices of one cycle that tests whether memory comes back. */
+/** Devices of one cycle of the test whether memory is released. */
 const CYCLE_COUNT = 50;
-/** Devices that warm it up: few, since what many leave behind in its heap would be missing from the cost of the next. */
+/** Devices for the warm-up: few, because the memory that many leave in the heap would be missing from the measured cost of the next devices. */
 const WARM_UP_COUNT = 20;
 const KB = 1_000;
 
@@ -40,7 +40,7 @@ export const devices: Scenario = {
   measure,
 };
 
-/** Resident memory before the first round, for all rounds: see {@link WARM_UP_COUNT}. */
+/** Resident memory before the first round, used for all rounds: see {@link WARM_UP_COUNT}. */
 const bases = new WeakMap<RunningPeer, number>();
 
 async function measure(peer: RunningPeer, { devices: counts }: Amounts, { progress }: Watch): Promise<Measurement> {
@@ -85,7 +85,7 @@ async function measure(peer: RunningPeer, { devices: counts }: Amounts, { progre
   };
 }
 
-/** Resident memory of a process, once it has been quiet. */
+/** Returns the resident memory of a process after a quiet period. */
 async function settled(pid: number): Promise<number> {
   await sleep(QUIET_MS);
   return treeUsage(pid).residentBytes;

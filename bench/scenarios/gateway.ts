@@ -10,11 +10,11 @@ const STREAMS = [1, 64] as const;
 const KEYS = ['random', 'zero'] as const;
 const TITLES = { random: 'masked', zero: 'zero mask' } as const;
 
-/** Part of `--bytes` for the smallest frames, each of which costs as much as a large one. */
+/** Share of `--bytes` for the smallest frames, each of which costs as much as a large one. */
 const SMALL_SHARE = 1 / 4;
 const SMALL_BYTES = 1_000;
 
-/** The middle alone, between two TLS connections of the driver, with frames of one size. */
+/** Measures the middle alone, between two TLS connections of the driver, with frames of one size. */
 export function gatewayScenario(label: string, frameBytes: number): Scenario {
   const title = (streams: number, key: (typeof KEYS)[number]): string => `${streams} × ${TITLES[key]}`;
   const metrics = STREAMS.flatMap((streams) =>

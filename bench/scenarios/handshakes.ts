@@ -3,16 +3,16 @@ import { findProgram } from '../processes/programs.ts';
 import { allowedProcessors, pin, treeUsage } from '../processes/usage.ts';
 import type { Measurement, Scenario } from './scenario.ts';
 
-/** By how many at once, streams opened in a round. */
+/** Streams opened in a round, keyed by the number opened at the same time. */
 const COUNTS = new Map([
   [1, 150],
   [8, 800],
   [64, 1_200],
 ]);
-/** Processes that open streams: more than this many are not needed to keep one processor busy. */
+/** Maximum number of processes that open streams: more are not needed to keep one processor busy. */
 const MOST_CLIENTS = 6;
 
-/** How many streams one processor's worth of hub opens. */
+/** Measures how many streams per second a hub with one processor opens. */
 export const handshakes: Scenario = {
   name: 'handshakes',
   title: () =>
@@ -42,7 +42,7 @@ export const handshakes: Scenario = {
   measure,
 };
 
-/** Gives the hub a processor, and the ends all others. */
+/** Assigns one processor to the hub, and all others to the ends. */
 async function separate({ ends, processes }: RunningPeer): Promise<void> {
   const [first = 0, ...others] = allowedProcessors();
   const clients = (await ends?.ready(Math.min(others.length, MOST_CLIENTS))) ?? [];
@@ -65,7 +65,7 @@ async function measure({ ends, processes }: RunningPeer): Promise<Measurement> {
     values[`${atOnce} at once: hub's CPU each`] = (cpuSeconds / count) * 1000;
     values[`${atOnce} at once: hub's processor in use`] = (cpuSeconds / seconds) * 100;
     for (const name of ['p50', 'p99', 'p99.9'] as const) values[`${atOnce} at once: ${name}`] = opened[name];
-    // What the last and largest load costs the hub, taken to where its one processor would do nothing else.
+    // The rate at which the hub would use its whole processor, extrapolated from the processor time at the last and largest load.
     values["hub's processor full"] = count / cpuSeconds;
   }
   return { values, work };

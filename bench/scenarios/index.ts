@@ -17,11 +17,11 @@ import { throughput } from './throughput.ts';
 import { web } from './web.ts';
 import { wrk } from './wrk.ts';
 
-/** Every scenario, in the order of the tables. A new one is a file beside this one and a line here. */
+/** Every scenario, in the order of the tables. To add a scenario, add a file beside this one and a line here. */
 export const SCENARIOS: readonly Scenario[] = [
   gatewayScenario('64-B', 64),
   gatewayScenario('1-KiB', 1_024),
-  // The most that fits one TLS record with its header, a client's being eight bytes long.
+  // The largest payload that fits in one TLS record with its frame header, which has eight bytes when a client sends it.
   gatewayScenario('16-KiB', 16_376),
   gatewayScenario('64-KiB', 65_536),
   middleBeside,

@@ -8,17 +8,20 @@ import type { Measurement, Scenario } from './scenario.ts';
 const MB = 1e6;
 const CONNECTIONS = [1, 8] as const;
 const DIRECTIONS = ['down', 'up'] as const;
-/** Of each transfer. By time and not by bytes: iperf3's word that all is sent overtakes the last bytes in a tunnel, which then go uncounted. */
+/**
+ * Seconds per transfer.
+ * The limit is a time and not a number of bytes: in a tunnel, iperf3's end message can overtake the last bytes, which are then not counted.
+ */
 const SECONDS = 2;
 const WARM_UP_SECONDS = 1;
-/** The end of a transfer comes to the server a moment later through a tunnel: until then it takes no other. */
+/** Milliseconds between attempts: the end of a transfer reaches the server later through a tunnel, and until then the server accepts no other transfer. */
 const BUSY_MS = 200;
 const MOST_ATTEMPTS = 25;
 
 const label = (direction: string, connections: number): string =>
   connections === 1 ? direction : `${direction} × ${connections}`;
 
-/** A second opinion on `throughput`, by a program from outside this repository. It counts bytes and does not look at them. */
+/** A second measurement of throughput, by a program from outside this repository. It counts bytes but does not compare them. */
 export const iperf: Scenario = {
   name: 'iperf3',
   title: () => `iperf3, ${SECONDS} s each way on 1 connection and on 8 together; what arrived is counted, not compared`,
@@ -52,7 +55,7 @@ export const iperf: Scenario = {
   },
 };
 
-/** @throws Error when iperf3 fails, or nothing arrived */
+/** Makes one transfer. @throws Error when iperf3 fails, or nothing arrived */
 async function transfer({ host, port }: Address, direction: 'down' | 'up', connections: number, seconds: number) {
   const amount = ['-t', String(seconds), '-P', String(connections)];
   const args = ['-c', host, '-p', String(port), '-J', ...amount, ...(direction === 'down' ? ['-R'] : [])];

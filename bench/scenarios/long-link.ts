@@ -4,7 +4,7 @@ import type { Measurement, Scenario } from './scenario.ts';
 
 const ROUND_TRIP_MS = 100;
 const MB = 1e6;
-/** Part of `--bytes`: a window that is too small shows soon. */
+/** Share of `--bytes`: a window that is too small shows early. */
 const SHARE = 1 / 4;
 
 export const longLinkScenario: Scenario = {

@@ -12,14 +12,14 @@ import type { Measurement, Scenario } from './scenario.ts';
 const BYTES = 64;
 const WARM_UP = 500;
 const COUNTED = 2_000;
-/** Milliseconds after which as many round trips as there were must do: a middle that lets floods starve others would take minutes. */
+/** Milliseconds after which the round trips so far must suffice: a middle that lets floods starve other streams would take minutes. */
 const WITHIN_MS = 5_000;
 const FLOODS = 8;
 const PING = rawFrame(2, Buffer.alloc(BYTES, 0x61));
-/** The same without its mask, as the middle sends it: a header of two bytes. */
+/** The frame as the middle sends it, without a mask: its header has two bytes. */
 const ARRIVED = Buffer.concat([Buffer.of(0x82, BYTES), Buffer.alloc(BYTES, 0x61)]);
 
-/** Whether one stream that floods starves another, in the middle. */
+/** Measures whether one stream that floods the middle starves another. */
 export const middleBeside: Scenario = {
   name: 'middle-beside',
   title: () =>
@@ -69,26 +69,26 @@ async function measure({ middle, processes }: RunningPeer): Promise<Measurement>
   }
 }
 
-/** Has a process of its own flood streams while `act` runs. @throws Error when a byte of them was wrong */
+/** Runs `act` while a separate process floods streams. @throws Error when one of their bytes was wrong */
 async function besideFlood<T>(tickets: readonly StreamTicket[], act: () => Promise<T>): Promise<T> {
   const flood = new Child({
     command: process.execPath,
     args: ['--conditions=development', join(import.meta.dirname, '../traffic/flood-main.ts')],
   }).readOutput();
   try {
-    // It has a core in common with the driver, which is not to wait for it.
+    // The flood shares a core with the driver, which must not wait for it.
     setPriority(flood.pid, constants.priority.PRIORITY_LOW);
     flood.process.stdin.end(JSON.stringify(tickets));
     await flood.ready(/flowing/);
     const result = await act();
-    if (flood.process.exitCode !== null) throw new Error('the floods broke off');
+    if (flood.process.exitCode !== null) throw new Error('the floods ended early');
     return result;
   } finally {
     await flood.stop();
   }
 }
 
-/** Milliseconds of each round trip, `count` of them or as many as there is time for: one end answers each frame of the other with the same. */
+/** Returns the milliseconds of each round trip, `count` of them or as many as the time allows: one end answers each frame with an identical frame. */
 function pingPong({ from, to }: Joined, count: number): Promise<Float64Array> {
   const times = new Float64Array(count);
   const until = performance.now() + WITHIN_MS;
@@ -120,15 +120,15 @@ function pingPong({ from, to }: Joined, count: number): Promise<Float64Array> {
   });
 }
 
-/** A listener to 'data' that tells of each frame that has come as a whole. */
-function whole(tell: (error?: Error) => void): (chunk: Buffer) => void {
-  let came = 0;
+/** Returns a listener for 'data' that calls `onFrame` for each complete frame, and with an error for wrong bytes. */
+function whole(onFrame: (error?: Error) => void): (chunk: Buffer) => void {
+  let received = 0;
   return (chunk) => {
-    const expected = ARRIVED.subarray(came, came + chunk.length);
-    came += chunk.length;
-    if (!chunk.equals(expected)) return tell(new Error('wrong bytes came'));
-    if (came < ARRIVED.length) return;
-    came = 0;
-    tell();
+    const expected = ARRIVED.subarray(received, received + chunk.length);
+    received += chunk.length;
+    if (!chunk.equals(expected)) return onFrame(new Error('wrong bytes arrived'));
+    if (received < ARRIVED.length) return;
+    received = 0;
+    onFrame();
   };
 }

@@ -6,7 +6,7 @@ const AT_ONCE = 8;
 const GB = 1e9;
 const MB = 1e6;
 
-/** What it costs the hub that every stream is observed. */
+/** Measures the hub's cost of observing every stream. */
 export const observe: Scenario = {
   name: 'observe',
   title: ({ bytes }) =>

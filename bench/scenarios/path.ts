@@ -7,7 +7,7 @@ import type { Measurement, Scenario } from './scenario.ts';
 const ROUND_TRIP_MS = 100;
 const MB = 1e6;
 
-/** Real TCP over real packets that are held up and dropped, on one connection; against what plain TCP reaches there. */
+/** Measures real TCP with real packets that are delayed and dropped, on one connection, compared with plain TCP on the same path. */
 export function pathScenario(name: string, lossPercent: number, bytes: number): Scenario {
   return {
     name,
@@ -29,7 +29,7 @@ export function pathScenario(name: string, lossPercent: number, bytes: number): 
     ],
     workUnit: 'GB',
     applies: () => true,
-    // Windows and caches of routes begin again with each connection: there is nothing to warm but the programs.
+    // Windows and route caches start anew with each connection, so only the programs need a warm-up.
     warmUp: async ({ entry }) => {
       const connection = new Connection(entry);
       await connection.pingPong(16, 1).finally(() => connection.close());

@@ -62,7 +62,7 @@ async function timeToListening(line: Launches['listen']): Promise<number> {
   }
 }
 
-/** From the start of the program to the target's first byte, an echo of the one sent at once. */
+/** Returns the time from the program's start to the target's first byte, an echo of a byte that is sent at once. */
 async function timeToFirstByte(line: CommandLine): Promise<number> {
   const from = performance.now();
   const child = new Child(line);

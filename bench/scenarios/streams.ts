@@ -5,16 +5,16 @@ import { Connection } from '../traffic/connection.ts';
 import type { Measurement, Scenario } from './scenario.ts';
 
 const COUNT = 100;
-/** Connections that are opened side by side. */
+/** Connections that are opened at the same time. */
 const AT_ONCE = 8;
-/** What each carries before it falls quiet: enough to have every buffer on the way made. */
+/** Bytes that each connection carries before it is idle: enough to allocate every buffer on the path. */
 const CARRIED_BYTES = 262_144;
-/** What a new connection carries, so that it is open all the way. */
+/** Bytes that a new connection carries, to ensure that it is open end to end. */
 const NEW_BYTES = 16;
 const CYCLES = 20;
-/** Connections of one cycle that tests whether memory comes back. */
+/** Connections of one cycle of the test whether memory is released. */
 const CYCLE_COUNT = 16;
-/** Milliseconds of quiet, after which memory is looked at. */
+/** Milliseconds of quiet before memory is measured. */
 const QUIET_MS = 3_000;
 const KB = 1_000;
 
@@ -37,7 +37,7 @@ export const streams: Scenario = {
   measure,
 };
 
-/** Resident memory of each process before the first round, for all rounds: what earlier ones left behind is part of the cost. */
+/** Resident memory of each process before the first round, used for all rounds: memory that earlier rounds left behind is part of the cost. */
 const bases = new WeakMap<RunningPeer, readonly number[]>();
 
 async function measure(peer: RunningPeer): Promise<Measurement> {
@@ -77,7 +77,7 @@ async function openMany({ entry }: RunningPeer, count: number, bytes: number): P
   });
 }
 
-/** Does something with each, {@link AT_ONCE} at a time. */
+/** Calls `act` for each item, {@link AT_ONCE} at a time. */
 async function inTurn<T, R>(all: readonly T[], act: (one: T) => Promise<R>): Promise<R[]> {
   const results: R[] = [];
   const left = all.values();

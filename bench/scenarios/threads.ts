@@ -6,10 +6,10 @@ const GB = 1e9;
 const MB = 1e6;
 const STREAMS = [1, 16] as const;
 
-/** By label, bytes of payload: frames that fill a TLS record, and small ones, of which a message between threads carries few bytes. */
+/** Payload bytes by label: frames that fill a TLS record, and small ones, of which a message between threads carries few bytes. */
 const FRAMES = { '16 KiB': 16_376, '1 KiB': 1_024 } as const;
 
-/** Part of `--bytes` for the small frames. */
+/** Share of `--bytes` for the small frames. */
 const SMALL_SHARE = 1 / 4;
 
 const metrics = Object.keys(FRAMES).flatMap((label) =>
@@ -19,7 +19,7 @@ const metrics = Object.keys(FRAMES).flatMap((label) =>
   ]),
 );
 
-/** What threads cost the gateway, and the hand-off between them: the same bytes with the sides of streams placed on purpose. */
+/** Measures the cost of threads for the gateway, and of the hand-off between them: the same bytes, with the sides of streams placed deliberately. */
 export const threads: Scenario = {
   name: 'threads',
   title: ({ bytes }) =>

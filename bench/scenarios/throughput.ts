@@ -5,7 +5,7 @@ import type { Metric, Scenario, Watch } from './scenario.ts';
 const GB = 1e9;
 const MB = 1e6;
 
-/** Connections at once. */
+/** Numbers of connections used at the same time. */
 const COUNTS = [1, 8] as const;
 
 export const throughput: Scenario = {
@@ -52,7 +52,7 @@ async function transfer(
     return (performance.now() - from) / 1000;
   };
   try {
-    // The connections are opened, all the way, before the clock runs.
+    // Opens the connections end to end before the measured time begins.
     await timed((connection) => connection.pingPong(64, 1));
     const atStart = cpuSeconds();
     const down = await timed((connection) => connection.download(share));

@@ -32,7 +32,7 @@ async function measure(entry: Address): Promise<Measurement> {
   for (const count of AT_ONCE) {
     const agent = new Agent({ keepAlive: true, maxSockets: count });
     const times: number[] = [];
-    // Opens the connections, which is measured elsewhere.
+    // Opens the connections first: their cost is measured by another scenario.
     await Promise.all(Array.from({ length: count }, () => fetchPage(agent, entry)));
     const from = performance.now();
     const worker = async (): Promise<void> => {
@@ -48,7 +48,7 @@ async function measure(entry: Address): Promise<Measurement> {
   return { values, work: (AT_ONCE.length * REQUESTS) / 1000 };
 }
 
-/** Milliseconds until the whole page was there. @throws Error when it is another page */
+/** Returns the milliseconds until the whole page has arrived. @throws Error when the page differs */
 function fetchPage(agent: Agent, { host, port }: Address): Promise<number> {
   const from = performance.now();
   return new Promise((resolve, reject) => {
@@ -58,7 +58,7 @@ function fetchPage(agent: Agent, { host, port }: Address): Promise<number> {
       response.on('error', reject);
       response.on('end', () => {
         if (Buffer.concat(chunks).equals(PAGE)) resolve(performance.now() - from);
-        else reject(new Error('another page came than was sent'));
+        else reject(new Error('the received page differs from the one sent'));
       });
     }).on('error', reject);
   });

@@ -8,14 +8,14 @@ import { PAGE } from '../traffic/page.ts';
 import { readWrkReport, type WrkReport } from '../traffic/wrk-report.ts';
 import type { Measurement, Scenario } from './scenario.ts';
 
-/** Connections, each with one request under way: the rising load. wrk opens them all in one moment. */
+/** Numbers of connections, each with one request in progress, in ascending order. wrk opens all of them at once. */
 const LOADS = [1, 8, 64, 128] as const;
 const SECONDS = 4;
 const WARM_UP_SECONDS = 1;
-/** After which an answer counts as missing; at the start all connections are opened at once. */
+/** Seconds after which an answer counts as missing; at the start all connections are opened at once. */
 const ANSWER_SECONDS = 30;
 
-/** The web at rising load, by a load generator from outside this repository. */
+/** HTTP at increasing load, by a load generator from outside this repository. */
 export const wrk: Scenario = {
   name: 'wrk',
   title: () =>

@@ -1,6 +1,6 @@
 import { Connection } from './connection.ts';
 
-/** Downloads through a tunnel on several connections, over and over, until it is stopped: prints `flowing` once bytes came on each. */
+/** Downloads through a tunnel on several connections, repeatedly until it is stopped; prints `flowing` once bytes have arrived on each. */
 const [host = '', port = '', count = ''] = process.argv.slice(2);
 const PIECE_BYTES = 1_048_576;
 

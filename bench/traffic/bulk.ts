@@ -3,8 +3,8 @@ import { Child } from '../processes/child.ts';
 import type { Address } from './connection.ts';
 
 /**
- * Has a process of its own download through a tunnel on `count` connections while `act` runs.
- * @throws Error when it does not begin, or when a byte that came was wrong
+ * Runs `act` while a separate process downloads through a tunnel on `count` connections.
+ * @throws Error when the downloads do not begin, or when a received byte was wrong
  */
 export async function besideBulk<T>({ host, port }: Address, count: number, act: () => Promise<T>): Promise<T> {
   const bulk = new Child({

@@ -6,7 +6,7 @@ import { matchesPattern, patternAt } from './pattern.ts';
 import { encodeRequest } from './request.ts';
 import { createTarget } from './target.ts';
 
-/** More than the pattern's block, so a transfer wraps around. */
+/** More than the pattern's block, so that a transfer wraps around. */
 const LONG = 3_000_017;
 
 let server: Server | undefined;
@@ -21,7 +21,7 @@ async function listening(created: Server): Promise<Address> {
   return { host: '127.0.0.1', port: (created.address() as AddressInfo).port };
 }
 
-/** A peer that damages what it carries: answers every request with these bytes. */
+/** A peer that damages the bytes it carries: it answers every request with `answer`. */
 const answering = (answer: Buffer): Promise<Address> =>
   listening(
     createServer((socket) => {

@@ -9,7 +9,7 @@ export interface Address {
 
 /** Milliseconds without any byte after which a connection counts as stuck. */
 const STUCK_MS = 30_000;
-/** Bytes of the one buffer that a connection reads into: no allocation for each piece read. */
+/** Bytes of the single buffer that a connection reads into, so that no chunk needs an allocation. */
 const READ_BYTES = 262_144;
 
 /** The driver's end of a connection to the target, directly or through a peer. One operation at a time. */
@@ -39,7 +39,7 @@ export class Connection {
   }
 
   /**
-   * Has the target send bytes, and checks every one.
+   * Requests bytes from the target and checks every one.
    * @returns the milliseconds from the request to the last byte
    */
   download(length: number): Promise<number> {
@@ -58,7 +58,7 @@ export class Connection {
 
   /**
    * Sends bytes, which the target checks.
-   * @returns the milliseconds from the request to the target's word that all came
+   * @returns the milliseconds from the request to the target's confirmation that all bytes arrived
    */
   upload(length: number): Promise<number> {
     const start = performance.now();
@@ -66,15 +66,16 @@ export class Connection {
       this.#socket.write(encodeRequest('U', length));
       this.#pour(0, length);
       return (bytes) => {
-        if (bytes.length !== 1 || bytes[0] !== 1) throw new Error('the target says that the bytes it got are wrong');
+        if (bytes.length !== 1 || bytes[0] !== 1)
+          throw new Error('the target reports that the received bytes are wrong');
         done(performance.now() - start);
       };
     });
   }
 
   /**
-   * Sends `count` times `size` bytes and waits each time until all are back and right.
-   * @returns the milliseconds of each round trip; the first also holds whatever opening the connection takes
+   * Sends `size` bytes `count` times, and waits each time until all have come back unchanged.
+   * @returns the milliseconds of each round trip; the first one includes the time for opening the connection
    */
   pingPong(size: number, count: number): Promise<Float64Array> {
     const times = new Float64Array(count);
@@ -103,7 +104,7 @@ export class Connection {
     });
   }
 
-  /** Ends the connection; resolves when it is gone on this side. */
+  /** Ends the connection; resolves when it is closed on this side. */
   close(): Promise<void> {
     return new Promise((resolve) => {
       if (this.#socket.destroyed) resolve();

@@ -1,14 +1,14 @@
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 
 /**
- * Forwards TCP to a port of this machine and delivers every byte `delayMs` after it came, each way: `PORT DELAY_MS`. It prints where it
- * listens. It ends TCP on both sides, so what is delayed is the bytes, not the kernel's acknowledgements: of a long link it shows what
- * waiting for answers costs, and nothing of congestion or loss.
+ * Forwards TCP to a port of this machine and delivers every byte `delayMs` after its arrival, in each direction: `PORT DELAY_MS`. Prints the
+ * address it listens on. It terminates TCP on both sides, so it delays the bytes and not the kernel's acknowledgements: of a long link it shows
+ * the cost of waiting for answers, but neither congestion nor loss.
  */
 const [port = '', delay = ''] = process.argv.slice(2);
 const DELAY_MS = Number(delay);
 
-/** Bytes under way in one direction of one connection: what Linux lets a TCP connection have unacknowledged (`tcp_wmem`). */
+/** Maximum bytes in transit in one direction of one connection: what Linux lets a TCP connection have unacknowledged (`tcp_wmem`). */
 const WINDOW_BYTES = 4 * 2 ** 20;
 
 function carry(from: Socket, to: Socket): void {

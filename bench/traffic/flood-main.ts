@@ -4,7 +4,7 @@ import { frameBlock } from './frames.ts';
 import { openStream } from './open-stream.ts';
 import { pour } from './pour.ts';
 
-/** Floods the streams of the tickets on standard input until it is stopped, and checks every byte: prints `flowing` once bytes came on each. */
+/** Floods the streams of the tickets on standard input until it is stopped, and checks every byte; prints `flowing` once bytes have arrived on each. */
 const tickets = (await json(process.stdin)) as StreamTicket[];
 const { masked, unmasked } = frameBlock(16_376, 'zero');
 const ROUND = 64;

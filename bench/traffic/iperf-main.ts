@@ -1,7 +1,7 @@
 import { freePort } from '../peers/free-port.ts';
 import { Child } from '../processes/child.ts';
 
-/** iperf3's server as the target: prints where it listens, and serves until it is stopped. */
+/** Runs iperf3's server as the target: prints the address it listens on, and serves until it is stopped. */
 const port = await freePort();
 const server = new Child({ command: 'iperf3', args: ['-s', '-B', '127.0.0.1', '-p', String(port), '--forceflush'] });
 await server.readOutput().ready(/Server listening/);

@@ -1,5 +1,5 @@
 /**
- * What arrived at the other end, from the report of `iperf3 -J`.
+ * Returns the bytes that arrived at the other end and the time they took, from the report of `iperf3 -J`.
  * @throws Error with iperf3's own message when the transfer failed, or nothing arrived
  */
 export function bytesAndSeconds(json: string): { bytes: number; seconds: number } {

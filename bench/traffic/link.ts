@@ -1,14 +1,14 @@
 import { join } from 'node:path';
 import { Child } from '../processes/child.ts';
 
-/** What lies between two programs of a peer. */
+/** The link between two programs of a peer. */
 export interface Link {
   /**
-   * The port to connect to in place of `port`.
-   * @param legs how many such links a byte passes from the driver to the target: together they take the round trip
+   * Returns the port to connect to in place of `port`.
+   * @param legs number of such links that a byte passes from the driver to the target: together they have the whole delay
    */
   through(port: number, legs: number): Promise<number>;
-  /** Packets so far, of a link that sees packets. */
+  /** Returns the number of packets so far; only for a link that handles packets. */
   counts?(): Promise<PacketCounts>;
   stop(): Promise<void>;
 }
@@ -18,7 +18,7 @@ export interface PacketCounts {
   readonly dropped: number;
 }
 
-/** Nothing in between. */
+/** A direct connection. */
 export const NO_LINK: Link = {
   through: (port) => Promise.resolve(port),
   stop: () => Promise.resolve(),

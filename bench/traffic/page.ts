@@ -1,4 +1,4 @@
 import { patternAt } from './pattern.ts';
 
-/** What the web server of the bench sends: about a small page. */
+/** The page that the web servers of the bench send: about the size of a small page. */
 export const PAGE: Buffer = Buffer.from(patternAt(0, 4_096));

@@ -1,21 +1,21 @@
 /**
- * The bytes that the bench moves: pseudo-random, so nothing compresses them, and repeated only after a length that no buffer, record
- * or frame divides, so a piece lost, doubled or moved shows. Comparing with it checks every byte, for less CPU than a hash takes.
+ * Length of the pattern of bytes that the bench transfers: pseudo-random, so that it cannot be compressed, and repeated after a length that no buffer,
+ * record or frame divides, so that a lost, repeated or moved chunk is detected. Comparing with it checks every byte, for less CPU time than a hash.
  */
 const BLOCK_BYTES = 1_048_583;
 
-/** The longest piece that {@link patternAt} gives. */
+/** The longest chunk that {@link patternAt} returns, in bytes. */
 const PIECE_BYTES = 65_536;
 
 const block = makeBlock();
 
-/** Up to {@link PIECE_BYTES} bytes of the pattern from an offset on; shared memory, not to be changed. */
+/** Returns up to {@link PIECE_BYTES} bytes of the pattern from an offset on; the memory is shared and must not be changed. */
 export function patternAt(offset: number, length: number): Buffer {
   const start = offset % BLOCK_BYTES;
   return block.subarray(start, start + Math.min(length, PIECE_BYTES));
 }
 
-/** Whether `bytes` are the pattern's from `offset` on. */
+/** Whether `bytes` equal the pattern from `offset` on. */
 export function matchesPattern(bytes: Buffer, offset: number): boolean {
   for (let at = 0; at < bytes.length; ) {
     const expected = patternAt(offset + at, bytes.length - at);
@@ -25,10 +25,10 @@ export function matchesPattern(bytes: Buffer, offset: number): boolean {
   return true;
 }
 
-/** One block and the start of the next, so a piece never has to be put together. */
+/** Creates one block followed by the start of the next, so that every chunk is contiguous. */
 function makeBlock(): Buffer {
   const bytes = Buffer.alloc(BLOCK_BYTES + PIECE_BYTES);
-  // Marsaglia's 32-bit xorshift: even enough for this, and the same in both processes.
+  // Marsaglia's 32-bit xorshift: random enough for this purpose, and the same in both processes.
   let state = 0x9e3779b9;
   for (let i = 0; i < BLOCK_BYTES; i++) {
     state ^= state << 13;

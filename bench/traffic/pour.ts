@@ -2,17 +2,17 @@ import type { TLSSocket } from 'node:tls';
 
 /** Bytes of one write: several TLS records. */
 const WRITE_BYTES = 131_072;
-/** Milliseconds in which everything must have come. */
+/** Milliseconds within which everything must have arrived. */
 const LATE_MS = 120_000;
 
-/** Two ends of a stream through a middle. */
+/** The two ends of a stream through a middle. */
 export interface Joined {
   readonly from: TLSSocket;
   readonly to: TLSSocket;
 }
 
 /**
- * Writes `block` to the one end `times` times and compares what comes out of the other with `expected`, every byte.
+ * Writes `block` to one end `times` times, and compares every byte that arrives at the other end with `expected`.
  * @throws Error when a byte is wrong or missing
  */
 export function pour({ from, to }: Joined, block: Buffer, expected: Buffer, times: number): Promise<void> {

@@ -1,19 +1,19 @@
 /**
- * What the driver asks of the target, any number of times on a connection:
+ * The operation of a request from the driver to the target; a connection carries any number of requests:
  *
  *     +--------+----------------------+
  *     | op (1) | length (6, unsigned) |
  *     +--------+----------------------+
  *
  * - `D` (down): the target sends `length` bytes of the pattern.
- * - `U` (up): `length` bytes of the pattern follow; the target answers with one byte, 1 when they were right, else 0.
- * - `E` (echo): `length` bytes follow; the target sends them back as they come.
+ * - `U` (up): `length` bytes of the pattern follow; the target answers with one byte, 1 when they were right, otherwise 0.
+ * - `E` (echo): `length` bytes follow; the target sends them back as they arrive.
  */
 export type Operation = 'D' | 'U' | 'E';
 
 export const REQUEST_BYTES = 7;
 
-/** Where in the pattern an upload starts: elsewhere than a download, so that neither can be taken for the other. */
+/** Offset in the pattern at which an upload starts: different from a download's, so that one cannot be mistaken for the other. */
 export const UPLOAD_OFFSET = 500_009;
 
 export interface Request {
@@ -28,7 +28,7 @@ export function encodeRequest(operation: Operation, length: number): Buffer {
   return bytes;
 }
 
-/** @throws Error when the operation is unknown */
+/** Decodes a request. @throws Error when the operation is unknown */
 export function decodeRequest(bytes: Buffer): Request {
   const operation = String.fromCharCode(bytes[0] ?? 0);
   if (operation !== 'D' && operation !== 'U' && operation !== 'E') {

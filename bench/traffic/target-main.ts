@@ -1,7 +1,7 @@
 import type { AddressInfo } from 'node:net';
 import { createTarget } from './target.ts';
 
-/** The target as a process of its own: prints where it listens, and serves until it is stopped. */
+/** Runs the target in a separate process: prints the address it listens on, and serves until it is stopped. */
 const target = createTarget();
 target.listen(0, '127.0.0.1', () => {
   process.stdout.write(`listening ${(target.address() as AddressInfo).port}\n`);

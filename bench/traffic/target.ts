@@ -3,16 +3,16 @@ import type { Duplex } from 'node:stream';
 import { matchesPattern, patternAt } from './pattern.ts';
 import { decodeRequest, REQUEST_BYTES, type Request, UPLOAD_OFFSET } from './request.ts';
 
-/** The program on the device that everything is carried to: sends, checks and echoes bytes as each request asks. */
+/** Creates the program on the device that the tunnels connect to: it sends, checks and echoes bytes as each request asks. */
 export function createTarget(): Server {
   return createServer({ noDelay: true }, (socket) => {
-    // A driver or tunnel that breaks off is that sample's failure, told by the driver.
+    // When a driver or tunnel aborts, the driver reports the failed measurement.
     socket.on('error', () => socket.destroy());
     serveRequests(socket);
   });
 }
 
-/** Does what the requests on a connection, or a stream, ask. */
+/** Serves the requests on a connection or a stream. */
 export function serveRequests(socket: Duplex): void {
   const header = Buffer.alloc(REQUEST_BYTES);
   let filled = 0;
@@ -52,7 +52,7 @@ export function serveRequests(socket: Duplex): void {
   });
 }
 
-/** Sends the pattern as fast as the socket takes it. */
+/** Sends the pattern as fast as the socket accepts it. */
 async function send(socket: Duplex, length: number): Promise<void> {
   for (let sent = 0; sent < length && !socket.destroyed; ) {
     const piece = patternAt(sent, length - sent);
@@ -61,7 +61,7 @@ async function send(socket: Duplex, length: number): Promise<void> {
   }
 }
 
-/** Resolves when the socket takes more, or nothing any more; never rejects. */
+/** Resolves when the socket accepts more bytes or is closed; never rejects. */
 function takesMore(socket: Duplex): Promise<void> {
   return new Promise((resolve) => {
     const settle = (): void => {

@@ -2,7 +2,7 @@ import { type Address, Connection } from './connection.ts';
 
 const MB = 1e6;
 
-/** What a new connection reached: MB/s each way, and milliseconds from connecting to the first byte back. */
+/** The results of a new connection: MB/s in each direction, and milliseconds from connecting to the first byte back. */
 export interface Transfer {
   readonly down: number;
   readonly up: number;

@@ -2,7 +2,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { PAGE } from './page.ts';
 
-/** A web server as the target: prints where it listens, and serves until it is stopped. */
+/** Runs a web server as the target: prints the address it listens on, and serves until it is stopped. */
 const server = createServer((_request, response) => {
   response.end(PAGE);
 });

@@ -1,4 +1,4 @@
--- For wrk: compares each page with a file, and prints what it measured as one line of JSON. Arguments: FILE.
+-- For wrk: compares each page with a file, and prints the measured values as one line of JSON. Arguments: FILE.
 local page
 local threads = {}
 

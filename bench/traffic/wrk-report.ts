@@ -1,4 +1,4 @@
-/** What `wrk-check.lua` prints. */
+/** The values that `wrk-check.lua` prints. */
 export interface WrkReport {
   readonly requests: number;
   readonly perSecond: number;
@@ -8,10 +8,10 @@ export interface WrkReport {
   readonly 'p99.9': number;
 }
 
-/** What wrk counts as failed, and `wrong`: a page that is another. */
+/** The failures that wrk counts, and `wrong`: a page that differs. */
 const FAILURES = ['wrong', 'connect', 'read', 'write', 'status', 'timeout'] as const;
 
-/** @throws Error when a page was another, a request failed, or there was none */
+/** Parses the report. @throws Error when a page differed, a request failed, or there was no request */
 export function readWrkReport(output: string): WrkReport {
   const line = /^wrk-result (.*)$/m.exec(output)?.[1];
   if (line === undefined) throw new Error(`wrk printed no result: ${output.slice(-200)}`);

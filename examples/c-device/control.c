@@ -1,4 +1,4 @@
-/* The control channel: stays connected to the hub, answers the streams it offers (docs/protocol: control channel). */
+/* The control channel: stays connected to the hub and answers its stream offers (docs/protocol: control channel). */
 #include "device.h"
 
 #include <mosquitto.h>
@@ -31,7 +31,7 @@ static void on_connect(struct mosquitto *client, void *data, int code) {
     return;
   }
   fprintf(stderr, "the hub refused: %s\n", mosquitto_connack_string(code));
-  /* Trying again with the same key would not help. */
+  /* A retry with the same key would fail too. */
   if (code == NOT_AUTHORIZED) control.refused = true;
   mosquitto_disconnect(client);
 }
@@ -42,7 +42,7 @@ static void on_subscribe(struct mosquitto *client, void *data, int id, int count
   fprintf(stderr, "attached as %s\n", control.identity->device_id);
 }
 
-/* Copies the value of `&name=` or `?name=`, percent escapes decoded, which only the URL has. */
+/* Copies the value of `&name=` or `?name=` and decodes its percent escapes; only the URL contains any. */
 static bool parameter(const char *query, const char *name, char *out, size_t size) {
   const char *at = strstr(query, name);
   if (at == NULL) return false;
@@ -81,12 +81,12 @@ static void on_message(struct mosquitto *client, void *data, const struct mosqui
   if (accepted) streams_dial(&grant);
 }
 
-/* One connection: until it is lost, refused, or ended by us. */
+/* Connects once. Returns when the connection is lost, refused, or ended by this device. */
 static void connect_once(void) {
   char username[512], token[2048];
   const struct identity *identity = control.identity;
   snprintf(username, sizeof username, "%s/%s/?api-version=2020-09-30", identity->host_name, identity->device_id);
-  /* Each connection begins with a fresh token. When one expires the hub ends the connection, and the next begins here. */
+  /* Each connection needs a new token. When the token expires, the hub ends the connection, and control_loop reconnects. */
   if (!sas_token(identity, token, sizeof token) ||
       mosquitto_username_pw_set(control.client, username, token) != MOSQ_ERR_SUCCESS)
     return;
@@ -105,7 +105,7 @@ static void *control_loop(void *data) {
     connect_once();
     if (control.refused) break;
     backoff = control.attached ? 1 : backoff * 2 > MAX_BACKOFF_SECONDS ? MAX_BACKOFF_SECONDS : backoff * 2;
-    /* Jitter: a fleet that lost its hub must not come back all at once. */
+    /* Jitter, so that the devices of a fleet do not all reconnect at the same time after the hub was down. */
     unsigned int tenths = (unsigned int)rand() % (10 * backoff) + 1;
     for (; tenths > 0 && !control.stopping; tenths--) usleep(100000);
   }

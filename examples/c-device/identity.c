@@ -11,7 +11,7 @@ enum { TOKEN_SECONDS = 3600 };
 
 static const char *const FIELDS[] = {"HostName=", "DeviceId=", "SharedAccessKey="};
 
-/* Where a field that follows ends: before the next known field, since a device id may itself contain `;` and `=`. */
+/* Returns the end of a field's value: before the next known field, because a device id may contain `;` and `=`. */
 static const char *field_end(const char *value) {
   for (const char *at = value; (at = strchr(at, ';')) != NULL; at++)
     for (size_t i = 0; i < sizeof FIELDS / sizeof *FIELDS; i++)
@@ -46,7 +46,7 @@ bool parse_connection_string(const char *text, struct identity *identity) {
   return true;
 }
 
-/* Percent-encodes all but unreserved characters (RFC 3986 §2.3). */
+/* Percent-encodes all characters except unreserved ones (RFC 3986 §2.3). */
 static bool percent_encode(const char *text, char *out, size_t size) {
   static const char unreserved[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
   size_t used = 0;
@@ -66,14 +66,14 @@ bool sas_token(const struct identity *identity, char *token, size_t size) {
   char audience[512], resource[1536], text[1600];
   snprintf(audience, sizeof audience, "%s/devices/%s", identity->host_name, identity->device_id);
   if (!percent_encode(audience, resource, sizeof resource)) return false;
-  /* The signature covers the audience exactly as it stands in the token. */
+  /* The signature covers the audience exactly as it is encoded in the token. */
   int length = snprintf(text, sizeof text, "%s\n%lld", resource, expiry);
 
   unsigned char key[sizeof identity->key], digest[EVP_MAX_MD_SIZE], base64[4 * EVP_MAX_MD_SIZE / 3 + 4];
   size_t key_text = strlen(identity->key);
   int key_length = EVP_DecodeBlock(key, (const unsigned char *)identity->key, (int)key_text);
   if (key_length < 0) return false;
-  /* EVP_DecodeBlock counts the padding as bytes. */
+  /* EVP_DecodeBlock includes the padding in the number of bytes, so subtract it. */
   for (size_t i = key_text; i > 0 && identity->key[i - 1] == '='; i--) key_length--;
   unsigned int digest_length = 0;
   if (HMAC(EVP_sha256(), key, key_length, (const unsigned char *)text, (size_t)length, digest, &digest_length) == NULL)

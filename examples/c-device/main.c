@@ -1,6 +1,6 @@
 /*
- * A Culvert device in plain C: accepts streams named `echo` and sends back what it receives.
- * All it needs is an MQTT library (libmosquitto), a WebSocket library (libwebsockets), and OpenSSL for the signature.
+ * A Culvert device in plain C: it accepts streams named `echo` and sends received data back.
+ * It needs only an MQTT library (libmosquitto), a WebSocket library (libwebsockets), and OpenSSL for the signature.
  */
 #include "device.h"
 

@@ -1,4 +1,4 @@
-/* The streams: each a WebSocket dialled with its grant (docs/protocol: streaming endpoint), all on one event loop. */
+/* The streams: one WebSocket per grant (docs/protocol: streaming endpoint), all on one event loop. */
 #include "device.h"
 
 #include <libwebsockets.h>
@@ -9,11 +9,11 @@
 #include <string.h>
 
 enum {
-  CHUNK = 65536, /* the largest frame a gateway sends, and the largest piece we are told at once */
-  ENOUGH = 4 * CHUNK, /* bytes that may wait to be written back before we read no more */
+  CHUNK = 65536, /* the largest frame that a gateway sends, and the most bytes per receive callback */
+  ENOUGH = 4 * CHUNK, /* bytes waiting to be written at which a stream is no longer read */
 };
 
-/* What was received and is to be written back, in one piece. */
+/* Received data that waits to be written back: the data of one receive callback. */
 struct piece {
   struct piece *next;
   size_t length;
@@ -22,10 +22,10 @@ struct piece {
 };
 
 struct stream {
-  struct stream *next; /* while it waits to be dialled, and then among the open ones */
+  struct stream *next; /* the next in the list of waiting streams, later in the list of open streams */
   struct lws *wsi;
   struct grant grant;
-  size_t received, held; /* bytes in all; bytes that wait to be written */
+  size_t received, held; /* bytes received in total; bytes waiting to be written */
   struct piece *first, **last;
   bool paused;
   unsigned int close_code;
@@ -76,10 +76,11 @@ static int release(struct lws *wsi, struct stream *stream) {
 }
 
 /*
- * Reads no more of a stream that has enough to write: the sender feels our pace, memory stays bounded. Between two rounds of events and
- * not when the bytes come, since libwebsockets 4.1 copies what it holds forever when told so while TLS has more to give.
+ * Stops reading a stream while ENOUGH bytes or more wait to be written: this causes back-pressure at the sender and limits the memory in use.
+ * It is called between two rounds of events and not in the receive callback, because libwebsockets 4.1 copies its buffered data without
+ * end if reading is stopped while TLS has more data.
  */
-static void set_the_pace(void) {
+static void apply_back_pressure(void) {
   for (struct stream *stream = open_streams; stream != NULL; stream = stream->next) {
     bool enough = stream->held >= ENOUGH;
     if (stream->wsi == NULL || enough == stream->paused) continue;
@@ -112,7 +113,7 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *use
       return release(wsi, stream);
     case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
       if (length >= 2) stream->close_code = ((unsigned char *)in)[0] << 8 | ((unsigned char *)in)[1];
-      /* The library answers it next, and nothing may follow that. It keeps what the socket does not take at once. */
+      /* The library sends its close frame next, after which no data may follow, so write all data now. It buffers what the socket does not accept. */
       while (stream->first != NULL)
         if (release(wsi, stream) < 0) return -1;
       return 0;
@@ -152,13 +153,13 @@ static void dial(struct stream *stream) {
       .path = absolute,
       .host = host,
       .ssl_connection = LCCSCF_USE_SSL,
-      .local_protocol_name = PROTOCOLS[0].name, /* and no subprotocol is offered: a gateway then sends us no pings */
+      .local_protocol_name = PROTOCOLS[0].name, /* the protocol's local name only: without an offered subprotocol the gateway sends no pings */
       .opaque_user_data = stream,
   };
   stream->last = &stream->first;
   stream->next = open_streams;
   open_streams = stream;
-  /* On failure CLIENT_CONNECTION_ERROR has come already, and freed the stream. */
+  /* If this fails, the library has already called on_event with CLIENT_CONNECTION_ERROR, which has freed the stream. */
   lws_client_connect_via_info(&info);
 }
 
@@ -198,7 +199,7 @@ static struct stream *take(void) {
 void streams_run(void) {
   while (!stopping && lws_service(context, 0) >= 0) {
     for (struct stream *stream = take(); stream != NULL; stream = take()) dial(stream);
-    set_the_pace();
+    apply_back_pressure();
   }
 }
 

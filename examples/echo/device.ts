@@ -1,4 +1,4 @@
-// A device that sends back whatever it is sent. It needs nothing but its connection string and a way out to the hub.
+// A device that sends received data back. It needs only its connection string and an outgoing connection to the hub.
 import { readFileSync } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
 import { DeviceClient, type StreamOffer } from '@culvert/device';

@@ -1,4 +1,4 @@
-// Asks a device for its stream 'echo', sends it a text, and prints what comes back: node service.ts DEVICE [TEXT]
+// Opens the stream 'echo' to a device, sends a text, and prints the received data: node service.ts DEVICE [TEXT]
 import { readFileSync } from 'node:fs';
 import { ServiceClient } from '@culvert/service';
 
@@ -9,7 +9,7 @@ const service = ServiceClient.fromConnectionString(process.env['CULVERT_CONNECTI
 });
 
 const stream = await service.openStream(deviceId, { name: 'echo' });
-// This side has said all; what comes back is still read, until the device has ended too.
+// Sends the text and ends this side's direction. The loop still reads received data until the device has ended its direction too.
 stream.end(text);
 for await (const chunk of stream) process.stdout.write(chunk);
 process.stdout.write('\n');

@@ -1,7 +1,7 @@
 """A Culvert device in plain Python: accepts streams named `echo` and sends back what it receives.
 
-All it needs is an MQTT and a WebSocket library. What it speaks is described in docs/protocol: the control channel is MQTT
-3.1.1 over WebSocket on the hub's one port, a stream is a WebSocket of its own.
+It needs only an MQTT library and a WebSocket library. The protocol is described in docs/protocol: the control channel
+is MQTT 3.1.1 over WebSocket on the hub's main port, and each stream has its own WebSocket.
 """
 
 import base64
@@ -20,7 +20,7 @@ import paho.mqtt.client as mqtt
 import websocket
 
 TOKEN_SECONDS = 3600
-KEEPALIVE_SECONDS = 25  # below the 60 s after which NATs and load balancers forget a connection
+KEEPALIVE_SECONDS = 25  # less than the 60 s after which NATs and load balancers drop an idle connection
 DIAL_SECONDS = 10
 OFFER = re.compile(r"\$iothub/streams/POST/([^/]+)/\?(.+)")
 
@@ -30,13 +30,13 @@ def log(text):
 
 
 def parse_connection_string(text):
-    """`HostName=…;DeviceId=…;SharedAccessKey=…`; a device id may itself contain `;` and `=`."""
+    """Parses `HostName=…;DeviceId=…;SharedAccessKey=…`. A device id may contain `;` and `=`."""
     fields = dict(part.split("=", 1) for part in re.split(r";(?=(?:HostName|DeviceId|SharedAccessKey)=)", text.strip()))
     return fields["HostName"], fields["DeviceId"], fields["SharedAccessKey"]
 
 
 def sas_token(audience, key):
-    """A shared access signature: HMAC-SHA256 over the audience as it stands in the token and the expiry."""
+    """Returns a shared access signature: HMAC-SHA256 over the audience, encoded as in the token, and the expiry."""
     expiry = int(time.time()) + TOKEN_SECONDS
     resource = quote(audience, safe="")
     digest = hmac.new(base64.b64decode(key), f"{resource}\n{expiry}".encode(), hashlib.sha256).digest()
@@ -44,7 +44,7 @@ def sas_token(audience, key):
 
 
 def echo(url, token, tls):
-    """Dials the grant and echoes until the other side ends."""
+    """Connects to the gateway with the grant, and sends received data back until the other side ends."""
     stream = None
     try:
         stream = websocket.create_connection(
@@ -54,7 +54,7 @@ def echo(url, token, tls):
         received = 0
         while True:
             opcode, data = stream.recv_data()
-            if opcode == websocket.ABNF.OPCODE_CLOSE:  # the library has answered it already
+            if opcode == websocket.ABNF.OPCODE_CLOSE:  # the library has already answered the close frame
                 break
             received += len(data)
             stream.send(data, opcode)
@@ -87,7 +87,7 @@ class EchoDevice:
         self.client.on_message = self.answer
 
     def renew_token(self, client, _data):
-        """Each connection begins with a fresh token. When one expires the hub ends the connection, and the next begins here."""
+        """Creates a new token for each connection. When it expires, the hub ends the connection, and the client reconnects."""
         client.username_pw_set(
             f"{self.host_name}/{self.device_id}/?api-version=2020-09-30",
             sas_token(f"{self.host_name}/devices/{self.device_id}", self.key),
@@ -97,7 +97,7 @@ class EchoDevice:
         if reason.is_failure:
             log(f"the hub refused: {reason}")
             self.refused = True
-            client.disconnect()  # trying again with the same key would not help
+            client.disconnect()  # a retry with the same key would fail too
         else:
             client.subscribe("$iothub/streams/POST/#", qos=0)
 

@@ -15,7 +15,7 @@ import { scratch } from './support/scratch.ts';
 
 const COMMAND = resolve(import.meta.dirname, '../../packages/cli/bin/culvert.js');
 
-/** KiB of address space: enough for Node 22 and a gateway of two threads, too little for one WebAssembly memory, for which it reserves 10 GiB. */
+/** KiB of address space: enough for Node 22 and a gateway with two threads, too little for one WebAssembly memory, which reserves 10 GiB. */
 const ADDRESS_SPACE_KIB = 9_000_000;
 
 const cleanup = new Cleanup();
@@ -26,7 +26,7 @@ interface Line {
   readonly problem?: string;
 }
 
-/** Starts a hub on Node 22 with little address space, opens a stream through it, and returns what it logged. */
+/** Starts a hub on Node 22 with little address space, opens a stream through it, and returns the hub's log entries. */
 async function logOfOneStream(...flags: string[]): Promise<Line[]> {
   const node = await nodeFromNpm(cleanup, '22');
   const home = scratch(cleanup);

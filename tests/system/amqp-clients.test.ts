@@ -23,14 +23,14 @@ beforeAll(async () => {
 afterAll(() => shared.run());
 afterEach(() => cleanup.run());
 
-/** Registers a device; its SASL PLAIN user and password. */
+/** Registers a device and returns its SASL PLAIN user name and password. */
 async function newDevice(): Promise<{ deviceId: string; username: string; password: string }> {
   const deviceId = `rhea-${++ids}`;
   const { password } = await mqttCredentials(await hub.createDevice(deviceId));
   return { deviceId, username: `${deviceId}@sas.${hub.host}`, password };
 }
 
-/** Answers a request as the C# client does, without a body. */
+/** Answers a request with a message that has no body, as the C# client does. */
 const answer = (answers: Sender, request: Message, accepted: boolean) =>
   answers.send({
     correlation_id: request.correlation_id ?? '',

@@ -16,10 +16,10 @@ import { must } from './support/program.ts';
 import { type MqttCredentials, mqttCredentials } from './support/sas.ts';
 import { scratch } from './support/scratch.ts';
 
-// What SECURITY.md promises about unauthenticated clients, each promise with its attack: bounded in number, against a hub of its own on loopback. Outcomes alone are
-// looked at: whether others are served meanwhile, and what the hub has done and held.
+// Tests the limits for unauthenticated clients that SECURITY.md promises. For each promise an attack with a bounded number of connections runs on loopback
+// against a separate hub. The tests check outcomes only: whether other clients are served during the attack, and what the hub has done and how much it holds.
 
-/** An address that takes no part in an attack. */
+/** An address that takes no part in the attacks. */
 const BYSTANDER = '127.0.0.2';
 
 const MIB = 1_048_576;
@@ -37,7 +37,7 @@ beforeAll(async () => {
 });
 afterAll(() => cleanup.run());
 
-/** A connection of an attacker, whose end is its own affair. */
+/** Keeps an attacker's connection until the test ends and ignores its errors. */
 function kept<S extends Socket>(socket: S): S {
   socket.on('error', () => undefined);
   return cleanup.defer(socket, () => socket.destroy());
@@ -52,13 +52,13 @@ const closed = (socket: Socket) =>
     else socket.once('close', () => resolve());
   });
 
-/** Resolves true when TLS is done for the client, false when the connection ends before. */
+/** Resolves with true when the client has completed the TLS handshake, with false when the connection closes before that. */
 const secured = (socket: TLSSocket) =>
   new Promise<boolean>((resolve) =>
     socket.once('secureConnect', () => resolve(true)).once('close', () => resolve(false)),
   );
 
-/** The status of `GET /`, on a connection of its own. @throws Error when there is no answer */
+/** Returns the status of `GET /` on a new connection. @throws Error when there is no answer */
 function getRoot(localAddress = '127.0.0.1'): Promise<number> {
   return new Promise((resolve, reject) => {
     const call = request({ host: '127.0.0.1', port: hub.port, path: '/', ca: hub.ca, agent: false, localAddress });
@@ -67,7 +67,7 @@ function getRoot(localAddress = '127.0.0.1'): Promise<number> {
   });
 }
 
-/** Gives a real device to come as, and another one before the hub says of the last that it connects too often. */
+/** Returns a function that returns a registered device: a new one after every 50 uses, so that no device reaches the hub's limit on connections per device. */
 function devicesOf(owner: ServiceClient): () => Promise<MqttCredentials> {
   let uses = 0;
   let device: Promise<MqttCredentials>;
@@ -84,7 +84,7 @@ async function register({ devices }: ServiceClient, deviceId: string): Promise<M
   return mqttCredentials(`HostName=${hub.hostName};DeviceId=${deviceId};SharedAccessKey=${key}`);
 }
 
-/** Comes as a real device, and gives its CONNACK's return code. @throws Error when there is none */
+/** Connects as a registered device and returns the return code of the CONNACK. @throws Error when the hub closes the connection without a CONNACK */
 async function attach(from = '127.0.0.1'): Promise<number | undefined> {
   const { deviceId, username, password } = await nextDevice();
   const socket = connectFrom(from, hub.mqttPort ?? 0, { ca: hub.ca });
@@ -97,10 +97,13 @@ async function attach(from = '127.0.0.1'): Promise<number | undefined> {
   return connack[3];
 }
 
-/** Milliseconds between two attempts of a real client: without a pause it would use up its own address's processor time for handshakes. */
+/**
+ * Milliseconds between two attempts of a legitimate client.
+ * Without a pause it would use up the processor time that the hub grants its address for handshakes.
+ */
 const PAUSE_MS = 100;
 
-/** Runs a real client again and again until the attack is over. Returns the result of each attempt. */
+/** Runs a legitimate client repeatedly until the attack is over. Returns the result of each attempt. */
 async function meanwhile<T>(attack: Promise<unknown>, client: () => Promise<T>): Promise<T[]> {
   let isOver = false;
   void attack.finally(() => {
@@ -115,13 +118,13 @@ async function meanwhile<T>(attack: Promise<unknown>, client: () => Promise<T>):
   return served;
 }
 
-/** Connections that the hub's process has on one of its ports. */
+/** Returns the number of connections of the hub's process on one of its ports. */
 async function connectionsAt(port: number): Promise<number> {
   const listed = await must('ss', ['-Htn', 'state', 'established', `sport = :${port}`]);
   return listed.split('\n').filter((line) => line !== '').length;
 }
 
-/** A chain of certificates that costs much to verify, the last first: each is signed by the one behind it, on P-521. */
+/** A certificate chain that is expensive to verify, with the leaf first: each certificate is signed by the next one, with P-521 keys. */
 async function chainOf(length: number): Promise<{ key: string; certificates: string[] }> {
   const directory = scratch(cleanup);
   const keyFile = join(directory, 'key.pem');
@@ -151,7 +154,7 @@ describe('an unauthenticated client', () => {
             });
             socket.write(flood);
             await closed(socket);
-            // A reset may take answers away that were on their way; there are never more.
+            // A reset may discard answers that were not delivered yet; there are never more than four.
             expect(said.split('HTTP/1.1 ').length - 1).toBeLessThanOrEqual(4);
           }),
         ),
@@ -168,7 +171,7 @@ describe('an unauthenticated client', () => {
     await Promise.all(silent.map((socket) => once(socket, 'connect')));
     for (let count = 0; count < 50; count++) expect(await getRoot()).toBe(200);
     for (let count = 0; count < 20; count++) expect(await attach()).toBe(0);
-    // Beyond 512 the oldest had to go.
+    // The hub closes the oldest connections beyond 512.
     const total = (await connectionsAt(ports[0] ?? 0)) + (await connectionsAt(ports[1] ?? 0));
     expect(total).toBeLessThanOrEqual(520);
     for (const socket of silent) socket.resume();
@@ -189,7 +192,7 @@ describe('an unauthenticated client', () => {
     const served = await meanwhile(Promise.all(senders.map((socket) => closed(socket))), () => getRoot());
     expect(new Set(served)).toEqual(new Set([200]));
 
-    // Those that fit: an address has so much time for them, another is served meanwhile.
+    // Chains of accepted length: the hub limits the processor time for the handshakes of one address, and still serves another address.
     const chain = certificates.slice(0, 20).join('');
     const bulk = Array.from({ length: 60 }, () => tls(hub.mqttPort, { key, cert: chain }).resume());
     const letIn = await meanwhile(Promise.all(bulk.map((socket) => closed(socket))), () => attach(BYSTANDER));
@@ -200,11 +203,11 @@ describe('an unauthenticated client', () => {
 
   test('whose CONNECT never ends makes the hub hold 16 KiB of it at most', async () => {
     const before = hub.residentBytes();
-    // 262,140 bytes are to follow: refused by that alone.
+    // The header announces 262,140 bytes: the hub refuses the packet because of its length alone.
     const huge = Array.from({ length: 100 }, () => tls(hub.mqttPort, { from: '127.0.0.3' }));
     for (const socket of huge) socket.resume().write(Buffer.from([0x10, 0xfc, 0xff, 0x0f]));
     await Promise.all(huge.map((socket) => closed(socket)));
-    // 16,381 are, and all but one come.
+    // The header announces 16,381 bytes, and all but the last one are sent.
     const slow = Array.from({ length: 400 }, () => tls(hub.mqttPort, { from: '127.0.0.4' }).resume());
     for (const socket of slow) socket.write(Buffer.concat([Buffer.from([0x10, 0xfd, 0x7f]), Buffer.alloc(16_380)]));
     const served = await meanwhile(Promise.all(slow.map((socket) => closed(socket))), () => attach(BYSTANDER));

@@ -19,7 +19,7 @@ function mounts(command: string, ...args: string[]): void {
 it('a full disk under the audit record stops no stream, is said, and what waited is written when there is room again', async () => {
   const hub = await HubProcess.start(cleanup);
   await hub.stop();
-  // The record on a disk of its own, of 256 KiB, which another program's file fills.
+  // The audit record is on a separate file system of 256 KiB, which a file of another program fills.
   const audit = join(hub.dataDir, 'audit');
   rmSync(audit, { recursive: true });
   mkdirSync(audit, { mode: 0o700 });
@@ -36,7 +36,7 @@ it('a full disk under the audit record stops no stream, is said, and what waited
   } catch (error) {
     expect(error).toMatchObject({ code: 'ENOSPC' });
   }
-  // More than the rest of the last page of the file takes.
+  // Writes more records than fit in the rest of the last page of the audit file.
   for (let count = 0; count < 20; count++) await ask();
   await hub.program.waitFor(/ENOSPC.*audit-failed/);
   expect(await (await fetch(`http://127.0.0.1:${hub.adminPort}/readyz`)).text()).toBe('ok\n');

@@ -26,7 +26,7 @@ import { listenLocally } from './support/free-port.ts';
 import { HubProcess } from './support/hub-process.ts';
 import { startAgent, startConnect } from './support/proxies.ts';
 
-/** The size of Azure's own end-to-end test. */
+/** The payload size of Azure's own end-to-end test. */
 const PAYLOAD_BYTES = 300_000;
 
 const shared = new Cleanup();
@@ -49,7 +49,7 @@ afterEach(async () => {
   expect(devices.flatMap(({ crashes }) => crashes)).toEqual([]);
 });
 
-/** A device client of Azure and how it reaches the hub. */
+/** One of Azure's device clients, and how it connects to the hub. */
 interface DeviceClient {
   readonly name: string;
   readonly variant: DeviceVariant;
@@ -104,7 +104,7 @@ const CSHARP_CLIENTS: readonly DeviceClient[] = [
   },
 ];
 
-/** A new device and its client, taking requests. */
+/** Registers a device and starts its client, which accepts stream requests. */
 async function startDevice(client: DeviceClient, options: Pick<AzureDeviceOptions, 'decide' | 'target'> = {}) {
   const deviceId = `azure-${++ids}`;
   const open = client.control(await hub.createDevice(deviceId));
@@ -115,18 +115,18 @@ async function startDevice(client: DeviceClient, options: Pick<AzureDeviceOption
 
 const wish = (deviceId: string) => ({ deviceId, streamName: 'TestStream', connectTimeout: 30, responseTimeout: 30 });
 
-/** Azure's service, both halves of it. */
+/** Opens a stream as Azure's service client does: the HTTP request first, then the WebSocket connection. */
 async function openAsService(deviceId: string, early?: Buffer): Promise<AzureServiceStream> {
   return AzureServiceStream.open(hub, await requestStream(hub, NODE_SERVICE, wish(deviceId)), early);
 }
 
-/** A server on 127.0.0.1 that sends back what it gets, and ends when its client does. */
+/** Starts a server on 127.0.0.1 that echoes what it receives and ends the connection when the client ends it. */
 function startEchoServer(): Promise<number> {
   const server = createServer({ allowHalfOpen: true }, (socket) => socket.on('error', () => undefined).pipe(socket));
   return listenLocally(cleanup, server);
 }
 
-/** A server on 127.0.0.1 that answers the first it hears, and ends. */
+/** Starts a server on 127.0.0.1 that answers the first bytes it receives and then ends the connection. */
 function startBriefServer(): Promise<number> {
   const server = createServer((socket) => {
     socket.on('error', () => undefined).once('data', () => socket.end('all there is'));
@@ -134,7 +134,7 @@ function startBriefServer(): Promise<number> {
   return listenLocally(cleanup, server);
 }
 
-/** What comes back for `payload` through a local proxy, up to a clean end. */
+/** Sends `payload` through a local proxy and returns the bytes that come back until a clean end. */
 async function throughProxy(ports: readonly number[], payload: Buffer): Promise<Buffer> {
   const socket = connect({ port: ports[0] ?? 0, host: '127.0.0.1', allowHalfOpen: true });
   socket.write(payload);
@@ -148,7 +148,7 @@ async function throughProxy(ports: readonly number[], payload: Buffer): Promise<
   return Buffer.concat(parts);
 }
 
-/** The inner document of Azure's error body. */
+/** Returns the inner document of Azure's error body. */
 function errorOf(answer: HttpAnswer): Record<string, unknown> {
   expect(answer.headers.get('content-type')).toBe('application/json; charset=utf-8');
   const outer: unknown = JSON.parse(answer.body);
@@ -165,7 +165,7 @@ describe.each(C_CLIENTS)('$name', (client) => {
     const { data, lengths } = await stream.receive(PAYLOAD_BYTES);
     expect(data.equals(payload)).toBe(true);
     expect(Math.max(...lengths)).toBe(64);
-    // Its order, which real devices have: the WebSocket comes before the answer.
+    // The order of events on real devices of this client: the WebSocket opens before the answer is sent.
     expect(device.log.slice(0, 3)).toEqual(['request TestStream', 'websocket open', 'answered true']);
     const echoed = `sec-websocket-protocol: ${client.variant.upgrade({ host: 'h', port: 443, path: '/' }, '').match(/Protocol: (\w+)/)?.[1]}`;
     expect(device.heads[0]?.toLowerCase().split('\r\n')).toContain(echoed.toLowerCase());
@@ -257,7 +257,7 @@ describe.each(C_CLIENTS)('$name', (client) => {
     ours.write('hello');
     expect(String((await once(ours, 'data'))[0])).toBe('hello');
     await once(ours.end(), 'end');
-    // The device itself is somebody else, and not there.
+    // The module is attached and the device itself is not: a request to the device is answered with 404.
     expect((await requestStream(hub, C_SERVICE, { ...wish(deviceId), connectTimeout: 0 })).status).toBe(404);
   });
 
@@ -268,7 +268,7 @@ describe.each(C_CLIENTS)('$name', (client) => {
     const stream = await owner.openStream(deviceId, { name: 'yes' });
     stream.write('hello');
     expect(String((await once(stream, 'data'))[0])).toBe('hello');
-    // Its empty Close after ours makes the end a clean one.
+    // The device answers our Close with an empty Close, which makes the end a clean one.
     await once(stream.end(), 'end');
     await expect(owner.openStream(deviceId, { name: 'no' })).rejects.toMatchObject({ code: 'rejected' });
     const silent = owner.openStream(deviceId, { name: 'perhaps', connectTimeoutMs: 0, responseTimeoutMs: 1_000 });
@@ -413,7 +413,7 @@ describe("Azure's service and culvert agent --default-service", () => {
       const payload = randomBytes(PAYLOAD_BYTES);
       const stream = await AzureServiceStream.open(hub, answer, payload);
       expect((await stream.receive(PAYLOAD_BYTES)).data.equals(payload)).toBe(true);
-      // An empty Close is all that ws 3 says; what comes back has a code.
+      // ws 3 sends an empty Close; the Close that the hub returns has a code.
       stream.end();
       expect(await stream.socket.close()).toMatchObject({ code: 1000 });
     }

@@ -10,7 +10,7 @@ import { seconds } from './support/sas.ts';
 
 const MEBIBYTE = 1024 * 1024;
 const GIBIBYTE = 1024 * MEBIBYTE;
-/** What the hub may grow by while the frame passes: mostly read buffers that the garbage collector has not come to yet. */
+/** Maximum growth of the hub's memory, in bytes, while the frame passes: mostly read buffers that the garbage collector has not freed yet. */
 const BOUND = GIBIBYTE / 8;
 const MASK = Buffer.from([0x5a, 0x13, 0xc7, 0x08]);
 
@@ -27,12 +27,12 @@ async function come(grant: RawGrant): Promise<TLSSocket> {
   return cleanup.defer(socket, () => socket.destroy());
 }
 
-/** Takes a server's frames apart and compares their payload with `pattern`, again and again. */
+/** Parses a server's WebSocket frames and compares their payload with repetitions of `pattern`. */
 class PatternReader {
-  /** Bytes of payload so far, and the longest frame. */
+  /** Payload bytes received so far. `longest` is the payload length of the longest frame. */
   length = 0;
   longest = 0;
-  /** Whether the last frame of the message is whole. */
+  /** Whether the final frame of the message has been received completely. */
   finished = false;
   readonly #pattern: Buffer;
   #header: Buffer = Buffer.alloc(0);

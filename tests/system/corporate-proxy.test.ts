@@ -21,7 +21,7 @@ beforeAll(async () => {
 });
 afterAll(() => cleanup.run());
 
-/** A command line that runs inside the network. */
+/** Returns a command line that runs inside the network. */
 function inside(command: string, args: readonly string[]): [command: string, args: string[]] {
   const [first = command, ...rest] = [...network.prefix, command, ...args];
   return [first, rest];
@@ -50,7 +50,7 @@ test('an agent inside it serves streams', async () => {
     }),
   });
   cleanup.defer(agent, () => agent.stop());
-  // Its target lies inside too: an echo on the namespace's own loopback.
+  // The target is inside the network too: an echo server on the loopback interface of the namespace.
   const target = `require('node:net').createServer((s) => s.pipe(s)).listen(7, '127.0.0.1', () => console.log('open'))`;
   const server = new Program(...inside(process.execPath, ['-e', target]));
   cleanup.defer(server, () => server.stop());
@@ -61,7 +61,7 @@ test('an agent inside it serves streams', async () => {
   const stream = await owner.openStream('plant', { name: 'echo' });
   stream.end('out of the plant');
   expect(Buffer.concat(await stream.toArray()).toString()).toBe('out of the plant');
-  // The control channel and the stream, each by a CONNECT of its own.
+  // The control channel and the stream use one CONNECT each.
   expect(network.proxyLog().match(/CONNECT 127\.0\.0\.1:/g)?.length).toBeGreaterThanOrEqual(2);
 });
 

@@ -10,7 +10,7 @@ import { HubProcess } from './support/hub-process.ts';
 import { cleanEnvironment, run } from './support/program.ts';
 import { seconds } from './support/sas.ts';
 
-/** Clock skew the hub allows, in seconds, and a little. */
+/** Seconds: a little more than the clock skew that the hub allows. */
 const BEYOND_SKEW = 330;
 
 const cleanup = new Cleanup();
@@ -18,7 +18,7 @@ let hub: HubProcess;
 /** Keys by device id or policy name. */
 const keys: Record<string, string> = {};
 let device: IdleDevice;
-/** Grants from before the first test: those of most other tests come and go while these grow old. */
+/** Grants created before the first test. They grow old while the other tests create and use theirs. */
 let early: RawHandshake & { at: number };
 
 beforeAll(async () => {
@@ -32,13 +32,13 @@ beforeAll(async () => {
 });
 afterAll(() => cleanup.run());
 
-/** A token whose parts may contradict each other. */
+/** Returns a token whose parts may contradict each other. */
 function token(of: { key: string; path?: string; host?: string; policy?: string; expiry?: number }): Promise<string> {
   const { key, path = '', host = hub.hostName, policy, expiry = seconds(3600) } = of;
   return signSasToken({ audience: `${host}${path}`, key: keys[key] ?? key, expiry, ...(policy && { policy }) });
 }
 
-/** One request by curl, with or without a credential; gives status and Azure's error name. */
+/** Makes one request with curl, with or without a credential, and returns the status and Azure's error name. */
 async function curl(method: string, path: string, authorization: string | undefined, body?: string) {
   const args = ['-sS', '--max-time', '20', '--path-as-is', '--cacert', hub.caFile, '-X', method, '-o', '/dev/null'];
   if (authorization !== undefined) args.push('-H', `Authorization: ${authorization}`);
@@ -53,7 +53,7 @@ async function curl(method: string, path: string, authorization: string | undefi
 
 const UNAUTHORIZED = '401 IotHubUnauthorizedAccess';
 
-/** Credentials that open nothing of d1's, whatever listener they are shown to. */
+/** Credentials that no listener accepts for device d1. */
 const BAD_SAS: Record<string, () => Promise<string | undefined>> = {
   'no token': async () => undefined,
   'an empty token': async () => '',
@@ -194,7 +194,7 @@ test('what the good ones open, so that the refusals above mean something', async
 
 describe('a grant', () => {
   const bearer = (text: string) => `Bearer ${text}`;
-  /** The token with one part replaced. */
+  /** Returns the token with one part replaced. */
   const forged = (text: string, part: 0 | 1 | 2, change: (part: string) => string) =>
     text
       .split('.')
@@ -240,7 +240,7 @@ describe('a grant', () => {
   ])('that is %s opens no stream, and spoils none', async (_, make) => {
     const [of, other] = [await device.handshake(), await device.handshake()];
     expect(await present(hub, of.device.url, make(of, other))).toBe(401);
-    // The true bearer can still come, so nothing was used up.
+    // The true bearer can still connect: the attempts above did not use up the token.
     expect(await present(hub, of.device.url, bearer(of.device.token))).toBe(101);
   });
 
@@ -275,7 +275,7 @@ describe('a grant', () => {
     expect(await present(hub, early.device.url, bearer(early.device.token))).toBe(401);
   });
 
-  // Last: the hub is another one afterwards.
+  // This test is the last one because it restarts the hub.
   test('does not outlive the hub that gave it', async () => {
     const [unused, used] = [await device.handshake(), await device.handshake()];
     expect(await present(hub, used.service.url, bearer(used.service.token))).toBe(101);

@@ -11,7 +11,7 @@ import { HubProcess } from './support/hub-process.ts';
 import { cleanEnvironment, must, Program } from './support/program.ts';
 import { startAgent, startConnect } from './support/proxies.ts';
 
-/** Open files that the process under test may have: some 40 are its own, so it can carry about a dozen streams. */
+/** Maximum number of open files of the process under test: it uses about 40 for itself, so it can carry about a dozen streams. */
 const FEW = 64;
 const STREAMS = 60;
 
@@ -26,7 +26,7 @@ beforeAll(async () => {
 });
 afterAll(() => cleanup.run());
 
-/** Opens a local connection and tells what becomes of it: `served`, or how it was refused. It stays open where it is served. */
+/** Opens a local connection and returns the outcome: `served`, or how it was refused. A connection that is served stays open. */
 async function attempt(port: number, open: Socket[]): Promise<string> {
   const socket = connect({ port, host: '127.0.0.1' });
   open.push(socket);
@@ -82,7 +82,7 @@ test('an agent out of descriptors refuses each stream at once, says why, and rec
   const { served, refused } = await overfill(port);
   expect(served).toBeGreaterThan(0);
   expect(refused).toBeGreaterThan(0);
-  // Each refusal came with the device's reason; none by waiting until nobody came.
+  // Each refusal carried the device's reason; no request timed out while it waited for the other side.
   expect(program.stderr).toMatch(/too many open files|EMFILE/);
   expect(program.stderr).not.toMatch(/did not (come|arrive|join)|handshake|within \d+ s/);
   await recovers(port);
@@ -144,7 +144,7 @@ test.each([
     );
     expect(results.filter((result) => result === 'taken').length).toBeGreaterThan(0);
     expect(results.filter((result) => result === 'refused').length).toBeGreaterThan(0);
-    // Full as it is, a new stream is refused and not left waiting.
+    // The process has no free descriptors: a new stream must be refused at once instead of waiting.
     const local: Socket[] = [];
     expect(await attempt(ports[0] ?? 0, local)).not.toBe('served');
     for (const socket of [...open, ...local]) socket.destroy();

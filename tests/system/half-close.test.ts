@@ -15,7 +15,7 @@ import { HubProcess } from './support/hub-process.ts';
 import { cleanEnvironment, Program, run } from './support/program.ts';
 import { type RunningAgent, startAgent, startConnect } from './support/proxies.ts';
 
-/** A little more than the five seconds after which an answer was once cut. */
+/** Milliseconds: a little more than the five seconds after which an earlier version cut off an answer. */
 const LATE_MS = 6_000;
 
 const cleanup = new Cleanup();
@@ -23,12 +23,12 @@ let hub: HubProcess;
 let agent: RunningAgent;
 let port: number;
 let connect: Program;
-/** What the device's server does with the next connection. */
+/** How the device's server handles the next connection. */
 let serve: (socket: Socket) => void = () => undefined;
 
 const later = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** A server that may answer after it has read EOF. */
+/** Starts a server that can answer after it has read EOF. */
 async function halfOpenServer(onConnection: (socket: Socket) => void): Promise<number> {
   const server: Server = createServer({ allowHalfOpen: true }, (socket) => {
     socket.on('error', () => undefined);
@@ -56,7 +56,7 @@ async function failures(of: { device?: string }): Promise<unknown[]> {
   return records;
 }
 
-/** `nc -N`: ends its sending with its input, and reads until the other has ended. */
+/** Runs `nc -N`, which ends its sending direction at the end of its input and reads until the peer has ended. */
 const nc = (input: string) =>
   run('nc', ['-N', '127.0.0.1', String(port)], { env: cleanEnvironment(), input, timeoutMs: 60_000 });
 

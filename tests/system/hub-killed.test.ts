@@ -23,7 +23,7 @@ it('a stream that was open when the hub was killed is in the audit record and th
   open.write('hello');
   await once(open, 'data');
   const lost = once(open, 'error');
-  // The record that the stream is established is on disk before the hub dies.
+  // The audit record of the established stream is on disk before the hub is killed.
   const env = cleanEnvironment({ HOME: hub.home });
   const list = async (...flags: string[]) => {
     const args = ['audit', 'list', '--data-dir', hub.dataDir, '--device', 'press-7', ...flags];

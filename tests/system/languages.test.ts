@@ -26,7 +26,7 @@ beforeAll(async () => {
 });
 afterAll(() => cleanup.run());
 
-/** Sends `text`, ends when it has come back, and expects nothing more but a clean end. */
+/** Sends `text`, ends the stream when the text has come back, and expects a clean end with no further bytes. */
 async function expectEcho(stream: Duplex, text: string): Promise<void> {
   stream.write(text);
   const [answer] = (await once(stream, 'data')) as [Buffer];
@@ -35,7 +35,7 @@ async function expectEcho(stream: Duplex, text: string): Promise<void> {
   expect(await stream.toArray()).toEqual([]);
 }
 
-/** As the example's README says, with what is built kept out of the checkout. */
+/** Starts each example as its README describes, with build output kept outside the checkout. */
 const LANGUAGES = {
   Python: async (): Promise<[string, string[]]> => {
     const venv = join(built, 'venv');
@@ -98,7 +98,7 @@ describe.each(['Python', 'C'] as const)('the echo device in %s', (language) => {
     expect((await device.end()).code).toBe(0);
   });
 
-  // The libraries of these examples answer a Close at once: who ends before the answer has come may lose it, and is told so.
+  // The libraries of these examples answer a Close at once: a service that ends before the answer has arrived may lose it, and gets an error.
   test('what is sent is echoed, and the end after it is clean', async () => {
     const device = start(await hub.createDevice(`half-${language}`));
     await device.waitFor(/attached/);

@@ -14,7 +14,7 @@ interface Panel {
   readonly panels?: readonly Panel[];
 }
 
-/** Prometheus's own checker (Debian's `prometheus`). */
+/** Runs Prometheus's own checker, promtool (Debian's package `prometheus`). */
 function promtool(args: readonly string[], input?: string): { status: number | null; said: string } {
   const ran = spawnSync('promtool', args, { cwd: `${deploy}/prometheus`, encoding: 'utf8', ...(input && { input }) });
   return { status: ran.status, said: `${ran.error ?? ''}${ran.stdout}${ran.stderr}` };
@@ -34,10 +34,10 @@ beforeAll(async () => {
   }
 });
 
-/** The metrics an expression or a query of Grafana's names. */
+/** Returns the names of the metrics in an expression or in one of Grafana's queries. */
 const named = (text: string) => new Set(text.match(/\b(?:culvert|process|nodejs)_[a-z_]+\b/g));
 
-/** What the scrape declares, also what has no sample yet. */
+/** Returns the metrics that the scrape declares, including those without a sample. */
 function scraped(): Set<string> {
   const types = [...scrape.matchAll(/^# TYPE (\S+) (\S+)/gm)];
   return new Set(

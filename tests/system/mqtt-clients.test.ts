@@ -26,7 +26,7 @@ async function newDevice(deviceId: string): Promise<MqttCredentials> {
   return mqttCredentials(await hub.createDevice(deviceId));
 }
 
-/** What Mosquitto's clients are told to be that device. */
+/** Returns the arguments with which Mosquitto's clients connect as this device. */
 function mosquitto(version: 'mqttv311' | 'mqttv5', credentials: MqttCredentials): string[] {
   return [
     ...['-h', '127.0.0.1', '-p', String(hub.mqttPort), '--cafile', hub.caFile, '-V', version],
@@ -34,14 +34,14 @@ function mosquitto(version: 'mqttv311' | 'mqttv5', credentials: MqttCredentials)
   ];
 }
 
-/** mosquitto_sub on the offers, attached. */
+/** Starts mosquitto_sub with a subscription to the offers, and waits until it is subscribed. */
 async function subscriber(
   version: 'mqttv311' | 'mqttv5',
   credentials: MqttCredentials,
   ...more: string[]
 ): Promise<Program> {
   const args = [...mosquitto(version, credentials), '-d', '-t', OFFERS, '-t', '$iothub/streams/res/#', ...more];
-  // Its output is buffered by blocks where it is no terminal; stdbuf makes that lines.
+  // mosquitto_sub buffers its output by blocks when it does not write to a terminal; stdbuf makes it buffer by lines.
   const program = new Program('stdbuf', ['-oL', 'mosquitto_sub', ...args], {
     env: cleanEnvironment({ HOME: hub.home }),
   });
@@ -51,7 +51,7 @@ async function subscriber(
 }
 
 describe.each([4, 5] as const)('MQTT.js as a device, protocol level %i', (protocolVersion) => {
-  /** Attaches and answers each offer with `status`, and gives the offers. */
+  /** Attaches a client that answers each offer with `status`, and returns the list of offers it receives. */
   async function attach(deviceId: string, status: number, reason = ''): Promise<string[]> {
     const client = await connectMqttJs(cleanup, hub, await newDevice(deviceId), {
       protocolVersion,
@@ -120,14 +120,14 @@ describe.each(['mqttv311', 'mqttv5'] as const)("Mosquitto's clients over TLS, %s
     const opening = owner.openStream(device.deviceId, { name: 'ssh' });
     const failed = expect(opening).rejects.toMatchObject({ code: 'device_gone' });
     const [, topic = ''] = await older.waitFor(/^topic (\S+)/m);
-    older.signal('SIGSTOP'); // so that it cannot take the place back by connecting again
+    older.signal('SIGSTOP'); // so that it cannot reconnect and displace the newer connection
     const answer = `$iothub/streams/res/400/?$rid=${parseOfferTopic(topic)?.requestId}`;
     const args = [...mosquitto(version, device), '-q', '1', '-t', answer, '-m', 'too late'];
     const publisher = await run('mosquitto_pub', args, { env: cleanEnvironment({ HOME: hub.home }) });
     expect(publisher, publisher.stderr).toMatchObject({ code: 0 });
     await failed;
     older.signal('SIGCONT');
-    // What the older one says when it finds itself cut off: 5 tells it the reason, 3.1.1 knows only a closed connection.
+    // The output of the older client when it is disconnected: MQTT 5 reports the reason, MQTT 3.1.1 only closes the connection.
     if (version === 'mqttv5') await older.waitFor(/received DISCONNECT \(142\)/i);
     else await older.waitFor(/sending CONNECT[\s\S]*sending CONNECT/);
     await older.stop();

@@ -12,12 +12,12 @@ const FIXTURE = resolve(import.meta.dirname, '../../packages/stream/src/destroy-
 const cleanup = new Cleanup();
 afterEach(() => cleanup.run());
 
-/** What a shell says of SIGSEGV. */
+/** The exit code that a shell reports for SIGSEGV. */
 const SEGMENTATION_FAULT = 139;
 
 /**
- * The fault of Node that `destroyConnection` goes around: `TLSWrap::ClearOut` of a TLS connection that was destroyed after the connection below
- * it. A Node that has mended it is told in the run's output; once all have, `destroyConnection` may go.
+ * Checks the bug in Node that `destroyConnection` works around: a crash in `TLSWrap::ClearOut` of a TLS connection that is destroyed after the connection
+ * below it. The test warns when a version of Node has fixed the bug; once all have, `destroyConnection` can be removed.
  */
 test.each(['22', '24', '26'])('the connection below TLS first kills Node %s; our order does not', async (version) => {
   const node = await nodeFromNpm(cleanup, version);
@@ -26,7 +26,7 @@ test.each(['22', '24', '26'])('the connection below TLS first kills Node %s; our
   const files = [join(directory, 'cert.pem'), join(directory, 'key.pem')] as const;
   writeFileSync(files[0], cert);
   writeFileSync(files[1], key);
-  // Its crashes are meant: no core is to be kept of them.
+  // The crashes are expected, so core dumps are disabled.
   const end = (way: string, moment: string) =>
     run('/bin/sh', ['-c', 'ulimit -c 0; "$@"', 'sh', node, FIXTURE, way, moment, ...files], { cwd: directory });
   for (const moment of ['event', 'tick', 'promise']) {

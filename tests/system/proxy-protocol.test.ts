@@ -13,18 +13,18 @@ import { Program, run } from './support/program.ts';
 import { mqttCredentials } from './support/sas.ts';
 import { scratch } from './support/scratch.ts';
 
-/** Where the clients of these tests come from; the balancer has 127.0.0.1. */
+/** The address that the clients of these tests connect from; the balancer uses 127.0.0.1. */
 const CLIENT = '127.0.0.9';
 
 const cleanup = new Cleanup();
 let hub: HubProcess;
-/** The balancer's ports, by the version of the protocol it speaks. */
+/** The balancer's ports, by the version of the PROXY protocol it uses. */
 const ports: Record<'v1' | 'v2', { main: number; mqtt: number }> = {
   v1: { main: 0, mqtt: 0 },
   v2: { main: 0, mqtt: 0 },
 };
 
-/** HAProxy as its users run it: TCP passed through, and the hub's health looked at. */
+/** Returns an HAProxy configuration as its users write it: TCP passed through, with health checks of the hub. */
 function configuration(backends: { main: number; mqtt: number }): string {
   const sections = (['v1', 'v2'] as const).flatMap((version) =>
     (['main', 'mqtt'] as const).map((listener) => {

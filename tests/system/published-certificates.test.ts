@@ -30,7 +30,7 @@ beforeAll(async () => {
 afterAll(() => shared.run());
 afterEach(() => cleanup.run());
 
-/** The client of a device with a certificate in place of a key. */
+/** Starts the client of a device that authenticates with a certificate instead of a key. */
 function startClient(transport: Transport, deviceId: string, certificate: DeviceCertificate): Promise<ClientProgram> {
   const { cert, key } = certificateFiles(deviceId, certificate);
   return ClientProgram.start(cleanup, hub, 'device.mjs', {
@@ -41,7 +41,7 @@ function startClient(transport: Transport, deviceId: string, certificate: Device
   });
 }
 
-/** Certificate and key in files, for clients that take no others. */
+/** Writes the certificate and the key to files, for clients that accept only files. */
 function certificateFiles(deviceId: string, certificate: DeviceCertificate): { cert: string; key: string } {
   const [cert, key] = ['cert', 'key'].map((name) => join(hub.home, `${deviceId}-${name}.pem`)) as [string, string];
   writeFileSync(cert, certificate.cert);
@@ -49,13 +49,13 @@ function certificateFiles(deviceId: string, certificate: DeviceCertificate): { c
   return { cert, key };
 }
 
-/** What comes of asking for a twin; the words are looked at where keys are used. */
+/** The result of a request for a twin; the exact messages are tested with the devices that use keys. */
 const TWIN_REFUSED = { error: { name: expect.any(String), message: expect.any(String) } };
 
 const newId = () => `certified-${++ids}`;
 const stateOf = async (deviceId: string) => (await owner.devices.get(deviceId)).connectionState;
 
-/** Opens, is seen, asks for what there is not, and closes: what a device with a key does. */
+/** Connects, is shown as connected, requests the unsupported twin, and closes, as a device with a key does. */
 async function livesAsADevice(client: ClientProgram, deviceId: string): Promise<void> {
   expect(await client.ask('open')).toEqual({ value: 'Connected' });
   expect(await client.ask('getTwin')).toMatchObject(TWIN_REFUSED);
@@ -91,7 +91,7 @@ describe.each(TRANSPORTS)('azure-iot-device with a certificate over %s', (transp
     const client = await startClient(transport, deviceId, certificate);
     const since = Date.now();
     expect(await client.ask('open')).toEqual({ value: 'Connected' });
-    // Longer than a connection may take to say who it is, which over AMQP this one does not say before it attaches a link.
+    // Longer than the time in which a connection must authenticate. Over AMQP this client does not authenticate before it attaches a link.
     await eventually('time to pass', () => Date.now() - since > 12_000);
     expect(await client.ask('getTwin')).toMatchObject(TWIN_REFUSED);
     expect(await stateOf(deviceId)).toBe('Connected');
@@ -130,7 +130,7 @@ describe.each(TRANSPORTS)('azure-iot-device with a certificate over %s', (transp
 });
 
 describe('other clients with a certificate', () => {
-  /** A device that is known by a thumbprint, and what clients are told to be it: no password. */
+  /** Registers a device with a certificate thumbprint and returns what its clients need to connect; there is no password. */
   async function newDevice() {
     const deviceId = newId();
     const certificate = await deviceCertificate(deviceId);
@@ -139,7 +139,7 @@ describe('other clients with a certificate', () => {
     return { deviceId, certificate, username: `${hub.host}/${deviceId}/?api-version=2020-09-30` };
   }
 
-  /** Waits for an offer of which the client tells, and lets it go. */
+  /** Waits until the client reports an offer, then withdraws the request for the stream. */
   async function getsAnOffer(deviceId: string, offered: () => string | undefined): Promise<void> {
     const withdrawn = new AbortController();
     const opening = owner.openStream(deviceId, { name: 'ssh', signal: withdrawn.signal });
@@ -156,7 +156,7 @@ describe('other clients with a certificate', () => {
       ...['-h', hub.host, '-p', '8883', '--cafile', hub.caFile, '--cert', files.cert, '--key', files.key],
       ...['-V', 'mqttv311', '-i', deviceId, '-u', username, '-d', '-t', '$iothub/streams/POST/#', '-F', 'topic %t'],
     ];
-    // Its output is buffered by blocks where it is no terminal; stdbuf makes that lines.
+    // mosquitto_sub buffers its output by blocks when it does not write to a terminal; stdbuf makes it buffer by lines.
     const sub = new Program('stdbuf', ['-oL', 'mosquitto_sub', ...args], { env: cleanEnvironment({ HOME: hub.home }) });
     cleanup.defer(sub, () => sub.stop());
     await sub.waitFor(/Subscribed/);

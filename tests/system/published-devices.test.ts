@@ -12,17 +12,17 @@ const TRANSPORTS = ['Mqtt', 'MqttWs', 'Amqp', 'AmqpWs'] as const;
 type Transport = (typeof TRANSPORTS)[number];
 const isMqtt = (transport: Transport) => transport.startsWith('Mqtt');
 
-/** What is told to who asks for a twin; over AMQP the SDK puts it into an error of its own. */
+/** The error for a request for a twin; over AMQP the SDK wraps it in an error of its own. */
 const twinRefusal = (transport: Transport) => {
   const words = expect.stringContaining('This hub carries streams only');
   return { error: isMqtt(transport) ? { message: words } : { message: 'could not get twin', cause: words } };
 };
 
-/** What becomes of telemetry: MQTT 3.1.1 has no way to refuse it but to close the connection. */
+/** The result of sending telemetry: in MQTT 3.1.1 the hub can refuse it only by closing the connection. */
 const telemetryOutcome = (transport: Transport) =>
   isMqtt(transport) ? { value: 'MessageEnqueued' } : { error: { name: 'NotImplementedError' } };
 
-/** Seconds the hub takes a token beyond its expiry. */
+/** Seconds for which the hub accepts a token after its expiry. */
 const SKEW = 300;
 
 const shared = new Cleanup();
@@ -38,7 +38,7 @@ beforeAll(async () => {
 afterAll(() => shared.run());
 afterEach(() => cleanup.run());
 
-/** A new device and its client, which is told what to do. */
+/** Registers a device and starts its client, which executes the commands of the test. */
 async function startDevice(transport: Transport, env: NodeJS.ProcessEnv = {}) {
   const deviceId = `published-${++ids}`;
   const connectionString = await hub.createDevice(deviceId);
@@ -59,7 +59,7 @@ async function addModule(deviceId: string, moduleId: string): Promise<string> {
 
 const stateOf = async (deviceId: string) => (await owner.devices.get(deviceId)).connectionState;
 
-/** How often the device's control channel was attached. */
+/** Returns how often the device's control channel was attached. */
 const attachments = (deviceId: string) =>
   hub.program.stderr.split('\n').filter((line) => line.includes('"device-attached"') && line.includes(`"${deviceId}"`))
     .length;
@@ -78,7 +78,7 @@ describe.each(TRANSPORTS)('azure-iot-device over %s', (transport) => {
   test('trusts by its own `ca` option', async () => {
     const { client } = await startDevice(transport, { CA_FILE: hub.caFile, NODE_EXTRA_CA_CERTS: '' });
     expect(await client.ask('open')).toEqual({ value: 'Connected' });
-    // Over AMQP the client goes on trying for minutes, whatever the reason.
+    // Over AMQP the client retries for minutes, whatever the reason.
     if (!isMqtt(transport)) return;
     const suspicious = await startDevice(transport, { NODE_EXTRA_CA_CERTS: '' });
     expect((await suspicious.client.ask('open')).error?.message).toMatch(
@@ -87,13 +87,13 @@ describe.each(TRANSPORTS)('azure-iot-device over %s', (transport) => {
   });
 
   test('stays connected when its tokens run out, by renewing them', async () => {
-    // Made so old that the hub takes each for 10 s, and renewed every 3 s.
+    // The expiry lies so far in the past that the hub accepts each token for 10 s; the client renews it every 3 s.
     const { deviceId, client } = await startDevice(transport, { RENEWAL: `${10 - SKEW},${7 - SKEW}` });
     const since = Date.now();
     expect(await client.ask('open')).toEqual({ value: 'Connected' });
     await eventually('the first token to run out', () => Date.now() - since > 15_000);
     await eventually('the device to be connected', async () => (await stateOf(deviceId)) === 'Connected');
-    // Over MQTT a new token means a new connection.
+    // Over MQTT a new token requires a new connection.
     if (isMqtt(transport)) expect(attachments(deviceId)).toBeGreaterThanOrEqual(4);
     else expect(attachments(deviceId)).toBe(1);
     expect(client.events.filter(({ event }) => event !== 'connect')).toEqual([]);
@@ -102,7 +102,7 @@ describe.each(TRANSPORTS)('azure-iot-device over %s', (transport) => {
   test('without a renewal it is cut off', async () => {
     const { deviceId, client } = await startDevice(transport, { RENEWAL: `${8 - SKEW},${-100 - SKEW}` });
     expect(await client.ask('open')).toEqual({ value: 'Connected' });
-    // The client itself says nothing of it as long as it listens for nothing.
+    // The client reports no event about this as long as it has no listeners.
     await eventually('the hub to cut it off', async () => (await stateOf(deviceId)) === 'Disconnected');
   });
 
@@ -114,7 +114,7 @@ describe.each(TRANSPORTS)('azure-iot-device over %s', (transport) => {
     await hub.stop('SIGKILL');
     await hub.start();
     await eventually('the device to be back', async () => (await stateOf(deviceId)) === 'Connected', 60_000);
-    // The hub sees it before the client has said so.
+    // The hub may report the device as connected before the client has emitted its event.
     await eventually('the client to tell it', () => client.events.length > 1);
     expect(client.events.map(({ event }) => event)).toEqual(['connect', 'connect']);
   });

@@ -14,12 +14,12 @@ beforeAll(async () => {
 });
 afterAll(() => cleanup.run());
 
-/** The Registry of azure-iothub in a program of its own, with the connection string of a policy. */
+/** Starts a program with the Registry of azure-iothub, with the connection string of a policy. */
 function registryAs(policy: string): Promise<ClientProgram> {
   return ClientProgram.start(cleanup, hub, 'registry.mjs', { CONNECTION_STRING: hub.policy(policy) });
 }
 
-/** One operation by its name. */
+/** Calls one operation by its name. */
 const call = (operation: string, ...args: readonly unknown[]): Promise<Outcome> =>
   registry.ask('call', operation, ...args);
 
@@ -142,7 +142,7 @@ test('modules: add, get, list, update by ETag, remove', async () => {
 
   const updated = await call('updateModule', { ...module, managedBy: 'nobody' });
   expect(updated).toMatchObject({ value: { status: 200, body: { managedBy: 'nobody' } } });
-  // With the ETag of before the update: somebody else was first.
+  // The ETag is the one from before the update, so this update must fail as stale.
   const stale = { error: { name: 'InvalidEtagError', status: 412 } };
   expect(await call('updateModule', { ...module, managedBy: 'me' })).toMatchObject(stale);
   expect(await call('updateModule', { ...module, managedBy: 'me' }, true)).toMatchObject({ value: { status: 200 } });

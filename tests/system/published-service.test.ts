@@ -25,7 +25,7 @@ beforeAll(async () => {
 });
 afterAll(() => cleanup.run());
 
-/** Azure's proxy quickstart for services, and the port it listens on. */
+/** Starts Azure's proxy quickstart for services and returns the port it listens on. */
 async function startAzureProxy(deviceId: string): Promise<{ port: number; stderr: () => string }> {
   const env = { CONNECTION_STRING: hub.policy('service'), DEVICE_ID: deviceId };
   const program = startClient(cleanup, hub, 'azure-proxy.mjs', env);
@@ -33,7 +33,7 @@ async function startAzureProxy(deviceId: string): Promise<{ port: number; stderr
   return { port: Number(port), stderr: () => program.stderr };
 }
 
-/** What comes back through the proxy for some bytes sent at once, before any stream is there. */
+/** Sends bytes through the proxy at once, before a stream is established, and returns the bytes that come back. */
 async function echoed(port: number, payload: Buffer): Promise<Buffer> {
   const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
   socket.write(payload);

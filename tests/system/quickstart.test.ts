@@ -25,7 +25,7 @@ function started(command: string, args: readonly string[]): Program {
   return cleanup.defer(new Program(command, args, { cwd: ROOT, env }), (program) => program.stop());
 }
 
-/** The commands it prints to try next, one a line and indented. */
+/** Returns the commands that the quickstart prints under "Try next", one per indented line. */
 function suggestions(output: string): string[] {
   const [, listed = ''] = /Try next[^\n]*\n([\s\S]*?)\n\n(?! {2})/.exec(output) ?? [];
   return listed.split('\n').flatMap((line) => (line.startsWith('  ') ? [line.trim()] : []));
@@ -42,7 +42,7 @@ describe('npm start', () => {
     expect(commands).toHaveLength(3);
     for (const command of commands) {
       const tried = started('bash', ['-c', command]);
-      // The third stays, as it is meant to: a local proxy, or a login, which here has no terminal.
+      // The third command keeps running, as intended: a local proxy, or a login, which has no terminal here.
       const stays = / connect | ssh /.test(command);
       if (stays) await tried.waitFor(/127\.0\.0\.1:\d+|\$|#/, 60_000);
       else expect(await tried.end(), command).toMatchObject({ code: 0 });
@@ -51,8 +51,8 @@ describe('npm start', () => {
       await tried.stop();
     }
 
-    process.kill(-first.pid, 'SIGINT'); // as a terminal does: to all of the foreground
-    // npm says 130 whatever its script says; what the script itself says is looked at below.
+    process.kill(-first.pid, 'SIGINT'); // as a terminal does: to the whole foreground process group
+    // npm may exit with 130 whatever its script returns; the exit of the script itself is checked below.
     expect([0, 130]).toContain((await first.end(30_000)).code);
     expect(first.stderr).toContain('stopping');
 
@@ -77,7 +77,7 @@ describe('npm start', () => {
 });
 
 test('installed globally it prints the command as its user has it, and that works', async () => {
-  // As `npm install --global` leaves it: a link on the path.
+  // The layout that `npm install --global` creates: a link in a directory of PATH.
   const bin = join(home, 'bin');
   mkdirSync(bin);
   symlinkSync(CULVERT, join(bin, 'culvert'));

@@ -23,7 +23,7 @@ afterAll(() => cleanup.run());
 
 test('xfreerdp negotiates a session through the local proxies', async () => {
   const arguments_ = [`/v:127.0.0.1:${port}`, '/cert:ignore', '/sec:tls', '/u:guest', '/p:none', '+auth-only'];
-  // It shows nothing, but wants a screen.
+  // With `+auth-only` the client draws nothing, but it still needs a display.
   const { display } = await startScreen(cleanup);
   const env = cleanEnvironment({ HOME: hub.home, DISPLAY: display });
   const { code, stdout, stderr } = await run('xfreerdp', arguments_, { env });

@@ -18,13 +18,13 @@ import { Secrets } from './support/secrets.ts';
 const cleanup = new Cleanup();
 afterEach(() => cleanup.run());
 
-/** What of a data directory is there to hold secrets; everything else in it is an output. */
+/** The files of a data directory that are meant to hold secrets; every other file in it counts as output. */
 const HOLDS_SECRETS = /^(registry\.db.*|policies\/.*|.*key.*\.pem|.*\.key)$/;
 
-/** A token's form, whoever made it: what the SDKs signed for themselves is not known here. */
+/** The form of any token, including those that the SDKs signed for themselves and whose values this test does not have. */
 const TOKEN = /eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.|[?& ]sig=(?!\[)[\w%+/]{8,}|SharedAccessKey=[\w+/]{8,}/;
 
-/** One HTTPS request with this credential, and all that is answered. */
+/** Makes one HTTPS request with this credential, and returns the whole response as text. */
 async function ask(hub: HubProcess, method: string, path: string, authorization: string): Promise<string> {
   const headers = { authorization };
   const call = request({ host: '127.0.0.1', port: hub.port, ca: hub.ca, agent: false, method, path, headers }).end();
@@ -34,7 +34,7 @@ async function ask(hub: HubProcess, method: string, path: string, authorization:
   return `${answer.statusCode} ${text}`;
 }
 
-/** Keeps the bodies of what is posted to it. */
+/** Starts an HTTP server that collects the bodies of the requests posted to it. */
 async function startCollector(bodies: string[]): Promise<string> {
   const server = createServer(async (posted, response) => {
     let body = '';
@@ -56,7 +56,7 @@ it('no key, token or grant that a run used is in anything it wrote', async () =>
   const outputs = new Map<string, string>();
   const secrets = new Secrets();
 
-  // What there is to be kept secret.
+  // Collects the secrets of the run.
   const owner = hub.owner(cleanup);
   for (const { name, primaryKey, secondaryKey } of await owner.policies.list()) {
     secrets.add(`policy ${name}`, primaryKey);
@@ -75,7 +75,7 @@ it('no key, token or grant that a run used is in anything it wrote', async () =>
     for (const line of body?.split('\n') ?? []) if (line.length > 30) secrets.add(path, line);
   }
 
-  // A service reached through agent and connect, and what a person looks at meanwhile.
+  // Reaches a service through `culvert agent` and `culvert connect`, and runs the commands that an operator uses in the meantime.
   const echo = createTcpServer((socket) => socket.on('error', () => socket.destroy()).pipe(socket)).listen(
     0,
     '127.0.0.1',
@@ -106,7 +106,7 @@ it('no key, token or grant that a run used is in anything it wrote', async () =>
     outputs.set(`culvert ${command.join(' ')}`, `${ended.code} ${ended.stdout}${ended.stderr}`);
   }
 
-  // Everything that goes wrong with a credential in hand.
+  // Provokes the errors that can occur while a program holds a credential.
   const { host, port, deviceId } = parseDeviceConnectionString(device);
   const wrongDevice = `HostName=${host}:${port};DeviceId=${deviceId};SharedAccessKey=${wrongKey}`;
   const proxied = { ...agentEnv, HTTPS_PROXY: 'http://someone:pa55word-of-the-proxy@127.0.0.1:1', CULVERT_DEBUG: '1' };
@@ -119,7 +119,7 @@ it('no key, token or grant that a run used is in anything it wrote', async () =>
     ['agent with a wrong key', wrong, /not attached/],
     ['agent through a proxy', proxied, /not attached.*127\.0\.0\.1:1\b/],
   ] as const) {
-    // Both may pass, so it goes on trying.
+    // Both errors may be temporary, so the program keeps retrying.
     const trying = startCulvert(cleanup, ['agent', '--service', service], env);
     await trying.waitFor(said);
     await trying.stop();
@@ -183,7 +183,7 @@ it('no key, token or grant that a run used is in anything it wrote', async () =>
     if (statSync(file).isFile() && !HOLDS_SECRETS.test(path)) outputs.set(path, readFileSync(file, 'latin1'));
   }
 
-  // What was searched is what was meant to be.
+  // The searched outputs contain what they are meant to contain.
   expect(outputs.get('hub')).toMatch(/"msg":"stream-ended"[\s\S]*"msg":"hub-stopped"/);
   expect(outputs.get('hub')).toContain('"msg":"grant-refused"');
   expect(outputs.get('agent')).toContain('attached');
@@ -193,7 +193,7 @@ it('no key, token or grant that a run used is in anything it wrote', async () =>
   expect([...outputs.keys()].some((name) => /^audit\/\d{12}-.*\.jsonl$/.test(name))).toBe(true);
   expect(secrets.size).toBeGreaterThan(150);
   expect(secrets.in(`x ${Buffer.from(`u:${wrongKey}`).toString('base64')} y`)).not.toEqual([]);
-  // The grants of the one answer that is to hold one.
+  // At most one output may contain a grant: the HTTP answer that delivers it.
   const granted = [...outputs].filter(([, text]) => text.includes('iothub-streaming-auth-token'));
   expect(granted.length).toBeLessThanOrEqual(1);
 

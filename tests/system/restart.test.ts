@@ -12,9 +12,9 @@ import { HubProcess } from './support/hub-process.ts';
 import { cleanEnvironment, Program } from './support/program.ts';
 import { type RunningAgent, startAgent, startConnect } from './support/proxies.ts';
 
-/** Milliseconds streams get when the hub is told to stop: short, so that the test's streams are still open when it is over. */
+/** Milliseconds that the hub gives open streams when it stops: short, so that the test's streams are still open when the time is over. */
 const DRAIN_MS = 1_000;
-/** Milliseconds within which everything must have recovered: the longest pause between two tries is 30 s. */
+/** Milliseconds within which everything must have recovered: the longest pause between two retries is 30 s. */
 const RECOVERY_MS = 60_000;
 
 const cleanup = new Cleanup();
@@ -34,14 +34,14 @@ beforeAll(async () => {
 });
 afterAll(() => cleanup.run());
 
-/** A local connection, as any program makes one. */
+/** Opens a local connection, as any program does. */
 async function dialLocal(): Promise<Socket> {
   const socket = connect({ port: local.ports[0] ?? 0, host: '127.0.0.1' });
   await once(socket, 'connect');
   return socket;
 }
 
-/** One round trip through `culvert connect`; throws when the connection ends before it. */
+/** Makes one round trip through `culvert connect`; throws when the connection ends before the answer. */
 async function roundTrip(text: string): Promise<boolean> {
   const socket = await dialLocal();
   try {
@@ -166,7 +166,7 @@ describe("the agent's network goes away", () => {
       60_000,
     );
     expect(await ended).toMatchObject({ code: 'stream_lost' });
-    // Pings go every 25 s, and two must stay without an answer.
+    // A ping is sent every 25 s, and two must remain unanswered.
     expect(Date.now() - gone).toBeLessThan(90_000);
     network.cut();
     network.resume();

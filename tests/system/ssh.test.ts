@@ -13,7 +13,7 @@ import { cleanEnvironment, run } from './support/program.ts';
 import { startAgent, startConnect } from './support/proxies.ts';
 
 const MEBIBYTE = 1024 * 1024;
-/** A device id as unkind to shells as the grammar allows. */
+/** A device id with characters that are special to shells, as far as the grammar of ids allows them. */
 const UNKIND = "-o$(id);'x'";
 
 const cleanup = new Cleanup();
@@ -28,18 +28,18 @@ beforeAll(async () => {
 });
 afterAll(() => cleanup.run());
 
-/** An agent that offers the server as `ssh` and names its host key to the hub. */
+/** Starts an agent that offers the server as `ssh` and reports the server's host key to the hub. */
 function startSshAgent(deviceId: string, at = hub, server = sshd, hostKey = 'host') {
   const args = ['--ssh-host-key', server.hostKeyFile(hostKey)];
   return startAgent(cleanup, at, deviceId, [`ssh=127.0.0.1:${server.port}`], { args });
 }
 
-/** `culvert ssh` as a person types it who trusts the hub with host keys. */
+/** Runs `culvert ssh` as a user does who trusts the hub for host keys. */
 function culvertSsh(device: string, ...rest: string[]) {
   return culvert(['ssh', '--host-keys=hub', '--', device, '-F', 'none', ...sshd.clientArguments, ...rest], { env });
 }
 
-/** The file that `culvert ssh-config` makes, when all that it is told is relative or in the environment. */
+/** Runs `culvert ssh-config` with relative paths and environment variables only, and returns the file it writes. */
 async function sshConfig(): Promise<string> {
   writeFileSync(join(hub.home, 'service.txt'), hub.policy('service'), { mode: 0o600 });
   const printed = await culvert(['ssh-config', '--host-keys=hub'], {
@@ -73,7 +73,7 @@ describe('culvert ssh', () => {
       ),
     );
     expect(new Set(terminals).size).toBe(2);
-    // Both are still there and still answer, in the other order.
+    // Both sessions are still open and still answer, in reverse order.
     for (const session of sessions.toReversed()) {
       session.child.stdin.write('echo "still $((6 * 7))"\n');
       await session.waitFor(/^still 42/m);
@@ -149,11 +149,11 @@ describe('culvert ssh', () => {
     expect(refused.stderr).toContain(`the hub says that the host keys of asked are ED25519 ${fingerprint}`);
     expect(readFileSync(join(hub.home, 'says-no.asked'), 'utf8')).toContain(fingerprint);
     expect(await ssh(hub, sshd, askpass('yes'))).toMatchObject({ code: 0, stdout: 'in\n' });
-    // Kept: nobody is asked, and the hub's word is not needed.
+    // The host key is stored: nobody is asked, and the hub's key is not needed.
     const again = await ssh(hub, sshd, askpass('no'));
     expect(again).toMatchObject({ code: 0, stdout: 'in\n' });
     expect(again.stderr).not.toContain('hub says');
-    // The other hub's device has a key of its own, which is asked for.
+    // The device at the other hub has its own host key, for which ssh asks separately.
     expect(await ssh(other, otherSshd, askpass('no'))).toMatchObject({ code: 255 });
     expect(await ssh(other, otherSshd, askpass('yes'))).toMatchObject({ code: 0, stdout: 'in\n' });
     expect(await ssh(hub, sshd, askpass('no'))).toMatchObject({ code: 0 });
@@ -237,7 +237,7 @@ describe('plain ssh', () => {
 
   test('by the block that culvert ssh-config prints', async () => {
     const args = ['-F', await sshConfig(), ...sshd.clientArguments];
-    // Another folder, another terminal.
+    // A different working directory and a different environment.
     const anywhere = { cwd: '/', env: cleanEnvironment({ HOME: '/nonexistent' }) };
     const result = await run('ssh', [...args, 'root@pi.culvert', 'echo configured; exit 9'], anywhere);
     expect(result, result.stderr).toMatchObject({ code: 9, stdout: 'configured\n' });
@@ -255,14 +255,14 @@ describe('plain ssh', () => {
   });
 });
 
-// Last: it changes the server's host key.
+// This test is the last one because it changes the server's host key.
 test("a device's host key is kept, and a changed one is refused", async () => {
   expect(await culvertSsh('root@pi', 'true')).toMatchObject({ code: 0 });
   await sshd.changeHostKey();
   const refused = await culvertSsh('root@pi', 'echo must not run');
   expect(refused).toMatchObject({ code: 255, stdout: '' });
   expect(refused.stderr).toContain('REMOTE HOST IDENTIFICATION HAS CHANGED');
-  // Keys are kept by device: the same new key is refused for another device that was seen before, accepted for a new one.
+  // Host keys are stored per device: the new key is refused for another device that was seen before, and accepted for a new device.
   await startSshAgent('newcomer', hub, sshd, 'other');
   expect(await culvertSsh('root@newcomer', 'echo first sight')).toMatchObject({ code: 0, stdout: 'first sight\n' });
   expect(readFileSync(`${sshd.identity}.pub`, 'utf8')).toContain('ssh-ed25519');

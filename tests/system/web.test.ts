@@ -11,7 +11,7 @@ import { HubProcess } from './support/hub-process.ts';
 import { cleanEnvironment, run } from './support/program.ts';
 import { startAgent, startConnect } from './support/proxies.ts';
 
-/** Connections a browser opens to one host in HTTP/1.1. */
+/** Number of connections that a browser opens to one host with HTTP/1.1. */
 const PARALLEL = 6;
 
 const cleanup = new Cleanup();
@@ -19,7 +19,7 @@ let hub: HubProcess;
 let page: Page;
 let port: number;
 
-/** A page with images and scripts that answers them only while six are asked for at once, each on a connection of its own. */
+/** A page with images and scripts. It answers them only while six are requested at the same time, each on a separate connection. */
 class Page {
   readonly assets = new Map<string, Buffer>();
   readonly server = createServer((request, response) => this.#answer(request.url ?? '/', response));
@@ -68,7 +68,7 @@ class Page {
   }
 }
 
-/** A valid picture of random pixels: header, then blue, green and red of each pixel. */
+/** A valid BMP image of random pixels: header, then blue, green and red of each pixel. */
 function bitmap(side: number): Buffer {
   const pixels = randomBytes(side * side * 3);
   const header = Buffer.alloc(54);

@@ -21,7 +21,7 @@ let hub: HubProcess;
 let owner: ServiceClient;
 let root: CertificateFiles;
 let issuing: CertificateFiles;
-/** Of an authority that the hub's machine trusts, and nobody registered. */
+/** A certificate of an authority that the hub's machine trusts, but that is not registered with the hub. */
 let extra: CertificateFiles;
 
 beforeAll(async () => {
@@ -38,7 +38,7 @@ beforeAll(async () => {
 });
 afterAll(() => cleanup.run());
 
-/** Registers a device and gives what Mosquitto's clients are told to be it. */
+/** Registers a device and returns the arguments with which Mosquitto's clients connect as that device. */
 async function mosquitto(deviceId: string, authentication: AuthenticationInput, { cert, key }: CertificateFiles) {
   await owner.devices.create(deviceId, { authentication });
   return [
@@ -47,9 +47,9 @@ async function mosquitto(deviceId: string, authentication: AuthenticationInput, 
   ];
 }
 
-/** mosquitto_sub on the offers, attached. */
+/** Starts mosquitto_sub with a subscription to the offers, and waits until it is subscribed. */
 async function subscriber(args: string[]): Promise<Program> {
-  // Its output is buffered by blocks where it is no terminal; stdbuf makes that lines.
+  // mosquitto_sub buffers its output by blocks when it does not write to a terminal; stdbuf makes it buffer by lines.
   const all = ['-oL', 'mosquitto_sub', ...args, '-d', '-t', OFFERS, '-F', 'topic %t'];
   const program = new Program('stdbuf', all, { env: cleanEnvironment({ HOME: hub.home }) });
   cleanup.defer(program, () => program.stop());
@@ -81,7 +81,7 @@ describe("Mosquitto's clients with certificates that openssl made", () => {
     const authentication = { type: 'selfSigned', x509Thumbprint: { primaryThumbprint } } as const;
     const args = await mosquitto(`thumb-${hash}`, authentication, files);
     await expectOffer(`thumb-${hash}`, await subscriber(args));
-    // Another certificate of the same name is another certificate.
+    // A different certificate with the same name is not accepted.
     const other = await openssl.device('anything');
     await expectRefused(args.map((part) => ({ [files.cert]: other.cert, [files.key]: other.key })[part] ?? part));
   });
@@ -94,7 +94,7 @@ describe("Mosquitto's clients with certificates that openssl made", () => {
       await owner.authorities.remove('root');
       await device.waitFor(/received DISCONNECT \(152\)/i, 1_000);
       await expectRefused(args);
-      // It need not be the root that is registered.
+      // The registered authority may be an intermediate one.
       await owner.authorities.add(
         'issuing',
         readFileSync(issuing.cert, 'utf8').split(/(?<=END CERTIFICATE-----\n)/)[0] ?? '',
@@ -149,7 +149,7 @@ describe('who is asked for a certificate', () => {
       const args = ['s_client', '-connect', `127.0.0.1:${port}`, version, '-msg', '-CAfile', hub.caFile, ...name];
       const { stdout, code, stderr } = await run('openssl', args);
       expect(code, stderr).toBe(0);
-      // The request for a certificate names no authority: clients must not learn which ones are registered.
+      // The CertificateRequest names no authority, so that clients cannot learn which ones are registered.
       expect(stdout).toContain('No client certificate CA names sent');
       return stdout.includes('CertificateRequest');
     };
@@ -192,7 +192,7 @@ describe('who is asked for a certificate', () => {
       await browser.close();
       return readFileSync(log, 'utf8');
     };
-    // What it notes when it must decide which certificate to send: "ERR_SSL_CLIENT_AUTH_CERT_NEEDED".
+    // The entry that Chromium logs when it must choose a client certificate: "ERR_SSL_CLIENT_AUTH_CERT_NEEDED".
     const needed = /"net_error":-110\b/;
     expect(await visit(MAIN)).not.toMatch(needed);
     expect(await visit(DEVICES)).toMatch(needed);
@@ -207,7 +207,7 @@ test('hundreds of unauthenticated clients with long chains leave nothing in the 
     new Promise<void>((resolve) => {
       const socket = connect({ host: '127.0.0.1', port: hub.mqttPort ?? 0, ca: hub.ca, ...client });
       socket.on('error', () => undefined).on('close', () => resolve());
-      // No MQTT: by then the certificate has been looked at.
+      // Does not send MQTT: the hub has checked the certificate by then.
       socket.on('secureConnect', () => socket.end('GET / HTTP/1.1\r\n\r\n'));
       socket.resume();
     });

@@ -7,7 +7,10 @@ socket.once('data', () => process.stdout.write('seen'));
 socket.once('close', () => process.exit());
 `;
 
-/** Starts a program that nobody will end, in a process group of its own, and resolves when whoever runs the case has seen it. */
+/**
+ * Starts a program in its own process group that this case does not end. Resolves when the test that runs the case has confirmed the program's
+ * connection.
+ */
 export async function linger(): Promise<void> {
   const child = spawn(process.execPath, ['-e', PROGRAM], { detached: true, stdio: ['ignore', 'pipe', 'ignore'] });
   await once(child.stdout, 'data');

@@ -14,14 +14,14 @@ let clock: FakeClock;
 let test: TestHub;
 
 beforeEach(async () => {
-  // Whole seconds, as tokens have them.
+  // The clock starts at a whole second, because tokens expire at whole seconds.
   clock = new FakeClock(Math.floor(Date.now() / 1000) * 1000);
   test = await startHub({ clock, config: { amqpListen: '127.0.0.1:0' } });
 });
 
 afterEach(() => test.stop());
 
-/** A device's key, and a way to make tokens of it. */
+/** Registers a device. Returns its identity, and a function that creates tokens with its key. */
 async function register(identity: Identity) {
   const { authentication } = await test.owner.devices.create(identity.deviceId);
   const key = authentication.symmetricKey.primaryKey ?? '';
@@ -37,7 +37,7 @@ async function connect(sasl?: AmqpSasl): Promise<AmqpDevice> {
   return device;
 }
 
-/** Opens a stream to the device and sends something there and back. */
+/** Opens a stream to the device, sends a text that the device echoes, and returns the received text. */
 async function echo(device: AmqpDevice, identity: Identity): Promise<string> {
   const { nextOffer, answer } = amqpDeviceUnderTest(device, identity);
   const stream = test.owner.openStream(identity.deviceId, { name: 'echo' });
@@ -73,7 +73,7 @@ describe('a hub with an AMQP listener', () => {
       expect(await device.putToken(identity, await token(40))).toMatchObject({ status: 200 });
     }
     expect(await echo(device, identity)).toBe('there and back');
-    // Forty seconds, and the five minutes that clocks may differ by.
+    // The token is valid for 40 s, and the hub allows five minutes more, because clocks may differ.
     for (let seconds = 0; seconds < 340; seconds += 20) {
       device.showLife();
       await clock.advance(20_000);
@@ -122,7 +122,7 @@ describe('a hub with an AMQP listener', () => {
       await device.putToken(identity, await token(3_600));
       devices.push(device);
     }
-    // Whoever has proved nothing is cut off.
+    // The hub also closes a connection that has not authenticated.
     const stranger = await connect();
     await test.hub.stop(0);
     for (const device of devices) {

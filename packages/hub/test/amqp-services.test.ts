@@ -9,7 +9,7 @@ let clock: FakeClock;
 let test: TestHub;
 
 beforeEach(async () => {
-  // Whole seconds, as tokens have them.
+  // The clock starts at a whole second, because tokens expire at whole seconds.
   clock = new FakeClock(Math.floor(Date.now() / 1000) * 1000);
   test = await startHub({ clock, config: { amqpListen: '127.0.0.1:0' } });
 });
@@ -23,7 +23,7 @@ const overWebSocket = () => {
   return webSocketDuplex(new WebSocket(url, ['AMQPWSB10'], { ca: test.ca }), { pingMs: 0, clock });
 };
 
-/** A policy's token for the hub as a whole, or for a part of it. */
+/** Creates a policy's token. @param below the part of the hub for which the token is valid; default the whole hub */
 async function tokenOf(name: string, below = ''): Promise<string> {
   const { key, policy } = parseServiceConnectionString(await test.policy(name));
   const audience = `${formatAuthority('127.0.0.1', test.port)}${below}`;

@@ -25,7 +25,7 @@ describe('clients are asked for a certificate', () => {
   const overTls = mqttTransport('TLS', 5);
   const overWebSocket = mqttTransport('WebSocket', 5);
 
-  /** Which ways are open to a device that has a certificate and dials the hub's address. */
+  /** Returns the transports and server names with which a device with a certificate can attach at the hub's address. */
   async function open(config: Partial<HubConfigInput>): Promise<string[]> {
     const hub = await startHub({ config: { mqttListen: '127.0.0.1:0', ...config } });
     cleanups.push(() => hub.stop());
@@ -127,7 +127,7 @@ describe('a device with a certificate that nobody asked for', () => {
     const hub = await startHub({ config: { mqttListen: '127.0.0.1:0', amqpListen: '127.0.0.1:0' } });
     cleanups.push(() => hub.stop());
     const certificate = await deviceCertificate('d1');
-    // A device that finds none of its SASL mechanisms may not come to an answer.
+    // A device to which the hub offers none of its SASL mechanisms may wait without end for a result.
     transport.attach(hub, { deviceId: 'd1' }, { certificate }).catch(() => undefined);
     const { detail } = await hub.event('connection-refused');
     expect(detail).toMatch(/listener asks no client for a certificate.*clientCertificates/);

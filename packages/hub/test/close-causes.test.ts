@@ -19,18 +19,18 @@ import { afterEach, expect, it } from 'vitest';
 import type { HubConfigInput } from '../src/config/config.ts';
 import { FAILING_GATEWAY_THREAD, failGatewayThread } from './failing-gateway-thread.fixture.ts';
 
-/** What one end learns: the code and sentence of its error, or that it ended cleanly. */
-type Told = readonly [code: ErrorCode, message: string] | 'clean';
+/** The result that one end receives: the code and message of its error, or that the stream ended cleanly. */
+type EndResult = readonly [code: ErrorCode, message: string] | 'clean';
 
-/** What both ends learn; of the one that ended, or lost, the stream itself nothing. */
+/** The results of both ends. The result of the end that ended or lost the stream itself is absent. */
 interface Outcome {
-  readonly service?: Told;
-  readonly device?: Told;
+  readonly service?: EndResult;
+  readonly device?: EndResult;
 }
 
 let test: TestHub;
 let clock: FakeClock;
-/** The next offer, to be answered by the test. */
+/** Resolves with the next offer, which the test answers. */
 let offers: Promise<StreamOffer>;
 const cleanups: (() => unknown)[] = [];
 
@@ -49,14 +49,14 @@ async function start(limits: Record<string, number> = {}, over: Partial<HubConfi
   });
   const device = DeviceClient.fromConnectionString(await test.createDevice('d'), {
     outbound: test.outbound,
-    // An offer that is left without an answer is rejected.
+    // The promise stays pending, because the device client would reject an unanswered offer when the callback returns.
     onStream: (offer) => new Promise<void>(() => offered(offer)),
   });
   cleanups.push(() => device.close());
   await device.open();
 }
 
-/** Two ends that are paired. */
+/** Opens a stream and returns both of its ends. */
 async function openPair(): Promise<{ service: Duplex; device: Duplex; streamId: string }> {
   const [service, device] = await Promise.all([
     test.owner.openStream('d', { name: 'x' }),
@@ -70,25 +70,25 @@ async function openPair(): Promise<{ service: Duplex; device: Duplex; streamId: 
   return { service, device, streamId };
 }
 
-/** How a stream ended, for the end that reads it. */
-function told(stream: Duplex): Promise<Told> {
+/** Reads a stream to its end and returns the result. */
+function resultOf(stream: Duplex): Promise<EndResult> {
   return new Promise((resolve) => {
     stream.on('error', (error) => resolve(failure(error)));
     stream.on('end', () => resolve('clean')).resume();
   });
 }
 
-const failure = (error: unknown): Told => [(error as CulvertError).code, (error as CulvertError).message];
+const failure = (error: unknown): EndResult => [(error as CulvertError).code, (error as CulvertError).message];
 
-/** How an attempt failed. */
-function refused(attempt: Promise<unknown>): Promise<Told> {
+/** Returns the result of an attempt that is expected to fail. */
+function refused(attempt: Promise<unknown>): Promise<EndResult> {
   return attempt.then(() => 'clean' as const, failure);
 }
 
-/** Ends both sides from outside, and what they learn. */
+/** Opens a stream, ends it with `end`, and returns the results of both ends. */
 async function both(end: (streamId: string) => unknown): Promise<Outcome> {
   const { service, device, streamId } = await openPair();
-  const ends = Promise.all([told(service), told(device)]);
+  const ends = Promise.all([resultOf(service), resultOf(device)]);
   await end(streamId);
   const [ofService, ofDevice] = await ends;
   return { service: ofService, device: ofDevice };
@@ -103,7 +103,7 @@ async function whileAdvancing<T>(promise: Promise<T>, stepMs: number): Promise<T
   return promise;
 }
 
-/** Asks for a stream as any HTTP client may, without going to the gateway yet. */
+/** Requests a stream with a plain HTTP client, and returns the grant without connecting to the gateway. */
 async function grant(): Promise<Grant> {
   const { key, policy } = parseServiceConnectionString(await test.policy('service'));
   const expiry = Math.floor(clock.now() / 1_000) + 600;
@@ -115,16 +115,16 @@ async function grant(): Promise<Grant> {
   return { url: response.headers[STREAM_HEADERS.url], token: response.headers[STREAM_HEADERS.token] };
 }
 
-/** Nobody is left to tell the ends; tests/system/hub-killed.test.ts has what the next hub says. */
-type ToldCause = Exclude<CloseCause, 'hub_died'>;
+/** All causes except `hub_died`, which no process can report to the ends. tests/system/hub-killed.test.ts tests what the next hub records. */
+type ReportedCause = Exclude<CloseCause, 'hub_died'>;
 
-/** Makes each cause happen, and says what the ends learned. */
-const MAKE: Readonly<Record<ToldCause, () => Promise<Outcome>>> = {
+/** For each cause, a function that makes it happen and returns the results of the ends. */
+const MAKE: Readonly<Record<ReportedCause, () => Promise<Outcome>>> = {
   async ended_by_service() {
     await start();
     const { service, device } = await openPair();
     service.resume().end();
-    const ofDevice = await told(device);
+    const ofDevice = await resultOf(device);
     device.end();
     return { device: ofDevice };
   },
@@ -132,7 +132,7 @@ const MAKE: Readonly<Record<ToldCause, () => Promise<Outcome>>> = {
     await start();
     const { service, device } = await openPair();
     device.resume().end();
-    const ofService = await told(service);
+    const ofService = await resultOf(service);
     service.end();
     return { service: ofService };
   },
@@ -142,7 +142,7 @@ const MAKE: Readonly<Record<ToldCause, () => Promise<Outcome>>> = {
     const service = await test.owner.openWebSocket('d', { name: 'x' });
     await test.event('stream-established');
     service.terminate();
-    return { device: await told(await accepted) };
+    return { device: await resultOf(await accepted) };
   },
   async lost_by_device() {
     await start();
@@ -150,14 +150,14 @@ const MAKE: Readonly<Record<ToldCause, () => Promise<Outcome>>> = {
     const service = await test.owner.openStream('d', { name: 'x' });
     await test.event('stream-established');
     (await accepted).terminate();
-    return { service: await told(service) };
+    return { service: await resultOf(service) };
   },
   async protocol_error() {
     await start();
     const [asked, device] = await Promise.all([grant(), offers.then((offer) => offer.accept())]);
     const service = await RawWebSocket.open(asked, { ca: test.ca });
     cleanups.push(() => service.socket.destroy());
-    const ofDevice = told(device);
+    const ofDevice = resultOf(device);
     service.send(rawFrame(3, 'x'));
     const close = await service.close();
     const ofService = errorFromClose(close?.code ?? 1006, close?.reason ?? '');
@@ -166,14 +166,14 @@ const MAKE: Readonly<Record<ToldCause, () => Promise<Outcome>>> = {
   async stalled() {
     await start({ stallMs: 1_000 });
     const { device } = await openPair();
-    // More than all buffers on the way hold; nobody reads at the service.
+    // This is more data than all buffers on the way hold, and the service does not read.
     device.write(Buffer.alloc(48 * 1_048_576));
-    return { device: await whileAdvancing(told(device), 250) };
+    return { device: await whileAdvancing(resultOf(device), 250) };
   },
   async half_close_timeout() {
     await start();
     const { service, device } = await openPair();
-    const ends = Promise.all([told(service), once(device.resume(), 'error').then(([error]) => failure(error))]);
+    const ends = Promise.all([resultOf(service), once(device.resume(), 'error').then(([error]) => failure(error))]);
     service.end();
     await once(device, 'end');
     await clock.advance(LIMITS.halfCloseMs);
@@ -191,7 +191,7 @@ const MAKE: Readonly<Record<ToldCause, () => Promise<Outcome>>> = {
   async quota_reached() {
     await start({ bytesPerStream: 3 });
     const { service, device } = await openPair();
-    const ends = Promise.all([told(service), told(device)]);
+    const ends = Promise.all([resultOf(service), resultOf(device)]);
     service.write('abc');
     await once(device, 'data');
     await clock.advance(1_000);
@@ -249,7 +249,7 @@ const MAKE: Readonly<Record<ToldCause, () => Promise<Outcome>>> = {
     await start();
     const [, device] = await Promise.all([grant(), offers.then((offer) => offer.accept())]);
     await test.event('connection-waiting');
-    const ofDevice = told(device);
+    const ofDevice = resultOf(device);
     await clock.advance(60_000);
     return { device: await ofDevice };
   },
@@ -273,8 +273,8 @@ const SILENT = 'Timed out waiting for the response from device.';
 const LATE = 'The other side did not come in time.';
 const FULL = 'The device takes no more new streams in this second.';
 
-/** What each end is told, beside the log's error and sentence. */
-const TABLE: Readonly<Record<ToldCause, Outcome & { readonly log: readonly [ErrorCode | undefined, string] }>> = {
+/** For each cause, the expected result of each end, and the error and message of the log entry. */
+const TABLE: Readonly<Record<ReportedCause, Outcome & { readonly log: readonly [ErrorCode | undefined, string] }>> = {
   ended_by_service: { device: 'clean', log: [undefined, CLOSE_CAUSES.ended_by_service] },
   ended_by_device: { service: 'clean', log: [undefined, CLOSE_CAUSES.ended_by_device] },
   lost_by_service: { device: ['stream_lost', LOST], log: ['stream_lost', CLOSE_CAUSES.lost_by_service] },
@@ -307,7 +307,7 @@ const TABLE: Readonly<Record<ToldCause, Outcome & { readonly log: readonly [Erro
   },
   revoked: { service: ['revoked', DISABLED], device: ['revoked', DISABLED], log: ['revoked', DISABLED] },
   shutting_down: { service: ['draining', STOPS], device: ['draining', STOPS], log: ['draining', STOPS] },
-  // The one thread there is cannot tell them any more.
+  // The hub has only one gateway thread. It has failed, so it cannot send a close frame to the ends.
   gateway_failed: {
     service: ['stream_lost', TORN],
     device: ['stream_lost', TORN],
@@ -335,9 +335,9 @@ const TABLE: Readonly<Record<ToldCause, Outcome & { readonly log: readonly [Erro
   refused: { service: ['too_many_requests', FULL], log: ['too_many_requests', FULL] },
 };
 
-const TOLD = (Object.keys(CLOSE_CAUSES) as CloseCause[]).filter((cause) => cause !== 'hub_died');
+const REPORTED_CAUSES = (Object.keys(CLOSE_CAUSES) as CloseCause[]).filter((cause) => cause !== 'hub_died');
 
-it.each(TOLD)('%s: both ends learn what the log says', async (cause) => {
+it.each(REPORTED_CAUSES)('%s: both ends learn what the log says', async (cause) => {
   const outcome = await MAKE[cause]();
   const { log, ...ends } = TABLE[cause];
   const ended = test.event('stream-ended', ({ record }) => record.cause === cause && record.error === log[0]);

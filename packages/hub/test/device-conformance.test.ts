@@ -9,7 +9,7 @@ import {
   thumbprintCredentials,
 } from '@culvert/testkit';
 
-// The clock stands still, and with it what a second allows.
+// The rate limits are high, because the fake clock does not advance and so the streams of all tests count in the same second.
 const limits = { newStreamsPerSecond: 10_000, newStreamsPerSecondPerDevice: 10_000 };
 const options = {
   config: {

@@ -26,7 +26,7 @@ afterEach(async () => {
 
 type Settings = NonNullable<HubConfigInput['diagnostics']>;
 
-/** An endpoint that takes what comes, and keeps it. */
+/** Starts an HTTP endpoint that accepts every request and stores the bodies. */
 async function endpoint(port = 0): Promise<{ url: string; port: number; bodies: string[]; server: Server }> {
   const bodies: string[] = [];
   const server = createServer(async (request, response) => {
@@ -44,7 +44,7 @@ async function endpoint(port = 0): Promise<{ url: string; port: number; bodies: 
   return { url: `http://127.0.0.1:${bound}`, port: bound, bodies, server };
 }
 
-/** A device comes, one stream lives and ends. */
+/** Attaches a device, and opens and ends one stream. */
 async function live(test: TestHub): Promise<void> {
   const text = await test.createDevice('d');
   const device = DeviceClient.fromConnectionString(text, { onStream: echoOffer, outbound: test.outbound });
@@ -85,7 +85,7 @@ describe('diagnostic settings', () => {
       return (JSON.parse(body.slice(body.indexOf('{'))) as { records: ResourceLogRecord[] }).records;
     });
     expect(operations(posted)).toEqual(STREAMS);
-    // The file's lines are those of the store, character by character.
+    // The file contains the same records as the HTTP requests, character by character.
     expect(posted.map((record) => JSON.stringify(record))).toEqual(inFile.slice(1, 3));
     const exported = otlp.bodies.flatMap((body) => {
       expect(body).toMatch(/^\/v1\/logs {2}\{"resourceLogs":\[/);

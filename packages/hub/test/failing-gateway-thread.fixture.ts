@@ -1,11 +1,11 @@
 import { isMainThread } from 'node:worker_threads';
 
-/** As the entry of a hub's gateway threads: the real one, which fails when {@link failGatewayThread} says so. */
+/** An entry module for a hub's gateway threads. It runs the real one, and throws when {@link failGatewayThread} is called. */
 export const FAILING_GATEWAY_THREAD = new URL(import.meta.url);
 
 const CHANNEL = 'culvert-test-fail';
 
-/** Has every thread of this process's gateways fail. */
+/** Makes every gateway thread of this process fail. */
 export function failGatewayThread(): void {
   const channel = new BroadcastChannel(CHANNEL);
   channel.postMessage('fail');

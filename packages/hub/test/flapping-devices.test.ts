@@ -5,7 +5,7 @@ import { CONNECTION_INTERVAL_MS, CONNECTIONS_AT_ONCE } from '../src/control/conn
 import type { HubEvent } from '../src/observe/events.ts';
 
 const deviceId = 'flapping';
-/** What a device was seen to do in twenty seconds. */
+/** The number of reconnects that a device was observed to make in 20 s. */
 const RECONNECTS = 137;
 
 let clock: FakeClock;
@@ -26,7 +26,7 @@ afterEach(() => hub.stop());
 const of = (...types: HubEvent['type'][]) =>
   hub.events.filter((event) => types.includes(event.type) && 'deviceId' in event && event.deviceId === deviceId);
 
-/** Refusals of this very device, which has shown its key. */
+/** Returns the events of refusals because of too many connections, after the device has named its identity. */
 const refusals = () =>
   hub.events.filter(
     (event) => event.type === 'connection-refused' && event.error === 'too_many_requests' && event.claimed,
@@ -48,7 +48,7 @@ describe.each([
   amqpTransport('TLS'),
   amqpTransport('WebSocket'),
 ])('a device that flaps, $name', (transport) => {
-  /** @returns whether it was let in */
+  /** Attaches the device and detaches it again. @returns whether the hub accepted the device */
   async function flap(): Promise<boolean> {
     const before = of('device-detached').length;
     try {
@@ -75,18 +75,18 @@ describe.each([
     expect(await flap()).toBe(false);
     const last = clock.now();
     await clock.advance(60_000);
-    const told = await records();
-    expect(told.length).toBeLessThanOrEqual(22);
-    // Nothing is lost from the count, and the newest record is the newest thing that happened.
+    const recorded = await records();
+    expect(recorded.length).toBeLessThanOrEqual(22);
+    // The records and their counts of unrecorded events cover every event, and the newest record is the newest event.
     const happened = of('device-attached', 'device-detached').length + refusals().length;
-    expect(told.length + told.reduce((sum, { unrecorded }) => sum + unrecorded, 0)).toBe(happened);
-    expect(told.at(-1)).toMatchObject({
+    expect(recorded.length + recorded.reduce((sum, { unrecorded }) => sum + unrecorded, 0)).toBe(happened);
+    expect(recorded.at(-1)).toMatchObject({
       operation: refusals().length > 0 ? 'connectionRefused' : 'deviceDisconnect',
       time: last,
     });
     const metrics = await (await fetch(`http://127.0.0.1:${hub.hub.adminAddress.port}/metrics`)).text();
     const leftOut = /^culvert_connection_records_left_out_total (\d+)$/m.exec(metrics)?.[1];
-    expect(Number(leftOut)).toBe(happened - told.length);
+    expect(Number(leftOut)).toBe(happened - recorded.length);
   }, 120_000);
 });
 
@@ -100,9 +100,9 @@ it('what is held is in the log when the hub stops', async () => {
   await attach();
   await hub.stop({ keep: true });
   hub = await startHub({ clock, directory: hub.directory });
-  const told = await records();
-  expect(told).toHaveLength(21);
-  expect(told.at(-1)).toMatchObject({ operation: 'deviceDisconnect', unrecorded: 11 });
+  const recorded = await records();
+  expect(recorded).toHaveLength(21);
+  expect(recorded.at(-1)).toMatchObject({ operation: 'deviceDisconnect', unrecorded: 11 });
 });
 
 it('two programs with one identity that evict each other are told of once', async () => {

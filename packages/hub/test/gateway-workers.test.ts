@@ -25,7 +25,7 @@ async function start(options: TestHubOptions = {}): Promise<TestHub> {
   return test;
 }
 
-/** An attached device that sends back what comes. */
+/** Attaches a device that sends received data back. */
 async function attachEcho(test: TestHub): Promise<void> {
   const device = DeviceClient.fromConnectionString(await test.createDevice('d'), {
     outbound: test.outbound,
@@ -48,7 +48,7 @@ describe('a hub with a gateway of two threads', () => {
     const test = await start();
     await attachEcho(test);
     expect(await gatewayPort(test)).not.toBe(test.port);
-    // Sixteen: that all of them have both sides in one thread would happen once in 65,536 times.
+    // With 16 streams, the probability that each has both sides in the same thread is 1 in 65,536.
     await Promise.all(
       Array.from({ length: 16 }, async (_, i) => {
         const stream = await test.owner.openStream('d', { name: 'x' });
@@ -160,7 +160,7 @@ describe('a hub with a gateway of two threads', () => {
     const before = await presented();
     write(await testCertificate());
     await hub.reload();
-    // A message to each thread is on its way.
+    // The threads receive the new certificate in a message, so a thread may present the old one for a short time.
     let after = await presented();
     while (after === before) after = await presented();
     const later = await Promise.all(Array.from({ length: 16 }, presented));
@@ -230,7 +230,7 @@ describe('the configuration of the gateway’s threads', () => {
     const chosen = (flags: object, env: NodeJS.ProcessEnv) => resolveHubConfig(flags, env, '/d').gatewayWebAssembly;
     expect(config({}).gatewayWebAssembly).toBe(true);
     expect(config({ gatewayWebAssembly: false }).gatewayWebAssembly).toBe(false);
-    // Commander says true where the flag is not given.
+    // Commander sets the option to true if the flag is not given.
     expect(chosen({ gatewayWebassembly: true }, {})).toBe(true);
     expect(chosen({ gatewayWebassembly: true }, { CULVERT_GATEWAY_WEBASSEMBLY: 'false' })).toBe(false);
     expect(chosen({ gatewayWebassembly: false }, { CULVERT_GATEWAY_WEBASSEMBLY: 'true' })).toBe(false);

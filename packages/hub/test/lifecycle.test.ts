@@ -73,7 +73,7 @@ describe('a hub', () => {
       code: 'config_invalid',
       message: expect.stringMatching(/^127\.0\.0\.1:\d+ is taken/),
     });
-    // The directory's lock was given back: the same hub starts as soon as the port is another.
+    // The lock of the directory was released, so a hub with the same directory and another port starts.
     const hub = await Hub.start(parseHubConfig({ ...config, listen: '127.0.0.1:0' }));
     await hub.stop();
     const twice = parseHubConfig({ dataDir: directory, listen: '127.0.0.1:0', adminListen: '127.0.0.1:0' });
@@ -166,7 +166,7 @@ describe('a hub', () => {
 
   it('has written the files of a rotated policy when it has stopped', async () => {
     const test = await startHub();
-    // Many, so that some are on their way.
+    // Many rotations, so that some of them are not written yet when the hub stops.
     for (let rotation = 0; rotation < 20; rotation++) await test.owner.policies.rotate('service');
     const { connectionString } = await test.owner.policies.get('service');
     await test.stop({ keep: true });
@@ -224,7 +224,7 @@ describe('a hub', () => {
     const test = await start({ config: { mqttListen: '127.0.0.1:0', amqpListen: '127.0.0.1:0' } });
     const handshake = (port: number, over: ConnectionOptions): Promise<string | null | undefined> =>
       new Promise((resolve) => {
-        // Security level 0, or the client itself would refuse to offer the old versions.
+        // OpenSSL's security level 0, because at higher levels the client refuses to offer the old versions.
         const ciphers = 'DEFAULT@SECLEVEL=0';
         const socket = connectTls({ host: '127.0.0.1', port, ca: test.ca, ciphers, ...over });
         socket.once('secureConnect', () => {

@@ -55,7 +55,7 @@ async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
   return found;
 }
 
-/** Reads notices until one matches. */
+/** Reads notices until one matches, and returns all of them. */
 async function until<T>(notices: AsyncGenerator<T>, matches: (notice: T) => boolean): Promise<T[]> {
   const seen: T[] = [];
   for (;;) {
@@ -105,13 +105,13 @@ describe('the streams there are', () => {
 
 describe('an administrator who closes a stream', () => {
   it('ends both sides, and both learn why', async () => {
-    let told: (error: Error) => void = () => undefined;
+    let resolveError: (error: Error) => void = () => undefined;
     const deviceError = new Promise<Error>((resolve) => {
-      told = resolve;
+      resolveError = resolve;
     });
     await attach('d', async (offer) => {
       const stream = await offer.accept();
-      stream.on('error', told).resume();
+      stream.on('error', resolveError).resume();
     });
     const { stream, streamId } = await open('d');
     const serviceError = once(stream.resume(), 'error');
@@ -138,7 +138,7 @@ describe('an administrator who closes a stream', () => {
     const offer = new Promise<StreamOffer>((resolve) => {
       offered = resolve;
     });
-    // An offer that is left without an answer is rejected.
+    // The promise stays pending, because the device client would reject an unanswered offer when the callback returns.
     await attach('d', (one) => new Promise(() => offered(one)));
     const refused = test.owner.openStream('d', { name: 'x' }).catch((error: unknown) => error);
     const { streamId } = await test.event('stream-offered');
@@ -200,7 +200,7 @@ describe('who follows streams', () => {
     await until(revoked, isReady);
     const drained = service.streams.follow();
     await until(drained, isReady);
-    // The first rotation keeps the key, as the secondary one.
+    // Two rotations, because the first one keeps the old key as the secondary key.
     await test.owner.policies.rotate('monitor');
     await test.owner.policies.rotate('monitor');
     await expect(revoked.next()).rejects.toMatchObject({ code: 'revoked' });
@@ -213,7 +213,7 @@ describe('who follows streams', () => {
     const clock = new FakeClock(Date.now());
     const hub = await startHub({ clock });
     cleanups.push(() => hub.stop());
-    // The hub's own time: by the machine's a token would be good for as much longer as the hub took to start.
+    // Tokens must expire by the hub's fake time. With the system time they would be valid for longer, by the time that the hub took to start.
     const service = ServiceClient.fromConnectionString(hub.ownerConnectionString, {
       outbound: hub.outbound,
       clock: { now: () => clock.now(), setTimer: systemClock.setTimer },
@@ -221,7 +221,7 @@ describe('who follows streams', () => {
     cleanups.push(() => service.close());
     const notices = service.streams.follow();
     expect(await notices.next()).toMatchObject({ value: { event: 'ready' } });
-    // An hour, and five minutes for clocks that differ.
+    // The token is valid for one hour, and the hub allows five minutes more, because clocks may differ.
     await clock.advance(3_901_000);
     expect(await notices.next()).toMatchObject({ value: { event: 'ready' } });
   });

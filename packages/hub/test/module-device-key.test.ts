@@ -37,7 +37,7 @@ beforeEach(async () => {
   await hub.owner.modules.create(deviceId, MODULE);
 });
 
-/** A token for `scope`, made with the device's key. */
+/** Creates a token for `scope` that is signed with the device's key. */
 const token = (scope: Identity, key = deviceKey) =>
   signSasToken({
     audience: `${formatAuthority(hub.hostName, hub.port)}/${identityPath(scope)}`,

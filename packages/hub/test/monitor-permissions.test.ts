@@ -16,7 +16,7 @@ let deviceKey = '';
 
 const ID = '0'.repeat(32);
 
-/** Every route of the live view, and what a caller who may use it is answered here, where there is no stream. */
+/** Every route of the live view, and the status that a permitted caller receives in this test, in which no stream exists. */
 const ROUTES = [
   ['GET', '/streams', 200],
   ['GET', `/streams/${ID}`, 404],
@@ -28,7 +28,7 @@ const ROUTES = [
   ['DELETE', `/streams/${ID}`, 404],
 ] as const;
 
-/** Policies that may read, and those that may close. */
+/** For each policy, whether it permits to read the live view and to close streams. */
 const MAY: Readonly<Record<string, { readonly look: boolean; readonly close: boolean }>> = {
   iothubowner: { look: true, close: true },
   service: { look: false, close: false },
@@ -55,7 +55,7 @@ async function call(method: string, path: string, authorization: string | undefi
         let body = '';
         response.setEncoding('utf8').on('data', (text: string) => {
           body += text;
-          // What is followed never ends by itself.
+          // The response of an event stream does not end, so stop reading after the `ready` event.
           if (!body.includes('event: ready')) return;
           resolve({ status, type, body });
           request.destroy();
@@ -101,7 +101,7 @@ it.each(ROUTES)('a device’s own key is of no use on %s %s, and neither is no c
   for (const authorization of [own, undefined]) {
     const answer = await call(method, path, authorization);
     expect(answer.status).toBe(401);
-    // Where the path names the device, its key proves who it is, which does not help it.
+    // If the path contains the device's id, the hub authenticates the device with its key, and then refuses the request as forbidden.
     expect(['unauthorized', 'forbidden']).toContain(JSON.parse(answer.body).code);
   }
 });

@@ -5,7 +5,7 @@ import { afterEach, expect, it } from 'vitest';
 
 let clock: FakeClock;
 let test: TestHub;
-/** Stands between the device and the hub. */
+/** Simulates network faults between the device and the hub. */
 let network: FaultProxy;
 const cleanups: (() => unknown)[] = [];
 
@@ -18,7 +18,7 @@ async function start(limits: { stallMs?: number } = {}): Promise<void> {
   const device = DeviceClient.fromConnectionString(await test.createDevice('d'), {
     outbound: { ...test.outbound, proxy: `http://127.0.0.1:${network.port}` },
     onStream: echoOffer,
-    // It believes that all is well, as one does whose packets nobody answers: its own clock stands still.
+    // The device's own clock does not advance, so that the device does not detect the loss of the connection itself.
     clock: new FakeClock(Date.now()),
   });
   cleanups.push(
@@ -39,7 +39,7 @@ it('a device whose network vanished is offline after one and a half of its keepa
   await start();
   const attachedAt = clock.now();
   network.blackHole();
-  // Our devices choose 25 s.
+  // The SDK's devices use a keepalive of 25 s, and the hub waits for one and a half times that.
   await clock.advance(37_499);
   expect(await test.owner.devices.presence('d')).toMatchObject({ online: true, last: null });
   await clock.advance(1);
@@ -62,15 +62,15 @@ it('a stream whose device vanished is shown until the third ping is due, and is 
   const { streamId } = await test.event('stream-established');
   network.blackHole();
   let sent = 0;
-  // The side that is there must be heard between two pings.
-  const sayOn = async () => {
+  // The gateway must receive data from the service between two pings, or it would treat the service as lost too.
+  const sendOne = async () => {
     service.write('.');
     sent++;
     await expect.poll(async () => (await test.owner.streams.get(streamId)).fromService.bytes).toBe(sent);
   };
   for (let ping = 0; ping < 2; ping++) {
     await clock.advance(25_000);
-    await sayOn();
+    await sendOne();
   }
   expect(await test.owner.streams.get(streamId)).toMatchObject({ state: 'established' });
   expect(await test.owner.devices.presence('d')).toMatchObject({ online: false, streams: 1 });
@@ -87,7 +87,7 @@ it('a stream whose service takes nothing any more is shown until the limit on th
   cleanups.push(() => service.destroy());
   const { streamId } = await test.event('stream-established');
   expect(await test.owner.streams.get(streamId)).toMatchObject({ state: 'established' });
-  // Echoed, more than all buffers on the way hold, and nobody reads it.
+  // The device echoes this data. It is more than all buffers on the way hold, and the service does not read it.
   service.write(Buffer.alloc(48 * 1_048_576));
   let over = false;
   const ended = test.event('stream-ended').finally(() => {

@@ -41,7 +41,7 @@ describe('/readyz', () => {
     const probes = [readiness.check(), readiness.check()];
     await clock.advance(2_000);
     expect(await Promise.all(probes)).toEqual(['registry', 'registry']);
-    // Those who ask at once share the answer.
+    // Concurrent probes share one check.
     expect(asked).toBe(1);
     expect(clock.timers).toBe(0);
   });
@@ -65,7 +65,7 @@ describe('the admin listener', () => {
     expect(scrape.text).toMatch(/^culvert_registry_call_duration_seconds_count [1-9]/m);
     expect(scrape.text).toMatch(/^culvert_certificate_expiry_timestamp_seconds [1-9]/m);
     expect(scrape.text).not.toContain('press-7');
-    // A client that holds its connection holds the drain up, until the grace is over.
+    // A client that keeps its connection open delays the end of the drain until the grace period is over.
     const draining = test.event('hub-draining');
     const stopped = test.stop();
     await draining;

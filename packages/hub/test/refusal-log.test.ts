@@ -10,7 +10,7 @@ beforeAll(async () => {
 });
 afterAll(() => hub.stop());
 
-/** A token for a device with a key that is not its own. */
+/** Creates a token for a device with a key that is not the device's. */
 const wrong = (deviceId: string) =>
   signSasToken({
     audience: `127.0.0.1:${hub.port}/devices/${deviceId}`,
@@ -18,7 +18,7 @@ const wrong = (deviceId: string) =>
     expiry: Math.floor(Date.now() / 1000) + 600,
   });
 
-/** The refusals recorded since a time. */
+/** Returns the records of refusals since a time. */
 async function refusals(since: number): Promise<Record<string, unknown>[]> {
   const found = [];
   for await (const { time, operationName, properties } of hub.owner.logs.list({ category: 'Connections' }))

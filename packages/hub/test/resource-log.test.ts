@@ -34,7 +34,7 @@ async function exchange(test: TestHub, deviceId: string, text: string): Promise<
   await once(stream.resume(), 'close');
 }
 
-const told = (record: ResourceLogRecord) => JSON.parse(record.properties) as Record<string, unknown>;
+const propertiesOf = (record: ResourceLogRecord) => JSON.parse(record.properties) as Record<string, unknown>;
 async function all<T>(records: AsyncIterable<T>): Promise<T[]> {
   const list: T[] = [];
   for await (const record of records) list.push(record);
@@ -72,12 +72,12 @@ describe('the resource log', () => {
       ...[ResourceLogRecord, ResourceLogRecord, ResourceLogRecord],
       ...[ResourceLogRecord, ResourceLogRecord, ResourceLogRecord],
     ];
-    // Azure's keys, in its order.
+    // The same keys as in Azure's log, in the same order.
     expect(Object.keys(invoke)).toEqual([
       ...['time', 'resourceId', 'operationName', 'category', 'resultType', 'resultDescription'],
       ...['level', 'durationMs', 'properties', 'location'],
     ]);
-    expect(Object.keys(told(invoke)).slice(0, 8)).toEqual([
+    expect(Object.keys(propertiesOf(invoke)).slice(0, 8)).toEqual([
       ...[
         'deviceId',
         'moduleId',
@@ -94,7 +94,7 @@ describe('the resource log', () => {
       ...{ resourceId: '/hubs/a', location: 'Plant 3' },
       durationMs: String((record.establishedAt ?? 0) - record.requestedAt),
     });
-    expect(told(invoke)).toMatchObject({
+    expect(propertiesOf(invoke)).toMatchObject({
       ...{ deviceId: 'press-7', moduleId: null, requestSize: '0', responseSize: '0', statusCode: null },
       ...{ requestName: 'echo', direction: 'c2d', streamId: record.streamId, caller: 'policy:iothubowner' },
       ...{ callerAddress: '127.0.0.1', serviceAddress: '127.0.0.1', deviceAddress: '127.0.0.1' },
@@ -102,39 +102,41 @@ describe('the resource log', () => {
       offerMs: (record.offeredAt ?? 0) - record.requestedAt,
     });
     const sdkVersion = expect.stringMatching(/^culvert-device\/\d+\.\d+\.\d+ \(node \d+\.\d+\.\d+; \w+; \w+\)$/);
-    for (const record of [connect, invoke, close, disconnect]) expect(told(record)).toMatchObject({ sdkVersion });
-    expect(told(close)).toMatchObject({
+    for (const record of [connect, invoke, close, disconnect]) {
+      expect(propertiesOf(record)).toMatchObject({ sdkVersion });
+    }
+    expect(propertiesOf(close)).toMatchObject({
       ...{ requestSize: '5', responseSize: '5', bytesFromService: 5, messagesFromService: 1, bytesFromDevice: 5 },
       ...{ cause: 'ended_by_service', detail: 'The service ended it.', streamId: record.streamId },
       streamMs: record.endedAt - (record.establishedAt ?? 0),
     });
-    expect(told(connect)).toMatchObject({
+    expect(propertiesOf(connect)).toMatchObject({
       ...{ deviceId: 'press-7', protocol: 'mqtt-ws', maskedIpAddress: '127.0.0.XXX', statusCode: null },
       authType: '{"scope":"device","type":"sas","issuer":"iothub","acceptingIpFilterRule":null}',
     });
     expect(disconnect).toMatchObject({ category: 'Connections', level: 'Warning' });
-    expect(told(disconnect)).toMatchObject({ error: 'device_gone', detail: 'The device disconnected.' });
+    expect(propertiesOf(disconnect)).toMatchObject({ error: 'device_gone', detail: 'The device disconnected.' });
     expect(offline).toMatchObject({ level: 'Error', resultDescription: 'DeviceNotOnline' });
-    expect(told(offline)).toMatchObject({ deviceId: 'away', statusCode: '404', error: 'device_offline' });
+    expect(propertiesOf(offline)).toMatchObject({ deviceId: 'away', statusCode: '404', error: 'device_offline' });
     expect(refusal).toMatchObject({ category: 'Connections', level: 'Error' });
-    expect(told(refusal)).toMatchObject({ deviceId: 'press-7', error: 'unauthorized', protocol: 'mqtt-ws' });
+    expect(propertiesOf(refusal)).toMatchObject({ deviceId: 'press-7', error: 'unauthorized', protocol: 'mqtt-ws' });
   });
 
   it('is asked by REST, filtered and page by page, by those who may', async () => {
     const test = await start();
     await attach(test, 'a');
     for (let n = 0; n < 3; n++) await exchange(test, 'a', 'x');
-    // The hub sees a stream's end a moment after its ends do.
+    // The hub records the end of a stream shortly after both ends have seen it.
     await expect.poll(() => test.events.filter(({ type }) => type === 'stream-ended').length).toBe(3);
     const { logs } = test.owner;
     expect((await all(logs.list({ top: 2 }))).length).toBe(7);
-    expect((await all(logs.list({ category: 'Connections' }))).map(told)).toMatchObject([{ deviceId: 'a' }]);
+    expect((await all(logs.list({ category: 'Connections' }))).map(propertiesOf)).toMatchObject([{ deviceId: 'a' }]);
     expect(await all(logs.list({ device: 'b' }))).toEqual([]);
     expect(await all(logs.list({ device: 'a', module: 'm' }))).toEqual([]);
     expect(await all(logs.list({ result: 'failed' }))).toEqual([]);
     expect(await all(logs.list({ since: new Date(Date.now() + 60_000) }))).toEqual([]);
     const [newest] = await all(logs.list({ top: 1 }));
-    const { streamId } = told(newest as ResourceLogRecord);
+    const { streamId } = propertiesOf(newest as ResourceLogRecord);
     expect((await all(logs.list({ stream: String(streamId) }))).length).toBe(2);
     for (const wrong of [
       { result: 'bad' },
@@ -202,11 +204,11 @@ describe('the resource log', () => {
     const since = new Date(clock.now() - 1_000);
     const following = service.logs.follow({ since, onLost: ({ code }) => lost.push(code) });
     const next = following.next();
-    // Its record shows that it follows by now.
+    // The record of the device's connection shows that the subscription has started.
     const device = await attach(test, 'a');
     expect((await next).value?.operationName).toBe('deviceConnect');
     const over = expect(following.next()).rejects.toMatchObject({ code: 'unauthorized' });
-    // Twice, or the key would still be the secondary one.
+    // Two rotations, because the first one keeps the old key as the secondary key.
     for (let n = 0; n < 2; n++) await test.owner.policies.rotate('monitor');
     await clock.advance(25_000);
     await over;
@@ -226,7 +228,7 @@ describe('the resource log', () => {
     const records = await all(logs.list({ order: 'oldest', until: new Date() }));
     const ofFirst = records.map(({ operationName }) => operationName).slice(0, 4);
     expect(ofFirst).toEqual(['deviceConnect', 'invoke', 'streamClose', 'deviceDisconnect']);
-    expect(told(records[2] as ResourceLogRecord)).toMatchObject({ cause: 'shutting_down' });
+    expect(propertiesOf(records[2] as ResourceLogRecord)).toMatchObject({ cause: 'shutting_down' });
     const [part = ''] = readdirSync(join(again.directory, 'logs'));
     expect(statSync(join(again.directory, 'logs', part)).mode & 0o777).toBe(0o600);
   });

@@ -107,7 +107,7 @@ describe('devices', () => {
       continuation = page.headers['x-ms-continuation'] as string | undefined;
     } while (continuation !== undefined);
     expect(seen).toEqual(ids);
-    // Nothing to come back for when the last page is full.
+    // A full last page has no continuation token.
     const whole = await call('GET', '/devices?top=25', { policy: 'registryRead' });
     expect([JSON.parse(whole.body).length, whole.headers['x-ms-continuation']]).toEqual([25, undefined]);
     expect(JSON.parse((await call('GET', '/statistics/devices')).body)).toMatchObject({ totalDeviceCount: 25 });

@@ -15,7 +15,7 @@ afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
 const flags = { listen: '127.0.0.1:0', adminListen: '127.0.0.1:0', logFormat: 'json' } as const;
 
-/** A process without a hub's signals of its own, and what was logged in it. */
+/** Runs a hub with signals from an emitter instead of the process, and collects its log entries. */
 function start() {
   const signals = new EventEmitter();
   const lines: string[] = [];

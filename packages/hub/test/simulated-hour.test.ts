@@ -18,7 +18,7 @@ import { FakeClock, startHub, type TestHub } from '@culvert/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { StreamRecord } from '../src/observe/stream-record.ts';
 
-/** What is compared of a stream, as every view has it. Times in milliseconds since the epoch. */
+/** The fields of a stream that every view contains and that are compared. Times are in milliseconds since the epoch. */
 interface Row {
   readonly name: string;
   readonly device: string;
@@ -35,7 +35,7 @@ interface Row {
 const STEP_MS = 41_000;
 
 const clock = new FakeClock(Math.floor(Date.now() / 1_000) * 1_000);
-/** What the test did, in order: that, the hub must say. */
+/** The streams that the test made, in order. Every view of the hub must contain exactly these. */
 const ledger: Row[] = [];
 let test: TestHub;
 let owner: ServiceClient;
@@ -46,12 +46,12 @@ const openNow: StreamView[] = [];
 
 async function onStream(offer: StreamOffer): Promise<void> {
   if (offer.name.endsWith('-reject')) return offer.reject('not today');
-  // Answers never, for as long as somebody asks.
+  // Never answers the offer.
   if (offer.name.endsWith('-silent')) return new Promise(() => undefined);
   if (offer.name.endsWith('-torn')) {
     const socket = await offer.acceptWebSocket();
     socket.on('error', () => undefined);
-    // Cut when the first message has come: the stream is established then.
+    // Terminates the connection after the first message, when the stream is established.
     socket.once('message', () => socket.terminate());
     return socket.resume();
   }
@@ -61,13 +61,13 @@ async function onStream(offer: StreamOffer): Promise<void> {
   else stream.pipe(stream);
 }
 
-/** Does one thing with a stream and says what must be told of it. */
-type Deed = (name: string) => Promise<{ cause: CloseCause } & Partial<Row>>;
+/** Requests a stream, makes it end in one way, and returns the fields that every view must contain for it. */
+type Scenario = (name: string) => Promise<{ cause: CloseCause } & Partial<Row>>;
 
 const fails = (promise: Promise<unknown>) => expect(promise).rejects.toThrow();
 const carried = (length: number) => ({ fromService: length, fromDevice: length });
 
-/** Sends `length` bytes and waits until they have come back. */
+/** Sends `length` bytes and waits until the same number of bytes is received. */
 async function exchange(stream: Duplex, length: number): Promise<void> {
   let got = 0;
   stream.write(Buffer.alloc(length, 7));
@@ -81,7 +81,7 @@ async function openFor(name: string, length: number): Promise<Duplex> {
   return stream;
 }
 
-/** A request whose grant nobody uses. */
+/** Requests a stream and does not use the grant. */
 async function askAndStayAway(name: string): Promise<void> {
   const { host, policy, key } = parseServiceConnectionString(test.ownerConnectionString);
   const expiry = Math.floor(clock.now() / 1_000) + 600;
@@ -100,7 +100,7 @@ async function askAndStayAway(name: string): Promise<void> {
   answer.resume();
 }
 
-const DEEDS: Record<string, Deed> = {
+const SCENARIOS: Record<string, Scenario> = {
   async echo(name) {
     const stream = await openFor(name, 1_000);
     await clock.advance(2_000);
@@ -163,7 +163,7 @@ const DEEDS: Record<string, Deed> = {
     await askAndStayAway(name);
     const { streamId } = await test.event('stream-requested', ({ streamName }) => streamName === name);
     await test.event('connection-waiting', (event) => event.streamId === streamId);
-    // Step by step, so that the waiting connection's pings are answered over a real network meanwhile.
+    // The time advances in steps, so that the pings of the waiting connection can be answered over the real network between them.
     for (let step = 0; step < 12; step++) {
       await clock.advance(5_000);
       await owner.endpoints();
@@ -177,20 +177,20 @@ async function offered(name: string): Promise<void> {
   await test.event('stream-offered', (event) => event.streamId === streamId);
 }
 
-async function perform(kind: string, deed: Deed): Promise<void> {
+async function perform(kind: string, scenario: Scenario): Promise<void> {
   const name = `s${ledger.length}-${kind}`;
   const requestedAt = clock.now();
-  const told = await deed(name);
+  const expected = await scenario(name);
   const { record } = await test.event('stream-ended', (event) => event.record.streamName === name);
   const fromHub = { establishedAt: record.establishedAt, endedAt: record.endedAt };
   const plain = { name, device: 'press-7', caller: 'policy:iothubowner', fromService: 0, fromDevice: 0 };
-  ledger.push({ ...plain, requestedAt, ...fromHub, ...told });
+  ledger.push({ ...plain, requestedAt, ...fromHub, ...expected });
 }
 
-/** A second behind, so that of two deadlines at the same moment the hub's is first. */
+/** The device's timers fire one second late, so that of two deadlines at the same time the hub's is the first. */
 const deviceClock: Clock = { now: () => clock.now(), setTimer: (ms, callback) => clock.setTimer(ms + 1_000, callback) };
 
-/** Makes the device's client again: a disabled one gives up for good. */
+/** Creates a new client for the device, because the client of a disabled device does not reconnect. */
 async function attach(connectionString: string): Promise<DeviceClient> {
   const options = {
     onStream,
@@ -212,10 +212,10 @@ beforeAll(async () => {
   let device = await attach(connectionString);
   const began = clock.now();
   for (let round = 0; clock.now() - began < 3_600_000; round++) {
-    const kinds = Object.entries(DEEDS);
-    // Each round in another order.
-    for (const [kind, deed] of [...kinds.slice(round % kinds.length), ...kinds.slice(0, round % kinds.length)]) {
-      await perform(kind, deed);
+    const kinds = Object.entries(SCENARIOS);
+    // Each round has another order.
+    for (const [kind, scenario] of [...kinds.slice(round % kinds.length), ...kinds.slice(0, round % kinds.length)]) {
+      await perform(kind, scenario);
       if (kind === 'disabled') {
         await device.close();
         const stored = await owner.devices.get('press-7');
@@ -226,7 +226,7 @@ beforeAll(async () => {
     }
   }
   const { port } = test.hub.adminAddress;
-  // One that is open while it is looked at, and that the hub's stop ends.
+  // The last stream stays open while the views are read, and ends when the hub stops.
   const [last, requestedAt] = [`s${ledger.length}-last`, clock.now()];
   await openFor(last, 5);
   await test.hub.settled();
@@ -249,7 +249,7 @@ beforeAll(async () => {
 
 afterAll(() => test.stop());
 
-/** The events, from which all else is made. */
+/** A row from the record in an event. All other views are made from these events. */
 function rowOfRecord(record: StreamRecord): Row {
   const { requestedAt, establishedAt, endedAt, caller, cause, fromService, fromDevice } = record;
   const counts = { fromService: fromService.bytes, fromDevice: fromDevice.bytes };
@@ -277,23 +277,23 @@ function rowOfAudit(record: AuditRecord): Row {
   };
 }
 
-/** The record of a stream's end, which is the one that has a cause. */
+/** Rows from the log. Only the record of a stream's end has a cause; other records give no row. */
 function rowsOfLog({ time, properties }: ResourceLogRecord): Row[] {
-  const told = JSON.parse(properties) as Record<string, string | number | undefined>;
-  if (told['cause'] === undefined) return [];
+  const fields = JSON.parse(properties) as Record<string, string | number | undefined>;
+  if (fields['cause'] === undefined) return [];
   const endedAt = Date.parse(time);
-  const { requestName: name, deviceId: device, caller, cause, requestedAt, streamMs } = told;
+  const { requestName: name, deviceId: device, caller, cause, requestedAt, streamMs } = fields;
   return [
     {
       ...{ name: String(name), device: String(device), caller: String(caller), cause: String(cause) },
       ...{ requestedAt: Date.parse(String(requestedAt)), endedAt },
       establishedAt: streamMs === undefined ? undefined : endedAt - Number(streamMs),
-      ...{ fromService: Number(told['bytesFromService']), fromDevice: Number(told['bytesFromDevice']) },
+      ...{ fromService: Number(fields['bytesFromService']), fromDevice: Number(fields['bytesFromDevice']) },
     },
   ];
 }
 
-/** Every view of the streams that are over; another one is a line here. */
+/** Every view of the streams that have ended. A new view must be added here. */
 const VIEWS: Record<string, () => Row[]> = {
   events: () => test.events.flatMap((event) => (event.type === 'stream-ended' ? [rowOfRecord(event.record)] : [])),
   audit: () => beforeStop.map(rowOfAudit),
@@ -310,7 +310,7 @@ const sum = (of: (row: Row) => number) => ledger.slice(0, -1).reduce((total, row
 describe('an hour of mixed success and failure', () => {
   it('had all of it', () => {
     const causes = new Set(ledger.map(({ cause }) => cause));
-    expect(causes.size).toBe(Object.keys(DEEDS).length + 1);
+    expect(causes.size).toBe(Object.keys(SCENARIOS).length + 1);
     expect(ledger.length).toBeGreaterThan(60);
   });
 
@@ -345,7 +345,7 @@ describe('an hour of mixed success and failure', () => {
       ]);
     }
     const established = count(({ establishedAt }) => establishedAt !== undefined);
-    // The one that is open is established too.
+    // The stream that is still open counts as established too.
     expect(sample('culvert_handshakes_total{outcome="established",cause=""}')).toBe(established + 1);
     expect(sample('culvert_streams{state="open"}')).toBe(1);
     expect(sample('culvert_streams{state="opening"}')).toBe(0);
@@ -360,7 +360,7 @@ describe('an hour of mixed success and failure', () => {
   });
 });
 
-/** Records of the audit beside the ends of streams: its own, their beginnings, and changes of devices. */
+/** Number of audit records that are not ends of streams: the audit's own record, starts of streams, and changes of devices. */
 function audited(): number {
   return 1 + test.events.filter(({ type }) => type === 'registry-changed' || type === 'stream-established').length;
 }

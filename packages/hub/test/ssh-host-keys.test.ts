@@ -18,7 +18,7 @@ afterEach(async () => {
   await hub.stop();
 });
 
-/** An Ed25519 key as a `.pub` file holds it, with a comment. */
+/** Returns an Ed25519 public key in the format of a `.pub` file, with a comment. */
 function key(seed: number): string {
   const name = Buffer.from('ssh-ed25519');
   const length = (n: number) => Buffer.from([0, 0, 0, n]);
@@ -37,7 +37,7 @@ async function attach(connectionString: string, sshHostKeys: readonly string[]):
   await device.open();
 }
 
-/** What a caller sees once `matches`: registering goes on behind the device's back, after it was let in. */
+/** Returns the reachability as soon as it matches. Polls, because the hub registers host keys in the background after it has accepted the device. */
 async function reachable(matches: (keys: readonly string[], others: boolean) => boolean, moduleId?: string) {
   for (;;) {
     const view = await service.devices.reachability('d', moduleId);
@@ -55,8 +55,8 @@ it('the first host keys that a device names are registered, and only an administ
   await attach(connectionString, [key(2), key(1), key(2), 'no key', '']);
   const both = [registered(1), registered(2)].sort();
   expect(await reachable((keys) => keys.length > 0)).toMatchObject({ online: true, sshHostKeys: both });
-  const told = await hub.event('registry-changed', ({ principal }) => principal === 'device:d');
-  expect(told).toMatchObject({ change: 'updated', deviceId: 'd' });
+  const changed = await hub.event('registry-changed', ({ principal }) => principal === 'device:d');
+  expect(changed).toMatchObject({ change: 'updated', deviceId: 'd' });
   expect(await hub.owner.devices.get('d')).toMatchObject({ sshHostKeys: both });
 
   const writes = () => hub.events.filter(({ type }) => type === 'registry-changed').length;

@@ -22,7 +22,7 @@ async function start(limits: Partial<Record<LimitName, number>>, over: TestHubOp
   cleanups.push(() => started.stop());
 }
 
-/** What became of the device's end of each stream, in the order of the streams. */
+/** For each stream, the error with which the device's end was closed, or undefined; in the order of the streams. */
 type DeviceEnds = Promise<CulvertError | undefined>[];
 
 async function attach(deviceId: string): Promise<DeviceEnds> {
@@ -64,7 +64,7 @@ async function shown(name: LimitName) {
   return (await test.owner.streams.limits()).find((limit) => limit.name === name);
 }
 
-/** The status of a request for a stream to a device that is not there, and its Retry-After. */
+/** Requests a stream to a device that is not connected. Returns the status of the response and its Retry-After header. */
 async function ask(deviceId: string): Promise<[status: number | undefined, retryAfter: string | undefined]> {
   const { key, policy } = parseServiceConnectionString(await test.policy('service'));
   const expiry = Math.floor(clock.now() / 1_000) + 600;
@@ -122,7 +122,7 @@ describe('how many streams', () => {
     for (let count = 0; count < 5; count++) answers.push(await ask('nobody'));
     expect(answers).toEqual([...Array(3).fill([404, undefined]), ...Array(2).fill([429, '1'])]);
     expect(await shown('newStreamsPerSecond')).toMatchObject({ limit: 3, used: 3, reached: 2 });
-    // A flood is refused before anything is known of the stream: it leaves no record.
+    // A request above the rate limit is refused before the hub creates a stream, so it leaves no record.
     expect(test.events.filter(({ type }) => type === 'stream-ended')).toHaveLength(3);
     await clock.advance(334);
     expect([await ask('nobody'), await ask('nobody')]).toEqual([

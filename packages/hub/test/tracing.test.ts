@@ -11,12 +11,12 @@ import { openTracing } from '../src/observe/tracing/open-tracing.ts';
 import type { OtlpSpan } from '../src/observe/tracing/otlp-span.ts';
 import { traceContext } from '../src/observe/tracing/trace-context.ts';
 
-/** A collector that keeps what it is sent and answers as it is told. */
+/** An OTLP collector that stores the received spans and answers as the test specifies. */
 class Collector {
   readonly spans: OtlpSpan[] = [];
   readonly resources: unknown[] = [];
   readonly paths: string[] = [];
-  /** What to answer next; then 200. */
+  /** The next answers. After them, the collector answers with 200. */
   readonly answers: { status: number; retryAfter?: number }[] = [];
   readonly #server: Server;
   readonly #arrived = new Set<() => void>();
@@ -48,7 +48,7 @@ class Collector {
     return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}/`;
   }
 
-  /** Resolves when that many requests were answered. */
+  /** Resolves when `count` requests have been received. */
   async requests(count: number): Promise<void> {
     while (this.paths.length < count) {
       await new Promise<void>((resolve) => {
@@ -194,7 +194,7 @@ describe('the exporter', () => {
     await until(() => asked.includes(20_000));
     expect(collector.paths).toHaveLength(1);
     await clock.advance(20_000);
-    // The second wait of its own, twice the first.
+    // The second answer has no Retry-After, so the exporter uses its own back-off. It is the second one, twice the first.
     await until(() => asked.includes(2_000));
     await clock.advance(2_000);
     await collector.requests(3);
@@ -246,7 +246,7 @@ describe('sampling', () => {
   });
 });
 
-/** Lets what was begun with the network come to where `reached` says. */
+/** Runs the event loop until `reached` returns true. */
 async function until(reached: () => boolean): Promise<void> {
   while (!reached()) await new Promise((resolve) => setImmediate(resolve));
 }

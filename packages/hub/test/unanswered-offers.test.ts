@@ -32,7 +32,7 @@ async function all<T>(source: AsyncIterable<T>): Promise<T[]> {
   return found;
 }
 
-/** The hub's log at its default level. */
+/** Returns the text of the hub's log at its default level. */
 function written(events: readonly HubEvent[]): string {
   let text = '';
   const sink = logSink({ level: 'info', format: 'text', destination: { write: (line) => (text += line) } });
@@ -40,10 +40,10 @@ function written(events: readonly HubEvent[]): string {
   return text;
 }
 
-/** Asks for a stream that the device does not answer in time. */
+/** Requests a stream whose offer the device does not answer in time. */
 async function ask(device: DeviceUnderTest): Promise<void> {
-  const wish = { name: 'ssh', connectTimeoutMs: 0, responseTimeoutMs: 10_000 };
-  const asked = expect(test.owner.openStream('d', wish)).rejects.toMatchObject({ code: 'device_silent' });
+  const options = { name: 'ssh', connectTimeoutMs: 0, responseTimeoutMs: 10_000 };
+  const asked = expect(test.owner.openStream('d', options)).rejects.toMatchObject({ code: 'device_silent' });
   await device.nextOffer();
   await clock.advance(10_000);
   await asked;
@@ -60,9 +60,9 @@ describe.each([mqttTransport('TLS', 4), amqpTransport('WebSocket')])('a device b
     expect(await test.owner.devices.presence('d')).toMatchObject({ online: true, unanswered: { since, count: 3 } });
     const listed = await all(test.owner.devices.list());
     expect(listed).toMatchObject([{ connectionState: 'Connected', unansweredOffers: { since, count: 3 } }]);
-    // The first, the second, and no third: the fourth would be next.
-    const told = test.events.filter(({ type }) => type === 'device-unresponsive');
-    expect(told).toMatchObject([1, 2].map((unanswered) => ({ ...identity, since, unanswered })));
+    // Events are emitted for the first and the second unanswered offer but not for the third; the next one would be for the fourth.
+    const reported = test.events.filter(({ type }) => type === 'device-unresponsive');
+    expect(reported).toMatchObject([1, 2].map((unanswered) => ({ ...identity, since, unanswered })));
     const log = written(test.events);
     expect(log).toContain(`WARN device-unresponsive deviceId="d"`);
     expect(log).toContain(`since="${since}" unanswered=2`);

@@ -61,7 +61,7 @@ const thumbprints = (primaryThumbprint: string, secondaryThumbprint = ''): Authe
 });
 const BY_AUTHORITY: AuthenticationInput = { type: 'certificateAuthority' };
 
-/** Shows a certificate at a place where one is asked for. */
+/** The credential of a device that presents this certificate at a host that requests one. */
 const shown = ({ cert, key }: DeviceCertificate): DeviceProof => ({
   certificate: { cert, key, servername: CERTIFICATE_HOST },
 });
@@ -83,7 +83,7 @@ describe.each([
     return device;
   }
 
-  /** What the hub noted of a device that it did not let in. */
+  /** Attaches a device that the hub must refuse, and returns the detail of the hub's event. */
   async function refusal(proof: DeviceProof, identity: Identity = { deviceId }): Promise<string> {
     const seen = hub.events.length;
     await expect(attach(proof, identity)).rejects.toMatchObject({ code: 'unauthorized' });
@@ -182,7 +182,7 @@ describe.each([
       expect(await refusal(shown(certificate))).toMatch(/^The credential was not accepted/);
       await hub.owner.devices.update({ deviceId, authentication: { type: 'none' } });
       expect(await refusal(shown(certificate))).toMatch(/^The credential was not accepted/);
-      // Nobody learns who exists.
+      // The message is the same for a device that does not exist, so it does not reveal which devices exist.
       const ofNobody = await deviceCertificate('nobody', { authority: root });
       expect(await refusal(shown(ofNobody), { deviceId: 'nobody' })).toMatch(/^The credential was not accepted/);
     });
@@ -200,7 +200,7 @@ describe.each([
       for (const key of [primaryKey ?? '', '', certificate.sha256]) {
         const token = tokenOf({ deviceId }, key);
         expect(await refusal({ token })).toMatch(/^The credential was not accepted/);
-        // A token that is shown counts, whatever is shown besides.
+        // If a device presents a token, only the token counts, even if it also presents a valid certificate.
         expect(await refusal({ token, ...shown(certificate) })).toMatch(/^The credential was not accepted/);
       }
       await attach(shown(certificate));
@@ -228,7 +228,7 @@ describe.each([
   });
 
   describe('a device loses channel and streams', () => {
-    /** A device with a stream that runs. */
+    /** Attaches a device and opens a stream to it. */
     async function streaming(authentication: AuthenticationInput, certificate: DeviceCertificate) {
       await hub.owner.devices.create(deviceId, { authentication });
       const device = await attach(shown(certificate));
@@ -279,12 +279,12 @@ describe.each([
       const other = `${deviceId}-ca`;
       await hub.owner.devices.create(other, { authentication: BY_AUTHORITY });
       const byAuthority = await attach(shown(await deviceCertificate(other, { authority: root })), { deviceId: other });
-      // The same authority again under another name, of which one may go.
+      // The same authority is registered under two names, so one of them can be removed.
       await hub.owner.authorities.add('root-again', root.certificate);
       await hub.owner.authorities.remove('root');
       await hub.owner.authorities.add('other', (await testAuthority('Other')).certificate);
       await hub.owner.authorities.remove('other');
-      // The secondary thumbprint is the same certificate's.
+      // The certificate stays registered, now by its SHA-256 thumbprint as the secondary one.
       await update(thumbprints('', certificate.sha256));
       for (const [id, device] of [
         [deviceId, byThumbprint],
@@ -301,7 +301,7 @@ describe.each([
 });
 
 describe.each(['TLSv1.2', 'TLSv1.3'] as const)('a device that comes again over %s', (maxVersion) => {
-  /** Connects as the device, with a session to take up if there is one, and gives the hub's answer and the newest session. */
+  /** Connects as the device, resuming the TLS session if one is given. Returns the hub's answer and the newest session. */
   async function connect(certificate: DeviceCertificate, session?: Buffer) {
     const { cert, key } = certificate;
     const port = hub.hub.mqttAddress?.port ?? 0;
@@ -339,7 +339,7 @@ describe.each(['TLSv1.2', 'TLSv1.3'] as const)('a device that comes again over %
   });
 });
 
-/** Signed here, for the SDK's own signer takes no empty key. */
+/** Creates a token. It is signed here because the SDK's signer does not accept an empty key. */
 function tokenOf(identity: Identity, key: string): string {
   const audience = `${formatAuthority(hub.hostName, hub.port)}/${identityPath(identity)}`;
   const expiry = Math.floor(Date.now() / 1_000) + 600;

@@ -16,16 +16,16 @@ describe('OpenStreams', () => {
 
   it('waits for the last one without ending it', async () => {
     const streams = new OpenStreams(2);
-    const place = streams.take();
+    const slot = streams.take();
     const drained = streams.drain(60_000, systemClock, 'stopping');
-    place?.release();
+    slot?.release();
     await drained;
-    expect(place?.signal.aborted).toBe(false);
+    expect(slot?.signal.aborted).toBe(false);
   });
 
   it('ends those that do not end by themselves', async () => {
     const streams = new OpenStreams(2);
-    const place = streams.take();
+    const slot = streams.take();
     let fire: () => void = () => undefined;
     const clock: Clock = {
       now: () => 0,
@@ -34,10 +34,10 @@ describe('OpenStreams', () => {
         return { cancel: () => undefined };
       },
     };
-    place?.signal.addEventListener('abort', () => place.release());
+    slot?.signal.addEventListener('abort', () => slot.release());
     const drained = streams.drain(10_000, clock, 'stopping');
     fire();
     await drained;
-    expect(place?.signal.reason).toEqual(new CulvertError('draining', 'stopping'));
+    expect(slot?.signal.reason).toEqual(new CulvertError('draining', 'stopping'));
   });
 });

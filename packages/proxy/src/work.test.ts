@@ -74,7 +74,7 @@ describe('a small message', () => {
     for (let n = 0; n < ROUNDS; n++) await roundTrip(socket);
     expect(writeMany).not.toHaveBeenCalled();
     expect(write).toHaveBeenCalledTimes(8 * ROUNDS);
-    // Of the TLS connections of both ends: 64 bytes of payload, with a frame header of six bytes towards the gateway and of two bytes from it.
+    // The four writes to local connections have 64 bytes. A write to a TLS connection adds a frame header: six bytes towards the gateway, two from it.
     const sizes = write.mock.calls.map(([chunk]) => (chunk as Buffer).length);
     const counts = [64, 70, 66].map((size) => sizes.filter((length) => length === size).length);
     expect(counts).toEqual([4 * ROUNDS, 2 * ROUNDS, 2 * ROUNDS]);
@@ -89,7 +89,7 @@ describe('a new stream', () => {
     const streams = 3;
     for (let n = 0; n < streams; n++) (await program()).destroy();
     const made = make.mock.results.map(({ value }) => value as unknown).filter((value) => value instanceof TLSSocket);
-    // One connection for all requests, and one at each end of each stream. All resume TLS sessions that started before.
+    // One connection carries all requests, and each end of each stream has one. All resume earlier TLS sessions.
     expect(make).toHaveBeenCalledTimes(1 + 2 * streams);
     expect(made.map((socket) => socket.isSessionReused())).toEqual(Array(1 + 2 * streams).fill(true));
   });

@@ -1,4 +1,4 @@
-/** Encodes AMQP 1.0 byte by byte, for input that no library would produce. */
+/** Encodes AMQP 1.0 byte by byte, for input that no AMQP library would produce. */
 
 const bytes = (...parts: (number | Uint8Array)[]): Buffer =>
   Buffer.concat(parts.map((part) => (typeof part === 'number' ? Buffer.of(part) : part)));
@@ -9,10 +9,10 @@ const uint32 = (value: number): Buffer => {
   return four;
 };
 
-/** The 8 bytes before SASL (3) and before AMQP (0). */
+/** The protocol header of 8 bytes that is sent before the SASL frames (3) and before the AMQP frames (0). */
 export const amqpHeader = (protocol: 0 | 3): Buffer => bytes(Buffer.from('AMQP'), protocol, 1, 0, 0);
 
-/** Encoded values, each in its longest form unless there is but one. */
+/** Encoders of AMQP values. Where the specification has several encodings of a type, only one of them is here. */
 export const amqpValue = {
   null: Buffer.of(0x40),
   true: Buffer.of(0x41),
@@ -26,7 +26,7 @@ export const amqpValue = {
   binary: (content: Uint8Array): Buffer => bytes(0xb0, uint32(content.length), content),
   list: (...elements: Uint8Array[]): Buffer => compound(0xd0, elements),
   map: (...keysAndValues: Uint8Array[]): Buffer => compound(0xd1, keysAndValues),
-  /** Elements without their code. */
+  /** @param elements the encoded elements, each without its type code, which is `code` for all of them */
   array: (code: number, count: number, elements: Uint8Array): Buffer =>
     bytes(0xf0, uint32(5 + elements.length), uint32(count), code, elements),
   described: (descriptor: number, value: Uint8Array): Buffer => bytes(0, 0x53, descriptor, value),
@@ -37,12 +37,12 @@ function compound(code: number, elements: Uint8Array[]): Buffer {
   return bytes(code, uint32(4 + content.length), uint32(elements.length), content);
 }
 
-/** A frame of any content. */
+/** Creates a frame with any content. */
 export function amqpRawFrame(content: Uint8Array, { type = 0, channel = 0 } = {}): Buffer {
   return bytes(uint32(8 + content.length), 2, type, channel >> 8, channel & 0xff, content);
 }
 
-/** A frame with a performative, and what follows it. */
+/** Creates a frame with a performative and the payload after it. @param code the descriptor of the performative */
 export function amqpFrame(
   code: number,
   fields: Uint8Array[],
@@ -54,13 +54,13 @@ export function amqpFrame(
 
 const { null: none, true: yes, false: no, uint, ubyte, string, symbol, binary, described, list, map } = amqpValue;
 
-/** Frames as a device sends them, with a test's changes. */
+/** Creates the frames that a device sends; the parameters let a test change them. */
 export const amqpFrames = {
   saslInit: (mechanism: string, response: Uint8Array = Buffer.alloc(0)): Buffer =>
     amqpFrame(0x41, [symbol(mechanism), binary(response)], { type: 1 }),
   open: (): Buffer => amqpFrame(0x10, [string('device'), string('hub.example')]),
   begin: (channel = 0): Buffer => amqpFrame(0x11, [none, uint(0), uint(2_048), uint(2_048)], { channel }),
-  /** A link on which the device sends to `address`, or receives from it. */
+  /** Attaches a link on which the device sends to `address` or receives from it. */
   attach: (
     handle: number,
     role: 'sends' | 'receives',
@@ -97,9 +97,9 @@ export const amqpFrames = {
   detach: (handle: number, { channel = 0 } = {}): Buffer => amqpFrame(0x16, [uint(handle), yes], { channel }),
   end: (channel = 0): Buffer => amqpFrame(0x17, [], { channel }),
   close: (): Buffer => amqpFrame(0x18, []),
-  /** A message whose body is a string. */
+  /** Creates a message whose body is a string. */
   message: (body: string): Buffer => described(0x77, string(body)),
-  /** A message that puts a token; of the C client's type unless another is given. */
+  /** Creates a CBS message that puts a token. @param type the type of the token, by default the one that Azure's C client sends */
   putToken: (name: string, type = 'servicebus.windows.net:sastoken'): Buffer => {
     const properties = [
       ...[string('operation'), string('put-token'), string('type'), string(type)],

@@ -15,7 +15,7 @@ import rhea, { type Connection, type EventContext, type Message, type Receiver, 
 /** The SASL mechanism and initial response of a device; null for no SASL layer. */
 export type AmqpSasl = { readonly mechanism: string; readonly response?: string } | null;
 
-/** A stream request as it came, its correlation id in hexadecimal. */
+/** A received stream request, with its correlation id in hexadecimal. */
 export interface AmqpOffer {
   readonly correlationId: string;
   readonly message: Message;
@@ -29,25 +29,25 @@ interface Waiting {
 
 type Link = Sender | Receiver;
 
-/** rhea's events that can be waited for. */
+/** The events of rhea that {@link AmqpDevice.event} can wait for. */
 const EVENTS = [
   ...['connection_open', 'connection_close', 'sender_open', 'receiver_open', 'sender_close', 'receiver_close'],
   ...['message', 'accepted', 'rejected', 'released', 'sendable'],
 ];
 
-/** The hub's name as used by scripted devices. */
+/** The host name of the hub in a scripted device's addresses. */
 const HUB = 'hub.example';
 
-/** An AMQP device controlled step by step, on rhea, over any connection. It sends no heartbeats and settles what it receives. */
+/** An AMQP device that a test controls step by step, built on rhea, over any connection. It sends no heartbeats and settles received messages. */
 export class AmqpDevice {
   readonly connection: Duplex;
-  /** rhea's own connection, for everything not covered here. */
+  /** rhea's connection object, for operations that this class does not have. */
   readonly engine: Connection;
-  /** Resolves when the connection has ended, however it did. */
+  /** Resolves when the connection has ended, cleanly or with an error. */
   readonly over: Promise<void>;
-  /** The condition of the hub's CLOSE, once it came with one. */
+  /** The error condition of the hub's CLOSE; undefined before a CLOSE with a condition is received. */
   closeCondition: string | undefined;
-  /** Conditions of the hub's DETACHes, with the address of the link. */
+  /** The error condition of each DETACH that the hub sent, with the address of the link. */
   readonly detached: { readonly address: string; readonly condition: string | undefined }[] = [];
   readonly #addresses = new Map<Link, string>();
   readonly #waiting = new Map<string, Waiting[]>();
@@ -57,7 +57,7 @@ export class AmqpDevice {
   #streams: { sender: Sender; receiver: Receiver } | undefined;
   #cbs: Promise<{ sender: Sender; receiver: Receiver }> | undefined;
 
-  /** @param open fields of its OPEN, as rhea names them */
+  /** @param open additional fields of the device's OPEN, with rhea's names */
   constructor(connection: Duplex, sasl: AmqpSasl = { mechanism: 'MSSBCBS' }, open: object = {}) {
     this.connection = connection;
     const container = rhea.create_container({ id: randomUUID() });
@@ -98,16 +98,16 @@ export class AmqpDevice {
       connection.once('end', end);
       connection.once('close', end);
     });
-    // `over` reports how the connection ended, which many tests wait for.
+    // An error needs a listener. Tests wait for the end of the connection with `over`.
     connection.on('error', () => connection.destroy());
   }
 
-  /** Waits for the hub's OPEN; call it in the same event-loop iteration in which the device is created. */
+  /** Waits for the hub's OPEN. Must be called in the event-loop iteration in which the device is created. */
   async opened(): Promise<void> {
     await this.event('connection_open');
   }
 
-  /** Puts a token for an identity, or for any name, and returns the hub's status. */
+  /** Puts a token for an identity, or for any CBS name, and returns the status that the hub answers with. */
   async putToken(to: Identity | string, token = 'token'): Promise<{ status: number; description: string }> {
     this.#cbs ??= this.#attachCbs();
     const { sender, receiver } = await this.#cbs;
@@ -129,19 +129,19 @@ export class AmqpDevice {
     };
   }
 
-  /** Attaches a link to send on. @throws Error with the condition when the hub refuses */
+  /** Attaches a link on which the device sends. @throws Error with the condition if the hub refuses the link */
   send(address: string, options: object = {}): Promise<Sender> {
     const link = this.engine.open_sender({ name: randomUUID(), target: { address }, source: address, ...options });
     return this.#attached(link, 'sender', address);
   }
 
-  /** Attaches a link to receive on. @throws Error with the condition when the hub refuses */
+  /** Attaches a link on which the device receives. @throws Error with the condition if the hub refuses the link */
   receive(address: string, options: object = {}): Promise<Receiver> {
     const link = this.engine.open_receiver({ name: randomUUID(), source: { address }, target: address, ...options });
     return this.#attached(link, 'receiver', address);
   }
 
-  /** Attaches the two streams links of an identity, as Azure's C client does. */
+  /** Attaches the two streams links of an identity with the same options as Azure's C client. */
   async attachStreams(identity: Identity, correlation: string | undefined = `streams:${randomUUID()}`): Promise<void> {
     const address = `amqps://${HUB}/${identityPath(identity)}/streams`;
     const options = {
@@ -154,7 +154,7 @@ export class AmqpDevice {
     this.#streams = { sender, receiver };
   }
 
-  /** Detaches the two streams links; resolves when the hub has done so too. */
+  /** Detaches the two streams links; resolves when the hub has detached them too. */
   async detachStreams(): Promise<void> {
     const { sender, receiver } = this.#attachedStreams();
     const closed = [
@@ -166,7 +166,7 @@ export class AmqpDevice {
     await Promise.all(closed);
   }
 
-  /** The next offer that reaches it. */
+  /** Resolves with the next offer that the device receives. */
   async nextOffer(): Promise<AmqpOffer> {
     const message = await this.next(this.#attachedStreams().receiver);
     const id = message.correlation_id;
@@ -174,7 +174,7 @@ export class AmqpDevice {
     return { correlationId: id.toString('hex'), message };
   }
 
-  /** @param answer correlation id in hexadecimal; sent as a uuid if it can be one, else as a string */
+  /** Answers an offer. A correlation id of 32 hexadecimal digits is sent as a uuid, any other as a string. */
   answer(answer: { correlationId: string; accepted: boolean; reason?: string | undefined }): void {
     const isUuid = /^[0-9a-f]{32}$/.test(answer.correlationId);
     this.#attachedStreams().sender.send({
@@ -187,12 +187,12 @@ export class AmqpDevice {
     });
   }
 
-  /** The next message on a link. */
+  /** Resolves with the next message on a link. */
   next(receiver: Receiver): Promise<Message> {
     return this.#message(receiver, () => true);
   }
 
-  /** The next event of rhea's of this name that matches. */
+  /** Resolves with the next event of rhea that has this name and matches. */
   event(name: string, matches: (context: EventContext) => boolean = () => true): Promise<EventContext> {
     if (this.#isOver) return Promise.reject(new Error('The connection is over.'));
     return new Promise((resolve, reject) => {
@@ -200,7 +200,7 @@ export class AmqpDevice {
     });
   }
 
-  /** Sends an empty frame. */
+  /** Sends an empty frame, which is AMQP's heartbeat. */
   showLife(): void {
     this.connection.write(Buffer.from([0, 0, 0, 8, 2, 0, 0, 0]));
   }
@@ -229,10 +229,10 @@ export class AmqpDevice {
     this.#addresses.set(link, address);
     const isIt = (context: EventContext): boolean => context[role] === link;
     const closed = this.event(`${role}_close`, isIt);
-    // Only that of a refused link is waited for.
+    // This promise is awaited only if the link is refused, so its rejection must be handled here.
     closed.catch(() => {});
     await this.event(`${role}_open`, isIt);
-    // A refused attach is answered without the terminus that the hub would be (AMQP 1.0 §2.6.3).
+    // The hub answers a refused attach with a null source or target, then a detach (AMQP 1.0 §2.6.3).
     const { address: named } = (role === 'sender' ? link.target : link.source) ?? {};
     if (named !== undefined) return link;
     await closed;
@@ -241,7 +241,7 @@ export class AmqpDevice {
 
   #listen(): void {
     const { engine } = this;
-    // rhea's timers use the system clock; tests use a fake one.
+    // Disable rhea's idle timeouts, because they use the system clock and tests use a fake clock.
     Object.defineProperty(engine['local'].open, 'idle_time_out', { value: undefined });
     engine.on('connection_open', () =>
       Object.defineProperty(engine['remote'].open, 'idle_time_out', { value: undefined }),

@@ -9,8 +9,8 @@ import type { DeviceProof, DeviceTransport } from './device-conformance.ts';
 import type { TestHub } from './test-hub.ts';
 
 /**
- * A device by AMQP, over TLS on the hub's AMQP listener or over WebSocket on its main port: with a token by CBS or SASL PLAIN, with a certificate
- * by EXTERNAL.
+ * A device that connects with AMQP, over TLS to the hub's AMQP listener or over WebSocket to its main port. It authenticates with a token by CBS
+ * or SASL PLAIN, or with a certificate by SASL EXTERNAL.
  */
 export function amqpTransport(carrier: 'TLS' | 'WebSocket', tokenBy: 'CBS' | 'PLAIN' = 'CBS'): DeviceTransport {
   return {
@@ -53,7 +53,7 @@ function overWebSocket(hub: TestHub, { certificate }: DeviceProof): Duplex {
   return webSocketDuplex(new WebSocket(url, 'AMQPWSB10', { ca: hub.ca, ...certificate }), { pingMs: 0 });
 }
 
-/** What transport-independent tests need of an {@link AmqpDevice} whose stream links are attached. */
+/** Adapts an {@link AmqpDevice} whose streams links are attached to the interface of the transport-independent tests. */
 export function amqpDeviceUnderTest(device: AmqpDevice, identity: Identity): DeviceUnderTest {
   return {
     nextOffer: async () => {

@@ -1,6 +1,6 @@
 import type { AuthorityRecord, AuthorityStore, RegistryListener } from '@culvert/hub';
 
-/** An empty store of authorities under test, and how to close it. */
+/** An empty store of authorities for one test, with a function that closes it. */
 export interface AuthoritiesUnderTest {
   readonly authorities: AuthorityStore;
   close(): Promise<void>;
@@ -8,8 +8,8 @@ export interface AuthoritiesUnderTest {
 
 type Vitest = Pick<typeof import('vitest'), 'describe' | 'it' | 'expect'>;
 
-/** Authorities that every store holds, and no more. */
-const MOST = 50;
+/** The maximum number of authorities in a store. */
+const MAX_AUTHORITIES = 50;
 
 const sample = (name: string, over: Partial<AuthorityRecord> = {}): AuthorityRecord => ({
   name,
@@ -18,20 +18,20 @@ const sample = (name: string, over: Partial<AuthorityRecord> = {}): AuthorityRec
   ...over,
 });
 
-/** What every store of certificate authorities must do. Called at the top of a test file, as `registryConformance`. */
+/** Defines the tests that every store of certificate authorities must pass. Call it at the top level of a test file, like `registryConformance`. */
 export function authorityConformance(
   { describe, it, expect }: Vitest,
   make: (listener: RegistryListener) => Promise<AuthoritiesUnderTest>,
 ): void {
-  const using = (use: (authorities: AuthorityStore, told: readonly string[]) => Promise<void>) => async () => {
-    const told: string[] = [];
+  const using = (use: (authorities: AuthorityStore, notified: readonly string[]) => Promise<void>) => async () => {
+    const notified: string[] = [];
     const { authorities, close } = await make({
       identityChanged: () => {},
       policyChanged: () => {},
-      authoritiesChanged: (all) => told.push(all.map(({ name }) => name).join(' ')),
+      authoritiesChanged: (all) => notified.push(all.map(({ name }) => name).join(' ')),
     });
     try {
-      await use(authorities, told);
+      await use(authorities, notified);
     } finally {
       await close();
     }
@@ -41,7 +41,7 @@ export function authorityConformance(
   describe('a store of certificate authorities', () => {
     it(
       'keeps what it is given, in the order of the names, and tells of all that are left after each change',
-      using(async (authorities, told) => {
+      using(async (authorities, notified) => {
         expect(await authorities.list()).toEqual([]);
         for (const name of ['b', 'B', 'a']) await authorities.put(sample(name));
         expect(await authorities.list()).toEqual(['B', 'a', 'b'].map((name) => sample(name)));
@@ -49,7 +49,7 @@ export function authorityConformance(
         expect(await authorities.get('A')).toBeUndefined();
         await authorities.delete('a');
         expect(await authorities.get('a')).toBeUndefined();
-        expect(told).toEqual(['b', 'B b', 'B a b', 'B b']);
+        expect(notified).toEqual(['b', 'B b', 'B a b', 'B b']);
       }),
     );
 
@@ -65,21 +65,21 @@ export function authorityConformance(
 
     it(
       'knows what is not there, and tells nothing of what failed',
-      using(async (authorities, told) => {
+      using(async (authorities, notified) => {
         await failing(authorities.delete('a'), 'authority_not_found');
         expect(await authorities.get('a')).toBeUndefined();
-        expect(told).toEqual([]);
+        expect(notified).toEqual([]);
       }),
     );
 
     it(
-      `holds ${MOST}, whoever comes first`,
+      `holds ${MAX_AUTHORITIES}, whoever comes first`,
       using(async (authorities) => {
-        const all = Array.from({ length: MOST + 3 }, (_, index) => authorities.put(sample(`a${index}`)));
+        const all = Array.from({ length: MAX_AUTHORITIES + 3 }, (_, index) => authorities.put(sample(`a${index}`)));
         const refused = (await Promise.allSettled(all)).filter(({ status }) => status === 'rejected');
         expect(refused).toHaveLength(3);
         expect(refused[0]).toMatchObject({ reason: { code: 'limit_reached' } });
-        expect(await authorities.list()).toHaveLength(MOST);
+        expect(await authorities.list()).toHaveLength(MAX_AUTHORITIES);
         await authorities.put(sample('a0', { certificate: 'another' }));
         await authorities.delete('a1');
         await authorities.put(sample('again'));

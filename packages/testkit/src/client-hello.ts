@@ -5,16 +5,16 @@ import { destroyConnection } from '@culvert/stream';
 /** Bytes of a TLS record's header: type, version, length. */
 const RECORD_HEADER_BYTES = 5;
 
-/** The first message of Node's TLS client: a ClientHello, in one record. */
+/** Returns the first message that Node's TLS client sends: a ClientHello in one record. */
 export async function clientHello(options: ConnectionOptions = {}): Promise<Buffer> {
-  let said: (hello: Buffer) => void = () => {};
+  let resolveHello: (hello: Buffer) => void = () => {};
   const hello = new Promise<Buffer>((resolve) => {
-    said = resolve;
+    resolveHello = resolve;
   });
   const wire = new Duplex({
     read: () => undefined,
     write: (chunk: Buffer, _encoding, done) => {
-      said(chunk);
+      resolveHello(chunk);
       done();
     },
   });

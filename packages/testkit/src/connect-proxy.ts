@@ -2,7 +2,7 @@ import { createServer, type Server } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { pipeline } from 'node:stream';
 
-/** An HTTP proxy that supports only CONNECT, like corporate proxies, and records its requests. */
+/** An HTTP proxy that supports only CONNECT, like a corporate proxy, and records the requested targets. */
 export class ConnectProxy {
   /** `host:port` of every CONNECT, in order. */
   readonly targets: string[] = [];

@@ -3,7 +3,7 @@ import type { Grant } from '@culvert/protocol/grant';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { FakeClock } from './fake-clock.ts';
 
-/** What is tested of the hub's `ControlChannel`. */
+/** The part of the hub's `ControlChannel` that is tested. */
 export interface ChannelUnderTest {
   readonly identity: Identity;
   readonly takesOffers: boolean;
@@ -18,29 +18,29 @@ export interface ChannelUnderTest {
 
 /** The device at the other end of a channel. */
 export interface DeviceUnderTest {
-  /** The next offer that reaches it. */
+  /** Resolves with the next offer that the device receives. */
   nextOffer(): Promise<{ requestId: string; streamName: string; grant: Grant }>;
   answer(answer: { requestId: string; accepted: boolean; reason?: string }): void;
-  /** Subscribes to offers; resolves when the hub has processed that. */
+  /** Subscribes to offers; resolves when the hub has processed the subscription. */
   takeOffers(): Promise<void>;
-  /** Unsubscribes from offers; resolves when the hub has processed that. */
+  /** Unsubscribes from offers; resolves when the hub has processed the request. */
   refuseOffers(): Promise<void>;
   /** Resets the connection. */
   drop(): void;
-  /** Stops reading. */
+  /** Stops reading from the connection. */
   stall(): void;
-  /** Resolves when the connection has ended, with the transport's reason code; undefined where it has none. */
+  /** Resolves when the connection has ended, with the reason code that the device received; undefined if it received none. */
   readonly told: Promise<string | number | undefined>;
 }
 
-/** A listener of one transport, ready for devices. */
+/** A listener of one transport that accepts devices. */
 export interface TransportUnderTest {
   readonly clock: FakeClock;
-  /** Offers a device may have unanswered; at least 1,000. */
+  /** Maximum unanswered offers per device; at least 1,000. */
   readonly maxOffers: number;
-  /** The code that tells a device why its connection ended. */
+  /** Returns the reason code that the hub sends to a device when it ends the connection with this error. */
   code(error: ErrorCode): string | number | undefined;
-  /** An attached device that is subscribed to offers; its credential is valid until `expiresAt` (default: forever). */
+  /** Attaches a device that is subscribed to offers. Its credential is valid until `expiresAt` (default: without limit). */
   attach(options?: { expiresAt?: number }): Promise<{ channel: ChannelUnderTest; device: DeviceUnderTest }>;
   close(): Promise<void>;
 }
@@ -49,13 +49,13 @@ const offerNamed = (streamName: string) => ({
   streamId: '0123456789abcdef0123456789abcdef',
   streamName,
   caller: 'policy:service',
-  // As long as a grant may be.
+  // A grant of the maximum length.
   grant: { url: 'wss://hub.example:8443/bridges/0123456789abcdef0123456789abcdef/device', token: 't'.repeat(999) },
 });
 
 const never = new AbortController().signal;
 
-/** The required behaviour of a control channel over any transport. */
+/** Defines the tests that a control channel must pass over every transport. */
 export function controlChannelConformance(name: string, open: () => Promise<TransportUnderTest>): void {
   describe(`control channel conformance: ${name}`, () => {
     let transport: TransportUnderTest;
@@ -126,7 +126,7 @@ function answers(transport: () => TransportUnderTest): void {
       await expect(asked).rejects.toMatchObject({ code });
       return offer;
     };
-    // A caller that leaves at once has not given the device its time.
+    // An offer that the caller withdraws within 5 s does not count as unanswered, because the device had too little time to answer.
     await ask('withdrawn', 4_999);
     expect(channel.unanswered.now).toBeUndefined();
     await ask('withdrawn', 5_000);
@@ -232,7 +232,7 @@ function bounds(transport: () => TransportUnderTest): void {
     void channel.closed.then((error) => {
       ended = error;
     });
-    // Far more than what the kernel takes for a device that reads nothing.
+    // These offers are far more data than the kernel buffers for a device that does not read.
     for (let offers = 0; ended === undefined && offers < 40_000; offers++) {
       const patience = new AbortController();
       const offer = channel.offer(offerNamed('x'), patience.signal).catch((error: CulvertError) => error.code);
@@ -240,7 +240,7 @@ function bounds(transport: () => TransportUnderTest): void {
       await offer;
       if (offers % 100 === 0) await new Promise((resolve) => setImmediate(resolve));
     }
-    // Flow control may have prevented any sending; then the silence counts.
+    // Flow control may have stopped the hub from sending. Then the keepalive timeout ends the channel.
     if (ended === undefined) await transport().clock.advance(3_600_000);
     expect(['stalled', 'keepalive_timeout']).toContain((ended as CulvertError | undefined)?.code);
   });

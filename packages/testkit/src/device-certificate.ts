@@ -1,49 +1,49 @@
-// First: the dependency injection inside x509 refuses to load without it.
+// This import must be the first, because the dependency injection inside @peculiar/x509 needs it while it loads.
 import 'reflect-metadata';
 import { webcrypto, X509Certificate } from 'node:crypto';
 import * as x509 from '@peculiar/x509';
 
-/** An authority that issues certificates to devices. */
+/** A certificate authority that issues certificates to devices. */
 export interface TestAuthority {
-  /** PEM. */
+  /** The authority's certificate, PEM. */
   readonly certificate: string;
   readonly subject: string;
   readonly signingKey: webcrypto.CryptoKey;
-  /** The intermediate certificates that its devices must send, PEM: itself and those above it without the root; empty for a root. */
+  /** The certificates that its devices must send, PEM: its own and those of the authorities above it, without the root's; empty for a root. */
   readonly chain: string;
 }
 
 /** A device's certificate and key, PEM, and its thumbprints. */
 export interface DeviceCertificate {
-  /** The certificate; below it those that lead to its authority. */
+  /** The device's certificate, followed by the intermediate certificates of its authority. */
   readonly cert: string;
-  /** PKCS#8. */
+  /** The private key, PKCS#8. */
   readonly key: string;
   /** SHA-1 and SHA-256 of the certificate, upper-case hexadecimal. */
   readonly sha1: string;
   readonly sha256: string;
 }
 
-/** Validity period; default from an hour ago to a day from now. */
+/** The validity period of a certificate; by default from one hour ago to one day from now. */
 export interface Validity {
   readonly notBefore?: Date;
   readonly notAfter?: Date;
 }
 
-/** Deviations from a normal certificate. */
+/** Options that make a certificate differ from the default one. */
 export interface CertificateOptions extends Validity {
-  /** Whether basic constraints call it an authority; default that of what is made. */
+  /** Whether the basic constraints mark it as an authority; default true for an authority and false for a device. */
   readonly ca?: boolean;
-  /** How many authorities may stand below it. */
+  /** The path length constraint: how many intermediate authorities may be below it. */
   readonly pathLength?: number;
-  /** Object identifiers of its extended key usage; empty: it has none. */
+  /** Object identifiers of the extended key usage; if empty, the certificate has no such extension. */
   readonly usages?: readonly string[];
   readonly keyUsages?: x509.KeyUsageFlags;
-  /** Of the signature; ECDSA on P-256 if not said otherwise. */
+  /** Hash algorithm of the signature; default SHA-256. */
   readonly hash?: 'SHA-1' | 'SHA-256';
-  /** Key of another kind than that. */
+  /** Key pair of the certificate; default a new ECDSA key on P-256. */
   readonly keys?: webcrypto.CryptoKeyPair;
-  /** Added as they are. */
+  /** Extensions to add to the certificate. */
   readonly extensions?: readonly x509.Extension[];
 }
 
@@ -54,7 +54,7 @@ const HOUR_MS = 3_600_000;
 export const CLIENT_AUTHENTICATION = x509.ExtendedKeyUsage.clientAuth;
 export const SERVER_AUTHENTICATION = x509.ExtendedKeyUsage.serverAuth;
 
-/** A fresh authority for devices: a root, or one that `issuer` vouches for. */
+/** Creates an authority for devices: a root, or an intermediate authority whose certificate `issuer` signs. */
 export async function testAuthority(
   name = 'Plant 7',
   { issuer, ...options }: CertificateOptions & { readonly issuer?: TestAuthority } = {},
@@ -73,7 +73,7 @@ export async function testAuthority(
   };
 }
 
-/** A device's certificate for client authentication: signed by the authority, else by itself. */
+/** Creates a device's certificate for client authentication, signed by `authority`, or self-signed without one. */
 export async function deviceCertificate(
   commonName: string,
   { authority, ...options }: CertificateOptions & { readonly authority?: TestAuthority } = {},
@@ -81,7 +81,7 @@ export async function deviceCertificate(
   return deviceCertificateOf([{ CN: [commonName] }], { ...options, ...(authority && { authority }) });
 }
 
-/** {@link deviceCertificate} of any subject, such as one without a common name. */
+/** As {@link deviceCertificate}, with any subject, for example one without a common name. */
 export async function deviceCertificateOf(
   subject: x509.JsonName,
   { authority, ...options }: CertificateOptions & { readonly authority?: TestAuthority } = {},

@@ -7,37 +7,40 @@ import type { DeviceUnderTest } from './control-channel-conformance.ts';
 import { FakeClock } from './fake-clock.ts';
 import { startHub, type TestHub, type TestHubOptions } from './test-hub.ts';
 
-/** A device's credential. */
+/** The credential of a device: a token or a certificate. */
 export interface DeviceProof {
   /** A SAS token. */
   readonly token?: string;
-  /** A client certificate and its key, PEM, and the host it is shown to: the TLS server name; absent where an address is dialled. */
+  /** A client certificate and its key, PEM, and the TLS server name, which is absent if the device connects to an IP address. */
   readonly certificate?: { readonly cert: string; readonly key: string; readonly servername?: string };
 }
 
-/** A transport between a device and a hub. */
+/** A transport of control channels. */
 export interface DeviceTransport {
   readonly name: string;
-  /** Connects, authenticates and subscribes to offers; rejects when the hub refuses. */
+  /** Connects, authenticates and subscribes to offers; rejects if the hub refuses the device. */
   attach(hub: TestHub, identity: Identity, proof: DeviceProof): Promise<DeviceUnderTest>;
 }
 
-/** One kind of credential. */
+/** One kind of credential for devices. */
 export interface DeviceCredentials {
   readonly name: string;
-  /** Registers the identity (its device exists already) and gives what proves it until `expiresAt`, ms since the epoch. */
+  /**
+   * Registers the identity, and returns a credential for it that is valid until `expiresAt`, milliseconds since the epoch. The device of a module
+   * identity is already registered.
+   */
   register(hub: TestHub, identity: Identity, expiresAt: number): Promise<DeviceProof>;
 }
 
 const DAY_MS = 86_400_000;
 
-/** Offers made one after the other where a transport shows that it can take many. */
+/** Offers that are sent on one control channel to test that a transport can carry many. */
 const MANY_OFFERS = 1_000;
 
 /**
- * The required behaviour of a hub towards a device, for every transport and credential, as a device or a module: from the
- * service's request to bytes at the gateway, on a real hub with a fake clock.
- * @param options of the hub: the listeners that the transport needs
+ * Defines the tests of a hub's behaviour towards a device or a module, for one transport and one kind of credential: from the service's request
+ * to the bytes at the gateway, on a real hub with a fake clock.
+ * @param options options of the hub, such as the listeners that the transport needs
  */
 export function deviceConformance(
   transport: DeviceTransport,
@@ -57,9 +60,9 @@ export function deviceConformance(
   });
 }
 
-/** One hub for a whole suite, with an identity of its own for each test. */
+/** One hub for all tests of a suite. Each test has its own identity. */
 class Bench {
-  /** Real certificates have real dates. */
+  /** Starts at the current time, because the validity of real certificates is checked against it. */
   readonly clock = new FakeClock(Date.now());
   readonly #transport: DeviceTransport;
   readonly #credentials: DeviceCredentials;
@@ -91,7 +94,7 @@ class Bench {
 
   async nextIdentity(): Promise<void> {
     this.#tests++;
-    // A module's device has a key of its own, whatever the module has.
+    // The device of a module always has its own key, whatever the credential of the module is.
     if (this.#moduleId !== undefined) await this.hub.owner.devices.create(this.identity.deviceId);
   }
 
@@ -104,7 +107,7 @@ class Bench {
     return this.#moduleId === undefined ? { deviceId } : { deviceId, moduleId: this.#moduleId };
   }
 
-  /** The first event of the identity that matches. */
+  /** Resolves with the first event of the test's identity that matches. */
   event<Type extends 'device-detached' | 'stream-failed' | 'stream-requested'>(
     type: Type,
     matches: (event: Extract<HubEvent, { type: Type }>) => boolean = () => true,
@@ -133,7 +136,7 @@ class Bench {
     return device;
   }
 
-  /** Requests a stream as a service does. */
+  /** Requests a stream to the test's identity as a service does. */
   open(times: { connectTimeoutMs?: number; responseTimeoutMs?: number; signal?: AbortSignal } = {}): Promise<Duplex> {
     const { deviceId, moduleId } = this.identity;
     return this.hub.owner.openStream(deviceId, {
@@ -154,7 +157,7 @@ const codeOf = (promise: Promise<unknown>) =>
     (error: CulvertError) => error.code,
   );
 
-/** Sends through one end what must come out of the other, and back by an echo there. */
+/** Sends data from the service to the device, which echoes it, and expects to receive the same data. */
 async function echoes(service: Duplex, device: Duplex): Promise<void> {
   device.pipe(device);
   const sent = Buffer.alloc(300_000, 'culvert');
@@ -250,7 +253,7 @@ function comingAndGoing(bench: Bench): void {
   });
 
   it('stays until its credential expires, and no longer', async () => {
-    // Whole seconds, as tokens and certificates have them; the skew that tokens are forgiven is the authenticator's own affair.
+    // Tokens and certificates expire at whole seconds. The authenticator, not this test, covers the clock skew that is allowed for tokens.
     const expiresAt = (Math.floor(bench.clock.now() / 1000) + 40) * 1000;
     const device = await bench.attach(await bench.register(expiresAt));
     await bench.clock.advance(30_000);
@@ -285,7 +288,7 @@ async function manyOffers(bench: Bench): Promise<void> {
       expect(await codeOf(bench.open())).toBe('rejected');
     }
   };
-  // As many at once as a hub's default lets one device have, and some to spare.
+  // The number of concurrent requests stays below the hub's default limit of offers per device.
   await Promise.all(Array.from({ length: 32 }, caller));
   await answering;
   expect(answered).toBe(MANY_OFFERS);

@@ -10,10 +10,10 @@ import { deviceCertificate, type TestAuthority, testAuthority } from './device-c
 import type { DeviceCredentials } from './device-conformance.ts';
 import type { TestHub } from './test-hub.ts';
 
-/** Hub settings (`clientCertificates`, `advertise`) required for device certificates. */
+/** The host at which devices present certificates. The hub's settings `clientCertificates` and `advertise` must contain it. */
 export const CERTIFICATE_HOST = 'localhost';
 
-/** A key, and a token made of it. The hub forgives five minutes of skew beyond its expiry. */
+/** A token that is signed with the identity's own key. The hub accepts it until five minutes after its expiry, because clocks may differ. */
 export const sasCredentials: DeviceCredentials = {
   name: 'SAS',
   async register(hub, identity, expiresAt) {
@@ -24,7 +24,7 @@ export const sasCredentials: DeviceCredentials = {
   },
 };
 
-/** Of a module: a token for it that is made with its device's key, as the module connection strings of Azure's test suites are. */
+/** For a module: a token that is signed with the key of its device, like the module connection strings of Azure's test suites. */
 export const deviceKeyCredentials: DeviceCredentials = {
   name: "SAS by its device's key",
   async register(hub, identity, expiresAt) {
@@ -36,7 +36,7 @@ export const deviceKeyCredentials: DeviceCredentials = {
   },
 };
 
-/** A certificate signed by itself, known by one of its thumbprints in one of the two places. */
+/** A self-signed certificate, registered by its SHA-1 or SHA-256 thumbprint as the primary or the secondary one. */
 export function thumbprintCredentials(
   hash: 'sha1' | 'sha256',
   place: 'primaryThumbprint' | 'secondaryThumbprint',
@@ -51,7 +51,7 @@ export function thumbprintCredentials(
   };
 }
 
-/** A certificate of a registered authority, or of one that such an authority vouches for and the device sends along. */
+/** A certificate that was issued by a registered authority, or by an intermediate authority whose certificate the device sends too. */
 export function authorityCredentials(through: 'directly' | 'through another'): DeviceCredentials {
   let authority: Promise<{ root: TestAuthority; issuer: TestAuthority }> | undefined;
   const make = async () => {

@@ -1,7 +1,7 @@
 import type { Principal } from '@culvert/hub';
 import { type Identity, identityName } from '@culvert/protocol';
 
-/** The principal of a device or module with a key, for listeners tested without an authenticator. */
+/** The principal of a device or module that authenticated with a key, for tests of listeners without an authenticator. */
 export function devicePrincipal(identity: Identity, over: Partial<Principal> = {}): Principal {
   const { deviceId, moduleId } = identity;
   return {

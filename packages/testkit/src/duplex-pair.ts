@@ -1,8 +1,8 @@
 import { Duplex } from 'node:stream';
 
 /**
- * Two ends in one process: what is written to one is read from the other, with back-pressure and half-close, as with a pair of
- * sockets. Destroying one destroys the other: with `ECONNRESET` unless both directions had ended.
+ * Two connected ends in one process. Data that is written to one end is read from the other, with back-pressure and half-close, as with a pair of
+ * sockets. Destroying one end destroys the other, with the error `ECONNRESET` unless both directions had ended.
  */
 export function duplexPair(): [Duplex, Duplex] {
   const a = new End();
@@ -14,7 +14,7 @@ export function duplexPair(): [Duplex, Duplex] {
 
 class End extends Duplex {
   peer: End | undefined;
-  /** The peer's write that waits until this end reads on. */
+  /** The callback of the peer's write, which waits until this end reads again. */
   #taken: (() => void) | undefined;
 
   override _read(): void {
@@ -44,7 +44,7 @@ class End extends Duplex {
       done();
       return;
     }
-    // Call back asynchronously, as a socket does; otherwise a long chain of writes overflows the stack.
+    // The callback is called asynchronously, as a socket does, because a long chain of synchronous writes would overflow the stack.
     if (this.push(chunk)) process.nextTick(done);
     else this.#taken = done;
   }

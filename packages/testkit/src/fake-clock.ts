@@ -6,13 +6,13 @@ interface Pending {
   readonly callback: () => void;
 }
 
-/** A clock that stands still until the test moves it. */
+/** A clock whose time changes only when the test advances it. */
 export class FakeClock implements Clock {
   #now: number;
   #order = 0;
   readonly #pending = new Set<Pending>();
 
-  /** @param now milliseconds since the epoch to start at */
+  /** @param now start time, in milliseconds since the epoch */
   constructor(now = Date.UTC(2026, 0, 1)) {
     this.#now = now;
   }
@@ -27,14 +27,14 @@ export class FakeClock implements Clock {
     return { cancel: () => this.#pending.delete(timer) };
   }
 
-  /** How many timers wait: 0 at the end of a test that leaks none. */
+  /** The number of pending timers; 0 at the end of a test unless timers leak. */
   get timers(): number {
     return this.#pending.size;
   }
 
   /**
-   * Advances the time by `ms` and fires the timers that become due, in order, including those set by callbacks. Between two
-   * timers, and at the end, pending promises run and the event loop completes one iteration.
+   * Advances the time by `ms` milliseconds and fires the timers that become due, in order, including those that callbacks set. Between two timers,
+   * and at the end, pending promise callbacks run and the event loop completes one iteration.
    */
   async advance(ms: number): Promise<void> {
     const end = this.#now + ms;

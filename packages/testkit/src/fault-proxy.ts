@@ -1,6 +1,6 @@
 import { connect, createServer, type Server, type Socket } from 'node:net';
 
-/** Where a {@link FaultProxy} forwards to. */
+/** The address to which a {@link FaultProxy} forwards. */
 export interface FaultTarget {
   readonly port: number;
   /** Default 127.0.0.1. */
@@ -15,11 +15,11 @@ interface Pair {
 }
 
 /**
- * A TCP forwarder on its own port that simulates network faults. Half-close is forwarded; a reset of one end resets the other.
+ * A TCP forwarder on its own port that simulates network faults. It forwards half-close; a reset of one end resets the other.
  *
  * ```ts
  * const proxy = await FaultProxy.start({ port: hub.port });
- * proxy.cut();          // every connection is reset, now
+ * proxy.cut();          // resets every connection
  * await proxy.close();
  * ```
  */
@@ -53,37 +53,37 @@ export class FaultProxy {
     return address.port;
   }
 
-  /** Connections open now. */
+  /** Number of open connections. */
   get connections(): number {
     return this.#pairs.size;
   }
 
-  /** Connections accepted since the start. */
+  /** Number of connections accepted since the start. */
   get accepted(): number {
     return this.#accepted;
   }
 
-  /** Bytes forwarded since the start, both directions. */
+  /** Bytes forwarded since the start, in both directions. */
   get forwarded(): number {
     return this.#forwarded;
   }
 
-  /** Stops reading on every connection: the ends feel back-pressure, and nothing is lost. */
+  /** Stops reading on every connection. Both ends see back-pressure, and no data is lost. */
   pause(): void {
     this.#set('paused');
   }
 
-  /** Reads and discards everything: both ends see their data acknowledged. */
+  /** Reads and discards all data. Both ends see their data acknowledged. */
   blackHole(): void {
     this.#set('black-hole');
   }
 
-  /** Resets new connections at once; open ones continue. */
+  /** Resets new connections at once; open connections continue. */
   refuse(): void {
     this.#set('refusing');
   }
 
-  /** Forwards again. Discarded data stays lost. */
+  /** Forwards again. Data that was discarded is not sent again. */
   resume(): void {
     this.#set('none');
   }
@@ -150,7 +150,7 @@ export class FaultProxy {
     });
   }
 
-  /** Timers of one delay fire in the order in which they were set, so the bytes keep theirs. */
+  /** Runs the action after `delayMs`. Timers with the same delay fire in the order in which they were set, so the bytes stay in order. */
   #late(action: () => void): void {
     if (this.delayMs === 0) action();
     else setTimeout(action, this.delayMs);

@@ -6,16 +6,16 @@ import { peerAddress } from '@culvert/protocol';
 import { FakeClock } from './fake-clock.ts';
 import { type FromTestThread, type ToTestThread, testChannel } from './test-threads.ts';
 
-// Entry point of a test gateway's worker thread: a minimal TLS server, a fake clock, and a channel to the test.
+// Entry point of a worker thread of a test gateway. The thread has a minimal TLS server, a fake clock, and a channel to the test.
 
 const port = parentPort;
 if (port === null) throw new Error('This file is the entry of a worker thread.');
 
-/** Milliseconds between two reports to the test. */
+/** Milliseconds between two reports that a thread sends to the test. */
 const REPORT_MS = 1;
 
 function open(start: ThreadStart, toMain: MessagePort): void {
-  // The test sets it to its own time when it learns of this thread.
+  // When the test receives this thread's first report, it advances this clock to its own time.
   const clock = new FakeClock(0);
   const thread = new GatewayThread(start, toMain, clock);
   const { listener } = start;
@@ -23,11 +23,11 @@ function open(start: ThreadStart, toMain: MessagePort): void {
   server.on('upgrade', (request, socket, head) => void thread.gateway.handleUpgrade(request, socket, head));
   server.on('tlsClientError', (error, socket) => thread.tlsFailed(peerAddress(socket), error.message));
   const test = new BroadcastChannel(testChannel(start.bootId));
-  const say = (message: FromTestThread): void => test.postMessage(message);
+  const post = (message: FromTestThread): void => test.postMessage(message);
   const report = (closed = false): void => {
     const { waitingConnections, streams, bufferedBytes } = thread.gateway;
     const { blocksTaken } = thread;
-    say({
+    post({
       thread: start.threadId,
       waitingConnections,
       streams,
@@ -42,7 +42,7 @@ function open(start: ThreadStart, toMain: MessagePort): void {
     const message = (event as { readonly data: ToTestThread }).data;
     if ('advance' in message) {
       if (message.only !== undefined && message.only !== start.threadId) return;
-      void clock.advance(message.advance).then(() => say({ thread: start.threadId, advanced: message.step }));
+      void clock.advance(message.advance).then(() => post({ thread: start.threadId, advanced: message.step }));
     } else if (message.crash === start.threadId) {
       throw new Error('The test wants this thread to fail, and says secret words.');
     }
@@ -56,7 +56,7 @@ function open(start: ThreadStart, toMain: MessagePort): void {
         });
       }),
     present: (pair) => server.setSecureContext(pair),
-    // It answers while it drains, as the server of a gateway in a test does.
+    // The server accepts requests while the gateway drains, as the server of a test gateway without threads does.
     close: () => undefined,
     destroyConnections() {
       clearInterval(timer);

@@ -1,9 +1,9 @@
 import type { Expectation, IdentityRecord, Registry } from '@culvert/hub';
 import { sampleDevice, sampleModule } from './sample-records.ts';
 
-/** Runs a test on an empty registry. `told`: what its listener heard, by the identities' names. */
+/** Runs a test on an empty registry. `notified`: the changes that its listener received, each with the identity's name. */
 export type UseRegistry = (
-  use: (registry: Registry, told: readonly [string, IdentityRecord | undefined][]) => Promise<void>,
+  use: (registry: Registry, notified: readonly [string, IdentityRecord | undefined][]) => Promise<void>,
 ) => () => Promise<void>;
 
 type Vitest = Pick<typeof import('vitest'), 'it' | 'expect'>;
@@ -11,10 +11,10 @@ type Vitest = Pick<typeof import('vitest'), 'it' | 'expect'>;
 const ABSENT: Expectation = { kind: 'absent' };
 const PRESENT: Expectation = { kind: 'present' };
 
-/** Modules of one device that every registry holds, and no more. */
-const MOST = 50;
+/** The maximum number of modules per device in a registry. */
+const MAX_MODULES = 50;
 
-/** The required behaviour of every registry for modules. */
+/** Defines the tests with modules that every registry must pass. */
 export function moduleConformance({ it, expect }: Vitest, using: UseRegistry): void {
   const failing = (promise: Promise<unknown>, code: string) => expect(promise).rejects.toMatchObject({ code });
 
@@ -98,16 +98,18 @@ export function moduleConformance({ it, expect }: Vitest, using: UseRegistry): v
   );
 
   it(
-    `holds ${MOST} modules of a device, whoever comes first`,
+    `holds ${MAX_MODULES} modules of a device, whoever comes first`,
     using(async (registry) => {
       await registry.put(sampleDevice('d'), ABSENT);
       await registry.put(sampleDevice('e'), ABSENT);
-      const all = Array.from({ length: MOST + 5 }, (_, index) => registry.put(sampleModule('d', `m${index}`), ABSENT));
+      const all = Array.from({ length: MAX_MODULES + 5 }, (_, index) =>
+        registry.put(sampleModule('d', `m${index}`), ABSENT),
+      );
       const refused = (await Promise.allSettled(all)).filter(({ status }) => status === 'rejected');
       expect(refused).toHaveLength(5);
       expect(refused[0]).toMatchObject({ reason: { code: 'limit_reached' } });
-      expect(await registry.modules('d')).toHaveLength(MOST);
-      // Neither a change nor another device's module counts.
+      expect(await registry.modules('d')).toHaveLength(MAX_MODULES);
+      // A change of a module is possible at the limit, and the modules of another device do not count.
       await registry.put(sampleModule('d', 'm0', { managedBy: null }), PRESENT);
       await registry.put(sampleModule('e', 'm'), ABSENT);
       await registry.delete({ deviceId: 'd', moduleId: 'm1' }, PRESENT);
@@ -117,7 +119,7 @@ export function moduleConformance({ it, expect }: Vitest, using: UseRegistry): v
 
   it(
     'lets the modules go with their device, and no others',
-    using(async (registry, told) => {
+    using(async (registry, notified) => {
       for (const id of ['d', 'd2']) {
         await registry.put(sampleDevice(id), ABSENT);
         await registry.put(sampleModule(id, 'm'), ABSENT);
@@ -129,13 +131,13 @@ export function moduleConformance({ it, expect }: Vitest, using: UseRegistry): v
       await registry.put(sampleDevice('d'), ABSENT);
       expect(await registry.modules('d')).toEqual([]);
       expect(await registry.modules('d2')).toHaveLength(1);
-      expect(told.map(([name, record]) => `${record === undefined ? '-' : '+'}${name}`)).toEqual([
+      expect(notified.map(([name, record]) => `${record === undefined ? '-' : '+'}${name}`)).toEqual([
         '+d',
         '+d/m',
         '+d2',
         '+d2/m',
         '+d',
-        // One notification for the device, none for its modules.
+        // Deleting a device causes one notification for the device and none for its modules.
         '-d',
         '+d',
       ]);

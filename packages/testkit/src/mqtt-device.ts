@@ -10,16 +10,16 @@ import {
   PacketReader,
 } from '@culvert/protocol/mqtt';
 
-/** An MQTT device controlled packet by packet, over any connection. It acknowledges QoS 1 messages. */
+/** An MQTT device that a test controls packet by packet, over any connection. It acknowledges messages with QoS 1. */
 export class MqttDevice {
   readonly connection: Duplex;
   readonly version: MqttVersion;
   readonly #packets: MqttPacket[] = [];
   readonly #waiting: { resolve(packet: MqttPacket): void; reject(error: Error): void }[] = [];
   #over = false;
-  /** Resolves when the connection has ended, however it did. */
+  /** Resolves when the connection has ended, cleanly or with an error. */
   readonly over: Promise<void>;
-  /** The reason code of the hub's DISCONNECT, once it came (MQTT 5). */
+  /** The reason code of the hub's DISCONNECT (MQTT 5); undefined before it is received. */
   disconnectReason: number | undefined;
 
   constructor(connection: Duplex, version: MqttVersion) {
@@ -38,7 +38,7 @@ export class MqttDevice {
       connection.once('end', end);
       connection.once('close', end);
     });
-    // `over` reports how the connection ended, which many tests wait for.
+    // An error needs a listener. Tests wait for the end of the connection with `over`.
     connection.on('error', () => connection.destroy());
   }
 
@@ -80,7 +80,7 @@ export class MqttDevice {
     this.connection.write(encodePacket(packet, this.version));
   }
 
-  /** The next packet, which must be of this kind. */
+  /** Resolves with the next packet. @throws Error if the packet is of another kind */
   async take<C extends MqttPacket['cmd']>(cmd: C): Promise<Extract<MqttPacket, { cmd: C }>> {
     const packet = await this.next();
     if (packet.cmd !== cmd) throw new Error(`The hub sent ${packet.cmd} where ${cmd} was due.`);

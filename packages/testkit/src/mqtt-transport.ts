@@ -17,7 +17,7 @@ import type { DeviceProof, DeviceTransport } from './device-conformance.ts';
 import { MqttDevice } from './mqtt-device.ts';
 import type { TestHub } from './test-hub.ts';
 
-/** A device by MQTT, over TLS on the hub's MQTT listener or over WebSocket on its main port. */
+/** A device that connects with MQTT, over TLS to the hub's MQTT listener or over WebSocket to its main port. */
 export function mqttTransport(carrier: 'TLS' | 'WebSocket', version: MqttVersion): DeviceTransport {
   return {
     name: `MQTT ${version === 4 ? '3.1.1' : '5'} over ${carrier}`,
@@ -51,7 +51,7 @@ function overWebSocket(hub: TestHub, { certificate }: DeviceProof): Duplex {
   return webSocketDuplex(new WebSocket(url, 'mqtt', { ca: hub.ca, ...certificate }), { pingMs: 0 });
 }
 
-/** What transport-independent tests need of an authenticated {@link MqttDevice}. */
+/** Adapts an authenticated {@link MqttDevice} to the interface of the transport-independent tests. */
 function underTest(device: MqttDevice): DeviceUnderTest {
   const nextOffer: DeviceUnderTest['nextOffer'] = async () => {
     const packet = await device.next();

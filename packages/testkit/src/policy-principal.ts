@@ -1,6 +1,6 @@
 import type { Principal } from '@culvert/hub';
 
-/** A principal as an authenticator would make it for a policy that services use. */
+/** The principal of a service that authenticated with a policy's key, for tests without an authenticator. */
 export function policyPrincipal(policy: string, over: Partial<Principal> = {}): Principal {
   return {
     name: `policy:${policy}`,

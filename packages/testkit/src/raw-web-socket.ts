@@ -5,7 +5,7 @@ import { connect, type TLSSocket } from 'node:tls';
 import type { Grant } from '@culvert/protocol/grant';
 import { resetConnection } from '@culvert/stream';
 
-/** One frame as a server sent it. */
+/** One frame that the server sent. */
 export interface RawFrame {
   readonly fin: boolean;
   readonly opcode: number;
@@ -15,19 +15,19 @@ export interface RawFrame {
 export interface RawWebSocketOptions {
   readonly ca: string;
   readonly headers?: Record<string, string>;
-  /** The whole request, in place of a correct one. */
+  /** The whole upgrade request, sent instead of a correct one. */
   readonly request?: Buffer | string;
   /** Bytes to send in the same write as the request. */
   readonly early?: Buffer;
 }
 
-/** A WebSocket client that does only what it is told, byte by byte, over TLS: it answers nothing and checks nothing. */
+/** A WebSocket client over TLS that sends exactly the bytes a test gives it. It answers no frames and checks nothing. */
 export class RawWebSocket {
   readonly socket: TLSSocket;
   readonly #tcp: Socket;
-  /** Resolves when the connection is over. */
+  /** Resolves when the connection is closed. */
   readonly closed: Promise<void>;
-  /** The answer to the upgrade, once {@link answer} has resolved. */
+  /** The head of the response to the upgrade; empty before {@link answer} has resolved. */
   head = '';
   #input: Buffer = Buffer.alloc(0);
   #ended = false;
@@ -51,28 +51,28 @@ export class RawWebSocket {
     });
   }
 
-  /** Connects and sends the upgrade request of a grant. */
+  /** Connects and sends the upgrade request for a grant. */
   static async connect(grant: Grant, options: RawWebSocketOptions): Promise<RawWebSocket> {
     const url = new URL(grant.url);
     const tcp = connectTcp(portOf(url), url.hostname);
     const socket = connect({ socket: tcp, host: url.hostname, ca: options.ca });
     const client = new RawWebSocket(socket, tcp);
     await once(socket, 'secureConnect');
-    // Whatever a test does next, it does outside of the handshake: see `destroyConnection`.
+    // Wait until the TLS handshake's callbacks have returned, because the test may destroy the connection next: see `destroyConnection`.
     await nextTurn();
     const request = options.request ?? upgradeRequest(grant, options.headers);
     socket.write(Buffer.concat([Buffer.from(request), options.early ?? Buffer.alloc(0)]));
     return client;
   }
 
-  /** {@link connect}, and waits for the answer. */
+  /** Connects as {@link connect} does, and waits for the response. */
   static async open(grant: Grant, options: RawWebSocketOptions): Promise<RawWebSocket> {
     const client = await RawWebSocket.connect(grant, options);
     await client.answer();
     return client;
   }
 
-  /** The status of the answer to the upgrade; undefined when the connection ended without one. */
+  /** Resolves with the status of the response to the upgrade; undefined if the connection ended without a response. */
   async answer(): Promise<number | undefined> {
     await this.#until(() => this.#input.includes('\r\n\r\n') || this.#ended);
     const end = this.#input.indexOf('\r\n\r\n');
@@ -82,7 +82,7 @@ export class RawWebSocket {
     return Number(this.head.split(' ')[1]);
   }
 
-  /** The next frame; undefined when the connection ended before one was whole. */
+  /** Resolves with the next frame; undefined if the connection ended before a frame was complete. */
   async frame(): Promise<RawFrame | undefined> {
     let frame: RawFrame | undefined;
     await this.#until(() => {
@@ -92,7 +92,7 @@ export class RawWebSocket {
     return frame;
   }
 
-  /** Code and reason of the close frame that comes next, other frames passed over; undefined when none comes. */
+  /** Resolves with code and reason of the next close frame, and skips other frames; undefined if the connection ends without a close frame. */
   async close(): Promise<{ code: number; reason: string } | undefined> {
     for (let frame = await this.frame(); frame !== undefined; frame = await this.frame()) {
       if (frame.opcode !== 8) continue;
@@ -106,7 +106,7 @@ export class RawWebSocket {
     this.socket.write(Buffer.concat(bytes));
   }
 
-  /** Resets the TCP connection, as a crash of the client's machine does, rather than ending it. */
+  /** Resets the TCP connection instead of ending it, as if the client's machine had crashed. */
   reset(): void {
     resetConnection(this.#tcp);
   }
@@ -141,12 +141,12 @@ export class RawWebSocket {
   }
 }
 
-/** `URL` leaves out the port that is the scheme's own, though a grant always says it. */
+/** Returns the port of a grant's URL. `URL` removes the default port of the scheme, although a grant always contains the port. */
 function portOf(url: URL): number {
   return url.port === '' ? 443 : Number(url.port);
 }
 
-/** A correct upgrade request. @param headers added to the usual ones, or put in their place; an empty one is left out */
+/** Creates a correct upgrade request. @param headers headers to add or replace; a header with an empty value is left out */
 export function upgradeRequest(grant: Grant, headers: Record<string, string> = {}): string {
   const url = new URL(grant.url);
   const all: Record<string, string> = {
@@ -164,15 +164,15 @@ export function upgradeRequest(grant: Grant, headers: Record<string, string> = {
 
 export interface RawFrameOptions {
   readonly fin?: boolean;
-  /** The masking key; null sends the frame unmasked, as no client may. */
+  /** The masking key; null sends the frame unmasked, which clients must not do. */
   readonly mask?: Buffer | null;
-  /** A length to declare in place of the payload's own. */
+  /** The length to declare instead of the actual length of the payload. */
   readonly declare?: number;
-  /** Reserved bits to set, as they stand in the first byte. */
+  /** Reserved bits to set, at their positions in the first byte. */
   readonly rsv?: number;
 }
 
-/** A client's frame. */
+/** Creates a frame of a client. */
 export function rawFrame(opcode: number, payload: Uint8Array | string, options: RawFrameOptions = {}): Buffer {
   const { fin = true, mask = Buffer.from([0x37, 0xfa, 0x21, 0x3d]), rsv = 0 } = options;
   const data = Buffer.from(payload);
@@ -194,7 +194,7 @@ export function rawFrame(opcode: number, payload: Uint8Array | string, options: 
   return Buffer.concat([header, mask, data]);
 }
 
-/** A client's close frame. */
+/** Creates a close frame of a client. */
 export function rawClose(code: number, reason = ''): Buffer {
   const payload = Buffer.alloc(2 + Buffer.byteLength(reason));
   payload.writeUInt16BE(code, 0);

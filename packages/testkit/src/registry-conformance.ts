@@ -3,7 +3,7 @@ import { identityName } from '@culvert/protocol';
 import { moduleConformance, type UseRegistry } from './module-conformance.ts';
 import { sampleDevice } from './sample-records.ts';
 
-/** An empty registry to be tried, and how to end it. */
+/** An empty registry for one test, with a function that closes it. */
 export interface RegistryUnderTest {
   readonly registry: Registry;
   close(): Promise<void>;
@@ -15,22 +15,22 @@ const ABSENT: Expectation = { kind: 'absent' };
 const PRESENT: Expectation = { kind: 'present' };
 
 /**
- * What every registry must do, whatever it stores in. Called at the top of a test file.
- * @param vitest the file's own `describe`, `it`, `expect`, so that this package loads outside tests too
+ * Defines the tests that every registry must pass, for any kind of storage. Call it at the top level of a test file.
+ * @param vitest `describe`, `it` and `expect` of the test file; they are passed in so that this package can be loaded outside of tests too
  */
 export function registryConformance(
   vitest: Vitest,
   make: (listener: RegistryListener) => Promise<RegistryUnderTest>,
 ): void {
   const using: UseRegistry = (use) => async () => {
-    const told: [string, IdentityRecord | undefined][] = [];
+    const notified: [string, IdentityRecord | undefined][] = [];
     const { registry, close } = await make({
-      identityChanged: (identity, record) => told.push([identityName(identity), record]),
+      identityChanged: (identity, record) => notified.push([identityName(identity), record]),
       policyChanged: () => {},
       authoritiesChanged: () => {},
     });
     try {
-      await use(registry, told);
+      await use(registry, notified);
     } finally {
       await close();
     }
@@ -88,12 +88,12 @@ function writing({ it, expect }: Vitest, using: UseRegistry): void {
 
   it(
     'tells its listener what changed and nothing of what failed',
-    using(async (registry, told) => {
+    using(async (registry, notified) => {
       const stored = await registry.put(sampleDevice('d'), ABSENT);
       await failing(registry.put(sampleDevice('d'), ABSENT), 'device_exists');
       await failing(registry.delete({ deviceId: 'e' }, PRESENT), 'device_not_found');
       await registry.delete({ deviceId: 'd' }, PRESENT);
-      expect(told).toEqual([
+      expect(notified).toEqual([
         ['d', stored],
         ['d', undefined],
       ]);
@@ -152,7 +152,7 @@ function listing({ it, expect }: Vitest, using: UseRegistry): void {
       for (let page = await registry.list({ limit: 4 }); page.length > 0; ) {
         seen.push(...page.map(({ deviceId }) => deviceId));
         const after = seen.at(-1) ?? '';
-        // The page's last device going away in between must not upset the next page.
+        // The next page must be correct even if the last device of this page is deleted before it is requested.
         await registry.delete({ deviceId: after }, PRESENT);
         page = await registry.list({ after, limit: 4 });
       }

@@ -3,7 +3,7 @@ import { request as startRequest } from 'node:https';
 import { type Identity, identityPath, parseServiceConnectionString, signSasToken } from '@culvert/protocol';
 import type { TestHub } from './test-hub.ts';
 
-/** What a hub answered. */
+/** A response of a hub. */
 export interface RestReply {
   readonly status: number;
   readonly headers: IncomingHttpHeaders;
@@ -12,16 +12,16 @@ export interface RestReply {
 
 export interface RestCall {
   readonly headers?: Record<string, string>;
-  /** Text as it stands, or a value to be sent as JSON. */
+  /** A string that is sent unchanged, or another value that is sent as JSON. */
   readonly body?: unknown;
-  /** Whose token to send; default `iothubowner`. */
+  /** The policy whose token is sent; default `iothubowner`. */
   readonly policy?: string;
-  /** Sent in the place of a token. */
+  /** The `Authorization` header to send instead of a policy's token. */
   readonly authorization?: string;
   readonly signal?: AbortSignal;
 }
 
-/** Calls a hub's REST API as a test dictates, with no SDK in between. */
+/** Sends requests to a hub's REST API without an SDK, so that a test controls their content. */
 export class RestCaller {
   readonly #hub: TestHub;
 
@@ -29,14 +29,14 @@ export class RestCaller {
     this.#hub = hub;
   }
 
-  /** A token as a policy makes it; `audience` is put into it as it stands. */
+  /** Creates a token that is signed with a policy's key. `audience` is used unchanged. */
   async token(policy: string, over: { audience?: string; expiry?: number } = {}): Promise<string> {
     const { key } = parseServiceConnectionString(await this.#hub.policy(policy));
     const audience = over.audience ?? this.#host;
     return signSasToken({ audience, key, policy, expiry: over.expiry ?? tenMinutesFromNow() });
   }
 
-  /** A token as a device or module makes it for itself, with its own key. */
+  /** Creates a token of a device or module, signed with its own key. */
   ownToken(identity: Identity, key: string): Promise<string> {
     return signSasToken({ audience: `${this.#host}/${identityPath(identity)}`, key, expiry: tenMinutesFromNow() });
   }
@@ -82,12 +82,12 @@ function bodyOf(body: unknown): Buffer | undefined {
   return Buffer.from(typeof body === 'string' ? body : JSON.stringify(body));
 }
 
-/** Status, and Azure's number in Azure's form of an error body. */
+/** Returns the status and the `errorCode` from an error body in Azure's format. */
 export function azureError({ status, body }: RestReply): [status: number, code: number] {
   return [status, JSON.parse(JSON.parse(body).Message).errorCode];
 }
 
-/** Unix seconds. */
+/** Returns a time in seconds since the epoch. */
 function tenMinutesFromNow(): number {
   return Math.floor(Date.now() / 1_000) + 600;
 }

@@ -1,9 +1,9 @@
 import type { IdentityRecord } from '@culvert/hub';
 
-/** A record before it is stored. */
+/** A record before it is stored, when it has no etag yet. */
 export type NewRecord = Omit<IdentityRecord, 'etag'>;
 
-/** A device's record that differs from another one's in everything but times and keys. */
+/** Creates a device's record. Records of two devices differ in all fields except times and keys. */
 export function sampleDevice(deviceId: string, over: Partial<NewRecord> = {}): NewRecord {
   return {
     deviceId,
@@ -25,7 +25,7 @@ export function sampleDevice(deviceId: string, over: Partial<NewRecord> = {}): N
   };
 }
 
-/** The same for a module. A module's status is as old as it is: it has none of its own. */
+/** Creates a module's record. A module has no status of its own, so the time of its status is its creation time. */
 export function sampleModule(deviceId: string, moduleId: string, over: Partial<NewRecord> = {}): NewRecord {
   const createdAt = 1_700_000_000_003;
   return sampleDevice(deviceId, {

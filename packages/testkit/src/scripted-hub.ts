@@ -10,7 +10,7 @@ import { destroyConnection } from '@culvert/stream';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { type TestCertificateOptions, testCertificate } from './test-certificate.ts';
 
-/** Hands values from where they arrive to where they are awaited, in order. */
+/** A queue of values. A caller can wait for the next value before it is put. */
 class Mailbox<T> {
   readonly #values: T[] = [];
   readonly #waiting: ((value: T) => void)[] = [];
@@ -31,10 +31,10 @@ class Mailbox<T> {
   }
 }
 
-/** One device's control channel, played by the test packet by packet. */
+/** The hub's end of one device's control channel, which a test controls packet by packet. */
 export class ScriptedChannel {
   readonly socket: WebSocket;
-  /** SHA-256 of the certificate the device showed, upper-case hexadecimal; undefined when it showed none. */
+  /** SHA-256 of the certificate that the device presented, upper-case hexadecimal; undefined if it presented none. */
   readonly certificate: string | undefined;
   readonly #packets = new Mailbox<MqttPacket>();
   /** Resolves with the WebSocket's close code. */
@@ -50,14 +50,14 @@ export class ScriptedChannel {
     this.closed = new Promise((resolve) => socket.once('close', resolve));
   }
 
-  /** The next packet, which must be of this kind. */
+  /** Resolves with the next packet. @throws Error if the packet is of another kind */
   async take<C extends MqttPacket['cmd']>(cmd: C): Promise<Extract<MqttPacket, { cmd: C }>> {
     const packet = await this.#packets.take();
     if (packet.cmd !== cmd) throw new Error(`The device sent ${packet.cmd} where ${cmd} was due.`);
     return packet as Extract<MqttPacket, { cmd: C }>;
   }
 
-  /** How many packets came that were not taken yet. */
+  /** Number of received packets that the test has not taken yet. */
   get unread(): number {
     return this.#packets.size;
   }
@@ -66,7 +66,7 @@ export class ScriptedChannel {
     this.socket.send(encodePacket(packet, 5));
   }
 
-  /** Lets the device in: CONNECT, CONNACK, SUBSCRIBE, SUBACK. Returns the CONNECT. */
+  /** Accepts the device: takes CONNECT and SUBSCRIBE, and sends CONNACK and SUBACK. Returns the CONNECT. */
   async welcome(): Promise<Extract<MqttPacket, { cmd: 'connect' }>> {
     const connect = await this.take('connect');
     this.send({ cmd: 'connack', reasonCode: 0, sessionPresent: false });
@@ -75,42 +75,42 @@ export class ScriptedChannel {
     return connect;
   }
 
-  /** Answers CONNECT with a refusal. */
+  /** Answers the CONNECT with a CONNACK that refuses the connection. */
   async refuse(reasonCode: number, reasonString: string): Promise<void> {
     await this.take('connect');
     this.send({ cmd: 'connack', reasonCode, sessionPresent: false, properties: { reasonString } });
     this.socket.close(1000);
   }
 
-  /** Publishes a stream request. */
+  /** Publishes a message, such as a stream request. */
   publish(topic: string, userProperties: Record<string, string> = {}): void {
-    // mqtt-packet makes no packet at all of an empty set of user properties.
+    // mqtt-packet generates no packet if the user properties are an empty object.
     const properties = Object.keys(userProperties).length > 0 ? { userProperties } : {};
     this.send({ cmd: 'publish', topic, payload: '', qos: 0, dup: false, retain: false, properties });
   }
 
-  /** Tells the device to go. */
+  /** Sends DISCONNECT and closes the connection. */
   disconnect(reasonCode: number, reasonString: string): void {
     this.send({ cmd: 'disconnect', reasonCode, properties: { reasonString } });
     this.socket.close(1000);
   }
 }
 
-/** How a {@link ScriptedHub} answers what is not a control channel. */
+/** The certificate of a {@link ScriptedHub}, and how it answers requests that are not for a control channel. */
 export interface ScriptedHubOptions {
-  /** What its certificate is for; default loopback. */
+  /** Names and validity of the hub's certificate; default loopback. */
   readonly certificate?: TestCertificateOptions;
-  /** Whether clients are asked for a certificate; any will do, and so will none. */
+  /** Whether clients are asked for a certificate. Any certificate is accepted, and so is none. */
   readonly requestCertificate?: boolean;
-  /** REST; default: 404 with an empty body. */
+  /** Answers an HTTP request; default: 404 with an empty body. */
   readonly onRequest?: (request: IncomingMessage, response: ServerResponse) => void;
-  /** A side of a stream has come; default: what it sends is sent back. */
+  /** Called when a side of a stream has connected; default: received messages are sent back. */
   readonly onStream?: (socket: WebSocket, request: IncomingMessage) => void;
-  /** A side of a stream wants to come; it gets no answer. */
+  /** Called instead of `onStream` when a side of a stream requests an upgrade; the request is left unanswered. */
   readonly onStreamHeld?: () => void;
 }
 
-/** A server that speaks the hub's wire as the test dictates, for what a real hub would never do. */
+/** A server that speaks the hub's wire protocol under the control of a test, for behaviour that a real hub never shows. */
 export class ScriptedHub {
   /** The CA's certificate, PEM. */
   readonly ca: string;
@@ -167,17 +167,17 @@ export class ScriptedHub {
     return (this.#server.address() as AddressInfo).port;
   }
 
-  /** Connections open now, of any kind. */
+  /** Number of open connections of any kind. */
   get connections(): number {
     return this.#sockets.size;
   }
 
-  /** The next control channel that is opened. */
+  /** Resolves with the next control channel that a device opens. */
   channel(): Promise<ScriptedChannel> {
     return this.#channels.take();
   }
 
-  /** Control channels opened that the test did not take. */
+  /** Number of opened control channels that the test has not taken. */
   get unclaimedChannels(): number {
     return this.#channels.size;
   }
@@ -190,12 +190,12 @@ export class ScriptedHub {
     return `HostName=127.0.0.1:${this.port};SharedAccessKeyName=service;SharedAccessKey=${KEY}`;
   }
 
-  /** The URL by which a side of a stream comes here. */
+  /** The URL with which a side of a stream connects to this server. */
   streamUrl(streamId: string, side: 'device' | 'service'): string {
     return `wss://127.0.0.1:${this.port}/bridges/${streamId}/${side}`;
   }
 
-  /** Cuts every connection, without a word. */
+  /** Destroys every connection without a close message. */
   cut(): void {
     for (const socket of this.#sockets) destroyConnection(socket);
   }
@@ -207,11 +207,11 @@ export class ScriptedHub {
   }
 }
 
-/** SHA-256 of the certificate that a client showed, upper-case hexadecimal. */
+/** SHA-256 of the certificate that a client presented, upper-case hexadecimal; undefined if it presented none. */
 export function shownCertificate(socket: Duplex): string | undefined {
   if (!(socket instanceof TLSSocket)) return undefined;
   return socket.getPeerX509Certificate()?.fingerprint256.replaceAll(':', '');
 }
 
-/** Base64 of 32 bytes; nothing checks it here. */
+/** A device key: 32 bytes in base64. This server does not check it. */
 const KEY = Buffer.alloc(32, 7).toString('base64');

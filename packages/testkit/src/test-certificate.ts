@@ -1,33 +1,33 @@
-// First: the dependency injection inside x509 refuses to load without it.
+// This import must be the first, because the dependency injection inside @peculiar/x509 needs it while it loads.
 import 'reflect-metadata';
 import { webcrypto } from 'node:crypto';
 import * as x509 from '@peculiar/x509';
 
-/** What a TLS server in a test presents and its clients trust, as PEM. */
+/** The certificate and key of a TLS server in a test, and the authority that its clients trust, as PEM. */
 export interface TestCertificate {
   /** The server's certificate. */
   readonly cert: string;
-  /** Its private key, PKCS#8. */
+  /** The server's private key, PKCS#8. */
   readonly key: string;
-  /** The certificate of the authority that signed it. */
+  /** The certificate of the authority that signed the server's certificate. */
   readonly ca: string;
 }
 
 export interface TestCertificateOptions {
   /** DNS names; default `localhost`. */
   readonly names?: readonly string[];
-  /** Addresses; default 127.0.0.1 and ::1. */
+  /** IP addresses; default 127.0.0.1 and ::1. */
   readonly addresses?: readonly string[];
-  /** Default a day from now. */
+  /** Default: one day from now. */
   readonly notAfter?: Date;
-  /** Default an hour ago. */
+  /** Default: one hour ago. */
   readonly notBefore?: Date;
 }
 
 const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
 const HOUR_MS = 3_600_000;
 
-/** A fresh authority and a server certificate signed by it. */
+/** Creates an authority and a server certificate that the authority signs. */
 export async function testCertificate(options: TestCertificateOptions = {}): Promise<TestCertificate> {
   const { names = ['localhost'], addresses = ['127.0.0.1', '::1'] } = options;
   const now = Date.now();

@@ -13,11 +13,12 @@ import { startThreads, type TestThreads } from './test-threads.ts';
 export interface TestGatewayOptions {
   readonly clock?: Clock;
   readonly limits?: Partial<GatewayLimits>;
-  /** As {@link Gateway}'s option. */
+  /** The option of the same name of {@link Gateway}. */
   readonly plain?: boolean;
   /**
-   * A gateway of two threads instead. `divided`: each on a port of its own, devices come to the first and services to the second;
-   * `together`: on one port, as the operating system likes. Their clocks move with {@link TestGateway.advance} alone.
+   * Starts a gateway with two threads. `divided`: each thread has its own port; devices connect to the first and services to the second.
+   * `together`: both threads share one port, and the operating system distributes the connections. {@link TestGateway.advance} is the only way to
+   * advance the threads' clocks.
    */
   readonly threads?: 'together' | 'divided' | undefined;
 }
@@ -25,27 +26,27 @@ export interface TestGatewayOptions {
 /** A gateway behind a real TLS server on 127.0.0.1, and the key that signs its grants. */
 export interface TestGateway {
   readonly gateway: GatewayControl;
-  /** The threads, where it has any. */
+  /** The gateway's threads; undefined if it has none. */
   readonly threads: TestThreads | undefined;
-  /** Bytes that streams and waiting connections keep in it, in all threads. */
+  /** Bytes that the gateway buffers for streams and waiting connections, in all threads. */
   readonly bufferedBytes: number;
   readonly events: readonly GatewayEvent[];
-  /** Where a side lands. */
+  /** The port to which this side connects. */
   port(side: Side): number;
   readonly ca: string;
   readonly signingKey: KeyObject;
-  /** A grant for one side, as the hub makes them unless `claims` says otherwise. */
+  /** Creates a grant for one side, as the hub does. `claims` replaces single claims. */
   grant(streamId: string, side: Side, claims?: Partial<GrantClaims>): Promise<Grant>;
-  /** The first event of a type about a stream: one told already, or the next one. */
+  /** Resolves with the first event of this type, past or future, about the stream; about any stream if no id is given. */
   event<T extends GatewayEvent['type']>(type: T, streamId?: string): Promise<Extract<GatewayEvent, { type: T }>>;
-  /** Moves the fake clock it was started with, and those of its threads. */
+  /** Advances the fake clock with which the gateway was started, and the clocks of its threads, by `ms` milliseconds. */
   advance(ms: number): Promise<void>;
-  /** Puts a new gateway in the place of this one, as a restart does: the same key, another boot id. */
+  /** Replaces the gateway with a new one, as a restart does: the key stays the same and the boot id changes. */
   restart(): void;
   stop(): Promise<void>;
 }
 
-/** What differs between a gateway in this thread and one of several. */
+/** The members that differ between a gateway in this thread and a gateway with several threads. */
 type Running = Pick<TestGateway, 'gateway' | 'threads' | 'bufferedBytes' | 'port' | 'restart' | 'stop'>;
 
 /** Starts a gateway on port 0. */

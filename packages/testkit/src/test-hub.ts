@@ -6,15 +6,15 @@ import { formatDeviceConnectionString } from '@culvert/protocol';
 import { ServiceClient } from '@culvert/service';
 import type { Clock, OutboundOptions } from '@culvert/stream';
 
-/** A real hub in this process, on free loopback ports, in a directory of its own. */
+/** A real hub in this process, on free loopback ports, with its own data directory. */
 export interface TestHub {
   readonly hub: Hub;
   readonly hostName: '127.0.0.1';
   readonly port: number;
   readonly directory: string;
-  /** The authority to trust, PEM. */
+  /** The certificate of the authority that clients must trust, PEM. */
   readonly ca: string;
-  /** For every connection to it. */
+  /** Options for connections to the hub. */
   readonly outbound: OutboundOptions;
   readonly ownerConnectionString: string;
   /** All events so far, oldest first. */
@@ -26,9 +26,9 @@ export interface TestHub {
   ): Promise<Extract<HubEvent, { type: Type }>>;
   /** A policy's connection string. */
   policy(name: string): Promise<string>;
-  /** Registers a device and gives its connection string. */
+  /** Registers a device and returns its connection string. */
   createDevice(deviceId: string): Promise<string>;
-  /** A client with every permission; closed with the hub. */
+  /** A client with all permissions. It is closed when the hub is stopped. */
   readonly owner: ServiceClient;
   /** Stops the hub and, unless `keep`, removes its directory. */
   stop(options?: { graceMs?: number; keep?: boolean }): Promise<void>;
@@ -36,15 +36,15 @@ export interface TestHub {
 
 export interface TestHubOptions {
   readonly clock?: Clock;
-  /** Laid over the test's own configuration. */
+  /** Settings that override the default configuration of a test hub. */
   readonly config?: Partial<HubConfigInput>;
-  /** Another program for the gateway's threads. */
+  /** The entry module of the gateway's threads, instead of the hub's own. */
   readonly gatewayEntry?: URL;
-  /** A directory that an earlier hub kept. */
+  /** The data directory of an earlier hub that was stopped with `keep`. */
   readonly directory?: string;
 }
 
-/** Starts one. */
+/** Starts a hub for a test. */
 export async function startHub(options: TestHubOptions = {}): Promise<TestHub> {
   const directory = options.directory ?? (await mkdtemp(join(tmpdir(), 'culvert-hub-')));
   const events: HubEvent[] = [];

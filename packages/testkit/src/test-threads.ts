@@ -2,30 +2,30 @@ import type { KeyObject } from 'node:crypto';
 import { type GatewayEvent, type GatewayLimits, GatewayThreads, type ThreadPair } from '@culvert/gateway';
 import type { FakeClock } from './fake-clock.ts';
 
-/** What the test says to all threads of its gateway. */
+/** A message from the test to all threads of its gateway. */
 export type ToTestThread =
-  /** Advance the clock by this many milliseconds and confirm it; with `only`, in that thread alone. */
+  /** The thread advances its clock by this many milliseconds and confirms the step. With `only`, the other threads ignore the message. */
   | { readonly advance: number; readonly step: number; readonly only?: number }
-  /** Fail, if this is your id. */
+  /** The thread with this id throws an error. */
   | { readonly crash: number };
 
-/** What is kept in one thread. */
+/** The numbers of objects and bytes that one thread holds. */
 export interface TestThreadReport {
   readonly waitingConnections: number;
   readonly streams: number;
   readonly bufferedBytes: number;
   readonly blocksTaken: number;
   readonly timers: number;
-  /** It was closed, and ends. */
+  /** Whether the thread's gateway has been closed and the thread is about to end. */
   readonly closed: boolean;
 }
 
-/** What a thread says to the test. */
+/** A message from a thread to the test. */
 export type FromTestThread = { readonly thread: number } & (TestThreadReport | { readonly advanced: number });
 
 export interface TestThreadsOptions {
   readonly threads: number;
-  /** All on one port; default each on its own. */
+  /** Whether all threads share one port; by default each thread has its own. */
   readonly together?: boolean;
   readonly pair: ThreadPair;
   readonly grantKey: KeyObject;
@@ -35,14 +35,14 @@ export interface TestThreadsOptions {
   readonly plain: boolean;
 }
 
-/** A gateway of several threads whose clocks the test moves, and what is kept in them. */
+/** A gateway with several threads whose clocks the test advances, and the reports of the threads. */
 export interface TestThreads {
   readonly gateway: GatewayThreads;
-  /** Of every thread that ever was, the last one it told, by id. Threads tell it about once a millisecond. */
+  /** The last report of each thread, ended threads included, by thread id. A thread sends a report about once per millisecond. */
   readonly reports: ReadonlyMap<number, TestThreadReport>;
-  /** Moves the time in all threads that live. */
+  /** Advances the clock of the test and those of all running threads. */
   advance(ms: number): Promise<void>;
-  /** Makes a thread fail, by its id: they are counted from 0 as they are started. */
+  /** Makes a thread fail. @param thread the thread's id; threads are numbered from 0 in the order in which they are started */
   crash(thread: number): void;
   stop(): Promise<void>;
 }
@@ -52,7 +52,7 @@ export function testChannel(bootId: string): string {
   return `culvert-test-${bootId}`;
 }
 
-/** Starts one on 127.0.0.1. */
+/** Starts a gateway with several threads on 127.0.0.1. */
 export async function startThreads(options: TestThreadsOptions): Promise<TestThreads> {
   const { clock, together = false } = options;
   const gateway = await GatewayThreads.start({
@@ -69,9 +69,9 @@ export async function startThreads(options: TestThreadsOptions): Promise<TestThr
   const failed = new Set<number>();
   const waiting = new Map<number, (thread: number) => void>();
   let steps = 0;
-  const say = (message: ToTestThread): void => channel.postMessage(message);
-  /** Moves the time in some threads. */
-  const move = async (ms: number, threads: ReadonlySet<number>, only?: number): Promise<void> => {
+  const post = (message: ToTestThread): void => channel.postMessage(message);
+  /** Advances the clocks of these threads, and waits until each has confirmed it. `only`: the one thread that must act on the message. */
+  const advanceThreads = async (ms: number, threads: ReadonlySet<number>, only?: number): Promise<void> => {
     const step = steps++;
     const left = new Set(threads);
     await new Promise<void>((resolve) => {
@@ -79,7 +79,7 @@ export async function startThreads(options: TestThreadsOptions): Promise<TestThr
         left.delete(thread);
         if (left.size === 0) resolve();
       });
-      say({ advance: ms, step, ...(only === undefined ? {} : { only }) });
+      post({ advance: ms, step, ...(only === undefined ? {} : { only }) });
       if (left.size === 0) resolve();
     });
     waiting.delete(step);
@@ -98,11 +98,11 @@ export async function startThreads(options: TestThreadsOptions): Promise<TestThr
       waiting.get(message.advanced)?.(thread);
     } else if (reports.has(thread)) {
       reports.set(thread, message);
-      // It hears nothing any more.
+      // A closed thread no longer confirms steps, so stop waiting for it.
       if (message.closed) for (const moved of waiting.values()) moved(thread);
     } else if (!reported.has(thread)) {
       reported.add(thread);
-      void move(clock.now(), new Set([thread]), thread).then(() => {
+      void advanceThreads(clock.now(), new Set([thread]), thread).then(() => {
         reports.set(thread, message);
         if (reports.size === options.threads) synchronised();
       });
@@ -113,12 +113,12 @@ export async function startThreads(options: TestThreadsOptions): Promise<TestThr
     gateway,
     reports,
     async advance(ms) {
-      await move(ms, living());
+      await advanceThreads(ms, living());
       await clock.advance(ms);
     },
     crash(thread) {
       failed.add(thread);
-      say({ crash: thread });
+      post({ crash: thread });
     },
     async stop() {
       gateway.destroy();

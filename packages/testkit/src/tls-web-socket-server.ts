@@ -16,17 +16,17 @@ export interface TlsWebSocketServer {
 
 export interface TlsWebSocketServerOptions {
   readonly certificate: TestCertificate;
-  /** Whether clients are asked for a certificate; any will do, and so will none. */
+  /** Whether clients are asked for a certificate. Any certificate is accepted, and so is none. */
   readonly requestCertificate?: boolean;
-  /** Told of each client that has come through TLS, whatever it says then. */
+  /** Called for each client that has completed the TLS handshake, whatever it sends afterwards. */
   readonly onConnection?: (socket: TLSSocket) => void;
-  /** Called in the event-loop iteration in which a WebSocket arrives. */
+  /** Called in the event-loop iteration in which a WebSocket is accepted. */
   readonly onSocket: (socket: WebSocket, request: IncomingMessage) => void;
-  /** Answers an upgrade in its own way when it returns true. */
+  /** Called for each upgrade request. If it returns true, it has taken over the request, and no WebSocket is accepted. */
   readonly onUpgrade?: (request: IncomingMessage, socket: Duplex) => boolean;
 }
 
-/** Starts it on a port of its own. A subprotocol that is offered is accepted. */
+/** Starts the server on a free port. It accepts the first subprotocol that the client offers. */
 export async function tlsWebSocketServer(options: TlsWebSocketServerOptions): Promise<TlsWebSocketServer> {
   const { cert, key } = options.certificate;
   const server = createServer({

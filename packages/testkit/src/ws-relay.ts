@@ -4,14 +4,14 @@ import type { AddressInfo } from 'node:net';
 import { type WebSocket, WebSocketServer } from 'ws';
 import type { TestCertificate } from './test-certificate.ts';
 
-/** A relay on the `ws` library: the reference that the gateway's frame relay is compared with. */
+/** A relay built on the `ws` library. The gateway's frame relay is compared with it. */
 export interface WsRelay {
-  /** Where two clients must come for the same `/{id}`. */
+  /** The base URL. Two clients that connect to the same path `/{id}` are joined. */
   readonly url: string;
   stop(): Promise<void>;
 }
 
-/** Starts one on port 0 of 127.0.0.1. It joins the first two clients of each path and passes whole messages on. */
+/** Starts a relay on a free port of 127.0.0.1. It joins the first two clients of each path and relays whole messages. */
 export async function startWsRelay(certificate: TestCertificate): Promise<WsRelay> {
   const server = createServer({ cert: certificate.cert, key: certificate.key });
   const sockets = new WebSocketServer({ server, perMessageDeflate: false, maxPayload: 0 });

@@ -1,5 +1,5 @@
-// The proxy quickstart of Azure for services: a local port, and for each connection a stream, by the request code of azure-iothub
-// as it is published and the `websocket-stream` that the quickstart used. The package's own `initiateStream` was never published.
+// Azure's proxy quickstart for services: a local port, and one stream for each connection. It uses the request code of the published azure-iothub
+// and the `websocket-stream` package that the quickstart used. The package's own `initiateStream` was never published.
 import { createServer } from 'node:net';
 import azureIothub from 'azure-iothub';
 import { RestApiClient } from 'azure-iothub/dist/common-http/rest_api_client.js';

@@ -1,4 +1,4 @@
-// A device or module of azure-iot-device, unmodified, over the transport that TRANSPORT names.
+// A device or module with the unmodified azure-iot-device, over the transport named in TRANSPORT.
 import { readFileSync } from 'node:fs';
 import azureIotDevice from 'azure-iot-device';
 import amqp from 'azure-iot-device-amqp';
@@ -34,7 +34,7 @@ serveLines({
       twin.properties.reported.update(patch, (error) => (error ? reject(error) : resolve())),
     );
   },
-  // Neither tells when it is done: an error comes as an event.
+  // Neither function reports its completion; an error is emitted as an event.
   listenForMethods: () => {
     client.onDeviceMethod('reboot', () => print({ event: 'method' }));
   },

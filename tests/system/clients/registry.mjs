@@ -1,4 +1,4 @@
-// The Registry of azure-iothub, unmodified: its operations by name.
+// The Registry of the unmodified azure-iothub; its operations are called by name.
 import azureIothub from 'azure-iothub';
 import { serveLines } from './serve-lines.mjs';
 

@@ -1,8 +1,8 @@
 import { createInterface } from 'node:readline';
 
 /**
- * Makes a program do what its standard input says, a line of JSON each: `{ id, call, args }` calls that function and prints
- * `{ id, value }` or `{ id, error }`. It ends with its input.
+ * Executes the commands on standard input, one JSON object per line: `{ id, call, args }` calls that function, and the program prints
+ * `{ id, value }` or `{ id, error }`. The program exits at the end of its input.
  */
 export function serveLines(functions) {
   const lines = createInterface({ input: process.stdin });
@@ -18,12 +18,12 @@ export function serveLines(functions) {
   print({ event: 'ready' });
 }
 
-/** Prints something that nobody asked for. */
+/** Prints an event that does not answer a command. */
 export function print(what) {
   console.log(JSON.stringify(what));
 }
 
-/** What the SDKs' errors tell: their class by name, the status of an HTTP answer, and the error that AMQP's transport wraps. */
+/** Returns the facts of an SDK's error: its class by name, its message, the status of an HTTP answer, and the error that the AMQP transport wraps. */
 export function describeError(error) {
   const { name, message, response, amqpError } = error;
   return { name, message, status: response?.statusCode, cause: amqpError?.message };

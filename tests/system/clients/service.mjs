@@ -1,9 +1,9 @@
-// The service client of azure-iothub, unmodified: opened over the transport that is named, then asked to send a message to a device.
+// The service client of the unmodified azure-iothub: opens over the named transport, then sends a message to a device on request.
 import azureIothub from 'azure-iothub';
 import { serveLines } from './serve-lines.mjs';
 
 const { Client, AmqpWs } = azureIothub;
-// Its default is AMQP over TLS.
+// The client's default is AMQP over TLS.
 const transport = process.env.TRANSPORT === 'AmqpWs' ? AmqpWs : undefined;
 const client = Client.fromConnectionString(process.env.CONNECTION_STRING, transport);
 

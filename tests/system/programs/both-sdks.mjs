@@ -1,4 +1,4 @@
-// A device and a service in one program, by the built SDKs: plain JavaScript, so that any Node they support can run it.
+// A device and a service in one program, with the built SDKs. Plain JavaScript, so that every version of Node that the SDKs support can run it.
 import { createHash, randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { pipeline } from 'node:stream/promises';

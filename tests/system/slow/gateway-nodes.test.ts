@@ -10,7 +10,7 @@ const TESTS = ['reused-read-buffer', 'differential', 'memory'].map((name) => `pa
 const cleanup = new Cleanup();
 afterEach(() => cleanup.run());
 
-/** The reused read buffer reaches into Node: the oldest version that the hub runs on, and the newest of each line since. */
+/** The reused read buffer relies on internals of Node: tested on the oldest version that the hub supports and the newest version of each later release line. */
 test.each(['22.19.0', '22', '24', '26'])("the gateway's fast way and its plain one on Node %s", async (version) => {
   const node = await nodeFromNpm(cleanup, version);
   const { code, stdout, stderr } = await run(node, ['node_modules/vitest/vitest.mjs', 'run', ...TESTS], {

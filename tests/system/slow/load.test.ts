@@ -28,7 +28,7 @@ import { seconds } from '../support/sas.ts';
 
 const MEBIBYTE = 1024 * 1024;
 const STREAMS = 500;
-/** How many are opened together: each is three connections, and an address may have 512 that are not yet authenticated. */
+/** Number of streams opened at the same time: each needs three connections, and an address may have 512 unauthenticated ones. */
 const MAX_CONCURRENT = 100;
 const DEVICES = 10;
 
@@ -42,7 +42,7 @@ beforeAll(async () => {
 });
 afterAll(() => cleanup.run());
 
-/** A device by SDK. */
+/** Starts a device with the device SDK. */
 async function device(deviceId: string, onStream: (offer: StreamOffer) => Promise<void>): Promise<void> {
   const connectionString = await owner.devices
     .create(deviceId)
@@ -60,7 +60,7 @@ async function echo(offer: StreamOffer): Promise<void> {
   stream.on('error', () => undefined).pipe(stream);
 }
 
-/** A stream's two ends, at its device and at its service. */
+/** Opens a stream and returns its two ends: at the device and at the service. */
 async function bothEnds(deviceId: string): Promise<[Duplex, Duplex]> {
   let arrive: (stream: Duplex) => void = () => undefined;
   const atDevice = new Promise<Duplex>((resolve) => {
@@ -96,7 +96,7 @@ test(`${STREAMS} streams open at once, each with its own bytes`, async () => {
     );
     streams.push(...(await Promise.all(next)));
   }
-  // All are open now; only then does the first byte move, and none ends before the last has answered.
+  // All streams are open now; only then is the first byte sent, and no stream ends before the last one has answered.
   const sent = streams.map(() => randomBytes(4_096));
   const received = await Promise.all(
     streams.map((stream, index) => {
@@ -117,7 +117,10 @@ test(`${STREAMS} streams open at once, each with its own bytes`, async () => {
 
 describe.each(['device', 'service'] as const)('a %s that sends against a reader that stops', (sender) => {
   const LENGTH = 256 * MEBIBYTE;
-  /** What the hub may grow by while the stream stands: two sockets' buffers and one piece, with room for a garbage collection. */
+  /**
+   * Maximum growth of the hub's memory, in bytes, while the stream is stopped:
+   * the buffers of two sockets and one chunk, with a margin for the garbage collector.
+   */
   const BOUND = 32 * MEBIBYTE;
   /** Milliseconds without progress after which the sender counts as stopped. */
   const STILL_MS = 2_000;
@@ -168,11 +171,11 @@ describe.each(['device', 'service'] as const)('a %s that sends against a reader 
 
 describe('malformed input', () => {
   const COUNT = 10_000;
-  /** Sent before memory is looked at first: code gets compiled and tables grow to their size once. */
+  /** Inputs sent before the first memory measurement: code is compiled and tables reach their size only once. */
   const WARM_UP = 1_000;
-  /** What 60,000 inputs may leave in the heap: 35 bytes each. */
+  /** Maximum growth of the heap, in bytes, after 60,000 inputs: 35 bytes for each. */
   const HEAP_BOUND = 2 * MEBIBYTE;
-  /** What the process may have grown by: 1 KiB for each would be a leak outside the heap; allocators keep some for later. */
+  /** Maximum growth of the resident memory, in bytes: 1 KiB per input would be a leak outside the heap; allocators keep some memory for later use. */
   const RESIDENT_BOUND = 60 * MEBIBYTE;
   const SEED = 20_261_123;
 
@@ -200,7 +203,7 @@ describe('malformed input', () => {
   test(`${COUNT} on every listener leave the hub alive and its memory where it was`, async () => {
     await device('bystander', echo);
     const bystander = await owner.openStream('bystander', { name: 'echo' });
-    bystander.on('error', () => undefined); // that it lives is asserted below
+    bystander.on('error', () => undefined); // the assertions below check that it is still alive
     const filesBefore = openFiles();
     const random = new Prng(SEED);
     const all = await listeners();
@@ -221,7 +224,7 @@ describe('malformed input', () => {
       expect(hub.program.running, name).toBe(true);
     }
 
-    // The stream that was open all the while, a new one, and the registry.
+    // Checks the stream that was open throughout, a new stream, and the registry.
     bystander.write('still here');
     expect((await read(bystander, 10)).toString()).toBe('still here');
     const fresh = await owner.openStream('bystander', { name: 'echo' });

@@ -1,14 +1,14 @@
-/** What a test started and must end: run last first, all of it even when one step fails. */
+/** The clean-up steps of a test. They run in reverse order, and all of them run even when one fails. */
 export class Cleanup {
   readonly #steps: (() => unknown)[] = [];
 
-  /** Adds a step and returns `value`, so that a thing is made and its end planned in one expression. */
+  /** Adds a step and returns `value`, so that a resource and its clean-up are written in one expression. */
   defer<T>(value: T, step: (value: T) => unknown): T {
     this.#steps.push(() => step(value));
     return value;
   }
 
-  /** Runs and forgets the steps. Throws what the first failing step threw. */
+  /** Runs all steps and removes them. Throws the error of the first step that failed. */
   async run(): Promise<void> {
     const failures: unknown[] = [];
     for (const step of this.#steps.splice(0).reverse()) {

@@ -6,10 +6,10 @@ import { eventually } from './eventually.ts';
 import type { HubProcess } from './hub-process.ts';
 import { cleanEnvironment, Program } from './program.ts';
 
-/** Published clients and the programs that use them; `.ci/run` installs the former. */
+/** The directory of the published clients and of the programs that use them; `.ci/run` installs the clients. */
 const CLIENTS = join(ROOT, 'tests/system/clients');
 
-/** What a call came to. */
+/** The result of a call. */
 export interface Outcome {
   readonly value?: unknown;
   /** The SDK's error: its class, its message, the status of the HTTP answer and the message of the error it wraps, if any. */
@@ -21,7 +21,7 @@ export interface Outcome {
   };
 }
 
-/** What a program prints unasked. */
+/** An event that a program prints without a request. */
 export interface ClientEvent {
   readonly event: string;
   readonly error?: unknown;
@@ -29,7 +29,7 @@ export interface ClientEvent {
 
 type Line = { id: number } & Outcome;
 
-/** A program of `tests/system/clients`, trusting the hub by NODE_EXTRA_CA_CERTS unless its environment says otherwise. */
+/** Starts a program of `tests/system/clients`. It trusts the hub through NODE_EXTRA_CA_CERTS, unless `env` overrides that. */
 export function startClient(cleanup: Cleanup, hub: HubProcess, name: string, env: NodeJS.ProcessEnv): Program {
   if (!existsSync(join(CLIENTS, 'node_modules')))
     throw new Error('the published clients are not installed: npm ci --prefix tests/system/clients');
@@ -39,7 +39,7 @@ export function startClient(cleanup: Cleanup, hub: HubProcess, name: string, env
   return cleanup.defer(program, () => program.stop());
 }
 
-/** A program that does what it is told line by line, and ends with the test. */
+/** A program that executes commands, one per line, and is stopped at the end of the test. */
 export class ClientProgram {
   readonly program: Program;
   #calls = 0;
@@ -54,13 +54,13 @@ export class ClientProgram {
     return client;
   }
 
-  /** Everything it printed unasked, in order, its being ready left out. */
+  /** All events that the program has printed without a request, in order, without its `ready` event. */
   get events(): ClientEvent[] {
     const events = this.#lines().filter((line): line is ClientEvent => 'event' in line);
     return events.filter(({ event }) => event !== 'ready');
   }
 
-  /** Sends it a command and waits for the result. */
+  /** Sends a command and waits for its result. */
   async ask(call: string, ...args: readonly unknown[]): Promise<Outcome> {
     const id = ++this.#calls;
     this.program.child.stdin.write(`${JSON.stringify({ id, call, args })}\n`);
@@ -74,7 +74,7 @@ export class ClientProgram {
     return outcome;
   }
 
-  /** Closes its input, whereupon it ends. */
+  /** Closes the program's input, which ends the program. */
   async end(): Promise<number> {
     this.program.child.stdin.end();
     return (await this.program.end()).code;

@@ -7,19 +7,19 @@ import { freePort, listening } from './free-port.ts';
 import { cleanEnvironment, must, Program } from './program.ts';
 import { scratch } from './scratch.ts';
 
-/** A network from which nothing can be reached but an HTTP proxy, which lets through CONNECT to one port and nothing else. */
+/** A network in which only an HTTP proxy is reachable. The proxy allows CONNECT to one port and nothing else. */
 export interface CorporateNetwork {
-  /** Put before a command, runs it inside. */
+  /** Command prefix that runs a command inside the network. */
   readonly prefix: readonly string[];
-  /** The proxy as it is seen from inside. */
+  /** The proxy's URL from inside the network. */
   readonly proxyUrl: string;
-  /** The proxy's log entry of each request. */
+  /** Returns the proxy's log, which has an entry for each request. */
   proxyLog(): string;
 }
 
 const INSIDE_PORT = 3128;
 
-/** Accepts on the network's own loopback and passes on to a Unix socket, which network namespaces do not separate. */
+/** Accepts connections on the network's own loopback and forwards them to a Unix socket, which network namespaces do not separate. */
 const DOORMAN = `
   const net = require('node:net');
   net.createServer((inside) => {
@@ -29,7 +29,7 @@ const DOORMAN = `
     outside.on('error', () => inside.destroy());
   }).listen(${INSIDE_PORT}, '127.0.0.1', () => console.log('open'));`;
 
-/** Makes the network: a namespace with nothing but its own loopback, and tinyproxy behind a Unix socket as its only way out. */
+/** Creates the network: a namespace with only its own loopback, and tinyproxy behind a Unix socket as its only exit. */
 export async function corporateNetwork(cleanup: Cleanup, allowedPort: number): Promise<CorporateNetwork> {
   const directory = scratch(cleanup);
   const path = (name: string) => join(directory, name);
@@ -60,7 +60,7 @@ export async function corporateNetwork(cleanup: Cleanup, allowedPort: number): P
 
 async function startProxy(cleanup: Cleanup, path: (name: string) => string, allowedPort: number): Promise<number> {
   const port = await freePort();
-  // The filter looks at what is asked for: `host:port` of a CONNECT, so no URL of a plain request can match it.
+  // The filter matches the requested target: `host:port` for a CONNECT, so no URL of a plain request can match.
   writeFileSync(path('filter'), `^127\\.0\\.0\\.1:${allowedPort}$\n`);
   const settings = [
     `Port ${port}`,

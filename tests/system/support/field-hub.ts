@@ -7,7 +7,7 @@ import type { Place } from './field-network.ts';
 import { cleanEnvironment, must, Program } from './program.ts';
 import { scratch } from './scratch.ts';
 
-/** Runs a command at a place. */
+/** Starts a command at a place. */
 export function startAt(
   cleanup: Cleanup,
   place: Place,
@@ -18,7 +18,7 @@ export function startAt(
   return cleanup.defer(new Program(first, rest, { env: cleanEnvironment(env) }), (program) => program.stop());
 }
 
-/** A hub at a place of its own in a field network, with the commands of both sides. */
+/** A hub at its own place in a field network, with methods that start the commands of both sides. */
 export class FieldHub {
   readonly place: Place;
   readonly home: string;
@@ -52,7 +52,7 @@ export class FieldHub {
     return startAt(this.#cleanup, this.place, command, { HOME: this.home });
   }
 
-  /** Starts it again, on the same data. */
+  /** Starts the hub again with the same data. */
   async restart(): Promise<void> {
     this.#program = this.#run();
     await this.answers();
@@ -63,14 +63,14 @@ export class FieldHub {
     await eventually('the hub to be ready', async () => (await must('ip', probe)).includes('ok'));
   }
 
-  /** Runs a command of `culvert` on the hub's machine, as its owner, and returns what it printed. */
+  /** Runs a `culvert` command on the hub's machine, as the hub's owner, and returns its output. */
   culvert(...args: readonly string[]): Promise<string> {
     const command = culvertCommand(...args).flat();
     const env = cleanEnvironment({ HOME: this.home, CULVERT_DATA_DIR: this.#dataDir });
     return must('ip', [...this.place.prefix.slice(1), ...command], { env });
   }
 
-  /** Starts any program at a place; it ends with the test. */
+  /** Starts a program at a place; it is stopped at the end of the test. */
   start(place: Place, command: readonly string[], env: NodeJS.ProcessEnv = {}): Program {
     return startAt(this.#cleanup, place, command, env);
   }
@@ -80,7 +80,7 @@ export class FieldHub {
     return (JSON.parse(text) as { connectionString: string }).connectionString;
   }
 
-  /** Registers a device and starts its agent there; resolves when it is attached. `services` as `NAME=HOST:PORT`. */
+  /** Registers a device and starts its agent at `place`; resolves when the agent is attached. `services` are `NAME=HOST:PORT`. */
   async agent(place: Place, deviceId: string, services: readonly string[], shell = 'exec "$@"'): Promise<Program> {
     const connectionString = await this.#createDevice(deviceId);
     const command = culvertCommand('agent', ...services.flatMap((service) => ['--service', service])).flat();
@@ -93,7 +93,7 @@ export class FieldHub {
     return program;
   }
 
-  /** The environment of a service's command, at any place. */
+  /** Returns the environment for a service's commands, at any place. */
   serviceEnv(): NodeJS.ProcessEnv {
     return {
       HOME: this.home,
@@ -102,7 +102,7 @@ export class FieldHub {
     };
   }
 
-  /** Starts `culvert connect` there, with services as `NAME=PORT`; resolves when it listens. */
+  /** Starts `culvert connect` at `place`, with services as `NAME=PORT`; resolves when it listens. */
   async connect(place: Place, deviceId: string, services: readonly string[]): Promise<Program> {
     const command = culvertCommand('connect', '--', deviceId, ...services).flat();
     const program = startAt(this.#cleanup, place, command, this.serviceEnv());

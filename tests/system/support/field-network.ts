@@ -1,24 +1,24 @@
 import type { Cleanup } from './cleanup.ts';
 import { must } from './program.ts';
 
-/** A machine of its own in a {@link FieldNetwork}: a network namespace behind the router. */
+/** A separate machine in a {@link FieldNetwork}: a network namespace behind the router. */
 export interface Place {
-  /** Put before a command, runs it there. */
+  /** Command prefix that runs a command at this place. */
   readonly prefix: readonly string[];
-  /** Its address, which every other place reaches. */
+  /** The place's address, which every other place can reach. */
   readonly address: string;
-  /** From now on the router drops, without a word, whatever comes from there or goes there. */
+  /** Makes the router silently drop all packets to and from this place, from now on. */
   cut(): Promise<void>;
-  /** The same for what comes from there alone. */
+  /** Makes the router silently drop the packets from this place only. */
   cutOutgoing(): Promise<void>;
   restore(): Promise<void>;
-  /** Takes the address away, as when a machine joins another network, and gives it another one. */
+  /** Removes the place's address, as when a machine joins another network, and assigns another one. */
   changeAddress(): Promise<void>;
-  /** IP packets that crossed its interface so far, both ways. */
+  /** IP packets that have crossed the place's interface so far, in both directions. */
   packets(): Promise<number>;
 }
 
-/** Its own networks behind one router, all in network namespaces of this test: root is needed, and no kernel module. */
+/** Several networks behind one router, all in network namespaces of this test. It needs root, but no kernel module. */
 export class FieldNetwork {
   readonly #cleanup: Cleanup;
   readonly #name: string;
@@ -36,7 +36,7 @@ export class FieldNetwork {
     return network;
   }
 
-  /** A new machine, on a network of its own. Its interface carries nothing but IPv4: the neighbours' addresses are given. */
+  /** Adds a machine on its own network. Its interface carries IPv4 only: the neighbours' link-layer addresses are set statically. */
   async place(): Promise<Place> {
     const number = ++this.#places;
     const router = `${this.#name}-r`;

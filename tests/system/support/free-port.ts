@@ -3,7 +3,7 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 import type { Cleanup } from './cleanup.ts';
 import { eventually } from './eventually.ts';
 
-/** A TCP port that was free a moment ago, for programs that cannot be asked which port they took. */
+/** Returns a TCP port that was free a moment ago, for programs that cannot report the port they chose. */
 export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -14,7 +14,7 @@ export async function freePort(): Promise<number> {
   return address.port;
 }
 
-/** Waits until something accepts connections there. */
+/** Waits until a program accepts connections on the port. */
 export async function listening(port: number, timeoutMs = 30_000): Promise<void> {
   await eventually(
     `a listener on port ${port}`,
@@ -31,7 +31,7 @@ export async function listening(port: number, timeoutMs = 30_000): Promise<void>
   );
 }
 
-/** Listens on a free loopback port, until the test's end, and gives the port. Connections still open then are cut. */
+/** Listens on a free loopback port until the end of the test, and returns the port. Connections that are still open then are destroyed. */
 export async function listenLocally(cleanup: Cleanup, server: Server): Promise<number> {
   const sockets = new Set<Socket>();
   server.on('connection', (socket) => {

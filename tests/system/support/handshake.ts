@@ -8,19 +8,19 @@ import type { HubProcess } from './hub-process.ts';
 import { connectMqttJs } from './mqtt-js.ts';
 import { mqttCredentials } from './sas.ts';
 
-/** URL and token of one side, as it got them on the wire. */
+/** The URL and token of one side, as received on the wire. */
 export interface RawGrant {
   readonly url: string;
   readonly token: string;
 }
 
-/** Both sides' grants of one accepted handshake, neither used yet. */
+/** The grants of both sides of one accepted handshake, both unused. */
 export interface RawHandshake {
   readonly device: RawGrant;
   readonly service: RawGrant;
 }
 
-/** A device that accepts everything and dials nothing: what it was offered is the test's to use. */
+/** A device that accepts every offer and does not connect to the gateway: the test can use the grants itself. */
 export class IdleDevice {
   readonly #offers: OfferTopic[] = [];
 
@@ -34,7 +34,7 @@ export class IdleDevice {
     this.#authorization = authorization;
   }
 
-  /** @param authorization what the requests for streams bear */
+  /** @param authorization returns the `Authorization` header of the stream requests */
   static async attach(
     cleanup: Cleanup,
     hub: HubProcess,
@@ -54,7 +54,7 @@ export class IdleDevice {
     return device;
   }
 
-  /** Asks for a stream and gives both grants. */
+  /** Requests a stream and returns both grants. */
   async handshake(): Promise<RawHandshake> {
     const hub = this.#hub;
     const headers = { authorization: await this.#authorization() };
@@ -74,7 +74,7 @@ export class IdleDevice {
   }
 }
 
-/** The status of a WebSocket upgrade, by hand: 101 leaves the connection open in `socket`. */
+/** Sends a hand-written WebSocket upgrade and returns its status; after 101 the connection stays open in `socket`. */
 export async function upgrade(
   hub: HubProcess,
   path: string,
@@ -98,7 +98,7 @@ export async function upgrade(
   return { status, socket };
 }
 
-/** Comes with a grant as any client of Azure does, and gives the status; a connection that was let in is closed again. */
+/** Connects with a grant as any client of Azure does, and returns the status; an accepted connection is closed again. */
 export async function present(hub: HubProcess, url: string, authorization: string | undefined): Promise<number> {
   const headers = authorization === undefined ? {} : { Authorization: authorization };
   const { status, socket } = await upgrade(hub, new URL(url).pathname, headers);
@@ -106,7 +106,7 @@ export async function present(hub: HubProcess, url: string, authorization: strin
   return status;
 }
 
-/** The return code of an MQTT 3.1.1 CONNECT over TLS; undefined when the hub closes without an answer. */
+/** Returns the return code of an MQTT 3.1.1 CONNECT over TLS; undefined when the hub closes without an answer. */
 export async function connackCode(
   hub: HubProcess,
   credentials: { deviceId: string; username?: string; password?: string },

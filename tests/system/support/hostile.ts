@@ -4,15 +4,15 @@ import { connect as connectTls } from 'node:tls';
 import { encodePacket } from '@culvert/protocol/mqtt';
 import type { Prng } from '../../../fuzz/prng.ts';
 
-/** Bytes that some listener must turn away. */
+/** Generates bytes that a listener must reject. */
 export type Malformed = (random: Prng) => Buffer;
 
-/** Milliseconds after which a connection that neither side has ended counts as stuck: twice the time allowed to authenticate. */
+/** Milliseconds after which a connection that neither side has ended counts as stuck: twice the time allowed for authentication. */
 const STUCK_MS = 20_000;
 
 const text = (value: string) => Buffer.from(value, 'latin1');
 
-/** Overwrites some bytes, or cuts, or repeats: what is left is mostly well-formed, so it gets past the first checks. */
+/** Overwrites some bytes, truncates or repeats: the result is mostly well-formed, so it passes the first checks. */
 function damaged(random: Prng, bytes: Buffer): Buffer {
   const copy = Buffer.from(bytes);
   for (let count = random.integer(1, 6); count > 0; count--)
@@ -21,7 +21,7 @@ function damaged(random: Prng, bytes: Buffer): Buffer {
   return random.chance(0.1) ? Buffer.concat([copy, copy]) : copy;
 }
 
-/** REST requests: broken HTTP, broken paths, broken bodies; some with a credential that is good, to reach what lies behind it. */
+/** REST requests: malformed HTTP, paths and bodies; some carry a valid credential, to reach the code behind authentication. */
 export function restInputs(goodToken: string): Malformed {
   return (random) => {
     const path = random.pick([
@@ -59,7 +59,7 @@ export function restInputs(goodToken: string): Malformed {
   };
 }
 
-/** MQTT: a CONNECT with a credential that is none, damaged ones, other packets, lengths that lie. */
+/** MQTT: CONNECT packets with an invalid credential, damaged ones, other packets, and wrong lengths. */
 export const mqttInputs: Malformed = (random) => {
   const version = random.pick([4, 5] as const);
   const connect = encodePacket(
@@ -94,7 +94,7 @@ export const mqttInputs: Malformed = (random) => {
   ])();
 };
 
-/** WebSocket upgrades of a path, of which hardly one is whole; `after` follows some of them as if they had been accepted. */
+/** WebSocket upgrades for a path, most of them malformed; some are followed by `after`, as if the upgrade had been accepted. */
 export function upgradeInputs(path: (random: Prng) => string, after: Malformed): Malformed {
   return (random) => {
     const lines = [
@@ -113,7 +113,7 @@ export function upgradeInputs(path: (random: Prng) => string, after: Malformed):
   };
 }
 
-/** WebSocket frames that break a rule, or hold what breaks one. */
+/** WebSocket frames that violate a rule, or whose payload violates one. */
 export const frameInputs: Malformed = (random) => {
   const payload = random.chance(0.5) ? mqttInputs(random) : random.bytes(random.integer(0, 125));
   const masked = random.chance(0.8);
@@ -122,7 +122,7 @@ export const frameInputs: Malformed = (random) => {
   return Buffer.concat([Buffer.from(head), payload]);
 };
 
-/** What arrives where TLS is expected: other protocols, records that lie, noise. */
+/** Inputs for a TLS port: other protocols, TLS records with wrong lengths, noise. */
 export const tlsInputs: Malformed = (random) =>
   random.pick<() => Buffer>([
     () =>
@@ -135,7 +135,7 @@ export const tlsInputs: Malformed = (random) =>
     () => Buffer.from([0x80, 0x2e, 1, 3, 1, ...random.bytes(46)]),
   ])();
 
-/** What arrives where TLS is expected and is not even like it. */
+/** Inputs for a TLS port that do not resemble TLS. */
 export const tcpInputs: Malformed = (random) =>
   random.pick<() => Buffer>([
     () => text('GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n'),
@@ -145,7 +145,7 @@ export const tcpInputs: Malformed = (random) =>
     () => Buffer.alloc(0),
   ])();
 
-/** Opens a connection to a listener and gives the socket once bytes may be sent. */
+/** Opens a connection to a listener; resolves with the socket once bytes may be sent. */
 export type ListenerName = () => Promise<Socket>;
 
 /** Plain TCP. */
@@ -157,7 +157,7 @@ export function tcpListener(port: number): ListenerName {
   };
 }
 
-/** TLS, resuming one session so that ten thousand handshakes take seconds and not minutes. */
+/** TLS with one resumed session, so that ten thousand handshakes take seconds instead of minutes. */
 export function tlsListener(port: number, ca: string, alpn?: string): ListenerName {
   let session: Buffer | undefined;
   return async () => {
@@ -176,12 +176,12 @@ export function tlsListener(port: number, ca: string, alpn?: string): ListenerNa
   };
 }
 
-/** Sends one input, ends our side, and waits until the hub has ended its own. @throws Error when it does not */
+/** Sends one input, ends our direction, and waits until the hub has ended its own. @throws Error when the hub does not end it */
 export async function send(listener: ListenerName, input: Buffer): Promise<void> {
   const socket = await listener();
   const stuck = setTimeout(() => socket.destroy(new Error('the hub did not end the connection')), STUCK_MS);
   let failure: Error | undefined;
-  // A reset or a broken pipe is a way to be turned away; only being stuck is not.
+  // A reset or a broken pipe is an accepted form of rejection; a stuck connection is not.
   socket.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === undefined) failure = error;
   });
@@ -192,7 +192,7 @@ export async function send(listener: ListenerName, input: Buffer): Promise<void>
   if (failure !== undefined) throw failure;
 }
 
-/** Sends `count` inputs over a listener, `parallel` at a time: an address may have 512 connections that are not yet authenticated. */
+/** Sends `count` inputs to a listener, `parallel` at a time: an address may have 512 unauthenticated connections. */
 export async function storm(
   listener: ListenerName,
   malformed: Malformed,

@@ -12,39 +12,39 @@ import { ownLoopback } from './own-loopback.ts';
 import { cleanEnvironment, Program } from './program.ts';
 import { scratch } from './scratch.ts';
 
-/** How a hub is started for a test. */
+/** Options of a hub that is started for a test. */
 export interface HubProcessOptions {
   /** Whether to listen for MQTT over TLS as well. */
   readonly mqtt?: boolean;
-  /** Whether to listen on 443, 5671 and 8883, for clients that know no other ports, on a loopback address of this process alone. */
+  /** Whether to listen on 443, 5671 and 8883, on a loopback address used by this process only, for clients with fixed ports. */
   readonly knownPorts?: boolean;
-  /** Whether {@link HubProcess.heapBytes} is to be had. */
+  /** Whether {@link HubProcess.heapBytes} is available. */
   readonly inspect?: boolean;
-  /** Port of a load balancer before its main port, by which alone it is reached. */
+  /** Port of a load balancer in front of the main port; clients then reach the hub only through it. */
   readonly balancer?: number;
-  /** Its ports, where they had to be known before it started. */
+  /** The hub's ports, when they must be known before it starts. */
   readonly ports?: { readonly main: number; readonly mqtt: number };
-  /** What else is in its environment. */
+  /** Additional environment variables. */
   readonly env?: NodeJS.ProcessEnv;
-  /** What its configuration file holds. */
+  /** The contents of the configuration file. */
   readonly config?: Readonly<Record<string, unknown>>;
 }
 
-/** A hub in a process of its own, started by the command a user types, on a data directory of its own. */
+/** A hub in a separate process, started by the command that a user types, with its own data directory. */
 export class HubProcess {
   /** The loopback address it listens on. */
   readonly host: string;
   readonly port: number;
-  /** Port of MQTT over TLS. */
+  /** Port for MQTT over TLS. */
   readonly mqttPort: number | undefined;
-  /** Port of probes and metrics. */
+  /** Port for probes and metrics. */
   readonly adminPort: number;
   readonly dataDir: string;
   readonly caFile: string;
   /** A home directory for the commands of this test. */
   readonly home: string;
   readonly #args: readonly string[];
-  /** Where its main port is reached. */
+  /** The port through which clients reach the main port. */
   readonly #reachedAt: number;
   readonly #env: NodeJS.ProcessEnv;
   #program: Program | undefined;
@@ -83,7 +83,7 @@ export class HubProcess {
     return hub;
   }
 
-  /** Starts it, again on the same data, and waits until it answers. */
+  /** Starts the hub, possibly again with the same data, and waits until it answers. */
   async start(): Promise<void> {
     const program = new Program(...culvertCommand(...this.#args), { env: this.#env });
     this.#program = program;
@@ -91,7 +91,7 @@ export class HubProcess {
     if (!program.running) throw new Error(`the hub ended at once: ${program.stderr}${program.stdout}`);
   }
 
-  /** Stops it by a signal, and waits until it is gone. */
+  /** Stops the hub with a signal, and waits until it has exited. */
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<number> {
     this.program.signal(signal);
     return (await this.program.end(30_000)).code;
@@ -110,23 +110,23 @@ export class HubProcess {
     return readFileSync(this.caFile, 'utf8');
   }
 
-  /** The connection string of a shared access policy. */
+  /** Returns the connection string of a shared access policy. */
   policy(name: string): string {
     return readFileSync(join(this.dataDir, 'policies', name), 'utf8').trim();
   }
 
-  /** A client with all permissions, closed by the test's end. */
+  /** Returns a client with all permissions, which is closed at the end of the test. */
   owner(cleanup: Cleanup): ServiceClient {
     const client = ServiceClient.fromConnectionString(this.policy('iothubowner'), { outbound: { ca: this.ca } });
     return cleanup.defer(client, () => client.close());
   }
 
-  /** The environment in which a service's commands find this hub. */
+  /** Returns the environment in which a service's commands find this hub. */
   serviceEnv(): NodeJS.ProcessEnv {
     return { HOME: this.home, CULVERT_CONNECTION_STRING: this.policy('service'), CULVERT_CA_FILE: this.caFile };
   }
 
-  /** Registers a device by the command, and returns its connection string. */
+  /** Registers a device with the command, and returns its connection string. */
   async createDevice(deviceId: string): Promise<string> {
     const made = await culvert(['device', 'create', '--output', 'json', '--data-dir', this.dataDir, '--', deviceId], {
       env: cleanEnvironment({ HOME: this.home }),
@@ -135,7 +135,7 @@ export class HubProcess {
     return (JSON.parse(made.stdout) as { connectionString: string }).connectionString;
   }
 
-  /** Waits until the hub says that the device's control channel is attached. */
+  /** Waits until the hub reports that the device's control channel is attached. */
   async connected(client: ServiceClient, deviceId: string, timeoutMs?: number): Promise<void> {
     await eventually(
       `${deviceId} to be attached`,
@@ -144,13 +144,13 @@ export class HubProcess {
     );
   }
 
-  /** Resident memory of the hub's process, in bytes. */
+  /** Returns the resident memory of the hub's process, in bytes. */
   residentBytes(): number {
     const match = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${this.program.pid}/status`, 'utf8'));
     return Number(match?.[1]) * 1024;
   }
 
-  /** Bytes its JavaScript holds on to after a full garbage collection: what is left is what it still refers to. */
+  /** Returns the bytes of the JavaScript heap and its buffers after a full garbage collection: those that the hub still references. */
   async heapBytes(): Promise<number> {
     const [, url = ''] = await this.program.waitFor(/Debugger listening on (ws:\S+)/);
     const socket = new WebSocket(url);
@@ -166,7 +166,7 @@ export class HubProcess {
     return usedSize + backingStorageSize;
   }
 
-  /** The status of a GET without credentials. */
+  /** Returns the status of a GET without credentials. */
   get(path: string): Promise<number> {
     return new Promise((resolve, reject) => {
       const call = request(

@@ -3,7 +3,7 @@ import type { Cleanup } from './cleanup.ts';
 import type { HubProcess } from './hub-process.ts';
 import type { MqttCredentials } from './sas.ts';
 
-/** Connects MQTT.js as a device over WebSocket, ended with the test. */
+/** Connects MQTT.js as a device over WebSocket; it is closed at the end of the test. */
 export async function connectMqttJs(
   cleanup: Cleanup,
   hub: HubProcess,

@@ -5,10 +5,10 @@ import { freePort, listening } from './free-port.ts';
 import { must, Program } from './program.ts';
 import { scratch } from './scratch.ts';
 
-/** A real OpenSSH server on a loopback port, with a host key and one authorized key of its own. */
+/** A real OpenSSH server on a loopback port, with its own host key and one authorized key. */
 export class Sshd {
   readonly port: number;
-  /** The private key file that opens it, as root. */
+  /** The private key file that logs in as root. */
   readonly identity: string;
   readonly #directory: string;
   #program: Program | undefined;
@@ -22,30 +22,30 @@ export class Sshd {
   static async start(cleanup: Cleanup): Promise<Sshd> {
     const sshd = new Sshd(scratch(cleanup), await freePort());
     cleanup.defer(sshd, () => sshd.#program?.stop());
-    // sshd's empty directory for its unprivileged part; the package's start script makes it, which does not run here.
+    // sshd needs this empty directory for its unprivileged process; the package's start script, which does not run here, would create it.
     mkdirSync('/run/sshd', { recursive: true, mode: 0o755 });
     await must('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-C', 'test', '-f', sshd.identity]);
     await sshd.#start('host');
     return sshd;
   }
 
-  /** The file of a public host key. */
+  /** Returns the path of a public host key. */
   hostKeyFile(name = 'host'): string {
     return join(this.#directory, `${name}.pub`);
   }
 
-  /** The public host key: type and base64. */
+  /** Returns the public host key: type and base64. */
   hostKey(name = 'host'): string {
     return readFileSync(this.hostKeyFile(name), 'utf8').split(' ', 2).join(' ');
   }
 
-  /** Restarts it, on the same port, with another host key. */
+  /** Restarts the server on the same port with another host key. */
   async changeHostKey(): Promise<void> {
     await this.#program?.stop();
     await this.#start('other');
   }
 
-  /** ssh's arguments to log in: this key and no other, none of this machine's configuration. */
+  /** Arguments with which ssh logs in: this key and no other, and none of this machine's configuration. */
   get clientArguments(): string[] {
     return ['-i', this.identity, '-o', 'IdentitiesOnly=yes', '-o', 'BatchMode=yes'];
   }
@@ -67,7 +67,7 @@ export class Sshd {
       'Subsystem sftp internal-sftp',
     ];
     writeFileSync(path('sshd_config'), `${settings.join('\n')}\n`);
-    // sshd wants its absolute path, for it runs itself again for each connection.
+    // sshd must be started by its absolute path because it executes itself again for each connection.
     this.#program = new Program('/usr/sbin/sshd', ['-D', '-e', '-f', path('sshd_config')]);
     await listening(this.port);
   }

@@ -4,16 +4,16 @@ import type { Cleanup } from './cleanup.ts';
 import { must } from './program.ts';
 import { scratch } from './scratch.ts';
 
-/** Files of a certificate, PEM. */
+/** The files of a certificate and its key, in PEM. */
 export interface CertificateFiles {
-  /** The certificate, and below it those that lead to its authority. */
+  /** The certificate, followed by those that lead to its authority. */
   readonly cert: string;
   readonly key: string;
 }
 
 const KEY = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
 
-/** A certificate authority of the command `openssl`, with a directory of its own: what an administrator makes by hand. */
+/** A certificate authority made with the `openssl` command, as an administrator makes one by hand. It has its own directory. */
 export class OpenSsl {
   readonly #directory: string;
   #made = 0;
@@ -22,17 +22,17 @@ export class OpenSsl {
     this.#directory = scratch(cleanup);
   }
 
-  /** An authority: a root, or one below `issuer`. */
+  /** Creates an authority: a root, or an intermediate one below `issuer`. */
   authority(name: string, issuer?: CertificateFiles): Promise<CertificateFiles> {
     return this.#make(name, issuer, ['basicConstraints=critical,CA:TRUE', 'keyUsage=critical,keyCertSign']);
   }
 
-  /** A device's certificate: signed by `issuer`, else by itself. */
+  /** Creates a device's certificate: signed by `issuer`, or self-signed without one. */
   device(name: string, issuer?: CertificateFiles): Promise<CertificateFiles> {
     return this.#make(name, issuer, ['basicConstraints=critical,CA:FALSE', 'extendedKeyUsage=clientAuth']);
   }
 
-  /** A thumbprint as the command prints it: hexadecimal with colons. */
+  /** Returns a thumbprint as the command prints it: hexadecimal with colons. */
   async thumbprint({ cert }: CertificateFiles, hash: 'sha1' | 'sha256'): Promise<string> {
     const line = await must('openssl', ['x509', '-in', cert, '-noout', '-fingerprint', `-${hash}`]);
     return line.trim().replace(/^.*=/, '');
@@ -41,7 +41,7 @@ export class OpenSsl {
   async #make(name: string, issuer: CertificateFiles | undefined, extensions: string[]): Promise<CertificateFiles> {
     const base = join(this.#directory, String(++this.#made));
     const files = { cert: `${base}.pem`, key: `${base}.key` };
-    // A slash in a name begins the next part of it, but for one that is escaped.
+    // An unescaped slash would start the next part of the subject.
     const subject = ['-subj', `/CN=${name.replaceAll('/', '\\/')}`];
     if (issuer === undefined) {
       const added = extensions.flatMap((extension) => ['-addext', extension]);

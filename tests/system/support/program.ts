@@ -3,22 +3,22 @@ import { once } from 'node:events';
 import { constants } from 'node:os';
 import { eventually, HANG_MS } from './eventually.ts';
 
-/** How a program is started. */
+/** Options for starting a program. */
 export interface ProgramOptions {
   readonly cwd?: string;
-  /** The whole environment; by default the one of {@link cleanEnvironment}. */
+  /** The whole environment; default: the result of {@link cleanEnvironment}. */
   readonly env?: NodeJS.ProcessEnv;
 }
 
-/** How a program ended. */
+/** The result of a program that has ended. */
 export interface Ended {
-  /** The exit code, or 128 and the signal's number as a shell says it. */
+  /** The exit code, or 128 plus the signal number, as a shell reports it. */
   readonly code: number;
   readonly stdout: string;
   readonly stderr: string;
 }
 
-/** This process's environment without proxies, CI's and our own variables: what a test wants there it says. */
+/** Returns this process's environment without the variables of proxies, of CI and of Culvert; a test that needs one passes it in `extra`. */
 export function cleanEnvironment(extra: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {
   const kept = Object.entries(process.env).filter(
     ([name]) => !/^(CULVERT_|VITEST|NODE_|npm_|(https?|all|no)_proxy$|XDG_|SSH_|DISPLAY$)/i.test(name),
@@ -26,13 +26,13 @@ export function cleanEnvironment(extra: NodeJS.ProcessEnv = {}): NodeJS.ProcessE
   return { ...Object.fromEntries(kept), ...extra };
 }
 
-/** Bytes of each output that are kept: the newest, enough for any failing test's story. */
+/** Bytes of each output that are kept, the newest ones: enough to explain any failing test. */
 const KEPT_OUTPUT = 4 * 1024 * 1024;
 
-/** A real program, started in its own process group so that its end takes its children with it. */
+/** A real program, started in its own process group so that stopping it also stops its children. */
 export class Program {
   readonly child: ChildProcessWithoutNullStreams;
-  /** Settles once, when the program has ended and its outputs are closed. Never rejects but when it could not be started. */
+  /** Resolves once, when the program has ended and its outputs are closed. Rejects only when the program could not be started. */
   readonly ended: Promise<Ended>;
   readonly #name: string;
   #stdout = '';
@@ -43,12 +43,12 @@ export class Program {
     this.#name = [command, ...args].join(' ').slice(0, 200);
     this.child = spawn(command, args, {
       cwd: options.cwd,
-      // By this, what a test leaves behind is known (tools/watched-forks.ts).
+      // With this variable, processes that a test leaves behind are found (tools/watched-forks.ts).
       env: { TEST_WORKER: process.env['TEST_WORKER'], ...(options.env ?? cleanEnvironment()) },
       detached: true,
       stdio: ['pipe', 'pipe', 'pipe'],
     });
-    this.child.stdin.on('error', () => undefined); // EPIPE: the program ended before it read all
+    this.child.stdin.on('error', () => undefined); // EPIPE: the program ended before it had read all of its input
     this.child.stdout.setEncoding('utf8').on('data', (text: string) => {
       this.#stdout = (this.#stdout + text).slice(-KEPT_OUTPUT);
     });
@@ -80,7 +80,7 @@ export class Program {
     return this.child.pid;
   }
 
-  /** Waits for a match in what the program has printed, on either output. Fails at once when the program ends without. */
+  /** Waits for a match in the program's output, on either stream. Rejects at once when the program ends without a match. */
   async waitFor(pattern: RegExp, timeoutMs = HANG_MS): Promise<RegExpExecArray> {
     let dead = false;
     const match = await eventually(
@@ -98,7 +98,7 @@ export class Program {
     return match;
   }
 
-  /** The end, or an error with all that was printed when it does not come in time. */
+  /** Waits for the program's end. Rejects with the whole output when the program does not end in time. */
   async end(timeoutMs = HANG_MS): Promise<Ended> {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_resolve, reject) => {
@@ -111,12 +111,12 @@ export class Program {
     }
   }
 
-  /** Sends a signal to the program alone. */
+  /** Sends a signal to the program only, not to its children. */
   signal(signal: NodeJS.Signals): void {
     this.child.kill(signal);
   }
 
-  /** Stops the program and all it started: SIGTERM, and SIGKILL after five seconds. */
+  /** Stops the program and all its children: SIGTERM, then SIGKILL after five seconds. */
   async stop(): Promise<void> {
     if (this.child.pid === undefined) return;
     const group = -this.child.pid;
@@ -124,7 +124,7 @@ export class Program {
       try {
         process.kill(group, signal);
       } catch {
-        // Nobody is left in the group.
+        // The process group is empty.
       }
     };
     if (this.#running) send('SIGTERM');
@@ -138,7 +138,7 @@ export class Program {
   }
 }
 
-/** Runs a program to its end. `input` is its whole standard input. */
+/** Runs a program and waits for its end. `input` is its whole standard input. */
 export async function run(
   command: string,
   args: readonly string[],

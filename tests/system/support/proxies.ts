@@ -4,14 +4,14 @@ import { freePort } from './free-port.ts';
 import type { HubProcess } from './hub-process.ts';
 import type { Program } from './program.ts';
 
-/** A device with its local proxy running. */
+/** A device whose local proxy is running. */
 export interface RunningAgent {
   readonly deviceId: string;
   readonly connectionString: string;
   readonly program: Program;
 }
 
-/** Registers a device and starts `culvert agent` for it; `services` as `NAME=HOST:PORT`. Waits until it is attached. */
+/** Registers a device and starts `culvert agent` for it; `services` are `NAME=HOST:PORT`. Waits until the agent is attached. */
 export async function startAgent(
   cleanup: Cleanup,
   hub: HubProcess,
@@ -29,7 +29,10 @@ export async function startAgent(
   return { deviceId, connectionString, program };
 }
 
-/** Starts `culvert connect` for services of a device, each on a free port, and waits until it says that all listen: a connection to find out would open a stream. */
+/**
+ * Starts `culvert connect` for services of a device, each on a free port, and waits until its output reports that all listen.
+ * A connection attempt as a check would open a stream.
+ */
 export async function startConnect(
   cleanup: Cleanup,
   hub: HubProcess,

@@ -1,16 +1,16 @@
 import { formatAuthority, parseDeviceConnectionString, signSasToken } from '@culvert/protocol';
 
-/** Unix seconds, `offset` from now. */
+/** Unix time in seconds, `offset` seconds from now. */
 export const seconds = (offset = 0): number => Math.floor(Date.now() / 1000) + offset;
 
-/** What an MQTT client gives to speak as a device: any client's own options, made from a connection string. */
+/** The options with which any MQTT client connects as a device, made from a connection string. */
 export interface MqttCredentials {
   readonly deviceId: string;
   readonly username: string;
   readonly password: string;
 }
 
-/** The credentials of a device; `expiry` in Unix seconds, an hour from now by default. */
+/** Returns the credentials of a device; `expiry` is in Unix seconds, an hour from now by default. */
 export async function mqttCredentials(connectionString: string, expiry = seconds(3600)): Promise<MqttCredentials> {
   const { host, port, deviceId, key } = parseDeviceConnectionString(connectionString);
   if (key === undefined) throw new Error('the connection string has no key');

@@ -1,28 +1,28 @@
-/** Characters of the shortest secret that is looked for: shorter ones occur by chance. */
+/** Minimum length, in characters, of a secret that is searched for: shorter ones occur by chance. */
 const LEAST = 12;
 
-/** Every secret a run used, and where one of them turned up. */
+/** Collects every secret that a run used, and finds those that occur in a text. */
 export class Secrets {
   readonly #forms = new Map<string, string>();
 
-  /** @param what named when it is found */
+  /** @param what the name that is reported when the secret is found */
   add(what: string, secret: string): void {
     if (secret.length < LEAST) throw new Error(`${what} is too short to look for`);
     for (const [how, form] of formsOf(secret)) if (form.length >= LEAST) this.#forms.set(form, `${what}, ${how}`);
   }
 
-  /** How many forms are looked for. */
+  /** The number of forms that are searched for. */
   get size(): number {
     return this.#forms.size;
   }
 
-  /** What `text` shows of them: names, never the secrets. */
+  /** Returns the names of the secrets that `text` contains, never the secrets themselves. */
   in(text: string): string[] {
     return [...this.#forms].flatMap(([form, name]) => (text.includes(form) ? [name] : []));
   }
 }
 
-/** A secret as it may be written: plain, base64 as text and as the bytes it stands for, hexadecimal, URL-encoded. */
+/** Returns the forms in which a secret may be written: plain, base64 as text and decoded to bytes, hexadecimal, URL-encoded. */
 function formsOf(secret: string): [how: string, form: string][] {
   const bytes = Buffer.from(secret);
   const meant = Buffer.from(secret, 'base64');
@@ -34,7 +34,7 @@ function formsOf(secret: string): [how: string, form: string][] {
     ['hexadecimal', bytes.toString('hex')],
     ['its bytes in hexadecimal', meant.toString('hex')],
     ['base64url', meant.toString('base64url')],
-    // Wherever it stands in a longer text that is base64: the three ways its bytes can fall.
+    // Matches the secret at any position in a longer text that is base64-encoded: its bytes can have three alignments.
     ...[0, 1, 2].map((before): [string, string] => {
       const padded = Buffer.concat([Buffer.alloc(before), bytes])
         .toString('base64')

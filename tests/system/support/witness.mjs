@@ -1,4 +1,4 @@
-// The program at either end of a stream: prints what happens on its TCP connection, one line of JSON per event.
+// The program at either end of a stream. It prints the events of its TCP connection, one line of JSON per event.
 //   witness.mjs listen|dial PORT quiet|chatty|flood|paused
 import { connect, createServer } from 'node:net';
 
@@ -12,7 +12,7 @@ function watch(socket) {
   socket.on('end', () => say(`end of data (clean) after ${bytes} bytes`));
   socket.on('error', (error) => say(`error ${error.code} after ${bytes} bytes`));
   socket.on('close', () => say('closed'));
-  // A socket that is not read does not keep the process alive.
+  // A socket that is not read does not keep the process alive, so a timer does.
   if (manner === 'paused') setInterval(() => undefined, 1_000);
   if (manner === 'chatty') setInterval(() => socket.writable && socket.write('x'), 1_000);
   if (manner === 'flood') {

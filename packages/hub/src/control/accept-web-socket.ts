@@ -6,9 +6,9 @@ import { CONTROL_TRANSPORTS } from './control-transports.ts';
 import { acceptWebSocket, offeredSubprotocols } from './control-web-socket.ts';
 
 /**
- * Opens a control channel on an upgrade request, with the transport of the first known subprotocol that the client offers. A client that offers no
- * known one is refused with 400. Resolves true once the client has authenticated, false when the connection or the request ended before; never
- * rejects.
+ * Opens a control channel on an upgrade request, with the transport of the first known subprotocol that the client offers. If the client offers no
+ * known subprotocol, the request is refused with 400. Resolves true once the client has authenticated, false if the request was refused or the
+ * connection ended before. Never rejects.
  */
 export function acceptControlWebSocket(
   request: IncomingMessage,

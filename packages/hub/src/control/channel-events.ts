@@ -3,14 +3,17 @@ import type { Proof } from '../auth/principal.ts';
 import type { EventSink } from '../observe/events.ts';
 import type { ControlChannel, ControlDeps, ControlOrigin } from './control-channel.ts';
 
-/** How an identity that proved itself so is registered. */
+/** The registered authentication type of an identity, by the kind of proof it authenticated with. */
 const AUTHENTICATION: Readonly<Record<Proof['kind'], AuthenticationType>> = {
   key: 'sas',
   thumbprint: 'selfSigned',
   authority: 'certificateAuthority',
 };
 
-/** Tells that a device is attached by `channel`, and, when that ends, why. */
+/**
+ * Emits the events of a channel: attached at once, unresponsive and responsive as the device stops and resumes answering, detached with the reason when
+ * the channel ends.
+ */
 export function reportChannel(
   channel: ControlChannel,
   { clock, onEvent }: Pick<ControlDeps, 'clock' | 'onEvent'>,
@@ -36,14 +39,14 @@ export function reportChannel(
   onEvent({ type: 'device-attached', ...identity, ...origin, clientVersion: channel.clientVersion });
 }
 
-/** Told at 1, 2, 4, 8 …, so that the log of a device that never answers grows more slowly than the requests for it. */
+/** An unresponsive device is reported at 1, 2, 4, 8 … unanswered offers, so that its log grows more slowly than the number of requests. */
 function isPowerOfTwo(count: number): boolean {
   return Number.isInteger(Math.log2(count));
 }
 
 /**
- * Tells that a connection was refused. A peer that left by itself was not: load balancers' probes do so all day.
- * @param claimed who the peer said it is, where it came to say so
+ * Emits the event of a refused connection. A client that closed the connection itself was not refused: the probes of load balancers do so all day.
+ * @param claimed the identity that the client claimed, if it sent one
  */
 export function reportRefusal(
   error: CulvertError | undefined,
@@ -53,6 +56,6 @@ export function reportRefusal(
 ): void {
   if (error === undefined || error.code === 'device_gone') return;
   const { code, message } = error;
-  const who = claimed === undefined ? {} : { claimed };
-  onEvent({ type: 'connection-refused', listener: protocol, remoteAddress, error: code, detail: message, ...who });
+  const claim = claimed === undefined ? {} : { claimed };
+  onEvent({ type: 'connection-refused', listener: protocol, remoteAddress, error: code, detail: message, ...claim });
 }

@@ -3,21 +3,21 @@ import type { Clock } from '@culvert/stream';
 import { Allowance, KeyedEntries } from '../observe/allowance.ts';
 import type { EventSink } from '../observe/events.ts';
 
-/** Connections of one identity that are let in as they come: what a test suite makes of one device in a minute. */
+/** Connections of one identity that are accepted before the rate limit applies: as many as a test suite makes for one device in a minute. */
 export const CONNECTIONS_AT_ONCE = 60;
 
-/** Milliseconds in which one more is let in: a device comes back at once after any trouble, and one that does nothing else costs little. */
+/** Milliseconds until one more connection is accepted: a device can reconnect soon after a failure, and one that reconnects all the time costs little. */
 export const CONNECTION_INTERVAL_MS = 5_000;
 
 /**
- * Bounds how often one identity is let in, over all transports: each time costs a lookup in the registry, and is told to everybody who follows.
- * Asked behind authentication, so that nobody can shut out a device whose key he does not have.
+ * Limits how often one identity may connect, over all transports. Each connection costs a lookup in the registry and an event to every subscriber.
+ * Only authenticated connections count, so that a client without the device's credential cannot lock the device out.
  */
 export class ConnectionAttempts {
   readonly #clock: Clock;
   readonly #onEvent: EventSink;
   readonly #entries = new KeyedEntries(
-    () => ({ allowance: new Allowance(CONNECTIONS_AT_ONCE, CONNECTION_INTERVAL_MS), isTold: false }),
+    () => ({ allowance: new Allowance(CONNECTIONS_AT_ONCE, CONNECTION_INTERVAL_MS), isReported: false }),
     ({ allowance }, now) => !allowance.isFull(now),
   );
 
@@ -27,21 +27,21 @@ export class ConnectionAttempts {
   }
 
   /**
-   * An identity has proved itself and is about to be let in.
-   * @throws CulvertError `too_many_requests`, with when to come back
+   * Counts a connection of an authenticated identity.
+   * @throws CulvertError `too_many_requests`; its message says when the device may connect again
    */
   admit(identity: Identity): void {
     const now = this.#clock.now();
     const entry = this.#entries.of(identityName(identity), now);
-    // The condition has ended: report it again the next time.
-    if (entry.allowance.isFull(now)) entry.isTold = false;
+    // The device no longer connects too often; if it does so again, that is reported again.
+    if (entry.allowance.isFull(now)) entry.isReported = false;
     if (entry.allowance.take(now)) return;
-    if (!entry.isTold) {
-      entry.isTold = true;
+    if (!entry.isReported) {
+      entry.isReported = true;
       const { deviceId, moduleId } = identity;
       this.#onEvent({ type: 'device-reconnects-too-often', deviceId, moduleId });
     }
     const seconds = Math.ceil(entry.allowance.waitMs(now) / 1_000);
-    throw new CulvertError('too_many_requests', `The device connects too often; it may again in ${seconds} s.`);
+    throw new CulvertError('too_many_requests', `The device connects too often; it may connect again in ${seconds} s.`);
   }
 }

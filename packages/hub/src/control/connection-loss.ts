@@ -1,6 +1,6 @@
 import { CulvertError, printable } from '@culvert/protocol';
 
-/** What the error of a device's connection stands for: the device is gone, unless the transport itself found it at fault. */
+/** Converts the error of a device's connection: to `device_gone`, unless the transport closed the connection with a CulvertError of its own. */
 export function lossOf(error: Error): CulvertError {
   if (error instanceof CulvertError && error.code !== 'stream_lost') return error;
   const code = 'code' in error && typeof error.code === 'string' ? `: ${printable(error.code, 64)}` : '';

@@ -8,42 +8,42 @@ import type { ControlProtocol } from '../observe/listener.ts';
 import type { ServiceGateway } from './service-connection.ts';
 import type { UnansweredOffers } from './unanswered-offers.ts';
 
-/** What the device said. */
+/** The device's answer to an offer. */
 export type Answer = { readonly accepted: true } | { readonly accepted: false; readonly reason: string };
 
-/** A device's live, authenticated connection to the hub, on which it is offered streams. One implementation per transport. */
+/** A device's live, authenticated connection to the hub, on which the hub offers it streams. Each transport has one implementation. */
 export interface ControlChannel {
-  /** The device, or the module of one, at the other end. */
+  /** The device or module that holds the channel. */
   readonly identity: Identity;
-  /** May be replaced by a renewed one while the channel lives, where the transport can renew. */
+  /** The authenticated principal. While the channel lives, a renewed principal may replace it if the transport supports renewal. */
   readonly principal: Principal;
   readonly protocol: ControlProtocol;
   readonly remoteAddress: string;
   /** Milliseconds since the epoch. */
   readonly connectedAt: number;
   /**
-   * What software the device says it is, at most 128 printable characters: its own word, for logs only. Over AMQP it is said with the
-   * first streams link.
+   * The software that the device reports, at most 128 printable characters. It is not verified and only used for logs. Over AMQP the device sends it with
+   * its first streams link.
    */
   readonly clientVersion?: string | undefined;
-  /** Public keys of its SSH server, as the device names them. */
+  /** The public keys of the device's SSH server, as the device reports them. */
   readonly sshHostKeys?: readonly string[] | undefined;
-  /** Whether the device has said that it takes offers (MQTT: subscribed). It may begin to, and stop, at any time. */
+  /** Whether the device accepts offers at present (MQTT: has subscribed to them). This can change at any time. */
   readonly takesOffers: boolean;
-  /** The offers it leaves unanswered; they go with the channel. */
+  /** The offers that the device has left unanswered on this channel. */
   readonly unanswered: UnansweredOffers;
   /**
-   * Offers a stream and waits for the answer, for as long as `signal` and the channel live.
-   * @throws the signal's reason; CulvertError `device_gone` when the channel ends meanwhile or takes no offers; `too_many_requests`
+   * Offers a stream and waits for the answer until `signal` aborts or the channel ends.
+   * @throws the signal's reason; CulvertError `device_gone` if the channel ends meanwhile or the device does not accept offers; `too_many_requests`
    */
   offer(offer: Offer, signal: AbortSignal): Promise<Answer>;
-  /** Ends the channel, telling the device why where its transport can. Idempotent. */
+  /** Ends the channel, and sends the device the reason if the transport supports this. Idempotent. */
   close(error: CulvertError): void;
-  /** Resolves, once, with why the channel ended; never rejects. */
+  /** Resolves with the reason when the channel has ended; never rejects. */
   readonly closed: Promise<CulvertError>;
 }
 
-/** Whose a channel is, and where and when it began. */
+/** The identity and principal of a channel, and where and when it was opened. */
 export interface ChannelOrigin {
   readonly identity: Identity;
   readonly principal: Principal;
@@ -52,18 +52,18 @@ export interface ChannelOrigin {
   readonly connectedAt: number;
 }
 
-/** What a listener does with a channel once its device has proved who it is. */
+/** Receives the channels of authenticated devices from the listeners. */
 export interface ChannelRegistrar {
-  /** The channel is live. An older channel of the same identity is taken over. Called again when the channel's principal was renewed. */
+  /** Adds a live channel and closes an older channel of the same identity (`taken_over`). Called again when the channel's principal is renewed. */
   attach(channel: ControlChannel): void;
-  /** The channel's `takesOffers` changed. */
+  /** Called when the channel's `takesOffers` has changed. */
   offersChanged(channel: ControlChannel): void;
 }
 
-/** What TLS below a control connection said of the client. */
+/** The client's identity from the TLS layer of a control connection. */
 export interface TlsIdentity {
   readonly certificate?: ClientCertificate | undefined;
-  /** Whether the client was asked for a certificate; default true. */
+  /** Whether the server asked the client for a certificate. Default: true. */
   readonly certificateAsked?: boolean;
 }
 
@@ -73,9 +73,9 @@ export interface ControlOrigin extends TlsIdentity {
   readonly protocol: ControlProtocol;
 }
 
-/** What every control listener needs of the hub. */
+/** The parts of the hub that a control listener needs. */
 export interface ControlDeps {
-  /** Verifies what a device says it is. @throws CulvertError, which the transport tells the device */
+  /** Verifies a device's credential. @throws CulvertError, which the transport sends to the device */
   authenticate(credential: DeviceCredential): Promise<Principal>;
   readonly registrar: ChannelRegistrar;
   readonly services: ServiceGateway;
@@ -84,14 +84,14 @@ export interface ControlDeps {
   readonly limits: ControlLimits;
 }
 
-/** The bounds of one control connection. */
+/** The limits of one control connection. */
 export interface ControlLimits {
-  /** Milliseconds until a device must have authenticated. */
+  /** Milliseconds within which a device must authenticate. */
   readonly authenticateMs: number;
-  /** Bytes of a packet, frame or message from a device. */
+  /** Maximum bytes of a packet, frame or message from a device. */
   readonly maxPacketBytes: number;
-  /** Offers without an answer at once, per device. */
+  /** Maximum offers per device that wait for an answer at the same time. */
   readonly maxOffers: number;
-  /** Bytes that may wait for a device that does not read; beyond, it loses its channel. */
+  /** Maximum bytes queued for a device that does not read; with more, its channel is closed. */
   readonly maxQueuedBytes: number;
 }

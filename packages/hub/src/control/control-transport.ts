@@ -2,23 +2,23 @@ import type { Duplex } from 'node:stream';
 import type { ControlListenKey, ControlTransportName } from '../observe/listener.ts';
 import type { ControlDeps, ControlLimits, ControlOrigin } from './control-channel.ts';
 
-/** One protocol that control channels speak, over TLS and over WebSocket: all that the rest of the hub needs to know of it. */
+/** A protocol of control channels, over TLS and over WebSocket, as the rest of the hub uses it. */
 export interface ControlTransport {
   readonly name: ControlTransportName;
-  /** For people. */
+  /** The name shown to people. */
   readonly title: string;
-  /** Where it is listened for over TLS alone, if the configuration says so. */
+  /** The configuration key of its listener over plain TLS. */
   readonly listenKey: ControlListenKey;
-  /** ALPN names one of which a client must offer if it offers any; absent where the protocol has none. */
+  /** The ALPN names of the protocol. A client that uses ALPN must offer one of them. Absent if the protocol has none. */
   readonly alpn?: readonly string[];
-  /** WebSocket subprotocols, as clients write them. */
+  /** The WebSocket subprotocols, in the spellings that clients use. */
   readonly subprotocols: readonly string[];
-  /** Bytes of a WebSocket message. */
+  /** Maximum bytes of a WebSocket message. */
   maxMessageBytes(limits: ControlLimits): number;
   /**
-   * Serves the client on `connection` and owns the connection from now on. Must be called in the event-loop iteration in which the connection was made: a frame may have come
-   * with the request, and break it at once. Resolves true once a client has authenticated, false when the connection ended before; never
-   * rejects.
+   * Serves the client on `connection`, and from now on owns the connection. Must be called in the event-loop iteration in which the connection was
+   * opened: the first frame may have arrived with the upgrade request, and an invalid one destroys the connection at once. Resolves true once the
+   * client has authenticated, false if the connection ended before. Never rejects.
    */
   accept(connection: Duplex, origin: ControlOrigin, deps: ControlDeps): Promise<boolean>;
 }

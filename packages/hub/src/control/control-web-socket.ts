@@ -7,34 +7,34 @@ import { reportRefusal } from './channel-events.ts';
 import type { ControlDeps, ControlOrigin } from './control-channel.ts';
 import type { ControlTransport } from './control-transport.ts';
 
-/** Frames a message may come in: clients send one; each fragment held costs memory beside its bytes. */
+/** Maximum frames (fragments) of one message. Clients send one; each buffered fragment costs memory in addition to its bytes. */
 const MAX_FRAGMENTS = 64;
 
-/** Pieces in which the largest message may arrive: some 190 TCP segments, with room for odd networks. */
+/** Maximum chunks in which one message may arrive. The largest message takes some 190 TCP segments; networks with small segments need more. */
 const MAX_BUFFERED_CHUNKS = 1_024;
 
-/** Maximum bytes of an unauthenticated client that are buffered, besides one message, while its credential is verified and reading is paused. */
+/** Maximum bytes buffered, in addition to one message, for an unauthenticated client while reading is paused to verify its credential. */
 const READ_BUFFER_BYTES = 1_024;
 
-/** Bytes that the frames of a small exchange add to it: at most 14 each, in {@link MAX_FRAGMENTS} of them. */
+/** Bytes allowed for frame headers before authentication: at most 14 per frame, in {@link MAX_FRAGMENTS} frames. */
 const FRAMING_BYTES = 1_024;
 
-/** A request to upgrade, as a server hands it over. */
+/** The arguments of an HTTP server's `upgrade` event. */
 export interface Upgrade {
   readonly request: IncomingMessage;
   readonly socket: Duplex;
   readonly head: Buffer;
 }
 
-/** The subprotocols a client offers, in its order. */
+/** The subprotocols that a client offers, in the client's order. */
 export function offeredSubprotocols(request: IncomingMessage): string[] {
   return request.headers['sec-websocket-protocol']?.split(',').map((name) => name.trim()) ?? [];
 }
 
 /**
- * Opens a control channel on an upgrade request, echoing the first subprotocol offered that is one of the transport's, as it was offered.
- * Messages must be binary; what is spoken in them may span and share them. Resolves as the transport's `accept` does, false also when the upgrade was
- * refused; never rejects.
+ * Opens a control channel on an upgrade request. The response echoes the first offered subprotocol of the transport, in the client's spelling. Messages
+ * must be binary; a packet may span several messages, and a message may contain several packets. Resolves like the transport's `accept`, and false if
+ * the upgrade was refused. Never rejects.
  */
 export async function acceptWebSocket(
   upgrade: Upgrade,
@@ -80,7 +80,7 @@ function open(
     });
     server.on('wsClientError', (error) => refuse(error.message));
     server.handleUpgrade(request, socket, head, (webSocket) => {
-      // A listener left behind would keep the request and its headers for as long as the device stays.
+      // Otherwise this listener would keep the request and its headers in memory for as long as the connection lives.
       socket.off('close', onClose);
       const connection = binaryOnly(webSocket, transport, deps);
       const unlimited = limitBytes(socket, connection);
@@ -92,8 +92,8 @@ function open(
 }
 
 /**
- * Until the returned function is called, a peer may send no more than authentication needs: WebSocket keeps a message until it is whole, and those of
- * devices may be long.
+ * Limits the bytes that a client may send before it has authenticated, until the returned function is called. The limit is needed because the WebSocket
+ * layer buffers a message until it is complete, and an authenticated device may send long messages.
  */
 function limitBytes(socket: Duplex, connection: Duplex): () => void {
   let left = LIMITS.unauthenticatedBytes + FRAMING_BYTES;
@@ -101,31 +101,32 @@ function limitBytes(socket: Duplex, connection: Duplex): () => void {
     left -= chunk.length;
     if (left >= 0) return;
     unlimited();
-    const detail = `More than ${LIMITS.unauthenticatedBytes} bytes before the device proved who it is.`;
+    const detail = `The device sent more than ${LIMITS.unauthenticatedBytes} bytes before it authenticated.`;
     connection.destroy(new CulvertError('too_large', detail));
   };
   const unlimited = (): void => void socket.off('data', count);
-  // Before the WebSocket server takes it.
+  // Must count a chunk before the WebSocket layer reads it.
   socket.prependListener('data', count);
   return unlimited;
 }
 
-/** Nothing else is in reach of it: see the listener to 'close'. */
+/** A function without a closure, so that the listener keeps nothing else in memory (see the `close` listener). */
 function destroyIt(this: Duplex): void {
   this.destroy();
 }
 
 function binaryOnly(webSocket: WebSocket, { title }: ControlTransport, deps: ControlDeps): Duplex {
-  // Before the Duplex sees the message: MQTT 3.1.1 §6 and the WebSocket binding of AMQP §2.2 want the connection closed on a text frame.
+  // Added before the Duplex adds its own listener. MQTT 3.1.1 §6 and the WebSocket binding of AMQP §2.2 require that a text frame closes the
+  // connection.
   webSocket.on('message', (_data, isBinary) => {
-    if (!isBinary) connection.destroy(new CulvertError('protocol_error', `A text message where ${title} is spoken.`));
+    if (!isBinary) connection.destroy(new CulvertError('protocol_error', `A text message instead of binary ${title}.`));
   });
-  // Azure's C client breaks the connection when it is pinged; the transport's own keepalive does the work.
+  // No WebSocket pings: Azure's C client closes the connection when it receives one. The transport's own keepalive is used instead.
   const connection = webSocketDuplex(webSocket, {
     pingMs: 0,
     clock: deps.clock,
     readBufferBytes: READ_BUFFER_BYTES,
-    // A control channel has no half-close: the client's Close is answered at once.
+    // A control channel has no half-close: the client's close frame is answered at once.
     allowHalfOpen: false,
   });
   return connection;

@@ -5,15 +5,18 @@ import type { EventBus } from '../observe/event-bus.ts';
 import { ConnectionAttempts } from './connection-attempts.ts';
 import type { ControlDeps } from './control-channel.ts';
 
-/** What letting devices in depends on, beside who they are. */
+/** What the authentication of devices depends on, apart from their credentials. */
 export interface LimitedAuthenticationOptions {
   readonly clock: Clock;
   readonly events: EventBus;
-  /** Aborted when the hub stops: nobody is let in any more. */
+  /** Aborted when the hub stops; from then on, all devices are refused. */
   readonly draining: AbortSignal;
 }
 
-/** How control channels authenticate: those that have proved themselves are let in only so often, and who evicts each other is told. */
+/**
+ * Returns the `authenticate` function of control channels. It limits how often an authenticated identity may connect. Also reports identities whose
+ * connections keep taking each other over.
+ */
 export function limitedAuthentication(
   { clock, events, draining }: LimitedAuthenticationOptions,
   authenticator: Pick<Authenticator, 'authenticateDevice'>,

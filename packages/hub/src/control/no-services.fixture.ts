@@ -1,7 +1,7 @@
 import { CulvertError } from '@culvert/protocol';
 import type { ServiceGateway } from './service-connection.ts';
 
-/** A hub that lets no service in. */
+/** A service gateway that refuses every service. */
 export const NO_SERVICES: ServiceGateway = {
   authenticate: () => Promise.reject(new CulvertError('unauthorized')),
   attach: () => {

@@ -13,16 +13,16 @@ export interface OfferOptions {
 }
 
 /**
- * The devices online on this hub, and how to offer them streams. An entry exists exactly as long as its channel: presence is
- * never stored. Another implementation will carry offers between hub nodes.
+ * The devices that are online on this hub; sends them offers. An entry exists exactly as long as its channel: presence is never stored. Another
+ * implementation will carry offers between hub nodes.
  */
 export class Router implements ChannelRegistrar {
   readonly #clock: Clock;
   /** Channels by identity name. */
   readonly #channels = new Map<string, ControlChannel>();
-  /** The same channels by device id: a device's own and its modules'. */
+  /** The same channels by device id: the device's channel and the channels of its modules. */
   readonly #perDevice = new Map<string, Set<ControlChannel>>();
-  /** Callers waiting for a device; as many as there are held requests, which are bounded. */
+  /** Callers that wait for a device to come online, by identity name. Each belongs to a pending request, and the number of those is limited. */
   readonly #waiting = new Map<string, Set<(channel: ControlChannel) => void>>();
 
   constructor(clock: Clock) {
@@ -55,7 +55,7 @@ export class Router implements ChannelRegistrar {
     for (const wake of waiting ?? []) wake(channel);
   }
 
-  /** The identity's live channel; undefined when it is offline. */
+  /** The identity's live channel; undefined if the identity is offline. */
   channel(identity: Identity): ControlChannel | undefined {
     return this.#channels.get(identityName(identity));
   }
@@ -65,20 +65,20 @@ export class Router implements ChannelRegistrar {
     return [...(this.#perDevice.get(deviceId) ?? [])];
   }
 
-  /** How many devices hold a live channel; their modules do not count. */
+  /** The number of devices with a live channel, without modules. */
   get connectedDevices(): number {
     let count = 0;
     for (const { identity } of this.#channels.values()) if (identity.moduleId === undefined) count++;
     return count;
   }
 
-  /** Every live channel. */
+  /** All live channels. */
   channels(): IterableIterator<ControlChannel> {
     return this.#channels.values();
   }
 
   /**
-   * Offers a stream to a device or module, waiting for it to come online if needed, and returns its answer and the channel that carried it.
+   * Offers a stream to a device or module, waiting for it to come online if necessary. Returns the answer and the channel that the offer was sent on.
    * @throws CulvertError `device_offline`, `device_gone`, `too_many_requests`; the signal's reason
    */
   async offer(
@@ -96,13 +96,13 @@ export class Router implements ChannelRegistrar {
     if (channel?.takesOffers) return channel;
     const offline = () => new CulvertError('device_offline');
     if (options.connectMs === 0) throw offline();
-    const patience = deadline(this.#clock, options.connectMs, offline);
-    const either = linkSignals([patience.signal, options.signal]);
+    const timeout = deadline(this.#clock, options.connectMs, offline);
+    const either = linkSignals([timeout.signal, options.signal]);
     try {
       return await this.#nextChannel(name, either.signal);
     } finally {
       either.unlink();
-      patience.cancel();
+      timeout.cancel();
     }
   }
 

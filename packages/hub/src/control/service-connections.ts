@@ -8,21 +8,21 @@ import type { PolicyRecord, PolicyStore, RegistryListener } from '../registry/re
 import type { ServiceConnection, ServiceGateway } from './service-connection.ts';
 
 /**
- * Service connections at once, over all policies. A service program holds one, so this is as many programs; each may hold what one device may.
- * A device's number is bounded by the registry, a policy's by nothing else.
+ * Maximum service connections at the same time, over all policies. A service program opens one, so this is the number of programs. The memory of one
+ * connection is limited like a device's. Devices are limited by the registry; the connections of a policy have no other limit.
  */
 const MAX_SERVICE_CONNECTIONS = 1_024;
 
 export interface ServiceConnectionsOptions {
   readonly authenticate: ServiceGateway['authenticate'];
   readonly policies: Pick<PolicyStore, 'get'>;
-  /** Aborted when the hub stops; its reason is what services are told. */
+  /** Aborted when the hub stops; its reason is sent to the services. */
   readonly draining: AbortSignal;
   readonly clock: Clock;
   readonly onEvent: EventSink;
 }
 
-/** The services that hold a connection to this hub: ends them when their policy's key or permission goes, and when the hub stops. */
+/** The open service connections of this hub. Closes a connection when its policy's key or permission is removed, and all when the hub stops. */
 export class ServiceConnections implements ServiceGateway {
   readonly #options: ServiceConnectionsOptions;
   readonly #connections = new Set<ServiceConnection>();
@@ -48,17 +48,14 @@ export class ServiceConnections implements ServiceGateway {
     if (draining.aborted) throw draining.reason;
     if (!this.#connections.has(connection)) {
       if (this.size >= MAX_SERVICE_CONNECTIONS)
-        throw new CulvertError(
-          'too_many_requests',
-          `No more than ${MAX_SERVICE_CONNECTIONS} services may be connected.`,
-        );
+        throw new CulvertError('too_many_requests', `At most ${MAX_SERVICE_CONNECTIONS} services may be connected.`);
       this.#connections.add(connection);
       this.#report(connection);
     }
     void this.#verify(connection);
   }
 
-  /** Ends the connections whose policy no longer lets them in. */
+  /** Closes the connections that a changed policy no longer permits. */
   readonly revocation: RegistryListener = {
     identityChanged: () => undefined,
     authoritiesChanged: () => undefined,
@@ -67,7 +64,7 @@ export class ServiceConnections implements ServiceGateway {
     },
   };
 
-  /** A key rotated while the token was verified was not yet this connection's when the change was told. */
+  /** Checks the policy again: its key may have been rotated after the token was verified and before the connection was added here. */
   async #verify(connection: ServiceConnection): Promise<void> {
     const { owner } = connection.principal.proof;
     if (owner.kind !== 'policy') return;

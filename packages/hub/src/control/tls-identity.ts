@@ -8,7 +8,7 @@ import {
 } from '../config/config.ts';
 import type { TlsIdentity } from './control-channel.ts';
 
-/** Tells what TLS said of a client that came to a listener: its certificate, and whether it was asked for one. */
+/** Returns a function that reads a client's TLS identity at a listener: its certificate, and whether the listener asked for one. */
 export function tlsIdentities(config: HubConfig): (socket: TLSSocket, listener: CertificateListener) => TlsIdentity {
   const asking = certificateListeners(config);
   return (socket, listener) => ({

@@ -1,22 +1,22 @@
 import type { CulvertError } from '@culvert/protocol';
 import type { Clock } from '@culvert/stream';
 
-/** Offers that a device has left without an answer since it last gave one. */
+/** The offers that a device has left unanswered since its last answer. */
 export interface Unanswered {
-  /** When the first of them was made, in milliseconds since the epoch. */
+  /** When the first of these offers was sent, in milliseconds since the epoch. */
   readonly since: number;
   readonly count: number;
 }
 
 /**
- * Milliseconds after which an offer whose caller left by itself counts as unanswered too: a person may give up before the handshake's time is
- * over, and a device needs less to answer.
+ * Milliseconds after which an offer that its caller withdraws counts as unanswered. A person may give up before the handshake times out, and a device
+ * needs less time than this to answer.
  */
-const PATIENCE_MS = 5_000;
+const WITHDRAWAL_MS = 5_000;
 
 /**
- * How often the device of one channel was asked for a stream and said nothing, since its last answer. A device that holds its connection open
- * and answers nothing looks online, and is not: some clients wait forever on a connection they have given up themselves.
+ * Counts the offers on one channel that the device has not answered since its last answer. A device that keeps its connection open and never answers
+ * looks online but cannot be reached: some clients wait forever on a connection that they have abandoned.
  */
 export class UnansweredOffers {
   readonly #clock: Clock;
@@ -27,26 +27,26 @@ export class UnansweredOffers {
     this.#clock = clock;
   }
 
-  /** Undefined while the device answers. */
+  /** The unanswered offers; undefined if the device answered the last one. */
   get now(): Unanswered | undefined {
     return this.#now;
   }
 
-  /** Calls back at every change from now on; one listener. */
+  /** Sets the one listener that is called at every later change. */
   onChange(listener: (now: Unanswered | undefined, before: Unanswered | undefined) => void): void {
     this.#onChange = listener;
   }
 
   /**
-   * An offer is made, now.
-   * @returns what became of it, to be told at most once
+   * Records that an offer was sent now.
+   * @returns functions that report the outcome; at most one of them may be called, once
    */
   offered(): { answered(): void; withdrawn(why: CulvertError): void } {
     const offeredAt = this.#clock.now();
     return {
       answered: () => this.#change(undefined),
       withdrawn: ({ code }) => {
-        if (code !== 'device_silent' && this.#clock.now() - offeredAt < PATIENCE_MS) return;
+        if (code !== 'device_silent' && this.#clock.now() - offeredAt < WITHDRAWAL_MS) return;
         const before = this.#now;
         this.#change({ since: Math.min(before?.since ?? offeredAt, offeredAt), count: (before?.count ?? 0) + 1 });
       },

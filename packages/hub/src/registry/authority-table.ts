@@ -2,10 +2,10 @@ import type { DatabaseSync, SQLOutputValue } from 'node:sqlite';
 import { CulvertError } from '@culvert/protocol';
 import type { AuthorityRecord } from './registry.ts';
 
-/** Maximum registered authorities: all are read, about thirty microseconds each, for every device that presents a certificate. */
+/** Maximum registered authorities. All are read for every device that presents a certificate, at about thirty microseconds each. */
 export const MAX_AUTHORITIES = 50;
 
-/** The registered certificate authorities in the database. */
+/** The database table of registered certificate authorities. */
 export class AuthorityTable {
   readonly #get;
   readonly #list;

@@ -18,7 +18,7 @@ const WRITES: ReadonlySet<StoreCallName> = new Set([
   'usage.save',
 ]);
 
-/** Runs batches of calls on the database: group commit, so that many writes cost one sync of the disk. */
+/** Runs batches of calls on the database. All writes of a batch share one commit, so that they cost one disk sync (group commit). */
 export class BatchRunner {
   readonly #database: DatabaseSync;
   readonly #handlers: Handlers;
@@ -59,30 +59,31 @@ export class BatchRunner {
   }
 
   /**
-   * Runs the calls in order, all writes in one transaction, and returns only after its COMMIT. A call that fails does not affect
-   * the others; a failed commit fails every call since the transaction began, reads too, because they saw uncommitted data.
+   * Runs the calls in order, all writes in one transaction, and returns after its COMMIT. A call that fails does not affect the others. If the
+   * commit fails, every call since the transaction began fails; reads too, because they saw uncommitted data.
    */
   run(batch: readonly StoreCall[]): StoreResult[] {
     const results: StoreResult[] = [];
-    let begunAt: number | undefined;
-    let refused: StoreResult | undefined;
-    const undone = (failure: StoreResult): void => {
-      for (let index = begunAt ?? results.length; index < results.length; index++) results[index] = failure;
-      begunAt = undefined;
+    /** The index of the first call in the transaction; undefined if none is open. */
+    let start: number | undefined;
+    let beginFailure: StoreResult | undefined;
+    const failAll = (failure: StoreResult): void => {
+      for (let index = start ?? results.length; index < results.length; index++) results[index] = failure;
+      start = undefined;
     };
     for (const call of batch) {
-      if (begunAt === undefined && WRITES.has(call.name)) {
-        refused ??= this.#begin();
-        if (refused === undefined) begunAt = results.length;
+      if (start === undefined && WRITES.has(call.name)) {
+        beginFailure ??= this.#begin();
+        if (beginFailure === undefined) start = results.length;
       }
-      const blocked = refused !== undefined && WRITES.has(call.name);
-      results.push(blocked ? (refused as StoreResult) : this.#perform(call));
-      // SQLite itself rolls back the whole transaction after some failures (disk full, I/O): then there is nothing to commit.
-      if (begunAt !== undefined && !this.#database.isTransaction) undone(results[results.length - 1] as StoreResult);
+      const blocked = beginFailure !== undefined && WRITES.has(call.name);
+      results.push(blocked ? (beginFailure as StoreResult) : this.#perform(call));
+      // After some failures (disk full, I/O error), SQLite rolls back the whole transaction; then there is nothing to commit.
+      if (start !== undefined && !this.#database.isTransaction) failAll(results[results.length - 1] as StoreResult);
     }
-    if (begunAt !== undefined) {
+    if (start !== undefined) {
       const failure = this.#commit();
-      if (failure !== undefined) undone(failure);
+      if (failure !== undefined) failAll(failure);
     }
     return results;
   }

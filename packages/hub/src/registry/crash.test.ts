@@ -22,11 +22,11 @@ afterEach(async () => {
   await rm(directory, { recursive: true });
 });
 
-/** Starts a process with the store open in it as `store`, and `write(n)` to write device `d{n}`. */
+/** Starts a process that runs `program`, with an open store as `store` and a function `write(n)` that writes device `d{n}`. */
 async function start(program: string, fileBlocks = 'unlimited'): Promise<ChildProcess> {
   const text = `
     import { openStore } from ${JSON.stringify(new URL('./open-store.ts', import.meta.url).href)};
-    // What the kernel sends at a file size limit; with a listener, the write fails instead.
+    // At the file size limit, the kernel sends this signal, which ends the process; with a listener, the write fails instead.
     process.on('SIGXFSZ', () => {});
     const listener = { identityChanged() {}, authoritiesChanged() {}, policyChanged() {} };
     const store = await openStore({ directory: ${JSON.stringify(directory)}, listener,
@@ -49,7 +49,7 @@ async function lines(process: ChildProcess, onLine: (line: string) => void): Pro
   await exited;
 }
 
-/** What is missing of the acknowledged devices after a restart on the same directory. */
+/** The acknowledged devices that are missing after a restart on the same directory. */
 async function lost(acknowledged: readonly string[]): Promise<string[]> {
   const store = await openStore({ directory, listener, clock: systemClock });
   const kept = new Set<string>();
@@ -68,7 +68,7 @@ async function lost(acknowledged: readonly string[]): Promise<string[]> {
   return acknowledged.filter((id) => !kept.has(id));
 }
 
-// Three hubs and as many re-openings: a busy machine takes its time.
+// Three processes are started, and the store is opened again three times: slow on a busy machine.
 describe('a hub that dies or runs out of disk', () => {
   it('loses nothing it has acknowledged to kill -9 amid writes, time after time', async () => {
     const acknowledged: string[] = [];
@@ -92,7 +92,7 @@ describe('a hub that dies or runs out of disk', () => {
 
   it('fails the write that does not fit on the disk, keeps reading, and keeps what it has acknowledged', async () => {
     const output: string[] = [];
-    // 2,000 blocks of 512 or 1,024 bytes: reached after some dozens of writes to the log.
+    // A file may have 2,000 blocks of 512 or 1,024 bytes: the write-ahead log reaches this after some dozens of writes.
     child = await start(
       `
       let n = 0;

@@ -5,21 +5,21 @@ import { CulvertError } from '@culvert/protocol';
 import { migrate } from './schema.ts';
 import { isLocked, startupError } from './sqlite-failure.ts';
 
-/** Milliseconds to wait for another program that holds the registry, such as one that copies it for a backup. */
+/** Milliseconds to wait for another program that locks the registry, for example while it copies the registry for a backup. */
 const BUSY_MS = 1_000;
 
-/** Bytes the write-ahead log keeps on disk after a checkpoint; a long backup can make it much longer meanwhile. */
+/** Maximum bytes of the write-ahead log file after a checkpoint. During a long backup, the file can be much larger. */
 const WAL_BYTES = 64 * 1024 * 1024;
 
-/** The open registry database, and the lock that keeps a second hub out for as long as this one lives. */
+/** The open registry database. Until `close()`, a lock on the data directory prevents a second hub from using it. */
 export interface OpenDatabase {
   readonly database: DatabaseSync;
   close(): void;
 }
 
 /**
- * Opens `registry.db` in the data directory, making it on first start, after taking the directory's lock.
- * @throws CulvertError `config_invalid` with what the operator can do
+ * Locks the data directory and opens `registry.db` in it. On first start, creates the database.
+ * @throws CulvertError `config_invalid`; its message says what the operator can do
  */
 export function openDatabase(directory: string): OpenDatabase {
   const lock = lockDirectory(directory);
@@ -48,8 +48,8 @@ export function openDatabase(directory: string): OpenDatabase {
 }
 
 /**
- * Locks the data directory for this hub: an exclusive transaction on a separate database, which the
- * operating system releases when the process ends, however it ends. The registry itself stays readable for a backup.
+ * Locks the data directory for this hub, by an exclusive transaction on a separate database file. The operating system releases the lock when the
+ * process ends, even after a crash. The registry itself stays readable for a backup.
  */
 function lockDirectory(directory: string): DatabaseSync {
   const file = join(directory, 'hub.lock');
@@ -69,17 +69,17 @@ function lockDirectory(directory: string): DatabaseSync {
   }
 }
 
-/** Creates the file with 0600 before SQLite does: SQLite gives -wal and -shm the permissions of the database. */
+/** Creates the file with mode 0600 before SQLite opens it. SQLite gives the -wal and -shm files the mode of the database file. */
 function privateFile(file: string): void {
   try {
-    // Never opens a file that exists: closing it would drop the POSIX locks this process holds on it.
+    // An existing file is never opened here: closing it would release the POSIX locks that this process holds on it.
     closeSync(openSync(file, 'wx', 0o600));
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') {
       const why = (error as NodeJS.ErrnoException).code ?? 'unknown error';
       throw new CulvertError(
         'config_invalid',
-        `${file} cannot be made (${why}): the data directory must be writable.`,
+        `${file} cannot be created (${why}): the data directory must be writable.`,
         {
           cause: error,
         },

@@ -8,7 +8,7 @@ const COLUMNS = ['device_id', 'status', 'status_reason', 'status_updated_at', 'i
 
 const CODES = { missing: 'device_not_found', exists: 'device_exists' } as const;
 
-/** The devices in the database. Each write is one statement: it happens whole or not at all. */
+/** The database table of devices. Each write is one statement, so it is atomic. */
 export class DeviceTable {
   readonly #get;
   readonly #put;

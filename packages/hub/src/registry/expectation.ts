@@ -3,8 +3,8 @@ import type { Expectation } from './registry.ts';
 
 /**
  * Checks a writer's expectation (If-Match, If-None-Match) against the current record.
- * @param missing the error code when a record was expected and there is none
- * @param exists the error code when no record was expected and there is one
+ * @param missing the error code if a record was expected and none exists
+ * @param exists the error code if no record was expected and one exists
  * @throws CulvertError `missing`, `exists`, `precondition_failed`
  */
 export function assertExpected(

@@ -2,10 +2,10 @@ import type { SQLInputValue, SQLOutputValue } from 'node:sqlite';
 import { AUTHENTICATION_TYPES } from '@culvert/protocol';
 import type { Authentication, IdentityRecord } from './registry.ts';
 
-/** A row of the database. */
+/** A row of a database table. */
 export type Row = Record<string, SQLOutputValue>;
 
-/** The columns common to devices and modules, in table order. */
+/** The columns that devices and modules have in common, in the order of the tables. */
 export const IDENTITY_COLUMNS = [
   'generation_id',
   'etag',
@@ -19,7 +19,7 @@ export const IDENTITY_COLUMNS = [
   'ssh_host_keys',
 ] as const;
 
-/** Values for {@link IDENTITY_COLUMNS}. */
+/** The values of {@link IDENTITY_COLUMNS} for a record. */
 export function identityValues(record: IdentityRecord): Record<(typeof IDENTITY_COLUMNS)[number], SQLInputValue> {
   const { authentication } = record;
   const keys = authentication.type === 'sas' ? authentication : { primaryKey: '', secondaryKey: '' };

@@ -5,14 +5,14 @@ import { assertExpected } from './expectation.ts';
 import { IDENTITY_COLUMNS, identityFields, identityValues, type Row } from './identity-row.ts';
 import type { Expectation, IdentityRecord } from './registry.ts';
 
-/** Maximum modules of one device: Azure's limit. They are listed in one response. */
+/** Maximum modules of one device, as in Azure. All modules of a device are listed in one response. */
 export const MAX_MODULES_PER_DEVICE = 50;
 
 const COLUMNS = ['device_id', 'module_id', 'managed_by', ...IDENTITY_COLUMNS];
 
 const CODES = { missing: 'module_not_found', exists: 'module_exists' } as const;
 
-/** The modules in the database. A trigger deletes them with their device. Each write is one statement. */
+/** The database table of modules. A trigger deletes a device's modules with the device. Each write is one statement, so it is atomic. */
 export class ModuleTable {
   readonly #device;
   readonly #get;

@@ -15,18 +15,18 @@ import { newKey as randomKey, SHARED_ACCESS_POLICIES } from './shared-access-pol
 import type { PolicyKeys } from './store-calls.ts';
 import { StoreThread } from './store-thread.ts';
 
-/** Devices in one page: an answer of at most about 5 MB between the threads. */
+/** Maximum devices in one page: the result sent between the threads then has at most about 5 MB. */
 export const MAX_PAGE = 10_000;
 
 export interface StoreOptions {
-  /** The hub's data directory; made (0700) when missing. Holds `registry.db` and `hub.lock`. */
+  /** The hub's data directory, created with mode 0700 if missing. Contains `registry.db` and `hub.lock`. */
   readonly directory: string;
-  /** Told of each change after it is on disk and before the promise of its writer resolves. Must not throw. */
+  /** Notified of each change after it is on disk and before the write's promise resolves. Must not throw. */
   readonly listener: RegistryListener;
   readonly clock: Clock;
-  /** Told how many seconds each call took, its wait for the thread included. */
+  /** Called with the duration of each call in seconds, including its wait for the thread. */
   readonly onCall?: (seconds: number) => void;
-  /** Makes a policy's key, base64; default 32 random bytes. */
+  /** Creates a policy's key, in base64. Default: 32 random bytes. */
   readonly newKey?: () => string;
 }
 
@@ -36,15 +36,15 @@ export interface Store {
   readonly authorities: AuthorityStore;
   readonly policies: PolicyStore;
   readonly usage: UsageStore;
-  /** Resolves if the store fails while the hub runs: nothing can be authenticated any more. Never rejects. */
+  /** Resolves if the store fails while the hub runs; from then on, nothing can be authenticated. Never rejects. */
   readonly failed: Promise<CulvertError>;
-  /** Finishes pending calls, then closes the database and unlocks the data directory. */
+  /** Waits for pending calls, then closes the database and unlocks the data directory. */
   close(): Promise<void>;
 }
 
 /**
- * Opens the store; on first start creates it with the shared access policies. Holds the data directory's lock until closed.
- * @throws CulvertError `config_invalid`: directory not usable, another hub on it, database damaged or of a newer version
+ * Opens the store. On first start, creates it with the shared access policies. The data directory is locked until the store is closed.
+ * @throws CulvertError `config_invalid` if the directory cannot be used, another hub uses it, or the database is damaged or of a newer version
  */
 export async function openStore(options: StoreOptions): Promise<Store> {
   const { directory, listener, clock, onCall, newKey = randomKey } = options;
@@ -85,23 +85,23 @@ function timed(thread: Calls, onCall: (seconds: number) => void): Calls {
 }
 
 function sqliteRegistry(thread: Calls, listener: RegistryListener): Registry {
-  const known = new RecordCache<IdentityRecord>();
+  const cache = new RecordCache<IdentityRecord>();
   const load =
     ({ deviceId, moduleId }: Identity) =>
     () =>
       thread.call({ name: 'identity.get', input: { deviceId, moduleId } });
   return {
-    get: (identity) => known.read(cacheKey(identity), load(identity)),
-    lookup: (identity) => known.lookup(cacheKey(identity), load(identity)),
-    remembers: (identity) => known.remembers(cacheKey(identity)),
+    get: (identity) => cache.read(cacheKey(identity), load(identity)),
+    lookup: (identity) => cache.lookup(cacheKey(identity), load(identity)),
+    remembers: (identity) => cache.remembers(cacheKey(identity)),
     put: (record, expected) =>
-      known.write({ key: cacheKey(record) }, async () => {
+      cache.write({ key: cacheKey(record) }, async () => {
         const stored = await thread.call({ name: 'identity.put', input: { record, expected } });
         listener.identityChanged(stored, stored);
         return stored;
       }),
     delete: ({ deviceId, moduleId }, expected) =>
-      known.write(deleteScope({ deviceId, moduleId }), async () => {
+      cache.write(deleteScope({ deviceId, moduleId }), async () => {
         const identity = { deviceId, moduleId };
         await thread.call({ name: 'identity.delete', input: { identity, expected } });
         listener.identityChanged(identity, undefined);
@@ -116,7 +116,10 @@ function sqliteRegistry(thread: Calls, listener: RegistryListener): Registry {
   };
 }
 
-/** Those of a device and its modules begin alike, and no other's does: JSON ends the id with a quote that the id cannot hold. */
+/**
+ * The cache key of an identity. The keys of a device and its modules have a common prefix that no other device's keys have: in JSON the id ends with a
+ * quotation mark, which an id cannot contain.
+ */
 function cacheKey({ deviceId, moduleId }: Identity): string {
   return moduleId === undefined ? devicePrefix(deviceId) : devicePrefix(deviceId) + JSON.stringify(moduleId);
 }
@@ -125,7 +128,7 @@ function devicePrefix(deviceId: string): string {
   return `${JSON.stringify(deviceId)}/`;
 }
 
-/** A device's modules go with it. */
+/** The cache keys that a delete may change: deleting a device also deletes its modules. */
 function deleteScope(identity: Identity): WriteScope {
   return identity.moduleId === undefined ? { prefix: devicePrefix(identity.deviceId) } : { key: cacheKey(identity) };
 }
@@ -144,19 +147,19 @@ function sqliteAuthorities(thread: Calls, listener: RegistryListener): Authority
 }
 
 function sqlitePolicies(thread: Calls, listener: RegistryListener, newKey: () => string): PolicyStore {
-  const known = new RecordCache<PolicyRecord>();
+  const cache = new RecordCache<PolicyRecord>();
   const load = (name: string) => async () => {
     const keys = await thread.call({ name: 'policy.get', input: name });
     return keys === undefined ? undefined : policy(keys);
   };
   return {
-    get: (name) => known.read(name, load(name)),
-    lookup: (name) => known.lookup(name, load(name)),
+    get: (name) => cache.read(name, load(name)),
+    lookup: (name) => cache.lookup(name, load(name)),
     async list() {
       return (await thread.call({ name: 'policy.list', input: undefined })).map(policy);
     },
     rotate: (name) =>
-      known.write({ key: name }, async () => {
+      cache.write({ key: name }, async () => {
         const rotated = policy(await thread.call({ name: 'policy.rotate', input: { name, primaryKey: newKey() } }));
         listener.policyChanged(rotated);
         return rotated;

@@ -2,7 +2,7 @@ import type { DatabaseSync, SQLOutputValue } from 'node:sqlite';
 import { CulvertError } from '@culvert/protocol';
 import type { PolicyKeys } from './store-calls.ts';
 
-/** The keys of the shared access policies in the database. */
+/** The database table of the shared access policies' keys. */
 export class PolicyTable {
   readonly #get;
   readonly #list;

@@ -3,7 +3,7 @@ import { RecordCache } from './record-cache.ts';
 
 const KEY = { key: 'k' };
 
-/** A store of one record, whose answers come when they are let through. */
+/** A store of one record. Each `answer()` completes the oldest pending load. */
 function source(value: string | undefined) {
   const answers: (() => void)[] = [];
   let asked = 0;
@@ -31,7 +31,7 @@ async function read(cache: RecordCache<string>, store: Source, key = 'k'): Promi
   return reading;
 }
 
-/** Somebody who is not authenticated asks, and is refused. Says how often the store was asked for that. */
+/** Looks a record up for a client that is then refused. Returns the number of loads that this caused. */
 async function refuse(cache: RecordCache<string>, store: Source, key = 'k'): Promise<number> {
   const before = store.asked;
   const looking = cache.lookup(key, store.load);

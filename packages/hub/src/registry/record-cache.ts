@@ -1,64 +1,64 @@
 import type { Lookup } from './registry.ts';
 
-/** Records kept: a device's with two keys is under 1 KB, so 4 MB at most; a hub that is asked for more devices at once reads them. */
+/** Maximum cached records. A device's record with two keys has less than 1 KB, so they need 4 MB at most. Further records are read from the store. */
 const MAX_RECORDS = 4_096;
 
-/** Keys kept for which somebody was refused, apart from the records above so that a flood of made-up ids drives none of them out; 4 MB at most. */
+/** Maximum cached lookups that ended in a refusal, 4 MB at most. Counted apart from the records above, so that many invented ids evict none of those. */
 const MAX_REFUSED = 4_096;
 
-/** Which keys a write may change: one, or all that begin so. */
+/** The keys whose records a write may change: one key, or all keys with a prefix. */
 export type WriteScope = { readonly key: string } | { readonly prefix: string };
 
-/** Reads of one key that are under way; `stale` once a write of it has begun or ended since the first. */
+/** The pending loads of one key. `stale`: a write of that key has begun or ended since the first of them began. */
 interface Reading {
   readers: number;
   stale: boolean;
 }
 
 /**
- * What was lately read of a store that only this process writes. Each handshake asks for a policy and a device, most often those of the one before,
- * and each question costs a way to the store's thread and back. A record is given again only while no write of it has begun since it was
- * asked for: a reader never sees less than whoever was told that a write is done.
+ * A cache of records recently read from a store that only this process writes. Each handshake reads a policy and a device, often the same as the
+ * handshake before, and each read costs a message to the store's thread and back. A record is cached only if no write of it was in progress while it
+ * was loaded, and a write removes it from the cache. So a read that begins after a write has completed never returns an older record.
  */
 export class RecordCache<T> {
   readonly #records = new Map<string, T>();
-  /** Keys for which somebody was refused, with what was found. Existing and absent ones are entered and dropped alike. */
+  /** Lookups that ended in a refusal: the record by key, or undefined if none exists. Both kinds are added and evicted in the same way. */
   readonly #refused = new Map<string, T | undefined>();
-  /** No more than the store lets wait. */
+  /** The pending loads by key. Their number is limited by the store's queue. */
   readonly #readings = new Map<string, Reading>();
   readonly #writing = new Set<WriteScope>();
 
-  /** The record of `key`, which `load` reads when it is not known. */
+  /** Returns the record of `key`; calls `load` if it is not cached. */
   async read(key: string, load: () => Promise<T | undefined>): Promise<T | undefined> {
     return this.#records.get(key) ?? this.#refused.get(key) ?? (await this.#load(key, load)).record;
   }
 
   /**
-   * As `read`, for a client that is not authenticated yet. The number of loads for a refused key does not depend on whether there is a record,
-   * nor on whether others have asked for it: one at the first refusal, none at those after it.
+   * Like `read`, for a client that is not authenticated yet. The number of loads for a refused key depends neither on whether the record exists nor on
+   * whether it is cached: one load at the first refusal, none at later ones.
    */
   async lookup(key: string, load: () => Promise<T | undefined>): Promise<Lookup<T>> {
     const known = this.#records.get(key) ?? this.#refused.get(key);
     if (known !== undefined || this.#refused.has(key))
       return { record: known, refused: () => this.#rememberRefusal(key, load) };
     const { record, current } = await this.#load(key, load);
-    // There is no way to be let in as what does not exist, so this is the refusal.
+    // A client that claims an identity that does not exist is always refused.
     if (record === undefined && current) keep(this.#refused, key, record, MAX_REFUSED);
     return {
       record,
       refused: async () => {
-        // It was loaded for this client: that was the one load.
+        // The record was loaded for this lookup, so the refusal needs no further load.
         if (this.#records.get(key) === record && record !== undefined) keep(this.#refused, key, record, MAX_REFUSED);
       },
     };
   }
 
-  /** Whether there is a record, as far as is known without asking. */
+  /** Whether a record of `key` is cached; does not read the store. */
   remembers(key: string): boolean {
     return this.#records.has(key) || this.#refused.get(key) !== undefined;
   }
 
-  /** Does a write that changes no other records than those of `scope`, which are forgotten, also when it fails. */
+  /** Runs a write that changes only records in `scope`. Removes these from the cache, even if the write fails. */
   async write<R>(scope: WriteScope, write: () => Promise<R>): Promise<R> {
     this.#forget(scope);
     this.#writing.add(scope);
@@ -76,7 +76,7 @@ export class RecordCache<T> {
     if (current) keep(this.#refused, key, record, MAX_REFUSED);
   }
 
-  /** Reads it of the store and keeps it if it exists. `current`: no write of it came between. */
+  /** Loads the record from the store and caches it if it exists. `current`: no write of it was in progress during the load. */
   async #load(
     key: string,
     load: () => Promise<T | undefined>,
@@ -107,7 +107,7 @@ export class RecordCache<T> {
       this.#refused.delete(key);
       const reading = this.#readings.get(key);
       if (reading !== undefined) reading.stale = true;
-      // Later readers are not among those.
+      // Loads that begin after this get an entry of their own.
       this.#readings.delete(key);
     }
   }
@@ -117,7 +117,7 @@ function covers(scope: WriteScope, key: string): boolean {
   return 'key' in scope ? scope.key === key : key.startsWith(scope.prefix);
 }
 
-/** The oldest entry makes room. */
+/** Adds an entry; if the map already has `max` entries, removes the oldest one. */
 function keep<V>(map: Map<string, V>, key: string, value: V, max: number): void {
   const [oldest] = map.keys();
   if (map.size >= max && oldest !== undefined && !map.has(key)) map.delete(oldest);

@@ -1,94 +1,94 @@
 import type { DeviceStatus, Identity, Permission } from '@culvert/protocol';
 
-/** How an identity proves who it is. */
+/** How an identity authenticates, with the credentials registered for it. */
 export type Authentication =
-  /** Base64. */
+  /** Both keys are base64. */
   | { readonly type: 'sas'; readonly primaryKey: string; readonly secondaryKey: string }
-  /** SHA-1 or SHA-256 of a certificate, upper-case hexadecimal; empty where there is none. */
+  /** SHA-1 or SHA-256 thumbprints of a certificate, in upper-case hexadecimal; an empty string if not registered. */
   | { readonly type: 'selfSigned'; readonly primaryThumbprint: string; readonly secondaryThumbprint: string }
   | { readonly type: 'certificateAuthority' }
-  /** It never connects. */
+  /** The identity cannot authenticate, so it never connects. */
   | { readonly type: 'none' };
 
-/** A device, or a module of one, as the registry stores it. Says nothing of who is online. */
+/** A device or module as the registry stores it. It does not contain whether the device is online. */
 export interface IdentityRecord extends Identity {
   readonly generationId: string;
-  /** Opaque; another after every change. */
+  /** An opaque version of the record; every change gives it a new value. */
   readonly etag: string;
-  /** A module's is always `enabled`: it is its device that can be disabled. */
+  /** Always `enabled` for a module, because only a device can be disabled. */
   readonly status: DeviceStatus;
   readonly statusReason: string | null;
-  /** Milliseconds since the epoch, as the two below. */
+  /** Milliseconds since the epoch, like `createdAt` and `updatedAt`. */
   readonly statusUpdatedAt: number;
   readonly createdAt: number;
   readonly updatedAt: number;
   readonly authentication: Authentication;
-  /** Of a module: free text, which program made it. */
+  /** For a module: the program that created it, as free text. */
   readonly managedBy: string | null;
-  /** Of a device: whether it is an Azure IoT Edge device; stored for its tools, not used here. */
+  /** For a device: whether it is an Azure IoT Edge device. Stored for the Edge tools; the hub does not use it. */
   readonly iotEdge: boolean;
-  /** Public keys of its SSH server, as `sshHostKeysIn` gives them; empty where none are registered. */
+  /** Public keys of its SSH server, as `sshHostKeysIn` returns them; empty if none are registered. */
   readonly sshHostKeys: readonly string[];
 }
 
-/** What a write expects: no record, any existing record, or exactly this version. */
+/** The record that a write expects: none, any, or exactly the version with this etag. */
 export type Expectation =
   | { readonly kind: 'absent' }
   | { readonly kind: 'present' }
   | { readonly kind: 'etag'; readonly etag: string };
 
-/** What was found for a client that is not authenticated yet. */
+/** The result of a lookup for a client that is not authenticated yet. */
 export interface Lookup<T> {
   readonly record: T | undefined;
   /**
-   * Await this before sending a refusal to the client: the store does the same work whether or not the record exists, so that
-   * the response time does not reveal it.
+   * Must be awaited before the client is sent a refusal. Makes the store do the same work whether or not the record exists, so that the response time
+   * does not reveal it.
    */
   refused(): Promise<void>;
 }
 
-/** The registered identities. When a write's promise resolves, the change is on disk. */
+/** The registered devices and modules. When a write's promise resolves, the change is on disk. */
 export interface Registry {
   get(identity: Identity): Promise<IdentityRecord | undefined>;
-  /** As `get`, on behalf of a client that is not authenticated yet. */
+  /** Like `get`, on behalf of a client that is not authenticated yet. */
   lookup(identity: Identity): Promise<Lookup<IdentityRecord>>;
-  /** Whether the identity is known to exist without asking the store, as it is of one that was just looked up. */
+  /** Whether the identity's record is in memory, as after a recent lookup. False does not mean that the identity does not exist. */
   remembers(identity: Identity): boolean;
   /**
    * Writes and returns the record with its new etag.
-   * @throws CulvertError `device_exists`, `module_exists` (expected absent), `device_not_found`, `module_not_found`, `precondition_failed`,
-   * `limit_reached` (modules of a device)
+   * @throws CulvertError `device_exists`, `module_exists` (if none was expected), `device_not_found`, `module_not_found`, `precondition_failed`,
+   * `limit_reached` (too many modules of a device)
    */
   put(record: Omit<IdentityRecord, 'etag'>, expected: Expectation): Promise<IdentityRecord>;
   /**
-   * A device's modules go with it.
+   * Deletes the identity; with a device, also its modules.
    * @throws CulvertError `device_not_found`, `module_not_found`, `precondition_failed`
    */
   delete(identity: Identity, expected: Expectation): Promise<void>;
-  /** Up to `limit` devices in the order of their ids (by code unit), those after `after`. */
+  /** Returns up to `limit` devices whose ids follow `after`, in the order of their ids (by code unit). */
   list(page: { readonly after?: string; readonly limit: number }): Promise<IdentityRecord[]>;
   /**
-   * All modules of a device, in the order of their ids.
+   * Returns all modules of a device, in the order of their ids.
    * @throws CulvertError `device_not_found`
    */
   modules(deviceId: string): Promise<IdentityRecord[]>;
-  /** How many devices there are, and how many of them are disabled. */
+  /** Returns the number of devices, and how many of them are disabled. */
   count(): Promise<{ total: number; disabled: number }>;
 }
 
-/** A certificate authority whose devices may connect. */
+/** A registered certificate authority: a device may authenticate with a certificate that it issued. */
 export interface AuthorityRecord {
   readonly name: string;
-  /** PEM, one certificate. */
+  /** One certificate, in PEM. */
   readonly certificate: string;
-  /** SHA-256 of the certificate, upper-case hexadecimal. */
+  /** SHA-256 of the certificate, in upper-case hexadecimal. */
   readonly thumbprint: string;
 }
 
-/** The registered certificate authorities: no other one is ever trusted for a device. */
+/** The registered certificate authorities. Device certificates of other authorities are never trusted. */
 export interface AuthorityStore {
   get(name: string): Promise<AuthorityRecord | undefined>;
-  /** All authorities, by name. */
+  /** Returns all authorities, ordered by name. */
   list(): Promise<AuthorityRecord[]>;
   /** Adds an authority, or replaces the one with that name. @throws CulvertError `limit_reached` */
   put(record: AuthorityRecord): Promise<void>;
@@ -96,7 +96,7 @@ export interface AuthorityStore {
   delete(name: string): Promise<void>;
 }
 
-/** A shared access policy with its two keys (base64). */
+/** A shared access policy with its two keys, in base64. */
 export interface PolicyRecord {
   readonly name: string;
   readonly permissions: readonly Permission[];
@@ -104,17 +104,20 @@ export interface PolicyRecord {
   readonly secondaryKey: string;
 }
 
-/** The shared access policies: a fixed set of names, keys that rotate. */
+/** The shared access policies. Their names are fixed; their keys can be rotated. */
 export interface PolicyStore {
   get(name: string): Promise<PolicyRecord | undefined>;
-  /** As `get`, on behalf of a client that is not authenticated yet. */
+  /** Like `get`, on behalf of a client that is not authenticated yet. */
   lookup(name: string): Promise<Lookup<PolicyRecord>>;
   list(): Promise<PolicyRecord[]>;
-  /** Makes a new primary key; the old primary becomes the secondary, and tokens signed with the old secondary are no longer valid. */
+  /** Creates a new primary key. The old primary key becomes the secondary; tokens signed with the old secondary key become invalid. */
   rotate(name: string): Promise<PolicyRecord>;
 }
 
-/** Called after a change is on disk; `record` is undefined after a delete. Deleting a device is one call, without calls for its modules. */
+/**
+ * Called after each change is on disk. `record` is undefined after a delete. When a device is deleted, there is one call for the device and none for
+ * its modules.
+ */
 export interface RegistryListener {
   identityChanged(identity: Identity, record: IdentityRecord | undefined): void;
   policyChanged(record: PolicyRecord): void;
@@ -122,15 +125,15 @@ export interface RegistryListener {
   authoritiesChanged(authorities: readonly AuthorityRecord[]): void;
 }
 
-/** Bytes a device and its modules have carried on one day. */
+/** The bytes that the streams of a device and its modules carried on one day. */
 export interface DeviceUsage {
   readonly deviceId: string;
   readonly bytes: number;
 }
 
-/** Persists the bytes that devices have carried today. Days are UTC, `YYYY-MM-DD`. */
+/** Stores the bytes that each device's streams carried today. Days are in UTC, `YYYY-MM-DD`. */
 export interface UsageStore {
   load(day: string): Promise<DeviceUsage[]>;
-  /** Replaces the totals of these devices and deletes those of other days. */
+  /** Replaces the totals of these devices and deletes the totals of all other days. */
   save(day: string, totals: readonly DeviceUsage[]): Promise<void>;
 }

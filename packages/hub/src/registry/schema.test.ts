@@ -8,7 +8,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openStore, type Store } from './open-store.ts';
 import { SCHEMA_VERSION } from './schema.ts';
 
-/** A registry as the first version made and filled it: written down here, because the code that made it has gone on. */
+/** A filled registry of schema version 1, as SQL: the current code can no longer create one. */
 const VERSION_1 = `
   CREATE TABLE device (
     device_id TEXT PRIMARY KEY NOT NULL COLLATE BINARY,
@@ -128,7 +128,7 @@ describe('a registry of the first version', () => {
   });
 
   it('is left as it was when a step cannot be taken', async () => {
-    // A table in the way of the second step, after its first statements have been run.
+    // The second step fails at this table, which already exists, after its first statements have run.
     fill(`${VERSION_1} CREATE TABLE authority (x);`);
     await expect(opened()).rejects.toMatchObject({ code: 'config_invalid', message: expect.stringContaining(file) });
     const database = new DatabaseSync(file);

@@ -1,13 +1,13 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { CulvertError } from '@culvert/protocol';
 
-/** `PRAGMA application_id`: "Culv". Distinguishes a Culvert database from any other. */
+/** The `PRAGMA application_id` of a Culvert database, "Culv" in ASCII; other databases have another one. */
 const APPLICATION_ID = 0x43756c76;
 
 /**
- * One step per schema version: step n leads from version n to n + 1. Steps are never edited after a release, only added.
- * Ids are compared BINARY, which for the ASCII of device ids is the order of code units. The totals are kept by triggers:
- * counting a million rows takes a quarter of a second, in which nobody could authenticate.
+ * The migration steps: step n migrates from version n to n + 1. After a release, steps are only added and never edited. Ids are compared as BINARY,
+ * which is the order of code units because device ids are ASCII. Triggers keep the device totals: counting a million rows takes a quarter of a
+ * second, in which no client could authenticate.
  */
 const STEPS: readonly string[] = [
   `CREATE TABLE device (
@@ -66,13 +66,13 @@ const STEPS: readonly string[] = [
      certificate TEXT NOT NULL,
      thumbprint TEXT NOT NULL
    ) STRICT, WITHOUT ROWID;`,
-  // What devices carried today, for the limit on it.
+  // The bytes that each device carried today, for the daily limit.
   `CREATE TABLE daily_usage (
      device_id TEXT PRIMARY KEY NOT NULL COLLATE BINARY,
      day TEXT NOT NULL,
      bytes INTEGER NOT NULL
    ) STRICT, WITHOUT ROWID;`,
-  // The host keys of an identity's SSH server, one a line.
+  // The host keys of an identity's SSH server, one per line.
   `ALTER TABLE device ADD COLUMN ssh_host_keys TEXT NOT NULL DEFAULT '';
    ALTER TABLE module ADD COLUMN ssh_host_keys TEXT NOT NULL DEFAULT '';`,
 ];
@@ -81,8 +81,8 @@ const STEPS: readonly string[] = [
 export const SCHEMA_VERSION = STEPS.length;
 
 /**
- * Brings the database to {@link SCHEMA_VERSION}, all steps in one transaction.
- * @throws CulvertError `config_invalid` when it was written by a newer version or is not a registry
+ * Migrates the database to {@link SCHEMA_VERSION}, with all steps in one transaction.
+ * @throws CulvertError `config_invalid` if the database was written by a newer version or is not a registry
  */
 export function migrate(database: DatabaseSync, file: string): void {
   const version = pragma(database, 'user_version');

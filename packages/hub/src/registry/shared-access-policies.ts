@@ -12,7 +12,7 @@ export const SHARED_ACCESS_POLICIES: Readonly<Record<string, readonly Permission
   monitor: ['MonitorRead'],
 };
 
-/** A new key: 32 random bytes in base64. */
+/** Creates a key: 32 random bytes in base64. */
 export function newKey(): string {
   return randomBytes(32).toString('base64');
 }

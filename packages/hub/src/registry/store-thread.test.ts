@@ -5,7 +5,7 @@ import { StoreThread } from './store-thread.ts';
 
 const START = { directory: '/nowhere', policies: [] };
 
-/** A worker that opens and then does this with each message. */
+/** The URL of a worker that reports an opened database and then runs `onMessage` for each message. */
 function worker(onMessage: string): URL {
   const text = `import { parentPort } from 'node:worker_threads';
     parentPort.on('message', (message) => { ${onMessage} });

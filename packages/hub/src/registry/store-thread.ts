@@ -3,37 +3,37 @@ import { CulvertError } from '@culvert/protocol';
 import type { Clock } from '@culvert/stream';
 import type { FromStore, StoreCall, StoreCalls, StoreResult, StoreStart, ToStore } from './store-calls.ts';
 
-/** Maximum queued calls: one second's worth at 10,000 a second; beyond that callers are told to retry. */
+/** Maximum queued calls: the calls of one second, at 10,000 per second. Further calls fail with `too_many_requests`. */
 export const MAX_WAITING_CALLS = 10_000;
 
-/** Maximum calls in one batch, so that transactions and messages between the threads stay small. */
+/** Maximum calls in one batch, to limit the size of a transaction and of a message between the threads. */
 const MAX_BATCH = 1_000;
 
-/** Milliseconds the store may take to finish its last batch before its thread is ended: every acknowledged write is on disk anyway. */
+/** Milliseconds that `close()` waits for the queued calls before it terminates the thread. No acknowledged write is lost: those are on disk. */
 const CLOSE_MS = 10_000;
 
-interface Waiting {
+interface PendingCall {
   readonly call: StoreCall;
   settle(result: StoreResult): void;
 }
 
-/** The worker's file beside this one, as source or as built. */
+/** The worker's file in this directory, as TypeScript source or as built JavaScript. */
 const WORKER_FILE = new URL(
   import.meta.url.endsWith('.ts') ? './store-worker.ts' : './store-worker.js',
   import.meta.url,
 );
 
-/** The hub's handle of the store's worker thread: calls wait in a bounded queue, one batch is under way at a time. */
+/** Sends calls to the store's worker thread. Calls wait in a bounded queue; one batch is sent at a time. */
 export class StoreThread {
-  /** Resolves if the thread dies unexpectedly; every later call is refused. Never rejects. */
+  /** Resolves if the thread ends unexpectedly; all later calls fail. Never rejects. */
   readonly failed: Promise<CulvertError>;
   readonly #worker: Worker;
   readonly #clock: Clock;
   readonly #exited: Promise<void>;
-  #queue: Waiting[] = [];
-  #underWay: readonly Waiting[] = [];
+  #queue: PendingCall[] = [];
+  #sent: readonly PendingCall[] = [];
   #sending: NodeJS.Immediate | undefined;
-  /** The error for calls after the end. */
+  /** The error for new calls, once the thread has failed or `close()` was called. */
   #refusal: CulvertError | undefined;
   #closed: Promise<void> | undefined;
 
@@ -62,8 +62,8 @@ export class StoreThread {
 
   /**
    * Starts the thread and waits until the database is open.
-   * @param file for tests: another worker
-   * @throws CulvertError `config_invalid` when the database cannot be used
+   * @param file the worker's file; tests use another one
+   * @throws CulvertError `config_invalid` if the database cannot be used
    */
   static async start(start: StoreStart, clock: Clock, file: URL = WORKER_FILE): Promise<StoreThread> {
     const worker = new Worker(file, { workerData: start, name: 'culvert-store' });
@@ -78,23 +78,23 @@ export class StoreThread {
     return thread;
   }
 
-  /** @throws CulvertError what the call itself throws; `too_many_requests`, `draining` after `close()`, `internal` */
+  /** @throws CulvertError the error of the call; `too_many_requests` if the queue is full; `draining` after `close()`; `internal` if the thread failed */
   call<C extends StoreCall>(call: C): Promise<StoreCalls[C['name']]['output']> {
     if (this.#refusal !== undefined) return Promise.reject(this.#refusal);
-    if (this.#queue.length + this.#underWay.length >= MAX_WAITING_CALLS)
-      return Promise.reject(new CulvertError('too_many_requests', 'Too many requests wait for the registry.'));
+    if (this.#queue.length + this.#sent.length >= MAX_WAITING_CALLS)
+      return Promise.reject(new CulvertError('too_many_requests', 'Too many requests are waiting for the registry.'));
     return new Promise((resolve, reject) => {
       const settle = (result: StoreResult): void => {
         if (result.ok) resolve(result.value as StoreCalls[C['name']]['output']);
         else reject(new CulvertError(result.code, result.message));
       };
       this.#queue.push({ call, settle });
-      // All calls of one event-loop iteration share a batch, and so a commit.
-      if (this.#underWay.length === 0) this.#sending ??= setImmediate(() => this.#send());
+      // The batch is sent at the end of the event-loop iteration, so that all calls of the iteration share one commit.
+      if (this.#sent.length === 0) this.#sending ??= setImmediate(() => this.#send());
     });
   }
 
-  /** Refuses further calls, finishes queued ones, closes the database. Idempotent. */
+  /** Refuses further calls, waits for the queued ones and closes the database. Idempotent. */
   close(): Promise<void> {
     this.#refusal ??= new CulvertError('draining');
     this.#closed ??= this.#end();
@@ -103,7 +103,7 @@ export class StoreThread {
 
   async #end(): Promise<void> {
     const timer = this.#clock.setTimer(CLOSE_MS, () => void this.#worker.terminate());
-    if (this.#queue.length + this.#underWay.length === 0) this.#post({ close: true });
+    if (this.#queue.length + this.#sent.length === 0) this.#post({ close: true });
     await this.#exited;
     timer.cancel();
     this.#settleAll({ ok: false, code: 'draining', message: 'The hub stopped before the registry could answer.' });
@@ -111,8 +111,8 @@ export class StoreThread {
 
   #send(): void {
     this.#sending = undefined;
-    this.#underWay = this.#queue.splice(0, MAX_BATCH);
-    if (this.#underWay.length > 0) this.#post({ batch: this.#underWay.map(({ call }) => call) });
+    this.#sent = this.#queue.splice(0, MAX_BATCH);
+    if (this.#sent.length > 0) this.#post({ batch: this.#sent.map(({ call }) => call) });
     else if (this.#closed !== undefined) this.#post({ close: true });
   }
 
@@ -121,10 +121,10 @@ export class StoreThread {
   }
 
   #received(results: readonly StoreResult[]): void {
-    const answered = this.#underWay;
-    this.#underWay = [];
+    const answered = this.#sent;
+    this.#sent = [];
     for (const [index, { settle }] of answered.entries()) {
-      settle(results[index] ?? { ok: false, code: 'internal', message: 'The registry gave no answer.' });
+      settle(results[index] ?? { ok: false, code: 'internal', message: 'The registry returned no result.' });
     }
     this.#send();
   }
@@ -139,8 +139,8 @@ export class StoreThread {
 
   #settleAll(result: StoreResult): void {
     clearImmediate(this.#sending);
-    const left = [...this.#underWay, ...this.#queue];
-    this.#underWay = [];
+    const left = [...this.#sent, ...this.#queue];
+    this.#sent = [];
     this.#queue = [];
     for (const { settle } of left) settle(result);
   }

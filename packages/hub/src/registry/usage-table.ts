@@ -1,7 +1,7 @@
 import type { DatabaseSync } from 'node:sqlite';
 import type { DeviceUsage } from './registry.ts';
 
-/** Bytes that devices have carried today: one row per device with traffic. */
+/** The database table of the bytes that devices carried today: one row per device with traffic. */
 export class UsageTable {
   readonly #load;
   readonly #save;

@@ -63,11 +63,11 @@ export class AgentConnection {
   #current: ClientEntry;
   /** The new client. It replaces the current one when the new client is attached or when the current one is no longer attached. */
   #next: ClientEntry | undefined;
-  /** The address before {@entry replace}, kept until the new client is attached. It is used again if the new address cannot be used at all. */
+  /** The address before {@link replace}, kept until the new client is attached. It is used again if the new address cannot be used at all. */
   #fallback: AgentAddress | undefined;
   #closed = false;
 
-  /** Does not connect before {@entry open}. @throws CulvertError `argument_invalid` for an invalid connection string */
+  /** Does not connect before {@link open} is called. @throws CulvertError `argument_invalid` for an invalid connection string */
   constructor(address: AgentAddress, options: AgentConnectionOptions) {
     this.#options = options;
     this.#reports = new StateReports(options.onEvent);
@@ -123,7 +123,7 @@ export class AgentConnection {
     );
   }
 
-  /** Reads the files again and uses a changed address. So a key that was replaced at the hub and in the same file takes effect without a signal. */
+  /** Reads the files again and uses a changed address, so that a key that was replaced at the hub and in its file takes effect without a signal. */
   #readFilesAgain(): void {
     const address = this.#options.readAgain?.();
     if (address === undefined) return;

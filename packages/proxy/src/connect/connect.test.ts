@@ -101,7 +101,7 @@ describe('startConnect', () => {
     const socket = client(port);
     socket.end();
     await new Promise((resolve) => socket.once('finish', resolve));
-    // Let the end arrive at the proxy, which runs in this event loop.
+    // Run the event loop several times, so that the proxy, which uses the same event loop, receives the end.
     for (let turns = 0; turns < 20; turns++) await new Promise((resolve) => setImmediate(resolve));
     const [near, far] = duplexPair();
     opening.resolve(near);

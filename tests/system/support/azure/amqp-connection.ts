@@ -4,10 +4,10 @@ import rhea, { type Connection, type EventContext, type Receiver, type Sender } 
 import type { HubProcess } from '../hub-process.ts';
 import type { ByteLink, OpenByteLink } from './byte-link.ts';
 
-/** Milliseconds a client waits for an answer of the hub before it gives up. */
+/** Milliseconds that a client waits for an answer of the hub before it gives up. */
 const ANSWER_MS = 30_000;
 
-/** Opens an AMQP connection; `open` are the fields of its OPEN, as rhea names them. */
+/** Opens an AMQP connection; `open` holds the fields of its OPEN, with rhea's names. */
 export async function openAmqp(
   hub: HubProcess,
   openLink: OpenByteLink,
@@ -16,7 +16,7 @@ export async function openAmqp(
 ): Promise<{ link: ByteLink; connection: Connection }> {
   const { link, socket } = await openSocket(hub, openLink);
   const container = rhea.create_container();
-  // Without these a protocol error would be thrown out of the socket's listener.
+  // Without listeners for these events a protocol error would be thrown from the socket's listener.
   for (const event of ['error', 'protocol_error', 'connection_error', 'disconnected']) container.on(event, () => {});
   const connection = container.connect({
     ...{ port: 5671, reconnect: false, ...open, ...saslOptions(mechanism) },
@@ -26,7 +26,7 @@ export async function openAmqp(
   return { link, connection };
 }
 
-/** The next event of this name; rejects if the peer closes instead, or sends nothing for too long. */
+/** Resolves with the next event of this name; rejects if the peer closes first, or sends nothing before the timeout. */
 export function nextEvent(
   link: ByteLink,
   source: Connection | Sender | Receiver,
@@ -45,7 +45,7 @@ export function nextEvent(
   });
 }
 
-/** A connection's bytes as the socket that rhea wants. */
+/** Wraps the bytes of a link in the socket that rhea expects. */
 async function openSocket(hub: HubProcess, openLink: OpenByteLink): Promise<{ link: ByteLink; socket: Duplex }> {
   let ready: ByteLink | undefined;
   const socket = new Duplex({
@@ -66,7 +66,7 @@ const connectBy = (socket: Duplex) => (_port: number, _host: string, _options: u
   return socket as Socket;
 };
 
-/** A client's mechanism that says nothing; rhea's types know no mechanisms of one's own. */
+/** Returns options for a SASL mechanism with an empty response; rhea's types do not cover custom mechanisms. */
 function saslOptions(mechanism: string): object {
   return {
     sasl_mechanisms: { [mechanism]: () => ({ start: (done: (e?: Error, r?: string) => void) => done(undefined, '') }) },

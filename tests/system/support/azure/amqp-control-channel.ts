@@ -16,18 +16,18 @@ import {
 import type { AzureControlChannel, AzureRequest, OpenControlChannel, RequestListener } from './control-channel.ts';
 import { type AzureConnectionString, audienceOf, csharpToken, cToken } from './credentials.ts';
 
-/** What tells one AMQP client of Azure from another. */
+/** The differences between Azure's AMQP clients. */
 interface AmqpVariant {
   readonly mechanism: 'MSSBCBS' | 'ANONYMOUS';
   readonly apiVersion: string;
   readonly clientVersion: string;
   readonly linkName: (direction: 'snd' | 'rcv', deviceId: string) => string;
-  /** What it attaches before the streams, for the rest of what its library does; below the device's address. */
+  /** The links that the client attaches before those for streams, for the other features of its library; relative to the device's address. */
   readonly otherLinks: readonly (readonly [direction: 'snd' | 'rcv', path: string])[];
   readonly token: (audience: string, key: string, expiry: number) => string;
   readonly openCbs: (link: ByteLink, connection: Connection) => Promise<CbsLinks>;
   readonly tokenType: string;
-  /** What its nth put-token says of itself, beside the token. */
+  /** The header of the nth put-token message, besides the token. */
   readonly putToken: (count: number, expiry: number) => PutTokenHeader;
   readonly answerBody: unknown;
 }
@@ -74,7 +74,7 @@ export function cOverAmqp(transport: AmqpTransport): OpenControlChannel {
   return (onRequest) => AmqpControlChannel.open(transport, C_OVER_AMQP, onRequest);
 }
 
-/** The C# client over AMQP: SASL ANONYMOUS, CBS in a session of its own by a type of its own, answers without a body. */
+/** The C# client over AMQP: SASL ANONYMOUS, CBS in a separate session with a token type of its own, answers without a body. */
 export function csharpOverAmqp(transport: AmqpTransport): OpenControlChannel {
   return (onRequest) => AmqpControlChannel.open(transport, CSHARP, onRequest);
 }
@@ -117,7 +117,7 @@ class AmqpControlChannel implements AzureControlChannel {
     return channel;
   }
 
-  /** Puts a token, as the first one and as any later: the connection stays. */
+  /** Puts a token, both for the first token and for each renewal: the connection stays open. */
   async renewToken(): Promise<void> {
     const audience = audienceOf(this.#device);
     const expiry = seconds(3600);
@@ -168,7 +168,7 @@ class AmqpControlChannel implements AzureControlChannel {
     await Promise.all(opened);
   }
 
-  /** The two links, paired by the same correlation id. */
+  /** Attaches the two links for streams, paired by the same correlation id. */
   async #openStreams(onRequest: RequestListener): Promise<void> {
     const correlationId = `streams:${randomUUID()}`;
     const sender = this.#attachSender('streams', correlationId);
@@ -206,8 +206,8 @@ class AmqpControlChannel implements AzureControlChannel {
 }
 
 /**
- * Reads a request as the clients do: the correlation id a uuid, every property a string, the URL as it is.
- * @throws Error where they fail
+ * Reads a request as the clients do: the correlation id must be a UUID, every property a string, and the URL is not decoded.
+ * @throws Error where the clients fail
  */
 function readRequest({ correlation_id: requestId, application_properties: properties = {} }: Message): AzureRequest {
   if (!Buffer.isBuffer(requestId) || requestId.length !== 16) throw new Error(`no uuid: ${requestId}`);

@@ -7,7 +7,7 @@ import { RawWebSocket, rawFrame } from '@culvert/testkit';
 import type { HubProcess } from '../hub-process.ts';
 import { closeOf } from './control-channel.ts';
 
-/** Bytes to and from the hub's control listener. */
+/** A connection that carries bytes to and from the hub's control listener. */
 export interface ByteLink {
   send(bytes: Buffer): void;
   /** Resets the TCP connection. */
@@ -15,10 +15,10 @@ export interface ByteLink {
   readonly ended: Promise<void>;
 }
 
-/** Opens a link; `onBytes` gets what comes. */
+/** Opens a link; `onBytes` is called with the received bytes. */
 export type OpenByteLink = (hub: HubProcess, onBytes: (bytes: Buffer) => void) => Promise<ByteLink>;
 
-/** TLS on the port of one protocol. The server name is sent although the host is an address, as the C client does it. */
+/** TLS on the port of one protocol. The server name is sent although the host is an address, as the C client does. */
 export const overTls =
   (port: 5671 | 8883): OpenByteLink =>
   async (hub, onBytes) => {
@@ -31,7 +31,7 @@ export const overTls =
     return { send: (bytes) => tls.write(bytes), drop: () => resetConnection(tcp), ended: closeOf(tls) };
   };
 
-/** WebSocket on port 443, with the subprotocol as this client spells it. */
+/** WebSocket on port 443, with the subprotocol spelled as this client spells it. */
 export function overWebSocket(subprotocol: string): OpenByteLink {
   return async (hub, onBytes) => {
     const url = `wss://${hub.hostName}/$iothub/websocket`;

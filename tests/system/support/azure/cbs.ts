@@ -3,24 +3,24 @@ import rhea, { type Connection, type Receiver, type Sender } from 'rhea';
 import { nextEvent } from './amqp-connection.ts';
 import type { ByteLink } from './byte-link.ts';
 
-/** The two links to `$cbs` of a client. */
+/** A client's two links to `$cbs`. */
 export interface CbsLinks {
   readonly sender: Sender;
   readonly receiver: Receiver;
 }
 
-/** What a put-token says of itself, beside the token. */
+/** The header of a put-token message, besides the token. */
 export interface PutTokenHeader {
   readonly messageId: number | string;
   readonly replyTo?: string;
-  /** Beside the three of AMQP CBS. */
+  /** Application properties in addition to the three that AMQP CBS defines. */
   readonly properties: Readonly<Record<string, unknown>>;
 }
 
-/** What the C# clients, of devices and services, call the kind of their token. */
+/** The token type that the C# clients use, for devices and for services. */
 export const CSHARP_TOKEN_TYPE = 'azure-devices.net:sastoken';
 
-/** The C client's: in the connection's one session, named for the node. */
+/** Attaches the CBS links as the C client does: in the connection's only session, with link names derived from `$cbs`. */
 export async function openCCbs(link: ByteLink, connection: Connection): Promise<CbsLinks> {
   const sender = connection.open_sender({ name: '$cbs-sender', source: '$cbs', target: '$cbs' });
   const receiver = connection.open_receiver({ name: '$cbs-receiver', source: '$cbs', target: '$cbs' });
@@ -28,7 +28,10 @@ export async function openCCbs(link: ByteLink, connection: Connection): Promise<
   return { sender, receiver };
 }
 
-/** That of Microsoft.Azure.Amqp: a session of their own, one name for both, all settled when sent, the answers' node a new id. */
+/**
+ * Attaches the CBS links as Microsoft.Azure.Amqp does: in a separate session, with one name for both, all messages settled when sent,
+ * and a new id as the address for the answers.
+ */
 export async function openCsharpCbs(link: ByteLink, connection: Connection): Promise<CbsLinks> {
   const session = connection.create_session();
   session.begin();
@@ -44,7 +47,7 @@ export async function openCsharpCbs(link: ByteLink, connection: Connection): Pro
   return { sender, receiver };
 }
 
-/** What Microsoft.Azure.Amqp says with its nth put-token. */
+/** Returns the header that Microsoft.Azure.Amqp sends with its put-token number `count`, counted from 0. */
 export function csharpPutToken(count: number, expiry: number): PutTokenHeader {
   return {
     messageId: `request${count + 1}`,
@@ -53,7 +56,7 @@ export function csharpPutToken(count: number, expiry: number): PutTokenHeader {
   };
 }
 
-/** Puts a token. @throws Error where the hub does not answer it with 200 */
+/** Puts a token. @throws Error when the hub does not answer with 200 */
 export async function putToken(
   link: ByteLink,
   { sender, receiver }: CbsLinks,

@@ -1,37 +1,37 @@
 import { once } from 'node:events';
 
-/** A stream request as the callback of one of Azure’s devices gets it. */
+/** A stream request as the callback of an Azure device client receives it. */
 export interface AzureRequest {
-  /** What names it in the answer: `$rid` over MQTT, the correlation id over AMQP. */
+  /** The id of the request, repeated in the answer: `$rid` over MQTT, the correlation id over AMQP. */
   readonly requestId: unknown;
   readonly streamName: string;
   readonly url: string;
   readonly token: string;
 }
 
-/** The control channel of a device with one of Azure's SDKs, over any transport. */
+/** The control channel of a device that uses one of Azure's SDKs, over any transport. */
 export interface AzureControlChannel {
   /** Sends the answer; resolves when the device counts it as sent. */
   answer(request: AzureRequest, accepted: boolean): Promise<void>;
-  /** Takes a new token in place, where the protocol can; where it cannot, a new token takes a new connection. */
+  /** Replaces the token on the open connection; absent where the protocol cannot do that, and a new token requires a new connection. */
   renewToken?(): Promise<void>;
-  /** Stops taking requests, where the transport has a message for that. */
+  /** Stops accepting requests, where the transport has a message for that. */
   unsubscribe(): Promise<void>;
   /** Disconnects cleanly. */
   close(): Promise<void>;
-  /** Cuts the TCP connection without a word, as C devices do. */
+  /** Cuts the TCP connection without a closing message, as C devices do. */
   drop(): void;
-  /** Resolves when the connection has ended, however it did. */
+  /** Resolves when the connection has ended, for whatever reason. */
   readonly ended: Promise<void>;
 }
 
-/** Takes a request, which may come before {@link OpenControlChannel} has resolved. */
+/** Receives a request, possibly before {@link OpenControlChannel} has resolved. */
 export type RequestListener = (request: AzureRequest, channel: AzureControlChannel) => void;
 
-/** Opens a control channel; resolves when the hub knows that the device takes requests. */
+/** Opens a control channel; resolves when the hub has recorded that the device accepts requests. */
 export type OpenControlChannel = (onRequest: RequestListener) => Promise<AzureControlChannel>;
 
-/** Where a grant leads, taken apart as the C client's `ws_url` does it. */
+/** The address in a grant's URL, parsed as the C client's `ws_url` does. */
 export interface StreamAddress {
   readonly host: string;
   readonly port: number;
@@ -39,13 +39,13 @@ export interface StreamAddress {
   readonly path: string;
 }
 
-/** Size of the array into which the C samples format `Bearer {token}`, its end mark included. */
+/** Bytes of the array into which the C samples format `Bearer {token}`, terminating NUL included. */
 const AUTHORIZATION_BYTES = 1_024;
-/** Bytes of a path beyond which the C samples write over the end of theirs. */
+/** Maximum length of a path, in bytes: with a longer one the C samples write beyond the end of their buffer. */
 const PATH_BYTES = 1_000;
 
 /**
- * Takes a grant apart by the rules of the C client.
+ * Parses a grant by the rules of the C client.
  * @throws Error where that client fails or crashes: no port, a query, no TLS, a long token or path
  */
 export function streamAddress({ url, token }: AzureRequest): StreamAddress {
@@ -58,7 +58,7 @@ export function streamAddress({ url, token }: AzureRequest): StreamAddress {
   return { host, port: Number(port), path };
 }
 
-/** Waits for the end of something that has ended when it says `close`. */
+/** Resolves when `source` has emitted `close` or `error`. */
 export function closeOf(source: NodeJS.EventEmitter): Promise<void> {
   return once(source, 'close').then(
     () => undefined,

@@ -1,6 +1,6 @@
 import { createHmac } from 'node:crypto';
 
-/** A device's connection string as Azure's clients take it apart: at every `;`, names as they stand. */
+/** A device's connection string, parsed as Azure's clients do: split at every `;`, with the names taken as written. */
 export interface AzureConnectionString {
   readonly hostName: string;
   readonly deviceId: string;
@@ -13,12 +13,12 @@ export function parseConnectionString(text: string): AzureConnectionString {
   const [hostName, deviceId, key] = ['HostName', 'DeviceId', 'SharedAccessKey'].map((name) => parts.get(name));
   if (hostName === undefined || deviceId === undefined || key === undefined)
     throw new Error(`no connection string of a device with a key: ${[...parts.keys()]}`);
-  // The C client splits the host name at its first dot and fails without one.
+  // The C client splits the host name at its first dot, and fails if there is no dot.
   if (!hostName.includes('.')) throw new Error(`the C client knows no host name without a dot: ${hostName}`);
   return { hostName, deviceId, moduleId: parts.get('ModuleId'), key };
 }
 
-/** `{hub}/devices/{id}`, with `/modules/{m}` for a module: what a device's token is made for. */
+/** The audience of a device's token: `{hub}/devices/{id}`, with `/modules/{m}` appended for a module. */
 export function audienceOf({ hostName, deviceId, moduleId }: AzureConnectionString): string {
   return `${hostName}/devices/${deviceId}${moduleId === undefined ? '' : `/modules/${moduleId}`}`;
 }
@@ -35,17 +35,17 @@ export function csharpToken(audience: string, key: string, expiry: number): stri
   return `SharedAccessSignature sr=${sr}&sig=${encodeURIComponent(sign(sr, key, expiry))}&se=${expiry}`;
 }
 
-/** The C# service client's token of a policy: as {@link csharpToken}, the policy's name last. */
+/** The C# service client's token for a policy: like {@link csharpToken}, with the policy's name appended. */
 export function csharpPolicyToken(audience: string, key: string, expiry: number, policy: string): string {
   return `${csharpToken(audience, key, expiry)}&skn=${encodeURIComponent(policy)}`;
 }
 
-/** The Node service client's token of a policy: `sr` not encoded, the policy's name last. */
+/** The Node service client's token for a policy: `sr` not encoded, the policy's name appended. */
 export function nodeToken(audience: string, key: string, expiry: number, policy: string): string {
   return `SharedAccessSignature sr=${audience}&sig=${encodeURIComponent(sign(audience, key, expiry))}&se=${expiry}&skn=${policy}`;
 }
 
-/** HMAC-SHA256 over `sr` as it stands in the token, a line feed and `se`. */
+/** HMAC-SHA256 over `sr` exactly as written in the token, a line feed and `se`. */
 function sign(sr: string, key: string, expiry: number): string {
   return createHmac('sha256', Buffer.from(key, 'base64')).update(`${sr}\n${expiry}`).digest('base64');
 }

@@ -3,8 +3,8 @@ import { rawFrame } from '@culvert/testkit';
 import type { DeviceVariant } from './device.ts';
 
 /**
- * The C client and its proxy sample: the WebSocket before the answer, 64-byte frames, an end by dropping TCP, an empty Close where it is
- * closed. It has a subprotocol for the stream socket, after the protocol of its control channel.
+ * The C client and its proxy sample: it opens the WebSocket before it answers, sends 64-byte frames, ends a stream by dropping the TCP connection, and answers
+ * a Close with an empty Close. The subprotocol of the stream's WebSocket is named after the protocol of the control channel.
  */
 export function deviceC(subprotocol: 'MQTT' | 'AMQP'): DeviceVariant {
   return {

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { rawClose, rawFrame } from '@culvert/testkit';
 import type { DeviceVariant } from './device.ts';
 
-/** The C# client: the answer before the WebSocket, frames of its 10,240-byte buffer, unsolicited pongs, an end by Close 1000. */
+/** The C# client: it answers before it opens the WebSocket, sends frames of its 10,240-byte buffer and unsolicited pongs, and ends with Close 1000. */
 export const DEVICE_CSHARP: DeviceVariant = {
   answersFirst: true,
   frameBytes: 10_240,

@@ -12,43 +12,43 @@ import {
   streamAddress,
 } from './control-channel.ts';
 
-/** What tells one device client of Azure from another, once a request has come. */
+/** The differences between Azure's device clients after a request has arrived. */
 export interface DeviceVariant {
-  /** Whether it answers before it opens the WebSocket, or after. */
+  /** Whether the client answers before it opens the WebSocket (true) or after (false). */
   readonly answersFirst: boolean;
-  /** Bytes of payload of the frames it sends. */
+  /** Payload bytes of each frame that the client sends. */
   readonly frameBytes: number;
-  /** The whole upgrade request. */
+  /** Returns the complete upgrade request. */
   upgrade(address: StreamAddress, token: string): string;
-  /** Bytes sent as soon as the WebSocket is open; empty for most. */
+  /** Bytes sent as soon as the WebSocket is open; empty for most clients. */
   readonly greeting: Buffer;
-  /** How it ends a stream whose local side has ended. */
+  /** Ends a stream whose local side has ended. */
   end(socket: RawWebSocket): void;
-  /** Its own Close after the hub's; empty for one that goes without. */
+  /** The client's Close frame that answers the hub's; empty for a client that sends none. */
   readonly closeAnswer: Buffer;
 }
 
-/** What a device does with a request. */
+/** A device's reaction to a request. */
 export type Decision = 'accept' | 'reject' | 'ignore';
 
 export interface AzureDeviceOptions {
   readonly open: OpenControlChannel;
   readonly variant: DeviceVariant;
-  /** Accepts all by default. */
+  /** By default the device accepts all requests. */
   readonly decide?: (request: AzureRequest) => Decision;
-  /** Port on 127.0.0.1 that it connects streams to, as the proxy samples do; absent, it sends back what comes. */
+  /** Port on 127.0.0.1 to which the device connects streams, as the proxy samples do; when absent, the device echoes the bytes it receives. */
   readonly target?: number;
 }
 
-/** A program with one of Azure’s devices client in it, played on the wire. */
+/** A program that contains one of Azure's device clients, emulated at the wire level. */
 export class AzureDevice {
-  /** What happened, in order: `request NAME`, `websocket open`, `answered true`, `close 1000 reason`, `connection lost`, … */
+  /** The events so far, in order: `request NAME`, `websocket open`, `answered true`, `close 1000 reason`, `connection lost`, … */
   readonly log: string[] = [];
-  /** What would have crashed the real client or stopped it decoding; empty if the hub respects its faults. */
+  /** Inputs that would have crashed the real client or stopped its decoder; empty if the hub avoids the client's known bugs. */
   readonly crashes: string[] = [];
-  /** The heads of the answers to its upgrades. */
+  /** The response heads of the client's upgrade requests. */
   readonly heads: string[] = [];
-  /** Its open streams. */
+  /** The open streams. */
   readonly streams = new Set<RawWebSocket>();
   readonly #hub: HubProcess;
   readonly #options: AzureDeviceOptions;
@@ -59,7 +59,7 @@ export class AzureDevice {
     this.#options = options;
   }
 
-  /** Starts it; resolves when it takes requests. It ends with the test, by dropping what it holds. */
+  /** Starts the device; resolves when it accepts requests. At the end of the test the device drops its connections. */
   static async start(cleanup: Cleanup, hub: HubProcess, options: AzureDeviceOptions): Promise<AzureDevice> {
     const device = new AzureDevice(hub, options);
     cleanup.defer(device, () => device.drop());
@@ -72,7 +72,7 @@ export class AzureDevice {
     return this.#channel;
   }
 
-  /** Goes on with a new token as its client does: in place over AMQP; over MQTT it drops the connection and connects again. */
+  /** Renews the token as the client does: on the open connection over AMQP; over MQTT it drops the connection and connects again. */
   async renewToken(): Promise<void> {
     if (this.channel.renewToken !== undefined) return this.channel.renewToken();
     this.channel.drop();
@@ -80,7 +80,7 @@ export class AzureDevice {
     await this.#attach();
   }
 
-  /** The machine loses its power. */
+  /** Simulates a power failure of the device's machine: all connections are dropped. */
   drop(): void {
     this.#channel?.drop();
     for (const stream of this.streams) stream.reset();
@@ -141,7 +141,7 @@ export class AzureDevice {
         socket.socket.destroySoon();
         return;
       }
-      // The C client leaves what shares a segment with one of these until more bytes come.
+      // After a ping or pong, the C client does not decode the rest of the same TCP segment until more bytes arrive.
       if (frame.opcode === 9 || frame.opcode === 10) this.crashes.push('stops decoding after a ping or pong');
       else local.write(frame.payload);
     }

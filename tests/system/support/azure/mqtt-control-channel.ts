@@ -19,20 +19,20 @@ import {
 const REQUESTS = '$iothub/streams/POST/#';
 const RESPONSES = '$iothub/streams/res/#';
 
-/** Milliseconds a client waits for an answer of the hub before it gives up. */
+/** Milliseconds that a client waits for an answer of the hub before it gives up. */
 const ANSWER_MS = 30_000;
 
-/** What tells one MQTT client of Azure from another. */
+/** The differences between Azure's MQTT clients. */
 interface MqttVariant {
   readonly cleanSession: boolean;
   /** Seconds. */
   readonly keepAlive: number;
   readonly clientType: string;
   readonly token: (audience: string, key: string, expiry: number) => string;
-  /** The SUBSCRIBE packets, each with the filters in it. */
+  /** The SUBSCRIBE packets, each with its topic filters. */
   readonly subscriptions: readonly (readonly string[])[];
   readonly firstPacketId: number;
-  /** Of its subscriptions and of its answers. */
+  /** The QoS of the client's subscriptions and of its answers. */
   readonly qos: 0 | 1;
 }
 
@@ -67,7 +67,7 @@ export function cOverMqtt(transport: MqttTransport): OpenControlChannel {
   return (onRequest) => MqttControlChannel.open(transport, C_OVER_MQTT, onRequest);
 }
 
-/** The C# client over MQTT: two SUBSCRIBE packets, answers of QoS 1 that it waits to see acknowledged. */
+/** The C# client over MQTT: two SUBSCRIBE packets, answers of QoS 1 whose acknowledgement it awaits. */
 export function csharpOverMqtt(transport: MqttTransport): OpenControlChannel {
   return (onRequest) => MqttControlChannel.open(transport, CSHARP, onRequest);
 }
@@ -76,7 +76,7 @@ class MqttControlChannel implements AzureControlChannel {
   readonly ended: Promise<void>;
   readonly #link: ByteLink;
   readonly #variant: MqttVariant;
-  /** Callbacks that wait for a packet from the hub, by its type and id. */
+  /** Callbacks that wait for a packet from the hub, keyed by the packet's type and id. */
   readonly #awaited = new Map<string, (packet: WirePacket) => void>();
   #nextId: number;
 
@@ -179,7 +179,7 @@ class MqttControlChannel implements AzureControlChannel {
         settle(() => reject(new Error(`the hub closed where a packet of type ${key} was due`))),
       );
     });
-    // A sender that fails first never comes to await it.
+    // If sending fails first, the caller does not await this promise, so its rejection must be handled here.
     packet.catch(() => undefined);
     return packet;
   }
@@ -188,8 +188,8 @@ class MqttControlChannel implements AzureControlChannel {
 const awaitedKey = (type: number, id: number | undefined) => `${type}${id === undefined ? '' : ` with id ${id}`}`;
 
 /**
- * Reads a request's topic as the clients' own parsers do.
- * @throws Error where they fail: not five levels, a parameter that is not exactly `key=value`, one that is missing
+ * Parses a request's topic as the clients' own parsers do.
+ * @throws Error where they fail: not exactly five levels, a parameter that is not exactly `key=value`, a missing parameter
  */
 export function parseRequestTopic(topic: string): AzureRequest {
   const [root, kind, verb, streamName, query = '', ...more] = topic.split('/');
@@ -203,6 +203,6 @@ export function parseRequestTopic(topic: string): AzureRequest {
   }
   const [requestId, url, token] = ['$rid', '$url', '$auth'].map((key) => values.get(key));
   if (requestId === undefined || url === undefined || token === undefined) throw new Error(`incomplete: ${topic}`);
-  // Of these only the URL is decoded.
+  // The clients decode the URL only.
   return { requestId, streamName, url: decodeURIComponent(url), token };
 }

@@ -1,4 +1,4 @@
-/** One MQTT 3.1.1 packet as it came: type, flags and what follows the fixed header. */
+/** One MQTT 3.1.1 packet as received: type, flags and the bytes after the fixed header. */
 export interface WirePacket {
   readonly type: number;
   readonly flags: number;
@@ -18,7 +18,7 @@ export const TYPE = {
   disconnect: 14,
 } as const;
 
-/** A packet from its parts, with the length in front. */
+/** Encodes a packet from its parts, with the remaining length in the fixed header. */
 export function wirePacket(type: number, flags: number, ...parts: readonly Buffer[]): Buffer {
   const body = Buffer.concat(parts);
   const length: number[] = [];
@@ -34,13 +34,13 @@ export function uint16(value: number): Buffer {
   return Buffer.from([value >> 8, value & 0xff]);
 }
 
-/** A string with its length in front, §1.5.3. */
+/** Encodes a string with its length prefix, §1.5.3. */
 export function wireString(text: string): Buffer {
   const bytes = Buffer.from(text);
   return Buffer.concat([uint16(bytes.length), bytes]);
 }
 
-/** CONNECT with user name and password, no will. `keepAlive` in seconds. */
+/** Encodes a CONNECT with user name and password and without a will. `keepAlive` is in seconds. */
 export function connectPacket(of: {
   clientId: string;
   username: string;
@@ -62,7 +62,7 @@ export function unsubscribePacket(id: number, filters: readonly string[]): Buffe
   return wirePacket(TYPE.unsubscribe, 2, uint16(id), ...filters.map(wireString));
 }
 
-/** PUBLISH without payload; with an `id` it is of QoS 1. */
+/** Encodes a PUBLISH without payload; with an `id` the packet has QoS 1. */
 export function publishPacket(topic: string, id?: number): Buffer {
   return wirePacket(
     TYPE.publish,
@@ -72,14 +72,14 @@ export function publishPacket(topic: string, id?: number): Buffer {
   );
 }
 
-/** Topic and, for QoS 1, packet id of a PUBLISH. */
+/** Returns the topic and, for QoS 1, the packet id of a PUBLISH. */
 export function readPublish({ flags, body }: WirePacket): { topic: string; id: number | undefined } {
   const end = 2 + body.readUInt16BE(0);
   const id = (flags & 0x06) === 0 ? undefined : body.readUInt16BE(end);
   return { topic: body.toString('utf8', 2, end), id };
 }
 
-/** Cuts a connection's bytes into packets. */
+/** Splits a connection's bytes into packets. */
 export class WireReader {
   #input: Buffer = Buffer.alloc(0);
 

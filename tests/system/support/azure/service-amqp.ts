@@ -8,9 +8,9 @@ import type { ByteLink, OpenByteLink } from './byte-link.ts';
 import { type CbsLinks, CSHARP_TOKEN_TYPE, csharpPutToken, openCsharpCbs, putToken } from './cbs.ts';
 import { csharpPolicyToken } from './credentials.ts';
 
-/** The C# service client once `OpenAsync` has been called: it holds an AMQP connection, whether or not it sends messages. */
+/** The C# service client after a call of `OpenAsync`: it holds an AMQP connection, whether or not it sends messages. */
 export class CsharpServiceConnection {
-  /** Resolves when the connection has ended, however it did. */
+  /** Resolves when the connection has ended, for whatever reason. */
   readonly ended: Promise<void>;
   readonly #link: ByteLink;
   readonly #connection: Connection;
@@ -31,7 +31,7 @@ export class CsharpServiceConnection {
     this.#renew = renew;
   }
 
-  /** `OpenAsync()`, with the connection string of a policy. @throws Error where the hub refuses */
+  /** `OpenAsync()` with the connection string of a policy. @throws Error when the hub refuses */
   static async open(
     hub: HubProcess,
     openLink: OpenByteLink,

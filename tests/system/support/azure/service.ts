@@ -7,7 +7,7 @@ import type { HubProcess } from '../hub-process.ts';
 import { seconds } from '../sas.ts';
 import { nodeToken } from './credentials.ts';
 
-/** What a service asks for, as its application says it. */
+/** The parameters of a service's stream request, as its application passes them. */
 export interface StreamWish {
   readonly deviceId: string;
   readonly moduleId?: string;
@@ -18,15 +18,15 @@ export interface StreamWish {
   readonly responseTimeout: number;
 }
 
-/** An HTTP answer as it came. */
+/** An HTTP answer as received. */
 export interface HttpAnswer {
   readonly status: number;
-  /** By lower-case names. */
+  /** Header fields, keyed by lower-case name. */
   readonly headers: ReadonlyMap<string, string>;
   readonly body: string;
 }
 
-/** The head of a request, all of it: none of these clients sends a body. */
+/** Returns the complete head of a request: none of these clients sends a body. */
 type RequestHead = (host: string, wish: StreamWish, authorization: string) => string[];
 
 const timeouts = ({ connectTimeout, responseTimeout }: StreamWish) => [
@@ -34,11 +34,11 @@ const timeouts = ({ connectTimeout, responseTimeout }: StreamWish) => [
   `iothub-streaming-response-timeout-in-seconds: ${responseTimeout}`,
 ];
 
-/** `encodeURIComponent`, and what it leaves. */
+/** `encodeURIComponent`, with the characters that it leaves unescaped escaped too. */
 const strict = (text: string) =>
   encodeURIComponent(text).replace(/[!'()*]/g, (mark) => `%${mark.charCodeAt(0).toString(16).toUpperCase()}`);
 
-/** The Node service client: the device id encoded, the stream name not. */
+/** The Node service client: it encodes the device id but not the stream name. */
 export const NODE_SERVICE: RequestHead = (host, wish, authorization) => [
   `POST /twins/${strict(wish.deviceId)}/streams/${wish.streamName}?api-version=2018-10-20-preview HTTP/1.1`,
   ...timeouts(wish),
@@ -50,7 +50,7 @@ export const NODE_SERVICE: RequestHead = (host, wish, authorization) => [
   'Content-Length: 0',
 ];
 
-/** The C client's own end-to-end tests: nothing encoded, a content type for an empty body. */
+/** The C client's own end-to-end tests: nothing is encoded, and the empty body has a content type. */
 export const C_SERVICE: RequestHead = (host, wish, authorization) => [
   `POST /twins/${wish.deviceId}${wish.moduleId === undefined ? '' : `/modules/${wish.moduleId}`}/streams/${wish.streamName}?api-version=2018-06-30 HTTP/1.1`,
   `Host: ${host}`,
@@ -63,7 +63,7 @@ export const C_SERVICE: RequestHead = (host, wish, authorization) => [
   'Content-Length: 0',
 ];
 
-/** The C# service client: seconds with fractions. */
+/** The C# service client: the timeouts are seconds with fractions. */
 export const CSHARP_SERVICE: RequestHead = (host, wish, authorization) => [
   `POST /twins/${encodeURIComponent(wish.deviceId)}/streams/${wish.streamName}?api-version=2020-09-30 HTTP/1.1`,
   `Host: ${host}`,
@@ -73,7 +73,7 @@ export const CSHARP_SERVICE: RequestHead = (host, wish, authorization) => [
   'Content-Length: 0',
 ];
 
-/** Asks for a stream and waits for the answer, however long it is held. */
+/** Requests a stream and waits for the answer, however long the hub delays it. */
 export async function requestStream(hub: HubProcess, head: RequestHead, wish: StreamWish): Promise<HttpAnswer> {
   const { key, policy } = parseServiceConnectionString(hub.policy('service'));
   const authorization = nodeToken(hub.host, key, seconds(3600), policy);
@@ -93,7 +93,7 @@ export async function requestStream(hub: HubProcess, head: RequestHead, wish: St
   }
 }
 
-/** The answer once it is whole. */
+/** Parses the answer; returns undefined until it is complete. */
 function parseAnswer(text: string): HttpAnswer | undefined {
   const end = text.indexOf('\r\n\r\n');
   if (end < 0) return undefined;
@@ -106,7 +106,7 @@ function parseAnswer(text: string): HttpAnswer | undefined {
   return { status: Number(first.split(' ')[1]), headers, body };
 }
 
-/** The service's end of a stream, as `websocket-stream` on ws 3 makes it. */
+/** The service's end of a stream, as `websocket-stream` on ws 3 implements it. */
 export class AzureServiceStream {
   readonly socket: RawWebSocket;
 
@@ -115,8 +115,8 @@ export class AzureServiceStream {
   }
 
   /**
-   * Comes with the grant of an answer.
-   * @param early sent together with the request for the upgrade, before anybody has answered
+   * Connects to the gateway with the grant in an answer.
+   * @param early bytes sent together with the upgrade request, before the gateway has answered
    */
   static async open(hub: HubProcess, answer: HttpAnswer, early?: Buffer): Promise<AzureServiceStream> {
     const [url, token] = [
@@ -148,7 +148,7 @@ export class AzureServiceStream {
     this.socket.send(frames(data));
   }
 
-  /** The next `bytes` bytes, and the lengths of the frames they came in. */
+  /** Returns the next `bytes` bytes, and the lengths of the frames that carried them. */
   async receive(bytes: number): Promise<{ data: Buffer; lengths: number[] }> {
     const parts: Buffer[] = [];
     let received = 0;
@@ -162,13 +162,13 @@ export class AzureServiceStream {
     return { data: Buffer.concat(parts), lengths: parts.map((part) => part.length) };
   }
 
-  /** Closes as ws 3 does when its stream ends: with an empty Close. */
+  /** Closes as ws 3 does when its stream ends: with an empty Close frame. */
   end(): void {
     this.socket.send(rawFrame(8, Buffer.alloc(0), { mask: randomBytes(4) }));
   }
 }
 
-/** Bytes Node reads at once from a pipe, and `websocket-stream` sends as one message. */
+/** Bytes that Node reads at once from a pipe, and that `websocket-stream` sends as one message. */
 const PIPE_BYTES = 65_536;
 
 function frames(data: Buffer): Buffer {

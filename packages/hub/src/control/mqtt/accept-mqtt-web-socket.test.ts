@@ -59,7 +59,7 @@ afterEach(async () => {
   await new Promise((resolve) => server.close(resolve));
 });
 
-/** A WebSocket client that gathers what the hub says. */
+/** A WebSocket client that collects the packets from the hub. */
 function dial(protocols: string[]) {
   const socket = new WebSocket(url, protocols);
   const reader = new PacketReader(LIMITS.mqttPacketBytes, 4);
@@ -72,13 +72,13 @@ function dial(protocols: string[]) {
     socket.once('open', resolve);
     socket.once('error', reject);
   });
-  const said = (count: number) =>
+  const received = (count: number) =>
     new Promise<MqttPacket['cmd'][]>((resolve) => {
       const look = () => packets.length >= count && resolve(packets);
       socket.on('message', look);
       look();
     });
-  return { socket, closed, opened, said };
+  return { socket, closed, opened, received };
 }
 
 describe('acceptControlWebSocket', () => {
@@ -118,12 +118,12 @@ describe('acceptControlWebSocket', () => {
   });
 
   it('reads packets that span messages and share them', async () => {
-    const { socket, closed, opened, said } = dial(['mqtt']);
+    const { socket, closed, opened, received } = dial(['mqtt']);
     await opened;
     for (const byte of CONNECT) socket.send(Buffer.from([byte]));
     socket.send(Buffer.concat([PING, PING, PING.subarray(0, 1)]));
     socket.send(PING.subarray(1));
-    expect(await said(4)).toEqual(['connack', 'pingresp', 'pingresp', 'pingresp']);
+    expect(await received(4)).toEqual(['connack', 'pingresp', 'pingresp', 'pingresp']);
     expect(await Promise.all(outcomes)).toEqual([true]);
     socket.close(1000);
     expect(await closed).toBe(1000);
@@ -148,15 +148,15 @@ describe('acceptControlWebSocket', () => {
   });
 
   it('takes a message of the largest packet from a device that was let in', async () => {
-    const { socket, opened, said, closed } = dial(['mqtt']);
+    const { socket, opened, received, closed } = dial(['mqtt']);
     await opened;
     socket.send(CONNECT);
-    expect(await said(1)).toEqual(['connack']);
+    expect(await received(1)).toEqual(['connack']);
     const payload = Buffer.alloc(200_000);
     socket.send(
       encodePacket({ cmd: 'publish', topic: 't', payload, qos: 1, messageId: 1, retain: false, dup: false }, 4),
     );
-    expect(await said(2)).toEqual(['connack', 'puback']);
+    expect(await received(2)).toEqual(['connack', 'puback']);
     socket.close(1000);
     await closed;
   });

@@ -8,8 +8,8 @@ import type { ControlChannel, ControlDeps } from '../control-channel.ts';
 import { NO_SERVICES } from '../no-services.fixture.ts';
 import { acceptMqtt } from './accept-mqtt.ts';
 
-/** A listener with one connection at it. */
-function knock(version: MqttVersion = 5, overrides: Partial<ControlDeps> = {}) {
+/** Runs `acceptMqtt` on one connection, and returns the device's end of it with everything that the hub reported. */
+function openConnection(version: MqttVersion = 5, overrides: Partial<ControlDeps> = {}) {
   const clock = new FakeClock();
   const events: HubEvent[] = [];
   const channels: ControlChannel[] = [];
@@ -41,7 +41,7 @@ const refused = (error: string) => [
 
 describe('acceptMqtt', () => {
   it('attaches a device that proves who it is, and tells when it leaves', async () => {
-    const { clock, events, channels, accepted, device } = knock();
+    const { clock, events, channels, accepted, device } = openConnection();
     expect(await device.connect('d1')).toMatchObject({ reasonCode: 0, sessionPresent: false });
     expect(await accepted).toBe(true);
     expect(channels).toMatchObject([
@@ -74,7 +74,7 @@ describe('acceptMqtt', () => {
 
   it('passes on what the device claims, and its CONNACK says why it is refused', async () => {
     const seen: unknown[] = [];
-    const { events, accepted, device } = knock(4, {
+    const { events, accepted, device } = openConnection(4, {
       authenticate: async (credentials) => {
         seen.push(credentials);
         throw new CulvertError('unauthorized');
@@ -89,7 +89,7 @@ describe('acceptMqtt', () => {
   });
 
   it('a fault inside is "server unavailable" to the device and says nothing of it', async () => {
-    const { events, accepted, device } = knock(5, {
+    const { events, accepted, device } = openConnection(5, {
       authenticate: async () => {
         throw new TypeError('key secret42 is not iterable');
       },
@@ -104,7 +104,7 @@ describe('acceptMqtt', () => {
   });
 
   it('lets in packets that came on the heels of CONNECT', async () => {
-    const { channels, device } = knock();
+    const { channels, device } = openConnection();
     const connack = device.connect('d1');
     const suback = device.subscribe();
     await Promise.all([connack, suback]);
@@ -112,15 +112,15 @@ describe('acceptMqtt', () => {
   });
 
   it('waits for no CONNECT of more than 16 KiB', async () => {
-    const { events, accepted, device } = knock();
-    // Type 1, and a remaining length of 16,382: with the header one byte too many.
+    const { events, accepted, device } = openConnection();
+    // A CONNECT packet with a remaining length of 16,382: with its header, one byte more than the limit.
     device.connection.write(Buffer.from([0x10, 0xfe, 0x7f]));
     expect(await accepted).toBe(false);
     expect(events).toEqual(refused('too_large'));
   });
 
   it('takes packets of 256 KiB once it has the CONNECT, on its heels and later', async () => {
-    const { accepted, device, channels } = knock(4);
+    const { accepted, device, channels } = openConnection(4);
     const publish = (length: number) =>
       device.send({
         ...{ cmd: 'publish', topic: 't', retain: false, dup: false, qos: 1, messageId: length },
@@ -137,13 +137,13 @@ describe('acceptMqtt', () => {
   });
 
   it('closes on a device that does not authenticate in time, or not at all', async () => {
-    const silent = knock();
+    const silent = openConnection();
     await silent.clock.advance(10_000);
     expect(await silent.accepted).toBe(false);
     await silent.device.over;
     expect(silent.events).toEqual(refused('handshake_timeout'));
 
-    const slow = knock(5, { authenticate: () => new Promise(() => {}) });
+    const slow = openConnection(5, { authenticate: () => new Promise(() => {}) });
     const connack = slow.device.connect('d1');
     await slow.clock.advance(0);
     await slow.clock.advance(10_000);
@@ -151,7 +151,7 @@ describe('acceptMqtt', () => {
   });
 
   it('leaves no timer behind when a device comes and goes', async () => {
-    const { clock, channels, device } = knock();
+    const { clock, channels, device } = openConnection();
     await device.connect('d1');
     expect(clock.timers).toBe(1);
     device.connection.destroy();
@@ -162,7 +162,7 @@ describe('acceptMqtt', () => {
 
   it('does not attach a device that left while it was looked up', async () => {
     let admit: (value: Principal) => void = () => {};
-    const { clock, hubEnd, events, channels, accepted, device } = knock(5, {
+    const { clock, hubEnd, events, channels, accepted, device } = openConnection(5, {
       authenticate: () => new Promise((resolve) => (admit = resolve)),
     });
     device.connect('d1').catch(() => {});
@@ -175,7 +175,7 @@ describe('acceptMqtt', () => {
   });
 
   it('is silent about peers that leave before CONNECT', async () => {
-    const { events, accepted, device } = knock();
+    const { events, accepted, device } = openConnection();
     device.connection.destroy();
     expect(await accepted).toBe(false);
     expect(events).toEqual([]);
@@ -185,7 +185,7 @@ describe('acceptMqtt', () => {
     [3, 1],
     [2, 1],
   ])('answers MQTT level %i with return code %i', async (level, code) => {
-    const { events, accepted, device } = knock(4);
+    const { events, accepted, device } = openConnection(4);
     const connack = device.take('connack');
     device.connection.write(Buffer.from([0x10, 14, 0, 4, 0x4d, 0x51, 0x54, 0x54, level, 2, 0, 60, 0, 2, 0x64, 0x31]));
     expect(await connack).toMatchObject({ returnCode: code });
@@ -194,21 +194,21 @@ describe('acceptMqtt', () => {
   });
 
   it('ends a connection that breaks the protocol, tells MQTT 5 why, and no other', async () => {
-    const one = knock(5);
+    const one = openConnection(5);
     await one.device.connect('d1');
     one.device.connection.write(Buffer.from([0x82, 0xff, 0xff, 0x7f]));
     await one.device.over;
     expect(one.device.disconnectReason).toBe(0x95);
     expect(await one.channels[0]?.closed).toMatchObject({ code: 'too_large' });
 
-    const two = knock(4);
+    const two = openConnection(4);
     two.device.connection.write('GET / HTTP/1.1\r\nHost: hub.example\r\n\r\n'.repeat(3));
     expect(await two.accepted).toBe(false);
     expect(two.events).toEqual(refused('protocol_error'));
   });
 
   it('ends when the device ends its side', async () => {
-    const { channels, device } = knock();
+    const { channels, device } = openConnection();
     await device.connect('d1');
     device.connection.end();
     expect(await channels[0]?.closed).toMatchObject({ code: 'device_gone' });
@@ -216,7 +216,7 @@ describe('acceptMqtt', () => {
   });
 
   it('closes a device whose keepalive has run out', async () => {
-    const { clock, channels, device } = knock();
+    const { clock, channels, device } = openConnection();
     await device.connect('d1', { keepalive: 10 });
     await clock.advance(14_000);
     device.send({ cmd: 'pingreq' });

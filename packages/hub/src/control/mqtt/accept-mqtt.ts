@@ -9,8 +9,8 @@ import { MqttChannel } from './mqtt-channel.ts';
 import { MqttLink } from './mqtt-link.ts';
 
 /**
- * Speaks MQTT with whoever came in on `connection`, which belongs to it from now on. Resolves true once the device has proved
- * who it is and its channel is attached, false when the connection ended before; never rejects.
+ * Serves an MQTT client on `connection`, and from now on owns the connection. Resolves true once the device has authenticated and its channel is
+ * attached, false if the connection ended before. Never rejects.
  */
 export async function acceptMqtt(connection: Duplex, origin: ControlOrigin, deps: ControlDeps): Promise<boolean> {
   const { protocol, remoteAddress } = origin;

@@ -6,7 +6,7 @@ import type { Answer, ChannelOrigin, ControlChannel } from '../control-channel.t
 import { UnansweredOffers } from '../unanswered-offers.ts';
 import type { MqttLink, MqttLinkListener } from './mqtt-link.ts';
 
-/** A control channel over MQTT: promises of answers over an {@link MqttLink}'s events. */
+/** A control channel over MQTT. Turns the events of an {@link MqttLink} into the promises of the offers. */
 export class MqttChannel implements ControlChannel, MqttLinkListener {
   readonly identity: Identity;
   readonly principal: Principal;
@@ -19,7 +19,7 @@ export class MqttChannel implements ControlChannel, MqttLinkListener {
   readonly unanswered: UnansweredOffers;
   readonly #link: MqttLink;
   readonly #onOffersChanged: (channel: MqttChannel) => void;
-  /** By request id; the session bounds them. */
+  /** Pending offers by request id. The session limits their number. */
   readonly #pending = new Map<string, { answer(answer: Answer): void; fail(error: CulvertError): void }>();
   #resolveClosed: (error: CulvertError) => void = () => {};
 
@@ -50,16 +50,16 @@ export class MqttChannel implements ControlChannel, MqttLinkListener {
   async offer(offer: Offer, signal: AbortSignal): Promise<Answer> {
     if (signal.aborted) throw abortReason(signal);
     const requestId = this.#link.offer(offer);
-    // The write may have shown that the device does not read.
+    // The link ends during the write if too many bytes are queued for a device that does not read.
     if (this.#link.endedWith !== undefined) throw new CulvertError('device_gone');
     const outcome = this.unanswered.offered();
     return new Promise((resolve, reject) => {
-      const forget = (): void => {
+      const removePending = (): void => {
         this.#pending.delete(requestId);
         signal.removeEventListener('abort', withdraw);
       };
       const withdraw = (): void => {
-        forget();
+        removePending();
         this.#link.withdraw(requestId);
         const why = abortReason(signal);
         outcome.withdrawn(CulvertError.from(why));
@@ -68,12 +68,12 @@ export class MqttChannel implements ControlChannel, MqttLinkListener {
       signal.addEventListener('abort', withdraw);
       this.#pending.set(requestId, {
         answer: (answer) => {
-          forget();
+          removePending();
           outcome.answered();
           resolve(answer);
         },
         fail: (error) => {
-          forget();
+          removePending();
           reject(error);
         },
       });

@@ -44,7 +44,7 @@ for (const variant of [
   controlChannelConformance(`${variant.carrier}, MQTT ${mqtt}, QoS ${variant.qos}`, () => openTransport(variant));
 }
 
-/** Records every channel that attaches, and notifies the test when a channel starts or stops taking offers. */
+/** Records every attached channel, and notifies the test when a channel starts or stops accepting offers. */
 class Registrar {
   readonly attached: ControlChannel[] = [];
   #changed: (() => void)[] = [];
@@ -97,7 +97,7 @@ async function openTransport(variant: Variant): Promise<TransportUnderTest> {
     },
     close: async () => {
       for (const connection of connections) connection.destroy();
-      // Let the timeouts of the close handshakes pass.
+      // Longer than the timeouts of the close handshakes.
       await clock.advance(10_000);
       await new Promise((resolve) => server.close(resolve));
     },
@@ -122,13 +122,13 @@ function dial(variant: Variant, port: number): { connection: Duplex; closeCode: 
   return { connection: webSocketDuplex(socket, { pingMs: 0 }), closeCode };
 }
 
-/** The next PUBLISH; skips the acknowledgements of what the device sent with QoS 1. */
+/** The next PUBLISH packet; skips PUBACK packets, which acknowledge the device's own QoS 1 packets. */
 async function nextPublish(device: MqttDevice): Promise<IPublishPacket> {
   const packet = await device.next();
   return packet.cmd === 'puback' ? nextPublish(device) : (packet as IPublishPacket);
 }
 
-/** The code that the device receives: in MQTT 5 that of DISCONNECT, over WebSocket the close code, with MQTT 3.1.1 over TLS none. */
+/** The code that the device receives: with MQTT 5 the reason code of DISCONNECT, with 3.1.1 over WebSocket the close code, over TLS none. */
 function expectedCode(variant: Variant, error: ErrorCode): number | undefined {
   if (variant.version === 5) return ERRORS[error].mqtt5;
   return variant.carrier === 'mqtt-ws' ? ERRORS[error].close : undefined;

@@ -110,10 +110,10 @@ describe.each([
     const ready = listener.channel();
     expect(await client.subscribeAsync(STREAM_REQUEST_FILTER, { qos: 1 })).toMatchObject([{ qos: 1 }]);
     const channel = await ready;
-    const patience = new AbortController().signal;
-    expect(await channel.offer(OFFER, patience)).toEqual({ accepted: true });
-    expect(await channel.offer({ ...OFFER, streamName: 'rdp' }, patience)).toEqual({ accepted: false, reason: 'no' });
-    // Telemetry and twin calls of real programs are taken and lead nowhere.
+    const signal = new AbortController().signal;
+    expect(await channel.offer(OFFER, signal)).toEqual({ accepted: true });
+    expect(await channel.offer({ ...OFFER, streamName: 'rdp' }, signal)).toEqual({ accepted: false, reason: 'no' });
+    // Telemetry and twin requests of real programs are accepted and ignored.
     await client.publishAsync('devices/d1/messages/events/', 'telemetry', { qos: 1 });
     await client.subscribeAsync('$iothub/twin/res/#');
     await client.endAsync();
@@ -133,13 +133,13 @@ describe.each([
     const ready = listener.channel();
     await first.subscribeAsync(STREAM_REQUEST_FILTER);
     const channel = await ready;
-    const told: (number | undefined)[] = [];
-    first.on('disconnect', (packet) => told.push(packet.reasonCode));
+    const reasonCodes: (number | undefined)[] = [];
+    first.on('disconnect', (packet) => reasonCodes.push(packet.reasonCode));
     const gone = new Promise<void>((resolve) => first.once('close', () => resolve()));
     const second = device(listener.url, { protocolVersion });
     await new Promise((resolve) => second.once('connect', resolve));
     expect(await channel.closed).toMatchObject({ code: 'taken_over' });
     await gone;
-    expect(told).toEqual(protocolVersion === 5 ? [0x8e] : []);
+    expect(reasonCodes).toEqual(protocolVersion === 5 ? [0x8e] : []);
   });
 });

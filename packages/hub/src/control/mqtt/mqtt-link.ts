@@ -6,17 +6,17 @@ import type { ControlProtocol } from '../../observe/listener.ts';
 import { lossOf } from '../connection-loss.ts';
 import type { ControlLimits } from '../control-channel.ts';
 
-/** Told what the device does once it is let in. */
+/** Receives the events of an authenticated device. */
 export interface MqttLinkListener {
   offersChanged(): void;
   answered(requestId: string, answer: { accepted: boolean; reason: string }): void;
   ended(error: CulvertError): void;
 }
 
-/** Milliseconds a connection gets to take the last packet and close, before it is cut. */
-const FAREWELL_MS = 2_000;
+/** Milliseconds to send the last packet and close the connection, before it is destroyed. */
+const CLOSE_MS = 2_000;
 
-/** One device's connection: moves bytes and time into a {@link HubSession} and carries out what it wants done. */
+/** The MQTT connection of one device. Passes received packets and the time to a {@link HubSession}, and carries out the effects that it returns. */
 export class MqttLink {
   readonly #connection: Duplex;
   readonly #protocol: ControlProtocol;
@@ -29,7 +29,7 @@ export class MqttLink {
   #listener: MqttLinkListener | undefined;
   #timer: Timer | undefined;
   #timerDue = Number.POSITIVE_INFINITY;
-  /** Writes not yet taken by the layer below. */
+  /** The number of writes that the connection has not flushed yet. */
   #unflushed = 0;
   #endedWith: CulvertError | undefined;
 
@@ -47,10 +47,10 @@ export class MqttLink {
     connection.on('error', this.#onError);
     connection.on('close', this.#onClose);
     if (connection.destroyed) this.#onClose();
-    else this.#arm();
+    else this.#setTimer();
   }
 
-  /** Resolves with the credentials of the CONNECT packet; undefined when the connection ends before one comes. Call it once: they are not kept. */
+  /** Resolves with the credentials of the CONNECT packet, or undefined if the connection ends before. Call it once: the credentials are not kept. */
   credentials(): Promise<Credentials | undefined> {
     if (this.#endedWith !== undefined) return Promise.resolve(undefined);
     return new Promise((resolve) => {
@@ -58,7 +58,7 @@ export class MqttLink {
     });
   }
 
-  /** Why the link ended; undefined while it lives. */
+  /** The reason why the link ended; undefined while it is open. */
   get endedWith(): CulvertError | undefined {
     return this.#endedWith;
   }
@@ -67,13 +67,13 @@ export class MqttLink {
     return this.#session.takesOffers;
   }
 
-  /** The device has proved who it is, until `expiresAt`: it gets its CONNACK. {@link release} is to follow. */
+  /** Sends CONNACK to the device, whose authentication is valid until `expiresAt`. {@link release} must be called next. */
   accept(expiresAt: number, listener: MqttLinkListener): void {
     this.#listener = listener;
     this.#run((now) => this.#session.accept(now, expiresAt));
   }
 
-  /** Lets in what the device sent before it had its CONNACK, and all that follows. */
+  /** Handles the packets that the device sent before it received CONNACK, and resumes reading. */
   release(): void {
     this.#run((now) => this.#session.release(now));
     if (this.#endedWith === undefined) this.#connection.resume();
@@ -90,7 +90,7 @@ export class MqttLink {
     this.#session.withdraw(requestId);
   }
 
-  /** Ends the link, telling the device why where it can. Idempotent. */
+  /** Ends the link, and sends the device the reason if the protocol supports this. Idempotent. */
   end(error: CulvertError): void {
     this.#run(() => this.#session.end(error));
   }
@@ -123,14 +123,14 @@ export class MqttLink {
     this.#run(() => this.#session.lost(error));
   }
 
-  /** Carries out the session's actions in order; a fault of the hub ends only this link. */
+  /** Runs one step of the session and carries out its effects in order. An internal error ends only this link. */
   #run(step: (now: number) => HubEffect[]): void {
     try {
       for (const effect of step(this.#clock.now())) this.#apply(effect);
     } catch (reason) {
       for (const effect of this.#session.lost(CulvertError.from(reason))) this.#apply(effect);
     }
-    if (this.#endedWith === undefined) this.#arm();
+    if (this.#endedWith === undefined) this.#setTimer();
   }
 
   #apply(effect: HubEffect): void {
@@ -139,10 +139,11 @@ export class MqttLink {
         this.#write(encodePacket(effect.packet, this.#session.version));
         return;
       case 'authenticate':
-        // Reading pauses until the device is authenticated, so an unauthenticated client makes the hub buffer one chunk at most, also of a longer packet.
+        // Reading pauses until the device is authenticated, so that the hub buffers at most one chunk from an unauthenticated client, even if a packet
+        // is longer.
         this.#reader.limit(this.#maxPacketBytes);
         this.#connection.pause();
-        this.#credentialsCame(effect.credentials);
+        this.#resolveCredentials(effect.credentials);
         return;
       case 'offers-changed':
         this.#listener?.offersChanged();
@@ -155,7 +156,7 @@ export class MqttLink {
     }
   }
 
-  #credentialsCame(credentials: Credentials | undefined): void {
+  #resolveCredentials(credentials: Credentials | undefined): void {
     this.#onCredentials?.(credentials);
     this.#onCredentials = undefined;
   }
@@ -176,23 +177,23 @@ export class MqttLink {
     if (this.#endedWith !== undefined && this.#unflushed === 0) this.#close(this.#endedWith);
   };
 
-  /** Nothing is read any more, but what arrives must pass for the peer's goodbye to be noticed. */
+  /** Ends the link. Packets are no longer handled, but the connection must still be read, so that the peer's close is noticed. */
   #end(error: CulvertError): void {
     this.#endedWith = error;
     this.#timer?.cancel();
     const connection = this.#connection;
     connection.off('data', this.#onData);
-    this.#credentialsCame(undefined);
+    this.#resolveCredentials(undefined);
     this.#listener?.ended(error);
     if (connection.destroyed) return;
     connection.resume();
-    this.#timer = this.#clock.setTimer(FAREWELL_MS, () => connection.destroy());
+    this.#timer = this.#clock.setTimer(CLOSE_MS, () => connection.destroy());
     if (this.#unflushed === 0) this.#close(error);
   }
 
   /**
-   * Closes the transport once the last packet is out. Over WebSocket the close code tells the reason too, except to a device
-   * that left by itself; TLS has only its end.
+   * Closes the connection after the last packet was sent. Over WebSocket the close code also gives the reason, except if the device itself closed the
+   * connection. Over TLS there is no such code.
    */
   #close(error: CulvertError): void {
     const connection = this.#connection;
@@ -201,9 +202,9 @@ export class MqttLink {
     else connection.end();
   }
 
-  #arm(): void {
+  #setTimer(): void {
     const { deadline } = this.#session;
-    // A deadline that moved later is noticed when the timer fires: no timer is set per packet.
+    // If the deadline moved to a later time, the timer is set again only when it fires, so that not every packet sets a timer.
     if (deadline === undefined || deadline >= this.#timerDue) return;
     this.#timer?.cancel();
     this.#timerDue = deadline;

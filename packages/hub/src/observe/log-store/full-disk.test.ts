@@ -17,10 +17,10 @@ afterEach(() => {
   rmSync(directory, { recursive: true });
 });
 
-/** Runs a program in which no file may grow beyond about a megabyte, until somebody lifts that. */
+/** Starts a program whose files cannot grow beyond about a megabyte until `makeRoom` lifts the limit. */
 function start(program: string): { line(pattern: RegExp): Promise<RegExpExecArray>; makeRoom(): void } {
   const text = `
-    // What the kernel sends at a file size limit; with a listener, the write fails instead.
+    // The kernel sends SIGXFSZ when a file reaches its size limit. With a listener, the write fails and the process goes on.
     process.on('SIGXFSZ', () => {});
     const directory = ${JSON.stringify(directory)};
     const ours = (name) => import(${JSON.stringify(new URL('../../../../', import.meta.url).href)} + name);
@@ -28,7 +28,7 @@ function start(program: string): { line(pattern: RegExp): Promise<RegExpExecArra
   const file = join(directory, 'program.mjs');
   writeFileSync(file, text);
   const node = ['--conditions=development', file];
-  // 2,000 blocks of 512 or 1,024 bytes. The soft limit alone, which can be lifted again.
+  // 2,000 blocks of 512 or 1,024 bytes. `-S` sets only the soft limit, which can be lifted again.
   const command = ['-c', 'ulimit -S -f 2000; exec "$0" "$@"', process.execPath, ...node];
   const started = spawn('/bin/sh', command, { stdio: ['ignore', 'pipe', 'inherit'] });
   child = started;
@@ -59,7 +59,7 @@ function start(program: string): { line(pattern: RegExp): Promise<RegExpExecArra
   };
 }
 
-// Each starts a process of its own: a busy machine takes its time.
+// Each test starts a separate process, which is slow on a busy machine.
 describe('a full disk', () => {
   it('costs the records that find the queue full, counted and said, and none that waited', async () => {
     const program = start(`
@@ -97,7 +97,7 @@ describe('a full disk', () => {
     program.makeRoom();
     const [, resumed] = await program.line(/"log-resumed","sink":"store","lost":(\d+)/);
     const [, pushed, stored, lost] = await program.line(/^pushed (\d+) stored (\d+) lost (\d+)$/);
-    // The queue holds 10,000, some of which the writer had before.
+    // The queue holds 10,000 records, some of which were pushed before the 15,000.
     expect(Number(lost)).toBeGreaterThan(5_000 - 1);
     expect(Number(lost)).toBeLessThan(6_000);
     expect(lost).toBe(resumed);
@@ -129,7 +129,7 @@ describe('a full disk', () => {
       console.log('carried');
       const resumed = await test.event('log-resumed');
       console.log(JSON.stringify(resumed));
-      // The hub sees a stream's end a moment after its ends do.
+      // The hub reports the end of a stream shortly after the clients have seen it.
       const over = () => test.events.filter(({ type }) => type === 'stream-ended').length;
       await test.event('stream-ended', () => over() === streams);
       let closes = 0;
@@ -154,15 +154,15 @@ describe('a full disk', () => {
       const { sampleRecord } = await ours('hub/src/observe/resource-log/log-entry.fixture.ts');
       const target = await FileTarget.open({ path: directory + '/records', maxBytes: 2 ** 30, keep: 0 });
       const batches = Array.from({ length: 100 }, (_, batch) => Array.from({ length: 99 }, (_, n) => sampleRecord(batch * 99 + n)));
-      let told = false;
+      let reported = false;
       for (const batch of batches) {
         for (let taken = false; !taken; ) {
           try {
             await target.deliver(batch);
             taken = true;
           } catch (error) {
-            if (!told) console.log('full ' + error.code);
-            told = true;
+            if (!reported) console.log('full ' + error.code);
+            reported = true;
             await new Promise((resolve) => setTimeout(resolve, 10));
           }
         }

@@ -14,22 +14,22 @@ export type LogRow = readonly [
   json: string,
 ];
 
-/** How much is kept. */
+/** The limits on the age and the size of the log. */
 export interface LogRetention {
-  /** Days whose parts are kept, today not counted. */
+  /** Number of days before today whose parts are kept. */
   readonly days: number;
   /** Bytes of all parts together. */
   readonly maxBytes: number;
 }
 
-/** What the thread is started with. */
+/** The start parameters of the worker thread. */
 export interface LogThreadStart {
-  /** Made (0700) when missing. */
+  /** Created with mode 0700 if missing. */
   readonly directory: string;
   readonly retention: LogRetention;
 }
 
-/** Messages to the thread. Every write carries the current time: the clock is the hub's. */
+/** Messages to the thread. Every write contains the current time, because only the hub has the clock. */
 export type ToLogThread =
   | { readonly append: readonly LogRow[]; readonly now: number }
   | { readonly query: LogQuery; readonly ticket: number }

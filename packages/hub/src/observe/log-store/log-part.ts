@@ -17,10 +17,10 @@ export class LogPart {
   }
 
   /**
-   * Opens a part for writing, making it (0600) where it is missing; undefined when a later version wrote it.
+   * Opens a part for writing, or creates it with mode 0600 if missing. Returns undefined if a later version wrote the part.
    *
-   * WAL with `synchronous=NORMAL`: a commit is not synced to the disk. A hub that dies loses nothing it wrote; a power cut may take the last
-   * seconds of log with it, never the whole part. Unlike the registry, the log does not promise that a record is on disk.
+   * WAL with `synchronous=NORMAL`: a commit is not synced to the disk. If the hub dies, no written record is lost; a power cut can lose the last
+   * seconds of the log, never the whole part. Unlike the registry, the log does not promise that a record is on disk.
    */
   static open(file: string): LogPart | undefined {
     privateFile(file);
@@ -64,7 +64,7 @@ export class LogPart {
   }
 }
 
-/** Create the file before SQLite does: SQLite gives -wal and -shm the permissions of the database. */
+/** Creates the file with mode 0600 before SQLite does: SQLite gives -wal and -shm the permissions of the database. */
 function privateFile(file: string): void {
   try {
     closeSync(openSync(file, 'wx', 0o600));

@@ -57,7 +57,7 @@ describe('the log on disk', () => {
   it('is read page by page, over the days, in both directions, each record once', () => {
     for (let day = 0; day < 3; day++) {
       const now = START + day * DAY;
-      // Several of one millisecond.
+      // Several records have the same millisecond.
       parts.append(
         Array.from({ length: 7 }, (_, n) => row(now + Math.floor(n / 3), day * 7 + n)),
         now,
@@ -104,7 +104,7 @@ describe('the log on disk', () => {
     parts = new LogParts(directory, { days: 2, maxBytes: 2 ** 30 });
     for (let day = 0; day < 5; day++) parts.append([row(START + day * DAY, day)], START + day * DAY);
     expect(files()).toEqual(['2026-01-03.000.db', '2026-01-04.000.db', '2026-01-05.000.db']);
-    // Also when nothing more is written.
+    // Old parts are deleted even if nothing more is written.
     parts.tidy(START + 7 * DAY);
     expect(files()).toEqual([]);
     parts.append([row(START + 7 * DAY, 9)], START + 7 * DAY);
@@ -121,7 +121,7 @@ describe('the log on disk', () => {
         Array.from({ length: 1_000 }, () => row(START + sequence, sequence++)),
         START,
       );
-      // The write-ahead log and its index, which go when the part is closed, come on top.
+      // The write-ahead log and its index are added to the limit; they are deleted when the part is closed.
       expect(total()).toBeLessThan(maxBytes + 6 * 2 ** 20);
     }
     expect(files().length).toBeGreaterThan(8);
@@ -164,7 +164,7 @@ describe('a search among 100,000 records', () => {
   const DEVICES = 200;
 
   it('reads off an index no more rows than it gives, and so is fast', () => {
-    // All in one part, the hardest case.
+    // All records are in one part: the hardest case.
     parts = new LogParts(directory, { days: 30, maxBytes: 2 ** 34 });
     for (let first = 0; first < RECORDS; first += 1_000) {
       parts.append(
@@ -203,7 +203,7 @@ describe('a search among 100,000 records', () => {
       const query: LogQuery = { ...all, ...question };
       const { sql, parameters } = logStatement(query, query.top, query.after);
       const plan = part.prepare(`EXPLAIN QUERY PLAN ${sql}`).all(...parameters);
-      // One index, in its order: nothing is sorted afterwards.
+      // SQLite reads one index in its order and sorts nothing afterwards.
       expect(plan.map((step) => String(step['detail']))).toEqual([
         expect.stringMatching(new RegExp(`^(SEARCH|SCAN) record USING INDEX ${index}\\b`)),
       ]);
@@ -217,13 +217,13 @@ describe('a search among 100,000 records', () => {
       parts.query(query);
       times.push(`${what} ${(performance.now() - begun).toFixed(1)} ms`);
     }
-    // What no index has is looked for among the device's own records, not among all.
+    // A column without an index is searched only among the device's records, not among all records.
     const { sql, parameters } = logStatement({ ...all, deviceId: 'device-7', moduleId: 'none' }, 100, undefined);
     read = 0;
     part.prepare(sql.replace(' WHERE ', ' WHERE counted(id) AND ')).all(...parameters);
     expect(read).toBe(RECORDS / DEVICES);
     part.close();
-    // For docs/operating/logs.md; nothing depends on it.
+    // The figures for docs/operating/logs.md; no check depends on them.
     console.log(`100,000 records: ${times.join(', ')}`);
   });
 });

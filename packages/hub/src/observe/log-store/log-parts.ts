@@ -9,13 +9,13 @@ import { logStatement, PART_VERSION } from './log-statement.ts';
 
 const DAY_MS = 86_400_000;
 
-/** Each part is at most this share of `maxBytes`, so deleting the oldest part deletes at most this share of the log. */
+/** A part holds at most `maxBytes` divided by this number, so deleting the oldest part deletes at most that share of the log. */
 const PARTS_AT_LEAST = 16;
 
-/** `YYYY-MM-DD.NNN.db`, in the order of time as in that of the alphabet. */
+/** The file name of a part, `YYYY-MM-DD.NNN.db`: alphabetical order is chronological order. */
 const PART_NAME = /^(\d{4}-\d{2}-\d{2})\.(\d{3})\.db$/;
 
-/** The log on disk: a directory of daily parts. The last is written, all are read. */
+/** The log on disk: a directory of daily parts. Records are written to the last part and read from all parts. */
 export class LogParts {
   readonly #directory: string;
   readonly #retention: LogRetention;
@@ -26,12 +26,12 @@ export class LogParts {
     this.#retention = retention;
   }
 
-  /** Writes all rows, or none of them, into the part of the day it is at `now`. */
+  /** Writes all rows, or none of them, into the part of the day of `now`. */
   append(rows: readonly LogRow[], now: number): void {
     try {
       this.#partFor(now).append(rows);
     } catch (error) {
-      // A failed write may have left the file in any state: reopen it, and if it is damaged leave it and begin a new part.
+      // A failed write may have left the file in any state: close it, to be reopened by the next write. If it is damaged, start a new part.
       const damaged = this.#writing?.name;
       this.#stopWriting();
       if (!isDamaged(error) || damaged === undefined) throw error;
@@ -97,13 +97,13 @@ export class LogParts {
     return part;
   }
 
-  /** The name of the next part; the order of parts survives a clock that was set back. */
+  /** The name of the part after `last`. Part names stay in order even if the clock was set back. */
   #after(last: string | undefined, now: number): string {
     const today = dayOf(now);
     const [, day, number] = PART_NAME.exec(last ?? '') ?? [];
     if (day === undefined || day < today) return `${today}.000.db`;
     const next = Number(number) + 1;
-    if (next > 999) throw new Error(`the log of ${day} is in a thousand parts already`);
+    if (next > 999) throw new Error(`the log of ${day} has a thousand parts already`);
     return `${day}.${String(next).padStart(3, '0')}.db`;
   }
 

@@ -47,7 +47,7 @@ export interface StoredRecord {
 
 export interface LogPage {
   readonly records: readonly StoredRecord[];
-  /** Absent: there are no more. */
+  /** Absent on the last page. */
   readonly next?: LogCursor | undefined;
 }
 

@@ -1,11 +1,11 @@
 import type { LogCursor, LogQuery } from './log-query.ts';
 
-/** The schema of a part. A part of another version is left alone by the writer. */
+/** The schema of a part. The writer does not change a part of another version. */
 export const PART_VERSION = 1;
 
 /**
- * One part: the columns that are searched beside the record itself. Each index ends with the time, and SQLite adds the row's number, so that
- * a page is read off an index in its order. The partial indexes hold only what they are asked for.
+ * The schema of one part: the record as JSON, and the columns that queries search. Each index ends with the time, and SQLite adds the row
+ * number, so that a page is read from an index in order, without sorting. The partial indexes contain only the rows that their queries select.
  */
 export const PART_SCHEMA = `
   CREATE TABLE record (
@@ -56,7 +56,7 @@ export function logStatement(query: LogQuery, limit: number, after: LogCursor | 
   if (moduleId === null) add('module IS NULL');
   else if (moduleId !== undefined) add('module = ?', moduleId);
   if (category !== undefined) add('category = ?', category);
-  // A literal, or SQLite would not use the partial index; safe, since it is from a closed list.
+  // SQLite uses the partial index only for a literal. That is safe, because the operation is from a closed list.
   if (operation !== undefined) add(`operation = '${operation}'`);
   if (result?.kind === 'ok') add("result = ''");
   if (result?.kind === 'failed') add("result <> ''");
@@ -71,7 +71,7 @@ export function logStatement(query: LogQuery, limit: number, after: LogCursor | 
   return { sql, parameters: [...parameters, limit] };
 }
 
-/** The narrowest one first: a stream has three records, a device thousands, a category half of all. */
+/** Selects the index with the fewest rows to read: a stream has three records, a device thousands, a category half of all. */
 function indexFor({ streamId, deviceId, operation, result, category }: LogQuery): string {
   if (streamId !== undefined) return 'by_stream';
   if (deviceId !== undefined) return operation === 'deviceDisconnect' ? 'by_disconnect' : 'by_device';

@@ -36,8 +36,8 @@ const sequence = (followed: Followed | undefined) => {
   if (followed?.kind === 'dropped') return -followed.count;
   return followed?.record.sequence;
 };
-/** The next `count` things a subscriber is told. */
-async function told(following: LogFollowing, count: number): Promise<(number | undefined)[]> {
+/** The sequence numbers of the next `count` items that a subscriber receives; a negative number is a number of skipped records. */
+async function received(following: LogFollowing, count: number): Promise<(number | undefined)[]> {
   const iterator = following[Symbol.asyncIterator]();
   const seen: (number | undefined)[] = [];
   while (seen.length < count) {
@@ -82,7 +82,7 @@ describe('a subscriber', () => {
   it('is told what comes and what it asked for', async () => {
     push(1);
     const following = store.follow({ streamId: '3'.padStart(32, '0') });
-    const seen = told(following, 1);
+    const seen = received(following, 1);
     push(2, 3, 4);
     expect(await seen).toEqual([3]);
     following.close();
@@ -95,8 +95,8 @@ describe('a subscriber', () => {
     const since = store.follow({ since: clock.now() - 8 });
     const after = store.follow({}, { time: Date.UTC(2026, 0, 1) + 1, sequence: 1 });
     for (const following of [since, after]) {
-      const seen = told(following, 4);
-      // Between the question and the answer.
+      const seen = received(following, 4);
+      // These records arrive while the earlier ones are being read.
       if (following === since) push(20, 21);
       expect(await seen).toEqual([2, 3, 20, 21]);
       following.close();
@@ -106,7 +106,7 @@ describe('a subscriber', () => {
   it('who does not take them keeps a thousand, and is told how many it missed', async () => {
     const following = store.follow({});
     push(...Array.from({ length: 1_500 }, (_, n) => n + 1));
-    const seen = await told(following, 1_001);
+    const seen = await received(following, 1_001);
     expect([seen[0], seen[999], seen[1_000]]).toEqual([1, 1_000, -500]);
   });
 
@@ -115,7 +115,7 @@ describe('a subscriber', () => {
     expect(() => store.follow({})).toThrow('64 follow the log already.');
     all[0]?.close();
     store.follow({}).close();
-    const over = Promise.all(all.map((following) => told(following, 1)));
+    const over = Promise.all(all.map((following) => received(following, 1)));
     store.endFollowing();
     expect(new Set((await over).flat())).toEqual(new Set());
   });

@@ -7,19 +7,19 @@ import type { LogFilter, LogPage, LogQuery } from './log-query.ts';
 import { type Followed, LogSubscribers } from './log-subscribers.ts';
 import { LogThread } from './log-thread.ts';
 
-/** Records of one commit. */
+/** Maximum records in one commit. */
 const MAX_BATCH = 1_000;
 
 /** Maximum milliseconds a record waits to be committed together with others; a crash may lose that much. A query commits at once. */
 const GATHER_MS = 100;
 
-/** Records read at once for a subscriber that also wants earlier records. */
+/** Records per page read from the disk for a subscriber that also wants earlier records. */
 const REPLAY_PAGE = 500;
 
 /** Milliseconds between two checks for parts past retention, when no new part triggers one. */
 const TIDY_MS = 3_600_000;
 
-/** Milliseconds the last records have to reach the disk when the hub stops. */
+/** Milliseconds to write the last records to the disk when the hub stops. */
 const CLOSE_MS = 5_000;
 
 /** Where a subscriber continues: after the record with this id. */
@@ -60,13 +60,13 @@ export class LogStore implements LogReader {
     this.#thread = new LogThread({ directory, retention }, () => clock.now());
     this.#delivery = new LogDelivery({
       ...{ name: 'store', target: this.#thread, clock, onEvent, maxBatch: MAX_BATCH, gatherMs: GATHER_MS },
-      // Retry soon after the disk has room again: the queue holds a minute of a busy hub.
+      // Retry soon after the disk has room again: the queue holds only about a minute of a busy hub's records.
       backoff: new Backoff({ minMs: 1_000, maxMs: 5_000 }),
     });
     this.#tidying = this.#tidyLater();
   }
 
-  /** Takes a record. Never throws, never waits. */
+  /** Queues a record for the disk and for the subscribers. Never throws, never waits. */
   push(record: LogRecord): void {
     this.#delivery.push(record);
     this.#subscribers.push(record);
@@ -96,9 +96,9 @@ export class LogStore implements LogReader {
           for (const record of page.records) {
             const { time, sequence } = record;
             const seen = after !== undefined && time === after.time && sequence <= after.sequence;
-            // The record is in the subscriber's queue too.
-            const comes = time >= begun && sequence > subscriber.after;
-            if (!seen && !comes) yield { kind: 'record', record };
+            // The subscriber's queue contains this record too.
+            const isQueued = time >= begun && sequence > subscriber.after;
+            if (!seen && !isQueued) yield { kind: 'record', record };
           }
         }
         for (let next = await subscriber.next(); next !== undefined; next = await subscriber.next()) yield next;

@@ -5,10 +5,10 @@ import type { LogRecord } from '../resource-log/log-entry.ts';
 import type { FromLogThread, LogRow, LogThreadStart, ToLogThread } from './log-calls.ts';
 import type { LogPage, LogQuery } from './log-query.ts';
 
-/** Maximum queries waiting: each takes milliseconds, a search through everything about a second. */
+/** Maximum waiting queries: most take milliseconds, a search through the whole log about a second. */
 const MAX_WAITING_QUERIES = 64;
 
-/** The worker's file beside this one, as source or as built. */
+/** The worker's file in this folder: TypeScript source or built JavaScript. */
 const WORKER_FILE = new URL(import.meta.url.endsWith('.ts') ? './log-worker.ts' : './log-worker.js', import.meta.url);
 
 interface Waiting<T> {
@@ -17,8 +17,8 @@ interface Waiting<T> {
 }
 
 /**
- * The hub's handle of the log's worker thread. The thread starts with the first call and, if it dies, again with the next one: no failure of the log's
- * disk keeps a hub from starting or from running.
+ * Sends calls to the log's worker thread. The first call starts the thread. If the thread dies, the next call starts it again, so that no failure
+ * of the log's disk keeps a hub from starting or from running.
  */
 export class LogThread implements LogTarget {
   readonly #start: LogThreadStart;
@@ -29,7 +29,7 @@ export class LogThread implements LogTarget {
   readonly #queries = new Map<number, Waiting<LogPage>>();
   #ticket = 0;
 
-  /** @param file for tests: another worker */
+  /** @param file file of the worker; tests pass another one */
   constructor(start: LogThreadStart, now: () => number, file: URL = WORKER_FILE) {
     this.#start = start;
     this.#now = now;
@@ -44,10 +44,10 @@ export class LogThread implements LogTarget {
     });
   }
 
-  /** @throws CulvertError `too_many_requests`; `internal` when a part cannot be read, with which one */
+  /** @throws CulvertError `too_many_requests`; `internal` when a part cannot be read; the message names the part */
   query(query: LogQuery): Promise<LogPage> {
     if (this.#queries.size >= MAX_WAITING_QUERIES) {
-      return Promise.reject(new CulvertError('too_many_requests', 'Too many questions wait for the log.'));
+      return Promise.reject(new CulvertError('too_many_requests', 'Too many queries wait for the log.'));
     }
     return new Promise((resolve, reject) => {
       const ticket = ++this.#ticket;
@@ -66,7 +66,7 @@ export class LogThread implements LogTarget {
     if (worker === undefined) return;
     const exited = new Promise((resolve) => worker.once('exit', resolve));
     this.#post({ close: true });
-    // A thread that hangs does not keep the process alive.
+    // A thread that hangs must not keep the process alive.
     worker.unref();
     await exited;
   }

@@ -22,7 +22,7 @@ port.on('message', (message: ToLogThread) => {
       send({ ticket, problem: sqliteProblem(error) });
     }
   } else if ('tidy' in message) {
-    // What cannot be deleted now is deleted with the next part.
+    // A part that cannot be deleted now is deleted when the next part is opened.
     outcome(() => parts.tidy(message.tidy));
   } else {
     outcome(() => parts.close());

@@ -2,7 +2,10 @@ import type { ResourceLogRecord } from '@culvert/protocol';
 import type { LastDisconnect, LastDisconnectOf } from '../last-disconnect.ts';
 import type { LogReader } from './log-store.ts';
 
-/** Answers from the category `Connections` of the log, which is as old as its retention. Rejects with CulvertError `internal`, `too_many_requests` when it cannot be read. */
+/**
+ * Looks up the last disconnect in the records of the log, which go back as far as the log's retention. Rejects with CulvertError `internal` or
+ * `too_many_requests` when the log cannot be read.
+ */
 export function loggedDisconnects(log: Pick<LogReader, 'list'>): LastDisconnectOf {
   return async ({ deviceId, moduleId = null }) => {
     const query = { deviceId, moduleId, operation: 'deviceDisconnect', order: 'newest', top: 1 } as const;

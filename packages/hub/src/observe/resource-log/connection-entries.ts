@@ -5,8 +5,8 @@ import type { LogEntry, LogProperties } from './log-entry.ts';
 type Event<Type extends HubEvent['type']> = Extract<HubEvent, { type: Type }>;
 
 /**
- * `deviceConnect`: a control channel is attached.
- * @param unrecorded how many connects and disconnects of the identity before it were not recorded, because there were too many
+ * `deviceConnect`: a control channel was attached.
+ * @param unrecorded the number of earlier connection events of the same identity that were not recorded, because there were too many
  */
 export function attachedEntry(event: Event<'device-attached'>, now: number, unrecorded: number): LogEntry {
   return {
@@ -14,27 +14,33 @@ export function attachedEntry(event: Event<'device-attached'>, now: number, unre
     ...{ time: now, operation: 'deviceConnect', level: 'Information', error: undefined, durationMs: undefined },
     properties: {
       ...previewProperties(event, event, undefined),
-      ...{ principal: event.principal, remoteAddress: event.remoteAddress, ...leftOut(unrecorded) },
+      ...{ principal: event.principal, remoteAddress: event.remoteAddress, ...unrecordedProperty(unrecorded) },
     },
   };
 }
 
-/** `deviceDisconnect`: it is gone, after `connectedMs`. `unrecorded` as above. */
+/** `deviceDisconnect`: a control channel ended, after `connectedMs`. `unrecorded` as in {@link attachedEntry}. */
 export function detachedEntry(event: Event<'device-detached'>, now: number, unrecorded: number): LogEntry {
   const { error, detail, connectedMs } = event;
   return {
     ...ofIdentity(event),
     ...{ time: now, operation: 'deviceDisconnect', error, durationMs: connectedMs },
-    // The hub's own going is nothing that went wrong with the device.
+    // When the hub stops, nothing is wrong with the device.
     level: error === 'draining' ? 'Information' : 'Warning',
     properties: {
       ...previewProperties(event, event, error),
-      ...{ principal: event.principal, remoteAddress: event.remoteAddress, error, detail, ...leftOut(unrecorded) },
+      ...{
+        principal: event.principal,
+        remoteAddress: event.remoteAddress,
+        error,
+        detail,
+        ...unrecordedProperty(unrecorded),
+      },
     },
   };
 }
 
-/** `offersUnanswered`: a device that has its control channel does not answer. */
+/** `offersUnanswered`: a device with a live control channel does not answer offers. */
 export function unansweredEntry(event: Event<'device-unresponsive'>, now: number): LogEntry {
   const { since, unanswered, principal, remoteAddress } = event;
   const error = 'device_silent';
@@ -50,8 +56,8 @@ export function unansweredEntry(event: Event<'device-unresponsive'>, now: number
 }
 
 /**
- * `connectionRefused`: somebody was not let in, at whatever listener.
- * @param unrecorded how many before it were not recorded, because there were too many
+ * `connectionRefused`: a listener refused a connection, or the gateway refused a grant.
+ * @param unrecorded the number of earlier events that were not recorded, because there were too many
  */
 export function refusedEntry(
   event: Event<'connection-refused'> | Event<'grant-refused'>,
@@ -67,12 +73,12 @@ export function refusedEntry(
     ...{ time: now, operation: 'connectionRefused', level: 'Error', error },
     properties: {
       ...previewProperties(claimed ?? {}, { protocol, remoteAddress }, error),
-      ...{ remoteAddress, error, detail, ...leftOut(unrecorded) },
+      ...{ remoteAddress, error, detail, ...unrecordedProperty(unrecorded) },
     },
   };
 }
 
-function leftOut(unrecorded: number): { readonly unrecorded: number | undefined } {
+function unrecordedProperty(unrecorded: number): { readonly unrecorded: number | undefined } {
   return { unrecorded: unrecorded === 0 ? undefined : unrecorded };
 }
 
@@ -80,7 +86,7 @@ function ofIdentity({ deviceId, moduleId }: { deviceId: string; moduleId?: strin
   return { category: 'Connections', deviceId, moduleId, streamId: undefined, traceParent: undefined } as const;
 }
 
-/** Azure's own keys, in its order. `authType` is a JSON string inside the JSON string, as there. */
+/** The keys of Azure's log, in the same order. As in Azure's log, `authType` is a JSON string inside the JSON string. */
 function previewProperties(
   { deviceId, moduleId }: { deviceId?: string; moduleId?: string | undefined },
   connection: {
@@ -107,7 +113,7 @@ function previewProperties(
   };
 }
 
-/** An address without the part that names one machine: of IPv4 the last number, of IPv6 what follows the first 48 bits. */
+/** Masks the part of an address that identifies one machine: the last number of IPv4, everything after the first 48 bits of IPv6. */
 export function maskedAddress(address: string): string {
   if (/^\d+\.\d+\.\d+\.\d+$/.test(address)) return address.replace(/\d+$/, 'XXX');
   if (!address.includes(':')) return address;

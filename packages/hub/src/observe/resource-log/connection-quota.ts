@@ -3,18 +3,18 @@ import type { Clock, Timer } from '@culvert/stream';
 import { Allowance, KeyedEntries } from '../allowance.ts';
 import type { EventSink, HubEvent } from '../events.ts';
 
-/** Records of one identity's connects and disconnects that are written as they come: an evening of a bad radio link. */
+/** Events of one identity that are recorded at once, before the rate limit applies: enough for a bad radio link of one evening. */
 const BURST = 20;
 
-/** Milliseconds in which one more may be written. At 0.8 KB each a device that flaps all day then writes 2.3 MB, not 1.8 GB. */
+/** Milliseconds until one more event may be recorded. At 0.8 KB per record, a device that reconnects all day writes 2.3 MB, not 1.8 GB. */
 const INTERVAL_MS = 30_000;
 
-/** Events of a device that connects, disconnects, or is refused for connecting too often. */
+/** An event of a device that connects, disconnects, or is refused because it connects too often. */
 export type ConnectionEvent = Extract<HubEvent, { type: 'device-attached' | 'device-detached' | 'connection-refused' }>;
 
 /** An event to write to the resource log. */
 export interface QuotaEvent {
-  /** When it happened; milliseconds since the epoch. */
+  /** When the event happened, in milliseconds since the epoch. */
   readonly at: number;
   /** The number of earlier events of the same identity that were not recorded. */
   readonly unrecorded: number;
@@ -22,33 +22,34 @@ export interface QuotaEvent {
 
 export interface ConnectionQuotaOptions {
   readonly clock: Clock;
-  /** Receives the recorded events, and all events that the quota does not apply to (without the second argument). */
+  /** Receives the events to record, and (without the second argument) all events that the quota does not apply to. */
   readonly onEvent: (event: HubEvent, quota?: QuotaEvent) => void;
 }
 
 interface Entry {
   readonly allowance: Allowance;
-  /** The newest event that is not recorded yet. */
-  held: { readonly event: ConnectionEvent; readonly at: number } | undefined;
-  /** Events between the last recorded one and the held one. */
+  /** The newest event that is not recorded yet; it waits for the timer. */
+  pending: { readonly event: ConnectionEvent; readonly at: number } | undefined;
+  /** The number of events between the last recorded event and the pending one. */
   unrecorded: number;
   timer: Timer | undefined;
 }
 
 /**
- * Bounds how many records one identity's coming and going makes. Of a device that flaps the first ones are recorded, then the newest of every
- * half minute with the number of those left out before it; so the last record always tells how it ended, half a minute later at most.
+ * Limits the number of records that one identity's connects and disconnects produce. If a device reconnects all the time, its first events are
+ * recorded at once, then the newest event of every half minute, with the number of events before it that were not recorded. So the last record
+ * always shows the final state, at most half a minute late.
  */
 export class ConnectionQuota {
   readonly #options: ConnectionQuotaOptions;
   readonly #entries = new KeyedEntries<Entry>(
     () => ({
       allowance: new Allowance(BURST, INTERVAL_MS),
-      held: undefined,
+      pending: undefined,
       unrecorded: 0,
       timer: undefined,
     }),
-    ({ allowance, held }, now) => held !== undefined || !allowance.isFull(now),
+    ({ allowance, pending }, now) => pending !== undefined || !allowance.isFull(now),
   );
   #unrecorded = 0;
 
@@ -56,7 +57,7 @@ export class ConnectionQuota {
     this.#options = options;
   }
 
-  /** Events that were left out since the start. */
+  /** The number of events that were not recorded since the start. */
   get unrecorded(): number {
     return this.#unrecorded;
   }
@@ -68,7 +69,7 @@ export class ConnectionQuota {
     else this.#observe(event as ConnectionEvent, identity);
   };
 
-  /** Hands on what is held: nothing comes any more. */
+  /** Records the pending event of every identity at once. Call it after the last event. */
   flush(): void {
     for (const entry of this.#entries.values()) this.#release(entry);
   }
@@ -77,15 +78,15 @@ export class ConnectionQuota {
     const { clock, onEvent } = this.#options;
     const now = clock.now();
     const entry = this.#entries.of(identityName(identity), now);
-    if (entry.held === undefined && entry.allowance.take(now)) {
+    if (entry.pending === undefined && entry.allowance.take(now)) {
       onEvent(event, { at: now, unrecorded: 0 });
       return;
     }
-    if (entry.held !== undefined) {
+    if (entry.pending !== undefined) {
       entry.unrecorded++;
       this.#unrecorded++;
     }
-    entry.held = { event, at: now };
+    entry.pending = { event, at: now };
     entry.timer ??= clock.setTimer(entry.allowance.waitMs(now), () => {
       entry.allowance.take(clock.now());
       this.#release(entry);
@@ -93,14 +94,14 @@ export class ConnectionQuota {
   }
 
   #release(entry: Entry): void {
-    const { held, unrecorded } = entry;
+    const { pending, unrecorded } = entry;
     entry.timer?.cancel();
-    Object.assign(entry, { held: undefined, unrecorded: 0, timer: undefined });
-    if (held !== undefined) this.#options.onEvent(held.event, { at: held.at, unrecorded });
+    Object.assign(entry, { pending: undefined, unrecorded: 0, timer: undefined });
+    if (pending !== undefined) this.#options.onEvent(pending.event, { at: pending.at, unrecorded });
   }
 }
 
-/** Whose coming or going an event tells of; of refusals only that of an identity which has proved itself and comes too often. */
+/** The identity that an event counts for. Of refusals, only those of an authenticated identity that connects too often count. */
 function identityOf(event: HubEvent): Identity | undefined {
   switch (event.type) {
     case 'device-attached':

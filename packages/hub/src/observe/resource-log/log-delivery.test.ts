@@ -9,7 +9,7 @@ let clock: FakeClock;
 let events: HubEvent[];
 let delivered: number[][];
 let attempts: number;
-/** What the target does with the next batches. */
+/** The target's result for the next batches. */
 let answer: () => Promise<number>;
 let closed: boolean;
 
@@ -139,7 +139,7 @@ describe('a delivery', () => {
     let sequence = 1;
     far.push(sampleRecord(sequence));
     const settled = far.settled();
-    // There is always one more.
+    // Each delivery pushes one more record.
     answer = async () => {
       if (sequence < 1_000) far.push(sampleRecord(++sequence));
       return 0;

@@ -9,8 +9,8 @@ const CLOSE_MS = 1_000;
 /** A destination that takes records in batches: the store, a file, an endpoint. */
 export interface LogTarget {
   /**
-   * Takes a complete batch, or throws; then the same batch is delivered again later.
-   * @returns how many records the target permanently refused: they are not sent again
+   * Accepts a complete batch, or throws; after an error the same batch is delivered again later.
+   * @returns the number of records that the target refused permanently; they are not sent again
    */
   deliver(batch: readonly LogRecord[], signal: AbortSignal): Promise<number>;
   close(): Promise<void>;
@@ -27,24 +27,25 @@ export class RetryLater extends Error {
 }
 
 export interface LogDeliveryOptions {
-  /** Named in events. */
+  /** The name of the target in events. */
   readonly name: string;
   readonly target: LogTarget;
   readonly clock: Clock;
   readonly onEvent: EventSink;
-  /** Maximum queued records; each is about a kilobyte, four at most. Default 10,000. */
+  /** Maximum queued records. A record has about one kilobyte, four at most. Default 10,000. */
   readonly maxQueued?: number;
-  /** Records of one batch. Default 500. */
+  /** Maximum records in one batch. Default 500. */
   readonly maxBatch?: number;
   /** Milliseconds an incomplete batch waits for more records, unless a caller waits for it. Default 0: the records of one event-loop iteration. */
   readonly gatherMs?: number;
-  /** Between two attempts. Default: from one second to a minute. */
+  /** The back-off between two attempts. Default: from one second to one minute. */
   readonly backoff?: Backoff;
 }
 
 /**
- * Delivers records to one target without ever blocking: records wait in a bounded queue, one batch is under way at a time, a failed one
- * is retried for as long as the outage lasts, and records that find the queue full are counted as lost. An outage is reported when it begins and when it ends.
+ * Delivers records to one target without blocking the caller. Records wait in a bounded queue, and one batch is sent at a time. A failed batch is
+ * retried until the outage is over. A record that arrives while the queue is full is counted as lost. Events report when an outage begins and when
+ * it ends.
  */
 export class LogDelivery {
   readonly name: string;
@@ -58,15 +59,17 @@ export class LogDelivery {
   readonly #abort = new AbortController();
   readonly #queue: LogRecord[] = [];
   #running: Promise<void> | undefined;
-  /** Ends the current wait for more records. */
-  #hurry: (() => void) | undefined;
+  /** Ends the current wait for more records; set only while `#gather` waits. */
+  #stopGathering: (() => void) | undefined;
   #closed: Promise<void> | undefined;
-  /** Set during an outage; undefined otherwise. */
+  /** The number of records lost in the current outage; undefined when there is no outage. */
   #lostInOutage: number | undefined;
   #lost = 0;
-  /** Records taken into the queue, and those that have left it, since the start. */
-  #taken = 0;
-  #left = 0;
+  /** The number of records put into the queue since the start. */
+  #pushed = 0;
+  /** The number of records that the target answered for since the start. */
+  #finished = 0;
+  /** Callers of `settled`, each waiting until `#finished` reaches `until`. */
   #waiting: { readonly until: number; readonly resolve: () => void }[] = [];
 
   constructor(options: LogDeliveryOptions) {
@@ -80,39 +83,39 @@ export class LogDelivery {
     this.#backoff = options.backoff ?? new Backoff({ minMs: 1_000, maxMs: 60_000 });
   }
 
-  /** Records the target never got, since the start. */
+  /** The number of records since the start that the target did not accept. */
   get lost(): number {
     return this.#lost;
   }
 
-  /** Queued records. */
+  /** The number of queued records. */
   get queued(): number {
     return this.#queue.length;
   }
 
-  /** Takes a record, or counts it as lost. Never throws, never waits. */
+  /** Queues a record, or counts it as lost. Never throws and never waits. */
   push(record: LogRecord): void {
     if (this.#closed !== undefined || this.#queue.length >= this.#maxQueued) {
-      this.#lose(1, 'it does not take records as fast as they come');
+      this.#lose(1, 'it does not accept records as fast as they arrive');
       return;
     }
     this.#queue.push(record);
-    this.#taken++;
+    this.#pushed++;
     this.#running ??= this.#run();
-    if (this.#queue.length >= this.#maxBatch) this.#hurry?.();
+    if (this.#queue.length >= this.#maxBatch) this.#stopGathering?.();
   }
 
-  /** Resolves when every record pushed so far is delivered or lost; at once during an outage. */
+  /** Resolves when every record pushed so far is delivered or lost. During an outage, resolves at once. */
   settled(): Promise<void> {
-    const until = this.#taken;
-    if (this.#left >= until || this.#lostInOutage !== undefined) return Promise.resolve();
+    const until = this.#pushed;
+    if (this.#finished >= until || this.#lostInOutage !== undefined) return Promise.resolve();
     return new Promise((resolve) => {
       this.#waiting.push({ until, resolve });
-      this.#hurry?.();
+      this.#stopGathering?.();
     });
   }
 
-  /** Stops taking records and gives the target `graceMs` for the queued ones. Idempotent. */
+  /** Stops accepting records and allows `graceMs` milliseconds to deliver the queued ones. Idempotent. */
   close(graceMs: number): Promise<void> {
     this.#closed ??= this.#end(graceMs);
     return this.#closed;
@@ -120,7 +123,7 @@ export class LogDelivery {
 
   async #end(graceMs: number): Promise<void> {
     const timer = this.#clock.setTimer(graceMs, () => this.#abort.abort(new CulvertError('draining')));
-    this.#hurry?.();
+    this.#stopGathering?.();
     await this.#running;
     timer.cancel();
     const left = this.#queue.length;
@@ -130,11 +133,11 @@ export class LogDelivery {
       const problem = `The hub stopped before it took ${left} records.`;
       this.#onEvent({ type: 'log-failed', sink: this.name, problem });
     }
-    this.#release(this.#taken);
+    this.#release(this.#pushed);
     await this.#closeTarget();
   }
 
-  /** Not longer than a second: a disk or a server that hangs is not to keep the hub. */
+  /** Closes the target, or gives up after {@link CLOSE_MS}, so that a disk or server that hangs does not delay the hub's stop. */
   #closeTarget(): Promise<void> {
     return new Promise((resolve) => {
       const timer = this.#clock.setTimer(CLOSE_MS, resolve);
@@ -155,23 +158,23 @@ export class LogDelivery {
       try {
         const refused = await this.#attempt(batch, signal);
         this.#queue.splice(0, batch.length);
-        this.#left += batch.length;
-        this.#release(this.#left);
+        this.#finished += batch.length;
+        this.#release(this.#finished);
         this.#backoff.reset();
-        if (refused > 0) this.#lose(refused, 'it refused records for good');
+        if (refused > 0) this.#lose(refused, 'it refused records permanently');
         else this.#resumed();
       } catch (error) {
         if (signal.aborted) break;
-        this.#failed(sentence(error));
+        this.#failed(messageOf(error));
         const least = error instanceof RetryLater ? error.afterMs : 0;
-        // Ends early when the hub stops.
+        // The delay ends early when the hub stops.
         await delay(this.#clock, Math.max(least, this.#backoff.next()), signal).catch(() => undefined);
       }
     }
     this.#running = undefined;
   }
 
-  /** Each batch costs a message to a thread and a commit, so many records share one. */
+  /** Waits for more records: a batch costs a message to a thread and a commit, so a batch should hold many records. */
   #gather(): Promise<void> {
     const isUrgent = this.#waiting.length > 0 || this.#closed !== undefined;
     if (this.#gatherMs === 0 || isUrgent || this.#queue.length >= this.#maxBatch) {
@@ -180,15 +183,15 @@ export class LogDelivery {
     return new Promise((resolve) => {
       const done = (): void => {
         timer.cancel();
-        this.#hurry = undefined;
+        this.#stopGathering = undefined;
         resolve();
       };
       const timer = this.#clock.setTimer(this.#gatherMs, done);
-      this.#hurry = done;
+      this.#stopGathering = done;
     });
   }
 
-  /** The target's result, or the signal's reason as soon as it aborts, even if the target never answers. */
+  /** Delivers one batch. Rejects with the signal's reason as soon as the signal aborts, even if the target never answers. */
   #attempt(batch: readonly LogRecord[], signal: AbortSignal): Promise<number> {
     return new Promise((resolve, reject) => {
       const onAbort = (): void => reject(abortReason(signal));
@@ -207,13 +210,13 @@ export class LogDelivery {
   }
 
   #failed(problem: string): void {
-    this.#release(this.#taken);
+    this.#release(this.#pushed);
     if (this.#lostInOutage !== undefined) return;
     this.#lostInOutage = 0;
     this.#onEvent({ type: 'log-failed', sink: this.name, problem });
   }
 
-  /** An outage counts as over when half the queue is free; otherwise a target at the limit would be reported again and again. */
+  /** Reports the end of an outage once half the queue is free; otherwise a target at its limit would be reported again and again. */
   #resumed(): void {
     const lost = this.#lostInOutage;
     if (lost === undefined || this.#queue.length > this.#maxQueued / 2) return;
@@ -221,7 +224,7 @@ export class LogDelivery {
     this.#onEvent({ type: 'log-resumed', sink: this.name, lost });
   }
 
-  /** Resolves the callers that wait for the first `left` records. */
+  /** Resolves the callers of `settled` that wait for no more than the first `left` records. */
   #release(left: number): void {
     const ready = this.#waiting.filter(({ until }) => until <= left);
     this.#waiting = this.#waiting.filter(({ until }) => until > left);
@@ -229,6 +232,6 @@ export class LogDelivery {
   }
 }
 
-function sentence(error: unknown): string {
+function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }

@@ -3,7 +3,7 @@ import { logRecord } from './log-entry.ts';
 
 const RESOURCE = { resourceId: 'hub.example', location: 'Plant 3' };
 
-/** A record of the log for tests: a handshake that went well, unless `over` says otherwise. */
+/** A log record for tests: a successful handshake, with the fields of `over` replaced. */
 export function sampleRecord(sequence: number, over: Partial<LogEntry> = {}): LogRecord {
   const entry: LogEntry = {
     time: Date.UTC(2026, 0, 1) + sequence,

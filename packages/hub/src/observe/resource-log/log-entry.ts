@@ -8,10 +8,10 @@ import {
   type ResourceLogRecord,
 } from '@culvert/protocol';
 
-/** Maximum characters kept of a text that comes from a client; a device's reason has at most 512 bytes. */
+/** Maximum characters kept of a text from a client; the reason in a device's answer has at most 512 bytes. */
 const MAX_TEXT = 1_024;
 
-/** The value of a record's property; undefined ones are left out. */
+/** The properties of a record. A property whose value is undefined is not written. */
 export type LogProperties = Readonly<Record<string, string | number | boolean | null | undefined>>;
 
 /** The content of a log record before it is formatted. */
@@ -26,21 +26,21 @@ export interface LogEntry {
   readonly deviceId: string | undefined;
   readonly moduleId: string | undefined;
   readonly streamId: string | undefined;
-  /** The caller's `traceparent`, for OTLP. */
+  /** The caller's `traceparent` header, for OTLP. */
   readonly traceParent: string | undefined;
   /** Azure's properties first, in its order. */
   readonly properties: LogProperties;
 }
 
-/** A formatted entry with its position in the log: what the store keeps, subscribers see and diagnostic settings send. */
+/** A formatted entry with its position in the log: the form that the store keeps, subscribers receive and diagnostic settings send. */
 export interface LogRecord extends LogEntry {
-  /** Counts the records of this process, so that two of one millisecond have different ids. */
+  /** The number of the record in this process, so that two records of the same millisecond have different ids. */
   readonly sequence: number;
   /** The {@link ResourceLogRecord} as JSON, on one line. */
   readonly json: string;
 }
 
-/** What is the same in all records of a hub. */
+/** The fields that are the same in all records of a hub. */
 export interface LogResource {
   readonly resourceId: string;
   readonly location: string;

@@ -10,7 +10,7 @@ import { endedEntry, interruptedEntry } from './stream-entries.ts';
 
 const page = readFileSync(new URL('../../../../../docs/operating/logs.md', import.meta.url), 'utf8');
 
-/** The first column of the table after `heading`, one name after the other. */
+/** The names in the first column of the table after `heading`. */
 function firstColumn(heading: string | RegExp): string[] {
   const [, section = ''] = page.split(heading);
   const [table = ''] = section.trimStart().split('\n\n', 1);

@@ -19,20 +19,20 @@ export interface ResourceLogOptions {
   readonly hostName: string;
   readonly clock: Clock;
   readonly events: EventBus;
-  /** Must have subscribed before. */
+  /** The live streams; must have subscribed to `events` before this function is called. */
   readonly streams: LiveStreams;
   /** Whether an identity that was just looked up is registered. */
   readonly isRegistered: (identity: Identity) => boolean;
 }
 
-/** The resource log and its destinations: one recorder, many readers. */
+/** The resource log and its destinations: one recorder writes it, many subscribers read it. */
 export interface ResourceLog {
   readonly reader: LogReader;
-  /** Looks up in the log when and why a device or module last disconnected. */
+  /** Finds in the log when and why a device or module last disconnected. */
   readonly lastDisconnect: LastDisconnectOf;
   /** Records lost since the start, by destination: `store` and the names of diagnostic settings. */
   readonly lost: () => ReadonlyMap<string, number>;
-  /** Connects and disconnects left out since the start, because one device made too many. */
+  /** The number of connection events since the start that were not recorded, because one device caused too many. */
   readonly unrecordedConnections: () => number;
   /** Ends all subscriptions and delivers queued records, within five seconds. */
   close(): Promise<void>;

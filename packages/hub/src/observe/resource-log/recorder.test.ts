@@ -127,8 +127,8 @@ it('what ended cleanly is information, what did not a warning, what did not come
   ]);
 });
 
-/** A small generator of numbers (mulberry32), so that a failing hour can be lived again. */
-function numbers(seed: number): () => number {
+/** A small seeded random number generator (mulberry32), so that a failing run can be repeated. */
+function seededRandom(seed: number): () => number {
   let state = seed;
   return () => {
     state = (state + 0x6d2b79f5) | 0;
@@ -138,7 +138,7 @@ function numbers(seed: number): () => number {
   };
 }
 
-/** What a record must say of something that happened. */
+/** The expected fields of the record of one event. */
 interface Happened {
   readonly time: number;
   readonly operation: string;
@@ -155,11 +155,11 @@ it('a simulated hour, over midnight, of mixed success and failure is in the stor
   const retention = { days: 30, maxBytes: 2 ** 30 };
   const store = new LogStore({ directory, retention, clock, onEvent: bus.emit });
   onRecord = (record) => store.push(record);
-  const random = numbers(42);
+  const random = seededRandom(42);
   const pick = <T>(values: readonly T[]): T => values[Math.floor(random() * values.length)] as T;
   const happened: Happened[] = [];
-  const running: { at: number; step: () => void }[] = [];
-  const later = (ms: number, step: () => void) => running.push({ at: clock.now() + ms, step });
+  const scheduled: { at: number; step: () => void }[] = [];
+  const later = (ms: number, step: () => void) => scheduled.push({ at: clock.now() + ms, step });
   const lastGone = new Map<string, { at: number; error: ErrorCode }>();
   let next = 0;
 
@@ -242,17 +242,17 @@ it('a simulated hour, over midnight, of mixed success and failure is in the stor
     });
   };
 
-  // One step a second; what falls due in it happens in the order in which it was planned.
+  // The clock advances by one second at a time; the steps due in a second run in the order in which they were scheduled.
   for (let second = 0; second < 3_600; second++) {
     await clock.advance(1_000);
-    const due = running.filter(({ at }) => at <= clock.now());
-    for (const one of due) running.splice(running.indexOf(one), 1);
+    const due = scheduled.filter(({ at }) => at <= clock.now());
+    for (const one of due) scheduled.splice(scheduled.indexOf(one), 1);
     for (const { step } of due) step();
     if (random() < 0.1) attach(`device-${Math.floor(random() * 20)}`);
     if (random() < 0.3) ask(`device-${Math.floor(random() * 20)}`);
   }
 
-  const told = async (filter: { deviceId?: string; category?: 'DeviceStreams' | 'Connections' }) => {
+  const listed = async (filter: { deviceId?: string; category?: 'DeviceStreams' | 'Connections' }) => {
     const list: Happened[] = [];
     let after: Parameters<typeof store.list>[0]['after'];
     do {
@@ -274,10 +274,10 @@ it('a simulated hour, over midnight, of mixed success and failure is in the stor
     return list;
   };
   expect(happened.length).toBeGreaterThan(1_500);
-  expect(await told({})).toEqual(happened);
+  expect(await listed({})).toEqual(happened);
   const isStream = ({ operation }: Happened) => operation === 'invoke' || operation === 'streamClose';
-  expect(await told({ category: 'DeviceStreams' })).toEqual(happened.filter(isStream));
-  expect(await told({ deviceId: 'device-3' })).toEqual(happened.filter(({ device }) => device === 'device-3'));
+  expect(await listed({ category: 'DeviceStreams' })).toEqual(happened.filter(isStream));
+  expect(await listed({ deviceId: 'device-3' })).toEqual(happened.filter(({ device }) => device === 'device-3'));
   const lastDisconnect = loggedDisconnects(store);
   for (const [deviceId, gone] of lastGone) {
     expect(await lastDisconnect({ deviceId })).toEqual({ ...gone, detail: 'gone', protocol: 'amqp' });

@@ -10,12 +10,12 @@ import { endedEntry, interruptedEntry, joinedEntry } from './stream-entries.ts';
 
 export interface LogRecorderOptions {
   readonly clock: Clock;
-  /** Looks up the live record of a stream; must be subscribed to the events before this. */
+  /** Finds the live record of a stream; must have subscribed to the events before the recorder does. */
   readonly streams: Pick<LiveStreams, 'get'>;
   readonly resource: LogResource;
   /** Whether the identity that a refused client claimed is registered. */
   readonly isRegistered: (identity: Identity) => boolean;
-  /** Told of each record. Must not throw and must not block. */
+  /** Called with each record. Must not throw and must not block. */
   readonly onRecord: (record: LogRecord) => void;
 }
 
@@ -30,7 +30,7 @@ export class LogRecorder {
     this.#options = options;
   }
 
-  /** A sink for the hub's events; `quota`: the connection quota's data for a connection event. */
+  /** A sink for the hub's events. `quota` is present for an event that the connection quota applies to. */
   readonly observe = (event: HubEvent, quota?: QuotaEvent): void => {
     const entry = this.#entry(event, quota);
     if (entry === undefined) return;
@@ -70,7 +70,7 @@ export class LogRecorder {
   ): LogEntry | undefined {
     const claimed = event.type === 'connection-refused' ? event.claimed : undefined;
     const registered = claimed !== undefined && this.#options.isRegistered(claimed) ? claimed : undefined;
-    // Made in any case, so that the time it takes does not tell whose refusals have a share of their own.
+    // The entry is built even if it is not recorded, so that the time taken does not reveal whether the identity is registered.
     const entry = refusedEntry(event, now, this.#unrecorded);
     const listener = event.type === 'connection-refused' ? event.listener : 'gateway';
     const isRecorded = this.#refusals.take({ listener, remoteAddress: event.remoteAddress, registered }, now);

@@ -3,7 +3,7 @@ import { RefusalQuota } from './refusal-quota.ts';
 
 const NOW = Date.UTC(2026, 0, 1);
 
-/** How many of `count` refusals are recorded. */
+/** The number of `count` refusals that are recorded. */
 function recorded(
   quota: RefusalQuota,
   count: number,

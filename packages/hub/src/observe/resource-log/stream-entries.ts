@@ -5,7 +5,7 @@ import type { LogEntry, LogProperties } from './log-entry.ts';
 
 type Event<Type extends HubEvent['type']> = Extract<HubEvent, { type: Type }>;
 
-/** `invoke`: the handshake succeeded; both sides are connected. */
+/** `invoke`: the handshake succeeded, and both sides are connected. */
 export function joinedEntry(stream: LiveStream, now: number): LogEntry {
   return {
     ...common(stream),
@@ -15,7 +15,7 @@ export function joinedEntry(stream: LiveStream, now: number): LogEntry {
   };
 }
 
-/** A stream has ended: `streamClose` if it had been established, else `invoke` with the error of the failed handshake. */
+/** The entry for a stream that ended: `streamClose` if it was established, else `invoke` with the error of the failed handshake. */
 export function endedEntry(record: StreamRecord): LogEntry {
   const error = record.error ?? CAUSE_ERRORS[record.cause];
   const { establishedAt, endedAt, cause, detail } = record;
@@ -31,12 +31,12 @@ export function endedEntry(record: StreamRecord): LogEntry {
     properties: {
       ...previewProperties(record, joined ? undefined : error),
       ...ownProperties(record),
-      ...{ streamMs: span(establishedAt, endedAt), cause, error, detail },
+      ...{ streamMs: durationOf(establishedAt, endedAt), cause, error, detail },
     },
   };
 }
 
-/** `streamClose` of a stream that was open when the hub died: what it carried, and when it ended, is not known. */
+/** `streamClose` of a stream that was open when the hub process died: its byte counts and the time of its end are not known. */
 export function interruptedEntry({ stream, knownUntil }: Event<'stream-interrupted'>, now: number): LogEntry {
   const cause: CloseCause = 'hub_died';
   const error = CAUSE_ERRORS[cause];
@@ -58,7 +58,7 @@ function common({ deviceId, moduleId, streamId, traceParent }: LiveStream) {
   return { category: 'DeviceStreams', deviceId, moduleId, streamId, traceParent } as const;
 }
 
-/** Azure's own keys, in its order. The hub answers a request with 200 also when the device rejects. */
+/** The keys of Azure's log, in the same order. There is no status code for `rejected`: the hub responds with 200 even when the device rejects. */
 function previewProperties(stream: LiveStream, error: ErrorCode | undefined): LogProperties {
   return {
     deviceId: stream.deviceId,
@@ -85,9 +85,9 @@ function ownProperties(stream: LiveStream): LogProperties {
     protocol: answeredBy?.protocol,
     controlAddress: answeredBy?.remoteAddress,
     requestedAt: new Date(requestedAt).toISOString(),
-    offerMs: span(requestedAt, offeredAt),
-    answerMs: span(offeredAt, answeredAt),
-    joinMs: span(answeredAt, establishedAt),
+    offerMs: durationOf(requestedAt, offeredAt),
+    answerMs: durationOf(offeredAt, answeredAt),
+    joinMs: durationOf(answeredAt, establishedAt),
     bytesFromService: stream.fromService.bytes,
     bytesFromDevice: stream.fromDevice.bytes,
     messagesFromService: stream.fromService.messages,
@@ -96,6 +96,6 @@ function ownProperties(stream: LiveStream): LogProperties {
   };
 }
 
-function span(from: number | undefined, to: number | undefined): number | undefined {
+function durationOf(from: number | undefined, to: number | undefined): number | undefined {
   return from === undefined || to === undefined ? undefined : to - from;
 }
