@@ -1,4 +1,4 @@
-import type { CulvertError, Identity, Offer } from '@culvert/protocol';
+import type { Announcement, CulvertError, Identity, Offer, SessionAnswer } from '@culvert/protocol';
 import type { Clock } from '@culvert/stream';
 import type { DeviceCredential } from '../auth/authenticate.ts';
 import type { ClientCertificate } from '../auth/client-certificate.ts';
@@ -9,7 +9,13 @@ import type { ServiceGateway } from './service-connection.ts';
 import type { UnansweredOffers } from './unanswered-offers.ts';
 
 /** What the device said. */
-export type Answer = { readonly accepted: true } | { readonly accepted: false; readonly reason: string };
+export type Answer =
+  | {
+      readonly accepted: true;
+      /** The session that it chose, not yet checked against the offer. */
+      readonly session?: SessionAnswer | undefined;
+    }
+  | { readonly accepted: false; readonly reason: string };
 
 /** A device's live, authenticated connection to the hub, on which it is offered streams. One implementation per transport. */
 export interface ControlChannel {
@@ -28,6 +34,8 @@ export interface ControlChannel {
   readonly clientVersion?: string | undefined;
   /** Public keys of its SSH server, as the device names them. */
   readonly sshHostKeys?: readonly string[] | undefined;
+  /** What the device says it can do, as it said last; undefined when it said nothing, or something malformed. */
+  readonly announcement?: Announcement | undefined;
   /** Whether the device has said that it takes offers (MQTT: subscribed). It may begin to, and stop, at any time. */
   readonly takesOffers: boolean;
   /** The offers it leaves unanswered; they go with the channel. */

@@ -79,16 +79,17 @@ export class Router implements ChannelRegistrar {
 
   /**
    * Offers a stream to a device or module, waiting for it to come online if needed, and returns its answer and the channel that carried it.
+   * @param offerFor makes the offer for the channel that carries it, which may tell more to some devices than to others
    * @throws CulvertError `device_offline`, `device_gone`, `too_many_requests`; the signal's reason
    */
   async offer(
     identity: Identity,
-    offer: Offer,
+    offerFor: (channel: ControlChannel) => Offer,
     options: OfferOptions,
   ): Promise<{ answer: Answer; channel: ControlChannel }> {
     const channel = await this.#reachable(identityName(identity), options);
     options.onOffered();
-    return { answer: await channel.offer(offer, options.signal), channel };
+    return { answer: await channel.offer(offerFor(channel), options.signal), channel };
   }
 
   async #reachable(name: string, options: OfferOptions): Promise<ControlChannel> {
