@@ -2,6 +2,7 @@ import type { StreamCounters } from '@culvert/gateway';
 import { FakeClock } from '@culvert/testkit';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { HubEvent } from '../observe/events.ts';
+import type { KnownSession } from '../observe/known-sessions.ts';
 import type { StreamRecord } from '../observe/stream-record.ts';
 import { DailyUsage } from './daily-usage.ts';
 import { StreamWatch, type WatchLimits } from './stream-watch.ts';
@@ -10,12 +11,14 @@ const NO_LIMITS: WatchLimits = { idleMs: 0, lifetimeMs: 0, bytesPerStream: 0, by
 
 let clock: FakeClock;
 let counters: Map<string, StreamCounters>;
+let sessions: Map<string, KnownSession>;
 let ended: [string, string][];
 let events: HubEvent[];
 
 beforeEach(() => {
   clock = new FakeClock(Date.UTC(2026, 0, 1, 12));
   counters = new Map();
+  sessions = new Map();
   ended = [];
   events = [];
 });
@@ -25,6 +28,7 @@ function watch(limits: Partial<WatchLimits>, usage?: DailyUsage): StreamWatch {
     limits: { ...NO_LIMITS, ...limits },
     counters: (streamId) => counters.get(streamId),
     identityOf: (streamId) => ({ deviceId: `device of ${streamId[0]}` }),
+    sessionOf: (streamId) => sessions.get(streamId),
     end: (streamId, { code }) => ended.push([streamId, code]),
     usage,
     clock,
@@ -47,7 +51,7 @@ const established = (streamId: string): HubEvent => ({
 function over(streamId: string, bytes: number): HubEvent {
   const record: StreamRecord = {
     ...{ streamId, streamName: 'x', deviceId: `device of ${streamId[0]}`, caller: '', callerAddress: '' },
-    ...{ traceParent: undefined, gateway: '', requestedAt: 0, offeredAt: 0, answeredAt: 0, answeredBy: undefined },
+    ...{ traceParent: undefined, sessionId: undefined, session: undefined, gateway: '', requestedAt: 0, offeredAt: 0, answeredAt: 0, answeredBy: undefined },
     ...{ establishedAt: 0, serviceAddress: '', deviceAddress: '', endedAt: 0, error: undefined, detail: '' },
     cause: 'ended_by_device',
     fromService: { bytes, messages: 1 },
