@@ -26,7 +26,11 @@ describe('the session of a stream request', () => {
     expect(formatSessionRequest({ id: ID, lowest: 1, highest: 3, encrypted: true })).toBe(
       `id=${ID}; lowest=1; highest=3; encrypted=1`,
     );
-    fc.assert(fc.property(request, (asked) => { expect(readSessionRequest(formatSessionRequest(asked))).toEqual(asked); }));
+    fc.assert(
+      fc.property(request, (asked) => {
+        expect(readSessionRequest(formatSessionRequest(asked))).toEqual(asked);
+      }),
+    );
   });
 
   it('may have keys in any order, and keys of later versions', () => {
@@ -81,11 +85,21 @@ describe('the device’s answer', () => {
   it('is read as it was written', () => {
     expect(formatSessionAnswer({ version: 1, encrypted: false })).toBe('version=1; encrypted=0');
     const answer = fc.record({ version, encrypted: fc.boolean() });
-    fc.assert(fc.property(answer, (given) => { expect(readSessionAnswer(formatSessionAnswer(given))).toEqual(given); }));
+    fc.assert(
+      fc.property(answer, (given) => {
+        expect(readSessionAnswer(formatSessionAnswer(given))).toEqual(given);
+      }),
+    );
   });
 
   it('is none when it is malformed, or was sent twice', () => {
-    for (const text of ['', 'version=1', 'version=0; encrypted=1', 'version=1; encrypted=2', ['version=1; encrypted=1']])
+    for (const text of [
+      '',
+      'version=1',
+      'version=0; encrypted=1',
+      'version=1; encrypted=2',
+      ['version=1; encrypted=1'],
+    ])
       expect(readSessionAnswer(text)).toBeUndefined();
     expect(() => formatSessionAnswer({ version: 0, encrypted: true })).toThrow();
   });
@@ -105,12 +119,26 @@ describe('the services of an offer', () => {
   it('are all, or a list that is read as it was written', () => {
     expect(readOfferedServices(formatOfferedServices('*'))).toBe('*');
     const names = fc.array(serviceName, { maxLength: MAX_OFFERED_SERVICES });
-    fc.assert(fc.property(names, (list) => { expect(readOfferedServices(formatOfferedServices(list))).toEqual(list); }));
+    fc.assert(
+      fc.property(names, (list) => {
+        expect(readOfferedServices(formatOfferedServices(list))).toEqual(list);
+      }),
+    );
   });
 
   it('are none when the list is malformed or too long', () => {
     const many = Array.from({ length: MAX_OFFERED_SERVICES + 1 }, (_, index) => `s${index}`);
-    for (const text of ['', '**', '{}', '"ssh"', '[1]', '["a b"]', '["ssh"', JSON.stringify(many), `["${'x'.repeat(129)}"]`])
+    for (const text of [
+      '',
+      '**',
+      '{}',
+      '"ssh"',
+      '[1]',
+      '["a b"]',
+      '["ssh"',
+      JSON.stringify(many),
+      `["${'x'.repeat(129)}"]`,
+    ])
       expect(readOfferedServices(text)).toEqual([]);
     expect(() => formatOfferedServices(many)).toThrow(expect.objectContaining({ code: 'argument_invalid' }));
     expect(() => formatOfferedServices(['a b'])).toThrow(expect.objectContaining({ code: 'argument_invalid' }));

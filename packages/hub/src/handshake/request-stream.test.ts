@@ -7,8 +7,8 @@ import type { Answer, ControlChannel } from '../control/control-channel.ts';
 import { Router } from '../control/router.ts';
 import { UnansweredOffers } from '../control/unanswered-offers.ts';
 import type { HubEvent } from '../observe/events.ts';
-import type { IdentityRecord } from '../registry/registry.ts';
 import type { KnownSession } from '../observe/known-sessions.ts';
+import type { IdentityRecord } from '../registry/registry.ts';
 import { ClosedSessions } from './closed-sessions.ts';
 import { GrantIssuer } from './grant-issuer.ts';
 import { type HandshakeDeps, requestStream, type StreamRequest } from './request-stream.ts';
@@ -101,7 +101,12 @@ beforeEach(() => {
     router,
     admitTo: () => undefined,
     isFull: () => false,
-    sessions: new SessionAdmission({ limits: sessionLimits, closed, known: { get: () => known }, now: () => clock.now() }),
+    sessions: new SessionAdmission({
+      limits: sessionLimits,
+      closed,
+      known: { get: () => known },
+      now: () => clock.now(),
+    }),
     // Signing takes real time, for which a fake clock does not wait; only the first test signs.
     grants: {
       issue: (streamId, side) => Promise.resolve({ url: `wss://hub.example:443/${streamId}/${side}`, token: 't' }),

@@ -51,7 +51,16 @@ const established = (streamId: string): HubEvent => ({
 function over(streamId: string, bytes: number): HubEvent {
   const record: StreamRecord = {
     ...{ streamId, streamName: 'x', deviceId: `device of ${streamId[0]}`, caller: '', callerAddress: '' },
-    ...{ traceParent: undefined, sessionId: undefined, session: undefined, gateway: '', requestedAt: 0, offeredAt: 0, answeredAt: 0, answeredBy: undefined },
+    ...{
+      traceParent: undefined,
+      sessionId: undefined,
+      session: undefined,
+      gateway: '',
+      requestedAt: 0,
+      offeredAt: 0,
+      answeredAt: 0,
+      answeredBy: undefined,
+    },
     ...{ establishedAt: 0, serviceAddress: '', deviceAddress: '', endedAt: 0, error: undefined, detail: '' },
     cause: 'ended_by_device',
     fromService: { bytes, messages: 1 },

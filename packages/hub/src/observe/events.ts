@@ -1,5 +1,12 @@
 import type { GatewayEvent } from '@culvert/gateway';
-import type { AuthenticationType, CulvertError, ErrorCode, Identity, LimitName, SessionAnswer } from '@culvert/protocol';
+import type {
+  AuthenticationType,
+  CulvertError,
+  ErrorCode,
+  Identity,
+  LimitName,
+  SessionAnswer,
+} from '@culvert/protocol';
 import type { ControlProtocol, ListenerName } from './listener.ts';
 import type { LiveStream, StreamRecord } from './stream-record.ts';
 

@@ -105,7 +105,15 @@ function addStream(open: Map<string, LiveStream>, stream: z.infer<typeof openStr
   const { moduleId, traceParent, offeredAt, answeredAt, answeredBy, serviceAddress, deviceAddress } = stream;
   const { sessionId, session } = stream;
   const optional = { moduleId, traceParent, offeredAt, answeredAt, answeredBy, serviceAddress, deviceAddress };
-  open.set(stream.streamId, { ...stream, ...optional, sessionId, session, fromService: nothing, fromDevice: nothing, countedBytes: 0 });
+  open.set(stream.streamId, {
+    ...stream,
+    ...optional,
+    sessionId,
+    session,
+    fromService: nothing,
+    fromDevice: nothing,
+    countedBytes: 0,
+  });
 }
 
 function parsed(line: string): unknown {
