@@ -114,6 +114,34 @@ describe('the watch over streams', () => {
     watching.stop();
   });
 
+  it('counts lifetime and bytes over all streams of a session, and ends each that takes it further', async () => {
+    const watching = watch({ lifetimeMs: 10_000, bytesPerStream: 100 });
+    const session = { sessionId: 's', establishedAt: clock.now() - 4_000, bytes: 0 };
+    for (const streamId of ['a1', 'a2']) {
+      sessions.set(streamId, session);
+      watching.observe(established(streamId));
+    }
+    watching.observe(established('raw'));
+    carry('a1', 30);
+    carry('a2', 30);
+    await clock.advance(1_000);
+    expect([session.bytes, watching.nearest]).toMatchObject([60, { bytesPerStream: 60, lifetimeMs: 5_000 }]);
+    watching.observe(over('a1', 50));
+    expect(session.bytes).toBe(80);
+    carry('a2', 50);
+    await clock.advance(1_000);
+    expect(ended).toEqual([['a2', 'quota_reached']]);
+    session.bytes = 0;
+    sessions.set('a3', session);
+    watching.observe(established('a3'));
+    await clock.advance(4_000);
+    expect(ended).toEqual([
+      ['a2', 'quota_reached'],
+      ['a3', 'lifetime_ended'],
+    ]);
+    watching.stop();
+  });
+
   it('counts for the day what was carried, once, also what came after the last look', async () => {
     const store = { load: () => Promise.resolve([]), save: () => Promise.resolve() };
     const usage = await DailyUsage.open({ store, clock, onFailed: () => undefined });
