@@ -1,4 +1,4 @@
-import { type CulvertError, LIMITS } from '@culvert/protocol';
+import { type CulvertError, formatAnnouncement, LIMITS } from '@culvert/protocol';
 import { Backoff, type Clock, type Timer } from '@culvert/stream';
 import type { Attempt, AttemptListener, StartAttempt } from './attempt.ts';
 import type { ControlChannel } from './control-channel.ts';
@@ -56,6 +56,12 @@ export class Attached implements AttemptListener {
     if (renewAt !== undefined)
       this.#timer = clock.setTimer(Math.max(0, renewAt - clock.now()), () => this.#renewWhenIdle());
     void channel.closed.then((error) => this.#end(error));
+  }
+
+  /** Announces this text on the channel, unless the hub has it already; undefined: that the device can do nothing beyond the Azure protocol. */
+  announce(text: string | undefined): void {
+    if (text !== undefined) this.#channel.announce(text);
+    else if (this.#channel.hasAnnounced) this.#channel.announce(formatAnnouncement({}));
   }
 
   leave(): Promise<void> {

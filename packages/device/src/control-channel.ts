@@ -21,6 +21,8 @@ export interface ChannelContext extends OfferHandling {
   readonly credential: Credential;
   readonly keepaliveSeconds: number;
   readonly sshHostKeys: readonly string[];
+  /** The text of the client's current announcement; undefined when there is none. */
+  readonly announcement: () => string | undefined;
 }
 
 /** The control channel of a device or module: its authenticated connection to the hub, and the offers received on it. */
@@ -32,6 +34,8 @@ export class ControlChannel implements ControlConnectionListener {
   /** Resolves with the error that ended the channel; never if {@link close} ended it. */
   readonly closed: Promise<CulvertError>;
   readonly #connection: ControlConnection;
+  /** The text that the hub received last; undefined when it received none. */
+  #announced: string | undefined;
   /** Resolves with undefined when the device is attached, or with the error that prevented it. */
   readonly #attached: Promise<CulvertError | undefined>;
   // Promise executors run synchronously, so both functions are assigned before they can be called.
@@ -40,6 +44,7 @@ export class ControlChannel implements ControlConnectionListener {
 
   private constructor(duplex: Duplex, proof: Proof, hub: KnownHub, context: ChannelContext) {
     const { identity, keepaliveSeconds, sshHostKeys, clock } = context;
+    this.#announced = context.announcement();
     this.proof = proof;
     this.offers = new PendingOffers(context, hub);
     this.#attached = new Promise((resolve) => {
@@ -55,6 +60,7 @@ export class ControlChannel implements ControlConnectionListener {
       keepaliveSeconds,
       clientType: clientType(),
       sshHostKeys,
+      announcement: this.#announced,
     });
     this.#connection = new ControlConnection(duplex, session, clock, this);
   }
@@ -93,6 +99,18 @@ export class ControlChannel implements ControlConnectionListener {
     signal.removeEventListener('abort', stop);
     if (failure !== undefined) throw withClockFault(failure, proof, clock.now());
     return channel;
+  }
+
+  /** Announces this text in the place of what the hub received last. No effect if it is the same. */
+  announce(text: string): void {
+    if (text === this.#announced) return;
+    this.#announced = text;
+    this.#connection.announce(text);
+  }
+
+  /** Whether the hub has received an announcement on this channel. */
+  get hasAnnounced(): boolean {
+    return this.#announced !== undefined;
   }
 
   /** Rejects pending offers, disconnects, and resolves when the connection is closed. Never rejects. */

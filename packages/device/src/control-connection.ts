@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream';
 import { CulvertError, LIMITS } from '@culvert/protocol';
 import {
+  type DeviceAnswer,
   type DeviceEffect,
   type DeviceOffer,
   type DeviceSession,
@@ -48,8 +49,13 @@ export class ControlConnection {
   }
 
   /** Answers an offer that was received on this connection. */
-  answer(answer: { requestId: string; accepted: boolean; reason?: string }): void {
+  answer(answer: DeviceAnswer): void {
     this.#perform(this.#session.answer(answer, this.#clock.now()));
+  }
+
+  /** Announces what the device can do, in the place of what it announced before. No effect before it is attached. */
+  announce(text: string): void {
+    this.#perform(this.#session.announce(text, this.#clock.now()));
   }
 
   /** Disconnects; resolves when the connection is closed. Idempotent, never rejects. */

@@ -1,7 +1,9 @@
 import {
+  type Announcement,
   CulvertError,
   type DeviceConnectionString,
   type ErrorCode,
+  formatAnnouncement,
   parseDeviceConnectionString,
   sshHostKeysIn,
 } from '@culvert/protocol';
@@ -70,6 +72,11 @@ export interface DeviceClientOptions {
    * yet. Invalid keys are ignored. At most eight keys with together 4,096 characters. Default none.
    */
   readonly sshHostKeys?: readonly string[];
+  /**
+   * What the device announces to the hub when it connects; change it with {@link DeviceClient.announce}. Default nothing. A device that announces
+   * sessions is told in an offer when the service asks for one, and serves it only if it says so in `accept`.
+   */
+  readonly announcement?: Announcement;
   /** Returns a random number in [0, 1), for back-off and renewal. Default `Math.random`. */
   readonly random?: () => number;
 }
@@ -103,6 +110,8 @@ export class DeviceClient {
   /** Resolves when the previous state has released its resources. */
   #left: Promise<void> = Promise.resolve();
   #opening: Opening | undefined;
+  /** The text of the current announcement. */
+  #announcement: string | undefined;
 
   private constructor(identity: DeviceConnectionString, options: DeviceClientOptions) {
     const { clock = systemClock, random = Math.random, outbound = {}, certificate, onStream, halfCloseMs } = options;
@@ -111,7 +120,11 @@ export class DeviceClient {
     const lifetimeSeconds = whole('tokenLifetimeSeconds', options.tokenLifetimeSeconds ?? 3_600, 31_536_000);
     const sshHostKeys = sshHostKeysIn(options.sshHostKeys ?? []);
     const credential = new Credential(identity, { certificate, lifetimeSeconds, clock, random });
-    this.#context = { identity, credential, keepaliveSeconds, sshHostKeys, clock, outbound, halfCloseMs, onStream };
+    this.#announcement = announcementText(options.announcement);
+    this.#context = {
+      ...{ identity, credential, keepaliveSeconds, sshHostKeys, clock, outbound, halfCloseMs, onStream },
+      announcement: () => this.#announcement,
+    };
     this.#onStateChange = options.onStateChange;
     this.#random = random;
     this.#backoff = new Backoff({ maxMs: MAX_WAIT_MS, random });
@@ -128,6 +141,15 @@ export class DeviceClient {
    */
   static fromConnectionString(text: string, options: DeviceClientOptions): DeviceClient {
     return new DeviceClient(parseDeviceConnectionString(text), options);
+  }
+
+  /**
+   * Replaces what the device announces, wholly: at once while it is attached, and with each later connection. Undefined: nothing.
+   * @throws CulvertError `argument_invalid` for an announcement that is not valid
+   */
+  announce(announcement: Announcement | undefined): void {
+    this.#announcement = announcementText(announcement);
+    if (this.#state instanceof Attached) this.#state.announce(this.#announcement);
   }
 
   /** The current state. */
@@ -193,7 +215,10 @@ export class DeviceClient {
       onLost: (error) => this.#retry(error, false),
     };
     const context = { clock, random: this.#random, startAttempt: this.#startAttempt };
-    this.#enter(new Attached(channel, context, listener));
+    const attached = new Attached(channel, context, listener);
+    this.#enter(attached);
+    // It may have changed while the channel was being opened.
+    attached.announce(this.#announcement);
     this.#opening?.resolve();
   }
 
@@ -224,6 +249,10 @@ export class DeviceClient {
     if (callback !== undefined && next.name !== previous.name)
       queueMicrotask(() => callback(next.name, error, retryInMs));
   }
+}
+
+function announcementText(announcement: Announcement | undefined): string | undefined {
+  return announcement === undefined ? undefined : formatAnnouncement(announcement);
 }
 
 function whole(name: string, value: number, max: number): number {

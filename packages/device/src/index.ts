@@ -1,4 +1,12 @@
-export { CulvertError, type ErrorCode } from '@culvert/protocol';
+export {
+  type Announcement,
+  CulvertError,
+  type ErrorCode,
+  type OfferedServices,
+  type SessionAnswer,
+  type SessionCapability,
+  type SessionRequest,
+} from '@culvert/protocol';
 export type { ClientCertificate, OutboundOptions } from '@culvert/stream';
 export { DeviceClient, type DeviceClientOptions, type DeviceClientState } from './device-client.ts';
 export type { AcceptOptions, StreamOffer } from './stream-offer.ts';

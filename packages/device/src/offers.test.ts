@@ -1,7 +1,14 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { CulvertError, formatOfferTopic, OFFER_PROPERTIES } from '@culvert/protocol';
+import {
+  CulvertError,
+  formatAnswerTopic,
+  formatOfferTopic,
+  formatSessionRequest,
+  OFFER_PROPERTIES,
+  SESSION_PROPERTY,
+} from '@culvert/protocol';
 import { FakeClock, type ScriptedChannel, ScriptedHub, type ScriptedHubOptions } from '@culvert/testkit';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { DeviceClient } from './device-client.ts';
@@ -63,6 +70,49 @@ describe('an offer', () => {
       { name: 'echo', streamId: STREAM_ID, caller: 'policy:service' },
       { name: 'echo', streamId: undefined, caller: undefined },
     ]);
+  });
+
+  it('tells of a session, which is answered with what the device chose', async () => {
+    const offers: StreamOffer[] = [];
+    await attach(async (offer) => {
+      offers.push(offer);
+      const stream = await offer.accept({ session: { version: 2, encrypted: true } });
+      stream.on('error', () => undefined);
+    });
+    const session = { id: 'cd'.repeat(16), lowest: 1, highest: 2, encrypted: true };
+    const properties = { [OFFER_PROPERTIES.session]: formatSessionRequest(session) };
+    publish('1', { ...properties, [OFFER_PROPERTIES.services]: '["ssh"]', [OFFER_PROPERTIES.idleMs]: '60000' });
+    const { topic, properties: answered } = await channel.take('publish');
+    expect([topic, answered?.userProperties]).toMatchObject([
+      formatAnswerTopic({ requestId: '1', accepted: true }),
+      { [SESSION_PROPERTY]: 'version=2; encrypted=1' },
+    ]);
+    expect(offers[0]).toMatchObject({ session, services: ['ssh'], idleMs: 60_000 });
+  });
+
+  it.each([
+    ['of another version', { lowest: 1, highest: 1 }],
+    ['that the service did not ask for', undefined],
+  ])('is not accepted with a session %s', async (_what, range) => {
+    await attach(async (offer) => {
+      await offer.accept({ session: { version: 2, encrypted: true } });
+    });
+    const text = range && formatSessionRequest({ id: 'cd'.repeat(16), ...range, encrypted: true });
+    publish('1', text === undefined ? {} : { [OFFER_PROPERTIES.session]: text });
+    expect(await answer()).toBe('1: 400 The service has not asked for a session of this version.');
+  });
+
+  it('with a malformed session is raw, and a malformed list of services names none', async () => {
+    const offers: StreamOffer[] = [];
+    await attach((offer) => {
+      offers.push(offer);
+      return offer.reject();
+    });
+    publish('1', {
+      ...{ [OFFER_PROPERTIES.session]: 'id=1', [OFFER_PROPERTIES.services]: 'all', [OFFER_PROPERTIES.idleMs]: '-1' },
+    });
+    await answer();
+    expect(offers[0]).toMatchObject({ session: undefined, services: [], idleMs: undefined });
   });
 
   it('accepted gives the stream, with what was sent before anybody listened', async () => {

@@ -1,7 +1,17 @@
 import type { Duplex } from 'node:stream';
-import { CulvertError, LIMITS } from '@culvert/protocol';
+import {
+  CulvertError,
+  isVersionWithin,
+  LIMITS,
+  type OfferedServices,
+  readMilliseconds,
+  readOfferedServices,
+  readSessionRequest,
+  type SessionAnswer,
+  type SessionRequest,
+} from '@culvert/protocol';
 import type { Grant } from '@culvert/protocol/grant';
-import type { DeviceOffer } from '@culvert/protocol/mqtt';
+import type { DeviceAnswer, DeviceOffer } from '@culvert/protocol/mqtt';
 import {
   abortReason,
   assertGateway,
@@ -19,6 +29,11 @@ import type { WebSocket } from 'ws';
 export interface AcceptOptions {
   /** Cancels the opening of an accepted stream. */
   readonly signal?: AbortSignal;
+  /**
+   * The session that the stream is to carry, in answer to the offer's `session`. Default none: the stream is raw. The hub tells the service what was
+   * chosen.
+   */
+  readonly session?: SessionAnswer | undefined;
 }
 
 /** A stream that a service requests. Answer it once, within a minute. Every method rejects with a CulvertError. */
@@ -29,6 +44,12 @@ export interface StreamOffer {
   readonly streamId: string | undefined;
   /** The name of the service's credential, such as `policy:service`; undefined if the hub does not send it. */
   readonly caller: string | undefined;
+  /** The session that the service asks for; undefined if it asks for none, or the device has not announced that it knows sessions. */
+  readonly session?: SessionRequest | undefined;
+  /** The services that the caller may open in the session, by the hub's word: `*` means all. Undefined if the hub does not say. */
+  readonly services?: OfferedServices | undefined;
+  /** Milliseconds without a byte after which the hub ends the stream; undefined without a session, and without such a limit. */
+  readonly idleMs?: number | undefined;
   /**
    * Connects to the gateway, accepts the offer as soon as the connection has a file descriptor, and resolves when the gateway has accepted the
    * connection. A failure before the offer is accepted, such as a lack of file descriptors, rejects the offer with the reason.
@@ -37,7 +58,7 @@ export interface StreamOffer {
    * stream is aborted. `end()` ends this side's direction; the service's data can still be read. Call `end()` also after the service has ended,
    * otherwise the stream fails after `halfCloseMs`. `destroy()` aborts the stream.
    * @throws CulvertError `handshake_timeout`, `withdrawn`, `unreachable`, `untrusted` (also if the hub names a host that is not an allowed gateway),
-   *   `grant_invalid`; the signal's reason, else `aborted`
+   *   `grant_invalid`; `argument_invalid` for a session that the offer does not allow; the signal's reason, else `aborted`
    */
   accept(options?: AcceptOptions): Promise<Duplex>;
   /**
@@ -57,7 +78,7 @@ export interface OfferContext {
   /** See `DeviceClientOptions.halfCloseMs`. */
   readonly halfCloseMs: number | undefined;
   /** Sends the answer. */
-  readonly answer: (answer: { requestId: string; accepted: boolean; reason?: string }) => void;
+  readonly answer: (answer: DeviceAnswer) => void;
   /** Called when the offer has been answered or can no longer be answered. */
   readonly onSettled: (offer: PendingOffer) => void;
 }
@@ -67,6 +88,9 @@ export class PendingOffer implements StreamOffer {
   readonly name: string;
   readonly streamId: string | undefined;
   readonly caller: string | undefined;
+  readonly session: SessionRequest | undefined;
+  readonly services: OfferedServices | undefined;
+  readonly idleMs: number | undefined;
   readonly #offer: DeviceOffer;
   readonly #context: OfferContext;
   readonly #expiry: Timer;
@@ -81,6 +105,9 @@ export class PendingOffer implements StreamOffer {
     this.name = offer.streamName;
     this.streamId = offer.streamId;
     this.caller = offer.caller;
+    this.session = readSessionRequest(offer.session);
+    this.services = offer.services === undefined ? undefined : readOfferedServices(offer.services);
+    this.idleMs = readMilliseconds(offer.idleMs);
     this.#offer = offer;
     this.#context = context;
     this.#expiry = context.clock.setTimer(LIMITS.handshakeMs, () =>
@@ -120,15 +147,16 @@ export class PendingOffer implements StreamOffer {
     this.#aborted.abort(why());
   }
 
-  async #accept<T>({ signal }: AcceptOptions, dial: Dial<T>): Promise<T> {
+  async #accept<T>({ signal, session }: AcceptOptions, dial: Dial<T>): Promise<T> {
     if (signal?.aborted) throw abortReason(signal);
+    this.#assertAllowed(session);
     this.#markAnswered('accepted');
     const { outbound, clock, hub, halfCloseMs } = this.#context;
     const linked = linkSignals([signal, this.#aborted.signal]);
     try {
       assertGateway(this.#offer.grant.url, 'device', hub, outbound.gateways);
       // Accept only when the connection has its file descriptor. Otherwise a process without free descriptors would accept a stream that it cannot open.
-      const onUnderWay = (): void => this.#answer(true);
+      const onUnderWay = (): void => this.#answer(true, undefined, session);
       return await dial(this.#offer.grant, {
         ...{ outbound, clock, signal: linked.signal, onUnderWay },
         ...(halfCloseMs === undefined ? {} : { halfCloseMs }),
@@ -146,12 +174,18 @@ export class PendingOffer implements StreamOffer {
     this.#answerError = () => new CulvertError('argument_invalid', `The offer has already been ${how}.`);
   }
 
+  #assertAllowed(session: SessionAnswer | undefined): void {
+    if (session === undefined) return;
+    if (this.session === undefined || !isVersionWithin(session.version, this.session))
+      throw new CulvertError('argument_invalid', 'The service has not asked for a session of this version.');
+  }
+
   /** Sends the answer, unless one has been sent or can no longer be sent. */
-  #answer(accepted: boolean, reason?: string): void {
+  #answer(accepted: boolean, reason?: string, session?: SessionAnswer): void {
     if (this.#settled) return;
     this.#settle();
     const { requestId } = this.#offer;
-    this.#context.answer({ requestId, accepted, ...(reason === undefined ? {} : { reason }) });
+    this.#context.answer({ requestId, accepted, reason, session });
   }
 
   #settle(): void {

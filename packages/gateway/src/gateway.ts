@@ -91,6 +91,8 @@ export class Gateway implements GatewayControl {
   readonly #rendezvous: Rendezvous;
   readonly #steering: Steering | undefined;
   readonly #relays = new Map<string, FrameRelay>();
+  /** Streams that {@link end} has ended and whose connections are not closed yet. */
+  readonly #ending = new Set<string>();
   /** All connections that are not closed, including refused ones. */
   readonly #sockets = new Set<Duplex>();
   #draining = false;
@@ -164,6 +166,7 @@ export class Gateway implements GatewayControl {
   end(streamId: string, error: CulvertError, cause?: CloseCause): boolean {
     const relay = this.#relays.get(streamId);
     if (relay !== undefined) {
+      this.#ending.add(streamId);
       relay.end(error, cause);
       return true;
     }
@@ -198,7 +201,8 @@ export class Gateway implements GatewayControl {
     if (
       first &&
       (this.waitingConnections >= this.#limits.maxWaiting ||
-        this.waitingConnections + this.streams >= this.#limits.maxStreams)
+        // A stream that was ended to make room has gone, though the goodbye of a lost connection takes seconds.
+        this.waitingConnections + this.streams - this.#ending.size >= this.#limits.maxStreams)
     ) {
       throw new CulvertError('too_many_requests', 'The gateway carries as many streams as it may.');
     }
@@ -267,6 +271,7 @@ export class Gateway implements GatewayControl {
     this.#relays.set(streamId, relay);
     void relay.closed.then((cause) => {
       this.#relays.delete(streamId);
+      this.#ending.delete(streamId);
       this.#emit({
         type: 'stream-closed',
         streamId,

@@ -202,6 +202,22 @@ const MAKE: Readonly<Record<ReportedCause, () => Promise<Outcome>>> = {
     await start();
     return both((streamId) => test.owner.streams.close(streamId, 'lunch'));
   },
+  async taken_over() {
+    await start();
+    const leaving = new AbortController();
+    cleanups.push(() => leaving.abort());
+    const session = { id: 'ab'.repeat(16), lowest: 1, highest: 1, encrypted: false };
+    const options = { name: 'x', session, signal: leaving.signal };
+    const [{ stream }, device] = await Promise.all([
+      test.owner.openSessionStream('d', options),
+      offers.then((offer) => offer.accept()),
+    ]);
+    await test.event('stream-established');
+    const ends = Promise.all([told(stream), told(device)]);
+    for (let newer = 0; newer < 2; newer++) test.owner.openSessionStream('d', options).catch(() => undefined);
+    const [ofService, ofDevice] = await ends;
+    return { service: ofService, device: ofDevice };
+  },
   async revoked() {
     await start();
     return both(() => test.owner.devices.update({ deviceId: 'd', status: 'disabled' }));
@@ -304,6 +320,11 @@ const TABLE: Readonly<Record<ReportedCause, Outcome & { readonly log: readonly [
     service: ['closed_by_administrator', ADMINISTRATOR],
     device: ['closed_by_administrator', ADMINISTRATOR],
     log: ['closed_by_administrator', ADMINISTRATOR],
+  },
+  taken_over: {
+    service: ['stream_lost', CLOSE_CAUSES.taken_over],
+    device: ['stream_lost', CLOSE_CAUSES.taken_over],
+    log: ['taken_over', CLOSE_CAUSES.taken_over],
   },
   revoked: { service: ['revoked', DISABLED], device: ['revoked', DISABLED], log: ['revoked', DISABLED] },
   shutting_down: { service: ['draining', STOPS], device: ['draining', STOPS], log: ['draining', STOPS] },

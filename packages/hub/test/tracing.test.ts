@@ -157,6 +157,8 @@ describe('the exporter', () => {
     caller: 'policy:service',
     callerAddress: '192.0.2.1',
     traceParent: undefined,
+    sessionId: undefined,
+    session: undefined,
     gateway: 'hub:443',
     requestedAt: 1,
     offeredAt: 2,

@@ -21,6 +21,8 @@ export const STREAM_PROPERTIES = {
   isAccepted: 'IoThub-streaming-is-accepted',
   /** In the answer, a Culvert extension: the reason why the device rejected the request. */
   rejectReason: 'culvert-reject-reason',
+  /** In the answer, a Culvert extension: the session that the device chose. */
+  session: 'culvert-session',
 } as const;
 
 /** Application properties of a CBS request and of its answer (AMQP CBS 1.0 §3.2). */

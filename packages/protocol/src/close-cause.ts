@@ -14,6 +14,7 @@ export const CLOSE_CAUSES = {
   lifetime_ended: 'It had lived as long as the limit allows.',
   quota_reached: 'It had carried as much as the limit allows.',
   closed_by_administrator: 'An administrator closed it.',
+  taken_over: 'A newer stream of the same session took its place.',
   revoked: 'What it stood on was taken away: a key, a certificate, a device.',
   shutting_down: 'The hub was stopped.',
   hub_died: 'The hub ended without a word: it was killed, it crashed, or its machine lost power.',

@@ -1,4 +1,5 @@
 export * from './amqp-names.ts';
+export * from './announcement.ts';
 export * from './audit-record.ts';
 export * from './close-cause.ts';
 export { CAUSE_ERRORS, closeCauseFromError } from './close-table.ts';
@@ -15,6 +16,7 @@ export * from './peer-address.ts';
 export * from './reject-reason.ts';
 export * from './resource-log.ts';
 export * from './sas-token.ts';
+export * from './session-negotiation.ts';
 export * from './ssh-host-keys.ts';
 export * from './stream-request.ts';
 export * from './topics.ts';

@@ -20,6 +20,12 @@ export interface StreamView {
   readonly deviceId: string;
   readonly moduleId: string | null;
   readonly state: StreamState;
+  /** The id of the session that the caller asked for; null if it asked for a raw stream. */
+  readonly sessionId: string | null;
+  /** The version of the session that the device agreed to; null if the stream is raw, or not answered yet. */
+  readonly sessionVersion: number | null;
+  /** Whether both ends agreed to encrypt the session end to end; null as `sessionVersion`. */
+  readonly sessionEncrypted: boolean | null;
   /** The principal that requested the stream, such as `policy:service`. */
   readonly caller: string;
   /** The network address that the request came from. */

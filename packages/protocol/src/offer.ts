@@ -1,4 +1,5 @@
 import type { Grant } from './grant.ts';
+import { SESSION_PROPERTY } from './session-negotiation.ts';
 
 /**
  * The fields of an offer that are Culvert extensions. They are sent as MQTT 5 user properties or AMQP application properties with the names
@@ -9,6 +10,12 @@ export interface OfferExtensions {
   readonly streamId?: string | undefined;
   /** The principal that requested the stream, such as `policy:service`. */
   readonly caller?: string | undefined;
+  /** The `culvert-session` text of the service's request, sent only to a device that announced sessions; see `readSessionRequest`. */
+  readonly session?: string | undefined;
+  /** The services that the caller may open in the session, sent only with `session`; see `readOfferedServices`. */
+  readonly services?: string | undefined;
+  /** Milliseconds without a byte after which the hub ends the stream, sent only with `session` and if there is such a limit; see `readMilliseconds`. */
+  readonly idleMs?: string | undefined;
 }
 
 /** A stream request that is offered to a device. The hub (for every transport) and the device SDK both use this type. */
@@ -22,6 +29,9 @@ export interface Offer extends OfferExtensions {
 export const OFFER_PROPERTIES = {
   streamId: 'culvert-stream-id',
   caller: 'culvert-caller',
+  session: SESSION_PROPERTY,
+  services: 'culvert-services',
+  idleMs: 'culvert-idle-ms',
 } as const satisfies Record<keyof OfferExtensions, string>;
 
 const EXTENSIONS = Object.keys(OFFER_PROPERTIES) as (keyof OfferExtensions)[];

@@ -1,6 +1,7 @@
 import { CulvertError } from './errors.ts';
 import { type Identity, parseDeviceId, parseModuleId, parseStreamName, printable } from './ids.ts';
 import { LIMITS } from './limits.ts';
+import { SESSION_PROPERTY } from './session-negotiation.ts';
 
 /** Header names of the stream request and its response, as in Azure's protocol (docs/protocol/02-stream-request.md). */
 export const STREAM_HEADERS = {
@@ -18,6 +19,10 @@ export const STREAM_HEADERS = {
   streamId: 'culvert-stream-id',
   /** In the response, a Culvert extension: the reason why the device rejected the request, in percent-encoded UTF-8. */
   rejectReason: 'culvert-reject-reason',
+  /** In the request and in the response, a Culvert extension: the session that the service asks for, and what the device chose. */
+  session: SESSION_PROPERTY,
+  /** In the response, a Culvert extension, with a session: milliseconds without a byte after which the hub ends the stream, if it does. */
+  idleMs: 'culvert-idle-ms',
 } as const;
 
 /** Whether `text` is a valid `traceparent` header of version 00 (W3C Trace Context §3.2): a trace id, a span id and flags. */

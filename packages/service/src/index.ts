@@ -22,6 +22,8 @@ export {
   type PolicyView,
   type PresenceView,
   type ResourceLogRecord,
+  type SessionAnswer,
+  type SessionRequest,
   type StreamNotice,
   type StreamView,
 } from '@culvert/protocol';
@@ -34,5 +36,5 @@ export type { FollowedStream, LiveStreams, StreamFilter } from './live-streams.t
 export type { ListLogOptions, LogEventsOptions, LogFilterOptions, LogPage, Logs } from './logs.ts';
 export type { ModuleRegistry } from './module-registry.ts';
 export type { Policies } from './policies.ts';
-export { ServiceClient, type ServiceClientOptions } from './service-client.ts';
+export { type OpenedSessionStream, ServiceClient, type ServiceClientOptions } from './service-client.ts';
 export type { OpenStreamOptions } from './stream-request.ts';

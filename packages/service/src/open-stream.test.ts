@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type AddressInfo, createServer } from 'node:net';
-import { CulvertError, formatErrorBody, STREAM_HEADERS } from '@culvert/protocol';
+import { CulvertError, formatErrorBody, formatSessionRequest, STREAM_HEADERS } from '@culvert/protocol';
 import { FakeClock, ScriptedHub, type ScriptedHubOptions } from '@culvert/testkit';
 import { afterEach, describe, expect, it } from 'vitest';
 import { ServiceClient } from './service-client.ts';
@@ -23,14 +23,52 @@ async function start(options: ScriptedHubOptions): Promise<{ hub: ScriptedHub; s
   return { hub: started, service };
 }
 
-function accept(response: ServerResponse): void {
+function accept(response: ServerResponse, headers: Record<string, string> = {}): void {
   response.writeHead(200, {
+    ...headers,
     [STREAM_HEADERS.isAccepted]: 'True',
     [STREAM_HEADERS.url]: hub?.streamUrl(STREAM_ID, 'service'),
     [STREAM_HEADERS.token]: 'the-grant',
   });
   response.end();
 }
+
+describe('openSessionStream', () => {
+  const session = { id: 'cd'.repeat(16), lowest: 1, highest: 2, encrypted: true };
+
+  async function open(headers: Record<string, string>) {
+    let asked: IncomingMessage | undefined;
+    const { service } = await start({
+      onRequest: (request, response) => {
+        asked = request;
+        accept(response, headers);
+      },
+    });
+    const { stream, ...granted } = await service.openSessionStream('d1', { name: 'ssh', session });
+    stream.destroy();
+    expect(asked?.headers[STREAM_HEADERS.session]).toBe(formatSessionRequest(session));
+    return granted;
+  }
+
+  it('asks for the session, and tells what the device chose', async () => {
+    const headers = { [STREAM_HEADERS.session]: 'version=2; encrypted=0', [STREAM_HEADERS.idleMs]: '60000' };
+    expect(await open({ ...headers, [STREAM_HEADERS.streamId]: STREAM_ID })).toEqual({
+      ...{ streamId: STREAM_ID, session: { version: 2, encrypted: false }, idleMs: 60_000 },
+    });
+  });
+
+  it.each(['', 'x', 'version=3; encrypted=1', 'version=1'])('takes the answer %j for a raw stream', async (text) => {
+    const headers: Record<string, string> = { [STREAM_HEADERS.idleMs]: '60000' };
+    if (text !== '') headers[STREAM_HEADERS.session] = text;
+    expect(await open(headers)).toEqual({ streamId: undefined, session: undefined, idleMs: undefined });
+  });
+
+  it('refuses a session that is not valid before it asks', async () => {
+    const { service } = await start({});
+    const opening = service.openSessionStream('d1', { name: 'ssh', session: { ...session, id: 'x' } });
+    await expect(opening).rejects.toMatchObject({ code: 'argument_invalid' });
+  });
+});
 
 describe('openStream', () => {
   it('asks with whole seconds, a token and the names, and opens the stream granted', async () => {
@@ -59,6 +97,19 @@ describe('openStream', () => {
       /^SharedAccessSignature sr=127\.0\.0\.1%3A\d+&sig=.+&se=\d+&skn=service$/,
     );
     expect(came?.headers.authorization).toBe('Bearer the-grant');
+  });
+
+  it('sends nothing of a session, and believes none that it did not ask for', async () => {
+    let asked: IncomingMessage | undefined;
+    const { service } = await start({
+      onRequest: (request, response) => {
+        asked = request;
+        accept(response, { [STREAM_HEADERS.session]: 'version=1; encrypted=1' });
+      },
+    });
+    const stream = await service.openStream('d1', { name: 'echo' });
+    expect(asked?.headers[STREAM_HEADERS.session]).toBeUndefined();
+    stream.destroy();
   });
 
   it('keeps what the device sent before anybody listened', async () => {

@@ -4,6 +4,7 @@ import {
   type EndpointInformation,
   parseServiceConnectionString,
   type ServiceConnectionString,
+  type SessionRequest,
 } from '@culvert/protocol';
 import type { Grant } from '@culvert/protocol/grant';
 import {
@@ -29,7 +30,7 @@ import { Logs } from './logs.ts';
 import { ModuleRegistry } from './module-registry.ts';
 import { Policies } from './policies.ts';
 import { RestClient } from './rest-client.ts';
-import { type OpenStreamOptions, requestStream } from './stream-request.ts';
+import { type GrantedStream, type OpenStreamOptions, requestStream } from './stream-request.ts';
 
 /** How a service reaches its hub. */
 export interface ServiceClientOptions {
@@ -42,6 +43,12 @@ export interface ServiceClientOptions {
   readonly halfCloseMs?: number;
   /** Default: the system clock. */
   readonly clock?: Clock;
+}
+
+/** A stream that was opened to carry a session, and what the device chose. */
+export interface OpenedSessionStream extends Pick<GrantedStream, 'streamId' | 'session' | 'idleMs'> {
+  /** As {@link ServiceClient.openStream} gives it. */
+  readonly stream: Duplex;
 }
 
 type Dial<T> = (
@@ -108,7 +115,23 @@ export class ServiceClient {
    *   `too_many_requests`, `draining`, `unauthorized`, `unreachable`, `untrusted`; the signal's reason, else `aborted`
    */
   async openStream(deviceId: string, options: OpenStreamOptions): Promise<Duplex> {
-    return this.#open(deviceId, options, dialStream);
+    return (await this.#open(deviceId, options, dialStream)).opened;
+  }
+
+  /**
+   * Opens a stream as {@link openStream} does, and asks the device to run a session in it: `options.session`, with the same id for each stream that
+   * carries the session. `session` of the result is what the device chose. Undefined: the device or the hub knows no session of these versions, so
+   * the device's end is the raw stream that `options.name` names; a caller that does not want that destroys it before it has written anything.
+   * @throws CulvertError as {@link openStream}; `closed_by_administrator`, `lifetime_ended` or `quota_reached` when the hub does not let the session
+   *   go on; `argument_invalid` for a session that is not valid
+   */
+  async openSessionStream(
+    deviceId: string,
+    options: OpenStreamOptions & { readonly session: SessionRequest },
+  ): Promise<OpenedSessionStream> {
+    const { opened: stream, granted } = await this.#open(deviceId, options, dialStream);
+    const { streamId, session, idleMs } = granted;
+    return { stream, streamId, session, idleMs };
   }
 
   /**
@@ -117,7 +140,7 @@ export class ServiceClient {
    * cannot send after the device has ended; use {@link openStream} for that.
    */
   async openWebSocket(deviceId: string, options: OpenStreamOptions): Promise<WebSocket> {
-    return this.#open(deviceId, options, dialStreamWebSocket);
+    return (await this.#open(deviceId, options, dialStreamWebSocket)).opened;
   }
 
   /** Returns the host names of the hub and its streaming endpoint. Requires no valid credential. */
@@ -133,13 +156,17 @@ export class ServiceClient {
   }
 
   /** Connects to the expected gateway in advance, while the hub sends the offer to the device. */
-  async #open<T>(deviceId: string, options: OpenStreamOptions, dial: Dial<T>): Promise<T> {
+  async #open<T>(
+    deviceId: string,
+    options: OpenStreamOptions & { readonly session?: SessionRequest },
+    dial: Dial<T>,
+  ): Promise<{ opened: T; granted: GrantedStream }> {
     if (options.signal?.aborted === true) throw abortReason(options.signal);
     const ahead = new ConnectionAhead(this.#gateway, this.#outbound, this.#clock);
     try {
-      const grant = await requestStream(this.#rest, deviceId, options, this.#outbound.gateways);
-      this.#gateway = serverOf(new URL(grant.url));
-      return await dial(grant, { ...this.#dialOptions(options), ahead });
+      const granted = await requestStream(this.#rest, deviceId, options, this.#outbound.gateways);
+      this.#gateway = serverOf(new URL(granted.grant.url));
+      return { opened: await dial(granted.grant, { ...this.#dialOptions(options), ahead }), granted };
     } finally {
       ahead.drop();
     }

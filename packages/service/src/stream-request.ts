@@ -1,4 +1,17 @@
-import { CulvertError, isTraceParent, printable, STREAM_HEADERS, streamRequestPath } from '@culvert/protocol';
+import {
+  CulvertError,
+  formatSessionRequest,
+  isStreamId,
+  isTraceParent,
+  isVersionWithin,
+  printable,
+  readMilliseconds,
+  readSessionAnswer,
+  type SessionAnswer,
+  type SessionRequest,
+  STREAM_HEADERS,
+  streamRequestPath,
+} from '@culvert/protocol';
 import type { Grant } from '@culvert/protocol/grant';
 import { assertGateway } from '@culvert/stream';
 import type { RestAnswer, RestClient } from './rest-client.ts';
@@ -19,22 +32,34 @@ export interface OpenStreamOptions {
   readonly responseTimeoutMs?: number;
 }
 
+/** What the hub replied: the device has accepted. */
+export interface GrantedStream {
+  /** The service's grant, whose URL leads to an allowed gateway. */
+  readonly grant: Grant;
+  /** The stream's id in the hub's logs; undefined if the hub does not send it. */
+  readonly streamId: string | undefined;
+  /** The session that the device chose; undefined if the stream is raw. */
+  readonly session: SessionAnswer | undefined;
+  /** Milliseconds without a byte after which the hub ends the stream; undefined without a session, and without such a limit. */
+  readonly idleMs: number | undefined;
+}
+
 /** Milliseconds that a request may take in addition to its two timeouts: for connecting, TLS, and a slow line. */
 const SLACK_MS = 10_000;
 
 /**
  * Requests a stream from the hub and waits for the device's answer.
+ * @param options.session the session to ask the device for; default none: the stream is raw
  * @param gateways hosts that are allowed as gateways besides the hub's own host and those in its certificate
- * @returns the service's grant, whose URL leads to an allowed gateway
- * @throws CulvertError `rejected` with the device's reason, `untrusted` for a host that is not an allowed gateway, and the errors of
- *   {@link RestClient.send}
+ * @throws CulvertError `rejected` with the device's reason, `untrusted` for a host that is not an allowed gateway, `argument_invalid` for a session
+ *   that is not valid, and the errors of {@link RestClient.send}
  */
 export async function requestStream(
   rest: RestClient,
   deviceId: string,
-  options: OpenStreamOptions,
+  options: OpenStreamOptions & { readonly session?: SessionRequest },
   gateways?: readonly string[],
-): Promise<Grant> {
+): Promise<GrantedStream> {
   const connect = wholeSeconds('connectTimeoutMs', options.connectTimeoutMs ?? 5_000);
   const response = wholeSeconds('responseTimeoutMs', options.responseTimeoutMs ?? 30_000);
   const answer = await rest.send({
@@ -44,18 +69,19 @@ export async function requestStream(
       [STREAM_HEADERS.connectTimeout]: `${connect}`,
       [STREAM_HEADERS.responseTimeout]: `${response}`,
       ...(options.traceParent === undefined ? {} : { traceparent: wellFormed(options.traceParent) }),
+      ...(options.session === undefined ? {} : { [STREAM_HEADERS.session]: formatSessionRequest(options.session) }),
     },
     timeoutMs: (connect + response) * 1_000 + SLACK_MS,
     signal: options.signal,
     // A request on a connection that the hub had closed reached no device. If an offer had reached the device, the hub has withdrawn it.
     repeatable: true,
   });
-  const grant = readAnswer(answer);
-  assertGateway(grant.url, 'service', answer.hub, gateways);
-  return grant;
+  const granted = readReply(answer, options.session);
+  assertGateway(granted.grant.url, 'service', answer.hub, gateways);
+  return granted;
 }
 
-function readAnswer({ headers }: Pick<RestAnswer, 'headers'>): Grant {
+function readReply({ headers }: Pick<RestAnswer, 'headers'>, asked: SessionRequest | undefined): GrantedStream {
   const header = (name: string) => {
     const value = headers[name];
     return typeof value === 'string' && value !== '' ? value : undefined;
@@ -63,11 +89,26 @@ function readAnswer({ headers }: Pick<RestAnswer, 'headers'>): Grant {
   const accepted = header(STREAM_HEADERS.isAccepted);
   const url = header(STREAM_HEADERS.url);
   const token = header(STREAM_HEADERS.token);
-  if (accepted === 'True' && url !== undefined && token !== undefined) return { url, token };
+  if (accepted === 'True' && url !== undefined && token !== undefined) {
+    const streamId = header(STREAM_HEADERS.streamId);
+    const session = chosenSession(header(STREAM_HEADERS.session), asked);
+    return {
+      grant: { url, token },
+      streamId: streamId !== undefined && isStreamId(streamId) ? streamId : undefined,
+      session,
+      idleMs: session === undefined ? undefined : readMilliseconds(header(STREAM_HEADERS.idleMs)),
+    };
+  }
   if (accepted !== 'False')
     throw new CulvertError('protocol_error', 'The answer is not what a hub sends. Is this the address of a hub?');
   const reason = decodeReason(header(STREAM_HEADERS.rejectReason));
   throw new CulvertError('rejected', reason === undefined ? undefined : `The device rejected the stream: ${reason}`);
+}
+
+/** Undefined for a session that was not asked for, or of a version that was not. */
+function chosenSession(text: string | undefined, asked: SessionRequest | undefined): SessionAnswer | undefined {
+  const chosen = readSessionAnswer(text);
+  return asked !== undefined && chosen !== undefined && isVersionWithin(chosen.version, asked) ? chosen : undefined;
 }
 
 /** Decodes the device's reason and makes it safe to print in a terminal. */

@@ -16,7 +16,11 @@ export class ConnectionDuplex extends Duplex implements ConnectionEvents {
 
   /** @param opened called when the device has reached the service */
   constructor(options: { readonly allowHalfOpen?: boolean | undefined; readonly opened?: () => void } = {}) {
-    super({ allowHalfOpen: options.allowHalfOpen ?? true, readableHighWaterMark: READ_AHEAD_BYTES, writableHighWaterMark: READ_AHEAD_BYTES });
+    super({
+      allowHalfOpen: options.allowHalfOpen ?? true,
+      readableHighWaterMark: READ_AHEAD_BYTES,
+      writableHighWaterMark: READ_AHEAD_BYTES,
+    });
     this.#opened = options.opened ?? (() => undefined);
   }
 

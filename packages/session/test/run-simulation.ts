@@ -1,4 +1,5 @@
 import { simulate } from './simulation.ts';
+
 const from = Number(process.argv[2] ?? 1);
 const runs = Number(process.argv[3] ?? 1000);
 let links = 0;

@@ -52,7 +52,8 @@ export class Program implements ConnectionEvents {
 
   #sendMore(): void {
     const { connection } = this;
-    if (connection === undefined || this.hasEnded || this.abortion !== undefined || this.#isBlocked || this.isStalled) return;
+    if (connection === undefined || this.hasEnded || this.abortion !== undefined || this.#isBlocked || this.isStalled)
+      return;
     if (this.sent === this.#toSend) {
       this.hasEnded = true;
       connection.end();
@@ -60,10 +61,14 @@ export class Program implements ConnectionEvents {
     }
     const length = Math.min(this.#toSend - this.sent, this.#world.random.between(1, 40_000));
     const bytes = new Uint8Array(length);
-    for (let index = 0; index < length; index++) bytes[index] = patternByte(this.#number, this.#side, this.sent + index);
+    for (let index = 0; index < length; index++)
+      bytes[index] = patternByte(this.#number, this.#side, this.sent + index);
     this.sent += length;
     this.#isBlocked = !connection.write(bytes);
-    if (!this.#isBlocked) this.#world.setTimer(this.#world.random.chance(0.2) ? this.#world.random.between(0, 300) : 0, () => this.#sendMore());
+    if (!this.#isBlocked)
+      this.#world.setTimer(this.#world.random.chance(0.2) ? this.#world.random.between(0, 300) : 0, () =>
+        this.#sendMore(),
+      );
   }
 
   opened(): void {
@@ -84,7 +89,8 @@ export class Program implements ConnectionEvents {
     this.received += bytes.length;
     this.onData?.(bytes);
     if (this.isDeaf) this.#unread += bytes.length;
-    else if (this.#readsSlowly) this.#world.setTimer(this.#world.random.between(0, 50), () => this.connection?.consumed(bytes.length));
+    else if (this.#readsSlowly)
+      this.#world.setTimer(this.#world.random.between(0, 50), () => this.connection?.consumed(bytes.length));
     else this.connection?.consumed(bytes.length);
   }
 
@@ -231,7 +237,12 @@ export class Pair {
   }
 
   offer(sessionId: Uint8Array = this.session.id): LinkOffer {
-    return { sessionId, caller: 'policy:service', mayOpen: this.services ?? (() => true), idleMs: this.#options.idleMs };
+    return {
+      sessionId,
+      caller: 'policy:service',
+      mayOpen: this.services ?? (() => true),
+      idleMs: this.#options.idleMs,
+    };
   }
 
   /** A new wire whose device end is given to the device; the service end is the caller's. */

@@ -18,7 +18,11 @@ export function simulate(seed: number): Outcome {
   const world = new World(seed);
   const { random } = world;
   const pair = new Pair(world, {
-    wire: { delayMs: random.between(0, 60), rate: random.chance(0.5) ? random.between(20, 3_000) : undefined, splits: random.chance(0.7) },
+    wire: {
+      delayMs: random.between(0, 60),
+      rate: random.chance(0.5) ? random.between(20, 3_000) : undefined,
+      splits: random.chance(0.7),
+    },
     isEncrypted: random.chance(0.5),
   });
   pair.session.start();
@@ -38,10 +42,15 @@ export function simulate(seed: number): Outcome {
   };
   if (cuts > 0) nextCut();
   const isDone = (): boolean =>
-    (pair.serviceEnd !== undefined || pair.servicePrograms.length === count) && pair.servicePrograms.every(({ isOver }) => isOver) && pair.devicePrograms.filter(Boolean).every(({ isOver }) => isOver);
+    (pair.serviceEnd !== undefined || pair.servicePrograms.length === count) &&
+    pair.servicePrograms.every(({ isOver }) => isOver) &&
+    pair.devicePrograms.filter(Boolean).every(({ isOver }) => isOver);
   const ended = world.run(MAX_MS, isDone);
   const fault = faultOf(pair, ended);
-  const bytes = [...pair.servicePrograms, ...pair.devicePrograms.filter(Boolean)].reduce((sum, { received }) => sum + received, 0);
+  const bytes = [...pair.servicePrograms, ...pair.devicePrograms.filter(Boolean)].reduce(
+    (sum, { received }) => sum + received,
+    0,
+  );
   return { fault, links: pair.wires.length, bytes };
 }
 
@@ -70,12 +79,15 @@ function faultOf(pair: Pair, ended: boolean): string | undefined {
   if (pair.serviceEnd?.reason === 'unknown' && pair.devicePrograms.length === 0) return undefined;
   const check = (name: string, program: Program, peer: Program | undefined): void => {
     if (program.fault !== undefined) faults.push(`${name}: ${program.fault}`);
-    if (program.abortion !== undefined) faults.push(`${name}: aborted, ${program.abortion.reason} ${program.abortion.text}`);
-    if (peer === undefined || program.received !== peer.sent) faults.push(`${name}: received ${program.received} of ${peer?.sent}`);
+    if (program.abortion !== undefined)
+      faults.push(`${name}: aborted, ${program.abortion.reason} ${program.abortion.text}`);
+    if (peer === undefined || program.received !== peer.sent)
+      faults.push(`${name}: received ${program.received} of ${peer?.sent}`);
     if (!program.peerEnded) faults.push(`${name}: no end`);
   };
   if (!ended) faults.push('not over');
-  if (pair.serviceEnd !== undefined && pair.serviceEnd.reason !== 'done') faults.push(`service: ${JSON.stringify(pair.serviceEnd)}`);
+  if (pair.serviceEnd !== undefined && pair.serviceEnd.reason !== 'done')
+    faults.push(`service: ${JSON.stringify(pair.serviceEnd)}`);
   pair.servicePrograms.forEach((program, index) => {
     check(`service ${index}`, program, pair.devicePrograms[index]);
     const peer = pair.devicePrograms[index];

@@ -212,7 +212,8 @@ export class Wire {
 
   /** Nothing arrives any more, and nobody is told. */
   blackhole(direction?: 0 | 1): void {
-    for (const index of [0, 1] as const) if (direction === undefined || direction === index) this.#carries[index] = false;
+    for (const index of [0, 1] as const)
+      if (direction === undefined || direction === index) this.#carries[index] = false;
   }
 
   /** Each end notices the loss after its own time; what is under way is lost. */

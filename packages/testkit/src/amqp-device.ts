@@ -141,14 +141,21 @@ export class AmqpDevice {
     return this.#attached(link, 'receiver', address);
   }
 
-  /** Attaches the two streams links of an identity with the same options as Azure's C client. */
-  async attachStreams(identity: Identity, correlation: string | undefined = `streams:${randomUUID()}`): Promise<void> {
+  /**
+   * Attaches the two streams links of an identity with the same options as Azure's C client.
+   * @param properties of both links, besides the correlation
+   */
+  async attachStreams(
+    identity: Identity,
+    correlation: string | undefined = `streams:${randomUUID()}`,
+    properties: Readonly<Record<string, string>> = {},
+  ): Promise<void> {
     const address = `amqps://${HUB}/${identityPath(identity)}/streams`;
     const options = {
       snd_settle_mode: 1,
       rcv_settle_mode: 0,
       credit_window: 10_000,
-      ...(correlation === undefined ? {} : { properties: { [CHANNEL_CORRELATION]: correlation } }),
+      ...(correlation === undefined ? {} : { properties: { [CHANNEL_CORRELATION]: correlation, ...properties } }),
     };
     const [sender, receiver] = await Promise.all([this.send(address, options), this.receive(address, options)]);
     this.#streams = { sender, receiver };
@@ -175,16 +182,28 @@ export class AmqpDevice {
   }
 
   /** Answers an offer. A correlation id of 32 hexadecimal digits is sent as a uuid, any other as a string. */
-  answer(answer: { correlationId: string; accepted: boolean; reason?: string | undefined }): void {
+  answer(answer: {
+    correlationId: string;
+    accepted: boolean;
+    reason?: string | undefined;
+    /** The text of the property `culvert-session`. */
+    session?: string | undefined;
+  }): void {
     const isUuid = /^[0-9a-f]{32}$/.test(answer.correlationId);
     this.#attachedStreams().sender.send({
       correlation_id: isUuid ? Buffer.from(answer.correlationId, 'hex') : answer.correlationId,
       application_properties: {
         [STREAM_PROPERTIES.isAccepted]: answer.accepted,
         ...(answer.reason === undefined ? {} : { [STREAM_PROPERTIES.rejectReason]: answer.reason }),
+        ...(answer.session === undefined ? {} : { [STREAM_PROPERTIES.session]: answer.session }),
       },
       body: rhea.message.data_section(Buffer.from(' ')),
     });
+  }
+
+  /** Sends a message of this subject and body on the streams link. */
+  tell(subject: string, body: string): void {
+    this.#attachedStreams().sender.send({ subject, body });
   }
 
   /** Resolves with the next message on a link. */

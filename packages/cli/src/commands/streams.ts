@@ -15,7 +15,7 @@ export interface StreamsFilter {
   readonly caller?: string;
 }
 
-const HEADINGS = ['STREAM', 'DEVICE', 'NAME', 'STATE', 'CALLER', 'SINCE', 'IN', 'OUT'];
+const HEADINGS = ['STREAM', 'DEVICE', 'NAME', 'STATE', 'CALLER', 'SINCE', 'IN', 'OUT', 'SESSION'];
 
 /** `culvert streams list`: the present streams; with `--follow` also each later event, one a line, until interrupted. */
 export function listStreams(flags: StreamsFlags & StreamsFilter & { readonly follow?: boolean }): Promise<void> {
@@ -83,6 +83,7 @@ function row(stream: StreamView): string[] {
     stream.requestedAt.slice(0, 19),
     `${stream.fromService.bytes}`,
     `${stream.fromDevice.bytes}`,
+    stream.sessionId ?? '-',
   ];
 }
 
@@ -93,6 +94,7 @@ function details(stream: StreamView): [string, string][] {
     ['Name', stream.streamName],
     ['Device', identityName(identity(stream))],
     ['State', stream.state],
+    ['Session', sessionText(stream)],
     ['Caller', `${stream.caller}, ${stream.callerAddress}`],
     ['Requested', stream.requestedAt],
     ['Offered', stream.offeredAt ?? '-'],
@@ -104,6 +106,13 @@ function details(stream: StreamView): [string, string][] {
     ['To the device', `${fromService.bytes} bytes, ${fromService.messages} messages`],
     ['From the device', `${fromDevice.bytes} bytes, ${fromDevice.messages} messages`],
   ];
+}
+
+/** The session's id and what was agreed on it. */
+function sessionText({ sessionId, sessionVersion, sessionEncrypted }: StreamView): string {
+  if (sessionId == null) return '-';
+  if (sessionVersion == null) return `${sessionId}, not agreed`;
+  return `${sessionId}, version ${sessionVersion}, ${sessionEncrypted ? 'encrypted end to end' : 'not encrypted end to end'}`;
 }
 
 function identity({ deviceId, moduleId }: StreamView): { deviceId: string; moduleId: string | undefined } {

@@ -33,7 +33,7 @@ it('says nothing of its own faults to the caller, and to the log where they are'
     live: {
       streams: new LiveStreams({ clock: systemClock, onEvent: () => undefined, gateway: () => 'hub:443' }),
       counters: () => undefined,
-      endStream: () => false,
+      closeStream: () => false,
       lastDisconnect: () => Promise.resolve(undefined),
       subscribers: new Subscribers(systemClock),
       subscribe: () => () => undefined,

@@ -25,7 +25,7 @@ export interface ApiDeps {
    * Reserves one of the held stream requests and returns a function that releases it.
    * @throws CulvertError `too_many_requests`
    */
-  readonly hold: () => () => void;
+  readonly hold: (request: Pick<StreamRequest, 'identity' | 'principal' | 'session'>) => () => void;
   readonly live: LiveView;
   readonly limitViews: () => LimitView[];
   readonly logs: LogReader;

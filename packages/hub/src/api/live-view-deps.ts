@@ -10,8 +10,8 @@ export interface LiveView {
   readonly streams: LiveStreams;
   /** Counters of an established stream. */
   readonly counters: (streamId: string) => StreamCounters | undefined;
-  /** Ends a stream in any state. False when there is no such stream. */
-  readonly endStream: (streamId: string, error: CulvertError) => boolean;
+  /** Ends a stream in any state, and all others of its session, which is not taken up again. False when there is no such stream. */
+  readonly closeStream: (streamId: string, error: CulvertError) => boolean;
   readonly lastDisconnect: LastDisconnectOf;
   readonly subscribers: Subscribers;
   /** Subscribes to the hub's events and returns a function that unsubscribes. */

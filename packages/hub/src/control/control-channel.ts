@@ -1,4 +1,4 @@
-import type { CulvertError, Identity, Offer } from '@culvert/protocol';
+import type { Announcement, CulvertError, Identity, Offer, SessionAnswer } from '@culvert/protocol';
 import type { Clock } from '@culvert/stream';
 import type { DeviceCredential } from '../auth/authenticate.ts';
 import type { ClientCertificate } from '../auth/client-certificate.ts';
@@ -9,7 +9,13 @@ import type { ServiceGateway } from './service-connection.ts';
 import type { UnansweredOffers } from './unanswered-offers.ts';
 
 /** The device's answer to an offer. */
-export type Answer = { readonly accepted: true } | { readonly accepted: false; readonly reason: string };
+export type Answer =
+  | {
+      readonly accepted: true;
+      /** The session that the device chose. It has not been compared with the offer yet. */
+      readonly session?: SessionAnswer | undefined;
+    }
+  | { readonly accepted: false; readonly reason: string };
 
 /** A device's live, authenticated connection to the hub, on which the hub offers it streams. Each transport has one implementation. */
 export interface ControlChannel {
@@ -28,6 +34,8 @@ export interface ControlChannel {
   readonly clientVersion?: string | undefined;
   /** The public keys of the device's SSH server, as the device reports them. */
   readonly sshHostKeys?: readonly string[] | undefined;
+  /** The device's latest announcement of what it can do; undefined if it sent none, or a malformed one. */
+  readonly announcement?: Announcement | undefined;
   /** Whether the device accepts offers at present (MQTT: has subscribed to them). This can change at any time. */
   readonly takesOffers: boolean;
   /** The offers that the device has left unanswered on this channel. */

@@ -79,16 +79,17 @@ export class Router implements ChannelRegistrar {
 
   /**
    * Offers a stream to a device or module, waiting for it to come online if necessary. Returns the answer and the channel that the offer was sent on.
+   * @param offerFor creates the offer for the channel that it is sent on, because its fields depend on what that device has announced
    * @throws CulvertError `device_offline`, `device_gone`, `too_many_requests`; the signal's reason
    */
   async offer(
     identity: Identity,
-    offer: Offer,
+    offerFor: (channel: ControlChannel) => Offer,
     options: OfferOptions,
   ): Promise<{ answer: Answer; channel: ControlChannel }> {
     const channel = await this.#reachable(identityName(identity), options);
     options.onOffered();
-    return { answer: await channel.offer(offer, options.signal), channel };
+    return { answer: await channel.offer(offerFor(channel), options.signal), channel };
   }
 
   async #reachable(name: string, options: OfferOptions): Promise<ControlChannel> {

@@ -3,6 +3,7 @@ import type { CulvertError, LimitName, LimitView } from '@culvert/protocol';
 import type { Clock } from '@culvert/stream';
 import type { HubConfig } from '../config/config.ts';
 import type { EventBus } from '../observe/event-bus.ts';
+import type { KnownSessions } from '../observe/known-sessions.ts';
 import { LimitCounts } from '../observe/limit-counts.ts';
 import type { LiveStreams } from '../observe/live-streams.ts';
 import type { UsageStore } from '../registry/registry.ts';
@@ -18,6 +19,8 @@ export interface StreamLimitsOptions {
   readonly gateway: Pick<GatewayControl, 'streams' | 'waitingConnections' | 'counters'>;
   readonly endStream: (streamId: string, error: CulvertError) => void;
   readonly live: LiveStreams;
+  /** Has subscribed to the events before anything that is created here. */
+  readonly sessions: KnownSessions;
   readonly clock: Clock;
   readonly events: EventBus;
 }
@@ -33,7 +36,7 @@ export interface StreamLimits {
 
 /** Creates the limits on streams. Bytes per day are counted only when `bytesPerDevicePerDay` is configured. */
 export async function createStreamLimits(options: StreamLimitsOptions): Promise<StreamLimits> {
-  const { limits, gateway, streams, clock, events, live } = options;
+  const { limits, gateway, streams, clock, events, live, sessions } = options;
   const usage = limits.bytesPerDevicePerDay === 0 ? undefined : await openUsage(options);
   const admission = new RateLimiter({
     limits,
@@ -52,6 +55,7 @@ export async function createStreamLimits(options: StreamLimitsOptions): Promise<
     },
     counters: (streamId) => gateway.counters(streamId),
     identityOf: (streamId) => live.get(streamId),
+    sessionOf: (streamId) => sessions.of(live.get(streamId)),
     end: options.endStream,
     usage,
     clock,

@@ -8,12 +8,16 @@ import { Router } from '../control/router.ts';
 import { type GatewayWorkersOptions, type OpenThreads, openGatewayThreads } from '../gateway/start-workers.ts';
 import type { UpgradeHandler } from '../listeners/https-listener.ts';
 import type { EventBus } from '../observe/event-bus.ts';
+import { KnownSessions } from '../observe/known-sessions.ts';
 import type { LiveStreams } from '../observe/live-streams.ts';
+import { sessionKey } from '../observe/session-key.ts';
 import type { Registry, RegistryListener, UsageStore } from '../registry/registry.ts';
+import { ClosedSessions } from './closed-sessions.ts';
 import { createStreamLimits, type StreamLimits } from './create-limits.ts';
 import { GrantIssuer } from './grant-issuer.ts';
 import { type HandshakeDeps, requestStream, type StreamReply, type StreamRequest } from './request-stream.ts';
 import { revokeOnChange } from './revoke.ts';
+import { SessionAdmission } from './session-admission.ts';
 import { StreamTable } from './stream-table.ts';
 
 export interface StreamingOptions {
@@ -45,8 +49,13 @@ export interface Streaming {
   /** Ends channels and streams that a registry change revokes. */
   readonly revocation: RegistryListener;
   readonly limits: StreamLimits;
-  /** Ends a stream in any state. False when there is no such stream. */
-  endStream(streamId: string, error: CulvertError): boolean;
+  /**
+   * Reserves one of the held stream requests and returns a function that releases it.
+   * @throws CulvertError `too_many_requests`
+   */
+  hold(request: Pick<StreamRequest, 'identity' | 'principal' | 'session'>): () => void;
+  /** Ends a stream in any state, and all others of its session, which is not taken up again. False when there is no such stream. */
+  closeStream(streamId: string, error: CulvertError): boolean;
   /** Cancels every timer and writes pending totals; does not end streams, which belong to the gateway. */
   clear(): Promise<void>;
 }
@@ -90,11 +99,20 @@ export async function createStreaming(options: StreamingOptions): Promise<Stream
   const gateway = threads?.gateway ?? mainPortGateway;
   const endAtGateway = (streamId: string, error: CulvertError) => gateway.end(streamId, error);
   const endStream = (streamId: string, error: CulvertError) => streams.end(streamId, error, endAtGateway);
-  const streamLimits = await createStreamLimits({ limits, usage, streams, gateway, endStream, live, clock, events });
+  const now = () => clock.now();
+  const known = new KnownSessions({ streams: live, now });
+  events.subscribe(known.observe);
+  const closedSessions = new ClosedSessions(now);
+  const streamLimits = await createStreamLimits({
+    ...{ limits, usage, streams, gateway, endStream, live, clock, events },
+    sessions: known,
+  });
   const handshake: HandshakeDeps = {
     registry,
     router,
-    admitTo: (identity) => streamLimits.admission.admitTo(identity),
+    admitTo: (identity, takesPlace) => streamLimits.admission.admitTo(identity, takesPlace),
+    isFull: () => streamLimits.admission.isFull,
+    sessions: new SessionAdmission({ limits, closed: closedSessions, known, now }),
     streams,
     endAtGateway,
     draining,
@@ -114,7 +132,15 @@ export async function createStreaming(options: StreamingOptions): Promise<Stream
     requestStream: (request) => requestStream(request, handshake),
     revocation: revokeOnChange({ router, streams, endAtGateway }),
     limits: streamLimits,
-    endStream,
+    hold({ identity, principal, session }) {
+      const key = session && sessionKey(session.id, principal.name, identity);
+      return streamLimits.admission.hold(key !== undefined && streams.hasSession(key));
+    },
+    closeStream(streamId, error) {
+      const closed = streams.endWithSession(streamId, error, endAtGateway);
+      if (closed?.sessionId !== undefined) closedSessions.add(closed.sessionId);
+      return closed !== undefined;
+    },
     clear() {
       streams.clear();
       return streamLimits.close();

@@ -45,12 +45,13 @@ export class RateLimiter {
   /**
    * Reserves one of the held requests and returns a function that releases it. Checks the limits of the whole hub first, before
    * anything is stored for the stream, so that refusing a flood costs only a few comparisons.
+   * @param takesPlace whether the stream takes the place of another one of its session, so that it adds none to the hub's streams
    * @throws CulvertError `too_many_requests`
    */
-  hold(): () => void {
-    const { limits, atGateway, clock } = this.#options;
+  hold(takesPlace = false): () => void {
+    const { limits, clock } = this.#options;
     if (this.#held >= limits.heldRequests) throw this.#refusal('heldRequests', undefined);
-    if (atGateway() >= limits.streams) {
+    if (!takesPlace && this.isFull) {
       throw this.#refusal('streams', undefined, 'The hub carries as many streams as it may.');
     }
     if (!this.#rate.take(clock.now())) {
@@ -62,11 +63,19 @@ export class RateLimiter {
     };
   }
 
-  /** @throws CulvertError `too_many_requests`, `quota_reached` */
-  admitTo(identity: Identity): void {
+  /** Whether the hub carries as many streams as it may. */
+  get isFull(): boolean {
+    return this.#options.atGateway() >= this.#options.limits.streams;
+  }
+
+  /**
+   * @param takesPlace as for {@link hold}
+   * @throws CulvertError `too_many_requests`, `quota_reached`
+   */
+  admitTo(identity: Identity, takesPlace = false): void {
     const { limits, ofDevice, leftToday, clock } = this.#options;
     const { deviceId } = identity;
-    if (ofDevice(deviceId) >= limits.streamsPerDevice) {
+    if (!takesPlace && ofDevice(deviceId) >= limits.streamsPerDevice) {
       throw this.#refusal('streamsPerDevice', identity, 'The device has as many streams as it may.');
     }
     if (!this.#deviceRates.take(deviceId, clock.now())) {

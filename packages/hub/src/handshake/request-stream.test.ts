@@ -7,10 +7,13 @@ import type { Answer, ControlChannel } from '../control/control-channel.ts';
 import { Router } from '../control/router.ts';
 import { UnansweredOffers } from '../control/unanswered-offers.ts';
 import type { HubEvent } from '../observe/events.ts';
+import type { KnownSession } from '../observe/known-sessions.ts';
 import type { IdentityRecord } from '../registry/registry.ts';
+import { ClosedSessions } from './closed-sessions.ts';
 import { GrantIssuer } from './grant-issuer.ts';
 import { type HandshakeDeps, requestStream, type StreamRequest } from './request-stream.ts';
 import { revokeOnChange } from './revoke.ts';
+import { SessionAdmission } from './session-admission.ts';
 import { StreamTable } from './stream-table.ts';
 
 const service: Principal = {
@@ -78,6 +81,9 @@ let ended: [string, string][];
 let unpaired: [string, string][];
 let deps: HandshakeDeps;
 let device: IdentityRecord | undefined;
+let closed: ClosedSessions;
+let known: KnownSession | undefined;
+let sessionLimits: { idleMs: number; lifetimeMs: number; bytesPerStream: number };
 
 beforeEach(() => {
   clock = new FakeClock();
@@ -85,12 +91,22 @@ beforeEach(() => {
   events = [];
   ended = [];
   unpaired = [];
+  closed = new ClosedSessions(() => clock.now());
+  known = undefined;
+  sessionLimits = { idleMs: 0, lifetimeMs: 0, bytesPerStream: 0 };
   device = record;
   streams = new StreamTable({ clock, onUnpaired: ({ streamId }, { code }) => unpaired.push([streamId, code]) });
   deps = {
     registry: { get: () => Promise.resolve(device) },
     router,
     admitTo: () => undefined,
+    isFull: () => false,
+    sessions: new SessionAdmission({
+      limits: sessionLimits,
+      closed,
+      known: { get: () => known },
+      now: () => clock.now(),
+    }),
     // Signing takes real time, for which a fake clock does not wait; only the first test signs.
     grants: {
       issue: (streamId, side) => Promise.resolve({ url: `wss://hub.example:443/${streamId}/${side}`, token: 't' }),

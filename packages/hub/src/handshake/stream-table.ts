@@ -2,6 +2,7 @@ import type { GatewayEvent } from '@culvert/gateway';
 import { CulvertError, type Identity } from '@culvert/protocol';
 import type { Clock, Timer } from '@culvert/stream';
 import type { Principal } from '../auth/principal.ts';
+import { sessionKey } from '../observe/session-key.ts';
 
 /** A requested or granted stream and the principals of its two sides. Exists from the request to the end of the stream. */
 export interface StreamEntry {
@@ -9,6 +10,8 @@ export interface StreamEntry {
   /** The target device or module. */
   readonly identity: Identity;
   readonly streamName: string;
+  /** The id of the session that the service asked for; undefined for a raw stream. */
+  readonly sessionId?: string | undefined;
   readonly service: Principal;
   /** Undefined until the device has accepted. */
   readonly device: Principal | undefined;
@@ -35,7 +38,9 @@ export class StreamTable {
   readonly #clock: Clock;
   readonly #onUnpaired: (entry: StreamEntry, error: CulvertError) => void;
   readonly #streams = new Map<string, TrackedStream>();
-  /** Number of streams by device id; contains only devices that have streams. */
+  /** The streams of each session, oldest first; contains only sessions that have streams. */
+  readonly #perSession = new Map<string, Set<string>>();
+  /** Number of streams by device id, where the streams of a session count as one; contains only devices that have streams. */
   readonly #perDevice = new Map<string, number>();
 
   /**
@@ -53,7 +58,47 @@ export class StreamTable {
       if (this.remove(entry.streamId)) this.#onUnpaired(entry, new CulvertError('handshake_timeout'));
     });
     this.#streams.set(entry.streamId, { entry, expiry });
-    this.#count(entry.identity, 1);
+    const key = keyOf(entry);
+    const ofSession = key === undefined ? undefined : this.#perSession.get(key);
+    if (ofSession !== undefined) ofSession.add(entry.streamId);
+    else {
+      this.#count(entry.identity, 1);
+      if (key !== undefined) this.#perSession.set(key, new Set([entry.streamId]));
+    }
+  }
+
+  /** Whether a session has a stream, whose place the next one takes in the limits. @param key of `sessionKey` */
+  hasSession(key: string): boolean {
+    return this.#perSession.has(key);
+  }
+
+  /**
+   * Ends the oldest streams of a session, which a newer one has replaced.
+   * @param keep the number of its streams that remain, the newest ones
+   */
+  endReplaced(key: string, keep: number, endAtGateway: EndAtGateway): void {
+    const streamIds = [...(this.#perSession.get(key) ?? [])];
+    const error = new CulvertError('taken_over', 'A newer stream of the same session took its place.');
+    for (const streamId of streamIds.slice(0, Math.max(0, streamIds.length - keep))) {
+      this.end(streamId, error, endAtGateway);
+    }
+  }
+
+  /**
+   * Ends a stream as {@link end} does, and with it all other streams of its session.
+   * @returns undefined when there is no such stream; otherwise the id of its session, if it has one
+   */
+  endWithSession(
+    streamId: string,
+    error: CulvertError,
+    endAtGateway: EndAtGateway,
+  ): { readonly sessionId: string | undefined } | undefined {
+    const entry = this.#streams.get(streamId)?.entry;
+    if (entry === undefined) return undefined;
+    const key = keyOf(entry);
+    const others = key === undefined ? [] : [...(this.#perSession.get(key) ?? [])];
+    for (const id of new Set([streamId, ...others])) this.end(id, error, endAtGateway);
+    return { sessionId: entry.sessionId };
   }
 
   /** Records the device's principal when it accepts. False when the stream has ended meanwhile. */
@@ -68,7 +113,13 @@ export class StreamTable {
     const tracked = this.#streams.get(streamId);
     if (tracked === undefined) return false;
     tracked.expiry?.cancel();
-    this.#count(tracked.entry.identity, -1);
+    const key = keyOf(tracked.entry);
+    const ofSession = key === undefined ? undefined : this.#perSession.get(key);
+    ofSession?.delete(streamId);
+    if (ofSession === undefined || ofSession.size === 0) {
+      this.#count(tracked.entry.identity, -1);
+      if (key !== undefined) this.#perSession.delete(key);
+    }
     return this.#streams.delete(streamId);
   }
 
@@ -108,7 +159,7 @@ export class StreamTable {
     }
   }
 
-  /** The number of streams to a device and its modules, each counted from its request. */
+  /** The number of streams to a device and its modules, each counted from its request; those of one session count as one. */
   ofDevice(deviceId: string): number {
     return this.#perDevice.get(deviceId) ?? 0;
   }
@@ -131,4 +182,8 @@ export class StreamTable {
       this.#onUnpaired(entry, new CulvertError('draining'));
     }
   }
+}
+
+function keyOf({ sessionId, service, identity }: StreamEntry): string | undefined {
+  return sessionId === undefined ? undefined : sessionKey(sessionId, service.name, identity);
 }

@@ -2,6 +2,7 @@ import type { StreamCounters } from '@culvert/gateway';
 import { FakeClock } from '@culvert/testkit';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { HubEvent } from '../observe/events.ts';
+import type { KnownSession } from '../observe/known-sessions.ts';
 import type { StreamRecord } from '../observe/stream-record.ts';
 import { DailyUsage } from './daily-usage.ts';
 import { StreamWatch, type WatchLimits } from './stream-watch.ts';
@@ -10,12 +11,14 @@ const NO_LIMITS: WatchLimits = { idleMs: 0, lifetimeMs: 0, bytesPerStream: 0, by
 
 let clock: FakeClock;
 let counters: Map<string, StreamCounters>;
+let sessions: Map<string, KnownSession>;
 let ended: [string, string][];
 let events: HubEvent[];
 
 beforeEach(() => {
   clock = new FakeClock(Date.UTC(2026, 0, 1, 12));
   counters = new Map();
+  sessions = new Map();
   ended = [];
   events = [];
 });
@@ -25,6 +28,7 @@ function watch(limits: Partial<WatchLimits>, usage?: DailyUsage): StreamWatch {
     limits: { ...NO_LIMITS, ...limits },
     counters: (streamId) => counters.get(streamId),
     identityOf: (streamId) => ({ deviceId: `device of ${streamId[0]}` }),
+    sessionOf: (streamId) => sessions.get(streamId),
     end: (streamId, { code }) => ended.push([streamId, code]),
     usage,
     clock,
@@ -47,7 +51,16 @@ const established = (streamId: string): HubEvent => ({
 function over(streamId: string, bytes: number): HubEvent {
   const record: StreamRecord = {
     ...{ streamId, streamName: 'x', deviceId: `device of ${streamId[0]}`, caller: '', callerAddress: '' },
-    ...{ traceParent: undefined, gateway: '', requestedAt: 0, offeredAt: 0, answeredAt: 0, answeredBy: undefined },
+    ...{
+      traceParent: undefined,
+      sessionId: undefined,
+      session: undefined,
+      gateway: '',
+      requestedAt: 0,
+      offeredAt: 0,
+      answeredAt: 0,
+      answeredBy: undefined,
+    },
     ...{ establishedAt: 0, serviceAddress: '', deviceAddress: '', endedAt: 0, error: undefined, detail: '' },
     cause: 'ended_by_device',
     fromService: { bytes, messages: 1 },
@@ -97,6 +110,34 @@ describe('the watch over streams', () => {
     expect(events).toEqual([
       { type: 'limit-reached', limit: 'lifetimeMs', identity: { deviceId: 'device of a', moduleId: undefined } },
       { type: 'limit-reached', limit: 'bytesPerStream', identity: { deviceId: 'device of b', moduleId: undefined } },
+    ]);
+    watching.stop();
+  });
+
+  it('counts lifetime and bytes over all streams of a session, and ends each that takes it further', async () => {
+    const watching = watch({ lifetimeMs: 10_000, bytesPerStream: 100 });
+    const session = { sessionId: 's', establishedAt: clock.now() - 4_000, bytes: 0 };
+    for (const streamId of ['a1', 'a2']) {
+      sessions.set(streamId, session);
+      watching.observe(established(streamId));
+    }
+    watching.observe(established('raw'));
+    carry('a1', 30);
+    carry('a2', 30);
+    await clock.advance(1_000);
+    expect([session.bytes, watching.nearest]).toMatchObject([60, { bytesPerStream: 60, lifetimeMs: 5_000 }]);
+    watching.observe(over('a1', 50));
+    expect(session.bytes).toBe(80);
+    carry('a2', 50);
+    await clock.advance(1_000);
+    expect(ended).toEqual([['a2', 'quota_reached']]);
+    session.bytes = 0;
+    sessions.set('a3', session);
+    watching.observe(established('a3'));
+    await clock.advance(4_000);
+    expect(ended).toEqual([
+      ['a2', 'quota_reached'],
+      ['a3', 'lifetime_ended'],
     ]);
     watching.stop();
   });

@@ -2,6 +2,7 @@ import type { StreamCounters } from '@culvert/gateway';
 import { CulvertError, type ErrorCode, type Identity, type LimitName } from '@culvert/protocol';
 import type { Clock, Timer } from '@culvert/stream';
 import type { EventSink } from '../observe/events.ts';
+import type { KnownSession } from '../observe/known-sessions.ts';
 import type { DailyUsage } from './daily-usage.ts';
 
 /** Limits of an established stream; 0 means no limit. */
@@ -18,6 +19,8 @@ export interface StreamWatchOptions {
   readonly counters: (streamId: string) => StreamCounters | undefined;
   /** The target of a stream. */
   readonly identityOf: (streamId: string) => Identity | undefined;
+  /** The session that a stream carries; undefined for a raw stream. Its lifetime and bytes are those of all its streams. */
+  readonly sessionOf: (streamId: string) => KnownSession | undefined;
   /** Ends a stream with an error that both sides receive. */
   readonly end: (streamId: string, error: CulvertError) => void;
   /** Undefined when `bytesPerDevicePerDay` is off. */
@@ -34,6 +37,7 @@ const SAMPLE_MS = 1_000;
 
 interface Watched {
   readonly identity: Identity;
+  readonly session: KnownSession | undefined;
   /** Milliseconds since the epoch. */
   readonly establishedAt: number;
   /** The stream's `StreamCounters.countedBytes` when last read. */
@@ -62,8 +66,10 @@ export class StreamWatch {
     if (event.type === 'stream-established') this.#begin(event.streamId);
     else if (event.type === 'stream-ended') {
       const { streamId, deviceId, countedBytes } = event.record;
-      const known = this.#streams.get(streamId)?.bytes ?? 0;
-      this.#options.usage?.add(deviceId, countedBytes - known);
+      const watched = this.#streams.get(streamId);
+      const unknown = countedBytes - (watched?.bytes ?? 0);
+      this.#options.usage?.add(deviceId, unknown);
+      if (watched?.session !== undefined) watched.session.bytes += unknown;
       this.#streams.delete(streamId);
       if (this.#streams.size === 0) this.#stopTimer();
     }
@@ -76,8 +82,8 @@ export class StreamWatch {
     const most = (of: (stream: Watched) => number) => Math.max(0, ...[...this.#streams.values()].map(of));
     return {
       idleMs: limits.idleMs === 0 ? undefined : most(({ activeAt }) => now - activeAt),
-      lifetimeMs: limits.lifetimeMs === 0 ? undefined : most(({ establishedAt }) => now - establishedAt),
-      bytesPerStream: limits.bytesPerStream === 0 ? undefined : most(({ bytes }) => bytes),
+      lifetimeMs: limits.lifetimeMs === 0 ? undefined : most((stream) => now - lifeOf(stream).establishedAt),
+      bytesPerStream: limits.bytesPerStream === 0 ? undefined : most((stream) => lifeOf(stream).bytes),
       bytesPerDevicePerDay: usage?.most,
     };
   }
@@ -93,7 +99,9 @@ export class StreamWatch {
     if (known === undefined) return;
     const identity = { deviceId: known.deviceId, moduleId: known.moduleId };
     const now = this.#options.clock.now();
-    this.#streams.set(streamId, { identity, establishedAt: now, bytes: 0, messages: 0, activeAt: now, ending: false });
+    const session = this.#options.sessionOf(streamId);
+    const nothing = { establishedAt: now, bytes: 0, messages: 0, activeAt: now, ending: false };
+    this.#streams.set(streamId, { identity, session, ...nothing });
     this.#timer ??= this.#options.clock.setTimer(SAMPLE_MS, this.#check);
   }
 
@@ -124,6 +132,7 @@ export class StreamWatch {
     const messages = counters.fromService.messages + counters.fromDevice.messages;
     if (bytes === stream.bytes && messages === stream.messages) return;
     this.#options.usage?.add(stream.identity.deviceId, bytes - stream.bytes);
+    if (stream.session !== undefined) stream.session.bytes += bytes - stream.bytes;
     stream.bytes = bytes;
     stream.messages = messages;
     stream.activeAt = now;
@@ -136,13 +145,14 @@ export class StreamWatch {
       limit,
       error: new CulvertError(code, text),
     });
-    if (over('bytesPerStream', stream.bytes)) {
+    const { establishedAt, bytes } = lifeOf(stream);
+    if (over('bytesPerStream', bytes)) {
       return reached('bytesPerStream', 'quota_reached', 'The stream has carried as much as it may.');
     }
     if (over('bytesPerDevicePerDay', usage?.of(stream.identity.deviceId) ?? 0)) {
       return reached('bytesPerDevicePerDay', 'quota_reached', 'The device has carried as much today as it may.');
     }
-    if (over('lifetimeMs', now - stream.establishedAt)) {
+    if (over('lifetimeMs', now - establishedAt)) {
       return reached('lifetimeMs', 'lifetime_ended', 'The stream had lived as long as it may.');
     }
     if (over('idleMs', now - stream.activeAt)) {
@@ -150,4 +160,9 @@ export class StreamWatch {
     }
     return undefined;
   }
+}
+
+/** What the limits on lifetime and bytes count: the session as a whole, or the stream where there is none. */
+function lifeOf(stream: Watched): Pick<KnownSession, 'establishedAt' | 'bytes'> {
+  return stream.session ?? stream;
 }

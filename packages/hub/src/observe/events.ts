@@ -1,5 +1,12 @@
 import type { GatewayEvent } from '@culvert/gateway';
-import type { AuthenticationType, CulvertError, ErrorCode, Identity, LimitName } from '@culvert/protocol';
+import type {
+  AuthenticationType,
+  CulvertError,
+  ErrorCode,
+  Identity,
+  LimitName,
+  SessionAnswer,
+} from '@culvert/protocol';
 import type { ControlProtocol, ListenerName } from './listener.ts';
 import type { LiveStream, StreamRecord } from './stream-record.ts';
 
@@ -100,6 +107,8 @@ export type HubEvent =
       readonly remoteAddress: string;
       /** The caller's `traceparent` header (W3C Trace Context), if it sent a well-formed one. */
       readonly traceParent?: string | undefined;
+      /** The id of the session that the service asked for. */
+      readonly sessionId?: string | undefined;
     })
   | (Identity & { readonly type: 'stream-offered'; readonly streamId: string })
   | (Identity & {
@@ -107,6 +116,8 @@ export type HubEvent =
       readonly streamId: string;
       readonly accepted: boolean;
       readonly reason?: string;
+      /** The session that both ends agreed on; undefined for a raw stream. */
+      readonly session?: SessionAnswer | undefined;
       /** `protocol`, `remoteAddress`, `principal` and `clientVersion` are those of the device's control channel. */
       readonly protocol: ControlProtocol;
       readonly remoteAddress: string;

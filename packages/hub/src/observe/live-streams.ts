@@ -95,6 +95,8 @@ export class LiveStreams {
       caller,
       callerAddress: event.remoteAddress,
       traceParent: event.traceParent,
+      sessionId: event.sessionId,
+      session: undefined,
       gateway: this.#gateway(),
       requestedAt: this.#clock.now(),
       offeredAt: undefined,
@@ -110,9 +112,9 @@ export class LiveStreams {
   }
 
   #answered(event: Extract<HubEvent, { type: 'stream-answered' }>): void {
-    const { streamId, principal, protocol, remoteAddress, clientVersion, reason } = event;
+    const { streamId, principal, protocol, remoteAddress, clientVersion, reason, session } = event;
     const answeredBy = { principal, protocol, remoteAddress, clientVersion };
-    this.#change(streamId, { answeredAt: this.#clock.now(), answeredBy });
+    this.#change(streamId, { answeredAt: this.#clock.now(), answeredBy, session });
     if (event.accepted) return;
     this.#end(streamId, { cause: 'rejected', error: 'rejected', detail: reason || CLOSE_CAUSES.rejected });
   }

@@ -1,4 +1,4 @@
-import type { CloseCause, ErrorCode, Identity } from '@culvert/protocol';
+import type { CloseCause, ErrorCode, Identity, SessionAnswer } from '@culvert/protocol';
 import type { ControlProtocol } from './listener.ts';
 
 /** The payload that one direction of a stream has carried. */
@@ -22,6 +22,10 @@ export interface StreamRecord extends Identity {
   readonly callerAddress: string;
   /** The `traceparent` header of the request (W3C Trace Context), if it had one. */
   readonly traceParent: string | undefined;
+  /** The id of the session that the service asked for; undefined if it asked for a raw stream. */
+  readonly sessionId: string | undefined;
+  /** What both ends agreed on for the session; undefined for a raw stream, also one for which the service had asked for a session. */
+  readonly session: SessionAnswer | undefined;
   /** `HOST:PORT` of the gateway that the grants of both sides name. */
   readonly gateway: string;
   readonly requestedAt: number;

@@ -1,8 +1,10 @@
+import { ANNOUNCEMENT_PROPERTY } from '../announcement.ts';
 import { CulvertError } from '../errors.ts';
 import { type Identity, identityName, parseDeviceId, parseModuleId, printable } from '../ids.ts';
 import { LIMITS } from '../limits.ts';
 import { SSH_HOST_KEY_PROPERTY, sshHostKeysIn } from '../ssh-host-keys.ts';
 import type { IConnectPacket, MqttVersion } from './codec.ts';
+import { textProperty } from './user-properties.ts';
 
 /**
  * Maximum keepalive in seconds: 1.5 times the keepalive must not exceed 1767 s, the longest silence that Azure allows (protocol page 3). A
@@ -24,6 +26,8 @@ export interface Credentials {
   readonly clientVersion: string | undefined;
   /** Public keys of the device's SSH server, which a Culvert agent sends (MQTT 5); undefined when none were sent. */
   readonly sshHostKeys: readonly string[] | undefined;
+  /** The announcement's text, neither read nor checked (MQTT 5); undefined when none was sent. */
+  readonly announcement: string | undefined;
 }
 
 /** The parsed CONNECT of a device. */
@@ -97,6 +101,7 @@ function parseCredentials(packet: IConnectPacket): Credentials {
     password: password === undefined || password.length === 0 ? undefined : password.toString('utf8'),
     clientVersion: clientVersionIn(username),
     sshHostKeys: hostKeysIn(packet),
+    announcement: textProperty(packet.properties, ANNOUNCEMENT_PROPERTY),
   };
 }
 

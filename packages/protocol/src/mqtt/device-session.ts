@@ -1,7 +1,9 @@
+import { ANNOUNCEMENT_PROPERTY, ANNOUNCEMENT_TOPIC } from '../announcement.ts';
 import { CulvertError } from '../errors.ts';
 import { type Identity, identityName } from '../ids.ts';
 import { LIMITS } from '../limits.ts';
 import { type Offer, parseOfferExtensions } from '../offer.ts';
+import { formatSessionAnswer, SESSION_PROPERTY, type SessionAnswer } from '../session-negotiation.ts';
 import { SSH_HOST_KEY_PROPERTY } from '../ssh-host-keys.ts';
 import { API_VERSION } from '../stream-request.ts';
 import { formatAnswerTopic, parseOfferTopic, STREAM_REQUEST_FILTER } from '../topics.ts';
@@ -48,6 +50,18 @@ export interface DeviceSessionOptions {
   readonly clientType?: string;
   /** Public keys of the device's SSH server, `TYPE BASE64`, for the hub to register (MQTT 5). */
   readonly sshHostKeys?: readonly string[];
+  /** The announcement's text (MQTT 5); default none. */
+  readonly announcement?: string | undefined;
+}
+
+/** The device's answer to an offer. */
+export interface DeviceAnswer {
+  readonly requestId: string;
+  readonly accepted: boolean;
+  /** Why it was rejected. */
+  readonly reason?: string | undefined;
+  /** The session that the device chose (MQTT 5), with `accepted`. */
+  readonly session?: SessionAnswer | undefined;
 }
 
 const SUBSCRIBE_ID = 1;
@@ -108,8 +122,12 @@ export class DeviceSession {
   }
 
   #connectProperties(): NonNullable<IConnectPacket['properties']> {
-    const { sshHostKeys = [] } = this.#options;
-    const named = sshHostKeys.length === 0 ? {} : { userProperties: { [SSH_HOST_KEY_PROPERTY]: [...sshHostKeys] } };
+    const { sshHostKeys = [], announcement } = this.#options;
+    const userProperties = {
+      ...(sshHostKeys.length === 0 ? {} : { [SSH_HOST_KEY_PROPERTY]: [...sshHostKeys] }),
+      ...(announcement === undefined ? {} : { [ANNOUNCEMENT_PROPERTY]: announcement }),
+    };
+    const named = Object.keys(userProperties).length === 0 ? {} : { userProperties };
     return { maximumPacketSize: LIMITS.mqttPacketBytes, ...named };
   }
 
@@ -152,17 +170,17 @@ export class DeviceSession {
   }
 
   /** Answers an offer. The `reason` of a rejection is sent as UTF-8 payload and cut to LIMITS.rejectReasonBytes. */
-  answer(answer: { requestId: string; accepted: boolean; reason?: string }, now: number): DeviceEffect[] {
-    if (this.#state !== 'attached') return [];
-    return this.#send(now, {
-      cmd: 'publish',
-      topic: formatAnswerTopic(answer),
-      payload: answer.accepted ? '' : cutUtf8(answer.reason ?? '', LIMITS.rejectReasonBytes),
-      // An answer can only be lost together with the connection, so the acknowledgement of QoS 1 would add nothing.
-      qos: 0,
-      dup: false,
-      retain: false,
-    });
+  answer(answer: DeviceAnswer, now: number): DeviceEffect[] {
+    const { accepted, reason = '', session } = answer;
+    const userProperties =
+      accepted && session !== undefined ? { [SESSION_PROPERTY]: formatSessionAnswer(session) } : undefined;
+    const payload = accepted ? '' : cutUtf8(reason, LIMITS.rejectReasonBytes);
+    return this.#publishTo(formatAnswerTopic(answer), payload, now, userProperties);
+  }
+
+  /** Announces again what the device can do, which replaces what it announced before. No effect over MQTT 3.1.1 and before it is attached. */
+  announce(text: string, now: number): DeviceEffect[] {
+    return this.version === 5 ? this.#publishTo(ANNOUNCEMENT_TOPIC, text, now) : [];
   }
 
   /** Closes the session: returns a DISCONNECT to send and the `end` effect. */
@@ -214,6 +232,25 @@ export class DeviceSession {
     const extensions = parseOfferExtensions(packet.properties?.userProperties);
     const offer: DeviceOffer = { streamName, requestId, grant: { url, token }, ...extensions };
     return [...acknowledged, { kind: 'offer', offer }];
+  }
+
+  #publishTo(
+    topic: string,
+    payload: string,
+    now: number,
+    userProperties?: Readonly<Record<string, string>>,
+  ): DeviceEffect[] {
+    if (this.#state !== 'attached') return [];
+    return this.#send(now, {
+      cmd: 'publish',
+      topic,
+      payload,
+      // A publication can only be lost together with the connection, so the acknowledgement of QoS 1 would add nothing.
+      qos: 0,
+      dup: false,
+      retain: false,
+      ...(this.version === 5 && userProperties !== undefined ? { properties: { userProperties } } : {}),
+    });
   }
 
   #send(now: number, packet: MqttPacket): DeviceEffect[] {

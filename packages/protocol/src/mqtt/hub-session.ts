@@ -1,6 +1,8 @@
+import { ANNOUNCEMENT_TOPIC, MAX_ANNOUNCEMENT_BYTES } from '../announcement.ts';
 import { CulvertError } from '../errors.ts';
 import type { Offer } from '../offer.ts';
 import { rejectReason } from '../reject-reason.ts';
+import { readSessionAnswer, SESSION_PROPERTY, type SessionAnswer } from '../session-negotiation.ts';
 import { parseAnswerTopic } from '../topics.ts';
 import {
   encodePacket,
@@ -16,6 +18,7 @@ import { announcements, disconnectPacket, offerPublication, refusal } from './hu
 import { PendingOffers } from './pending-offers.ts';
 import { Subscriptions } from './subscriptions.ts';
 import { twinRefusal } from './twin-refusal.ts';
+import { textProperty } from './user-properties.ts';
 
 /** An action that the owner of the connection must perform, in the order of the list. */
 export type HubEffect =
@@ -25,7 +28,16 @@ export type HubEffect =
   /** The value of `takesOffers` changed. */
   | { readonly kind: 'offers-changed' }
   /** The device answered an offer. Emitted once per offer, and not after the offer was withdrawn. */
-  | { readonly kind: 'answer'; readonly requestId: string; readonly accepted: boolean; readonly reason: string }
+  | {
+      readonly kind: 'answer';
+      readonly requestId: string;
+      readonly accepted: boolean;
+      readonly reason: string;
+      /** The session that the device chose (MQTT 5); undefined when it chose none or its text is malformed. */
+      readonly session: SessionAnswer | undefined;
+    }
+  /** The device repeated its announcement, in this text (MQTT 5). The effect carries it unread; longer texts arrive as an empty one. */
+  | { readonly kind: 'announced'; readonly text: string }
   /** Close the connection after all packets to be sent; this is the last effect. */
   | { readonly kind: 'end'; readonly error: CulvertError };
 
@@ -256,11 +268,15 @@ export class HubSession {
     if (packet.topic === '' || /[+#\0]/.test(packet.topic)) return this.#protocolError('A malformed topic name.');
     if (packet.qos === 1 && !isMessageId(packet.messageId))
       return this.#protocolError('A PUBLISH without a packet id.');
+    if (this.#version === 5 && packet.topic === ANNOUNCEMENT_TOPIC) {
+      const text = packet.payload.length > MAX_ANNOUNCEMENT_BYTES ? '' : packet.payload.toString();
+      return [{ kind: 'announced', text }, ...this.#acknowledge(packet, 0)];
+    }
     try {
       const answer = parseAnswerTopic(packet.topic);
       const answered: HubEffect[] =
         answer !== undefined && state.offers.remove(answer.requestId)
-          ? [{ kind: 'answer', ...answer, reason: answer.accepted ? '' : rejectReason(packet.payload) }]
+          ? [{ kind: 'answer', ...answer, ...readAnswer(answer.accepted, packet) }]
           : [];
       const refused = this.#refuseTwin(state, packet.topic);
       const code = answer === undefined ? NO_MATCHING_SUBSCRIBERS : 0;
@@ -333,6 +349,11 @@ export class HubSession {
     const smaller = bare as T;
     return encodePacket(smaller, this.#version).length <= max ? smaller : undefined;
   }
+}
+
+function readAnswer(accepted: boolean, { payload, properties }: IPublishPacket) {
+  if (!accepted) return { reason: rejectReason(payload), session: undefined };
+  return { reason: '', session: readSessionAnswer(textProperty(properties, SESSION_PROPERTY)) };
 }
 
 function isMessageId(id: number | undefined): boolean {

@@ -1,7 +1,14 @@
 import type { SessionReason } from './frame.ts';
-import { encodeHello, type FirstHello, HIGHEST_VERSION, LOWEST_VERSION, NONCE_BYTES, withoutSecret } from './hello.ts';
+import {
+  encodeHello,
+  type FirstHello,
+  HELLO_MS,
+  HIGHEST_VERSION,
+  LOWEST_VERSION,
+  NONCE_BYTES,
+  withoutSecret,
+} from './hello.ts';
 import type { Link } from './link.ts';
-import { HELLO_MS } from './hello.ts';
 import { SessionCore, type SessionEnd, type SessionOptions } from './session-core.ts';
 
 /** Links of one session that wait for their proof. A stranger cannot cause one without an offer of the hub. */
@@ -159,7 +166,11 @@ export class DeviceSession extends SessionCore {
     if (!this.multiplexer.canResumeAt(received)) {
       this.#forget(link);
       this.use(link);
-      this.finish({ reason: 'offsets', text: 'The service side claims to have received what was not sent.', byPeer: false });
+      this.finish({
+        reason: 'offsets',
+        text: 'The service side claims to have received what was not sent.',
+        byPeer: false,
+      });
       return;
     }
     const former = this.current;
@@ -176,7 +187,11 @@ export class DeviceSession extends SessionCore {
     this.detachedAt = undefined;
     this.use(link);
     if (!this.multiplexer.attach(link, received)) {
-      this.finish({ reason: 'offsets', text: 'The service side claims to have received a part of a frame.', byPeer: false });
+      this.finish({
+        reason: 'offsets',
+        text: 'The service side claims to have received a part of a frame.',
+        byPeer: false,
+      });
       return;
     }
     this.events.linkProven?.(link);
@@ -214,4 +229,3 @@ export class DeviceSession extends SessionCore {
     this.prove(link, 'device', withoutSecret(link.peerHelloFrame, link.number === 1), link.ownHello);
   }
 }
-

@@ -2,8 +2,19 @@ import { Budget } from './budget.ts';
 import type { SessionConnection } from './connection.ts';
 import { DeviceSession } from './device-session.ts';
 import type { SessionEnvironment } from './environment.ts';
-import { encodeFrame, FRAME, type ConnectionReason } from './frame.ts';
-import { ARRIVE_MS, encodeHello, equalBytes, HELLO_MS, type Hello, HIGHEST_VERSION, LOWEST_VERSION, NONCE_BYTES, proofInput, withoutSecret } from './hello.ts';
+import { type ConnectionReason, encodeFrame, FRAME } from './frame.ts';
+import {
+  ARRIVE_MS,
+  encodeHello,
+  equalBytes,
+  HELLO_MS,
+  type Hello,
+  HIGHEST_VERSION,
+  LOWEST_VERSION,
+  NONCE_BYTES,
+  proofInput,
+  withoutSecret,
+} from './hello.ts';
 import { Link, type LinkEvents, type LinkTransport } from './link.ts';
 import type { SessionEnd } from './session-core.ts';
 
@@ -34,7 +45,11 @@ export interface DeviceSessionsOptions {
   readonly moduleId: string;
   /** A connection was opened. The receiver sets its `events`, then accepts or refuses it, now or later. */
   readonly opened: (connection: SessionConnection, session: DeviceSession) => void;
-  readonly connectionClosed?: (connection: SessionConnection, reason: ConnectionReason | undefined, session: DeviceSession) => void;
+  readonly connectionClosed?: (
+    connection: SessionConnection,
+    reason: ConnectionReason | undefined,
+    session: DeviceSession,
+  ) => void;
   readonly linkLost?: (session: DeviceSession) => void;
   readonly linkProven?: (session: DeviceSession, link: Link) => void;
   readonly closed?: (session: DeviceSession, end: SessionEnd) => void;
@@ -178,7 +193,8 @@ export class DeviceSessions {
       this.#answerAndLeave(link, hello, first.secret, reason);
       return;
     }
-    const { environment, retentionSeconds, opened, connectionClosed, linkLost, linkProven, closed, linkRefused } = this.#options;
+    const { environment, retentionSeconds, opened, connectionClosed, linkLost, linkProven, closed, linkRefused } =
+      this.#options;
     const session: DeviceSession = new DeviceSession({
       environment,
       budget: this.#budget,
@@ -224,7 +240,9 @@ export class DeviceSessions {
   #whyNot(hello: Hello, offer: LinkOffer): 'version' | 'draining' | 'too_many' | undefined {
     if (hello.lowest > HIGHEST_VERSION || hello.highest < LOWEST_VERSION) return 'version';
     if (this.#isDraining) return 'draining';
-    return this.#entries.size < (this.#options.maxSessions ?? MAX_SESSIONS) || this.#evict(offer.caller) ? undefined : 'too_many';
+    return this.#entries.size < (this.#options.maxSessions ?? MAX_SESSIONS) || this.#evict(offer.caller)
+      ? undefined
+      : 'too_many';
   }
 
   /** Makes room by ending the same caller's session that has been without a link for longest. */
@@ -235,7 +253,11 @@ export class DeviceSessions {
       if (entry.caller !== caller || detachedAt === undefined) continue;
       if (oldest?.detachedAt === undefined || detachedAt < oldest.detachedAt) oldest = entry.session;
     }
-    oldest?.close({ reason: 'expired', text: 'The device needed room for newer sessions of the same caller.', byPeer: false });
+    oldest?.close({
+      reason: 'expired',
+      text: 'The device needed room for newer sessions of the same caller.',
+      byPeer: false,
+    });
     return oldest !== undefined;
   }
 

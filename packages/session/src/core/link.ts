@@ -1,5 +1,15 @@
 import type { SessionEnvironment } from './environment.ts';
-import { EMPTY, encodeFrame, encodeUint64, FRAME, HEADER_BYTES, type SessionReason, SESSION_REASONS, UNCOUNTED_BIT, writeUint32 } from './frame.ts';
+import {
+  EMPTY,
+  encodeFrame,
+  encodeUint64,
+  FRAME,
+  HEADER_BYTES,
+  SESSION_REASONS,
+  type SessionReason,
+  UNCOUNTED_BIT,
+  writeUint32,
+} from './frame.ts';
 import { FrameReader, joinPieces } from './frame-reader.ts';
 import { type Hello, MAX_HELLO_BYTES, PROOF_BYTES, parseHello } from './hello.ts';
 import type { LinkOutput } from './multiplexer.ts';
@@ -28,7 +38,13 @@ export interface LinkEvents {
   hello(link: Link, hello: Hello): void;
   proof(link: Link, proof: Uint8Array): void;
   /** A counted frame that has not been received before on any link. */
-  counted(link: Link, type: number, connection: number, length: number, pieces: readonly Uint8Array[]): string | undefined;
+  counted(
+    link: Link,
+    type: number,
+    connection: number,
+    length: number,
+    pieces: readonly Uint8Array[],
+  ): string | undefined;
   acknowledged(link: Link, offset: Uint8Array): string | undefined;
   bye(link: Link, payload: Uint8Array): void;
   /** Bytes were received. */
@@ -45,7 +61,9 @@ export class Link implements LinkOutput {
   readonly #environment: SessionEnvironment;
   #events: LinkEvents;
   readonly #side: 'service' | 'device';
-  readonly #reader = new FrameReader((type, connection, length, pieces) => this.#receive(type, connection, length, pieces));
+  readonly #reader = new FrameReader((type, connection, length, pieces) =>
+    this.#receive(type, connection, length, pieces),
+  );
   #bytes = 0;
   #held: Uint8Array[] | undefined;
   #heldBytes = 0;
@@ -63,7 +81,12 @@ export class Link implements LinkOutput {
   peerHello: Hello | undefined;
 
   /** @param side this end */
-  constructor(side: 'service' | 'device', transport: LinkTransport, environment: SessionEnvironment, events: LinkEvents) {
+  constructor(
+    side: 'service' | 'device',
+    transport: LinkTransport,
+    environment: SessionEnvironment,
+    events: LinkEvents,
+  ) {
     this.#side = side;
     this.#transport = transport;
     this.#environment = environment;
@@ -182,7 +205,12 @@ export class Link implements LinkOutput {
     return this.#events.counted(this, type, connection, length, pieces);
   }
 
-  #receiveUncounted(type: number, connection: number, length: number, pieces: readonly Uint8Array[]): string | undefined {
+  #receiveUncounted(
+    type: number,
+    connection: number,
+    length: number,
+    pieces: readonly Uint8Array[],
+  ): string | undefined {
     if (connection !== 0) return undefined;
     if (type === FRAME.hello) return this.#receiveHello(length, pieces);
     if (type === FRAME.bye) {
@@ -191,7 +219,8 @@ export class Link implements LinkOutput {
       return undefined;
     }
     if (type === FRAME.proof) {
-      if (length !== PROOF_BYTES || this.peerHello === undefined || (this.isProven && this.#side === 'device')) return 'PROOF is not expected.';
+      if (length !== PROOF_BYTES || this.peerHello === undefined || (this.isProven && this.#side === 'device'))
+        return 'PROOF is not expected.';
       this.#events.proof(this, joinPieces(length, pieces).slice());
       return undefined;
     }

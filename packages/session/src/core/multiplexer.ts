@@ -6,8 +6,8 @@ import {
   CONNECTION_REASONS,
   type ConnectionReason,
   connectionReason,
-  encodeUint64,
   encodeFrame,
+  encodeUint64,
   FRAME,
   HEADER_BYTES,
   IGNORABLE_BIT,
@@ -269,7 +269,8 @@ export class Multiplexer implements ConnectionOwner {
     if (type === FRAME.data ? length === 0 : length > 1 + MAX_TEXT_BYTES) return 'The frame has a wrong length.';
     const connection = this.#connections.get(id);
     if (connection === undefined) {
-      if (id === 0 || id % 2 === 0 || id > this.#highestId) return 'The frame is for a connection that was never opened.';
+      if (id === 0 || id % 2 === 0 || id > this.#highestId)
+        return 'The frame is for a connection that was never opened.';
       this.droppedFrames++;
       return undefined;
     }
@@ -620,7 +621,12 @@ interface Farewell {
 }
 
 /** A connection that is refused at once has no other user. */
-const REFUSED_EVENTS: ConnectionEvents = { data: () => undefined, ended: () => undefined, drained: () => undefined, aborted: () => undefined };
+const REFUSED_EVENTS: ConnectionEvents = {
+  data: () => undefined,
+  ended: () => undefined,
+  drained: () => undefined,
+  aborted: () => undefined,
+};
 
 /** OPEN with the longest name, LIMIT and END of one connection. */
 const MAX_CONTROL_BYTES = 3 * HEADER_BYTES + 4 + MAX_SERVICE_BYTES + 8;

@@ -3,13 +3,13 @@ import type { SessionReason } from './frame.ts';
 import {
   ARRIVE_MS,
   encodeHello,
+  equalBytes,
   HELLO_MS,
   HIGHEST_VERSION,
   LOWEST_VERSION,
   NONCE_BYTES,
   SECRET_BYTES,
   SESSION_ID_BYTES,
-  equalBytes,
   withoutSecret,
 } from './hello.ts';
 import { Link, type LinkTransport } from './link.ts';
@@ -148,7 +148,8 @@ export class ServiceSession extends SessionCore {
   hello(link: Link): void {
     const hello = link.peerHello;
     if (link !== this.#pending || hello === undefined) return;
-    if (!equalBytes(hello.sessionId, this.id) || hello.link !== link.number) this.brokenBeforeProof(link, 'HELLO of another session.');
+    if (!equalBytes(hello.sessionId, this.id) || hello.link !== link.number)
+      this.brokenBeforeProof(link, 'HELLO of another session.');
     else if (hello.lowest > HIGHEST_VERSION || hello.highest < LOWEST_VERSION) {
       this.finish({ reason: 'version', text: 'The device speaks another version of the session.', byPeer: false });
     }
@@ -202,7 +203,11 @@ export class ServiceSession extends SessionCore {
 
   protected retentionOver(): void {
     const minutes = Math.round(this.retentionSeconds / 60);
-    this.finish({ reason: 'expired', text: `The device could not be reached again within ${minutes} minutes.`, byPeer: false });
+    this.finish({
+      reason: 'expired',
+      text: `The device could not be reached again within ${minutes} minutes.`,
+      byPeer: false,
+    });
   }
 
   protected progressed(): void {
@@ -266,7 +271,8 @@ export class ServiceSession extends SessionCore {
   // Dialling
 
   #dialLater(waitMs: number): void {
-    if (this.end !== undefined || this.#cancelWait !== undefined || this.#isDialling || this.#pending !== undefined) return;
+    if (this.end !== undefined || this.#cancelWait !== undefined || this.#isDialling || this.#pending !== undefined)
+      return;
     const wait = Math.max(waitMs, this.#waitMs * (0.5 + this.environment.jitter() / 2));
     this.#waitMs = Math.min(this.#waitMs * 2, MAX_WAIT_MS);
     this.#cancelWait = this.environment.setTimer(wait, () => {

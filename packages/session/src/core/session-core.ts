@@ -75,7 +75,10 @@ export abstract class SessionCore implements LinkEvents {
   /** The number of the last link that was proven. */
   protected provenNumber = 0;
 
-  protected constructor(side: 'service' | 'device', { environment, events, budget, retentionSeconds, idleMs }: SessionOptions) {
+  protected constructor(
+    side: 'service' | 'device',
+    { environment, events, budget, retentionSeconds, idleMs }: SessionOptions,
+  ) {
     this.#side = side;
     this.environment = environment;
     this.events = events;
@@ -160,7 +163,12 @@ export abstract class SessionCore implements LinkEvents {
   }
 
   /** Verifies a proof of the other side; frames behind it wait until that is done. */
-  protected verify(link: Link, proof: Uint8Array, hellos: readonly [Uint8Array, Uint8Array], done: (isGood: boolean) => void): void {
+  protected verify(
+    link: Link,
+    proof: Uint8Array,
+    hellos: readonly [Uint8Array, Uint8Array],
+    done: (isGood: boolean) => void,
+  ): void {
     const peer = this.#side === 'service' ? 'device' : 'service';
     let isDone = false;
     this.environment.hmac(this.secret, proofInput(peer, ...hellos, link.binding), (mac) => {
@@ -177,7 +185,13 @@ export abstract class SessionCore implements LinkEvents {
     this.#pings = 0;
   }
 
-  counted(link: Link, type: number, connection: number, length: number, pieces: readonly Uint8Array[]): string | undefined {
+  counted(
+    link: Link,
+    type: number,
+    connection: number,
+    length: number,
+    pieces: readonly Uint8Array[],
+  ): string | undefined {
     if (link !== this.#current) return 'A frame on a link that is no longer the current one.';
     if (type === FRAME.data) this.#idleFor = 0;
     return this.multiplexer.receive(type, connection, length, pieces);
@@ -303,5 +317,10 @@ function mayMove(reason: SessionEnd['reason']): boolean {
   return reason === 'unknown' || reason === 'draining' || reason === 'expired' || reason === 'too_many';
 }
 
-const SILENT: ConnectionEvents = { data: () => undefined, ended: () => undefined, drained: () => undefined, aborted: () => undefined };
+const SILENT: ConnectionEvents = {
+  data: () => undefined,
+  ended: () => undefined,
+  drained: () => undefined,
+  aborted: () => undefined,
+};
 const DECODER = new TextDecoder();

@@ -10,6 +10,8 @@ const stream = (count: number): LiveStream => ({
   caller: 'policy:service',
   callerAddress: '192.0.2.1',
   traceParent: undefined,
+  sessionId: undefined,
+  session: undefined,
   gateway: 'hub:443',
   // Seven streams each have the same request time.
   requestedAt: Math.floor(count / 7),

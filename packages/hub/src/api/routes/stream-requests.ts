@@ -1,5 +1,6 @@
 import {
   CulvertError,
+  formatSessionAnswer,
   type Identity,
   isTraceParent,
   parseDeviceId,
@@ -12,6 +13,7 @@ import {
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import type { StreamReply } from '../../handshake/request-stream.ts';
+import { requestedSession } from '../../handshake/requested-session.ts';
 import type { Authorization } from '../authorization.ts';
 import type { Api, ApiDeps } from '../deps.ts';
 
@@ -31,13 +33,14 @@ export function streamRoutes(api: Api, deps: ApiDeps, authorization: Authorizati
       header(request, STREAM_HEADERS.responseTimeout),
     );
     const identity = parseIdentity(params);
-    const release = deps.hold();
+    const session = requestedSession(header(request, STREAM_HEADERS.session));
+    const release = deps.hold({ identity, principal, session });
     const caller = callerSignal(reply);
     try {
       const remoteAddress = peerAddress(request.raw.socket);
       const traceParent = parseTraceParent(header(request, 'traceparent'));
-      const asked = { identity, streamName, principal, remoteAddress, traceParent, times, signal: caller.signal };
-      return send(reply, await deps.requestStream(asked));
+      const asked = { identity, streamName, principal, remoteAddress, traceParent, session, times };
+      return send(reply, await deps.requestStream({ ...asked, signal: caller.signal }));
     } finally {
       caller.dispose();
       release();
@@ -92,6 +95,9 @@ function send(reply: FastifyReply, answer: StreamReply): FastifyReply {
     if (answer.reason !== '') reply.header(STREAM_HEADERS.rejectReason, encodeURIComponent(answer.reason));
     return reply.code(200).send();
   }
+  const { session, idleMs } = answer;
+  if (session !== undefined) reply.header(STREAM_HEADERS.session, formatSessionAnswer(session));
+  if (idleMs !== undefined) reply.header(STREAM_HEADERS.idleMs, String(idleMs));
   return reply
     .code(200)
     .header(STREAM_HEADERS.isAccepted, 'True')

@@ -54,7 +54,7 @@ export function liveStreamRoutes(api: Api, deps: ApiDeps, authorization: Authori
         reason,
       });
       const text = reason ? `An administrator closed the stream: ${reason}` : undefined;
-      if (!live.endStream(streamId, new CulvertError('closed_by_administrator', text)))
+      if (!live.closeStream(streamId, new CulvertError('closed_by_administrator', text)))
         throw new CulvertError('stream_not_found');
       return reply.code(204).send();
     },

@@ -1,15 +1,16 @@
-import { CulvertError, type Identity, type Offer } from '@culvert/protocol';
+import { ANNOUNCEMENT_PROPERTY, type Announcement, CulvertError, type Identity, type Offer } from '@culvert/protocol';
 import { abortReason, type Clock, type Timer } from '@culvert/stream';
 import type { Receiver, Sender } from 'rhea';
 import type { Principal } from '../../auth/principal.ts';
 import type { ControlProtocol } from '../../observe/listener.ts';
 import type { Answer, ChannelOrigin, ControlChannel } from '../control-channel.ts';
+import { LatestAnnouncement } from '../latest-announcement.ts';
 import { UnansweredOffers } from '../unanswered-offers.ts';
 import type { DeviceNode } from './amqp-addresses.ts';
 import { encodeOffer, newCorrelationId } from './amqp-offer.ts';
 import { StreamLinks } from './amqp-stream-links.ts';
 import { CredentialExpiry } from './credential-expiry.ts';
-import { clientVersionOf } from './link-properties.ts';
+import { clientVersionOf, linkProperty } from './link-properties.ts';
 
 /**
  * Milliseconds to wait for a device's first link before its attachment is reported: a link carries the client's software name, and clients attach
@@ -50,6 +51,7 @@ export class AmqpChannel implements ControlChannel {
   readonly #maxOffers: number;
   readonly #credential: CredentialExpiry;
   readonly #streams = new StreamLinks();
+  readonly #announcement = new LatestAnnouncement();
   /** By correlation id, in the order in which they were made. */
   readonly #pending = new Map<string, PendingOffer>();
   readonly #onReport: () => void;
@@ -100,6 +102,10 @@ export class AmqpChannel implements ControlChannel {
 
   get clientVersion(): string | undefined {
     return this.#clientVersion;
+  }
+
+  get announcement(): Announcement | undefined {
+    return this.#announcement.current;
   }
 
   get takesOffers(): boolean {
@@ -168,7 +174,15 @@ export class AmqpChannel implements ControlChannel {
   linkOpened(link: Sender | Receiver, node: DeviceNode): void {
     this.#clientVersion = clientVersionOf(link) ?? this.#clientVersion;
     this.#report();
-    if (node === 'streams') this.#updateStreams(() => this.#streams.add(link));
+    if (node !== 'streams') return;
+    const announced = linkProperty(link, ANNOUNCEMENT_PROPERTY);
+    if (announced !== undefined) this.announced(announced);
+    this.#updateStreams(() => this.#streams.add(link));
+  }
+
+  /** The device announced what it can do, which replaces what it announced before. */
+  announced(text: string | undefined): void {
+    this.#announcement.replace(text);
   }
 
   /** A streams link was detached: fails the offers that were sent on it, or all offers if the device now takes none. */

@@ -1,5 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import { formatOfferExtensions, type Offer, rejectReason, STREAM_PROPERTIES } from '@culvert/protocol';
+import {
+  formatOfferExtensions,
+  type Offer,
+  readSessionAnswer,
+  rejectReason,
+  STREAM_PROPERTIES,
+} from '@culvert/protocol';
 import rhea, { type Message } from 'rhea';
 import type { Answer } from '../control-channel.ts';
 
@@ -41,7 +47,10 @@ export function readAnswer(message: Message): { readonly key: string; readonly a
   const accepted: unknown = properties[STREAM_PROPERTIES.isAccepted];
   if (key === undefined) return undefined;
   // rhea decodes the one-byte form of a boolean as a number.
-  if (accepted === true || accepted === 1) return { key, answer: { accepted: true } };
+  if (accepted === true || accepted === 1) {
+    const session = readSessionAnswer(properties[STREAM_PROPERTIES.session]);
+    return { key, answer: { accepted: true, ...(session === undefined ? {} : { session }) } };
+  }
   if (accepted !== false && accepted !== 0) return undefined;
   const reason: unknown = properties[STREAM_PROPERTIES.rejectReason];
   return { key, answer: { accepted: false, reason: typeof reason === 'string' ? rejectReason(reason) : '' } };

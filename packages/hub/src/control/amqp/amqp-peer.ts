@@ -1,5 +1,11 @@
 import type { Duplex } from 'node:stream';
-import { CulvertError, type Identity, rejectReason } from '@culvert/protocol';
+import {
+  ANNOUNCEMENT_PROPERTY,
+  CulvertError,
+  type Identity,
+  MAX_ANNOUNCEMENT_BYTES,
+  rejectReason,
+} from '@culvert/protocol';
 import type { Timer } from '@culvert/stream';
 import type { Delivery, Message, Receiver, Sender } from 'rhea';
 import { missingCredential } from '../../auth/missing-credential.ts';
@@ -18,6 +24,7 @@ import type { AmqpChannel } from './amqp-channel.ts';
 import { amqpError } from './amqp-error.ts';
 import { AmqpIdentities } from './amqp-identities.ts';
 import { AmqpLink, type AmqpLinkListener } from './amqp-link.ts';
+import { bodyText } from './amqp-messages.ts';
 import { readAnswer } from './amqp-offer.ts';
 import { refuseMessage, TwinNode } from './amqp-other-nodes.ts';
 import { type PlainClaim, saslMechanisms } from './amqp-sasl.ts';
@@ -188,7 +195,7 @@ export class AmqpPeer implements AmqpLinkListener {
     if (purpose === undefined) delivery.release();
     else if (purpose.kind === 'cbs') this.#cbs.message(receiver, message, delivery);
     else if (purpose.kind === 'service') refuseMessage(delivery);
-    else if (purpose.node === 'streams') answer(purpose.channel, message, delivery);
+    else if (purpose.node === 'streams') received(purpose.channel, message, delivery);
     else if (purpose.node === 'twin') this.#answerTwin(purpose.channel, message, delivery);
     else refuseMessage(delivery);
   }
@@ -367,7 +374,12 @@ function refuse(link: PeerLink, error: CulvertError): void {
   link.close(amqpError(error));
 }
 
-function answer(channel: AmqpChannel, message: Message | Buffer, delivery: Delivery): void {
+function received(channel: AmqpChannel, message: Message | Buffer, delivery: Delivery): void {
+  if (!Buffer.isBuffer(message) && message.subject === ANNOUNCEMENT_PROPERTY) {
+    delivery.accept();
+    channel.announced(bodyText(message, MAX_ANNOUNCEMENT_BYTES));
+    return;
+  }
   const read = Buffer.isBuffer(message) ? undefined : readAnswer(message);
   if (read === undefined) {
     delivery.reject(

@@ -22,8 +22,8 @@ export async function acceptMqtt(connection: Duplex, origin: ControlOrigin, deps
     return false;
   }
   const connectedAt = deps.clock.now();
-  const { clientVersion, sshHostKeys } = credentials ?? {};
-  const about = { ...authenticated, protocol, remoteAddress, connectedAt, clientVersion, sshHostKeys };
+  const { clientVersion, sshHostKeys, announcement } = credentials ?? {};
+  const about = { ...authenticated, protocol, remoteAddress, connectedAt, clientVersion, sshHostKeys, announcement };
   const onOffersChanged = (changed: MqttChannel) => deps.registrar.offersChanged(changed);
   const channel = new MqttChannel(link, about, { clock: deps.clock, onOffersChanged });
   reportChannel(channel, deps);

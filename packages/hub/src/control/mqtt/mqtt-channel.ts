@@ -1,8 +1,9 @@
-import { CulvertError, type Identity, type Offer } from '@culvert/protocol';
+import { type Announcement, CulvertError, type Identity, type Offer, type SessionAnswer } from '@culvert/protocol';
 import { abortReason, type Clock } from '@culvert/stream';
 import type { Principal } from '../../auth/principal.ts';
 import type { ControlProtocol } from '../../observe/listener.ts';
 import type { Answer, ChannelOrigin, ControlChannel } from '../control-channel.ts';
+import { LatestAnnouncement } from '../latest-announcement.ts';
 import { UnansweredOffers } from '../unanswered-offers.ts';
 import type { MqttLink, MqttLinkListener } from './mqtt-link.ts';
 
@@ -17,6 +18,7 @@ export class MqttChannel implements ControlChannel, MqttLinkListener {
   readonly sshHostKeys: readonly string[] | undefined;
   readonly closed: Promise<CulvertError>;
   readonly unanswered: UnansweredOffers;
+  readonly #announcement = new LatestAnnouncement();
   readonly #link: MqttLink;
   readonly #onOffersChanged: (channel: MqttChannel) => void;
   /** Pending offers by request id. The session limits their number. */
@@ -25,7 +27,8 @@ export class MqttChannel implements ControlChannel, MqttLinkListener {
 
   constructor(
     link: MqttLink,
-    origin: ChannelOrigin & Pick<ControlChannel, 'clientVersion' | 'sshHostKeys'>,
+    origin: ChannelOrigin &
+      Pick<ControlChannel, 'clientVersion' | 'sshHostKeys'> & { readonly announcement: string | undefined },
     options: { clock: Clock; onOffersChanged: (channel: MqttChannel) => void },
   ) {
     this.#link = link;
@@ -36,11 +39,16 @@ export class MqttChannel implements ControlChannel, MqttLinkListener {
     this.connectedAt = origin.connectedAt;
     this.clientVersion = origin.clientVersion;
     this.sshHostKeys = origin.sshHostKeys;
+    this.#announcement.replace(origin.announcement);
     this.#onOffersChanged = options.onOffersChanged;
     this.unanswered = new UnansweredOffers(options.clock);
     this.closed = new Promise((resolve) => {
       this.#resolveClosed = resolve;
     });
+  }
+
+  get announcement(): Announcement | undefined {
+    return this.#announcement.current;
   }
 
   get takesOffers(): boolean {
@@ -88,8 +96,16 @@ export class MqttChannel implements ControlChannel, MqttLinkListener {
     this.#onOffersChanged(this);
   }
 
-  answered(requestId: string, { accepted, reason }: { accepted: boolean; reason: string }): void {
-    this.#pending.get(requestId)?.answer(accepted ? { accepted } : { accepted, reason });
+  answered(
+    requestId: string,
+    { accepted, reason, session }: { accepted: boolean; reason: string; session: SessionAnswer | undefined },
+  ): void {
+    const chosen = session === undefined ? {} : { session };
+    this.#pending.get(requestId)?.answer(accepted ? { accepted, ...chosen } : { accepted, reason });
+  }
+
+  announced(text: string): void {
+    this.#announcement.replace(text);
   }
 
   ended(error: CulvertError): void {

@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream';
-import { CulvertError, LIMITS, type Offer } from '@culvert/protocol';
+import { CulvertError, LIMITS, type Offer, type SessionAnswer } from '@culvert/protocol';
 import { type Credentials, encodePacket, type HubEffect, HubSession, PacketReader } from '@culvert/protocol/mqtt';
 import type { Clock, Timer } from '@culvert/stream';
 import type { ControlProtocol } from '../../observe/listener.ts';
@@ -9,7 +9,8 @@ import type { ControlLimits } from '../control-channel.ts';
 /** Receives the events of an authenticated device. */
 export interface MqttLinkListener {
   offersChanged(): void;
-  answered(requestId: string, answer: { accepted: boolean; reason: string }): void;
+  answered(requestId: string, answer: { accepted: boolean; reason: string; session: SessionAnswer | undefined }): void;
+  announced(text: string): void;
   ended(error: CulvertError): void;
 }
 
@@ -150,6 +151,9 @@ export class MqttLink {
         return;
       case 'answer':
         this.#listener?.answered(effect.requestId, effect);
+        return;
+      case 'announced':
+        this.#listener?.announced(effect.text);
         return;
       case 'end':
         this.#end(effect.error);

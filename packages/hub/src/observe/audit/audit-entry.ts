@@ -69,6 +69,8 @@ function openFields(record: LiveStream): Fields {
     caller: record.caller,
     callerAddress: record.callerAddress,
     traceParent: record.traceParent,
+    sessionId: record.sessionId,
+    session: record.session && { version: record.session.version, encrypted: record.session.encrypted },
     gateway: record.gateway,
     requestedAt: time(requestedAt),
     offeredAt: time(offeredAt),

@@ -95,6 +95,8 @@ export function ended(streamId: string, over: Partial<StreamEnded['record']> = {
       caller: 'policy:service',
       callerAddress: '192.0.2.1',
       traceParent: undefined,
+      sessionId: undefined,
+      session: undefined,
       gateway: 'hub.example:443',
       requestedAt: 1_000,
       offeredAt: 2_000,

@@ -26,6 +26,8 @@ const openStream = z.object({
   caller: z.string(),
   callerAddress: z.string(),
   traceParent: z.string().optional(),
+  sessionId: z.string().optional(),
+  session: z.object({ version: z.number(), encrypted: z.boolean() }).optional(),
   gateway: z.string(),
   requestedAt: at,
   offeredAt: at.optional(),
@@ -101,8 +103,17 @@ function addStream(open: Map<string, LiveStream>, stream: z.infer<typeof openStr
   if (open.size >= MAX_STREAMS) return;
   const nothing = { bytes: 0, messages: 0 };
   const { moduleId, traceParent, offeredAt, answeredAt, answeredBy, serviceAddress, deviceAddress } = stream;
+  const { sessionId, session } = stream;
   const optional = { moduleId, traceParent, offeredAt, answeredAt, answeredBy, serviceAddress, deviceAddress };
-  open.set(stream.streamId, { ...stream, ...optional, fromService: nothing, fromDevice: nothing, countedBytes: 0 });
+  open.set(stream.streamId, {
+    ...stream,
+    ...optional,
+    sessionId,
+    session,
+    fromService: nothing,
+    fromDevice: nothing,
+    countedBytes: 0,
+  });
 }
 
 function parsed(line: string): unknown {

@@ -24,6 +24,7 @@ const record: StreamRecord = {
   ...{ deviceId: 'd', moduleId: 'm', streamId: '1', streamName: 's', caller: 'policy:service' },
   ...{ callerAddress: '192.0.2.1', traceParent: `00-${'1'.repeat(32)}-${'2'.repeat(16)}-01`, gateway: 'h:443' },
   ...{ requestedAt: 1, offeredAt: 2, answeredAt: 3, establishedAt: 4, endedAt: 5 },
+  ...{ sessionId: '2', session: { version: 1, encrypted: true } },
   answeredBy: { principal: 'device:d', protocol: 'mqtt', remoteAddress: '192.0.2.2' },
   ...{ serviceAddress: '192.0.2.1', deviceAddress: '192.0.2.2', cause: 'stalled', error: 'stalled', detail: 'why' },
   ...{ fromService: { bytes: 1, messages: 1 }, fromDevice: { bytes: 1, messages: 1 }, countedBytes: 128 },

@@ -76,6 +76,9 @@ function ownProperties(stream: LiveStream): LogProperties {
   const { requestedAt, offeredAt, answeredAt, establishedAt, answeredBy, traceParent } = stream;
   return {
     streamId: stream.streamId,
+    sessionId: stream.sessionId,
+    sessionVersion: stream.session?.version,
+    sessionEncrypted: stream.session?.encrypted,
     caller: stream.caller,
     callerAddress: stream.callerAddress,
     gateway: stream.gateway,
