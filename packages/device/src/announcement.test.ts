@@ -31,6 +31,8 @@ function open(announcement?: Announcement): Promise<ScriptedChannel> {
     outbound: { ca: hub.ca },
     clock: new FakeClock(),
     keepaliveSeconds: 1_800,
+    // Announces nothing of its own.
+    session: false,
     ...(announcement === undefined ? {} : { announcement }),
   });
   opened = device.open();
@@ -90,4 +92,16 @@ it('an announcement that is not valid is refused', async () => {
       announcement: invalid,
     });
   expect(create).toThrow(expect.objectContaining({ code: 'argument_invalid' }));
+});
+
+it('announces the sessions that it serves, unless told not to', async () => {
+  device = DeviceClient.fromConnectionString(hub.deviceConnectionString('d1'), {
+    onStream: (offer) => offer.reject(),
+    outbound: { ca: hub.ca },
+  });
+  opened = device.open();
+  const { properties } = await (await hub.channel()).welcome();
+  const serves = { session: { lowest: 1, highest: 1, encrypted: false } };
+  expect({ ...properties?.userProperties }).toEqual({ [ANNOUNCEMENT_PROPERTY]: formatAnnouncement(serves) });
+  await opened;
 });

@@ -21,6 +21,7 @@ import { Closed, Connecting, type ConnectionState, type StateCallback, Waiting }
 import { type ChannelContext, ControlChannel } from './control-channel.ts';
 import { Credential } from './credential.ts';
 import { Opening } from './opening.ts';
+import { SESSION_VERSIONS, SessionServer, type SessionServerOptions } from './session-server.ts';
 import type { StreamOffer } from './stream-offer.ts';
 import { halfRandom, TakeOvers } from './take-overs.ts';
 
@@ -73,10 +74,15 @@ export interface DeviceClientOptions {
    */
   readonly sshHostKeys?: readonly string[];
   /**
-   * What the device announces to the hub when it connects; change it with {@link DeviceClient.announce}. Default nothing. A device that announces
-   * sessions is told in an offer when the service asks for one, and serves it only if it says so in `accept`.
+   * What the device announces to the hub when it connects; change it with {@link DeviceClient.announce}. Default: the sessions that it serves. With
+   * `session: false` the program may announce sessions and serve them itself, by `StreamOffer.session` and `AcceptOptions.session`.
    */
   readonly announcement?: Announcement;
+  /**
+   * How the client serves sessions, in which a service side opens many connections over one stream that may be lost and opened again. Each connection
+   * reaches `onStream` as an offer of its own. Default: sessions are served. `false`: every stream carries one connection.
+   */
+  readonly session?: SessionServerOptions | false;
   /** Returns a random number in [0, 1), for back-off and renewal. Default `Math.random`. */
   readonly random?: () => number;
 }
@@ -110,6 +116,7 @@ export class DeviceClient {
   /** Resolves when the previous state has released its resources. */
   #left: Promise<void> = Promise.resolve();
   #opening: Opening | undefined;
+  readonly #sessions: SessionServer | undefined;
   /** The text of the current announcement. */
   #announcement: string | undefined;
 
@@ -120,9 +127,12 @@ export class DeviceClient {
     const lifetimeSeconds = whole('tokenLifetimeSeconds', options.tokenLifetimeSeconds ?? 3_600, 31_536_000);
     const sshHostKeys = sshHostKeysIn(options.sshHostKeys ?? []);
     const credential = new Credential(identity, { certificate, lifetimeSeconds, clock, random });
-    this.#announcement = announcementText(options.announcement);
+    const { session = {} } = options;
+    if (session !== false) this.#sessions = new SessionServer(identity, { ...session, clock, onStream });
+    this.#announcement = this.#announcementText(options.announcement);
     this.#context = {
-      ...{ identity, credential, keepaliveSeconds, sshHostKeys, clock, outbound, halfCloseMs, onStream },
+      ...{ identity, credential, keepaliveSeconds, sshHostKeys, clock, outbound, halfCloseMs },
+      onStream: (offer) => (this.#sessions?.takes(offer) === true ? this.#sessions.accept(offer) : onStream(offer)),
       announcement: () => this.#announcement,
     };
     this.#onStateChange = options.onStateChange;
@@ -148,7 +158,7 @@ export class DeviceClient {
    * @throws CulvertError `argument_invalid` for an announcement that is not valid
    */
   announce(announcement: Announcement | undefined): void {
-    this.#announcement = announcementText(announcement);
+    this.#announcement = this.#announcementText(announcement);
     if (this.#state instanceof Attached) this.#state.announce(this.#announcement);
   }
 
@@ -167,6 +177,7 @@ export class DeviceClient {
   open(): Promise<void> {
     if (this.#opening === undefined) {
       this.#opening = new Opening();
+      this.#sessions?.reopen();
       this.#backoff.reset();
       this.#connect();
     }
@@ -175,11 +186,18 @@ export class DeviceClient {
 
   /**
    * Rejects unanswered offers, disconnects from the hub, and resolves when the connection is closed, after at most five seconds. Accepted streams
-   * continue. Idempotent; the client may be opened again.
+   * continue; a session ends when its last connection is over. Idempotent; the client may be opened again.
    */
   async close(): Promise<void> {
+    this.#sessions?.drain();
     if (this.#opening !== undefined) this.#closeWith(new CulvertError('aborted', 'The client was closed.'));
     await this.#left;
+  }
+
+  #announcementText(announcement: Announcement | undefined): string | undefined {
+    const sessions = this.#sessions === undefined ? {} : { session: { ...SESSION_VERSIONS, encrypted: false } };
+    const all = { ...sessions, ...announcement };
+    return Object.keys(all).length === 0 ? undefined : formatAnnouncement(all);
   }
 
   #closeWith(error: CulvertError, shown?: CulvertError): void {
@@ -249,10 +267,6 @@ export class DeviceClient {
     if (callback !== undefined && next.name !== previous.name)
       queueMicrotask(() => callback(next.name, error, retryInMs));
   }
-}
-
-function announcementText(announcement: Announcement | undefined): string | undefined {
-  return announcement === undefined ? undefined : formatAnnouncement(announcement);
 }
 
 function whole(name: string, value: number, max: number): number {

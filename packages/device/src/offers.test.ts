@@ -25,6 +25,8 @@ async function attach(onStream: (offer: StreamOffer) => void | Promise<void>, op
   hub = await ScriptedHub.start(options);
   clock = new FakeClock();
   device = DeviceClient.fromConnectionString(hub.deviceConnectionString('d1'), {
+    // The tests answer offers of sessions themselves.
+    session: false,
     onStream,
     outbound: { ca: hub.ca },
     clock,

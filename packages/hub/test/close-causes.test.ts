@@ -213,7 +213,7 @@ const MAKE: Readonly<Record<ReportedCause, () => Promise<Outcome>>> = {
       offers.then((offer) => offer.accept()),
     ]);
     await test.event('stream-established');
-    const ends = Promise.all([told(stream), told(device)]);
+    const ends = Promise.all([resultOf(stream), resultOf(device)]);
     for (let newer = 0; newer < 2; newer++) test.owner.openSessionStream('d', options).catch(() => undefined);
     const [ofService, ofDevice] = await ends;
     return { service: ofService, device: ofDevice };

@@ -37,4 +37,5 @@ export type { ListLogOptions, LogEventsOptions, LogFilterOptions, LogPage, Logs 
 export type { ModuleRegistry } from './module-registry.ts';
 export type { Policies } from './policies.ts';
 export { type OpenedSessionStream, ServiceClient, type ServiceClientOptions } from './service-client.ts';
+export type { ServiceSessionEvent } from './sessions/device-session.ts';
 export type { OpenStreamOptions } from './stream-request.ts';

@@ -107,7 +107,7 @@ describe('openStream', () => {
         accept(response, { [STREAM_HEADERS.session]: 'version=1; encrypted=1' });
       },
     });
-    const stream = await service.openStream('d1', { name: 'echo' });
+    const stream = await service.openStream('d1', { name: 'echo', raw: true });
     expect(asked?.headers[STREAM_HEADERS.session]).toBeUndefined();
     stream.destroy();
   });

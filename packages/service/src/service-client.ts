@@ -30,6 +30,8 @@ import { Logs } from './logs.ts';
 import { ModuleRegistry } from './module-registry.ts';
 import { Policies } from './policies.ts';
 import { RestClient } from './rest-client.ts';
+import type { ServiceSessionEvent } from './sessions/device-session.ts';
+import { SessionPool } from './sessions/session-pool.ts';
 import { type GrantedStream, type OpenStreamOptions, requestStream } from './stream-request.ts';
 
 /** How a service reaches its hub. */
@@ -41,6 +43,13 @@ export interface ServiceClientOptions {
    * `half_close_timeout`. Default 60,000. While bytes flow, there is no time limit.
    */
   readonly halfCloseMs?: number;
+  /**
+   * Sessions with devices that serve them. `retentionSeconds`: for how long a session is kept while its link is lost, 1 to 604,800, default 900; the
+   * lesser of both ends holds. `onEvent` is called when a link is lost or regained. `false`: every stream is raw.
+   */
+  readonly session?:
+    | false
+    | { readonly retentionSeconds?: number; readonly onEvent?: (event: ServiceSessionEvent) => void };
   /** Default: the system clock. */
   readonly clock?: Clock;
 }
@@ -78,6 +87,7 @@ export class ServiceClient {
   readonly #outbound: OutboundOptions;
   readonly #clock: Clock;
   readonly #halfCloseMs: number | undefined;
+  readonly #sessions: SessionPool | undefined;
 
   private constructor(address: ServiceConnectionString, options: ServiceClientOptions) {
     this.#outbound = options.outbound ?? {};
@@ -86,6 +96,16 @@ export class ServiceClient {
     this.#halfCloseMs = options.halfCloseMs;
     this.#gateway = address;
     this.#rest = new RestClient(address, this.#outbound, this.#clock);
+    const { session = {} } = options;
+    if (session !== false) {
+      this.#sessions = new SessionPool({
+        clock: this.#clock,
+        retentionSeconds: session.retentionSeconds,
+        openRaw: (deviceId, streamOptions) => this.#openRaw(deviceId, streamOptions),
+        openLink: (deviceId, streamOptions) => this.openSessionStream(deviceId, streamOptions),
+        onEvent: session.onEvent ?? (() => undefined),
+      });
+    }
     this.devices = new DeviceRegistry(this.#rest);
     this.modules = new ModuleRegistry(this.#rest);
     this.authorities = new Authorities(this.#rest);
@@ -115,6 +135,11 @@ export class ServiceClient {
    *   `too_many_requests`, `draining`, `unauthorized`, `unreachable`, `untrusted`; the signal's reason, else `aborted`
    */
   async openStream(deviceId: string, options: OpenStreamOptions): Promise<Duplex> {
+    if (this.#sessions === undefined || options.raw === true) return this.#openRaw(deviceId, options);
+    return this.#sessions.open(deviceId, options);
+  }
+
+  async #openRaw(deviceId: string, options: OpenStreamOptions): Promise<Duplex> {
     return (await this.#open(deviceId, options, dialStream)).opened;
   }
 
@@ -150,8 +175,12 @@ export class ServiceClient {
     return jsonObject<EndpointInformation>(body, 'hostName');
   }
 
-  /** Refuses further requests, and closes the keep-alive connections when all current requests have ended. Streams continue. Idempotent. */
+  /**
+   * Refuses further requests, and closes the keep-alive connections when all current requests have ended. Streams continue; a session whose link is
+   * lost from then on cannot be resumed, and ends when its last stream has ended. Idempotent.
+   */
   close(): void {
+    this.#sessions?.drain();
     this.#rest.close();
   }
 

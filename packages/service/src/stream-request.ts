@@ -20,6 +20,11 @@ import type { RestAnswer, RestClient } from './rest-client.ts';
 export interface OpenStreamOptions {
   /** The stream's name. An agent takes it as the name of the requested service. */
   readonly name: string;
+  /**
+   * True: a stream of its own, without a session, as all other SDKs open it. Default false: the stream is a connection in a session with the device, if
+   * the device serves sessions.
+   */
+  readonly raw?: boolean;
   /** The module to open the stream to; default the device itself. */
   readonly moduleId?: string;
   /** The caller's active span as a `traceparent` header (W3C Trace Context). The hub's trace of the handshake becomes a part of that trace. */

@@ -1,5 +1,5 @@
 import { Duplex } from 'node:stream';
-import { CulvertError } from '@culvert/protocol';
+import { CulvertError, printable } from '@culvert/protocol';
 import type { ConnectionEvents, SessionConnection } from './core/connection.ts';
 import type { ConnectionReason } from './core/frame.ts';
 
@@ -12,6 +12,8 @@ export class ConnectionDuplex extends Duplex implements ConnectionEvents {
   #written: ((error?: Error | null) => void) | undefined;
   /** Bytes in the readable buffer that were not yet reported as consumed. */
   #unconsumed = 0;
+  /** Whether the connection went on in another session, because nothing had been sent. */
+  hasMoved = false;
   readonly #opened: () => void;
 
   /** @param opened called when the device has reached the service */
@@ -24,8 +26,9 @@ export class ConnectionDuplex extends Duplex implements ConnectionEvents {
     this.#opened = options.opened ?? (() => undefined);
   }
 
-  /** Gives the Duplex its connection; nothing is sent before. */
+  /** Gives the Duplex its connection; nothing is sent before. A second call moves it to a connection of another session. */
   start(connection: SessionConnection): void {
+    this.hasMoved = this.#connection !== undefined;
     this.#connection = connection;
     this.emit('connection');
   }
@@ -93,8 +96,10 @@ export class ConnectionDuplex extends Duplex implements ConnectionEvents {
 
 /** The error of a connection that was refused or reset. */
 export function connectionError(reason: ConnectionReason, text: string, isRefusal: boolean): CulvertError {
-  const detail = text === '' ? DETAILS[reason] : text;
-  if (isRefusal) return new CulvertError('rejected', detail);
+  // The peer's words may be shown in a terminal.
+  const detail = text === '' ? DETAILS[reason] : printable(text, 256);
+  if (reason === 'going_away') return new CulvertError('draining', detail);
+  if (isRefusal) return new CulvertError('rejected', `The device rejected the stream: ${detail}`);
   return new CulvertError('stream_lost', detail);
 }
 

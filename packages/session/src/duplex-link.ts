@@ -1,18 +1,29 @@
 import type { Duplex } from 'node:stream';
 import type { Link, LinkTransport } from './core/link.ts';
 
+/** What is done with the error of a link's Duplex. Returns true if the session is over with it; otherwise the link counts as lost. */
+export type LinkFailure = (error: Error) => boolean;
+
 /**
  * Uses a `Duplex`, a device stream or the TLS connection inside it, as a link of a session. From then on the Duplex belongs to the link. It is always read,
  * whatever is queued: two full rings would wait for each other otherwise.
  * @param binding what both ends derive from the link's TLS connection; empty without end-to-end encryption
  * @param start gives the transport to the session and returns the link
+ * @param failed default: every error is a loss
  */
-export function linkOverDuplex(duplex: Duplex, binding: Uint8Array, start: (transport: LinkTransport) => Link): Link {
+export function linkOverDuplex(
+  duplex: Duplex,
+  binding: Uint8Array,
+  start: (transport: LinkTransport) => Link,
+  failed: LinkFailure = () => false,
+): Link {
   const link = start(new DuplexTransport(duplex, binding));
   duplex.on('data', (chunk: Buffer) => link.receive(chunk));
   // An end without BYE is a loss like any other. Everything that arrived before has been delivered.
   duplex.on('end', () => link.lost());
-  duplex.on('error', () => link.lost());
+  duplex.on('error', (error) => {
+    if (!failed(error)) link.lost();
+  });
   duplex.on('close', () => link.lost());
   if (duplex.destroyed) process.nextTick(() => link.lost());
   return link;

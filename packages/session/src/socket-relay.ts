@@ -43,10 +43,10 @@ export class SocketRelay implements ConnectionEvents {
     this.#connection = connection;
     const socket = this.#socket;
     socket.on('data', (chunk) => {
-      if (!connection.write(chunk)) socket.pause();
+      if (this.#connection?.write(chunk) === false) socket.pause();
     });
-    socket.on('end', () => connection.end());
-    socket.on('error', () => connection.abort('reset'));
+    socket.on('end', () => this.#connection?.end());
+    socket.on('error', () => this.#connection?.abort('reset'));
     socket.on('close', () => this.#closed());
     socket.resume();
     if (socket.destroyed) this.#closed();

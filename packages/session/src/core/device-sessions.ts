@@ -29,6 +29,8 @@ const EXPIRED_MS = 3_600_000;
 /** What the hub's offer says about a link. */
 export interface LinkOffer {
   readonly sessionId: Uint8Array;
+  /** The stream's id in the hub's logs; undefined if it is not known. */
+  readonly streamId?: string | undefined;
   /** The principal that asked for the stream. */
   readonly caller: string;
   /** Whether the caller may open this service. */
@@ -51,7 +53,8 @@ export interface DeviceSessionsOptions {
     session: DeviceSession,
   ) => void;
   readonly linkLost?: (session: DeviceSession) => void;
-  readonly linkProven?: (session: DeviceSession, link: Link) => void;
+  /** The session has a link: its first one, or a newer one. */
+  readonly linkProven?: (session: DeviceSession, offer: LinkOffer) => void;
   readonly closed?: (session: DeviceSession, end: SessionEnd) => void;
   /** A link was refused; the session it wanted is unharmed. */
   readonly linkRefused?: (text: string, caller: string) => void;
@@ -148,6 +151,11 @@ export class DeviceSessions {
     for (const { session } of this.#entries.values()) session.drain();
   }
 
+  /** Takes new sessions again, after {@link drain}. */
+  reopen(): void {
+    this.#isDraining = false;
+  }
+
   /** Ends all sessions now. */
   close(text: string): void {
     this.#isDraining = true;
@@ -206,7 +214,7 @@ export class DeviceSessions {
       ended: (_session, end) => this.#ended(key, end),
       events: {
         opened: (connection) => {
-          if (this.#isDraining) connection.refuse('going_away');
+          if (session.isDraining) connection.refuse('going_away');
           else if (!entry.mayOpen(connection.service)) connection.refuse('not_permitted');
           else opened(connection, session);
         },
@@ -214,11 +222,10 @@ export class DeviceSessions {
         linkLost: () => linkLost?.(session),
         linkProven: (proven) => {
           const newest = entry.offers.get(proven);
-          if (newest !== undefined) {
-            entry.mayOpen = newest.mayOpen;
-            session.abortUnless(newest.mayOpen);
-          }
-          linkProven?.(session, proven);
+          if (newest === undefined) return;
+          entry.mayOpen = newest.mayOpen;
+          session.abortUnless(newest.mayOpen);
+          linkProven?.(session, newest);
         },
         linkRefused: (text) => linkRefused?.(text, offer.caller),
         closed: (end) => closed?.(session, end),
@@ -233,6 +240,7 @@ export class DeviceSessions {
       offers: new WeakMap(),
     };
     this.#entries.set(key, entry);
+    entry.offers.set(link, offer);
     session.begin(link);
   }
 

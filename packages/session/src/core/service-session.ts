@@ -32,6 +32,8 @@ export interface DialFailure {
 }
 
 export interface ServiceSessionOptions extends SessionOptions {
+  /** 16 random bytes; default: made by the session. */
+  readonly id?: Uint8Array | undefined;
   /** The device and module that the session is for; an empty module means the device itself. */
   readonly deviceId: string;
   readonly moduleId: string;
@@ -65,7 +67,7 @@ export class ServiceSession extends SessionCore {
   constructor(options: ServiceSessionOptions) {
     super('service', options);
     this.#options = options;
-    this.id = options.environment.random(SESSION_ID_BYTES);
+    this.id = options.id ?? options.environment.random(SESSION_ID_BYTES);
     this.secret = options.environment.random(SECRET_BYTES);
   }
 

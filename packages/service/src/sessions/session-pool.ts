@@ -1,0 +1,204 @@
+import type { Duplex } from 'node:stream';
+import { CulvertError, type Identity } from '@culvert/protocol';
+import { ConnectionDuplex, type Untouched } from '@culvert/session';
+import { abortReason, type Clock } from '@culvert/stream';
+import type { OpenedSessionStream } from '../service-client.ts';
+import type { OpenStreamOptions } from '../stream-request.ts';
+import { DeviceSession, type ServiceSessionEvent } from './device-session.ts';
+
+/** Milliseconds for which a device that served no session is asked for none: streams are opened in parallel meanwhile. */
+const RAW_MS = 30_000;
+/** Devices that are remembered as such; the oldest are forgotten. */
+const MAX_RAW = 1_024;
+/** Times a connection is opened in another session because its session took no more. */
+const MAX_MOVES = 2;
+
+export interface SessionPoolOptions {
+  readonly clock: Clock;
+  readonly retentionSeconds: number | undefined;
+  readonly openRaw: (deviceId: string, options: OpenStreamOptions) => Promise<Duplex>;
+  readonly openLink: (
+    deviceId: string,
+    options: OpenStreamOptions & {
+      readonly session: { id: string; lowest: number; highest: number; encrypted: boolean };
+    },
+  ) => Promise<OpenedSessionStream>;
+  readonly onEvent: (event: ServiceSessionEvent) => void;
+}
+
+/** One session for each device and module that serves sessions, opened with the first stream to it. */
+export class SessionPool {
+  readonly #options: SessionPoolOptions;
+  readonly #sessions = new Map<string, DeviceSession>();
+  readonly #starting = new Map<string, Promise<unknown>>();
+  /** When devices that serve no sessions were last asked. */
+  readonly #raw = new Map<string, number>();
+  #isClosed = false;
+
+  constructor(options: SessionPoolOptions) {
+    this.#options = options;
+  }
+
+  /** Opens a connection in the device's session, or a raw stream if it serves none. */
+  async open(deviceId: string, options: OpenStreamOptions): Promise<Duplex> {
+    const identity: Identity = { deviceId, ...(options.moduleId === undefined ? {} : { moduleId: options.moduleId }) };
+    const key = keyOf(identity);
+    for (let move = 0; move <= MAX_MOVES; move++) {
+      if (options.signal?.aborted === true) throw abortReason(options.signal);
+      const session = this.#sessions.get(key);
+      if (session?.takesConnections === true) {
+        const opened = await this.#openIn(session, options);
+        if (opened !== undefined) return opened;
+        continue;
+      }
+      if (this.#isRaw(key) || this.#isClosed) return this.#options.openRaw(deviceId, options);
+      const starting = this.#starting.get(key);
+      if (starting !== undefined) {
+        await starting;
+        move--;
+        continue;
+      }
+      const raw = await this.#start(key, identity, options);
+      if (raw !== undefined) return raw;
+    }
+    throw new CulvertError('draining', 'The device ends its sessions; try again.');
+  }
+
+  /** Opens no further sessions; each ends when its last connection is over. */
+  drain(): void {
+    this.#isClosed = true;
+    for (const session of this.#sessions.values()) session.drain();
+  }
+
+  /** Starts a session. Returns the stream of a device that serves none. */
+  async #start(key: string, identity: Identity, options: OpenStreamOptions): Promise<Duplex | undefined> {
+    let settle: () => void = () => undefined;
+    this.#starting.set(key, new Promise<void>((resolve) => (settle = resolve)));
+    try {
+      const started = await this.#request(key, identity, options);
+      if (started instanceof DeviceSession) this.#sessions.set(key, started);
+      else {
+        this.#rememberRaw(key);
+        return started;
+      }
+      return undefined;
+    } finally {
+      this.#starting.delete(key);
+      settle();
+    }
+  }
+
+  #request(key: string, identity: Identity, options: OpenStreamOptions): Promise<DeviceSession | Duplex> {
+    const { connectTimeoutMs, responseTimeoutMs, traceParent } = options;
+    const { retentionSeconds, onEvent, openLink } = this.#options;
+    let self: DeviceSession | undefined;
+    const started = DeviceSession.start(
+      {
+        identity,
+        retentionSeconds,
+        onEvent,
+        openStream: (id, name, signal) =>
+          openLink(identity.deviceId, {
+            name,
+            signal,
+            session: { id, lowest: 1, highest: 1, encrypted: false },
+            ...(identity.moduleId === undefined ? {} : { moduleId: identity.moduleId }),
+            ...(connectTimeoutMs === undefined ? {} : { connectTimeoutMs }),
+            ...(responseTimeoutMs === undefined ? {} : { responseTimeoutMs }),
+            ...(traceParent === undefined ? {} : { traceParent }),
+          }),
+        ended: (_end, untouched) => {
+          if (self === undefined || this.#sessions.get(key) === self) this.#sessions.delete(key);
+          for (const connection of untouched) void this.#move(identity, connection);
+        },
+      },
+      options.name,
+      options.signal ?? new AbortController().signal,
+    );
+    void started.then(
+      (result) => {
+        if (result instanceof DeviceSession) self = result;
+      },
+      () => undefined,
+    );
+    return started;
+  }
+
+  /** Undefined if the session takes no more connections. */
+  #openIn(session: DeviceSession, options: OpenStreamOptions): Promise<Duplex | undefined> {
+    const waitMs = (options.connectTimeoutMs ?? 5_000) + (options.responseTimeoutMs ?? 30_000);
+    return new Promise((resolve, reject) => {
+      const { signal } = options;
+      const timer = this.#options.clock.setTimer(waitMs, () =>
+        duplex.destroy(new CulvertError('device_silent', 'The device did not answer in time.')),
+      );
+      const abort = (): void => void duplex.destroy(abortReason(signal as AbortSignal));
+      const settle = (): void => {
+        timer.cancel();
+        signal?.removeEventListener('abort', abort);
+      };
+      const duplex: ConnectionDuplex = new ConnectionDuplex({
+        opened: () => {
+          settle();
+          resolve(duplex);
+          setImmediate(() => duplex.off('error', failed));
+        },
+      });
+      const failed = (error: Error): void => {
+        settle();
+        if (error instanceof CulvertError && error.code === 'draining') {
+          session.drain();
+          resolve(undefined);
+        } else reject(error);
+      };
+      duplex.on('error', failed);
+      signal?.addEventListener('abort', abort);
+      if (!session.open(options.name, duplex)) {
+        settle();
+        resolve(undefined);
+        session.drain();
+      }
+    });
+  }
+
+  /** A connection whose session ended before anything was sent goes to a new session, once. */
+  async #move(identity: Identity, { service, events }: Untouched): Promise<void> {
+    try {
+      if (!(events instanceof ConnectionDuplex) || events.hasMoved) throw new CulvertError('stream_lost');
+      const key = keyOf(identity);
+      await this.#starting.get(key);
+      if (this.#sessions.get(key)?.takesConnections !== true) {
+        const raw = await this.#start(key, identity, {
+          name: service,
+          ...(identity.moduleId === undefined ? {} : { moduleId: identity.moduleId }),
+        });
+        if (raw !== undefined) raw.on('error', () => undefined).destroy();
+      }
+      if (this.#sessions.get(key)?.open(service, events) !== true) throw new CulvertError('stream_lost');
+    } catch (error) {
+      events.aborted('reset', CulvertError.from(error).message, false);
+    }
+  }
+
+  #isRaw(key: string): boolean {
+    const at = this.#raw.get(key);
+    if (at === undefined) return false;
+    if (this.#options.clock.now() - at < RAW_MS) return true;
+    this.#raw.delete(key);
+    return false;
+  }
+
+  #rememberRaw(key: string): void {
+    this.#raw.delete(key);
+    this.#raw.set(key, this.#options.clock.now());
+    for (const oldest of this.#raw.keys()) {
+      if (this.#raw.size <= MAX_RAW) break;
+      this.#raw.delete(oldest);
+    }
+  }
+}
+
+function keyOf({ deviceId, moduleId }: Identity): string {
+  // Ids contain no line feed.
+  return moduleId === undefined ? deviceId : `${deviceId}\n${moduleId}`;
+}
