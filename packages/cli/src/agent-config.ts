@@ -37,6 +37,11 @@ export const agentConfigSchema = z.strictObject({
    * limited. Default 60.
    */
   halfCloseSeconds: z.int().min(1).max(86_400).optional(),
+  /**
+   * Seconds for which connections are kept while the network between the two ends is lost. The shorter of both ends counts. Default 900, about as long as
+   * TCP itself keeps trying; at most a week.
+   */
+  sessionRetentionSeconds: z.int().min(1).max(604_800).optional(),
   /** The services that the agent offers: each name with `HOST:PORT`, or with a port of 127.0.0.1. */
   services: z.record(z.string(), z.union([z.string(), z.int()], ADDRESS_EXPECTED), SERVICES_EXPECTED).default({}),
 });
@@ -47,6 +52,7 @@ export interface AgentConfig extends DeviceConnectionFile {
   readonly sshHostKeys?: readonly string[] | false;
   readonly defaultService?: string;
   readonly halfCloseSeconds?: number;
+  readonly sessionRetentionSeconds?: number;
   readonly services: ReadonlyMap<string, { readonly host: string; readonly port: number }>;
 }
 
@@ -75,6 +81,7 @@ export function readAgentConfig(path: string): AgentConfig {
     sshHostKeys,
     defaultService,
     halfCloseSeconds,
+    sessionRetentionSeconds,
   } = parsed.data;
   const inPlace = (name: string): string => resolve(dirname(path), name);
   return {
@@ -88,6 +95,7 @@ export function readAgentConfig(path: string): AgentConfig {
     ...(sshHostKeys === undefined ? {} : { sshHostKeys: sshHostKeys === false ? false : sshHostKeys.map(inPlace) }),
     ...(defaultService === undefined ? {} : { defaultService }),
     ...(halfCloseSeconds === undefined ? {} : { halfCloseSeconds }),
+    ...(sessionRetentionSeconds === undefined ? {} : { sessionRetentionSeconds }),
   };
 }
 

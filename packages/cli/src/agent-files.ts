@@ -22,6 +22,8 @@ export interface AgentFileFlags extends DeviceConnectionFlags {
   readonly sshHostKeys: boolean;
   /** In seconds. */
   readonly halfCloseTimeout?: number;
+  /** In seconds. */
+  readonly sessionRetention?: number;
 }
 
 /** The settings that an agent is started with. */
@@ -32,6 +34,8 @@ export interface AgentSetup {
   readonly sshHostKeys: readonly string[];
   /** As in `AgentOptions`. */
   readonly halfCloseMs?: number;
+  /** As in `AgentOptions`. */
+  readonly sessionRetentionSeconds?: number;
 }
 
 /** The agent's configuration files. They can be read again while the agent runs; values from the command line and the environment stay in force. */
@@ -63,11 +67,13 @@ export class AgentFiles {
     const keyFiles = this.#flags.sshHostKeys ? (this.#flags.sshHostKey ?? config.sshHostKeys) : false;
     const offered = { services, ...(defaultService === undefined ? {} : { defaultService }) };
     const halfCloseSeconds = this.#flags.halfCloseTimeout ?? config.halfCloseSeconds;
+    const sessionRetentionSeconds = this.#flags.sessionRetention ?? config.sessionRetentionSeconds;
     return {
       address,
       services: offered,
       sshHostKeys: agentHostKeys(keyFiles, services),
       ...(halfCloseSeconds === undefined ? {} : { halfCloseMs: halfCloseSeconds * 1_000 }),
+      ...(sessionRetentionSeconds === undefined ? {} : { sessionRetentionSeconds }),
     };
   }
 

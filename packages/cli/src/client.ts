@@ -6,7 +6,7 @@ export async function withClient<T>(
   flags: ConnectionFlags,
   policy: PolicyName,
   use: (client: ServiceClient, connectionString: string) => Promise<T>,
-  options: Pick<ServiceClientOptions, 'halfCloseMs'> = {},
+  options: Pick<ServiceClientOptions, 'halfCloseMs' | 'session'> = {},
 ): Promise<T> {
   const { connectionString, outbound } = serviceConnection(flags, policy);
   const client = ServiceClient.fromConnectionString(connectionString, { outbound, ...options });

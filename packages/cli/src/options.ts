@@ -53,6 +53,22 @@ export function withHalfCloseTimeout(command: Command): Command {
   );
 }
 
+/** The option that limits for how long a session is kept while its link is lost. */
+export function withSessionRetention(command: Command): Command {
+  return command.option(
+    '--session-retention <seconds>',
+    'how long connections are kept while the network between the two ends is lost (default 900, at most 604800: a week; the shorter of both ends counts)',
+    retention,
+  );
+}
+
+function retention(value: string): number {
+  const number = Number(value);
+  if (!/^\d+$/.test(value) || number < 1 || number > 604_800)
+    throw new InvalidArgumentError('It is not a whole number of seconds from 1 to 604800.');
+  return number;
+}
+
 /** 1 second to a day: less would cut off slow answers, and more would be no limit. */
 function seconds(value: string): number {
   const number = Number(value);

@@ -18,6 +18,7 @@ import {
   withHalfCloseTimeout,
   withOutput,
   withOwnCertificate,
+  withSessionRetention,
 } from './options.ts';
 import { HOST_KEY_MODES } from './ssh/host-key-modes.ts';
 import { passSshOptions } from './ssh/ssh-options.ts';
@@ -120,7 +121,8 @@ function addAgent(program: Command): void {
     )
     .option('--no-ssh-host-keys', 'name no SSH host keys to the hub')
     .option('--config <file>', 'the same in YAML');
-  withOwnCertificate(withHalfCloseTimeout(withFiles(agent, 'the device’s, or a module’s, connection string', 'device')))
+  const files = withFiles(agent, 'the device’s, or a module’s, connection string', 'device');
+  withOwnCertificate(withSessionRetention(withHalfCloseTimeout(files)))
     .addOption(eventOutput())
     .action(async (flags) => (await import('./commands/agent.ts')).agent(flags));
 }
@@ -133,13 +135,15 @@ function addConnect(program: Command, onExitCode: OnExitCode): void {
     .argument('[service...]', 'SERVICE=[HOST:]PORT, port 0 for a free one; with --stdio just SERVICE')
     .option('--module <id>', 'of a module of the device instead')
     .option('--stdio', 'one service over standard input and output, for ssh’s ProxyCommand')
+    .option('--raw', 'a stream of its own for each connection, as to other clients’ devices: lost with any network')
     .addOption(new Option('--ssh-host <host>', 'as ssh-config writes it').hideHelp())
     .addOption(hostKeys().hideHelp())
     .addOption(new Option('--known-hosts <file>', 'as ssh-config writes it').hideHelp())
     .addOption(eventOutput())
     .addHelpText('after', CONNECT_EXAMPLES);
-  withConnection(withHalfCloseTimeout(connect)).action(async (device: string | undefined, services: string[], flags) =>
-    onExitCode(await (await import('./commands/connect.ts')).connect(device, services, flags)),
+  withConnection(withSessionRetention(withHalfCloseTimeout(connect))).action(
+    async (device: string | undefined, services: string[], flags) =>
+      onExitCode(await (await import('./commands/connect.ts')).connect(device, services, flags)),
   );
 }
 

@@ -1,13 +1,14 @@
-import { type CulvertError, type ErrorCode, formatHostPort, printable } from '@culvert/protocol';
+import { type CulvertError, type ErrorCode, formatHostPort, identityName, printable } from '@culvert/protocol';
 import type { AgentEvent } from '@culvert/proxy/agent';
 import type { ConnectEvent } from '@culvert/proxy/connect';
+import type { ServiceSessionEvent } from '@culvert/service';
 import { advised, tell } from './messages.ts';
 
 /** How `agent` and `connect` report events: as text on stderr, or as JSON lines on stdout. */
 export type EventFormat = 'text' | 'json';
 
 /** Returns a function that reports the events of a proxy. */
-export function eventTeller<E extends AgentEvent | ConnectEvent>(
+export function eventTeller<E extends AgentEvent | ConnectEvent | ServiceSessionEvent>(
   format: EventFormat,
   sentence: (event: E) => string | undefined,
 ): (event: E) => void {
@@ -23,7 +24,7 @@ export function eventTeller<E extends AgentEvent | ConnectEvent>(
 }
 
 /** An event whose error is converted to a plain object, since JSON shows an error as `{}`. */
-function plain(event: AgentEvent | ConnectEvent): object {
+function plain(event: AgentEvent | ConnectEvent | ServiceSessionEvent): object {
   if (!('error' in event) || event.error === undefined) return event;
   const { code, message }: CulvertError = event.error;
   return { ...event, error: { code, message } };
@@ -51,6 +52,16 @@ export function agentSentence(event: AgentEvent): string | undefined {
       return `[${event.id}] ${printable(event.service)} ended by ${event.endedBy === 'local' ? 'the local service' : 'the other side'}, ${sizes(event)}`;
     case 'stream-failed':
       return `[${event.id}] ${printable(event.service)} failed: ${event.error.message}`;
+    case 'session-linked':
+      return event.isFirst ? undefined : `the link to ${printable(event.caller)} is back; its connections go on`;
+    case 'session-link-lost':
+      return event.connections === 0 ? undefined : `a link is lost; ${waiting(event.connections)} for it`;
+    case 'session-ended':
+      return event.reason === 'done' || event.text === ''
+        ? undefined
+        : `a session is over: ${clause(printable(event.text))}`;
+    case 'session-link-refused':
+      return `refused a link of ${printable(event.caller)}: ${clause(event.text)}`;
   }
 }
 
@@ -68,6 +79,25 @@ export function connectSentence(event: ConnectEvent): string {
     case 'listener-failed':
       return `${event.service}: a connection could not be accepted: ${event.error.message}`;
   }
+}
+
+/** An event of a session with a device as a sentence; undefined for an end that nobody notices. */
+export function sessionSentence(event: ServiceSessionEvent): string | undefined {
+  const device = printable(identityName(event));
+  switch (event.type) {
+    case 'session-link-lost':
+      return `the link to ${device} is lost; ${waiting(event.connections)} for it`;
+    case 'session-link-regained':
+      return `the link to ${device} is back after ${(event.lostForMs / 1000).toFixed(1)} s; connections go on`;
+    case 'session-ended':
+      return event.reason === 'done' || event.text === ''
+        ? undefined
+        : `the session with ${device} is over: ${clause(event.text)}`;
+  }
+}
+
+function waiting(connections: number): string {
+  return connections === 1 ? '1 connection waits' : `${connections} connections wait`;
 }
 
 function stateSentence({ state, error, retryInMs = 0 }: Extract<AgentEvent, { type: 'state' }>): string | undefined {

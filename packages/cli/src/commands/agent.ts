@@ -19,6 +19,8 @@ export interface AgentFlags extends DeviceConnectionFlags {
   readonly sshHostKeys: boolean;
   /** In seconds. */
   readonly halfCloseTimeout?: number;
+  /** In seconds. */
+  readonly sessionRetention?: number;
   readonly output: EventFormat;
 }
 

@@ -13,7 +13,7 @@ import {
   type OpenStreamFunction,
   startConnect,
 } from '@culvert/proxy/connect';
-import type { ServiceClient } from '@culvert/service';
+import type { ServiceClient, ServiceClientOptions } from '@culvert/service';
 import { withClient } from '../client.ts';
 import { SIGNAL_EXIT, stopOnSignals } from '../graceful-shutdown.ts';
 import type { ConnectionFlags } from '../hub-connection.ts';
@@ -21,7 +21,7 @@ import { tell, tellError } from '../messages.ts';
 import { parseServiceAddress } from '../service-address.ts';
 import type { HostKeyMode } from '../ssh/host-key-modes.ts';
 import { closableOutput, endlessOutput, unwatchOutput } from '../standard-output.ts';
-import { connectSentence, type EventFormat, eventTeller } from '../stream-messages.ts';
+import { connectSentence, type EventFormat, eventTeller, sessionSentence } from '../stream-messages.ts';
 
 /** Flags of `culvert connect`. */
 export interface ConnectFlags extends ConnectionFlags {
@@ -30,6 +30,10 @@ export interface ConnectFlags extends ConnectionFlags {
   readonly stdio?: boolean;
   /** In seconds. */
   readonly halfCloseTimeout?: number;
+  /** In seconds. */
+  readonly sessionRetention?: number;
+  /** A stream of its own for each connection, without a session. */
+  readonly raw?: boolean;
   /** `DEVICE.culvert`, or a module's name in that form, set by ssh's ProxyCommand: joins standard input and output to the service `ssh`. */
   readonly sshHost?: string;
   /** With `sshHost`: how to treat a host key at the first contact, and the file where the keys are stored. */
@@ -60,8 +64,14 @@ export async function connect(
   return withClient(flags, 'service', use, streamOptions(flags));
 }
 
-function streamOptions({ halfCloseTimeout }: ConnectFlags): { halfCloseMs?: number } {
-  return halfCloseTimeout === undefined ? {} : { halfCloseMs: halfCloseTimeout * 1_000 };
+function streamOptions(flags: ConnectFlags): Pick<ServiceClientOptions, 'halfCloseMs' | 'session'> {
+  const { halfCloseTimeout, sessionRetention, raw, output } = flags;
+  const onEvent = eventTeller(output, sessionSentence);
+  const session = { onEvent, ...(sessionRetention === undefined ? {} : { retentionSeconds: sessionRetention }) };
+  return {
+    ...(halfCloseTimeout === undefined ? {} : { halfCloseMs: halfCloseTimeout * 1_000 }),
+    session: raw === true ? false : session,
+  };
 }
 
 /** `connect` as ssh's ProxyCommand: prepares the host key first, and reports a failure to the `culvert ssh` that started it, if any. */

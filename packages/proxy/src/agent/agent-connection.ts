@@ -37,7 +37,7 @@ export type CreateClient = (text: string, options: DeviceClientOptions) => Agent
 export interface AgentConnectionOptions {
   readonly createClient: CreateClient;
   /** Options of every client of this agent. */
-  readonly common: Pick<DeviceClientOptions, 'onStream' | 'clock' | 'sshHostKeys' | 'halfCloseMs'>;
+  readonly common: Pick<DeviceClientOptions, 'onStream' | 'clock' | 'sshHostKeys' | 'halfCloseMs' | 'session'>;
   /** Reads the files again after a refusal; returns undefined if there are none or they cannot be read. Must not throw. */
   readonly readAgain?: (() => AgentAddress | undefined) | undefined;
   readonly onEvent: (event: AgentEvent) => void;

@@ -1,4 +1,4 @@
-import type { DeviceClientState } from '@culvert/device';
+import type { DeviceClientState, SessionEvent } from '@culvert/device';
 import type { CulvertError } from '@culvert/protocol';
 import type { EndedBy } from '../local-relay.ts';
 
@@ -20,6 +20,7 @@ interface OfferedStream {
 
 /** An event of an agent. Stream ids count from 1 for the life of the agent. */
 export type AgentEvent =
+  | SessionEvent
   /**
    * The state of the connection to the hub, reported once per change of the reason, not once per attempt. `retryInMs`: milliseconds until the
    * next attempt; later waits are longer.

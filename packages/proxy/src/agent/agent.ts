@@ -26,6 +26,8 @@ export interface AgentOptions extends AgentAddress, AgentServices {
   readonly sshHostKeys?: readonly string[];
   /** See `DeviceClientOptions.halfCloseMs`: milliseconds, default 60,000. */
   readonly halfCloseMs?: number;
+  /** See `SessionServerOptions.retentionSeconds`: seconds, default 900. */
+  readonly sessionRetentionSeconds?: number;
   /** Reads the files with the address again after each refusal by the hub; returns undefined if they cannot be read. Must not throw. */
   readonly readAgain?: () => AgentAddress | undefined;
   readonly onEvent?: (event: AgentEvent) => void;
@@ -85,6 +87,10 @@ export function startAgent(
       clock,
       ...(options.sshHostKeys === undefined ? {} : { sshHostKeys: options.sshHostKeys }),
       ...(options.halfCloseMs === undefined ? {} : { halfCloseMs: options.halfCloseMs }),
+      session: {
+        ...(options.sessionRetentionSeconds === undefined ? {} : { retentionSeconds: options.sessionRetentionSeconds }),
+        onEvent,
+      },
     },
     readAgain: options.readAgain,
     onEvent,
