@@ -268,7 +268,7 @@ export abstract class SessionCore implements LinkEvents {
 
   #watchSilence(): void {
     this.#cancelPing?.();
-    const due = this.environment.now() + Math.max(PING_MS - this.#silence.ms, 1) + this.#pings * PING_MS;
+    const due = this.environment.now() + Math.max(PING_MS * (this.#pings + 1) - this.#silence.ms, 1);
     this.#cancelPing = this.environment.setTimer(due - this.environment.now(), () => {
       this.#cancelPing = undefined;
       this.#checkSilence(this.environment.now() - due > LATE_MS);
