@@ -3,6 +3,8 @@ import {
   ANNOUNCEMENT_TOPIC,
   type Announcement,
   formatAnnouncement,
+  formatSessionReport,
+  SESSION_REPORT_TOPIC,
   type SessionCapability,
 } from '@culvert/protocol';
 import { FakeClock, type ScriptedChannel, ScriptedHub } from '@culvert/testkit';
@@ -78,6 +80,19 @@ it('what changes while it connects is announced as soon as it is attached', asyn
   channel.send({ cmd: 'suback', messageId, granted: [0] });
   await opened;
   expect(await announced(channel)).toBe(formatAnnouncement(session(3)));
+});
+
+it('a report on a session is sent while the device is attached', async () => {
+  const report = { session: 'ab'.repeat(16), connections: [] };
+  const channel = await open();
+  expect(device.reportSession(report)).toBe(false);
+  await channel.welcome();
+  await opened;
+  expect(device.reportSession(report)).toBe(true);
+  const { topic, payload } = await channel.take('publish');
+  expect([topic, String(payload)]).toEqual([SESSION_REPORT_TOPIC, formatSessionReport(report)]);
+  const invalid = { ...report, session: 'x' };
+  expect(() => device.reportSession(invalid)).toThrow(expect.objectContaining({ code: 'argument_invalid' }));
 });
 
 it('an announcement that is not valid is refused', async () => {

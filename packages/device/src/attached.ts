@@ -64,6 +64,11 @@ export class Attached implements AttemptListener {
     else if (this.#channel.hasAnnounced) this.#channel.announce(formatAnnouncement({}));
   }
 
+  /** Reports on the connections of a session. */
+  report(text: string): void {
+    this.#channel.report(text);
+  }
+
   leave(): Promise<void> {
     this.#left = true;
     this.#stable.cancel();

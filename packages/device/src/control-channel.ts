@@ -108,6 +108,11 @@ export class ControlChannel implements ControlConnectionListener {
     this.#connection.announce(text);
   }
 
+  /** Reports on the connections of a session. */
+  report(text: string): void {
+    this.#connection.report(text);
+  }
+
   /** Whether the hub has received an announcement on this channel. */
   get hasAnnounced(): boolean {
     return this.#announced !== undefined;

@@ -58,6 +58,11 @@ export class ControlConnection {
     this.#perform(this.#session.announce(text, this.#clock.now()));
   }
 
+  /** Reports on the connections of a session. No effect before it is attached. */
+  report(text: string): void {
+    this.#perform(this.#session.report(text, this.#clock.now()));
+  }
+
   /** Disconnects; resolves when the connection is closed. Idempotent, never rejects. */
   close(): Promise<void> {
     const gone = new Promise<void>((resolve) => {

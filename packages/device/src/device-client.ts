@@ -4,7 +4,9 @@ import {
   type DeviceConnectionString,
   type ErrorCode,
   formatAnnouncement,
+  formatSessionReport,
   parseDeviceConnectionString,
+  type SessionReport,
   sshHostKeysIn,
 } from '@culvert/protocol';
 import {
@@ -160,6 +162,19 @@ export class DeviceClient {
   announce(announcement: Announcement | undefined): void {
     this.#announcement = this.#announcementText(announcement);
     if (this.#state instanceof Attached) this.#state.announce(this.#announcement);
+  }
+
+  /**
+   * Tells the hub about the connections of one of this device's sessions, for its logs and live view. The hub drops a report that comes less than ten
+   * seconds after the former one of the same session, and does not say so.
+   * @returns whether it was sent; false while the device is not attached
+   * @throws CulvertError `argument_invalid` for a report that is not valid or has more than 100 connections
+   */
+  reportSession(report: SessionReport): boolean {
+    const text = formatSessionReport(report);
+    if (!(this.#state instanceof Attached)) return false;
+    this.#state.report(text);
+    return true;
   }
 
   /** The current state. */

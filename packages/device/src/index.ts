@@ -1,10 +1,12 @@
 export {
   type Announcement,
+  type ConnectionClaim,
   CulvertError,
   type ErrorCode,
   type OfferedServices,
   type SessionAnswer,
   type SessionCapability,
+  type SessionReport,
   type SessionRequest,
 } from '@culvert/protocol';
 export type { ClientCertificate, OutboundOptions } from '@culvert/stream';

@@ -48,10 +48,12 @@ export function createApiDeps(config: HubConfig, parts: ConnectedParts, authenti
       streams: live,
       counters: (streamId) => streaming.gateway.counters(streamId),
       closeStream: (streamId, error) => streaming.closeStream(streamId, error),
+      claims: (stream) => streaming.claims(stream),
       lastDisconnect: parts.lastDisconnects.of,
       subscribers: parts.subscribers,
       subscribe: (sink) => events.subscribe(sink),
     },
+    sessionReports: streaming.sessionReports,
     logs: parts.resourceLog.reader,
     endpoints: () => ({
       hostName: names.authority,
@@ -78,6 +80,7 @@ export function createControlDeps(config: HubConfig, parts: ConnectedParts, auth
   return {
     ...common,
     services,
+    onSessionReport: (identity, text) => streaming.sessionReports.fromDevice(identity, text),
     authenticate: limitedAuthentication({ clock, events, draining }, authenticator),
     registrar: new ChannelRegistration({
       ...{ ...common, router: streaming.router, store, revocation: streaming.revocation },
@@ -130,6 +133,7 @@ export function metricSources({
     auditRecords: () => audit.counts().written,
     checkpointFailures: () => audit.counts().sendFailures,
     unrecordedConnections: resourceLog.unrecordedConnections,
+    droppedReports: () => streaming.sessionReports.dropped,
     carriedSoFar: (streamId) => streaming.gateway.counters(streamId),
     dropped: {
       audit: () => audit.counts().lost,

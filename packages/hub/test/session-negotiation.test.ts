@@ -1,42 +1,28 @@
 import { once } from 'node:events';
-import { connect as connectTls } from 'node:tls';
 import { DeviceClient, type StreamOffer } from '@culvert/device';
 import {
-  ANNOUNCEMENT_PROPERTY,
-  ANNOUNCEMENT_TOPIC,
   type Announcement,
-  API_VERSION,
   formatAnnouncement,
-  formatAnswerTopic,
-  formatAuthority,
   formatSessionRequest,
   MAX_ANNOUNCEMENT_BYTES,
   OFFER_PROPERTIES,
-  parseOfferTopic,
-  SESSION_PROPERTY,
   STREAM_HEADERS,
-  STREAM_PROPERTIES,
 } from '@culvert/protocol';
-import type { Grant } from '@culvert/protocol/grant';
 import { type OpenedSessionStream, ServiceClient } from '@culvert/service';
 import { dialStream } from '@culvert/stream';
-import {
-  AmqpDevice,
-  azureError,
-  FakeClock,
-  MqttDevice,
-  RestCaller,
-  type RestReply,
-  sasCredentials,
-  startHub,
-  type TestHub,
-} from '@culvert/testkit';
+import { azureError, FakeClock, RestCaller, type RestReply, startHub, type TestHub } from '@culvert/testkit';
 import { afterEach, describe, expect, it } from 'vitest';
+import {
+  type AttachSessionDevice,
+  attachAmqp,
+  attachMqtt,
+  type RawOffer,
+  type SessionDevice,
+} from './session-device.fixture.ts';
 
 const ID = 'ab'.repeat(16);
 const asked = { id: ID, lowest: 1, highest: 2, encrypted: true };
 const ABILITY: Announcement = { session: { lowest: 1, highest: 1, encrypted: true } };
-const identity = { deviceId: 'd' };
 
 let test: TestHub;
 let clock: FakeClock;
@@ -56,91 +42,15 @@ async function start(limits: Record<string, number> = {}): Promise<void> {
   cleanups.push(() => started.stop());
 }
 
-/** An offer as it came over the wire. */
-interface RawOffer {
-  readonly requestId: string;
-  readonly grant: Grant;
-  /** The culvert-* properties, all that the transport showed. */
-  readonly properties: Readonly<Record<string, unknown>>;
-}
-
-/** A device that speaks one transport, packet by packet. */
-interface RawDevice {
-  nextOffer(): Promise<RawOffer>;
-  /** @param session the text of the answer's property, as it stands */
-  accept(offer: RawOffer, session?: string): void;
-  /** Resolves when the hub has received it. */
-  announce(text: string): Promise<void>;
-}
-
-type AttachRaw = (announcement?: string) => Promise<RawDevice>;
-
-const mqtt =
-  (version: 4 | 5): AttachRaw =>
-  async (announcement) => {
-    const { token } = await sasCredentials.register(test, identity, clock.now() + 3_600_000);
-    const socket = connectTls({ host: '127.0.0.1', port: test.hub.mqttAddress?.port ?? 0, ca: test.ca });
-    cleanups.push(() => socket.destroy());
-    const device = new MqttDevice(socket, version);
-    const userProperties = announcement === undefined ? undefined : { [ANNOUNCEMENT_PROPERTY]: announcement };
-    await device.connect('d', {
-      username: `${formatAuthority(test.hostName, test.port)}/d/?api-version=${API_VERSION}`,
-      password: Buffer.from(token ?? ''),
-      ...(userProperties === undefined || version === 4 ? {} : { properties: { userProperties } }),
-    });
-    await device.subscribe();
-    const send = (topic: string, payload: string, properties?: Record<string, string>) =>
-      device.send({
-        ...{ cmd: 'publish', topic, payload, qos: 0, dup: false, retain: false },
-        ...(properties === undefined || version === 4 ? {} : { properties: { userProperties: properties } }),
-      });
-    return {
-      async nextOffer() {
-        const { topic, properties } = await device.take('publish');
-        const parsed = parseOfferTopic(topic);
-        if (parsed === undefined) throw new Error(`${topic} is not an offer.`);
-        const { requestId, url, token: grant } = parsed;
-        return { requestId, grant: { url, token: grant }, properties: { ...properties?.userProperties } };
-      },
-      accept: ({ requestId }, session) =>
-        send(
-          formatAnswerTopic({ requestId, accepted: true }),
-          '',
-          session === undefined ? undefined : { [SESSION_PROPERTY]: session },
-        ),
-      async announce(text) {
-        send(ANNOUNCEMENT_TOPIC, text);
-        device.send({ cmd: 'pingreq' });
-        await device.take('pingresp');
-      },
-    };
+const attacher =
+  (attach: AttachSessionDevice) =>
+  async (announcement?: string): Promise<SessionDevice> => {
+    const device = await attach(test, clock.now() + 3_600_000, announcement);
+    cleanups.push(() => device.drop());
+    return device;
   };
-
-const amqp: AttachRaw = async (announcement) => {
-  const { token } = await sasCredentials.register(test, identity, clock.now() + 3_600_000);
-  const socket = connectTls({ host: '127.0.0.1', port: test.hub.amqpAddress?.port ?? 0, ca: test.ca });
-  cleanups.push(() => socket.destroy());
-  const device = new AmqpDevice(socket);
-  await device.opened();
-  await device.putToken(identity, token);
-  const properties: Record<string, string> =
-    announcement === undefined ? {} : { [ANNOUNCEMENT_PROPERTY]: announcement };
-  await device.attachStreams(identity, undefined, properties);
-  return {
-    async nextOffer() {
-      const { correlationId, message } = await device.nextOffer();
-      const shown = message.application_properties ?? {};
-      const grant = { url: String(shown[STREAM_PROPERTIES.url]), token: String(shown[STREAM_PROPERTIES.token]) };
-      return { requestId: correlationId, grant, properties: shown };
-    },
-    accept: ({ requestId: correlationId }, session) => device.answer({ correlationId, accepted: true, session }),
-    async announce(text) {
-      device.tell(ANNOUNCEMENT_PROPERTY, text);
-      // Its answer comes when the hub has received what was sent before.
-      await device.putToken(identity, token);
-    },
-  };
-};
+const mqtt = (version: 4 | 5) => attacher(attachMqtt(version));
+const amqp = attacher(attachAmqp);
 
 /** Asks as any HTTP client may. */
 function ask(headers: Record<string, string> = {}): Promise<RestReply> {
@@ -157,7 +67,7 @@ function sessionIn(offer: RawOffer): Record<string, unknown> {
 }
 
 /** What one device was offered and what the service was told, with an answer of this text. */
-async function negotiate(device: RawDevice, answer: string | undefined, headers: Record<string, string> = ASK) {
+async function negotiate(device: SessionDevice, answer: string | undefined, headers: Record<string, string> = ASK) {
   const reply = ask(headers);
   const offer = await device.nextOffer();
   device.accept(offer, answer);

@@ -4,6 +4,7 @@ export const AUDIT_TYPES = [
   'streams-open',
   'stream-ended',
   'stream-close-requested',
+  'session-reported',
   'registry-changed',
   'policy-rotated',
   'authority-changed',

@@ -17,6 +17,7 @@ export * from './reject-reason.ts';
 export * from './resource-log.ts';
 export * from './sas-token.ts';
 export * from './session-negotiation.ts';
+export * from './session-report.ts';
 export * from './ssh-host-keys.ts';
 export * from './stream-request.ts';
 export * from './topics.ts';

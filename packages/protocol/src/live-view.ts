@@ -1,6 +1,8 @@
 import type { CloseCause } from './close-cause.ts';
 import type { ErrorCode } from './errors.ts';
 import type { DeviceStatus, UnansweredView } from './identity.ts';
+import type { Side } from './ids.ts';
+import type { ConnectionClaim } from './session-report.ts';
 
 // The REST documents of the live view (docs/operating/live-view.md). Times are in ISO 8601; unknown values are null.
 
@@ -13,7 +15,7 @@ export interface CarriedView {
   readonly messages: number;
 }
 
-/** A current stream, as returned by `GET /streams/{id}`. */
+/** A current stream, as returned by `GET /streams`. */
 export interface StreamView {
   readonly streamId: string;
   readonly streamName: string;
@@ -43,6 +45,25 @@ export interface StreamView {
   readonly deviceAddress: string | null;
   readonly fromService: CarriedView;
   readonly fromDevice: CarriedView;
+}
+
+/** What an end of a session claims about the connections in it. The hub sees none of them. */
+export interface SessionClaimsView {
+  readonly sessionId: string;
+  readonly deviceId: string;
+  readonly moduleId: string | null;
+  readonly caller: string;
+  readonly claimedBy: Side;
+  /** When the hub received the report. */
+  readonly at: string;
+  /** As reported, with times in milliseconds since the epoch. */
+  readonly connections: readonly ConnectionClaim[];
+}
+
+/** A current stream with the newest claims of both ends about the session that it carries, as returned by `GET /streams/{id}`. */
+export interface StreamDetailView extends StreamView {
+  /** Absent when no end has reported. */
+  readonly claims?: readonly SessionClaimsView[];
 }
 
 /** The final event of a stream in `GET /streams/events`. */
@@ -122,6 +143,7 @@ export type StreamNotice =
   | { readonly event: 'ready'; readonly data: Record<string, never> }
   | { readonly event: 'counters'; readonly data: readonly StreamCountersView[] }
   | { readonly event: 'ended'; readonly data: EndedStreamView }
+  | { readonly event: 'claims'; readonly data: SessionClaimsView }
   | { readonly event: 'cut'; readonly data: CutView };
 
 /** The events of `GET /devices/events`: the devices that are online, then `ready`, then changes. */

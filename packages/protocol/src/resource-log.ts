@@ -4,11 +4,12 @@ export type LogCategory = (typeof LOG_CATEGORIES)[number];
 
 /**
  * The operations that are logged. `invoke` (a handshake has ended), `deviceConnect` and `deviceDisconnect` are Azure's; `streamClose` (an
- * established stream has ended), `offersUnanswered` and `connectionRefused` are Culvert extensions.
+ * established stream has ended), `connectionClose` (an end of a session claims that a connection in it was closed), `offersUnanswered` and `connectionRefused` are Culvert extensions.
  */
 export const LOG_OPERATIONS = [
   'invoke',
   'streamClose',
+  'connectionClose',
   'deviceConnect',
   'deviceDisconnect',
   'offersUnanswered',

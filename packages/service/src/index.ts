@@ -6,6 +6,7 @@ export {
   type AuthenticationType,
   type AuthenticationView,
   type AuthorityView,
+  type ConnectionClaim,
   CulvertError,
   type DeviceIdentity,
   type DeviceIdentityInput,
@@ -23,7 +24,10 @@ export {
   type PresenceView,
   type ResourceLogRecord,
   type SessionAnswer,
+  type SessionClaimsView,
+  type SessionReport,
   type SessionRequest,
+  type StreamDetailView,
   type StreamNotice,
   type StreamView,
 } from '@culvert/protocol';

@@ -2,6 +2,7 @@ import {
   CulvertError,
   isStreamId,
   type LimitView,
+  type StreamDetailView,
   type StreamNotice,
   type StreamPage,
   type StreamView,
@@ -42,10 +43,10 @@ export class LiveStreams {
     } while (continuation !== null);
   }
 
-  /** @throws CulvertError `stream_not_found` */
-  async get(streamId: string): Promise<StreamView> {
+  /** One stream, with what the ends claim about the session in it. @throws CulvertError `stream_not_found` */
+  async get(streamId: string): Promise<StreamDetailView> {
     const { body } = await this.#rest.send({ method: 'GET', path: path(streamId) });
-    return jsonObject<StreamView>(body, 'streamId', 'deviceId', 'state');
+    return jsonObject<StreamDetailView>(body, 'streamId', 'deviceId', 'state');
   }
 
   /**

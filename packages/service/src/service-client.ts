@@ -1,9 +1,13 @@
 import type { Duplex } from 'node:stream';
 import {
   API_VERSION,
+  CulvertError,
   type EndpointInformation,
+  formatSessionReport,
+  isStreamId,
   parseServiceConnectionString,
   type ServiceConnectionString,
+  type SessionReport,
   type SessionRequest,
 } from '@culvert/protocol';
 import type { Grant } from '@culvert/protocol/grant';
@@ -166,6 +170,18 @@ export class ServiceClient {
    */
   async openWebSocket(deviceId: string, options: OpenStreamOptions): Promise<WebSocket> {
     return (await this.#open(deviceId, options, dialStreamWebSocket)).opened;
+  }
+
+  /**
+   * Tells the hub about the connections of a session, for its logs and live view.
+   * @param streamId a stream that carries the session and that this client's policy requested
+   * @throws CulvertError `stream_not_found` for another stream; `too_many_requests` less than ten seconds after the former report of this session;
+   *   `argument_invalid` for a report that is not valid, is about another session, or has more than 100 connections
+   */
+  async reportSession(streamId: string, report: SessionReport): Promise<void> {
+    formatSessionReport(report);
+    if (!isStreamId(streamId)) throw new CulvertError('argument_invalid', 'A stream id has 32 hexadecimal digits.');
+    await this.#rest.send({ method: 'POST', path: `/streams/${streamId}/session-report`, body: report });
   }
 
   /** Returns the host names of the hub and its streaming endpoint. Requires no valid credential. */

@@ -80,6 +80,8 @@ function row(record: AuditRecord): string[] {
     const what = [record.type, word(record['change'])].filter((part) => part !== '').join(' ');
     const subject = record['policy'] ?? record['authority'] ?? name(record);
     const why = reason(record);
+    if (record.type === 'session-reported')
+      return [`${record.seq}`, time, what, word(subject), word(record['caller']), '', '', '', why];
     return [`${record.seq}`, time, what, word(subject), word(record['principal']), '', '', '', why];
   }
   const endedAt = word(stream['endedAt']);
@@ -104,6 +106,10 @@ const BEFORE_OPENING: Readonly<Record<string, string>> = {
 function reason(record: AuditRecord): string {
   const { streams } = record;
   if (record.type === 'streams-open') return `${Array.isArray(streams) ? streams.length : 0} streams`;
+  if (record.type === 'session-reported') {
+    const { connections } = record;
+    return `${Array.isArray(connections) ? connections.length : 0} connections closed, as the ${word(record['claimedBy'])} claims`;
+  }
   if (record.type === 'records-lost') return `${word(record['count'])} records`;
   const before = word(record['before']);
   return BEFORE_OPENING[before] ?? before;

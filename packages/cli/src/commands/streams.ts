@@ -1,4 +1,4 @@
-import { identityName, type StreamView } from '@culvert/protocol';
+import { identityName, type SessionClaimsView, type StreamView } from '@culvert/protocol';
 import type { FollowedStream, StreamFilter } from '@culvert/service';
 import { withClient } from '../client.ts';
 import type { ConnectionFlags } from '../hub-connection.ts';
@@ -32,7 +32,9 @@ export function listStreams(flags: StreamsFlags & StreamsFilter & { readonly fol
 export function showStream(streamId: string, flags: StreamsFlags): Promise<void> {
   return withClient(flags, 'monitor', async ({ streams }) => {
     const stream = await streams.get(streamId);
-    return flags.output === 'json' ? writeJson(stream) : writeOut(pairs(details(stream)));
+    if (flags.output === 'json') return writeJson(stream);
+    await writeOut(pairs(details(stream)));
+    for (const claims of stream.claims ?? []) await writeOut(connectionsText(claims));
   });
 }
 
@@ -60,9 +62,30 @@ function sentences(notice: FollowedStream): string[] {
       return [line(notice.data, `${notice.data.cause}: ${notice.data.detail} ${sizes(notice.data)}`)];
     case 'counters':
       return notice.data.map((counters) => `${counters.streamId}  ${sizes(counters)}`);
+    case 'claims':
+      return connectionsText(notice.data).trimEnd().split('\n');
     case 'ready':
       return [];
   }
+}
+
+/** What an end claims about the connections in its session, under a line that says so. */
+function connectionsText({ sessionId, claimedBy, at, connections }: SessionClaimsView): string {
+  const rows = connections.map((connection) => [
+    `${connection.id}`,
+    connection.service,
+    isoSeconds(connection.opened),
+    connection.closed === undefined ? 'open' : isoSeconds(connection.closed),
+    `${connection.sent}`,
+    `${connection.received}`,
+    connection.reason ?? '',
+  ]);
+  const heading = `Connections of session ${sessionId}, as the ${claimedBy} claimed at ${at.slice(0, 19)}:`;
+  return `${heading}\n${table(['ID', 'SERVICE', 'OPENED', 'CLOSED', 'SENT', 'RECEIVED', 'REASON'], rows)}`;
+}
+
+function isoSeconds(ms: number): string {
+  return new Date(ms).toISOString().slice(0, 19);
 }
 
 function line(stream: StreamView, text: string): string {

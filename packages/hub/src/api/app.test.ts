@@ -30,10 +30,12 @@ it('says nothing of its own faults to the caller, and to the log where they are'
     audit: { read: fail },
     requestStream: fail,
     hold: () => () => undefined,
+    sessionReports: { fromService: () => undefined },
     live: {
       streams: new LiveStreams({ clock: systemClock, onEvent: () => undefined, gateway: () => 'hub:443' }),
       counters: () => undefined,
       closeStream: () => false,
+      claims: () => [],
       lastDisconnect: () => Promise.resolve(undefined),
       subscribers: new Subscribers(systemClock),
       subscribe: () => () => undefined,

@@ -9,6 +9,7 @@ import type { StreamReply, StreamRequest } from '../handshake/request-stream.ts'
 import type { AuditPage, AuditQuery } from '../observe/audit/read-audit.ts';
 import type { EventSink } from '../observe/events.ts';
 import type { LogReader } from '../observe/log-store/log-store.ts';
+import type { SessionReports } from '../observe/session-reports.ts';
 import type { AuthorityStore, PolicyRecord, PolicyStore, Registry } from '../registry/registry.ts';
 import type { LiveView } from './live-view-deps.ts';
 
@@ -27,6 +28,7 @@ export interface ApiDeps {
    */
   readonly hold: (request: Pick<StreamRequest, 'identity' | 'principal' | 'session'>) => () => void;
   readonly live: LiveView;
+  readonly sessionReports: Pick<SessionReports, 'fromService'>;
   readonly limitViews: () => LimitView[];
   readonly logs: LogReader;
   readonly endpoints: () => EndpointInformation;

@@ -87,6 +87,8 @@ export interface ControlDeps {
   authenticate(credential: DeviceCredential): Promise<Principal>;
   readonly registrar: ChannelRegistrar;
   readonly services: ServiceGateway;
+  /** Takes a report of an authenticated device on the connections of its sessions, which is neither read nor checked. Absent: it is dropped. */
+  readonly onSessionReport?: (identity: Identity, text: string) => void;
   readonly clock: Clock;
   readonly onEvent: EventSink;
   readonly limits: ControlLimits;

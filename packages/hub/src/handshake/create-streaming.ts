@@ -9,8 +9,11 @@ import { type GatewayWorkersOptions, type OpenThreads, openGatewayThreads } from
 import type { UpgradeHandler } from '../listeners/https-listener.ts';
 import type { EventBus } from '../observe/event-bus.ts';
 import { KnownSessions } from '../observe/known-sessions.ts';
+import { type Claims, LatestClaims } from '../observe/latest-claims.ts';
 import type { LiveStreams } from '../observe/live-streams.ts';
 import { sessionKey } from '../observe/session-key.ts';
+import { SessionReports } from '../observe/session-reports.ts';
+import type { LiveStream } from '../observe/stream-record.ts';
 import type { Registry, RegistryListener, UsageStore } from '../registry/registry.ts';
 import { ClosedSessions } from './closed-sessions.ts';
 import { createStreamLimits, type StreamLimits } from './create-limits.ts';
@@ -49,6 +52,9 @@ export interface Streaming {
   /** Ends channels and streams that a registry change revokes. */
   readonly revocation: RegistryListener;
   readonly limits: StreamLimits;
+  readonly sessionReports: SessionReports;
+  /** The newest claims of both ends about the session that a stream carries. */
+  claims(stream: LiveStream): Claims[];
   /**
    * Reserves one of the held stream requests and returns a function that releases it.
    * @throws CulvertError `too_many_requests`
@@ -100,7 +106,8 @@ export async function createStreaming(options: StreamingOptions): Promise<Stream
   const endAtGateway = (streamId: string, error: CulvertError) => gateway.end(streamId, error);
   const endStream = (streamId: string, error: CulvertError) => streams.end(streamId, error, endAtGateway);
   const now = () => clock.now();
-  const known = new KnownSessions({ streams: live, now });
+  const claims = new LatestClaims();
+  const known = new KnownSessions({ streams: live, now, onDetached: (key) => claims.delete(key) });
   events.subscribe(known.observe);
   const closedSessions = new ClosedSessions(now);
   const streamLimits = await createStreamLimits({
@@ -132,6 +139,11 @@ export async function createStreaming(options: StreamingOptions): Promise<Stream
     requestStream: (request) => requestStream(request, handshake),
     revocation: revokeOnChange({ router, streams, endAtGateway }),
     limits: streamLimits,
+    sessionReports: new SessionReports({ known, claims, clock, onEvent }),
+    claims(stream) {
+      const session = known.of(stream);
+      return session === undefined ? [] : claims.get(session.key);
+    },
     hold({ identity, principal, session }) {
       const key = session && sessionKey(session.id, principal.name, identity);
       return streamLimits.admission.hold(key !== undefined && streams.hasSession(key));

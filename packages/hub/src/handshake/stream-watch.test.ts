@@ -116,7 +116,8 @@ describe('the watch over streams', () => {
 
   it('counts lifetime and bytes over all streams of a session, and ends each that takes it further', async () => {
     const watching = watch({ lifetimeMs: 10_000, bytesPerStream: 100 });
-    const session = { sessionId: 's', establishedAt: clock.now() - 4_000, bytes: 0 };
+    const of = { key: 'k', sessionId: 's', caller: '', identity: { deviceId: 'd' }, streamId: 'a1' };
+    const session = { ...of, establishedAt: clock.now() - 4_000, bytes: 0 };
     for (const streamId of ['a1', 'a2']) {
       sessions.set(streamId, session);
       watching.observe(established(streamId));

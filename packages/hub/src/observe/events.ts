@@ -1,11 +1,13 @@
 import type { GatewayEvent } from '@culvert/gateway';
 import type {
   AuthenticationType,
+  ConnectionClaim,
   CulvertError,
   ErrorCode,
   Identity,
   LimitName,
   SessionAnswer,
+  Side,
 } from '@culvert/protocol';
 import type { ControlProtocol, ListenerName } from './listener.ts';
 import type { LiveStream, StreamRecord } from './stream-record.ts';
@@ -129,6 +131,23 @@ export type HubEvent =
       readonly streamId: string;
       readonly error: ErrorCode;
       readonly detail: string;
+    })
+  /** An end of a session reported on the connections in it: its claims, which the hub cannot check. */
+  | (Identity & {
+      readonly type: 'session-reported';
+      readonly sessionId: string;
+      /** The session's newest stream, which may have ended. */
+      readonly streamId: string;
+      /** The principal that requested the session's streams. */
+      readonly caller: string;
+      readonly claimedBy: Side;
+      /** Milliseconds since the epoch. */
+      readonly at: number;
+      readonly connections: readonly ConnectionClaim[];
+      /** The closed ones among them that the resource log and the audit log record. */
+      readonly recorded: readonly ConnectionClaim[];
+      /** Closed connections of this device that were not recorded before these: it reports too many. */
+      readonly unrecorded: number;
     })
   /** A principal requested by REST that a stream be closed. */
   | (Identity & {

@@ -1,3 +1,4 @@
+import { type Identity, identityName } from '@culvert/protocol';
 import type { EventSink } from './events.ts';
 import type { LiveStreams } from './live-streams.ts';
 import { sessionKey } from './session-key.ts';
@@ -11,7 +12,13 @@ export const MAX_DETACHED_SESSIONS = 10_000;
 
 /** A session that a device and a service agreed on, over all streams that have carried it. */
 export interface KnownSession {
+  /** Of `sessionKey`. */
+  readonly key: string;
   readonly sessionId: string;
+  readonly caller: string;
+  readonly identity: Identity;
+  /** Its newest stream, which may have ended. */
+  readonly streamId: string;
   /** When its first stream was established, in milliseconds since the epoch. */
   readonly establishedAt: number;
   /** Bytes of all its streams as the limits count them; kept current by the one who enforces the limits. */
@@ -19,6 +26,7 @@ export interface KnownSession {
 }
 
 interface Entry extends KnownSession {
+  streamId: string;
   readonly streams: Set<string>;
   /** When its last stream ended; undefined while it has a stream. */
   detachedAt: number | undefined;
@@ -32,11 +40,24 @@ export class KnownSessions {
   readonly #streams: Pick<LiveStreams, 'get'>;
   readonly #now: () => number;
   readonly #sessions = new Map<string, Entry>();
+  /** The newest session with an id and a device, by both. */
+  readonly #ofDevice = new Map<string, string>();
+  /** Keys by stream: of open streams, and of the newest stream of a session without one. */
+  readonly #ofStream = new Map<string, string>();
+  readonly #onDetached: (key: string) => void;
   /** The keys of sessions without a stream, the one that has been so for the longest time first. */
   readonly #detached = new Set<string>();
 
-  /** @param options.streams have observed each event before this */
-  constructor(options: { readonly streams: Pick<LiveStreams, 'get'>; readonly now: () => number }) {
+  /**
+   * @param options.streams have observed each event before this
+   * @param options.onDetached called with the key of a session whose last stream has ended
+   */
+  constructor(options: {
+    readonly streams: Pick<LiveStreams, 'get'>;
+    readonly now: () => number;
+    readonly onDetached?: (key: string) => void;
+  }) {
+    this.#onDetached = options.onDetached ?? (() => undefined);
     this.#streams = options.streams;
     this.#now = options.now;
   }
@@ -61,6 +82,18 @@ export class KnownSessions {
     return this.#sessions.get(key);
   }
 
+  /** The newest session of a device or module that has this id. */
+  ofDevice(identity: Identity, sessionId: string): KnownSession | undefined {
+    const key = this.#ofDevice.get(deviceKey(identity, sessionId));
+    return key === undefined ? undefined : this.get(key);
+  }
+
+  /** The session that a stream carries, or carried last. */
+  ofStream(streamId: string): KnownSession | undefined {
+    const key = this.#ofStream.get(streamId);
+    return key === undefined ? undefined : this.get(key);
+  }
+
   /** The number of sessions, with and without a stream. */
   get size(): number {
     return this.#sessions.size;
@@ -70,11 +103,16 @@ export class KnownSessions {
     const key = keyOf(stream);
     if (key === undefined || stream.sessionId === undefined) return;
     this.#expire();
+    const { sessionId, streamId, caller, deviceId, moduleId } = stream;
     const known = this.#sessions.get(key) ?? {
-      ...{ sessionId: stream.sessionId, establishedAt: this.#now(), bytes: 0 },
+      ...{ key, sessionId, streamId, caller, identity: { deviceId, moduleId }, establishedAt: this.#now(), bytes: 0 },
       ...{ streams: new Set<string>(), detachedAt: undefined },
     };
-    known.streams.add(stream.streamId);
+    if (!known.streams.has(known.streamId)) this.#ofStream.delete(known.streamId);
+    known.streams.add(streamId);
+    known.streamId = streamId;
+    this.#ofStream.set(streamId, key);
+    this.#ofDevice.set(deviceKey(known.identity, sessionId), key);
     known.detachedAt = undefined;
     this.#sessions.set(key, known);
     this.#detached.delete(key);
@@ -84,7 +122,9 @@ export class KnownSessions {
     const key = keyOf(stream);
     const known = key === undefined ? undefined : this.#sessions.get(key);
     if (key === undefined || known === undefined || !known.streams.delete(stream.streamId)) return;
+    if (stream.streamId !== known.streamId) this.#ofStream.delete(stream.streamId);
     if (known.streams.size > 0) return;
+    this.#onDetached(key);
     known.detachedAt = this.#now();
     this.#detached.add(key);
     this.#expire();
@@ -93,12 +133,24 @@ export class KnownSessions {
   #expire(): void {
     const oldest = this.#now() - SESSION_MEMORY_MS;
     for (const key of this.#detached) {
-      const { detachedAt = 0 } = this.#sessions.get(key) ?? {};
-      if (this.#detached.size <= MAX_DETACHED_SESSIONS && detachedAt > oldest) return;
+      const known = this.#sessions.get(key);
+      if (this.#detached.size <= MAX_DETACHED_SESSIONS && (known?.detachedAt ?? 0) > oldest) return;
       this.#detached.delete(key);
-      this.#sessions.delete(key);
+      if (known !== undefined) this.#forget(known);
     }
   }
+
+  #forget({ key, streamId, sessionId, identity }: Entry): void {
+    this.#sessions.delete(key);
+    this.#ofStream.delete(streamId);
+    // Another caller's session of the same id may be the newest one.
+    const ofDevice = deviceKey(identity, sessionId);
+    if (this.#ofDevice.get(ofDevice) === key) this.#ofDevice.delete(ofDevice);
+  }
+}
+
+function deviceKey(identity: Identity, sessionId: string): string {
+  return `${sessionId} ${identityName(identity)}`;
 }
 
 /** Undefined for a stream whose device has not accepted a session. */

@@ -15,6 +15,8 @@ function levelOf(event: HubEvent): LogLevel {
     case 'limit-reached':
     // The earlier events of the stream already logged this content.
     case 'stream-ended':
+    // The resource log contains what it says.
+    case 'session-reported':
     // The audit log and the resource log contain each of these events.
     case 'stream-interrupted':
       return 'debug';

@@ -4,6 +4,7 @@ import { type Identity, identityName } from '../ids.ts';
 import { LIMITS } from '../limits.ts';
 import { type Offer, parseOfferExtensions } from '../offer.ts';
 import { formatSessionAnswer, SESSION_PROPERTY, type SessionAnswer } from '../session-negotiation.ts';
+import { SESSION_REPORT_TOPIC } from '../session-report.ts';
 import { SSH_HOST_KEY_PROPERTY } from '../ssh-host-keys.ts';
 import { API_VERSION } from '../stream-request.ts';
 import { formatAnswerTopic, parseOfferTopic, STREAM_REQUEST_FILTER } from '../topics.ts';
@@ -181,6 +182,11 @@ export class DeviceSession {
   /** Announces again what the device can do, which replaces what it announced before. No effect over MQTT 3.1.1 and before it is attached. */
   announce(text: string, now: number): DeviceEffect[] {
     return this.version === 5 ? this.#publishTo(ANNOUNCEMENT_TOPIC, text, now) : [];
+  }
+
+  /** Reports on the connections of a session. No effect over MQTT 3.1.1 and before it is attached. */
+  report(text: string, now: number): DeviceEffect[] {
+    return this.version === 5 ? this.#publishTo(SESSION_REPORT_TOPIC, text, now) : [];
   }
 
   /** Closes the session: returns a DISCONNECT to send and the `end` effect. */

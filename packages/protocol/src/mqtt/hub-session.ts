@@ -3,6 +3,7 @@ import { CulvertError } from '../errors.ts';
 import type { Offer } from '../offer.ts';
 import { rejectReason } from '../reject-reason.ts';
 import { readSessionAnswer, SESSION_PROPERTY, type SessionAnswer } from '../session-negotiation.ts';
+import { SESSION_REPORT_LIMITS, SESSION_REPORT_TOPIC } from '../session-report.ts';
 import { parseAnswerTopic } from '../topics.ts';
 import {
   encodePacket,
@@ -38,6 +39,8 @@ export type HubEffect =
     }
   /** The device repeated its announcement, in this text (MQTT 5). The effect carries it unread; longer texts arrive as an empty one. */
   | { readonly kind: 'announced'; readonly text: string }
+  /** The device reported on the connections of a session, as `announced` (MQTT 5). */
+  | { readonly kind: 'session-report'; readonly text: string }
   /** Close the connection after all packets to be sent; this is the last effect. */
   | { readonly kind: 'end'; readonly error: CulvertError };
 
@@ -269,8 +272,12 @@ export class HubSession {
     if (packet.qos === 1 && !isMessageId(packet.messageId))
       return this.#protocolError('A PUBLISH without a packet id.');
     if (this.#version === 5 && packet.topic === ANNOUNCEMENT_TOPIC) {
-      const text = packet.payload.length > MAX_ANNOUNCEMENT_BYTES ? '' : packet.payload.toString();
+      const text = textOf(packet, MAX_ANNOUNCEMENT_BYTES);
       return [{ kind: 'announced', text }, ...this.#acknowledge(packet, 0)];
+    }
+    if (this.#version === 5 && packet.topic === SESSION_REPORT_TOPIC) {
+      const text = textOf(packet, SESSION_REPORT_LIMITS.bytes);
+      return [{ kind: 'session-report', text }, ...this.#acknowledge(packet, 0)];
     }
     try {
       const answer = parseAnswerTopic(packet.topic);
@@ -349,6 +356,10 @@ export class HubSession {
     const smaller = bare as T;
     return encodePacket(smaller, this.#version).length <= max ? smaller : undefined;
   }
+}
+
+function textOf({ payload }: IPublishPacket, maxBytes: number): string {
+  return payload.length > maxBytes ? '' : payload.toString();
 }
 
 function readAnswer(accepted: boolean, { payload, properties }: IPublishPacket) {

@@ -1,5 +1,6 @@
 import type { StreamCounters } from '@culvert/gateway';
-import type { EndedStreamView, StreamState, StreamView } from '@culvert/protocol';
+import type { EndedStreamView, Identity, SessionClaimsView, StreamState, StreamView } from '@culvert/protocol';
+import type { Claims } from '../../observe/latest-claims.ts';
 import type { LiveStream, StreamRecord } from '../../observe/stream-record.ts';
 
 /** A stream in the live view. @param counters the gateway's counters, for an established stream */
@@ -27,6 +28,15 @@ export function streamView(stream: LiveStream, counters: StreamCounters | undefi
     fromService,
     fromDevice,
   };
+}
+
+/** @param session whose the claims are */
+export function claimsView(
+  session: Identity & { readonly sessionId: string; readonly caller: string },
+  { claimedBy, at, connections }: Claims,
+): SessionClaimsView {
+  const { deviceId, moduleId, sessionId, caller } = session;
+  return { sessionId, deviceId, moduleId: moduleId ?? null, caller, claimedBy, at: isoTime(at), connections };
 }
 
 /** The data of the last event of a stream in a subscription. */

@@ -3,7 +3,7 @@ import type { StreamCountersView, StreamNotice } from '@culvert/protocol';
 import type { Clock, Timer } from '@culvert/stream';
 import type { Principal } from '../../auth/principal.ts';
 import type { EventSink, HubEvent } from '../../observe/events.ts';
-import { endedStreamView, streamView } from '../documents/stream.ts';
+import { claimsView, endedStreamView, streamView } from '../documents/stream.ts';
 import type { LiveView } from '../live-view-deps.ts';
 import { matchesFilter, type StreamFilter } from './stream-filter.ts';
 import type { Subscriber } from './subscriber.ts';
@@ -65,6 +65,9 @@ export class StreamFollowing {
         if (stream !== undefined && notice !== undefined) this.#sendToAll(stream, notice);
         return;
       }
+      case 'session-reported':
+        this.#sendToAll(event, { event: 'claims', data: claimsView(event, event) });
+        return;
       case 'stream-ended':
         this.#sentSums.delete(event.record.streamId);
         this.#sendToAll(event.record, { event: 'ended', data: endedStreamView(event.record) });

@@ -1,9 +1,16 @@
-import { CulvertError, peerAddress, printable, type StreamPage } from '@culvert/protocol';
+import {
+  CulvertError,
+  peerAddress,
+  printable,
+  readSessionReport,
+  type StreamDetailView,
+  type StreamPage,
+} from '@culvert/protocol';
 import { z } from 'zod';
 import type { LiveStream } from '../../observe/stream-record.ts';
 import type { Authorization } from '../authorization.ts';
 import type { Api, ApiDeps } from '../deps.ts';
-import { streamView } from '../documents/stream.ts';
+import { claimsView, streamView } from '../documents/stream.ts';
 import { StreamFollowing } from '../event-stream/stream-events.ts';
 import { streamFilter, streamPage, streamQuery } from '../event-stream/stream-filter.ts';
 
@@ -34,8 +41,24 @@ export function liveStreamRoutes(api: Api, deps: ApiDeps, authorization: Authori
   });
 
   api.get('/streams/:streamId', { ...options, schema: { params, tags } }, async (request) => {
-    return view(existing(live.streams.get(request.params.streamId)));
+    const stream = existing(live.streams.get(request.params.streamId));
+    const { sessionId } = stream;
+    const claims =
+      sessionId === undefined ? [] : live.claims(stream).map((of) => claimsView({ ...stream, sessionId }, of));
+    const answer: StreamDetailView = { ...view(stream), ...(claims.length === 0 ? {} : { claims }) };
+    return answer;
   });
+
+  api.post(
+    '/streams/:streamId/session-report',
+    { ...problem, ...authorization.to('stream.open'), schema: { params, tags } },
+    async (request, reply) => {
+      const report = readSessionReport(request.body);
+      if (report === undefined) throw new CulvertError('argument_invalid', 'The body is not the report of a session.');
+      deps.sessionReports.fromService(authorization.principal(request).name, request.params.streamId, report);
+      return reply.code(204).send();
+    },
+  );
 
   api.delete(
     '/streams/:streamId',

@@ -1,11 +1,5 @@
 import type { Duplex } from 'node:stream';
-import {
-  ANNOUNCEMENT_PROPERTY,
-  CulvertError,
-  type Identity,
-  MAX_ANNOUNCEMENT_BYTES,
-  rejectReason,
-} from '@culvert/protocol';
+import { CulvertError, type Identity, rejectReason } from '@culvert/protocol';
 import type { Timer } from '@culvert/stream';
 import type { Delivery, Message, Receiver, Sender } from 'rhea';
 import { missingCredential } from '../../auth/missing-credential.ts';
@@ -24,11 +18,10 @@ import type { AmqpChannel } from './amqp-channel.ts';
 import { amqpError } from './amqp-error.ts';
 import { AmqpIdentities } from './amqp-identities.ts';
 import { AmqpLink, type AmqpLinkListener } from './amqp-link.ts';
-import { bodyText } from './amqp-messages.ts';
-import { readAnswer } from './amqp-offer.ts';
 import { refuseMessage, TwinNode } from './amqp-other-nodes.ts';
 import { type PlainClaim, saslMechanisms } from './amqp-sasl.ts';
 import { AmqpService } from './amqp-service.ts';
+import { receiveStreamMessage } from './amqp-stream-messages.ts';
 import type { Outcome } from './rhea-engine.ts';
 import { echoTermini } from './termini.ts';
 
@@ -195,7 +188,7 @@ export class AmqpPeer implements AmqpLinkListener {
     if (purpose === undefined) delivery.release();
     else if (purpose.kind === 'cbs') this.#cbs.message(receiver, message, delivery);
     else if (purpose.kind === 'service') refuseMessage(delivery);
-    else if (purpose.node === 'streams') received(purpose.channel, message, delivery);
+    else if (purpose.node === 'streams') receiveStreamMessage(purpose.channel, message, delivery, this.#deps);
     else if (purpose.node === 'twin') this.#answerTwin(purpose.channel, message, delivery);
     else refuseMessage(delivery);
   }
@@ -372,21 +365,4 @@ const serviceIsNoDevice = () =>
 
 function refuse(link: PeerLink, error: CulvertError): void {
   link.close(amqpError(error));
-}
-
-function received(channel: AmqpChannel, message: Message | Buffer, delivery: Delivery): void {
-  if (!Buffer.isBuffer(message) && message.subject === ANNOUNCEMENT_PROPERTY) {
-    delivery.accept();
-    channel.announced(bodyText(message, MAX_ANNOUNCEMENT_BYTES));
-    return;
-  }
-  const read = Buffer.isBuffer(message) ? undefined : readAnswer(message);
-  if (read === undefined) {
-    delivery.reject(
-      amqpError(new CulvertError('argument_invalid', 'The message is not an answer to a stream request.')),
-    );
-    return;
-  }
-  delivery.accept();
-  channel.answered(read.key, read.answer);
 }

@@ -25,7 +25,7 @@ export async function acceptMqtt(connection: Duplex, origin: ControlOrigin, deps
   const { clientVersion, sshHostKeys, announcement } = credentials ?? {};
   const about = { ...authenticated, protocol, remoteAddress, connectedAt, clientVersion, sshHostKeys, announcement };
   const onOffersChanged = (changed: MqttChannel) => deps.registrar.offersChanged(changed);
-  const channel = new MqttChannel(link, about, { clock: deps.clock, onOffersChanged });
+  const channel = new MqttChannel(link, about, { ...deps, onOffersChanged });
   reportChannel(channel, deps);
   link.accept(authenticated.principal.expiresAt, channel);
   deps.registrar.attach(channel);

@@ -2,7 +2,7 @@ import { type Announcement, CulvertError, type Identity, type Offer, type Sessio
 import { abortReason, type Clock } from '@culvert/stream';
 import type { Principal } from '../../auth/principal.ts';
 import type { ControlProtocol } from '../../observe/listener.ts';
-import type { Answer, ChannelOrigin, ControlChannel } from '../control-channel.ts';
+import type { Answer, ChannelOrigin, ControlChannel, ControlDeps } from '../control-channel.ts';
 import { LatestAnnouncement } from '../latest-announcement.ts';
 import { UnansweredOffers } from '../unanswered-offers.ts';
 import type { MqttLink, MqttLinkListener } from './mqtt-link.ts';
@@ -21,6 +21,7 @@ export class MqttChannel implements ControlChannel, MqttLinkListener {
   readonly #announcement = new LatestAnnouncement();
   readonly #link: MqttLink;
   readonly #onOffersChanged: (channel: MqttChannel) => void;
+  readonly #onSessionReport: ControlDeps['onSessionReport'];
   /** Pending offers by request id. The session limits their number. */
   readonly #pending = new Map<string, { answer(answer: Answer): void; fail(error: CulvertError): void }>();
   #resolveClosed: (error: CulvertError) => void = () => {};
@@ -29,7 +30,11 @@ export class MqttChannel implements ControlChannel, MqttLinkListener {
     link: MqttLink,
     origin: ChannelOrigin &
       Pick<ControlChannel, 'clientVersion' | 'sshHostKeys'> & { readonly announcement: string | undefined },
-    options: { clock: Clock; onOffersChanged: (channel: MqttChannel) => void },
+    options: {
+      clock: Clock;
+      onOffersChanged: (channel: MqttChannel) => void;
+      onSessionReport?: ControlDeps['onSessionReport'];
+    },
   ) {
     this.#link = link;
     this.identity = origin.identity;
@@ -41,6 +46,7 @@ export class MqttChannel implements ControlChannel, MqttLinkListener {
     this.sshHostKeys = origin.sshHostKeys;
     this.#announcement.replace(origin.announcement);
     this.#onOffersChanged = options.onOffersChanged;
+    this.#onSessionReport = options.onSessionReport;
     this.unanswered = new UnansweredOffers(options.clock);
     this.closed = new Promise((resolve) => {
       this.#resolveClosed = resolve;
@@ -106,6 +112,10 @@ export class MqttChannel implements ControlChannel, MqttLinkListener {
 
   announced(text: string): void {
     this.#announcement.replace(text);
+  }
+
+  sessionReported(text: string): void {
+    this.#onSessionReport?.(this.identity, text);
   }
 
   ended(error: CulvertError): void {

@@ -11,6 +11,7 @@ export interface MqttLinkListener {
   offersChanged(): void;
   answered(requestId: string, answer: { accepted: boolean; reason: string; session: SessionAnswer | undefined }): void;
   announced(text: string): void;
+  sessionReported(text: string): void;
   ended(error: CulvertError): void;
 }
 
@@ -154,6 +155,9 @@ export class MqttLink {
         return;
       case 'announced':
         this.#listener?.announced(effect.text);
+        return;
+      case 'session-report':
+        this.#listener?.sessionReported(effect.text);
         return;
       case 'end':
         this.#end(effect.error);

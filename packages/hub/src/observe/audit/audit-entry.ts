@@ -1,4 +1,11 @@
-import { type AuditType, type AuditValue, CLOSE_CAUSES, type CloseCause, printable } from '@culvert/protocol';
+import {
+  type AuditType,
+  type AuditValue,
+  CLOSE_CAUSES,
+  type CloseCause,
+  type ConnectionClaim,
+  printable,
+} from '@culvert/protocol';
 import type { HubEvent } from '../events.ts';
 import type { LiveStreams } from '../live-streams.ts';
 import type { LiveStream, StreamRecord } from '../stream-record.ts';
@@ -26,6 +33,12 @@ export function auditEntry(event: HubEvent, streams: Pick<LiveStreams, 'get'>): 
       return { type: event.type, stream: endedFields(event.record) };
     case 'stream-interrupted':
       return { type: 'stream-ended', stream: interruptedFields(event.stream, event.knownUntil) };
+    case 'session-reported': {
+      const { type, sessionId, streamId, deviceId, moduleId, caller, claimedBy, recorded, unrecorded } = event;
+      if (recorded.length === 0) return undefined;
+      const connections = recorded.map(connectionFields);
+      return { type, sessionId, streamId, deviceId, moduleId, caller, claimedBy, connections, unrecorded };
+    }
     case 'stream-close-requested': {
       const { type, streamId, deviceId, moduleId, principal, remoteAddress, reason } = event;
       return { type, streamId, deviceId, moduleId, principal, remoteAddress, reason: reason && text(reason) };
@@ -103,6 +116,12 @@ function interruptedFields(stream: LiveStream, knownUntil: number): Fields {
   const cause: CloseCause = 'hub_died';
   const how = { cause, error: 'stream_lost', detail: CLOSE_CAUSES[cause] };
   return { ...openFields(stream), knownUntil: time(knownUntil), ...how };
+}
+
+function connectionFields(claim: ConnectionClaim): Fields {
+  const { id, service, opened, closed, sent, received, reason } = claim;
+  const what = { id, service: text(service), openedAt: time(opened), closedAt: time(closed) };
+  return { ...what, sent, received, reason: reason && text(reason) };
 }
 
 function time(ms: number | undefined): string | undefined {

@@ -100,6 +100,7 @@ describe('the metrics', () => {
         auditRecords: () => 0,
         checkpointFailures: () => 0,
         unrecordedConnections: () => 0,
+        droppedReports: () => ({ too_often: 0, malformed: 0, unknown_session: 0 }),
       },
       ...{ dropped: {}, carriedSoFar: (streamId) => carried.get(streamId) },
     });
@@ -127,6 +128,7 @@ describe('the metrics', () => {
       auditRecords: () => 5,
       checkpointFailures: () => 0,
       unrecordedConnections: () => 0,
+      droppedReports: () => ({ too_often: 0, malformed: 0, unknown_session: 0 }),
       carriedSoFar: () => undefined,
       dropped: { audit: () => lost },
     });

@@ -2,6 +2,7 @@ import { Counter, Gauge, Histogram, Registry } from '@prometheus-io/client';
 import type { EventSink } from '../events.ts';
 import { CONTROL_PROTOCOLS } from '../listener.ts';
 import type { LiveStreams } from '../live-streams.ts';
+import { DROP_REASONS, type DropReason } from '../session-reports.ts';
 import type { CarriedBothWays } from './carried-metrics.ts';
 import { countedElsewhere } from './counted-elsewhere.ts';
 import { EventLoopDelay } from './event-loop-delay.ts';
@@ -19,6 +20,8 @@ export interface MetricSources {
   readonly auditRecords: () => number;
   readonly checkpointFailures: () => number;
   readonly unrecordedConnections: () => number;
+  /** Reports of ends of sessions that were dropped, by reason. */
+  readonly droppedReports: () => Readonly<Record<DropReason, number>>;
   /** The bytes and messages that an open stream has carried; undefined if the gateway has no stream with this id. */
   readonly carriedSoFar: (streamId: string) => CarriedBothWays | undefined;
   /** The number of records dropped, by sink. */
@@ -137,6 +140,16 @@ export class HubMetrics {
       help: 'Connects and disconnects of devices that the resource log left out, because one device made too many.',
     };
     countedElsewhere(this.#registry, unrecorded, sources.unrecordedConnections);
+    new Counter({
+      name: 'culvert_session_reports_dropped_total',
+      help: 'Reports of ends of sessions that were dropped, by reason.',
+      labelNames: ['reason'] as const,
+      registers,
+      collect() {
+        this.reset();
+        for (const reason of DROP_REASONS) this.inc({ reason }, sources.droppedReports()[reason]);
+      },
+    });
     new Counter({
       name: 'culvert_records_dropped_total',
       help: 'Records a sink had to leave out: its disk or its receiver took too little.',

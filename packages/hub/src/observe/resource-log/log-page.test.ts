@@ -6,6 +6,7 @@ import { parse } from 'yaml';
 import type { StreamRecord } from '../stream-record.ts';
 import { attachedEntry, detachedEntry, refusedEntry, unansweredEntry } from './connection-entries.ts';
 import { sampleRecord } from './log-entry.fixture.ts';
+import { connectionEntries } from './session-entries.ts';
 import { endedEntry, interruptedEntry } from './stream-entries.ts';
 
 const page = readFileSync(new URL('../../../../../docs/operating/logs.md', import.meta.url), 'utf8');
@@ -49,6 +50,20 @@ describe('docs/operating/logs.md', () => {
     ];
     expect(new Set(documented)).toEqual(new Set(entries.flatMap(({ properties }) => Object.keys(properties))));
     expect(documented.slice(0, 8)).toEqual(Object.keys(endedEntry(record).properties).slice(0, 8));
+  });
+
+  it('has every property of the record of a connection in a session, in its order', () => {
+    const claim = { id: 1, service: 'ssh', opened: 1, closed: 2, sent: 1, received: 1, reason: 'why' };
+    const [entry] = connectionEntries({
+      ...{ type: 'session-reported', deviceId: 'd', moduleId: 'm', sessionId: 's', streamId: '1', caller: 'c' },
+      ...{ claimedBy: 'device', at: 3, connections: [claim], recorded: [claim], unrecorded: 0 },
+    });
+    const [, section = ''] = page.split('Properties of `connectionClose`.');
+    const table = section.split('\n\n')[1] ?? '';
+    const names = [...table.matchAll(/^\| (.*?) +\|/gm)].flatMap(([, cell = '']) =>
+      [...cell.matchAll(/`(\w+)`/g)].map((match) => match[1]),
+    );
+    expect(names).toEqual(Object.keys(entry?.properties ?? {}));
   });
 
   it('has every property of a connection’s record', () => {

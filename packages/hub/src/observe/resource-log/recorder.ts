@@ -6,6 +6,7 @@ import { attachedEntry, detachedEntry, refusedEntry, unansweredEntry } from './c
 import type { QuotaEvent } from './connection-quota.ts';
 import { type LogEntry, type LogRecord, type LogResource, logRecord } from './log-entry.ts';
 import { RefusalQuota } from './refusal-quota.ts';
+import { connectionEntries } from './session-entries.ts';
 import { endedEntry, interruptedEntry, joinedEntry } from './stream-entries.ts';
 
 export interface LogRecorderOptions {
@@ -32,10 +33,17 @@ export class LogRecorder {
 
   /** A sink for the hub's events. `quota` is present for an event that the connection quota applies to. */
   readonly observe = (event: HubEvent, quota?: QuotaEvent): void => {
+    if (event.type === 'session-reported') {
+      for (const entry of connectionEntries(event)) this.#record(entry);
+      return;
+    }
     const entry = this.#entry(event, quota);
-    if (entry === undefined) return;
-    this.#options.onRecord(logRecord(entry, ++this.#sequence, this.#options.resource));
+    if (entry !== undefined) this.#record(entry);
   };
+
+  #record(entry: LogEntry): void {
+    this.#options.onRecord(logRecord(entry, ++this.#sequence, this.#options.resource));
+  }
 
   #entry(event: HubEvent, quota: QuotaEvent | undefined): LogEntry | undefined {
     const now = quota?.at ?? this.#options.clock.now();
