@@ -31,7 +31,10 @@ export interface SecureLinkOptions {
 
 /** A link that is encrypted between the two ends, whose keys have been checked. */
 export interface SecureLink {
-  /** Not read from yet. Destroying it destroys the stream below. It may fail at any time; an error that nobody listens for does not end the process. */
+  /**
+   * Not read from yet. Destroying it destroys the stream below. It may fail at any time; an error that nobody listens for does not end the process. That it
+   * ends cleanly proves nothing: whoever carries the stream can end it.
+   */
   readonly duplex: Duplex;
   readonly peer: LinkPeer;
   /** 32 bytes that only the two ends of this link know: equal at both, different for each link. */
@@ -62,9 +65,14 @@ export function secureLink(duplex: Duplex, options: SecureLinkOptions): Promise<
       timer.cancel();
       signal?.removeEventListener('abort', onAbort);
       duplex.off('close', onClose);
+      duplex.off('end', onEnd);
     };
     const onAbort = (): void => fail(signal === undefined ? lost() : abortReason(signal));
     const onClose = (): void => fail(lost(duplex.errored));
+    // TLS does not tell of a clean end before its handshake is complete. Afterwards data may stand before the end.
+    const onEnd = (): void => {
+      if (state === 'handshake') fail(lost());
+    };
     const check = async (link: SecureLink): Promise<void> => {
       await options.checkPeer(link.peer);
       if (state === 'settled') return;
@@ -81,6 +89,7 @@ export function secureLink(duplex: Duplex, options: SecureLinkOptions): Promise<
       return;
     }
     duplex.once('close', onClose);
+    duplex.once('end', onEnd);
     signal?.addEventListener('abort', onAbort, { once: true });
     context.startHandshake(duplex, {
       onDone(connection) {
