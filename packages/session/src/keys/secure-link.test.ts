@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import type { Duplex } from 'node:stream';
 import { text } from 'node:stream/consumers';
@@ -36,16 +37,24 @@ function serviceEnd(duplex: Duplex, clock = new FakeClock()) {
 }
 
 describe('a link', () => {
-  it('carries bytes both ways, with each end ended on its own, and tells each end the other’s key', async () => {
+  it('carries bytes both ways, then the end, and tells each end the other’s key', async () => {
     const [serviceKey, deviceKey] = [newKey(), newKey()];
     const { service, device } = established(await linkBoth({ key: serviceKey }, { key: deviceKey }));
     expect(service.peer.fingerprint).toBe(deviceKey.fingerprint);
     expect(device.peer.fingerprint).toBe(serviceKey.fingerprint);
-    const sent = 'x'.repeat(3_000_000);
-    service.duplex.end(sent);
-    expect(await text(device.duplex)).toBe(sent);
-    device.duplex.end('answer');
-    expect(await text(service.duplex)).toBe('answer');
+    const sent = randomBytes(3_000_000);
+    device.duplex.pipe(device.duplex, { end: false });
+    service.duplex.write(sent);
+    const received: Buffer[] = [];
+    let left = sent.length;
+    for await (const chunk of service.duplex.iterator({ destroyOnReturn: false })) {
+      received.push(chunk as Buffer);
+      left -= (chunk as Buffer).length;
+      if (left <= 0) break;
+    }
+    expect(Buffer.concat(received).equals(sent)).toBe(true);
+    device.duplex.end('the last bytes');
+    expect(await text(service.duplex)).toBe('the last bytes');
   });
 
   it('has a binding that is equal at both ends, and another on the next link of the same keys', async () => {

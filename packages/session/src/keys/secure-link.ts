@@ -33,7 +33,7 @@ export interface SecureLinkOptions {
 export interface SecureLink {
   /**
    * Not read from yet. Destroying it destroys the stream below. It may fail at any time; an error that nobody listens for does not end the process. That it
-   * ends cleanly proves nothing: whoever carries the stream can end it.
+   * ends cleanly proves nothing: whoever carries the stream can end it. A link is not half-closed: what an end sends after the other's end may be lost.
    */
   readonly duplex: Duplex;
   readonly peer: LinkPeer;
