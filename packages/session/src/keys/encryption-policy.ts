@@ -23,8 +23,8 @@ export interface ServiceSituation {
 /** What the service side does with the stream. */
 export type ServiceDecision =
   | { readonly action: 'encrypt' }
-  /** Goes on without encryption, and tells the user so each time. */
-  | { readonly action: 'go-on-unencrypted'; readonly warning: string }
+  /** Goes on without encryption. The user is told for each raw stream and each session; undefined for further links of a session. */
+  | { readonly action: 'go-on-unencrypted'; readonly warning: string | undefined }
   /** Closes the stream before anything is sent, and gives up: `encryption_required`. */
   | { readonly action: 'refuse'; readonly message: string }
   /** Closes the stream before anything is sent; the session stays, and asks for another link. */
@@ -35,32 +35,29 @@ export function decideForService(situation: ServiceSituation): ServiceDecision {
   const { trust, allowUnencrypted, reply, existing, device, override } = situation;
   if (existing !== undefined) return decideForLink(reply, existing, device);
   if (reply === 'encrypted-session') return { action: 'encrypt' };
-  const offered =
-    reply === 'raw' ? 'The hub offers only a raw stream to' : 'The hub offers only an unencrypted session to';
+  const offered = `The hub offers only ${WORDS[reply]} to ${device}`;
   if (trust === 'none' || allowUnencrypted)
-    return { action: 'go-on-unencrypted', warning: `${offered} ${device}: the hub can read and change what is sent.` };
+    return { action: 'go-on-unencrypted', warning: `${offered}: the hub can read and change what is sent.` };
   const reason = trust === 'pin' ? 'whose key is pinned' : 'for which a fleet authority is set';
-  const message = `${offered} ${device}, ${reason}: not connected. If the device really has no encryption, permit it with ${override}.`;
+  const message = `${offered}, ${reason}: not connected. If the device really has no encryption, permit it with ${override}.`;
   return { action: 'refuse', message };
 }
 
-/** A session keeps its mode: no override changes that, because connections that were opened in it rely on it. */
+/** A session keeps its mode: no override changes that, because the connections that were opened in it rely on it. */
 function decideForLink(reply: StreamMode, existing: StreamMode, device: string): ServiceDecision {
   if (reply !== existing) {
-    const message = `The session with ${device} is an ${WORDS[existing]}, and the hub's reply for its next link says ${WORDS[reply]}: dropped that link.`;
+    const message = `Dropped a new link of the session with ${device}: it is ${WORDS[existing]}, and the hub offers ${WORDS[reply]}.`;
     return { action: 'drop-link', message };
   }
   if (reply === 'encrypted-session') return { action: 'encrypt' };
-  return {
-    action: 'go-on-unencrypted',
-    warning: `The session with ${device} goes on: the hub can read and change what is sent.`,
-  };
+  return { action: 'go-on-unencrypted', warning: undefined };
 }
 
+/** After "is", "offers" and "accepts". */
 const WORDS: Readonly<Record<StreamMode, string>> = {
-  raw: 'raw stream',
-  session: 'unencrypted session',
-  'encrypted-session': 'encrypted session',
+  raw: 'a raw stream',
+  session: 'an unencrypted session',
+  'encrypted-session': 'an encrypted session',
 };
 
 /** What a device knows when a stream is offered. */
@@ -75,7 +72,7 @@ export interface DeviceSituation {
   readonly offer: StreamMode;
   /** The mode of the session that the offer is for; undefined when the device does not have that session, or the offer names none. */
   readonly existing?: Exclude<StreamMode, 'raw'> | undefined;
-  /** The name of the stream. `culvert-echo` is no exception: it would tell a hub that no one is authorised to ask. */
+  /** The name of the stream, for messages. `culvert-echo` is no exception: through one stream a hub could inject as through any other. */
   readonly name: string;
 }
 
@@ -90,12 +87,11 @@ export function decideForDevice(situation: DeviceSituation): DeviceDecision {
   if (offer === 'encrypted-session' && !hasKey)
     return { action: 'reject', reason: `'${name}': this device has no key for an encrypted session.` };
   if (existing !== undefined && offer !== existing)
-    return { action: 'reject', reason: `The session is an ${WORDS[existing]}, and this offer is an ${WORDS[offer]}.` };
+    return {
+      action: 'reject',
+      reason: `'${name}': the session is ${WORDS[existing]}, and this offer is for ${WORDS[offer]}.`,
+    };
   if (offer === 'encrypted-session' || !(hasAuthorizedServices || requireEncryption))
     return { action: 'accept', mode: offer };
-  const what = offer === 'raw' ? 'a raw stream' : 'an unencrypted session';
-  return {
-    action: 'reject',
-    reason: `This device accepts only encrypted sessions, and '${name}' was asked for by ${what}.`,
-  };
+  return { action: 'reject', reason: `'${name}': this device accepts encrypted sessions only, not ${WORDS[offer]}.` };
 }

@@ -23,7 +23,7 @@ export async function readFleetAuthorities(path: string): Promise<string[]> {
 const PATH_FAULTS: Readonly<Record<string, string>> = {
   CERT_HAS_EXPIRED: 'or one above it has expired; renew it, or set the clock of this machine',
   CERT_NOT_YET_VALID: 'or one above it is not valid yet; set the clock of this machine',
-  INVALID_PURPOSE: 'is for another use than this (extended key usage)',
+  INVALID_PURPOSE: 'or one above it is not for this use (extended key usage, basic constraints)',
 };
 
 /**
