@@ -86,7 +86,7 @@ async function readLock(lockPath: string): Promise<string | undefined> {
 }
 
 /** Removes the lock of `holder`. It is renamed first: between reading and removing, another program may have replaced it by its own. */
-async function removeAbandoned(lockPath: string, holder: string): Promise<void> {
+export async function removeAbandoned(lockPath: string, holder: string): Promise<void> {
   const aside = `${lockPath}.${randomBytes(4).toString('hex')}`;
   try {
     await rename(lockPath, aside);
