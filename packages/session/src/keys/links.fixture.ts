@@ -91,3 +91,8 @@ export function established({ service, device }: BothEnds): { service: SecureLin
   if (device instanceof Error) throw device;
   return { service, device };
 }
+
+/** Destroys a stream with an error at the end of the event loop's turn, when no code of OpenSSL runs. */
+export function fail(duplex: Duplex, error: Error): void {
+  setImmediate(() => duplex.destroy(error));
+}

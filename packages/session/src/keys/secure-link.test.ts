@@ -4,11 +4,12 @@ import type { Duplex } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { connect, createSecureContext, createServer, type TLSSocket } from 'node:tls';
 import { CulvertError, LIMITS } from '@culvert/protocol';
+import { destroyConnection } from '@culvert/stream';
 import { duplexPair, FakeClock, testCertificate } from '@culvert/testkit';
 import { describe, expect, it, vi } from 'vitest';
 import type { EndKey } from './end-key.ts';
 import { deviceLinkContext, LINK_PROTOCOL, serviceLinkContext } from './link-context.ts';
-import { established, linkBoth, newKey, outcome } from './links.fixture.ts';
+import { established, fail, linkBoth, newKey, outcome } from './links.fixture.ts';
 import { anyServiceCheck, authorizedServiceCheck, sameKeyCheck } from './peer-checks.ts';
 import { LINK_HANDSHAKE_MS, linkFault, secureLink } from './secure-link.ts';
 
@@ -106,13 +107,13 @@ describe('a link', () => {
     const one = await linkBoth({}, { key: newKey() });
     const bothClosed = Promise.all(one.below.map(closed));
     const { service } = established(one);
-    service.duplex.destroy();
+    destroyConnection(service.duplex);
     await bothClosed;
     const other = await linkBoth({}, { key: newKey() });
     const links = established(other);
     const ended = closed(links.device.duplex);
     const [, below] = other.below;
-    setImmediate(() => below.destroy(new CulvertError('stream_lost')));
+    fail(below, new CulvertError('stream_lost'));
     await ended;
   });
 
@@ -205,7 +206,7 @@ describe('the check of the peer', () => {
     const ended = closed(b);
     await clock.advance(LIMITS.lingerMs);
     await ended;
-    client.destroy();
+    destroyConnection(client);
   });
 });
 
@@ -234,7 +235,7 @@ describe('a handshake', () => {
     await once(thief, 'secureConnect');
     expect(thief.isSessionReused()).toBe(false);
     expect(await second).toMatchObject({ code: 'key_refused' });
-    client.destroy();
+    destroyConnection(client);
   });
 
   it.each([
@@ -267,7 +268,7 @@ describe('a handshake', () => {
     const link = secureLink(c, { clock: new FakeClock(), context: resuming, checkPeer: () => {} });
     expect(await outcome(link)).toMatchObject({ code: 'protocol_error', message: expect.stringMatching(/resumed/) });
     await closed(c);
-    client.destroy();
+    destroyConnection(client);
   });
 
   it.each(['service', 'device'] as const)('with TLS 1.2 is refused by the %s', async (side) => {
@@ -379,7 +380,7 @@ describe('a handshake', () => {
     one.a.end();
     expect(await one.link).toMatchObject({ code: 'stream_lost' });
     const two = start();
-    two.b.destroy(new CulvertError('quota_reached'));
+    fail(two.b, new CulvertError('quota_reached'));
     expect(await two.link).toMatchObject({ code: 'quota_reached' });
     const controller = new AbortController();
     const three = start(controller.signal);
@@ -389,7 +390,8 @@ describe('a handshake', () => {
     const [other, dead] = duplexPair();
     other.on('error', () => {});
     dead.on('error', () => {});
-    dead.destroy(new CulvertError('revoked'));
+    fail(dead, new CulvertError('revoked'));
+    await closed(dead);
     expect(await outcome(secureLink(dead, { clock, context, checkPeer: () => {} }))).toMatchObject({ code: 'revoked' });
     expect(clock.timers).toBe(0);
   });
