@@ -16,6 +16,7 @@ const MAKERS = /\b(connect|createConnection|createServer|request|Agent)\b/;
 const EXEMPT: Readonly<Record<string, string>> = {
   'packages/cli/src/ssh/failure-report.ts': 'listens on a path of this machine, where no connection is lost in silence',
   'packages/hub/src/gateway/start-workers.ts': 'finds out whether a port is free, and accepts nobody',
+  'packages/session/src/keys/link-context.ts': 'speaks TLS over a stream whose socket is not its own',
   'packages/service/src/exchange.ts': 'asks by the agent that it is given',
 };
 

@@ -51,6 +51,9 @@ const CLOSES = {
   draining: ['shutting_down', 'draining'],
   unreachable: ['refused', 'stream_lost'],
   untrusted: ['refused', 'stream_lost'],
+  key_refused: ['rejected', 'key_refused'],
+  key_changed: ['rejected', 'key_refused'],
+  encryption_required: ['rejected', 'rejected'],
   target_unreachable: ['rejected', 'rejected'],
   internal: ['refused', 'stream_lost'],
 } as const satisfies Record<ErrorCode, readonly [cause: CloseCause, receivedAs: ErrorCode]>;

@@ -1,1 +1,32 @@
-export {};
+export {
+  type AuthorizedServices,
+  parseAuthorizedServices,
+  readAuthorizedServices,
+} from './authorized-services.ts';
+export type { CertificateSubject } from './certificate-names.ts';
+export {
+  type DeviceDecision,
+  type DeviceSituation,
+  decideForDevice,
+  decideForService,
+  type ServiceDecision,
+  type ServiceSituation,
+  type StreamMode,
+} from './encryption-policy.ts';
+export { EndKey, generateEndKey, type OpenEndKeyOptions, openEndKey, parseEndKey } from './end-key.ts';
+export { type Fingerprint, fingerprintOf, parseFingerprint } from './fingerprint.ts';
+export { readFleetAuthorities } from './fleet-authority.ts';
+export { KnownDevices, type PinVerdict } from './known-devices.ts';
+export type { Pin, PinnedName } from './known-devices-file.ts';
+export { deviceLinkContext, type LinkContext, type LinkContextOptions, serviceLinkContext } from './link-context.ts';
+export type { LinkPeer } from './link-peer.ts';
+export {
+  anyServiceCheck,
+  authorizedServiceCheck,
+  fleetDeviceCheck,
+  type PeerCheck,
+  type PinCheckOptions,
+  pinCheck,
+  sameKeyCheck,
+} from './peer-checks.ts';
+export { LINK_HANDSHAKE_MS, type SecureLink, type SecureLinkOptions, secureLink } from './secure-link.ts';
