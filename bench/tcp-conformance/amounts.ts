@@ -1,5 +1,7 @@
 /** How much each case moves and how long it waits. The unit tests use smaller ones. */
 export interface Amounts {
+  /** Milliseconds for a connection to reach the target. */
+  readonly openMs: number;
   /** Milliseconds without progress after which something counts as not happening. */
   readonly waitMs: number;
   /** Milliseconds between a half-close and the late answer, and over which the paced answer is spread. */
@@ -32,6 +34,7 @@ const MIB = 2 ** 20;
 
 /** What the kit uses unless told otherwise. */
 export const AMOUNTS: Amounts = {
+  openMs: 10_000,
   waitMs: 10_000,
   delayMs: 8_000,
   idleMs: 600_000,

@@ -63,6 +63,7 @@ export function conformanceArguments(args: readonly string[]): ConformanceArgume
       ...AMOUNTS,
       idleMs: milliseconds('--idle', values.idle, AMOUNTS.idleMs),
       delayMs: milliseconds('--delay', values.delay, AMOUNTS.delayMs),
+      openMs: milliseconds('--wait', values.wait, AMOUNTS.openMs),
       waitMs: milliseconds('--wait', values.wait, AMOUNTS.waitMs),
       offeredBytes: values.offer === undefined ? AMOUNTS.offeredBytes : whole('--offer', values.offer, MOST_BYTES),
     },

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Address } from '../traffic/connection.ts';
+import type { Amounts } from './amounts.ts';
 import { Deviation, within } from './deviation.ts';
 import { Endpoint } from './endpoint.ts';
 
@@ -25,27 +26,26 @@ export class TunnelEnds {
   readonly target: Address;
   /** Where the tunnel listens; set before the first connection, since a tunnel may need the target's port to start. */
   entry: Address | undefined;
-  readonly #waitMs: number;
+  readonly #amounts: Pick<Amounts, 'openMs' | 'waitMs'>;
   readonly #awaited = new Map<string, (socket: Socket) => void>();
   readonly #sockets = new Set<Socket>();
   readonly #accepted = new Set<Socket>();
   #server: Server;
 
-  private constructor(server: Server, port: number, waitMs: number) {
+  private constructor(server: Server, port: number, amounts: Pick<Amounts, 'openMs' | 'waitMs'>) {
     this.#server = server;
     this.target = { host: HOST, port };
-    this.#waitMs = waitMs;
+    this.#amounts = amounts;
     this.#serve();
   }
 
   /**
    * Starts the target on 127.0.0.1.
    * @param port 0 for any that is free
-   * @param waitMs milliseconds for a connection to reach the target, and without progress on one
    */
-  static async listen(port: number, waitMs: number): Promise<TunnelEnds> {
+  static async listen(port: number, amounts: Pick<Amounts, 'openMs' | 'waitMs'>): Promise<TunnelEnds> {
     const server = createTarget();
-    return new TunnelEnds(server, await listenOn(server, port), waitMs);
+    return new TunnelEnds(server, await listenOn(server, port), amounts);
   }
 
   /** Connections that are open at the target. */
@@ -59,6 +59,7 @@ export class TunnelEnds {
    * @throws Deviation when it does not
    */
   async open(name = ''): Promise<Pair> {
+    const { openMs, waitMs } = this.#amounts;
     const tag = randomBytes(TAG_BYTES);
     const key = tag.toString('hex');
     const reached = new Promise<Socket>((resolve) => this.#awaited.set(key, resolve));
@@ -70,14 +71,15 @@ export class TunnelEnds {
       );
     });
     socket.write(tag);
-    const client = new Endpoint(socket, `${name}client`, this.#waitMs);
     try {
       const accepted = await within(
-        this.#waitMs,
+        openMs,
         `${name}the connection reaches the target`,
         Promise.race([reached, failed]),
       );
-      return { client, server: new Endpoint(accepted, `${name}server`, this.#waitMs) };
+      // Until now the client's socket was read, a little: otherwise nobody would see that it is reset.
+      const client = new Endpoint(socket, `${name}client`, waitMs);
+      return { client, server: new Endpoint(accepted, `${name}server`, waitMs) };
     } finally {
       this.#awaited.delete(key);
     }

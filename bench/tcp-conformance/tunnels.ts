@@ -107,7 +107,7 @@ export async function judgeRunning(
   },
   options: RunOptions,
 ): Promise<TunnelResult> {
-  const entrant = new Entrant(tunnel.name, await TunnelEnds.listen(tunnel.targetPort, options.amounts.waitMs), options);
+  const entrant = new Entrant(tunnel.name, await TunnelEnds.listen(tunnel.targetPort, options.amounts), options);
   try {
     entrant.reachedAt(tunnel.entry, tunnel.pids);
     await entrant.judge(false);
@@ -127,7 +127,7 @@ export async function judgeKnown(
   const entrants: Entrant[] = [];
   try {
     for (const peer of peers) {
-      const entrant = new Entrant(peer.name, await TunnelEnds.listen(0, options.amounts.waitMs), options);
+      const entrant = new Entrant(peer.name, await TunnelEnds.listen(0, options.amounts), options);
       entrants.push(entrant);
       await entrant.start(peer, join(workspace, peer.name));
       await entrant.judge(false);

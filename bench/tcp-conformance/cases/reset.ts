@@ -53,10 +53,10 @@ export async function exchangeByte({ client, server }: Pair): Promise<void> {
   await Promise.all([client.receive(1), server.send(TO_CLIENT, 1)]);
 }
 
-/** Resolves when nothing more is taken from a sender, or `mostMs` have passed. */
-export async function stalled(sender: Endpoint, mostMs: number): Promise<void> {
+/** Resolves when nothing more is taken from a sender, `mostMs` have passed, or it is `enough`. */
+export async function stalled(sender: Endpoint, mostMs: number, enough = (): boolean => false): Promise<void> {
   const until = performance.now() + mostMs;
-  for (let before = -1; before !== sender.accepted && performance.now() < until; ) {
+  for (let before = -1; before !== sender.accepted && performance.now() < until && !enough(); ) {
     before = sender.accepted;
     await delay(STALLED_MS);
   }
