@@ -1,12 +1,13 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { availableParallelism, cpus, loadavg, release, tmpdir, totalmem, type } from 'node:os';
+import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { type BenchArguments, benchArguments, USAGE, UsageError } from './arguments.ts';
 import { shareOf } from './budget.ts';
 import { measureIsolated } from './isolated.ts';
+import { thisMachine } from './machine.ts';
 import { type MeasureOptions, measureScenario, notMeasured } from './measure.ts';
 import type { Peer } from './peers/peer.ts';
-import { type BenchResult, type Machine, RESULT_VERSION, type ScenarioResult } from './result/result.ts';
+import { type BenchResult, RESULT_VERSION, type ScenarioResult } from './result/result.ts';
 import { renderSvg } from './result/svg.ts';
 import { isComplete, renderTable } from './result/table.ts';
 import type { Scenario } from './scenarios/scenario.ts';
@@ -132,15 +133,4 @@ function report(result: BenchResult, { output, drawings, from }: BenchArguments)
   }
   for (const { peer, reason } of result.missing) progress(`bench: ${peer} was not measured: ${reason}`);
   return isComplete(result) ? 0 : 1;
-}
-
-function thisMachine(): Machine {
-  return {
-    platform: `${type()} ${release().split('.').slice(0, 2).join('.')}`,
-    processor: cpus()[0]?.model.trim() ?? 'unknown processor',
-    cores: availableParallelism(),
-    memoryBytes: totalmem(),
-    load: loadavg()[0] ?? 0,
-    node: process.versions.node,
-  };
 }

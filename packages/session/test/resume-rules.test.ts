@@ -9,7 +9,11 @@ import { type Wire, World } from './virtual-world.ts';
 const MINUTE = 60_000;
 
 function start(options: PairOptions = {}, seed = 1): Pair {
-  const pair = new Pair(new World(seed), { answerBytes: () => 50_000, ...options, wire: { splits: false, ...options.wire } });
+  const pair = new Pair(new World(seed), {
+    answerBytes: () => 50_000,
+    ...options,
+    wire: { splits: false, ...options.wire },
+  });
   pair.session.start();
   return pair;
 }
@@ -18,7 +22,8 @@ function start(options: PairOptions = {}, seed = 1): Pair {
 function finish(pair: Pair, ms = 60 * MINUTE): void {
   const all = (): Program[] => [...pair.servicePrograms, ...pair.devicePrograms.filter(Boolean)];
   pair.world.run(pair.world.now + ms, () => all().every(({ isOver }) => isOver));
-  for (const program of all()) expect(program).toMatchObject({ fault: undefined, abortion: undefined, peerEnded: true });
+  for (const program of all())
+    expect(program).toMatchObject({ fault: undefined, abortion: undefined, peerEnded: true });
   pair.servicePrograms.forEach((program, index) => {
     expect(program.received).toBe(pair.devicePrograms[index]?.sent);
     expect(pair.devicePrograms[index]?.received).toBe(program.sent);
@@ -44,7 +49,10 @@ function strangersHello(pair: Pair, over: Partial<Hello> = {}): Uint8Array {
 }
 
 /** A link to the device that the session knows nothing of; returns what the device sends on it. */
-function strangersLink(pair: Pair, caller = 'policy:service'): { wire: Wire; send(bytes: Uint8Array): void; isClosed(): boolean } {
+function strangersLink(
+  pair: Pair,
+  caller = 'policy:service',
+): { wire: Wire; send(bytes: Uint8Array): void; isClosed(): boolean } {
   const wire = pair.connect({ ...pair.offer(), caller });
   const end = wire.ends[0];
   let isClosed = false;
@@ -92,11 +100,13 @@ describe('a lost link', () => {
   });
 
   it('is noticed after two PINGs without an answer, and a program that only waits keeps its connection', () => {
-    const pair = start({ target: (connection, program) => {
-      connection.accept();
-      program.isStalled = true;
-      program.start(connection);
-    } });
+    const pair = start({
+      target: (connection, program) => {
+        connection.accept();
+        program.isStalled = true;
+        program.start(connection);
+      },
+    });
     const program = pair.open('a', 10);
     run(pair, 5_000);
     program.isStalled = true;
@@ -310,7 +320,8 @@ describe('the end of a session', () => {
     const pair = start({ target: (connection) => connection.accept() });
     pair.open('a', 10);
     run(pair, 300);
-    for (const type of [0xc6, 0xff]) pair.wire.ends[0].write([encodeFrame(type, 0, new Uint8Array(3))], () => undefined);
+    for (const type of [0xc6, 0xff])
+      pair.wire.ends[0].write([encodeFrame(type, 0, new Uint8Array(3))], () => undefined);
     run(pair, 100);
     expect(pair.deviceEnd).toBeUndefined();
     expect(SESSION_REASONS.protocol).toBe(5);
