@@ -104,14 +104,15 @@ describe('a session over sockets', () => {
   });
 
   it('turns a reset of the program into a reset at the target', async () => {
+    let ended: (code: string | undefined) => void = () => undefined;
     const reset = new Promise<string | undefined>((resolve) => {
-      void listen((socket) => {
-        socket.on('error', (error: NodeJS.ErrnoException) => resolve(error.code));
-        socket.resume();
-      });
+      ended = resolve;
     });
-    await expect.poll(() => target?.listening).toBe(true);
-    tunnel = await SocketTunnel.start((target?.address() as AddressInfo).port);
+    const port = await listen((socket) => {
+      socket.on('error', (error: NodeJS.ErrnoException) => ended(error.code));
+      socket.resume();
+    });
+    tunnel = await SocketTunnel.start(port);
     const socket = await open(tunnel.port);
     socket.write('x');
     await expect.poll(() => tunnel?.device.connections).toBe(1);

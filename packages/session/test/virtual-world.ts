@@ -219,7 +219,7 @@ export class Wire {
   /** Each end notices the loss after its own time; what is under way is lost. */
   cut(afterMs: readonly [number, number]): void {
     this.blackhole();
-    this.ends.forEach((end, index) => this.#world.setTimer(afterMs[index] as number, () => end.lost()));
+    for (const index of [0, 1] as const) this.#world.setTimer(afterMs[index], () => this.ends[index].lost());
   }
 
   /** One end notices the loss, and the other goes on hearing what was under way. */
