@@ -42,10 +42,8 @@ class DuplexTransport implements LinkTransport {
     const duplex = this.#duplex;
     if (duplex.destroyed || duplex.writableEnded) return;
     const last = parts.length - 1;
-    if (last > 0) duplex.cork();
     for (let index = 0; index < last; index++) duplex.write(parts[index]);
     duplex.write(parts[last], () => flushed());
-    if (last > 0) duplex.uncork();
   }
 
   end(): void {

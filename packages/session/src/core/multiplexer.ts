@@ -40,10 +40,17 @@ export const SESSION_LIMITS = {
   refusalTextBytes: 16_384,
 } as const;
 
-/** Bytes passed to the link that it has not passed on. More would only delay what comes after them. */
-const MAX_UNFLUSHED_BYTES = 524_288;
-/** Payload bytes of DATA while several connections send or an interactive one is active, so that none waits for long frames of others. */
+/** Bytes passed to the link at once: one WebSocket message. Several would be joined by a copy on their way through TLS. */
+const MESSAGE_BYTES = 65_536;
+/** Bytes passed to the link that it has not passed on: one message on its way and one that waits for it. More would delay what comes after them. */
+const MAX_UNFLUSHED_BYTES = 2 * MESSAGE_BYTES;
+/**
+ * Payload bytes of DATA while an interactive connection is active, and on links below {@link FAST_BYTES_PER_MS} while several connections send: none
+ * should wait for long frames of others.
+ */
 const SHARED_DATA_BYTES = 16_384;
+/** Bytes per millisecond of a link that passes on a full frame in less than 7 ms. */
+const FAST_BYTES_PER_MS = 10_000;
 /** Milliseconds for which a session counts as interactive after an interactive connection has sent. */
 const INTERACTIVE_MS = 1_000;
 /** Bytes of interactive connections that may be sent beyond the limit on bytes in flight: they would wait for an acknowledgement otherwise. */
@@ -453,28 +460,20 @@ export class Multiplexer implements ConnectionOwner {
     });
   }
 
-  /** Passes to the link what this turn has: the acknowledgement first, then what must be replayed, control frames, and data. */
+  /** Passes one message to the link: an acknowledgement first, then what must be replayed, control frames, and data. */
   #flush(): void {
     const output = this.#output;
     if (output === undefined) return;
-    if (this.#unflushed >= MAX_UNFLUSHED_BYTES) {
-      this.#sendAck(output);
-      return;
+    if (this.#received > this.#ackedToPeer) output.write([this.#takeAck()], NOTHING);
+    while (this.#unflushed < MAX_UNFLUSHED_BYTES) {
+      if (this.#cursor === this.#ring.end) this.#fillRing();
+      const from = this.#cursor;
+      const to = this.#messageEnd();
+      if (to === from) return;
+      this.#cursor = to;
+      this.#inFlight?.sent(to, this.#bulk.length === 0 && this.#interactive.length === 0);
+      this.#write(output, this.#ring.slices(from, to), to, to - from);
     }
-    if (this.#cursor === this.#ring.end) this.#fillRing();
-    const from = this.#cursor;
-    const to = this.#replayEnd();
-    const parts = this.#ring.slices(from, to);
-    if (this.#received > this.#ackedToPeer) parts.unshift(this.#takeAck());
-    if (parts.length === 0) return;
-    this.#cursor = to;
-    if (to > from) this.#inFlight?.sent(to, this.#bulk.length === 0 && this.#interactive.length === 0);
-    this.#write(output, parts, to, to - from);
-    if (this.#cursor < this.#ring.end) this.#scheduleFlush();
-  }
-
-  #sendAck(output: LinkOutput): void {
-    if (this.#received > this.#ackedToPeer) this.#write(output, [this.#takeAck()], this.#cursor, 0);
   }
 
   #takeAck(): Uint8Array {
@@ -490,19 +489,20 @@ export class Multiplexer implements ConnectionOwner {
     output.write(parts, () => {
       // A former link's memory was given up when it was detached.
       if (link !== this.#linkNumber || this.#output === undefined) return;
-      const wasFull = this.#unflushed >= MAX_UNFLUSHED_BYTES;
       this.#unflushed -= bytes;
       this.#flushed = to;
       this.#release();
-      if (wasFull && this.#unflushed < MAX_UNFLUSHED_BYTES) this.#scheduleFlush();
+      // What came meanwhile waits for the end of the turn only if nothing else would send it.
+      if (this.#cursor < this.#ring.end || this.#bulk.length > 0) this.#scheduleFlush();
     });
   }
 
-  /** The end of the frames that are passed to the link in this turn; only more than one turn after a link was lost. */
-  #replayEnd(): number {
-    if (this.#ring.end - this.#cursor <= MAX_UNFLUSHED_BYTES) return this.#ring.end;
+  /** The end of the whole frames that fit into one message. */
+  #messageEnd(): number {
+    const { end } = this.#ring;
+    if (end - this.#cursor <= MESSAGE_BYTES) return end;
     let to = this.#cursor;
-    while (to - this.#cursor < MAX_UNFLUSHED_BYTES) to = this.#ring.frameEnd(to);
+    for (let next = this.#ring.frameEnd(to); next - this.#cursor <= MESSAGE_BYTES; next = this.#ring.frameEnd(to)) to = next;
     return to;
   }
 
@@ -516,10 +516,11 @@ export class Multiplexer implements ConnectionOwner {
       Math.min(
         limit - (this.#ring.end - this.#acknowledged),
         this.#ring.free - SESSION_LIMITS.controlBytes,
-        MAX_UNFLUSHED_BYTES - this.#unflushed - (this.#ring.end - this.#cursor),
+        MESSAGE_BYTES - (this.#ring.end - this.#cursor),
       );
     this.#sendQueued(this.#interactive, () => room() + INTERACTIVE_EXTRA_BYTES, SHARED_DATA_BYTES);
-    const maxBytes = this.#bulk.length > 1 || hasInteractive ? SHARED_DATA_BYTES : MAX_PAYLOAD_BYTES;
+    const isShared = this.#bulk.length > 1 && (this.#inFlight?.rate ?? 0) < FAST_BYTES_PER_MS;
+    const maxBytes = isShared || hasInteractive ? SHARED_DATA_BYTES : MAX_PAYLOAD_BYTES;
     this.#sendQueued(this.#bulk, room, maxBytes);
   }
 
@@ -643,6 +644,7 @@ function frameBytes(available: number, maxBytes: number): number {
   return available >= 2 * maxBytes ? maxBytes : Math.ceil(available / 2);
 }
 
+const NOTHING = (): void => undefined;
 const NO_TEXT = new Uint8Array(0);
 const ENCODER = new TextEncoder();
 const DECODER = new TextDecoder();
