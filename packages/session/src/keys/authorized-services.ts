@@ -20,6 +20,7 @@ export interface AuthorizedServices {
 /**
  * Parses a list of authorised services: on each line a fingerprint, which a comment may follow, as `culvert trust` prints it; or a certificate of an
  * authority in PEM form. Blank lines and lines that begin with `#` are ignored.
+ * @param text for a list in memory, its items joined by line breaks
  * @param where names the text in messages, such as the path of its file
  * @throws CulvertError `config_invalid`, which names the line: a typing error must neither let somebody in nor lock somebody out silently
  */

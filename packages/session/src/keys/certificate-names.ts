@@ -1,5 +1,5 @@
 import type { X509Certificate } from 'node:crypto';
-import { type Identity, parseHostPort } from '@culvert/protocol';
+import { formatAuthority, type Identity, parseHostPort } from '@culvert/protocol';
 
 /** What an end is in the session; a fleet authority issues a certificate for one of the two. */
 export type EndRole = 'device' | 'service';
@@ -38,12 +38,17 @@ export function namesSubject(certificate: X509Certificate, role: EndRole, subjec
 function matches(uri: string, role: EndRole, { hub, identity }: CertificateSubject): boolean {
   const [, host, device = '', module] = NAME.exec(uri) ?? [];
   // RFC 5280 §4.2.1.6: the host of a URI is compared without regard to case.
-  if (host !== undefined && host.toLowerCase() !== parseHostPort(hub, 443).host.toLowerCase()) return false;
+  if (host !== undefined && host.toLowerCase() !== hostOf(hub)) return false;
   const matchesId = (segment: string | undefined, id: string | undefined): boolean =>
     segment === undefined || id === undefined
       ? segment === id
       : (role === 'service' && segment === '*') || decoded(segment) === id;
   return device !== '' && matchesId(device, identity.deviceId) && matchesId(module, identity.moduleId);
+}
+
+/** As in a URI, without the port: an IPv6 address is in brackets. */
+function hostOf(hub: string): string {
+  return formatAuthority(parseHostPort(hub, 443).host, 443).toLowerCase();
 }
 
 function decoded(segment: string): string | undefined {

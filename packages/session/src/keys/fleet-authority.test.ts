@@ -123,6 +123,8 @@ describe('with a fleet authority, a device', () => {
   it('is named with its module, and by the hub or by none', async () => {
     const uri = 'culvert://HUB.example.com/devices/press-7/modules/plc';
     expect(await askService(await deviceKey({ uris: ['https://example.com/a,b', uri] }), module)).toBe('accepted');
+    const v6 = { ...device, hub: '[fe80::1]:8443' };
+    expect(await askService(await deviceKey({ uris: ['culvert://[FE80::1]/devices/press-7'] }), v6)).toBe('accepted');
     expect(await askService(await deviceKey({ uris: [uri] }), device)).toMatch(/does not name this device/);
     expect(await askService(await deviceKey({ uris: ['culvert:/devices/press-7'] }), module)).toMatch(/does not name/);
     expect(await askService(await deviceKey({ uris: ['culvert:///devices/press-7'] }))).toMatch(/does not name/);

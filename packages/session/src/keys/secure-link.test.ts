@@ -117,20 +117,41 @@ describe('a link', () => {
     await ended;
   });
 
-  it('fails without ending the process when bytes were changed on the way', async () => {
+  it.each([
+    ['changes', (chunk: Buffer) => [Buffer.concat([chunk.subarray(0, -1), Buffer.from([(chunk.at(-1) ?? 0) ^ 1])])]],
+    ['repeats', (chunk: Buffer) => [chunk, chunk]],
+    ['leaves out', (_chunk: Buffer, index: number) => (index === 0 ? [] : [_chunk])],
+    ['inserts', (chunk: Buffer) => [Buffer.from('1703030003616263', 'hex'), chunk]],
+  ])('fails, without ending the process, when somebody in between %s bytes', async (_what, between) => {
     const { below, ...ends } = await linkBoth({}, { key: newKey() });
     const { service, device } = established({ below, ...ends });
-    const ended = closed(device.duplex);
-    const read = outcome(text(device.duplex));
-    const [listener] = below[1].listeners('data');
-    below[1].removeAllListeners('data');
-    below[1].on('data', (chunk: Buffer) => {
-      chunk[chunk.length - 1] = (chunk.at(-1) ?? 0) ^ 1;
-      listener?.call(below[1], chunk);
+    const ended = Promise.all([device.duplex, service.duplex, ...below].map(closed));
+    const failed = new Promise<Error>((resolve) => device.duplex.once('error', resolve));
+    const received: Buffer[] = [];
+    device.duplex.on('data', (chunk: Buffer) => received.push(chunk));
+    const [, stream] = below;
+    const [feed] = stream.listeners('data');
+    stream.removeAllListeners('data');
+    let index = 0;
+    stream.on('data', (chunk: Buffer) => {
+      for (const part of between(chunk, index++)) feed?.call(stream, part);
     });
-    service.duplex.write('to be changed');
-    expect(await read).toMatchObject({ code: expect.stringMatching(/^ERR_SSL_/) });
+    service.duplex.write('first ');
+    setImmediate(() => service.duplex.write('second'));
+    expect(await failed).toMatchObject({ code: expect.stringMatching(/^ERR_SSL_/) });
     await ended;
+    expect('first second'.startsWith(Buffer.concat(received).toString())).toBe(true);
+  });
+
+  it('fails over a stream from which TLS does not read as expected', async () => {
+    const clock = new FakeClock();
+    const [a, b] = duplexPair();
+    a.on('error', () => {});
+    b.on('data', () => {});
+    const link = secureLink(b, { clock, context: serviceLinkContext({ key: undefined }), checkPeer: () => {} });
+    expect(await outcome(link)).toMatchObject({ code: 'internal' });
+    await closed(b);
+    expect(clock.timers).toBe(0);
   });
 });
 

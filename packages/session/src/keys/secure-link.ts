@@ -12,6 +12,8 @@ export const LINK_HANDSHAKE_MS = OPEN_MS;
 /** Label and length in bytes of the value that binds a session to its link (RFC 8446 §7.5, RFC 5705). */
 const BINDING = { label: 'EXPORTER-culvert-session-1', bytes: 32 } as const;
 
+const TOO_LONG = 'The other end sent too many bytes before its TLS handshake was complete.';
+
 /** In TLS 1.3 the same as none. */
 const NO_CONTEXT = Buffer.alloc(0);
 
@@ -43,7 +45,7 @@ export interface SecureLink {
 
 /**
  * Encrypts a link by TLS 1.3: the service side is the client. Each handshake is a full one. The duplex is destroyed when this fails.
- * @param duplex not read from yet, and without 'data' listeners
+ * @param duplex not read from yet, and without 'data' listeners; not a socket of `node:net`, from which TLS would read without a limit
  * @throws CulvertError what `checkPeer` throws; `handshake_timeout` after {@link LINK_HANDSHAKE_MS}; `protocol_error` when the peer does not speak TLS 1.3
  * and this protocol, or sends more than 16 KiB before it is done; `stream_lost` when the stream ends; the signal's abort reason
  */
@@ -91,37 +93,37 @@ export function secureLink(duplex: Duplex, options: SecureLinkOptions): Promise<
     duplex.once('close', onClose);
     duplex.once('end', onEnd);
     signal?.addEventListener('abort', onAbort, { once: true });
-    context.startHandshake(duplex, {
-      onDone(connection) {
-        tls = connection;
-        tls.on('error', ignore);
-        if (state === 'settled') return;
-        state = 'checking';
-        const fault = linkFault(tls);
-        if (fault !== undefined) return fail(new CulvertError('protocol_error', fault));
-        const { bytes, label } = BINDING;
-        const link = { duplex: tls, peer: linkPeer(tls), binding: tls.exportKeyingMaterial(bytes, label, NO_CONTEXT) };
-        check(link).catch((error: unknown) => {
-          const refusal = CulvertError.from(error);
-          if (options.farewell === undefined || state === 'settled') return fail(refusal);
-          settle();
-          sendLast(connection, options.farewell(refusal), clock);
-          reject(refusal);
-        });
-      },
-      onFailed: (error) => fail(handshakeError(error)),
-    });
-    limitHandshakeBytes(duplex, {
-      maxBytes: LIMITS.tlsHandshakeBytes,
-      isDone: () => state !== 'handshake',
-      onTooLong: () =>
-        fail(
-          new CulvertError(
-            'protocol_error',
-            'The other end sent too many bytes before its TLS handshake was complete.',
-          ),
-        ),
-    });
+    const onDone = (connection: TLSSocket): void => {
+      tls = connection;
+      // Node only tells of a TLS error after the handshake, such as a changed byte, and leaves the connection open.
+      connection.on('error', () => destroyConnection(connection));
+      if (state === 'settled') return;
+      state = 'checking';
+      const fault = linkFault(tls);
+      if (fault !== undefined) {
+        fail(new CulvertError('protocol_error', fault));
+        return;
+      }
+      const { bytes, label } = BINDING;
+      const link = { duplex: tls, peer: linkPeer(tls), binding: tls.exportKeyingMaterial(bytes, label, NO_CONTEXT) };
+      check(link).catch((error: unknown) => {
+        const refusal = CulvertError.from(error);
+        if (options.farewell === undefined || state === 'settled') return fail(refusal);
+        settle();
+        sendLast(connection, options.farewell(refusal), clock);
+        reject(refusal);
+      });
+    };
+    try {
+      context.startHandshake(duplex, { onDone, onFailed: (error) => fail(handshakeError(error)) });
+      limitHandshakeBytes(duplex, {
+        maxBytes: LIMITS.tlsHandshakeBytes,
+        isDone: () => state !== 'handshake',
+        onTooLong: () => fail(new CulvertError('protocol_error', TOO_LONG)),
+      });
+    } catch (error) {
+      fail(CulvertError.from(error));
+    }
   });
 }
 
