@@ -14,6 +14,7 @@ export class ConnectionDuplex extends Duplex implements ConnectionEvents {
   #unconsumed = 0;
   /** Whether the connection went on in another session, because nothing had been sent. */
   hasMoved = false;
+  #isHandedOver = false;
   readonly #opened: () => void;
 
   /** @param opened called when the device has reached the service */
@@ -31,6 +32,20 @@ export class ConnectionDuplex extends Duplex implements ConnectionEvents {
     this.hasMoved = this.#connection !== undefined;
     this.#connection = connection;
     this.emit('connection');
+  }
+
+  /**
+   * Gives the connection to another receiver, such as a relay that needs no Duplex between. What was received and not read is delivered to it. Returns
+   * undefined if the Duplex is in use: it was written to, or has failed.
+   */
+  handOver(events: ConnectionEvents): SessionConnection | undefined {
+    const connection = this.#connection;
+    if (connection === undefined || this.destroyed || this.writableLength > 0 || this.writableEnded) return undefined;
+    this.#isHandedOver = true;
+    connection.events = events;
+    for (let chunk: unknown = this.read(); chunk instanceof Uint8Array; chunk = this.read()) events.data(chunk);
+    if (connection.peerEnded) events.ended();
+    return connection;
   }
 
   opened(): void {
@@ -81,12 +96,13 @@ export class ConnectionDuplex extends Duplex implements ConnectionEvents {
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
     const connection = this.#connection;
     const hasEnded = this.readableEnded && this.writableFinished;
-    if (connection !== undefined && !hasEnded) connection.abort('reset');
+    if (connection !== undefined && !hasEnded && !this.#isHandedOver) connection.abort('reset');
     this.#written = undefined;
     done(error);
   }
 
   #consume(): void {
+    if (this.#isHandedOver) return;
     const bytes = this.#unconsumed - this.readableLength;
     if (bytes <= 0) return;
     this.#unconsumed -= bytes;

@@ -10,7 +10,7 @@ export const nodeEnvironment: SessionEnvironment = {
     const timer = setTimeout(callback, ms);
     return () => clearTimeout(timer);
   },
-  defer: (callback) => void setImmediate(callback),
+  defer: (callback) => process.nextTick(callback),
   random: (bytes) => randomBytes(bytes),
   jitter: Math.random,
   hmac: (key, data, done) => done(createHmac('sha256', key).update(data).digest()),

@@ -4,6 +4,12 @@ import type { ConnectionReason } from './core/frame.ts';
 
 /** How a {@link SocketRelay} ended. */
 export interface RelayEnd {
+  /** Which side ended first: the local socket or the peer. */
+  readonly endedBy: 'local' | 'remote';
+  /** Bytes from the socket into the connection. */
+  readonly bytesSent: number;
+  /** Bytes from the connection to the socket. */
+  readonly bytesReceived: number;
   /** Undefined if both directions had ended. */
   readonly reason: ConnectionReason | undefined;
   readonly text: string;
@@ -21,6 +27,9 @@ export class SocketRelay implements ConnectionEvents {
   /** Bytes of writes that the kernel has not taken, in order. */
   readonly #unwritten: number[] = [];
   #isOver = false;
+  #endedBy: 'local' | 'remote' | undefined;
+  #bytesSent = 0;
+  #bytesReceived = 0;
   #hasFinished = false;
   #isCorked = false;
   readonly #uncork = (): void => {
@@ -43,9 +52,13 @@ export class SocketRelay implements ConnectionEvents {
     this.#connection = connection;
     const socket = this.#socket;
     socket.on('data', (chunk) => {
+      this.#bytesSent += chunk.length;
       if (this.#connection?.write(chunk) === false) socket.pause();
     });
-    socket.on('end', () => this.#connection?.end());
+    socket.on('end', () => {
+      this.#endedBy ??= 'local';
+      this.#connection?.end();
+    });
     socket.on('error', () => this.#connection?.abort('reset'));
     socket.on('close', () => this.#closed());
     socket.resume();
@@ -65,11 +78,13 @@ export class SocketRelay implements ConnectionEvents {
       socket.cork();
       process.nextTick(this.#uncork);
     }
+    this.#bytesReceived += bytes.length;
     this.#unwritten.push(bytes.length);
     socket.write(bytes, this.#written);
   }
 
   ended(): void {
+    this.#endedBy ??= 'remote';
     this.#socket.end();
   }
 
@@ -78,7 +93,7 @@ export class SocketRelay implements ConnectionEvents {
   }
 
   aborted(reason: ConnectionReason, text: string, isRefusal: boolean): void {
-    this.#finish({ reason, text, isRefusal });
+    this.#finish(reason, text, isRefusal);
     if (this.#socket.destroyed) return;
     this.#socket.on('error', () => undefined);
     this.#socket.resetAndDestroy();
@@ -90,14 +105,15 @@ export class SocketRelay implements ConnectionEvents {
   }
 
   #closed(): void {
-    if (this.#hasFinished) this.#finish({ reason: undefined, text: '', isRefusal: false });
+    if (this.#hasFinished) this.#finish(undefined, '', false);
     // The program is gone although the peer has not ended: what the peer still sends has no reader.
     else this.#connection?.abort('reset');
   }
 
-  #finish(end: RelayEnd): void {
+  #finish(reason: ConnectionReason | undefined, text: string, isRefusal: boolean): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    this.#over(end);
+    const [bytesSent, bytesReceived] = [this.#bytesSent, this.#bytesReceived];
+    this.#over({ endedBy: this.#endedBy ?? 'local', bytesSent, bytesReceived, reason, text, isRefusal });
   }
 }

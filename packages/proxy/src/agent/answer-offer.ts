@@ -5,6 +5,7 @@ import type { Clock } from '@culvert/stream';
 import { echoEnd, type LocalEnd, socketEnd } from '../local-end.ts';
 import { relay } from '../local-relay.ts';
 import type { OpenStream, OpenStreams } from '../open-streams.ts';
+import { sessionRelay } from '../session-relay.ts';
 import type { AgentEvent, Target } from './agent-events.ts';
 import { dialTarget } from './dial-target.ts';
 import { SERVICES_SERVICE, serviceReportEnd, tryServices } from './service-report.ts';
@@ -80,7 +81,8 @@ async function relayOffer(
   try {
     const stream: Duplex = await offer.accept({ signal: slot.signal });
     onEvent({ type: 'stream-opened', id: slot.id, target, ...streamFields });
-    const result = await relay(local, stream, { clock, signal: slot.signal });
+    const ends = { clock, signal: slot.signal };
+    const result = await (sessionRelay(local, stream, ends) ?? relay(local, stream, ends));
     onEvent({ type: 'stream-ended', id: slot.id, ...result, durationMs: clock.now() - started, ...streamFields });
   } catch (error) {
     local.reset();

@@ -4,6 +4,7 @@ import { type Clock, systemClock } from '@culvert/stream';
 import { socketEnd } from '../local-end.ts';
 import { relay } from '../local-relay.ts';
 import { type OpenStream, OpenStreams } from '../open-streams.ts';
+import { sessionRelay } from '../session-relay.ts';
 import type { BoundService, ConnectEvent, LocalService, OpenStreamFunction } from './connect-events.ts';
 import { listen } from './listen.ts';
 import { MAX_OPENINGS, Openings } from './openings.ts';
@@ -126,7 +127,9 @@ async function serveConnection(
     );
     socket.off('close', wentAway);
     onEvent({ type: 'stream-opened', id: slot.id, service, openedInMs: clock.now() - started });
-    const result = await relay(socketEnd(socket), stream, { clock, signal: slot.signal });
+    const local = socketEnd(socket);
+    const ends = { clock, signal: slot.signal };
+    const result = await (sessionRelay(local, stream, ends) ?? relay(local, stream, ends));
     onEvent({ type: 'stream-ended', id: slot.id, service, ...result, durationMs: clock.now() - started });
   } catch (error) {
     socket.resetAndDestroy();

@@ -446,7 +446,7 @@ export class Multiplexer implements ConnectionOwner {
     else if (this.#cancelAckTimer === undefined && this.#output !== undefined) {
       this.#cancelAckTimer = this.#environment.setTimer(ACK_DELAY_MS, () => {
         this.#cancelAckTimer = undefined;
-        this.#scheduleFlush();
+        if (this.#received > this.#ackedToPeer) this.#scheduleFlush();
       });
     }
   }
@@ -464,7 +464,11 @@ export class Multiplexer implements ConnectionOwner {
   #flush(): void {
     const output = this.#output;
     if (output === undefined) return;
+    this.#sendMessages(output);
     if (this.#received > this.#ackedToPeer) output.write([this.#takeAck()], NOTHING);
+  }
+
+  #sendMessages(output: LinkOutput): void {
     while (this.#unflushed < MAX_UNFLUSHED_BYTES) {
       if (this.#cursor === this.#ring.end) this.#fillRing();
       const from = this.#cursor;
@@ -472,13 +476,16 @@ export class Multiplexer implements ConnectionOwner {
       if (to === from) return;
       this.#cursor = to;
       this.#inFlight?.sent(to, this.#bulk.length === 0 && this.#interactive.length === 0);
-      this.#write(output, this.#ring.slices(from, to), to, to - from);
+      const parts = this.#ring.slices(from, to);
+      const owesAck = this.#received > this.#ackedToPeer;
+      // A copy of few bytes costs less than a message of its own.
+      const joined = owesAck && to - from <= JOINED_BYTES ? [concatenate([this.#takeAck(), ...parts])] : parts;
+      this.#write(output, joined, to, to - from);
     }
   }
 
   #takeAck(): Uint8Array {
-    this.#cancelAckTimer?.();
-    this.#cancelAckTimer = undefined;
+    // The timer goes on: setting one for each message would cost more than one that fires in vain.
     this.#ackedToPeer = this.#received;
     return encodeFrame(FRAME.ack, 0, encodeUint64(this.#received));
   }
@@ -502,7 +509,8 @@ export class Multiplexer implements ConnectionOwner {
     const { end } = this.#ring;
     if (end - this.#cursor <= MESSAGE_BYTES) return end;
     let to = this.#cursor;
-    for (let next = this.#ring.frameEnd(to); next - this.#cursor <= MESSAGE_BYTES; next = this.#ring.frameEnd(to)) to = next;
+    for (let next = this.#ring.frameEnd(to); next - this.#cursor <= MESSAGE_BYTES; next = this.#ring.frameEnd(to))
+      to = next;
     return to;
   }
 
@@ -628,6 +636,16 @@ const REFUSED_EVENTS: ConnectionEvents = {
   drained: () => undefined,
   aborted: () => undefined,
 };
+
+/** Bytes up to which the parts of a message are copied into one. */
+const JOINED_BYTES = 8_192;
+
+function concatenate(parts: readonly Uint8Array[]): Uint8Array {
+  return joinPieces(
+    parts.reduce((sum, part) => sum + part.length, 0),
+    parts,
+  );
+}
 
 /** OPEN with the longest name, LIMIT and END of one connection. */
 const MAX_CONTROL_BYTES = 3 * HEADER_BYTES + 4 + MAX_SERVICE_BYTES + 8;
