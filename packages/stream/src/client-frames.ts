@@ -1,4 +1,6 @@
 import type { Duplex } from 'node:stream';
+import { LIMITS } from '@culvert/protocol';
+import { WriteBuffers } from './write-buffers.ts';
 
 /** Called when a frame has been passed to the kernel, or could not be sent. */
 type Sent = (error?: Error | null) => void;
@@ -26,6 +28,9 @@ const MAX_CONTROL_BYTES = 125;
 
 /** Bytes of the longest payload that is copied behind its frame header, into memory from Node's pool: this costs less than two writes. */
 const JOINED_BYTES = 4_000;
+
+/** For messages of full size, of all connections: two are in use by a busy one. */
+const BUFFERS = new WriteBuffers(LIMITS.frameBytes + MAX_HEADER_BYTES + KEY_BYTES, 4);
 
 export interface ClientFramesOptions {
   /** Receives the payload bytes in order: each piece is the payload of a whole frame or a part of it. */
@@ -78,8 +83,10 @@ export class ClientFrames {
   send(payload: Buffer, sent: Sent | undefined): void {
     const size = payload.length;
     const headerBytes = (size < 126 ? 2 : size < 65_536 ? 4 : MAX_HEADER_BYTES) + KEY_BYTES;
-    const isJoined = size <= JOINED_BYTES;
-    const frame = Buffer.allocUnsafe(isJoined ? headerBytes + size : headerBytes);
+    const isSmall = size <= JOINED_BYTES;
+    const isPooled = !isSmall && size <= LIMITS.frameBytes;
+    const buffer = isPooled ? BUFFERS.take() : undefined;
+    const frame = buffer ?? Buffer.allocUnsafe(isSmall ? headerBytes + size : headerBytes);
     frame[0] = WHOLE_BINARY;
     if (size < 126) frame[1] = MASKED | size;
     else if (size < 65_536) {
@@ -92,7 +99,15 @@ export class ClientFrames {
     }
     frame.fill(0, headerBytes - KEY_BYTES, headerBytes);
     const connection = this.#connection;
-    if (isJoined) {
+    if (buffer !== undefined) {
+      buffer.set(payload, headerBytes);
+      connection.write(buffer.subarray(0, headerBytes + size), (error) => {
+        BUFFERS.give(buffer);
+        sent?.(error);
+      });
+      return;
+    }
+    if (isSmall) {
       frame.set(payload, headerBytes);
       connection.write(frame, sent);
       return;
