@@ -46,20 +46,40 @@ function connection(maxPayload = 1_000_000) {
 }
 
 describe('sending', () => {
-  it('puts a small message and its head into one buffer, and a large one beside its head, not copied', () => {
+  it('writes each message with its header as one buffer', () => {
     const { frames, written } = connection();
     frames.send(Buffer.from('hi'), undefined);
-    const large = Buffer.alloc(20_000, 1);
-    frames.send(large, undefined);
-    const largest = Buffer.alloc(65_536, 1);
-    frames.send(largest, undefined);
+    frames.send(Buffer.alloc(20_000, 1), undefined);
+    frames.send(Buffer.alloc(65_536, 2), undefined);
     const zeroKey = [0, 0, 0, 0];
-    expect(written.map((chunks) => chunks.length)).toEqual([1, 2, 2]);
-    expect([...(written[0]?.[0] ?? [])]).toEqual([0x82, 0x82, ...zeroKey, ...Buffer.from('hi')]);
-    expect([...(written[1]?.[0] ?? [])]).toEqual([0x82, 0xfe, 20_000 >> 8, 20_000 & 255, ...zeroKey]);
-    expect([...(written[2]?.[0] ?? [])]).toEqual([0x82, 0xff, 0, 0, 0, 0, 0, 1, 0, 0, ...zeroKey]);
-    expect(written[1]?.[1]?.buffer).toBe(large.buffer);
-    expect(written[2]?.[1]?.buffer).toBe(largest.buffer);
+    expect(written.map((chunks) => chunks.length)).toEqual([1, 1, 1]);
+    const [small, large, largest] = written.map(([chunk]) => chunk as Buffer) as [Buffer, Buffer, Buffer];
+    expect([...small]).toEqual([0x82, 0x82, ...zeroKey, ...Buffer.from('hi')]);
+    expect([...large.subarray(0, 8)]).toEqual([0x82, 0xfe, 20_000 >> 8, 20_000 & 255, ...zeroKey]);
+    expect(large.subarray(8).equals(Buffer.alloc(20_000, 1))).toBe(true);
+    expect([...largest.subarray(0, 14)]).toEqual([0x82, 0xff, 0, 0, 0, 0, 0, 1, 0, 0, ...zeroKey]);
+    expect(largest.subarray(14).equals(Buffer.alloc(65_536, 2))).toBe(true);
+  });
+
+  it('uses the buffer of a large message again only when that has been written', async () => {
+    const { frames, written } = connection();
+    const memory = () => written.at(-1)?.[0]?.buffer;
+    const send = (): Promise<void> => new Promise((resolve) => frames.send(Buffer.alloc(20_000), () => resolve()));
+    const first = send();
+    const used = memory();
+    frames.send(Buffer.alloc(20_000), undefined);
+    expect(memory()).not.toBe(used);
+    await first;
+    await send();
+    expect(new Set(written.map(([chunk]) => chunk?.buffer)).size).toBe(2);
+  });
+
+  it('leaves a message longer than the hub sends beside its header, not copied', () => {
+    const { frames, written } = connection();
+    const large = Buffer.alloc(65_537);
+    frames.send(large, undefined);
+    expect(written[0]?.length).toBe(2);
+    expect(written[0]?.[1]?.buffer).toBe(large.buffer);
   });
 });
 
