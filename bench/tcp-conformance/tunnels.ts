@@ -14,7 +14,7 @@ export interface RunOptions {
   readonly cases: readonly ConformanceCase[];
   readonly amounts: Amounts;
   readonly onProgress: (message: string) => void;
-  /** Ends the run before the next case. */
+  /** Ends the run. */
   readonly signal: AbortSignal;
 }
 
@@ -87,13 +87,29 @@ class Entrant {
   }
 
   async #attempt(act: () => Promise<void>): Promise<void> {
-    this.#options.signal.throwIfAborted();
+    const { signal, onProgress } = this.#options;
     try {
-      await act();
+      await untilAborted(signal, act);
     } catch (error) {
+      signal.throwIfAborted();
       this.#notJudged = error instanceof Error ? error.message : String(error);
-      this.#options.onProgress(`${this.name}: not judged: ${this.#notJudged}`);
+      onProgress(`${this.name}: not judged: ${this.#notJudged}`);
     }
+  }
+}
+
+/** @throws the signal's reason as soon as it aborts; what is under way ends with the connections and programs that it waits for */
+async function untilAborted(signal: AbortSignal, act: () => Promise<void>): Promise<void> {
+  signal.throwIfAborted();
+  let abort: () => void = () => undefined;
+  const aborted = new Promise<never>((_resolve, reject) => {
+    abort = () => reject(signal.reason);
+    signal.addEventListener('abort', abort);
+  });
+  try {
+    await Promise.race([act(), aborted]);
+  } finally {
+    signal.removeEventListener('abort', abort);
   }
 }
 
