@@ -18,6 +18,16 @@ export interface RunOptions {
   readonly signal: AbortSignal;
 }
 
+/** A tunnel that someone else has started. */
+export interface RunningTunnel {
+  /** Where it listens. */
+  readonly entry: Address;
+  /** The port of 127.0.0.1 that it leads to. */
+  readonly targetPort: number;
+  /** Of its processes; empty when they are not known. */
+  readonly pids: readonly number[];
+}
+
 /** A tunnel while it is judged. What fails it stays on its own record: the others go on being judged. */
 class Entrant {
   readonly name: string;
@@ -113,19 +123,15 @@ async function untilAborted(signal: AbortSignal, act: () => Promise<void>): Prom
   }
 }
 
-/** Judges a tunnel that someone else has started, from its `entry` to a target that listens on `targetPort` of 127.0.0.1. */
+/** Judges a tunnel that someone else has started. */
 export async function judgeRunning(
-  tunnel: {
-    readonly name: string;
-    readonly entry: Address;
-    readonly targetPort: number;
-    readonly pids: readonly number[];
-  },
+  { entry, targetPort, pids }: RunningTunnel,
   options: RunOptions,
 ): Promise<TunnelResult> {
-  const entrant = new Entrant(tunnel.name, await TunnelEnds.listen(tunnel.targetPort, options.amounts), options);
+  const ends = await TunnelEnds.listen(targetPort, options.amounts);
+  const entrant = new Entrant(`${entry.host}:${entry.port}`, ends, options);
   try {
-    entrant.reachedAt(tunnel.entry, tunnel.pids);
+    entrant.reachedAt(entry, pids);
     await entrant.judge(false);
     await entrant.judge(true);
     return entrant.result;
