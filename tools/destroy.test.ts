@@ -23,6 +23,9 @@ const TLS_SERVER = /from 'node:(?:https|tls)'/;
 
 /** Files that reset connections that are not the transport of a TLS connection in their process, each with the reason. */
 const PLAIN: Readonly<Record<string, string>> = {
+  'bench/tcp-conformance/cases/reset.ts': 'a TCP client of a tunnel',
+  'bench/tcp-conformance/endpoint.ts': 'a TCP client of a tunnel, and a TCP server',
+  'bench/tcp-conformance/relays/relays.ts': 'TCP on both sides',
   'bench/traffic/connection.test.ts': 'a TCP client of a TCP server',
   'packages/proxy/src/local-relay.test.ts': 'a local program’s TCP connection',
   'packages/proxy/src/connect/connect.test.ts': 'a local program’s TCP connection',

@@ -6,6 +6,7 @@ import type { Address } from '../traffic/connection.ts';
 import { AMOUNTS, type Amounts } from './amounts.ts';
 import type { ConformanceCase } from './cases/conformance-case.ts';
 import { CASES } from './cases/index.ts';
+import type { RunningTunnel } from './tunnels.ts';
 
 /** The tunnels that the bench knows how to start. */
 const TUNNELS = PEERS.filter(({ family }) => family === 'tunnel');
@@ -36,7 +37,7 @@ npm run conformance -- --listen HOST:PORT --target PORT [options]  judges a runn
 
 export interface ConformanceArguments {
   /** A running tunnel; absent, the kit starts {@link peers}. */
-  readonly running?: { readonly entry: Address; readonly targetPort: number; readonly pids: readonly number[] };
+  readonly running?: RunningTunnel;
   readonly peers: readonly Peer[];
   readonly cases: readonly ConformanceCase[];
   readonly amounts: Amounts;

@@ -30,7 +30,8 @@ async function main(args: readonly string[]): Promise<number> {
   } catch (error) {
     if (!interrupted.signal.aborted) throw error;
     progress('conformance: interrupted');
-    return 130;
+    // Tunnels and connections are gone; what remains are waits of the case that was interrupted.
+    process.exit(130);
   }
 }
 
@@ -55,7 +56,7 @@ async function conformance(chosen: ConformanceArguments, signal: AbortSignal): P
   const { tunnels, missing } =
     running === undefined
       ? await known(chosen, options)
-      : { tunnels: [await judgeRunning({ name: nameOf(running), ...running }, options)], missing: [] };
+      : { tunnels: [await judgeRunning(running, options)], missing: [] };
   return {
     version: CONFORMANCE_VERSION,
     startedAt,
@@ -66,8 +67,6 @@ async function conformance(chosen: ConformanceArguments, signal: AbortSignal): P
     missing,
   };
 }
-
-const nameOf = ({ entry }: { entry: { host: string; port: number } }): string => `${entry.host}:${entry.port}`;
 
 async function known(
   { peers }: ConformanceArguments,

@@ -25,6 +25,8 @@ export class Endpoint {
   #from: number | undefined;
   #received = 0;
   #ending: Ending | undefined;
+  /** Of the connection, which may come after the other side's clean end. */
+  #error: string | undefined;
   #wrong: Deviation | undefined;
 
   /**
@@ -186,13 +188,13 @@ export class Endpoint {
 
   #settle(ending: Ending): void {
     this.#ending ??= ending;
+    if (ending.kind === 'error') this.#error ??= ending.code;
     this.#wake();
   }
 
   #assertWritable(sent: number, length: number): void {
     if (this.#socket.writable) return;
-    const how = this.#ending === undefined ? 'closed' : describe(this.#ending);
-    throw this.#deviation(`${how} when ${sent} of ${length} bytes were sent`);
+    throw this.#deviation(`${this.#error ?? 'closed'} when ${sent} of ${length} bytes were sent`);
   }
 
   #drained(mayStall: boolean): Promise<boolean> {

@@ -14,8 +14,18 @@ export interface RunOptions {
   readonly cases: readonly ConformanceCase[];
   readonly amounts: Amounts;
   readonly onProgress: (message: string) => void;
-  /** Ends the run before the next case. */
+  /** Ends the run. */
   readonly signal: AbortSignal;
+}
+
+/** A tunnel that someone else has started. */
+export interface RunningTunnel {
+  /** Where it listens. */
+  readonly entry: Address;
+  /** The port of 127.0.0.1 that it leads to. */
+  readonly targetPort: number;
+  /** Of its processes; empty when they are not known. */
+  readonly pids: readonly number[];
 }
 
 /** A tunnel while it is judged. What fails it stays on its own record: the others go on being judged. */
@@ -87,29 +97,41 @@ class Entrant {
   }
 
   async #attempt(act: () => Promise<void>): Promise<void> {
-    this.#options.signal.throwIfAborted();
+    const { signal, onProgress } = this.#options;
     try {
-      await act();
+      await untilAborted(signal, act);
     } catch (error) {
+      signal.throwIfAborted();
       this.#notJudged = error instanceof Error ? error.message : String(error);
-      this.#options.onProgress(`${this.name}: not judged: ${this.#notJudged}`);
+      onProgress(`${this.name}: not judged: ${this.#notJudged}`);
     }
   }
 }
 
-/** Judges a tunnel that someone else has started, from its `entry` to a target that listens on `targetPort` of 127.0.0.1. */
+/** @throws the signal's reason as soon as it aborts; what is under way ends with the connections and programs that it waits for */
+async function untilAborted(signal: AbortSignal, act: () => Promise<void>): Promise<void> {
+  signal.throwIfAborted();
+  let abort: () => void = () => undefined;
+  const aborted = new Promise<never>((_resolve, reject) => {
+    abort = () => reject(signal.reason);
+    signal.addEventListener('abort', abort);
+  });
+  try {
+    await Promise.race([act(), aborted]);
+  } finally {
+    signal.removeEventListener('abort', abort);
+  }
+}
+
+/** Judges a tunnel that someone else has started. */
 export async function judgeRunning(
-  tunnel: {
-    readonly name: string;
-    readonly entry: Address;
-    readonly targetPort: number;
-    readonly pids: readonly number[];
-  },
+  { entry, targetPort, pids }: RunningTunnel,
   options: RunOptions,
 ): Promise<TunnelResult> {
-  const entrant = new Entrant(tunnel.name, await TunnelEnds.listen(tunnel.targetPort, options.amounts), options);
+  const ends = await TunnelEnds.listen(targetPort, options.amounts);
+  const entrant = new Entrant(`${entry.host}:${entry.port}`, ends, options);
   try {
-    entrant.reachedAt(tunnel.entry, tunnel.pids);
+    entrant.reachedAt(entry, pids);
     await entrant.judge(false);
     await entrant.judge(true);
     return entrant.result;

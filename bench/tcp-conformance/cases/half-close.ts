@@ -30,7 +30,10 @@ async function answer({ ends, amounts }: TunnelUnderTest, first: Side, other: Si
   answering.expect(TO_SERVER);
   await Promise.all([answering.endsAfter(requestBytes), asking.send(TO_SERVER, requestBytes).then(() => asking.end())]);
   asking.expect(TO_CLIENT);
-  if (when === 'late') await delay(delayMs);
+  if (when === 'late') {
+    await delay(delayMs);
+    asking.assertOpen();
+  }
   await Promise.all([
     asking.endsAfter(answerBytes),
     (when === 'paced'

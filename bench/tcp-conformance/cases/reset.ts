@@ -9,6 +9,8 @@ import { TO_CLIENT, TO_SERVER } from './offsets.ts';
 const STALLED_MS = 300;
 /** Milliseconds between a reset and the moment when the other side reads on. */
 const LATE_MS = 300;
+/** Milliseconds in which the early aborts are spread: as long as tunnels take to reach the target. */
+const EARLY_MS = 25;
 
 function idle(actor: Side): ConformanceCase {
   const other = actor === 'client' ? 'server' : 'client';
@@ -88,25 +90,36 @@ function refusal(ends: TunnelEnds): Promise<string> {
 const burst: ConformanceCase = {
   id: 'reset-burst',
   promise:
-    'Connections that their clients abort at once leave nothing open at the target, and the next client is served.',
-  run: async (tunnel) => {
-    const { ends, amounts } = tunnel;
-    for (let made = 0; made < amounts.resets; made++) await abortAtOnce(ends, made % 2 === 1);
-    const pair = await ends.open();
-    await exchangeByte(pair);
-    await closedAtTarget(tunnel, 1);
-    return `${amounts.resets} aborted, nothing left open, the next one served`;
+    'Connections that their clients abort as soon as they are made do not keep the next client from being served.',
+  run: async ({ ends, amounts: { resets } }) => {
+    for (let made = 0; made < resets; made++) await abortAfter(ends, 0, made % 2 === 1);
+    await exchangeByte(await ends.open());
+    return `${resets} aborted at once, the next one served`;
   },
 };
 
-/** Connects and aborts, half of them after a byte. */
-function abortAtOnce(ends: TunnelEnds, afterByte: boolean): Promise<void> {
+const early: ConformanceCase = {
+  id: 'reset-early',
+  promise: 'A client that aborts in its first moments leaves nothing open at the target.',
+  run: async (tunnel) => {
+    const { ends, amounts } = tunnel;
+    const aborted = Array.from({ length: amounts.resets }, (_, made) => (made * EARLY_MS) / amounts.resets);
+    for (const afterMs of aborted) await abortAfter(ends, afterMs, false);
+    await exchangeByte(await ends.open());
+    await closedAtTarget(tunnel, 1);
+    return `${amounts.resets} aborted, none left open`;
+  },
+};
+
+/** Connects, and aborts some milliseconds later. */
+function abortAfter(ends: TunnelEnds, afterMs: number, withByte: boolean): Promise<void> {
   return new Promise((resolve) => {
     const socket = ends.connect();
     socket.once('close', () => resolve());
     socket.once('connect', () => {
-      if (afterByte) socket.write('x');
-      socket.resetAndDestroy();
+      if (withByte) socket.write('x');
+      if (afterMs === 0) socket.resetAndDestroy();
+      else setTimeout(() => socket.resetAndDestroy(), afterMs);
     });
   });
 }
@@ -115,7 +128,9 @@ function abortAtOnce(ends: TunnelEnds, afterByte: boolean): Promise<void> {
 async function closedAtTarget({ ends, amounts }: TunnelUnderTest, count: number): Promise<void> {
   for (const until = performance.now() + amounts.waitMs; ends.openAtTarget > count; await delay(20)) {
     if (performance.now() > until) {
-      throw new Deviation(`${ends.openAtTarget - count} aborted connections are still open at the target`);
+      throw new Deviation(
+        `${ends.openAtTarget - count} aborted connections are still open at the target after ${amounts.waitMs / 1000} s`,
+      );
     }
   }
 }
@@ -127,4 +142,5 @@ export const RESET: readonly ConformanceCase[] = [
   queued('server'),
   refused,
   burst,
+  early,
 ];

@@ -104,8 +104,12 @@ async function besideIt(ends: TunnelEnds): Promise<void> {
   const { client, server } = pair;
   client.expect(TO_CLIENT);
   server.expect(TO_SERVER);
-  await Promise.all([server.endsAfter(BESIDE_BYTES), client.send(TO_SERVER, BESIDE_BYTES).then(() => client.end())]);
-  await Promise.all([client.endsAfter(BESIDE_BYTES), server.send(TO_CLIENT, BESIDE_BYTES).then(() => server.end())]);
+  await Promise.all([server.receive(BESIDE_BYTES), client.send(TO_SERVER, BESIDE_BYTES)]);
+  await Promise.all([client.receive(BESIDE_BYTES), server.send(TO_CLIENT, BESIDE_BYTES)]);
+  client.end();
+  await server.endsAfter(BESIDE_BYTES);
+  server.end();
+  await client.endsAfter(BESIDE_BYTES);
 }
 
 async function ping({ client, server }: Pair): Promise<void> {

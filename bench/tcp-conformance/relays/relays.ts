@@ -14,6 +14,8 @@ const TAG_BYTES = 8;
 const COLLECTED_BYTES = 4_096;
 /** Milliseconds after which the two impatient relays close. */
 const PATIENCE_MS = 50;
+/** Connections that `serves-thirty` serves in all. */
+const MOST_EVER = 30;
 /** Connections that `ten-at-once` serves at the same time. */
 const MOST_AT_ONCE = 10;
 
@@ -97,6 +99,12 @@ const RELAYS = {
 
   /** Aborts what goes beyond a few connections at the same time. */
   'ten-at-once': tenAtOnce(),
+
+  /** Counts the connections that have ended too, and serves no more than a limit. */
+  'serves-thirty': (relayed: Relayed): void => {
+    if (relayed.number < MOST_EVER) join(relayed);
+    else relayed.inbound.resetAndDestroy();
+  },
 
   /** Closes what is quiet. */
   'idle-timeout': (relayed: Relayed): void => {
