@@ -19,7 +19,7 @@ import {
   type SessionConnection,
   type SessionEnd,
 } from '@culvert/session';
-import { type Clock, inBackground, systemClock } from '@culvert/stream';
+import { type Clock, inBackground, systemClock, type Timer } from '@culvert/stream';
 import { ConnectionOffer } from './connection-offer.ts';
 import { Openings } from './openings.ts';
 import { ReportPace } from './report-pace.ts';
@@ -91,6 +91,10 @@ export class SessionServer {
   readonly #reporters = new Set<SendReport>();
   readonly #pace: ReportPace;
   readonly #clock: Clock;
+  /** Its timers keep the process alive. */
+  readonly #timers: Clock;
+  /** Called when a session has ended or lost its link. */
+  #wakeDrained: () => void = () => undefined;
   /** The streams that carry sessions now. */
   readonly #links = new Set<Duplex>();
 
@@ -100,6 +104,7 @@ export class SessionServer {
     this.moduleId = moduleId;
     this.#onStream = options.onStream;
     this.#clock = inBackground(clock);
+    this.#timers = clock;
     this.#openings = new Openings(clock);
     this.#pace = new ReportPace(clock);
     this.#sessions = new DeviceSessions({
@@ -119,11 +124,14 @@ export class SessionServer {
         const { caller, streamId } = offer;
         onEvent({ type: 'session-linked', sessionId: hex(session.id), streamId, caller, isFirst });
       },
-      linkLost: (session) =>
-        onEvent({ type: 'session-link-lost', sessionId: hex(session.id), connections: session.size }),
+      linkLost: (session) => {
+        onEvent({ type: 'session-link-lost', sessionId: hex(session.id), connections: session.size });
+        this.#wakeDrained();
+      },
       closed: (session, { reason, text }) => {
         this.#reportsOf(session).end();
         onEvent({ type: 'session-ended', sessionId: hex(session.id), reason, text });
+        this.#wakeDrained();
       },
       linkRefused: (text, caller) => onEvent({ type: 'session-link-refused', caller, text }),
     });
@@ -167,9 +175,32 @@ export class SessionServer {
     return this.#sessions.connections;
   }
 
+  /** Sessions, with or without a link. */
+  get size(): number {
+    return this.#sessions.size;
+  }
+
   /** Refuses new connections; each session ends when its last connection is over. */
   drain(): void {
     this.#sessions.drain();
+  }
+
+  /**
+   * Resolves when every session that has a link is over, so that the service sides have received all bytes, or after `ms` milliseconds. A session whose
+   * link is lost is not waited for. Call {@link drain} before.
+   */
+  async drained(ms: number): Promise<void> {
+    const isDone = (): boolean => !this.#sessions.sessions.some(({ isUp }) => isUp);
+    if (ms <= 0 || isDone()) return;
+    let timer: Timer | undefined;
+    await new Promise<void>((resolve) => {
+      timer = this.#timers.setTimer(ms, resolve);
+      this.#wakeDrained = () => {
+        if (isDone()) resolve();
+      };
+    });
+    timer?.cancel();
+    this.#wakeDrained = () => undefined;
   }
 
   /** Takes new sessions again, after {@link drain}. */
@@ -182,7 +213,7 @@ export class SessionServer {
     this.#sessions.close(text);
     const sent = [...this.#links].filter((link) => !link.writableFinished && !link.destroyed).map(finished);
     if (sent.length === 0) return;
-    let timer: { cancel(): void } | undefined;
+    let timer: Timer | undefined;
     const late = new Promise<void>((resolve) => {
       timer = systemClock.setTimer(LEAVE_MS, resolve);
     });

@@ -71,7 +71,7 @@ describe.each<[string, Ending]>([
     await act();
     expect(await failed).toMatchObject({ code, message: expect.stringMatching(text) });
     await expect.poll(() => ends.deviceErrors).toMatchObject([{ code, message: expect.stringMatching(text) }]);
-    const [{ sessionId }] = ends.serviceEvents as [{ sessionId: string }];
+    const sessionId = ends.serviceEvents[0]?.sessionId;
     const ended = { type: 'session-ended', sessionId, reason: 'closed', text: expect.stringMatching(text) };
     expect(ends.serviceEvents).toMatchObject([{ ...ended, deviceId: 'd' }]);
     expect(ends.deviceEvents.at(-1)).toMatchObject(ended);
