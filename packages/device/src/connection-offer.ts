@@ -9,6 +9,7 @@ export class ConnectionOffer implements StreamOffer {
   readonly name: string;
   readonly streamId: string | undefined;
   readonly caller: string | undefined;
+  readonly sessionId: string | undefined;
   readonly #connection: SessionConnection;
   readonly #duplex: ConnectionDuplex;
   /** Called once: the offer was answered, or the service side has given up. */
@@ -16,10 +17,14 @@ export class ConnectionOffer implements StreamOffer {
   #error: CulvertError | undefined;
   #isAborted = false;
 
-  constructor(connection: SessionConnection, { streamId, caller }: Pick<StreamOffer, 'streamId' | 'caller'>) {
+  constructor(
+    connection: SessionConnection,
+    { streamId, caller, sessionId }: Pick<StreamOffer, 'streamId' | 'caller' | 'sessionId'>,
+  ) {
     this.name = connection.service;
     this.streamId = streamId;
     this.caller = caller;
+    this.sessionId = sessionId;
     this.#connection = connection;
     this.#duplex = new ConnectionDuplex();
     this.#duplex.start(connection);

@@ -82,9 +82,10 @@ export interface DeviceClientOptions {
   readonly announcement?: Announcement;
   /**
    * How the client serves sessions, in which a service side opens many connections over one stream that may be lost and opened again. Each connection
-   * reaches `onStream` as an offer of its own. Default: sessions are served. `false`: every stream carries one connection.
+   * reaches `onStream` as an offer of its own. Default: sessions are served. `false`: every stream carries one connection. A {@link SessionServer} of
+   * this identity, which several clients may share: its sessions outlive this client, and each connection reaches the server's `onStream`.
    */
-  readonly session?: SessionServerOptions | false;
+  readonly session?: SessionServerOptions | SessionServer | false;
   /** Returns a random number in [0, 1), for back-off and renewal. Default `Math.random`. */
   readonly random?: () => number;
 }
@@ -119,6 +120,9 @@ export class DeviceClient {
   #left: Promise<void> = Promise.resolve();
   #opening: Opening | undefined;
   readonly #sessions: SessionServer | undefined;
+  /** Whether the sessions end with this client. */
+  readonly #ownsSessions: boolean;
+  #stopReporting: (() => void) | undefined;
   /** The text of the current announcement. */
   #announcement: string | undefined;
 
@@ -130,7 +134,9 @@ export class DeviceClient {
     const sshHostKeys = sshHostKeysIn(options.sshHostKeys ?? []);
     const credential = new Credential(identity, { certificate, lifetimeSeconds, clock, random });
     const { session = {} } = options;
-    if (session !== false) this.#sessions = new SessionServer(identity, { ...session, clock, onStream });
+    this.#ownsSessions = !(session instanceof SessionServer);
+    if (session instanceof SessionServer) this.#sessions = serverOf(session, identity);
+    else if (session !== false) this.#sessions = new SessionServer(identity, { ...session, clock, onStream });
     this.#announcement = this.#announcementText(options.announcement);
     this.#context = {
       ...{ identity, credential, keepaliveSeconds, sshHostKeys, clock, outbound, halfCloseMs },
@@ -192,7 +198,9 @@ export class DeviceClient {
   open(): Promise<void> {
     if (this.#opening === undefined) {
       this.#opening = new Opening();
-      this.#sessions?.reopen();
+      if (this.#ownsSessions) this.#sessions?.reopen();
+      this.#stopReporting?.();
+      this.#stopReporting = this.#sessions?.reportWith((report) => this.reportSession(report));
       this.#backoff.reset();
       this.#connect();
     }
@@ -201,10 +209,10 @@ export class DeviceClient {
 
   /**
    * Rejects unanswered offers, disconnects from the hub, and resolves when the connection is closed, after at most five seconds. Accepted streams
-   * continue; a session ends when its last connection is over. Idempotent; the client may be opened again.
+   * continue; a session ends when its last connection is over, unless its server is shared. Idempotent; the client may be opened again.
    */
   async close(): Promise<void> {
-    this.#sessions?.drain();
+    if (this.#ownsSessions) this.#sessions?.drain();
     if (this.#opening !== undefined) this.#closeWith(new CulvertError('aborted', 'The client was closed.'));
     await this.#left;
   }
@@ -218,6 +226,7 @@ export class DeviceClient {
   #closeWith(error: CulvertError, shown?: CulvertError): void {
     const opening = this.#opening;
     this.#opening = undefined;
+    this.#stopReporting?.();
     this.#enter(new Closed(), shown);
     opening?.reject(error);
   }
@@ -282,6 +291,11 @@ export class DeviceClient {
     if (callback !== undefined && next.name !== previous.name)
       queueMicrotask(() => callback(next.name, error, retryInMs));
   }
+}
+
+function serverOf(server: SessionServer, { deviceId, moduleId }: DeviceConnectionString): SessionServer {
+  if (server.deviceId === deviceId && server.moduleId === moduleId) return server;
+  throw new CulvertError('argument_invalid', 'The session server is for another device or module.');
 }
 
 function whole(name: string, value: number, max: number): number {

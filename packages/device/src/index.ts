@@ -11,5 +11,11 @@ export {
 } from '@culvert/protocol';
 export type { ClientCertificate, OutboundOptions } from '@culvert/stream';
 export { DeviceClient, type DeviceClientOptions, type DeviceClientState } from './device-client.ts';
-export type { SessionEvent, SessionServerOptions } from './session-server.ts';
+export {
+  type SendReport,
+  type ServeSessionsOptions,
+  type SessionEvent,
+  SessionServer,
+  type SessionServerOptions,
+} from './session-server.ts';
 export type { AcceptOptions, StreamOffer } from './stream-offer.ts';

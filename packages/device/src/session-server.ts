@@ -1,20 +1,35 @@
-import { CulvertError, type DeviceConnectionString, isVersionWithin, type OfferedServices } from '@culvert/protocol';
+import { once } from 'node:events';
+import type { Duplex } from 'node:stream';
 import {
+  CulvertError,
+  type Identity,
+  isVersionWithin,
+  type OfferedServices,
+  type SessionReport,
+} from '@culvert/protocol';
+import {
+  ConnectionDuplex,
+  ConnectionReports,
   type DeviceSession,
   DeviceSessions,
+  endsSession,
   type LinkOffer,
   linkOverDuplex,
   nodeEnvironment,
   type SessionConnection,
   type SessionEnd,
 } from '@culvert/session';
-import type { Clock } from '@culvert/stream';
+import { type Clock, inBackground, systemClock, type Timer } from '@culvert/stream';
 import { ConnectionOffer } from './connection-offer.ts';
 import { Openings } from './openings.ts';
+import { ReportPace } from './report-pace.ts';
 import type { StreamOffer } from './stream-offer.ts';
 
 /** The versions of the session's protocol that this device speaks. */
 export const SESSION_VERSIONS = { lowest: 1, highest: 1 } as const;
+
+/** Milliseconds that the last bytes of sessions may take to be sent when they are closed. */
+const LEAVE_MS = 1_000;
 
 /** How a device serves sessions. */
 export interface SessionServerOptions {
@@ -31,7 +46,14 @@ export interface SessionServerOptions {
 
 /** What happened to a session, for logs. */
 export type SessionEvent =
-  | { readonly type: 'session-linked'; readonly sessionId: string; readonly caller: string; readonly isFirst: boolean }
+  | {
+      readonly type: 'session-linked';
+      readonly sessionId: string;
+      /** The stream that is the link; undefined if the hub did not send its id. */
+      readonly streamId: string | undefined;
+      readonly caller: string;
+      readonly isFirst: boolean;
+    }
   | { readonly type: 'session-link-lost'; readonly sessionId: string; readonly connections: number }
   | {
       readonly type: 'session-ended';
@@ -41,40 +63,76 @@ export type SessionEvent =
     }
   | { readonly type: 'session-link-refused'; readonly caller: string; readonly text: string };
 
-/** Serves sessions: accepts the streams that carry them, and passes each of their connections to the program as an offer. */
+/** Sends a report to the hub; returns false if there is no connection to it now. */
+export type SendReport = (report: SessionReport) => boolean;
+
+/** How a {@link SessionServer} serves the sessions of one device or module. */
+export interface ServeSessionsOptions extends SessionServerOptions {
+  /** Default: the system clock. */
+  readonly clock?: Clock;
+  /** Called for each connection that a service side opens in a session; see `DeviceClientOptions.onStream`. */
+  readonly onStream: (offer: StreamOffer) => void | Promise<void>;
+}
+
+/**
+ * Serves sessions: accepts the streams that carry them, and passes each of their connections to the program as an offer. A program that replaces its
+ * `DeviceClient`, for example to connect with another key, gives each the same server, so that sessions go on; then it closes the server itself.
+ */
 export class SessionServer {
+  readonly deviceId: string;
+  readonly moduleId: string | undefined;
   readonly #onStream: (offer: StreamOffer) => void | Promise<void>;
   readonly #sessions: DeviceSessions;
   readonly #openings: Openings;
   /** The newest stream of each session. */
   readonly #streams = new WeakMap<DeviceSession, LinkOffer>();
+  readonly #reports = new WeakMap<DeviceSession, ConnectionReports>();
+  /** The clients over whose control channels reports can be sent. */
+  readonly #reporters = new Set<SendReport>();
+  readonly #pace: ReportPace;
+  readonly #clock: Clock;
+  /** Its timers keep the process alive. */
+  readonly #timers: Clock;
+  /** Called when a session has ended or lost its link. */
+  #wakeDrained: () => void = () => undefined;
+  /** The streams that carry sessions now. */
+  readonly #links = new Set<Duplex>();
 
-  constructor(
-    { deviceId, moduleId }: Pick<DeviceConnectionString, 'deviceId' | 'moduleId'>,
-    options: SessionServerOptions & {
-      readonly clock: Clock;
-      readonly onStream: (offer: StreamOffer) => void | Promise<void>;
-    },
-  ) {
-    const { onEvent = () => undefined } = options;
+  constructor({ deviceId, moduleId }: Identity, options: ServeSessionsOptions) {
+    const { onEvent = () => undefined, clock = systemClock } = options;
+    this.deviceId = deviceId;
+    this.moduleId = moduleId;
     this.#onStream = options.onStream;
-    this.#openings = new Openings(options.clock);
+    this.#clock = inBackground(clock);
+    this.#timers = clock;
+    this.#openings = new Openings(clock);
+    this.#pace = new ReportPace(clock);
     this.#sessions = new DeviceSessions({
       environment: nodeEnvironment,
       deviceId,
       moduleId: moduleId ?? '',
       retentionSeconds: options.retentionSeconds,
       budgetBytes: options.budgetBytes,
-      opened: (connection, session) => this.#opened(connection, session),
+      opened: (connection, session) => {
+        this.#reportsOf(session).opened(connection);
+        this.#opened(connection, session);
+      },
+      connectionClosed: (connection, reason, session) => this.#reportsOf(session).closed(connection, reason),
       linkProven: (session, offer) => {
         const isFirst = !this.#streams.has(session);
         this.#streams.set(session, offer);
-        onEvent({ type: 'session-linked', sessionId: hex(session.id), caller: offer.caller, isFirst });
+        const { caller, streamId } = offer;
+        onEvent({ type: 'session-linked', sessionId: hex(session.id), streamId, caller, isFirst });
       },
-      linkLost: (session) =>
-        onEvent({ type: 'session-link-lost', sessionId: hex(session.id), connections: session.size }),
-      closed: (session, { reason, text }) =>
-        onEvent({ type: 'session-ended', sessionId: hex(session.id), reason, text }),
+      linkLost: (session) => {
+        onEvent({ type: 'session-link-lost', sessionId: hex(session.id), connections: session.size });
+        this.#wakeDrained();
+      },
+      closed: (session, { reason, text }) => {
+        this.#reportsOf(session).end();
+        onEvent({ type: 'session-ended', sessionId: hex(session.id), reason, text });
+        this.#wakeDrained();
+      },
       linkRefused: (text, caller) => onEvent({ type: 'session-link-refused', caller, text }),
     });
   }
@@ -92,7 +150,24 @@ export class SessionServer {
     const stream = await offer.accept({ session: { version: SESSION_VERSIONS.highest, encrypted: false } });
     const sessionId = Buffer.from(session.id, 'hex');
     const link = { sessionId, streamId, caller: caller ?? '', mayOpen: mayOpen(services), idleMs };
-    linkOverDuplex(stream, NO_BINDING, (transport) => this.#sessions.accept(transport, link));
+    if (!stream.closed) this.#links.add(stream);
+    stream.once('close', () => this.#links.delete(stream));
+    linkOverDuplex(
+      stream,
+      NO_BINDING,
+      (transport) => this.#sessions.accept(transport, link),
+      (error) => this.#linkFailed(error, link),
+    );
+  }
+
+  /**
+   * Sends reports on the connections of sessions with this function too.
+   * @returns a function that removes it
+   * @internal
+   */
+  reportWith(send: SendReport): () => void {
+    this.#reporters.add(send);
+    return () => this.#reporters.delete(send);
   }
 
   /** Open connections. */
@@ -100,9 +175,32 @@ export class SessionServer {
     return this.#sessions.connections;
   }
 
+  /** Sessions, with or without a link. */
+  get size(): number {
+    return this.#sessions.size;
+  }
+
   /** Refuses new connections; each session ends when its last connection is over. */
   drain(): void {
     this.#sessions.drain();
+  }
+
+  /**
+   * Resolves when every session that has a link is over, so that the service sides have received all bytes, or after `ms` milliseconds. A session whose
+   * link is lost is not waited for. Call {@link drain} before.
+   */
+  async drained(ms: number): Promise<void> {
+    const isDone = (): boolean => !this.#sessions.sessions.some(({ isUp }) => isUp);
+    if (ms <= 0 || isDone()) return;
+    let timer: Timer | undefined;
+    await new Promise<void>((resolve) => {
+      timer = this.#timers.setTimer(ms, resolve);
+      this.#wakeDrained = () => {
+        if (isDone()) resolve();
+      };
+    });
+    timer?.cancel();
+    this.#wakeDrained = () => undefined;
   }
 
   /** Takes new sessions again, after {@link drain}. */
@@ -110,15 +208,46 @@ export class SessionServer {
     this.#sessions.reopen();
   }
 
-  /** Ends all sessions with a reason. */
-  close(text: string): void {
+  /** Ends all sessions with the reason `draining` and this text. Resolves when the service sides were told, after at most a second. */
+  async close(text: string): Promise<void> {
     this.#sessions.close(text);
+    const sent = [...this.#links].filter((link) => !link.writableFinished && !link.destroyed).map(finished);
+    if (sent.length === 0) return;
+    let timer: Timer | undefined;
+    const late = new Promise<void>((resolve) => {
+      timer = systemClock.setTimer(LEAVE_MS, resolve);
+    });
+    await Promise.race([Promise.all(sent), late]);
+    timer?.cancel();
+  }
+
+  /** The hub or the gateway has ended a link. Returns whether the session is over with it: not if another caller's stream names the same session. */
+  #linkFailed(error: Error, { sessionId, caller }: LinkOffer): boolean {
+    if (!endsSession(error)) return false;
+    const session = this.#sessions.sessions.find(({ id }) => Buffer.compare(id, sessionId) === 0);
+    if (session === undefined || this.#streams.get(session)?.caller !== caller) return false;
+    for (const { events } of [...session.connections]) {
+      if (events instanceof ConnectionDuplex) events.destroy(error);
+    }
+    session.close({ reason: 'closed', text: error.message, byPeer: false });
+    return true;
+  }
+
+  #reportsOf(session: DeviceSession): ConnectionReports {
+    let reports = this.#reports.get(session);
+    if (reports === undefined) {
+      const send = (report: SessionReport) =>
+        this.#pace.allows && [...this.#reporters].some((reporter) => reporter(report));
+      reports = new ConnectionReports({ sessionId: hex(session.id), clock: this.#clock, send });
+      this.#reports.set(session, reports);
+    }
+    return reports;
   }
 
   #opened(connection: SessionConnection, session: DeviceSession): void {
     const { streamId, caller } = this.#streams.get(session) ?? { streamId: undefined, caller: undefined };
     // From now on it keeps what the service side sends before the answer.
-    const offer = new ConnectionOffer(connection, { streamId, caller });
+    const offer = new ConnectionOffer(connection, { streamId, caller, sessionId: hex(session.id) });
     this.#openings.run(
       connection.service,
       (done) => {
@@ -150,6 +279,11 @@ function mayOpen(services: OfferedServices | undefined): (service: string) => bo
   if (services === undefined || services === '*') return () => true;
   const names = new Set(services);
   return (service) => names.has(service);
+}
+
+/** Resolves when everything was written, or never will be. */
+async function finished(stream: Duplex): Promise<void> {
+  await Promise.race([once(stream, 'finish'), once(stream, 'close')]).catch(() => undefined);
 }
 
 function hex(bytes: Uint8Array): string {

@@ -44,6 +44,8 @@ export interface StreamOffer {
   readonly streamId: string | undefined;
   /** The name of the service's credential, such as `policy:service`; undefined if the hub does not send it. */
   readonly caller: string | undefined;
+  /** The id of the session that the stream is a connection in; undefined for a stream of its own. */
+  readonly sessionId?: string | undefined;
   /** The session that the service asks for; undefined if it asks for none, or the device has not announced that it knows sessions. */
   readonly session?: SessionRequest | undefined;
   /** The services that the caller may open in the session, by the hub's word: `*` means all. Undefined if the hub does not say. */

@@ -47,13 +47,19 @@ export class OpenStreams {
     };
   }
 
-  /** Resolves when all streams have ended. After `graceMs`, ends the streams that are still open with the error `draining` and `text` as its message. */
-  async drain(graceMs: number, clock: Clock, text: string): Promise<void> {
+  /**
+   * Resolves when all streams have ended. After `graceMs`, ends the streams that are still open with the error `draining` and `text` as its message.
+   * @param beforeEnd called right before
+   */
+  async drain(graceMs: number, clock: Clock, text: string, beforeEnd: () => void = () => undefined): Promise<void> {
     if (this.#open.size === 0) return;
     let timer: Timer | undefined;
     await new Promise<void>((resolve) => {
       this.#onEmpty = resolve;
-      timer = clock.setTimer(graceMs, () => this.destroy(new CulvertError('draining', text)));
+      timer = clock.setTimer(graceMs, () => {
+        beforeEnd();
+        this.destroy(new CulvertError('draining', text));
+      });
     });
     timer?.cancel();
   }

@@ -14,17 +14,26 @@ interface HttpAnswer {
   readonly certificate: KnownHub['certificate'];
 }
 
+/** How a request is made. */
+export interface ExchangeHandling {
+  /** Ends the request with its reason. */
+  readonly signal: AbortSignal;
+  /** Whether to retry once if the request was written to a keep-alive connection that the hub had closed. */
+  readonly repeatable: boolean;
+  /** Whether the request keeps the process alive. */
+  readonly keepsAlive: boolean;
+}
+
 /**
  * Makes one HTTPS request and resolves with its whole answer, whatever its status.
- * @param repeatable whether to retry once if the request was written to a keep-alive connection that the hub had closed
  * @throws CulvertError `unreachable`, `untrusted`, `too_large` for an answer beyond 4 MiB, or the signal's reason
  */
 export function exchange(
   options: RequestOptions,
   body: Buffer | undefined,
-  signal: AbortSignal,
-  repeatable: boolean,
+  handling: ExchangeHandling,
 ): Promise<HttpAnswer> {
+  const { signal, repeatable, keepsAlive } = handling;
   const where = formatHostPort(String(options.host), Number(options.port));
   return new Promise<HttpAnswer>((resolve, reject) => {
     if (signal.aborted) throw abortReason(signal);
@@ -47,9 +56,10 @@ export function exchange(
     request.once('close', () => signal.removeEventListener('abort', abort));
     request.on('error', (error: NodeJS.ErrnoException) => {
       const stale = request.reusedSocket && !answered && (error.code === 'ECONNRESET' || error.code === 'EPIPE');
-      if (stale && repeatable) resolve(exchange(options, body, signal, false));
+      if (stale && repeatable) resolve(exchange(options, body, { ...handling, repeatable: false }));
       else reject(asCulvertError(error, where));
     });
+    if (!keepsAlive) request.once('socket', (socket) => socket.unref());
     request.end(body);
   });
 }

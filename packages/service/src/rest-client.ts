@@ -5,6 +5,7 @@ import {
   type Clock,
   type Deadline,
   deadline,
+  inBackground,
   type KnownHub,
   linkSignals,
   type OutboundAgentOptions,
@@ -33,6 +34,10 @@ export interface RestRequest {
   readonly authorized?: boolean;
   /** Whether the request may be repeated if the hub had closed the keep-alive connection; default true for GET, else false. */
   readonly repeatable?: boolean;
+  /** Whether the call is made even after {@link RestClient.close}: for streams that go on. Default false. */
+  readonly afterClose?: boolean;
+  /** Whether the call keeps the process alive until it is answered; default true. */
+  readonly keepsAlive?: boolean;
 }
 
 /** A successful answer. */
@@ -67,8 +72,9 @@ export class RestClient {
    * @throws CulvertError the hub's error for any other status; `unreachable`, `untrusted`; the signal's reason, else `aborted`
    */
   async send(call: RestRequest): Promise<RestAnswer> {
-    if (this.#closed) throw new CulvertError('aborted', 'The client has been closed.');
-    const limit = answerLimit(this.#clock, call.timeoutMs ?? REQUEST_MS);
+    if (this.#closed && call.afterClose !== true) throw new CulvertError('aborted', 'The client has been closed.');
+    const clock = call.keepsAlive === false ? inBackground(this.#clock) : this.#clock;
+    const limit = answerLimit(clock, call.timeoutMs ?? REQUEST_MS);
     const linked = linkSignals([call.signal, limit.signal]);
     this.#pending++;
     try {
@@ -129,7 +135,8 @@ export class RestClient {
       ...call.headers,
     };
     const options = { agent, host, port, method: call.method, path: call.path, headers };
-    const answer = await exchange(options, body, signal, call.repeatable ?? call.method === 'GET');
+    const { repeatable = call.method === 'GET', keepsAlive = true } = call;
+    const answer = await exchange(options, body, { signal, repeatable, keepsAlive });
     if (answer.status < 200 || answer.status > 299) throw parseErrorBody(answer.status, answer.body);
     return { headers: answer.headers, body: answer.body, hub: { host, certificate: answer.certificate } };
   }
@@ -169,7 +176,7 @@ export class RestClient {
     }
   }
 
-  /** Refuses further calls. The connections are closed when all current calls have ended. Idempotent. */
+  /** Refuses further calls, except those with `afterClose`. The connections are closed when all current calls have ended. Idempotent. */
   close(): void {
     this.#closed = true;
     this.#closing.abort(new CulvertError('aborted', 'The client has been closed.'));

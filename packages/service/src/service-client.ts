@@ -33,10 +33,15 @@ import { LiveStreams } from './live-streams.ts';
 import { Logs } from './logs.ts';
 import { ModuleRegistry } from './module-registry.ts';
 import { Policies } from './policies.ts';
-import { RestClient } from './rest-client.ts';
+import { RestClient, type RestRequest } from './rest-client.ts';
 import type { ServiceSessionEvent } from './sessions/device-session.ts';
 import { SessionPool } from './sessions/session-pool.ts';
-import { type GrantedStream, type OpenStreamOptions, requestStream } from './stream-request.ts';
+import {
+  type GrantedStream,
+  type OpenStreamOptions,
+  requestStream,
+  type SessionStreamOptions,
+} from './stream-request.ts';
 
 /** How a service reaches its hub. */
 export interface ServiceClientOptions {
@@ -106,7 +111,8 @@ export class ServiceClient {
         clock: this.#clock,
         retentionSeconds: session.retentionSeconds,
         openRaw: (deviceId, streamOptions) => this.#openRaw(deviceId, streamOptions),
-        openLink: (deviceId, streamOptions) => this.openSessionStream(deviceId, streamOptions),
+        openLink: (deviceId, streamOptions) => this.#openSessionStream(deviceId, streamOptions, false),
+        report: (streamId, report) => this.#report(streamId, report, { afterClose: true, keepsAlive: false }),
         onEvent: session.onEvent ?? (() => undefined),
       });
     }
@@ -158,7 +164,16 @@ export class ServiceClient {
     deviceId: string,
     options: OpenStreamOptions & { readonly session: SessionRequest },
   ): Promise<OpenedSessionStream> {
-    const { opened: stream, granted } = await this.#open(deviceId, options, dialStream);
+    return this.#openSessionStream(deviceId, options, true);
+  }
+
+  async #openSessionStream(
+    deviceId: string,
+    options: SessionStreamOptions,
+    keepsAlive: boolean,
+  ): Promise<OpenedSessionStream> {
+    const dial: Dial<Duplex> = (grant, dialOptions) => dialStream(grant, { ...dialOptions, keepsAlive });
+    const { opened: stream, granted } = await this.#open(deviceId, options, dial);
     const { streamId, session, idleMs } = granted;
     return { stream, streamId, session, idleMs };
   }
@@ -181,7 +196,15 @@ export class ServiceClient {
   async reportSession(streamId: string, report: SessionReport): Promise<void> {
     formatSessionReport(report);
     if (!isStreamId(streamId)) throw new CulvertError('argument_invalid', 'A stream id has 32 hexadecimal digits.');
-    await this.#rest.send({ method: 'POST', path: `/streams/${streamId}/session-report`, body: report });
+    await this.#report(streamId, report);
+  }
+
+  async #report(
+    streamId: string,
+    report: SessionReport,
+    how: Pick<RestRequest, 'afterClose' | 'keepsAlive'> = {},
+  ): Promise<void> {
+    await this.#rest.send({ method: 'POST', path: `/streams/${streamId}/session-report`, body: report, ...how });
   }
 
   /** Returns the host names of the hub and its streaming endpoint. Requires no valid credential. */
@@ -192,8 +215,8 @@ export class ServiceClient {
   }
 
   /**
-   * Refuses further requests, and closes the keep-alive connections when all current requests have ended. Streams continue; a session whose link is
-   * lost from then on cannot be resumed, and ends when its last stream has ended. Idempotent.
+   * Refuses further requests, and closes the keep-alive connections when all current requests have ended. Streams continue, also those in sessions,
+   * even if a link is lost from then on. Idempotent.
    */
   close(): void {
     this.#sessions?.drain();
@@ -203,7 +226,7 @@ export class ServiceClient {
   /** Connects to the expected gateway in advance, while the hub sends the offer to the device. */
   async #open<T>(
     deviceId: string,
-    options: OpenStreamOptions & { readonly session?: SessionRequest },
+    options: SessionStreamOptions,
     dial: Dial<T>,
   ): Promise<{ opened: T; granted: GrantedStream }> {
     if (options.signal?.aborted === true) throw abortReason(options.signal);

@@ -37,6 +37,14 @@ export interface OpenStreamOptions {
   readonly responseTimeoutMs?: number;
 }
 
+/** A stream to open, which may carry a session. */
+export interface SessionStreamOptions extends OpenStreamOptions {
+  /** The session to ask the device for; default none: the stream is raw. */
+  readonly session?: SessionRequest;
+  /** Whether the stream is for a session that exists already, and is requested even after the client was closed. Default false. */
+  readonly resumes?: boolean;
+}
+
 /** What the hub replied: the device has accepted. */
 export interface GrantedStream {
   /** The service's grant, whose URL leads to an allowed gateway. */
@@ -54,7 +62,6 @@ const SLACK_MS = 10_000;
 
 /**
  * Requests a stream from the hub and waits for the device's answer.
- * @param options.session the session to ask the device for; default none: the stream is raw
  * @param gateways hosts that are allowed as gateways besides the hub's own host and those in its certificate
  * @throws CulvertError `rejected` with the device's reason, `untrusted` for a host that is not an allowed gateway, `argument_invalid` for a session
  *   that is not valid, and the errors of {@link RestClient.send}
@@ -62,7 +69,7 @@ const SLACK_MS = 10_000;
 export async function requestStream(
   rest: RestClient,
   deviceId: string,
-  options: OpenStreamOptions & { readonly session?: SessionRequest },
+  options: SessionStreamOptions,
   gateways?: readonly string[],
 ): Promise<GrantedStream> {
   const connect = wholeSeconds('connectTimeoutMs', options.connectTimeoutMs ?? 5_000);
@@ -80,6 +87,7 @@ export async function requestStream(
     signal: options.signal,
     // A request on a connection that the hub had closed reached no device. If an offer had reached the device, the hub has withdrawn it.
     repeatable: true,
+    ...(options.resumes === true ? { afterClose: true } : {}),
   });
   const granted = readReply(answer, options.session);
   assertGateway(granted.grant.url, 'service', answer.hub, gateways);

@@ -18,13 +18,27 @@ const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 /** The clock of the machine. Each timer keeps the process alive until it has fired or been cancelled. */
 export const systemClock: Clock = {
   now: () => Date.now(),
-  setTimer(ms, callback) {
-    let handle: NodeJS.Timeout;
-    const arm = (left: number): void => {
-      if (left <= MAX_TIMEOUT_MS) handle = setTimeout(callback, left);
-      else handle = setTimeout(() => arm(left - MAX_TIMEOUT_MS), MAX_TIMEOUT_MS);
-    };
-    arm(Math.max(0, ms));
-    return { cancel: () => clearTimeout(handle) };
-  },
+  setTimer: (ms, callback) => setSystemTimer(ms, callback, true),
 };
+
+/** As {@link systemClock}, but its timers do not keep the process alive. */
+const backgroundClock: Clock = {
+  now: () => Date.now(),
+  setTimer: (ms, callback) => setSystemTimer(ms, callback, false),
+};
+
+/** The same clock with timers that do not keep the process alive. A clock other than {@link systemClock} is returned as it is. */
+export function inBackground(clock: Clock): Clock {
+  return clock === systemClock ? backgroundClock : clock;
+}
+
+function setSystemTimer(ms: number, callback: () => void, keepsAlive: boolean): Timer {
+  let handle: NodeJS.Timeout;
+  const arm = (left: number): void => {
+    if (left <= MAX_TIMEOUT_MS) handle = setTimeout(callback, left);
+    else handle = setTimeout(() => arm(left - MAX_TIMEOUT_MS), MAX_TIMEOUT_MS);
+    if (!keepsAlive) handle.unref();
+  };
+  arm(Math.max(0, ms));
+  return { cancel: () => clearTimeout(handle) };
+}

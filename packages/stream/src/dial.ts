@@ -12,7 +12,7 @@ import {
 import type { Grant } from '@culvert/protocol/grant';
 import { type ClientOptions, WebSocket } from 'ws';
 import type { ClientCertificate } from './client-certificate.ts';
-import { type Clock, systemClock } from './clock.ts';
+import { type Clock, inBackground, systemClock } from './clock.ts';
 import type { ConnectionAhead } from './connection-ahead.ts';
 import { abortReason, deadline, linkSignals } from './deadline.ts';
 import { networkError } from './network-error.ts';
@@ -42,6 +42,8 @@ export interface DialOptions {
   readonly onUnderWay?: () => void;
   /** Called with the connection right before the WebSocket opens on it. The server's certificate has been verified by then. */
   readonly onSecured?: (connection: Socket) => void;
+  /** Whether the open connection, and its timers, keep the process alive; default true. While it is being opened it always does. */
+  readonly keepsAlive?: boolean;
 }
 
 /** DialOptions of a stream. The grant determines subprotocol and headers. The device's certificate is for the hub only, never for a gateway. */
@@ -115,12 +117,13 @@ interface Form<T> {
   drop(socket: WebSocket, taken: T): void;
 }
 
-function asDuplex(options: WebSocketDuplexOptions): Form<Duplex> {
+function asDuplex(options: WebSocketDuplexOptions & Pick<DialOptions, 'keepsAlive'>): Form<Duplex> {
   return {
     // The Duplex itself limits the time after this side's Close; the library's own limit would cut off a longer answer.
     socket: { closeTimeout: NEVER_MS },
     take(socket) {
-      const duplex = webSocketDuplex(socket, options);
+      const { keepsAlive = true, clock = systemClock } = options;
+      const duplex = webSocketDuplex(socket, keepsAlive ? options : { ...options, clock: inBackground(clock) });
       // Until the caller has the Duplex, it has no other 'error' listener. The promise, or `errored`, reports a failure until then.
       const ignore = (): void => {};
       duplex.on('error', ignore);
@@ -151,6 +154,7 @@ async function dial<T>(url: string, options: DialOptions & AheadOption, refused:
     const socket = new WebSocket(target, options.protocols ?? [], { ...clientOptions(options), ...form.socket, agent });
     const taken = form.take(socket);
     if (onSecured !== undefined) socket.once('upgrade', (response) => onSecured(response.socket));
+    if (options.keepsAlive === false) socket.once('upgrade', (response) => response.socket.unref());
     try {
       await opened(socket, { signal: linked.signal, where, refused });
       return taken;

@@ -1,6 +1,6 @@
 export { Backoff, type BackoffOptions } from './backoff.ts';
 export type { ClientCertificate } from './client-certificate.ts';
-export { type Clock, systemClock, type Timer } from './clock.ts';
+export { type Clock, inBackground, systemClock, type Timer } from './clock.ts';
 export { ConnectionAhead, type Server, serverOf } from './connection-ahead.ts';
 export {
   abortReason,

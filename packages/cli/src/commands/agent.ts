@@ -1,4 +1,10 @@
-import { formatAuthority, formatHostPort, identityName, parseDeviceConnectionString } from '@culvert/protocol';
+import {
+  CulvertError,
+  formatAuthority,
+  formatHostPort,
+  identityName,
+  parseDeviceConnectionString,
+} from '@culvert/protocol';
 import { type AgentServices, CLOSE_GRACE_MS, startAgent } from '@culvert/proxy/agent';
 import { AgentFiles } from '../agent-files.ts';
 import { reloadOnHangUp } from '../agent-reload.ts';
@@ -36,7 +42,12 @@ export async function agent(flags: AgentFlags): Promise<void> {
     if (running.streams > 0) tell(stopping(running.streams));
     void running.close();
   };
-  const release = [stopOnSignals({ stop }), reloadOnHangUp({ running, files, onEvent, stop }), surviveFaults()];
+  const stopNow = (): Promise<void> => running.destroy(new CulvertError('draining', 'The agent was stopped.'));
+  const release = [
+    stopOnSignals({ stop, stopNow }),
+    reloadOnHangUp({ running, files, onEvent, stop }),
+    surviveFaults(),
+  ];
   try {
     await running.closed;
   } finally {

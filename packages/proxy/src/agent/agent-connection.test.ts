@@ -7,6 +7,9 @@ import type { AgentEvent } from './agent-events.ts';
 
 const SERVICES = { services: new Map([['ssh', { host: '127.0.0.1', port: 22 }]]) };
 
+/** A connection string that differs for each name. */
+const addressOf = (name: string) => `HostName=localhost:1;DeviceId=d;SharedAccessKey=${btoa(name)}`;
+
 /** A client whose state changes the test controls. */
 class Client {
   readonly text: string;
@@ -49,9 +52,12 @@ let clients: Client[];
 let events: AgentEvent[];
 
 function started(readAgain?: () => AgentAddress | undefined): Agent {
-  const options = { connectionString: 'first', ...SERVICES, onEvent: (event: AgentEvent) => events.push(event) };
+  const options = {
+    connectionString: addressOf('first'),
+    ...SERVICES,
+    onEvent: (event: AgentEvent) => events.push(event),
+  };
   return startAgent({ ...options, ...(readAgain === undefined ? {} : { readAgain }) }, (text, clientOptions) => {
-    if (text === 'malformed') throw new CulvertError('argument_invalid', 'malformed');
     const client = new Client(text, clientOptions);
     clients.push(client);
     return client;
@@ -105,7 +111,7 @@ describe('another address', () => {
   it('is connected to before the old connection is given up', async () => {
     const agent = started();
     client(0).attach();
-    agent.reload(SERVICES, { connectionString: 'second' });
+    agent.reload(SERVICES, { connectionString: addressOf('second') });
     expect([client(1).opened, client(0).closed]).toEqual([true, false]);
     for (let attempt = 0; attempt < 10; attempt++) client(1).wait('unauthorized');
     expect(client(0).closed).toBe(false);
@@ -121,7 +127,7 @@ describe('another address', () => {
   it('takes the place of one that has failed itself', () => {
     const agent = started();
     client(0).attach();
-    agent.reload(SERVICES, { connectionString: 'second' });
+    agent.reload(SERVICES, { connectionString: addressOf('second') });
     client(0).wait('revoked');
     expect(client(0).closed).toBe(true);
     client(1).wait('unauthorized');
@@ -130,7 +136,7 @@ describe('another address', () => {
 
   it('that is the same changes nothing', () => {
     const agent = started();
-    agent.reload(SERVICES, { connectionString: 'first' });
+    agent.reload(SERVICES, { connectionString: addressOf('first') });
     expect(clients).toHaveLength(1);
     expect(events).toMatchObject([{ type: 'reloaded', connection: false, services: ['ssh'], added: [], removed: [] }]);
   });
@@ -138,7 +144,7 @@ describe('another address', () => {
   it('that is none is refused, and nothing changes', () => {
     const agent = started();
     const services = new Map([['web', { host: '127.0.0.1', port: 80 }]]);
-    expect(() => agent.reload({ services }, { connectionString: 'malformed' })).toThrow('malformed');
+    expect(() => agent.reload({ services }, { connectionString: 'malformed' })).toThrow('not a connection string');
     expect(() => agent.reload({ services, defaultService: 'ssh' })).toThrow('not among the services');
     agent.reload(SERVICES);
     expect(events).toMatchObject([{ type: 'reloaded', added: [], removed: [] }]);
@@ -149,11 +155,11 @@ describe('another address', () => {
     async (attached) => {
       const agent = started();
       if (attached) client(0).attach();
-      agent.reload(SERVICES, { connectionString: 'second' });
+      agent.reload(SERVICES, { connectionString: addressOf('second') });
       client(1).fail(new CulvertError('config_invalid', 'The CA certificate is not in PEM form.'));
       await nextIteration();
       expect(eventTexts().slice(attached ? 2 : 1)).toEqual(['reload-failed config_invalid']);
-      const current = clients.filter(({ closed }) => !closed).filter(({ text }) => text === 'first');
+      const current = clients.filter(({ closed }) => !closed).filter(({ text }) => text === addressOf('first'));
       expect(current).toHaveLength(1);
       await agent.close();
       await agent.closed;
@@ -165,7 +171,7 @@ describe('another address', () => {
     const answers: (AgentAddress | undefined)[] = [
       undefined,
       { connectionString: 'malformed' },
-      { connectionString: 'new' },
+      { connectionString: addressOf('new') },
     ];
     started(() => answers[asked++]);
     client(0).wait('unreachable');
@@ -175,7 +181,7 @@ describe('another address', () => {
     client(0).wait('unauthorized');
     expect([asked, clients.length]).toEqual([2, 1]);
     client(0).wait('device_disabled');
-    expect([client(0).closed, client(1).text, client(1).opened]).toEqual([true, 'new', true]);
+    expect([client(0).closed, client(1).text, client(1).opened]).toEqual([true, addressOf('new'), true]);
     expect(eventTexts()).toContain('reload-failed argument_invalid');
   });
 });

@@ -1,5 +1,10 @@
-import type { DeviceClientOptions, DeviceClientState } from '@culvert/device';
-import { CulvertError, type ErrorCode } from '@culvert/protocol';
+import {
+  type DeviceClientOptions,
+  type DeviceClientState,
+  SessionServer,
+  type SessionServerOptions,
+} from '@culvert/device';
+import { CulvertError, type ErrorCode, type Identity, parseDeviceConnectionString } from '@culvert/protocol';
 import type { ClientCertificate, OutboundOptions } from '@culvert/stream';
 import type { AgentEvent } from './agent-events.ts';
 import { StateReports } from './state-reports.ts';
@@ -37,7 +42,9 @@ export type CreateClient = (text: string, options: DeviceClientOptions) => Agent
 export interface AgentConnectionOptions {
   readonly createClient: CreateClient;
   /** Options of every client of this agent. */
-  readonly common: Pick<DeviceClientOptions, 'onStream' | 'clock' | 'sshHostKeys' | 'halfCloseMs' | 'session'>;
+  readonly common: Pick<DeviceClientOptions, 'onStream' | 'clock' | 'sshHostKeys' | 'halfCloseMs'>;
+  /** How sessions are served. */
+  readonly session: SessionServerOptions;
   /** Reads the files again after a refusal; returns undefined if there are none or they cannot be read. Must not throw. */
   readonly readAgain?: (() => AgentAddress | undefined) | undefined;
   readonly onEvent: (event: AgentEvent) => void;
@@ -55,7 +62,8 @@ interface ClientEntry {
 
 /**
  * An agent's connection to its hub, which can be replaced while the agent runs. The new connection is opened before the old one is closed, so
- * that a mistake in a file does not disconnect a user who fixes it through this agent. Open streams have connections of their own and continue.
+ * that a mistake in a file does not disconnect a user who fixes it through this agent. Open streams have connections of their own and continue, and so
+ * do sessions: all clients of one device or module share the server of its sessions.
  */
 export class AgentConnection {
   readonly #options: AgentConnectionOptions;
@@ -66,6 +74,8 @@ export class AgentConnection {
   /** The address before {@link replace}, kept until the new client is attached. It is used again if the new address cannot be used at all. */
   #fallback: AgentAddress | undefined;
   #closed = false;
+  /** The servers of sessions, by device and module. All but the last one serve what is left of an identity that the agent had before. */
+  #sessions: SessionServer[] = [];
 
   /** Does not connect before {@link open} is called. @throws CulvertError `argument_invalid` for an invalid connection string */
   constructor(address: AgentAddress, options: AgentConnectionOptions) {
@@ -95,16 +105,55 @@ export class AgentConnection {
     return true;
   }
 
-  /** Disconnects; resolves when the connection is closed. */
+  /** Disconnects, and refuses new connections in sessions; resolves when the connection is closed. Open streams and connections continue. */
   async close(): Promise<void> {
     this.#closed = true;
+    for (const server of this.#sessions) server.drain();
     await Promise.all([this.#current.client.close(), this.#next?.client.close()]);
+  }
+
+  /** Resolves when all sessions that have a link are over, or after `ms` milliseconds. Call {@link close} before. */
+  async sessionsDrained(ms: number): Promise<void> {
+    await Promise.all(this.#sessions.map((server) => server.drained(ms)));
+  }
+
+  /** Ends all sessions with a reason; resolves when the service sides were told, after at most a second. */
+  async endSessions(text: string): Promise<void> {
+    await Promise.all(this.#sessions.map((server) => server.close(text)));
+  }
+
+  /** The server of an identity's sessions. @throws CulvertError `argument_invalid` for an invalid connection string */
+  #sessionServer(connectionString: string): SessionServer {
+    const identity = parseDeviceConnectionString(connectionString);
+    const known = this.#sessions.find((server) => isOf(server, identity));
+    if (known !== undefined) {
+      known.reopen();
+      return known;
+    }
+    const { common, session } = this.#options;
+    const { clock, onStream } = common;
+    const server = new SessionServer(identity, { ...session, onStream, ...(clock === undefined ? {} : { clock }) });
+    this.#sessions.push(server);
+    return server;
+  }
+
+  /** Lets the sessions of former identities end when their last connections are over. */
+  #drainFormerSessions(): void {
+    const identities = [this.#current, ...(this.#next === undefined ? [] : [this.#next])].map(({ address }) =>
+      parseDeviceConnectionString(address.connectionString),
+    );
+    this.#sessions = this.#sessions.filter((server) => {
+      if (identities.some((identity) => isOf(server, identity))) return true;
+      server.drain();
+      return server.size > 0;
+    });
   }
 
   #createEntry(address: AgentAddress): ClientEntry {
     const { outbound, certificate, connectionString } = address;
     const client = this.#options.createClient(connectionString, {
       ...this.#options.common,
+      session: this.#sessionServer(connectionString),
       onFirstRefusal: 'retry',
       onStateChange: (state, error, retryInMs) => this.#stateChanged(entry, state, error, retryInMs),
       ...(outbound === undefined ? {} : { outbound }),
@@ -153,6 +202,7 @@ export class AgentConnection {
     this.#current = entry;
     this.#next = undefined;
     void before.client.close();
+    this.#drainFormerSessions();
   }
 
   #openFailed(entry: ClientEntry, error: unknown): void {
@@ -171,6 +221,10 @@ export class AgentConnection {
     this.#current = this.#createEntry(fallback);
     this.#open(this.#current);
   }
+}
+
+function isOf(server: SessionServer, { deviceId, moduleId }: Identity): boolean {
+  return server.deviceId === deviceId && server.moduleId === moduleId;
 }
 
 /** Whether both addresses contain the same connection string, certificate and outbound options. */

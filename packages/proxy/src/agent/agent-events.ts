@@ -9,11 +9,13 @@ export interface Target {
 }
 
 /** The fields of an event about one stream. */
-interface OfferedStream {
+export interface OfferedStream {
   /** The stream's name, which is the name of the requested service. */
   readonly service: string;
-  /** The hub's id of the stream; undefined if the hub did not send it. */
+  /** The hub's id of the stream, or of the one that carries its session; undefined if the hub did not send it. */
   readonly streamId: string | undefined;
+  /** The id of the session that the stream is a connection in; undefined for a stream of its own. */
+  readonly sessionId?: string | undefined;
   /** The caller's name at the hub; undefined if the hub did not send it. */
   readonly caller: string | undefined;
 }

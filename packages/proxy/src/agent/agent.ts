@@ -13,6 +13,9 @@ export const MAX_STREAMS = 1000;
 /** Milliseconds that open streams may take to end when the agent is closed. */
 export const CLOSE_GRACE_MS = 10_000;
 
+/** What the other ends are told when the agent is closed. */
+const STOPPING = 'The agent is stopping.';
+
 /** The services that an agent offers. */
 export interface AgentServices {
   /** The targets by stream name. The agent connects to no other target. */
@@ -87,10 +90,10 @@ export function startAgent(
       clock,
       ...(options.sshHostKeys === undefined ? {} : { sshHostKeys: options.sshHostKeys }),
       ...(options.halfCloseMs === undefined ? {} : { halfCloseMs: options.halfCloseMs }),
-      session: {
-        ...(options.sessionRetentionSeconds === undefined ? {} : { retentionSeconds: options.sessionRetentionSeconds }),
-        onEvent,
-      },
+    },
+    session: {
+      ...(options.sessionRetentionSeconds === undefined ? {} : { retentionSeconds: options.sessionRetentionSeconds }),
+      onEvent,
     },
     readAgain: options.readAgain,
     onEvent,
@@ -103,8 +106,13 @@ export function startAgent(
   connection.open();
   const end = async (graceMs: number): Promise<void> => {
     attached.reject(new CulvertError('aborted', 'The agent was closed.'));
+    const graceEnds = clock.now() + graceMs;
     await connection.close();
-    await streams.drain(graceMs, clock, 'The agent is stopping.');
+    // The other ends are told the reason before their connections are reset.
+    await streams.drain(graceMs, clock, STOPPING, () => void connection.endSessions(STOPPING));
+    // A connection that has ended may have left bytes that are still to be sent.
+    await connection.sessionsDrained(graceEnds - clock.now());
+    await connection.endSessions(STOPPING);
     closed.resolve();
   };
   return {
@@ -124,9 +132,11 @@ export function startAgent(
       onEvent({ type: 'reloaded', services: names, added, removed, connection: reconnects });
     },
     close: (graceMs = CLOSE_GRACE_MS) => end(graceMs),
-    destroy: (reason) => {
+    destroy: async (reason) => {
+      const told = connection.endSessions(reason.message);
       streams.destroy(reason);
-      return end(0);
+      await told;
+      await end(0);
     },
   };
 }

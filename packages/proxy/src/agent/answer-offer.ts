@@ -6,7 +6,7 @@ import { echoEnd, type LocalEnd, socketEnd } from '../local-end.ts';
 import { relay } from '../local-relay.ts';
 import type { OpenStream, OpenStreams } from '../open-streams.ts';
 import { sessionRelay } from '../session-relay.ts';
-import type { AgentEvent, Target } from './agent-events.ts';
+import type { AgentEvent, OfferedStream, Target } from './agent-events.ts';
 import { dialTarget } from './dial-target.ts';
 import { SERVICES_SERVICE, serviceReportEnd, tryServices } from './service-report.ts';
 
@@ -106,6 +106,6 @@ function unknownService(name: string, services: ReadonlyMap<string, Target>): st
   return `this agent has no service '${printable(name, 64)}' (it offers: ${list})`;
 }
 
-function describe(offer: StreamOffer): { service: string; streamId: string | undefined; caller: string | undefined } {
-  return { service: offer.name, streamId: offer.streamId, caller: offer.caller };
+function describe({ name, streamId, sessionId, caller }: StreamOffer): OfferedStream {
+  return { service: name, streamId, ...(sessionId === undefined ? {} : { sessionId }), caller };
 }

@@ -1,16 +1,12 @@
 import { CulvertError, type ErrorCode } from '@culvert/protocol';
-import type { DialFailure } from '@culvert/session';
+import { type DialFailure, endsSession } from '@culvert/session';
 
-/** Errors of a stream request, of a gateway, or of a stream, after which no further stream can carry the session. */
+/** Errors of a stream request or of a gateway, beside those of {@link endsSession}, after which no further stream can carry the session. */
 const FINAL: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'forbidden',
   'device_not_found',
   'module_not_found',
   'device_disabled',
-  'revoked',
-  'closed_by_administrator',
-  'lifetime_ended',
-  'quota_reached',
   'untrusted',
   'config_invalid',
   'argument_invalid',
@@ -19,11 +15,6 @@ const FINAL: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
 /** Milliseconds to wait after a limit of the hub was reached. */
 const LIMITED_MS = 5_000;
 
-/** Whether a session cannot go on after this error. */
-export function endsSession(error: unknown): boolean {
-  return error instanceof CulvertError && FINAL.has(error.code);
-}
-
 /**
  * What a session does after a link could not be opened (session design §4): most errors pass, since devices, hubs and networks come back.
  * @param refusals how often in a row the hub has refused the credential; a token may have expired meanwhile, so the first refusal is not final
@@ -31,6 +22,7 @@ export function endsSession(error: unknown): boolean {
 export function dialFailure(error: unknown, refusals: number): DialFailure {
   const reason = CulvertError.from(error);
   const isRefused = reason.code === 'unauthorized' && refusals > 1;
-  if (endsSession(reason) || isRefused) return { end: { reason: 'closed', text: reason.message, byPeer: false } };
+  const isFinal: boolean = endsSession(reason) || isRefused;
+  if (isFinal || FINAL.has(reason.code)) return { end: { reason: 'closed', text: reason.message, byPeer: false } };
   return reason.code === 'too_many_requests' ? { waitMs: LIMITED_MS } : {};
 }

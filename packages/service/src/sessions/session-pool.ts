@@ -1,10 +1,10 @@
 import type { Duplex } from 'node:stream';
-import { CulvertError, type Identity } from '@culvert/protocol';
+import { CulvertError, type Identity, type SessionRequest } from '@culvert/protocol';
 import { ConnectionDuplex, type Untouched } from '@culvert/session';
 import { abortReason, type Clock } from '@culvert/stream';
 import type { OpenedSessionStream } from '../service-client.ts';
 import type { OpenStreamOptions } from '../stream-request.ts';
-import { DeviceSession, type ServiceSessionEvent } from './device-session.ts';
+import { DeviceSession, type DeviceSessionOptions, type ServiceSessionEvent } from './device-session.ts';
 
 /** Milliseconds for which a device that served no session is asked for none: streams are opened in parallel meanwhile. */
 const RAW_MS = 30_000;
@@ -17,12 +17,13 @@ export interface SessionPoolOptions {
   readonly clock: Clock;
   readonly retentionSeconds: number | undefined;
   readonly openRaw: (deviceId: string, options: OpenStreamOptions) => Promise<Duplex>;
+  /** Opens a stream for a session. @param options.resumes whether the session exists already */
   readonly openLink: (
     deviceId: string,
-    options: OpenStreamOptions & {
-      readonly session: { id: string; lowest: number; highest: number; encrypted: boolean };
-    },
+    options: OpenStreamOptions & { readonly session: SessionRequest; readonly resumes: boolean },
   ) => Promise<OpenedSessionStream>;
+  /** Tells the hub about connections of a session. */
+  readonly report: DeviceSessionOptions['report'];
   readonly onEvent: (event: ServiceSessionEvent) => void;
 }
 
@@ -90,17 +91,20 @@ export class SessionPool {
 
   #request(key: string, identity: Identity, options: OpenStreamOptions): Promise<DeviceSession | Duplex> {
     const { connectTimeoutMs, responseTimeoutMs, traceParent } = options;
-    const { retentionSeconds, onEvent, openLink } = this.#options;
+    const { retentionSeconds, onEvent, openLink, clock, report } = this.#options;
     let self: DeviceSession | undefined;
     const started = DeviceSession.start(
       {
         identity,
         retentionSeconds,
+        clock,
+        report,
         onEvent,
-        openStream: (id, name, signal) =>
+        openStream: ({ sessionId: id, name, signal, resumes }) =>
           openLink(identity.deviceId, {
             name,
             signal,
+            resumes,
             session: { id, lowest: 1, highest: 1, encrypted: false },
             ...(identity.moduleId === undefined ? {} : { moduleId: identity.moduleId }),
             ...(connectTimeoutMs === undefined ? {} : { connectTimeoutMs }),
@@ -157,7 +161,7 @@ export class SessionPool {
         settle();
         resolve(undefined);
         session.drain();
-      }
+      } else if (this.#isClosed) session.drain();
     });
   }
 
