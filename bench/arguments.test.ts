@@ -40,6 +40,7 @@ describe('the command line', () => {
       'wstunnel',
       'piko',
       'culvert',
+      'culvert-raw',
       'haproxy',
       'nginx',
       'ws-relay',

@@ -26,15 +26,27 @@ const culvertLine = (args: readonly string[], env: Record<string, string> = {}):
 const CONFIG = 'limits: { newStreamsPerSecondPerDevice: 100000, newStreamsPerSecond: 100000 }\n';
 
 /** Culvert as users run it: hub, agent and connect, each as a process of the built command. */
-export const culvert: Peer = {
-  name: 'culvert',
-  title: 'culvert hub, culvert agent and culvert connect',
-  family: 'tunnel',
-  missing: () => (existsSync(BIN) ? undefined : 'the culvert command is not built: run tsc -b'),
-  start: startCulvert,
-};
+export const culvert = culvertPeer('culvert', 'culvert hub, culvert agent and culvert connect', []);
 
-async function startCulvert(target: Address, workspace: string, link: Link): Promise<RunningPeer> {
+/** The same with a stream of its own for each connection, as to clients that know no sessions. */
+export const culvertRaw = culvertPeer('culvert-raw', 'culvert hub, culvert agent and culvert connect --raw', ['--raw']);
+
+function culvertPeer(name: string, title: string, connectArguments: readonly string[]): Peer {
+  return {
+    name,
+    title,
+    family: 'tunnel',
+    missing: () => (existsSync(BIN) ? undefined : 'the culvert command is not built: run tsc -b'),
+    start: (target, workspace, link) => startCulvert(target, workspace, link, connectArguments),
+  };
+}
+
+async function startCulvert(
+  target: Address,
+  workspace: string,
+  link: Link,
+  connectArguments: readonly string[],
+): Promise<RunningPeer> {
   const children: Child[] = [];
   const start = (line: CommandLine): Child => {
     const child = new Child(line).readOutput();
@@ -65,7 +77,7 @@ async function startCulvert(target: Address, workspace: string, link: Link): Pro
     );
     await agent.ready(/attached to the hub/);
     const listening = new RegExp(`${SERVICE}.*${HOST}:(\\d+)`);
-    const listen = culvertLine(['connect', DEVICE, `${SERVICE}=${HOST}:0`, ...access]);
+    const listen = culvertLine(['connect', DEVICE, `${SERVICE}=${HOST}:0`, ...connectArguments, ...access]);
     const connect = start(listen);
     const entry = { host: HOST, port: Number((await connect.ready(listening))[1]) };
     return {
@@ -82,7 +94,7 @@ async function startCulvert(target: Address, workspace: string, link: Link): Pro
         floor: { command: process.execPath, args: ['-e', '0'] },
         version: culvertLine(['--version']),
         listen: { ...listen, listening },
-        stdio: culvertLine(['connect', DEVICE, SERVICE, '--stdio', ...access]),
+        stdio: culvertLine(['connect', DEVICE, SERVICE, '--stdio', ...connectArguments, ...access]),
       },
       stop: async () => {
         for (const child of children) await child.stop();
