@@ -118,6 +118,8 @@ export class Multiplexer implements ConnectionOwner {
   #unflushed = 0;
   #received = 0;
   #ackedToPeer = 0;
+  /** The acknowledgement waits for no further message: it has waited long enough, or there is much to acknowledge. */
+  #isAckDue = false;
   #cancelAckTimer: (() => void) | undefined;
   #isFlushScheduled = false;
   #isClosed = false;
@@ -442,11 +444,15 @@ export class Multiplexer implements ConnectionOwner {
 
   #acknowledgeLater(bytes: number): void {
     const unacknowledged = this.#received - this.#ackedToPeer;
-    if (this.#ackTiming?.received(bytes, unacknowledged) === true) this.#scheduleFlush();
-    else if (this.#cancelAckTimer === undefined && this.#output !== undefined) {
+    if (this.#ackTiming?.received(bytes, unacknowledged) === true) {
+      this.#isAckDue = true;
+      this.#scheduleFlush();
+    } else if (this.#cancelAckTimer === undefined && this.#output !== undefined) {
       this.#cancelAckTimer = this.#environment.setTimer(ACK_DELAY_MS, () => {
         this.#cancelAckTimer = undefined;
-        if (this.#received > this.#ackedToPeer) this.#scheduleFlush();
+        if (this.#received === this.#ackedToPeer) return;
+        this.#isAckDue = true;
+        this.#scheduleFlush();
       });
     }
   }
@@ -465,7 +471,7 @@ export class Multiplexer implements ConnectionOwner {
     const output = this.#output;
     if (output === undefined) return;
     this.#sendMessages(output);
-    if (this.#received > this.#ackedToPeer) output.write([this.#takeAck()], NOTHING);
+    if (this.#isAckDue) output.write([this.#takeAck()], NOTHING);
   }
 
   #sendMessages(output: LinkOutput): void {
@@ -486,6 +492,7 @@ export class Multiplexer implements ConnectionOwner {
 
   #takeAck(): Uint8Array {
     // The timer goes on: setting one for each message would cost more than one that fires in vain.
+    this.#isAckDue = false;
     this.#ackedToPeer = this.#received;
     return encodeFrame(FRAME.ack, 0, encodeUint64(this.#received));
   }
