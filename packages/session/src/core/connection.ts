@@ -64,8 +64,6 @@ export class SessionConnection {
   sendLimit = 0;
   /** Payload bytes given to the session's ring. */
   sentBytes = 0;
-  /** Payload bytes received. */
-  receivedBytes = 0;
 
   /** Written by the program and not yet in the ring. The first chunk may be partly sent. */
   readonly #queue: Uint8Array[] = [];
@@ -76,7 +74,6 @@ export class SessionConnection {
 
   /** Whether the connection is in one of the session's queues. */
   isQueued = false;
-  isOwing = false;
   owesAnswer = false;
   owesLimit = false;
   /** When the period began in which `periodBytes` were sent; see {@link isInteractive}. */

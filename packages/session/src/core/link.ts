@@ -68,6 +68,7 @@ export class Link implements LinkOutput {
   #held: Uint8Array[] | undefined;
   #heldBytes = 0;
   #pongAt = Number.NEGATIVE_INFINITY;
+  #isPongUnflushed = false;
   #isOver = false;
   isProven = false;
   /** The number in HELLO. */
@@ -133,16 +134,19 @@ export class Link implements LinkOutput {
     this.#events.lost(this);
   }
 
-  /** Keeps what arrives until {@link release}. */
+  /** Keeps what arrives until {@link release}, also the frames behind the one that is being delivered. */
   hold(): void {
     this.#held = [];
     this.#heldBytes = 0;
+    this.#reader.hold();
   }
 
-  /** Reads on. */
+  /** Reads on, if the link is held. */
   release(): void {
-    const held = this.#held ?? [];
+    const held = this.#held;
+    if (held === undefined) return;
     this.#held = undefined;
+    if (!this.#reader.release()) this.#events.violation(this, 'A frame is longer than allowed.');
     for (const chunk of held) this.receive(chunk);
   }
 
@@ -249,9 +253,12 @@ export class Link implements LinkOutput {
 
   #answerPing(payload: Uint8Array): void {
     const now = this.#environment.now();
-    if (now - this.#pongAt < PONG_INTERVAL_MS) return;
+    if (this.#isPongUnflushed || now - this.#pongAt < PONG_INTERVAL_MS) return;
     this.#pongAt = now;
-    this.send(encodeFrame(FRAME.pong, 0, payload));
+    this.#isPongUnflushed = true;
+    this.write([encodeFrame(FRAME.pong, 0, payload)], () => {
+      this.#isPongUnflushed = false;
+    });
   }
 }
 

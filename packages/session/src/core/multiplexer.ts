@@ -42,8 +42,13 @@ export const SESSION_LIMITS = {
 
 /** Bytes passed to the link that it has not passed on. More would only delay what comes after them. */
 const MAX_UNFLUSHED_BYTES = 524_288;
+/** Writes passed to the link that it has not passed on, however short: a peer that sends and never reads would collect acknowledgements here. */
+const MAX_UNFLUSHED_WRITES = 1_024;
 /** Payload bytes of DATA while several connections send or an interactive one is active, so that none waits for long frames of others. */
 const SHARED_DATA_BYTES = 16_384;
+/** Payload bytes of DATA on links below {@link SLOW_BYTES_PER_MS} (1 Mbit/s), where a frame of 16 KiB holds up the others for longer than a person waits. */
+const SLOW_DATA_BYTES = 4_096;
+const SLOW_BYTES_PER_MS = 125;
 /** Milliseconds for which a session counts as interactive after an interactive connection has sent. */
 const INTERACTIVE_MS = 1_000;
 /** Bytes of interactive connections that may be sent beyond the limit on bytes in flight: they would wait for an acknowledgement otherwise. */
@@ -109,13 +114,17 @@ export class Multiplexer implements ConnectionOwner {
   #flushed = 0;
   #linkNumber = 0;
   #unflushed = 0;
+  #unflushedWrites = 0;
   #received = 0;
   #ackedToPeer = 0;
   #cancelAckTimer: (() => void) | undefined;
   #isFlushScheduled = false;
+  #isFilling = false;
   #isClosed = false;
   /** Frames for connections that are over. */
   droppedFrames = 0;
+  /** Payload bytes of DATA that were given to the ring or received, of all connections. */
+  dataBytes = 0;
 
   constructor({ side, environment, budget, events }: MultiplexerOptions) {
     this.#side = side;
@@ -192,25 +201,23 @@ export class Multiplexer implements ConnectionOwner {
 
   // The link
 
-  /** Whether an end that has received everything before `offset` can be resumed. */
-  canResumeAt(offset: number): boolean {
-    return offset >= this.#acknowledged && offset <= this.#ring.end;
-  }
-
   /**
    * Makes a link the current one and sends again what the peer has not received.
-   * @param peerReceived within {@link canResumeAt}
+   * @param peerReceived the `received` in the peer's HELLO
+   * @param announced the `received` in this end's HELLO on the link; what a former link has delivered since then is acknowledged at once
+   * @returns false, and nothing has changed, if the peer cannot have received that: it goes back, beyond what was sent, or into a frame
    */
-  attach(output: LinkOutput, peerReceived: number): boolean {
+  attach(output: LinkOutput, peerReceived: number, announced: number): boolean {
     if (!this.#advance(peerReceived)) return false;
     this.#output = output;
     this.#linkNumber++;
     this.#unflushed = 0;
+    this.#unflushedWrites = 0;
     this.#cursor = peerReceived;
     this.#flushed = peerReceived;
     this.#inFlight = new InFlight(peerReceived, this.#environment.now);
     this.#ackTiming = new AckTiming(this.#environment.now);
-    this.#ackedToPeer = this.#received;
+    this.#ackedToPeer = announced;
     this.#release();
     this.#scheduleFlush();
     return true;
@@ -300,7 +307,7 @@ export class Multiplexer implements ConnectionOwner {
     if (connection.peerEnded) return 'DATA after END.';
     // The service side learns the device's bytes only after OPENED.
     if (this.#side === 'service' && connection.isOpening) return 'DATA before OPENED.';
-    connection.receivedBytes += length;
+    this.dataBytes += length;
     if (!connection.window.receive(length)) {
       this.abort(connection, 'flow_control');
       return this.#owingFault;
@@ -352,7 +359,8 @@ export class Multiplexer implements ConnectionOwner {
   // What connections ask for
 
   wantsToSend(connection: SessionConnection): void {
-    if (connection.isOver) return;
+    // The peer may not learn anything of a connection that was not accepted.
+    if (connection.isOver || (this.#side === 'device' && connection.isOpening)) return;
     if (connection.owesEnd) this.#owe(connection);
     else if (!connection.isQueued && connection.sendable > 0) {
       connection.isQueued = true;
@@ -361,8 +369,17 @@ export class Multiplexer implements ConnectionOwner {
         this.#interactive.push(connection);
         this.#interactiveUntil = now + INTERACTIVE_MS;
       } else this.#bulk.push(connection);
+      this.#dropQueuedDead();
     }
     this.#scheduleFlush();
+  }
+
+  /** Connections that are over leave the queues when their turn comes. Without a link, or with a full ring, it does not come. */
+  #dropQueuedDead(): void {
+    const queued = this.#interactive.length + this.#bulk.length;
+    if (this.#isFilling || queued <= 2 * this.#connections.size + LEAST_DEAD) return;
+    this.#interactive = this.#interactive.filter(({ isOver }) => !isOver);
+    this.#bulk = this.#bulk.filter(({ isOver }) => !isOver);
   }
 
   owesLimit(connection: SessionConnection): void {
@@ -457,6 +474,7 @@ export class Multiplexer implements ConnectionOwner {
   #flush(): void {
     const output = this.#output;
     if (output === undefined) return;
+    if (this.#unflushedWrites >= MAX_UNFLUSHED_WRITES) return;
     if (this.#unflushed >= MAX_UNFLUSHED_BYTES) {
       this.#sendAck(output);
       return;
@@ -487,15 +505,22 @@ export class Multiplexer implements ConnectionOwner {
   #write(output: LinkOutput, parts: readonly Uint8Array[], to: number, bytes: number): void {
     const link = this.#linkNumber;
     this.#unflushed += bytes;
+    this.#unflushedWrites++;
     output.write(parts, () => {
       // A former link's memory was given up when it was detached.
       if (link !== this.#linkNumber || this.#output === undefined) return;
-      const wasFull = this.#unflushed >= MAX_UNFLUSHED_BYTES;
+      const wasFull = this.#isOutputFull;
       this.#unflushed -= bytes;
+      this.#unflushedWrites--;
       this.#flushed = to;
       this.#release();
-      if (wasFull && this.#unflushed < MAX_UNFLUSHED_BYTES) this.#scheduleFlush();
+      if (wasFull && !this.#isOutputFull) this.#scheduleFlush();
     });
+  }
+
+  /** Whether the link has so much to pass on that no DATA is given to it. */
+  get #isOutputFull(): boolean {
+    return this.#unflushed > OUTPUT_FULL_BYTES || this.#unflushedWrites >= MAX_UNFLUSHED_WRITES;
   }
 
   /** The end of the frames that are passed to the link in this turn; only more than one turn after a link was lost. */
@@ -512,15 +537,22 @@ export class Multiplexer implements ConnectionOwner {
     if (this.#owing.size > 0 || this.#farewells.length > 0) return;
     const hasInteractive = this.now < this.#interactiveUntil;
     const limit = this.#inFlight?.limit(hasInteractive) ?? 0;
-    const room = () =>
-      Math.min(
-        limit - (this.#ring.end - this.#acknowledged),
-        this.#ring.free - SESSION_LIMITS.controlBytes,
-        MAX_UNFLUSHED_BYTES - this.#unflushed - (this.#ring.end - this.#cursor),
-      );
-    this.#sendQueued(this.#interactive, () => room() + INTERACTIVE_EXTRA_BYTES, SHARED_DATA_BYTES);
-    const maxBytes = this.#bulk.length > 1 || hasInteractive ? SHARED_DATA_BYTES : MAX_PAYLOAD_BYTES;
-    this.#sendQueued(this.#bulk, room, maxBytes);
+    const rate = this.#inFlight?.rate ?? 0;
+    const shared = rate > 0 && rate < SLOW_BYTES_PER_MS ? SLOW_DATA_BYTES : SHARED_DATA_BYTES;
+    this.#isFilling = true;
+    this.#sendQueued(this.#interactive, limit + INTERACTIVE_EXTRA_BYTES, shared);
+    const isShared = this.#bulk.length > 1 || hasInteractive || shared === SLOW_DATA_BYTES;
+    this.#sendQueued(this.#bulk, limit, isShared ? shared : MAX_PAYLOAD_BYTES);
+    this.#isFilling = false;
+  }
+
+  /** Bytes of DATA frames that may be given to the ring now, with `limit` unacknowledged bytes allowed. */
+  #room(limit: number): number {
+    return Math.min(
+      limit - (this.#ring.end - this.#acknowledged),
+      this.#ring.free - SESSION_LIMITS.controlBytes,
+      MAX_UNFLUSHED_BYTES - this.#unflushed - (this.#ring.end - this.#cursor),
+    );
   }
 
   #writeControl(): void {
@@ -547,7 +579,7 @@ export class Multiplexer implements ConnectionOwner {
       if (this.#side === 'service') this.#append(FRAME.open, connection.id, openPayload(connection));
       else this.#append(FRAME.opened, connection.id, limitPayload(connection.window.limit));
       connection.owesLimit = false;
-    } else if (connection.owesLimit) {
+    } else if (connection.owesLimit && !(this.#side === 'device' && connection.isOpening)) {
       connection.owesLimit = false;
       this.#append(FRAME.limit, connection.id, encodeUint64(connection.window.limit));
     }
@@ -559,21 +591,24 @@ export class Multiplexer implements ConnectionOwner {
   }
 
   /** Sends in turn one frame of each connection, until there is no room or nothing more to send. */
-  #sendQueued(queue: SessionConnection[], room: () => number, maxBytes: number): void {
+  #sendQueued(queue: SessionConnection[], limit: number, maxBytes: number): void {
     let index = 0;
     while (index < queue.length) {
       const connection = queue[index] as SessionConnection;
       const available = connection.isOver ? 0 : connection.sendable;
       if (available > 0) {
         const wanted = frameBytes(available, maxBytes);
-        const bytes = Math.min(wanted, room() - HEADER_BYTES);
+        const bytes = Math.min(wanted, this.#room(limit) - HEADER_BYTES);
         // A frame shorter than what could be sent costs more than it gains, except at the very end.
         if (bytes < Math.min(wanted, LEAST_DATA_BYTES)) break;
         this.#sendData(connection, bytes);
       }
       index++;
-      if (!connection.isOver && connection.sendable > 0) queue.push(connection);
-      else {
+      if (!connection.isOver && connection.sendable > 0) {
+        // One that has begun to send much waits for its turn among the others that do.
+        const stays = queue === this.#bulk || connection.isInteractive(this.now);
+        (stays ? queue : this.#bulk).push(connection);
+      } else {
         connection.isQueued = false;
         if (connection.owesEnd && !connection.isOver) this.#oweEnd(connection);
       }
@@ -589,6 +624,7 @@ export class Multiplexer implements ConnectionOwner {
   #sendData(connection: SessionConnection, bytes: number): void {
     writeHeader(this.#header, 0, FRAME.data, bytes, connection.id);
     this.#ring.append(this.#header);
+    this.dataBytes += bytes;
     connection.take(bytes, (piece) => this.#ring.append(piece));
     connection.drain();
   }
@@ -633,6 +669,10 @@ const MAX_CONTROL_BYTES = 3 * HEADER_BYTES + 4 + MAX_SERVICE_BYTES + 8;
 
 /** A shorter DATA frame is sent only if nothing more is queued. */
 const LEAST_DATA_BYTES = 4_096;
+/** With more than this unflushed, there is no room for the least DATA frame. */
+const OUTPUT_FULL_BYTES = MAX_UNFLUSHED_BYTES - LEAST_DATA_BYTES - HEADER_BYTES;
+/** Queues are searched for connections that are over only when there are at least this many. */
+const LEAST_DEAD = 64;
 
 /**
  * The payload bytes of the next frame. Sockets are read in pieces of 65,536 bytes, which do not fit into one frame: two equal frames cost less than
