@@ -70,6 +70,11 @@ export class Link implements LinkOutput {
   #pongAt = Number.NEGATIVE_INFINITY;
   #isPongUnflushed = false;
   #isOver = false;
+  /** The transport is gone, and what it had received before is held. */
+  #isLostBehindHeld = false;
+  #isProofAwaited = false;
+  /** BYE, which waits for PROOF. */
+  #byeBehindProof: Uint8Array | undefined;
   isProven = false;
   /** The number in HELLO. */
   number = 0;
@@ -127,9 +132,13 @@ export class Link implements LinkOutput {
     } else if (!this.#reader.push(chunk)) this.#events.violation(this, 'A frame is longer than allowed.');
   }
 
-  /** The transport is closed or has failed. */
+  /** The transport is closed or has failed. What is held is read first: a BYE may be in it. */
   lost(): void {
     if (this.#isOver) return;
+    if (this.#held !== undefined) {
+      this.#isLostBehindHeld = true;
+      return;
+    }
     this.#stop();
     this.#events.lost(this);
   }
@@ -148,6 +157,7 @@ export class Link implements LinkOutput {
     this.#held = undefined;
     if (!this.#reader.release()) this.#events.violation(this, 'A frame is longer than allowed.');
     for (const chunk of held) this.receive(chunk);
+    if (this.#isLostBehindHeld) this.lost();
   }
 
   write(parts: readonly Uint8Array[], flushed: () => void): void {
@@ -162,6 +172,20 @@ export class Link implements LinkOutput {
     this.send(encodeFrame(FRAME.ping, 0, encodeUint64(Math.floor(this.#environment.now()))));
   }
 
+  /** PROOF is being made and will be given to {@link sendProof}. BYE waits for it: the peer believes only an end that has proved itself. */
+  awaitProof(): void {
+    this.#isProofAwaited = true;
+  }
+
+  /** Sends PROOF, and BYE if it was waiting. Sends nothing if the link is lost or was dropped. */
+  sendProof(mac: Uint8Array): void {
+    this.#isProofAwaited = false;
+    const bye = this.#byeBehindProof;
+    if (this.#isOver && bye === undefined) return;
+    this.#transport.write([encodeFrame(FRAME.proof, 0, mac)], NOTHING);
+    if (bye !== undefined) this.#leave(bye);
+  }
+
   /** Sends BYE and closes the link after everything that was written. */
   bye(reason: SessionReason, highestId: number, text: string): void {
     if (this.#isOver) return;
@@ -170,8 +194,14 @@ export class Link implements LinkOutput {
     payload[0] = SESSION_REASONS[reason];
     writeUint32(payload, 1, highestId);
     payload.set(words, 5);
-    this.send(encodeFrame(FRAME.bye, 0, payload));
+    const frame = encodeFrame(FRAME.bye, 0, payload);
     this.#stop();
+    if (this.#isProofAwaited) this.#byeBehindProof = frame;
+    else this.#leave(frame);
+  }
+
+  #leave(bye: Uint8Array): void {
+    this.#transport.write([bye], NOTHING);
     this.#transport.end();
   }
 

@@ -44,6 +44,8 @@ export const SESSION_LIMITS = {
 const MAX_UNFLUSHED_BYTES = 524_288;
 /** Writes passed to the link that it has not passed on, however short: a peer that sends and never reads would collect acknowledgements here. */
 const MAX_UNFLUSHED_WRITES = 1_024;
+/** Bytes sent on a link before the peer has acknowledged any of them: it may still be verifying the proof, and holds 1 MiB meanwhile (`link.ts`). */
+const MAX_UNANSWERED_BYTES = 524_288;
 /** Payload bytes of DATA while several connections send or an interactive one is active, so that none waits for long frames of others. */
 const SHARED_DATA_BYTES = 16_384;
 /** Payload bytes of DATA on links below {@link SLOW_BYTES_PER_MS} (1 Mbit/s), where a frame of 16 KiB holds up the others for longer than a person waits. */
@@ -110,6 +112,8 @@ export class Multiplexer implements ConnectionOwner {
   /** Offset up to which the ring was passed to the current link. */
   #cursor = 0;
   #acknowledged = 0;
+  /** What was acknowledged when the current link began. */
+  #attachedAt = 0;
   /** Offset up to which no link needs the ring's memory any more, if the peer has acknowledged it too. */
   #flushed = 0;
   #linkNumber = 0;
@@ -213,6 +217,7 @@ export class Multiplexer implements ConnectionOwner {
     this.#linkNumber++;
     this.#unflushed = 0;
     this.#unflushedWrites = 0;
+    this.#attachedAt = peerReceived;
     this.#cursor = peerReceived;
     this.#flushed = peerReceived;
     this.#inFlight = new InFlight(peerReceived, this.#environment.now);
@@ -488,7 +493,7 @@ export class Multiplexer implements ConnectionOwner {
     this.#cursor = to;
     if (to > from) this.#inFlight?.sent(to, this.#bulk.length === 0 && this.#interactive.length === 0);
     this.#write(output, parts, to, to - from);
-    if (this.#cursor < this.#ring.end) this.#scheduleFlush();
+    if (to > from && this.#cursor < this.#ring.end) this.#scheduleFlush();
   }
 
   #sendAck(output: LinkOutput): void {
@@ -525,6 +530,8 @@ export class Multiplexer implements ConnectionOwner {
 
   /** The end of the frames that are passed to the link in this turn; only more than one turn after a link was lost. */
   #replayEnd(): number {
+    const isAnswered = this.#acknowledged > this.#attachedAt;
+    if (!isAnswered && this.#cursor - this.#attachedAt >= MAX_UNANSWERED_BYTES) return this.#cursor;
     if (this.#ring.end - this.#cursor <= MAX_UNFLUSHED_BYTES) return this.#ring.end;
     let to = this.#cursor;
     while (to - this.#cursor < MAX_UNFLUSHED_BYTES) to = this.#ring.frameEnd(to);

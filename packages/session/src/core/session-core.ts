@@ -1,7 +1,7 @@
 import type { Budget } from './budget.ts';
 import type { ConnectionEvents, SessionConnection } from './connection.ts';
 import type { SessionEnvironment } from './environment.ts';
-import { type ConnectionReason, encodeFrame, FRAME, readUint64, type SessionReason, sessionReason } from './frame.ts';
+import { type ConnectionReason, readUint64, type SessionReason, sessionReason } from './frame.ts';
 import { equalBytes, proofInput } from './hello.ts';
 import type { Link, LinkEvents } from './link.ts';
 import { Multiplexer } from './multiplexer.ts';
@@ -157,12 +157,12 @@ export abstract class SessionCore implements LinkEvents {
     this.watchRetention();
   }
 
-  /** Sends PROOF, then calls `sent`: nothing that is counted may go before it. Neither happens if the link is over meanwhile. */
+  /** Sends PROOF, then calls `sent`: nothing that is counted may go before it. `sent` is not called if the link or the session is over meanwhile. */
   protected prove(link: Link, hellos: readonly [Uint8Array, Uint8Array], sent: () => void): void {
+    link.awaitProof();
     this.environment.hmac(this.secret, proofInput(this.#side, ...hellos, link.binding), (mac) => {
-      if (link.isOver || this.#end !== undefined) return;
-      link.send(encodeFrame(FRAME.proof, 0, mac));
-      sent();
+      link.sendProof(mac);
+      if (!link.isOver && this.#end === undefined) sent();
     });
   }
 
