@@ -203,7 +203,10 @@ it('a second PROOF while the first is verified is held, and then a violation of 
   pair.open('a', 300_000);
   run(pair, 1_000);
   const wire = pair.wire;
-  wire.ends[0].write([encodeFrame(FRAME.proof, 0, new Uint8Array(32)), encodeFrame(FRAME.ack, 0, encodeUint64(0))], () => undefined);
+  wire.ends[0].write(
+    [encodeFrame(FRAME.proof, 0, new Uint8Array(32)), encodeFrame(FRAME.ack, 0, encodeUint64(0))],
+    () => undefined,
+  );
   run(pair, 200);
   expect(pair.deviceEnd).toMatchObject({ reason: 'protocol' });
 });

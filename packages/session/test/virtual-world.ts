@@ -221,7 +221,13 @@ export class Wire {
       const end = this.ends[from === 0 ? 1 : 0];
       if (!end.isOpen) return;
       if (parts === undefined) end.lost();
-      else end.link?.receive(joinPieces(parts.reduce((sum, { length }) => sum + length, 0), parts));
+      else
+        end.link?.receive(
+          joinPieces(
+            parts.reduce((sum, { length }) => sum + length, 0),
+            parts,
+          ),
+        );
     });
   }
 
