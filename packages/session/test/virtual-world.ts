@@ -1,5 +1,6 @@
 import { createHmac } from 'node:crypto';
 import type { SessionEnvironment } from '../src/core/environment.ts';
+import { joinPieces } from '../src/core/frame-reader.ts';
 import type { Link, LinkTransport } from '../src/core/link.ts';
 
 /** A seeded generator of random numbers (mulberry32): the same seed gives the same run. */
@@ -112,6 +113,8 @@ export class World {
 export interface WireOptions {
   /** Milliseconds for one way. */
   readonly delayMs: number;
+  /** What arrives within one of these periods arrives in one chunk at its end, as a busy process reads it; undefined: each part for itself. */
+  readonly joinMs?: number | undefined;
   /** Bytes per millisecond of each direction; undefined: no limit. */
   readonly rate?: number | undefined;
   /** Chunks are split at random places. */
@@ -163,6 +166,8 @@ export class Wire {
   readonly #free = [0, 0];
   /** Times are rising in each direction, so that bytes stay in order. */
   readonly #lastArrival = [0, 0];
+  /** With `joinMs`: the parts that arrive at `#lastArrival`. */
+  readonly #joining: (Uint8Array[] | undefined)[] = [undefined, undefined];
 
   constructor(world: World, options: WireOptions, binding: Uint8Array = new Uint8Array(0)) {
     this.#world = world;
@@ -199,14 +204,30 @@ export class Wire {
   }
 
   #deliver(from: 0 | 1, delayMs: number, bytes: Uint8Array | undefined): void {
-    const at = Math.max(this.#world.now + delayMs, this.#lastArrival[from] as number);
+    const { joinMs } = this.#options;
+    let at = Math.max(this.#world.now + delayMs, this.#lastArrival[from] as number);
+    if (joinMs !== undefined) at = Math.ceil(at / joinMs) * joinMs;
+    const joining = at === this.#lastArrival[from] ? this.#joining[from] : undefined;
+    if (joining !== undefined && bytes !== undefined) {
+      joining.push(bytes);
+      return;
+    }
     this.#lastArrival[from] = at;
+    const parts = bytes === undefined ? undefined : [bytes];
+    if (joinMs !== undefined) this.#joining[from] = parts;
     this.#world.setTimer(at - this.#world.now, () => {
+      if (parts === this.#joining[from]) this.#joining[from] = undefined;
       if (this.#carries[from] !== true) return;
       const end = this.ends[from === 0 ? 1 : 0];
       if (!end.isOpen) return;
-      if (bytes === undefined) end.lost();
-      else end.link?.receive(bytes);
+      if (parts === undefined) end.lost();
+      else
+        end.link?.receive(
+          joinPieces(
+            parts.reduce((sum, { length }) => sum + length, 0),
+            parts,
+          ),
+        );
     });
   }
 

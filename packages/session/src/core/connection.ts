@@ -64,8 +64,6 @@ export class SessionConnection {
   sendLimit = 0;
   /** Payload bytes given to the session's ring. */
   sentBytes = 0;
-  /** Payload bytes received. */
-  receivedBytes = 0;
 
   /** Written by the program and not yet in the ring. The first chunk may be partly sent. */
   readonly #queue: Uint8Array[] = [];
@@ -76,7 +74,6 @@ export class SessionConnection {
 
   /** Whether the connection is in one of the session's queues. */
   isQueued = false;
-  isOwing = false;
   owesAnswer = false;
   owesLimit = false;
   /** When the period began in which `periodBytes` were sent; see {@link isInteractive}. */
@@ -129,6 +126,11 @@ export class SessionConnection {
   /** Ends both directions at once; what is not sent is dropped. */
   abort(reason: ConnectionReason = 'reset'): void {
     if (!this.isOver) this.#owner.abort(this, reason);
+  }
+
+  /** Payload bytes received. */
+  get receivedBytes(): number {
+    return this.window.received;
   }
 
   /** How many bytes may be sent now. */

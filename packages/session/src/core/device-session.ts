@@ -57,9 +57,8 @@ export class DeviceSession extends SessionCore {
   begin(link: Link): void {
     link.handOver(this);
     link.received = () => this.multiplexer.received;
-    this.#answer(link);
+    this.#answer(link, () => this.multiplexer.attach(link, 0, 0));
     this.use(link);
-    this.multiplexer.attach(link, 0);
     this.events.linkProven?.(link);
   }
 
@@ -77,7 +76,7 @@ export class DeviceSession extends SessionCore {
     link.received = () => this.multiplexer.received;
     const giveUp = (): void => this.brokenBeforeProof(link, 'The service side did not prove itself in time.');
     this.#pending.set(link, this.environment.setTimer(HELLO_MS, giveUp));
-    this.#answer(link);
+    this.#answer(link, () => undefined);
   }
 
   /** Whether a link waits for its proof. */
@@ -163,16 +162,6 @@ export class DeviceSession extends SessionCore {
       this.brokenBeforeProof(link, 'The session changes its link too often.');
       return;
     }
-    if (!this.multiplexer.canResumeAt(received)) {
-      this.#forget(link);
-      this.use(link);
-      this.finish({
-        reason: 'offsets',
-        text: 'The service side claims to have received what was not sent.',
-        byPeer: false,
-      });
-      return;
-    }
     const former = this.current;
     if (former !== undefined) {
       former.drop();
@@ -186,10 +175,10 @@ export class DeviceSession extends SessionCore {
     this.#forget(link);
     this.detachedAt = undefined;
     this.use(link);
-    if (!this.multiplexer.attach(link, received)) {
+    if (!this.multiplexer.attach(link, received, link.position)) {
       this.finish({
         reason: 'offsets',
-        text: 'The service side claims to have received a part of a frame.',
+        text: 'The service side claims to have received what was not sent.',
         byPeer: false,
       });
       return;
@@ -212,7 +201,7 @@ export class DeviceSession extends SessionCore {
   }
 
   /** HELLO and PROOF. */
-  #answer(link: Link): void {
+  #answer(link: Link, proved: () => void): void {
     const { peerHello } = link;
     link.number = peerHello?.link ?? 0;
     link.position = this.multiplexer.received;
@@ -226,6 +215,6 @@ export class DeviceSession extends SessionCore {
       retentionSeconds: this.retentionSeconds,
     });
     link.send(link.ownHello);
-    this.prove(link, 'device', withoutSecret(link.peerHelloFrame, link.number === 1), link.ownHello);
+    this.prove(link, [withoutSecret(link.peerHelloFrame, link.number === 1), link.ownHello], proved);
   }
 }

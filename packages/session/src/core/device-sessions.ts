@@ -2,7 +2,7 @@ import { Budget } from './budget.ts';
 import type { SessionConnection } from './connection.ts';
 import { DeviceSession } from './device-session.ts';
 import type { SessionEnvironment } from './environment.ts';
-import { type ConnectionReason, encodeFrame, FRAME } from './frame.ts';
+import type { ConnectionReason } from './frame.ts';
 import {
   ARRIVE_MS,
   encodeHello,
@@ -282,10 +282,9 @@ export class DeviceSessions {
     });
     link.send(own);
     const input = proofInput('device', withoutSecret(link.peerHelloFrame, true), own, link.binding);
-    this.#environment.hmac(secret, input, (mac) => {
-      link.send(encodeFrame(FRAME.proof, 0, mac));
-      link.bye(reason, 0, '');
-    });
+    link.awaitProof();
+    this.#environment.hmac(secret, input, (mac) => link.sendProof(mac));
+    link.bye(reason, 0, '');
   }
 
   #ended(key: string, end: SessionEnd): void {

@@ -7,7 +7,7 @@ export type FrameReceiver = (type: number, connection: number, length: number, p
 
 /**
  * Splits the bytes of a link into frames. The borders of chunks mean nothing. A frame is delivered when all of it has arrived, without copying
- * its payload; at most one frame is kept.
+ * its payload, unless it comes in very many pieces; at most one frame is kept.
  */
 export class FrameReader {
   readonly #deliver: FrameReceiver;
@@ -20,6 +20,9 @@ export class FrameReader {
   #missing = 0;
   readonly #pieces: Uint8Array[] = [];
   #isStopped = false;
+  #isHeld = false;
+  /** What was not read of the chunk in which the reader was held. */
+  #rest: Uint8Array | undefined;
 
   constructor(deliver: FrameReceiver) {
     this.#deliver = deliver;
@@ -29,12 +32,30 @@ export class FrameReader {
   stop(): void {
     this.#isStopped = true;
     this.#pieces.length = 0;
+    this.#rest = undefined;
+  }
+
+  /** Delivers no further frame until {@link release}, not even of the chunk that is being read. Nothing may be pushed until then. */
+  hold(): void {
+    this.#isHeld = true;
+  }
+
+  /** Reads on. @returns as {@link push} */
+  release(): boolean {
+    this.#isHeld = false;
+    const rest = this.#rest;
+    this.#rest = undefined;
+    return rest === undefined || this.push(rest);
   }
 
   /** @returns false if a frame is longer than allowed; the link is then unusable */
   push(chunk: Uint8Array): boolean {
     let at = 0;
     while (at < chunk.length && !this.#isStopped) {
+      if (this.#isHeld) {
+        this.#rest = chunk.subarray(at);
+        return true;
+      }
       if (this.#headerBytes < HEADER_BYTES) {
         const end = Math.min(chunk.length, at + HEADER_BYTES - this.#headerBytes);
         for (; at < end; at++) this.#header[this.#headerBytes++] = chunk[at] as number;
@@ -44,6 +65,7 @@ export class FrameReader {
         const end = Math.min(chunk.length, at + this.#missing);
         this.#pieces.push(chunk.subarray(at, end));
         this.#missing -= end - at;
+        if (this.#pieces.length === MAX_PIECES) this.#joinPieces();
         at = end;
       }
       if (this.#missing === 0) this.#finishFrame();
@@ -60,12 +82,22 @@ export class FrameReader {
     return this.#length <= MAX_PAYLOAD_BYTES;
   }
 
+  /** Each piece keeps the chunk that it is a view of: a peer that sends single bytes could make a frame cost a thousand times its length. */
+  #joinPieces(): void {
+    const joined = joinPieces(this.#length - this.#missing, this.#pieces);
+    this.#pieces.length = 0;
+    this.#pieces.push(joined);
+  }
+
   #finishFrame(): void {
     this.#headerBytes = 0;
     this.#deliver(this.#type, this.#connection, this.#length, this.#pieces);
     this.#pieces.length = 0;
   }
 }
+
+/** Pieces of one frame that are kept as views. A sender's frames arrive in two or three. */
+const MAX_PIECES = 64;
 
 /** The payload in one array; copied only if it has more than one piece. */
 export function joinPieces(length: number, pieces: readonly Uint8Array[]): Uint8Array {

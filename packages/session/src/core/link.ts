@@ -68,7 +68,13 @@ export class Link implements LinkOutput {
   #held: Uint8Array[] | undefined;
   #heldBytes = 0;
   #pongAt = Number.NEGATIVE_INFINITY;
+  #isPongUnflushed = false;
   #isOver = false;
+  /** The transport is gone, and what it had received before is held. */
+  #isLostBehindHeld = false;
+  #isProofAwaited = false;
+  /** BYE, which waits for PROOF. */
+  #byeBehindProof: Uint8Array | undefined;
   isProven = false;
   /** The number in HELLO. */
   number = 0;
@@ -126,24 +132,32 @@ export class Link implements LinkOutput {
     } else if (!this.#reader.push(chunk)) this.#events.violation(this, 'A frame is longer than allowed.');
   }
 
-  /** The transport is closed or has failed. */
+  /** The transport is closed or has failed. What is held is read first: a BYE may be in it. */
   lost(): void {
     if (this.#isOver) return;
+    if (this.#held !== undefined) {
+      this.#isLostBehindHeld = true;
+      return;
+    }
     this.#stop();
     this.#events.lost(this);
   }
 
-  /** Keeps what arrives until {@link release}. */
+  /** Keeps what arrives until {@link release}, also the frames behind the one that is being delivered. */
   hold(): void {
     this.#held = [];
     this.#heldBytes = 0;
+    this.#reader.hold();
   }
 
-  /** Reads on. */
+  /** Reads on, if the link is held. */
   release(): void {
-    const held = this.#held ?? [];
+    const held = this.#held;
+    if (held === undefined) return;
     this.#held = undefined;
+    if (!this.#reader.release()) this.#events.violation(this, 'A frame is longer than allowed.');
     for (const chunk of held) this.receive(chunk);
+    if (this.#isLostBehindHeld) this.lost();
   }
 
   write(parts: readonly Uint8Array[], flushed: () => void): void {
@@ -158,6 +172,20 @@ export class Link implements LinkOutput {
     this.send(encodeFrame(FRAME.ping, 0, encodeUint64(Math.floor(this.#environment.now()))));
   }
 
+  /** PROOF is being made and will be given to {@link sendProof}. BYE waits for it: the peer believes only an end that has proved itself. */
+  awaitProof(): void {
+    this.#isProofAwaited = true;
+  }
+
+  /** Sends PROOF, and BYE if it was waiting. Sends nothing if the link is lost or was dropped. */
+  sendProof(mac: Uint8Array): void {
+    this.#isProofAwaited = false;
+    const bye = this.#byeBehindProof;
+    if (this.#isOver && bye === undefined) return;
+    this.#transport.write([encodeFrame(FRAME.proof, 0, mac)], NOTHING);
+    if (bye !== undefined) this.#leave(bye);
+  }
+
   /** Sends BYE and closes the link after everything that was written. */
   bye(reason: SessionReason, highestId: number, text: string): void {
     if (this.#isOver) return;
@@ -166,8 +194,14 @@ export class Link implements LinkOutput {
     payload[0] = SESSION_REASONS[reason];
     writeUint32(payload, 1, highestId);
     payload.set(words, 5);
-    this.send(encodeFrame(FRAME.bye, 0, payload));
+    const frame = encodeFrame(FRAME.bye, 0, payload);
     this.#stop();
+    if (this.#isProofAwaited) this.#byeBehindProof = frame;
+    else this.#leave(frame);
+  }
+
+  #leave(bye: Uint8Array): void {
+    this.#transport.write([bye], NOTHING);
     this.#transport.end();
   }
 
@@ -249,9 +283,12 @@ export class Link implements LinkOutput {
 
   #answerPing(payload: Uint8Array): void {
     const now = this.#environment.now();
-    if (now - this.#pongAt < PONG_INTERVAL_MS) return;
+    if (this.#isPongUnflushed || now - this.#pongAt < PONG_INTERVAL_MS) return;
     this.#pongAt = now;
-    this.send(encodeFrame(FRAME.pong, 0, payload));
+    this.#isPongUnflushed = true;
+    this.write([encodeFrame(FRAME.pong, 0, payload)], () => {
+      this.#isPongUnflushed = false;
+    });
   }
 }
 

@@ -44,6 +44,10 @@ export const SESSION_LIMITS = {
 const MESSAGE_BYTES = 65_536;
 /** Bytes passed to the link that it has not passed on: one message on its way and one that waits for it. More would delay what comes after them. */
 const MAX_UNFLUSHED_BYTES = 2 * MESSAGE_BYTES;
+/** Writes passed to the link that it has not passed on, however short: a peer that sends and never reads would collect acknowledgements here. */
+const MAX_UNFLUSHED_WRITES = 1_024;
+/** Bytes sent on a link before the peer has acknowledged any of them: it may still be verifying the proof, and holds 1 MiB meanwhile (`link.ts`). */
+const MAX_UNANSWERED_BYTES = 524_288;
 /**
  * Payload bytes of DATA while an interactive connection is active, and on links below {@link FAST_BYTES_PER_MS} while several connections send: none
  * should wait for long frames of others.
@@ -51,6 +55,9 @@ const MAX_UNFLUSHED_BYTES = 2 * MESSAGE_BYTES;
 const SHARED_DATA_BYTES = 16_384;
 /** Bytes per millisecond of a link that passes on a full frame in less than 7 ms. */
 const FAST_BYTES_PER_MS = 10_000;
+/** Payload bytes of DATA on links below {@link SLOW_BYTES_PER_MS} (1 Mbit/s), where a frame of 16 KiB holds up the others for longer than a person waits. */
+const SLOW_DATA_BYTES = 4_096;
+const SLOW_BYTES_PER_MS = 125;
 /** Milliseconds for which a session counts as interactive after an interactive connection has sent. */
 const INTERACTIVE_MS = 1_000;
 /** Bytes of interactive connections that may be sent beyond the limit on bytes in flight: they would wait for an acknowledgement otherwise. */
@@ -112,19 +119,25 @@ export class Multiplexer implements ConnectionOwner {
   /** Offset up to which the ring was passed to the current link. */
   #cursor = 0;
   #acknowledged = 0;
+  /** What was acknowledged when the current link began. */
+  #attachedAt = 0;
   /** Offset up to which no link needs the ring's memory any more, if the peer has acknowledged it too. */
   #flushed = 0;
   #linkNumber = 0;
   #unflushed = 0;
+  #unflushedWrites = 0;
   #received = 0;
   #ackedToPeer = 0;
   /** The acknowledgement waits for no further message: it has waited long enough, or there is much to acknowledge. */
   #isAckDue = false;
   #cancelAckTimer: (() => void) | undefined;
   #isFlushScheduled = false;
+  #isFilling = false;
   #isClosed = false;
   /** Frames for connections that are over. */
   droppedFrames = 0;
+  /** Payload bytes of DATA that were given to the ring or received, of all connections. */
+  dataBytes = 0;
 
   constructor({ side, environment, budget, events }: MultiplexerOptions) {
     this.#side = side;
@@ -201,25 +214,25 @@ export class Multiplexer implements ConnectionOwner {
 
   // The link
 
-  /** Whether an end that has received everything before `offset` can be resumed. */
-  canResumeAt(offset: number): boolean {
-    return offset >= this.#acknowledged && offset <= this.#ring.end;
-  }
-
   /**
    * Makes a link the current one and sends again what the peer has not received.
-   * @param peerReceived within {@link canResumeAt}
+   * @param peerReceived the `received` in the peer's HELLO
+   * @param announced the `received` in this end's HELLO on the link; what a former link has delivered since then is acknowledged at once
+   * @returns false, and nothing has changed, if the peer cannot have received that: it goes back, beyond what was sent, or into a frame
    */
-  attach(output: LinkOutput, peerReceived: number): boolean {
+  attach(output: LinkOutput, peerReceived: number, announced: number): boolean {
     if (!this.#advance(peerReceived)) return false;
     this.#output = output;
     this.#linkNumber++;
     this.#unflushed = 0;
+    this.#unflushedWrites = 0;
+    this.#isAckDue = false;
+    this.#attachedAt = peerReceived;
     this.#cursor = peerReceived;
     this.#flushed = peerReceived;
     this.#inFlight = new InFlight(peerReceived, this.#environment.now);
     this.#ackTiming = new AckTiming(this.#environment.now);
-    this.#ackedToPeer = this.#received;
+    this.#ackedToPeer = announced;
     this.#release();
     this.#scheduleFlush();
     return true;
@@ -309,7 +322,7 @@ export class Multiplexer implements ConnectionOwner {
     if (connection.peerEnded) return 'DATA after END.';
     // The service side learns the device's bytes only after OPENED.
     if (this.#side === 'service' && connection.isOpening) return 'DATA before OPENED.';
-    connection.receivedBytes += length;
+    this.dataBytes += length;
     if (!connection.window.receive(length)) {
       this.abort(connection, 'flow_control');
       return this.#owingFault;
@@ -361,7 +374,8 @@ export class Multiplexer implements ConnectionOwner {
   // What connections ask for
 
   wantsToSend(connection: SessionConnection): void {
-    if (connection.isOver) return;
+    // The peer may not learn anything of a connection that was not accepted.
+    if (connection.isOver || (this.#side === 'device' && connection.isOpening)) return;
     if (connection.owesEnd) this.#owe(connection);
     else if (!connection.isQueued && connection.sendable > 0) {
       connection.isQueued = true;
@@ -370,8 +384,17 @@ export class Multiplexer implements ConnectionOwner {
         this.#interactive.push(connection);
         this.#interactiveUntil = now + INTERACTIVE_MS;
       } else this.#bulk.push(connection);
+      this.#dropQueuedDead();
     }
     this.#scheduleFlush();
+  }
+
+  /** Connections that are over leave the queues when their turn comes. Without a link, or with a full ring, it does not come. */
+  #dropQueuedDead(): void {
+    const queued = this.#interactive.length + this.#bulk.length;
+    if (this.#isFilling || queued <= 2 * this.#connections.size + LEAST_DEAD) return;
+    this.#interactive = this.#interactive.filter(({ isOver }) => !isOver);
+    this.#bulk = this.#bulk.filter(({ isOver }) => !isOver);
   }
 
   owesLimit(connection: SessionConnection): void {
@@ -470,8 +493,9 @@ export class Multiplexer implements ConnectionOwner {
   #flush(): void {
     const output = this.#output;
     if (output === undefined) return;
+    if (this.#unflushedWrites >= MAX_UNFLUSHED_WRITES) return;
     this.#sendMessages(output);
-    if (this.#isAckDue) output.write([this.#takeAck()], NOTHING);
+    if (this.#isAckDue) this.#write(output, [this.#takeAck()], this.#cursor, 0);
   }
 
   #sendMessages(output: LinkOutput): void {
@@ -500,19 +524,25 @@ export class Multiplexer implements ConnectionOwner {
   #write(output: LinkOutput, parts: readonly Uint8Array[], to: number, bytes: number): void {
     const link = this.#linkNumber;
     this.#unflushed += bytes;
+    this.#unflushedWrites++;
     output.write(parts, () => {
       // A former link's memory was given up when it was detached.
       if (link !== this.#linkNumber || this.#output === undefined) return;
       this.#unflushed -= bytes;
+      this.#unflushedWrites--;
       this.#flushed = to;
       this.#release();
-      // What came meanwhile waits for the end of the turn only if nothing else would send it.
-      if (this.#cursor < this.#ring.end || this.#bulk.length > 0) this.#scheduleFlush();
+      // What waits for room in the link; what waits for an acknowledgement is sent when that comes.
+      const waits =
+        this.#cursor < this.#ring.end || this.#bulk.length > 0 || this.#interactive.length > 0 || this.#isAckDue;
+      if (waits) this.#scheduleFlush();
     });
   }
 
-  /** The end of the whole frames that fit into one message. */
+  /** The end of the whole frames that are passed to the link with the next message. */
   #messageEnd(): number {
+    const isAnswered = this.#acknowledged > this.#attachedAt;
+    if (!isAnswered && this.#cursor - this.#attachedAt >= MAX_UNANSWERED_BYTES) return this.#cursor;
     const { end } = this.#ring;
     if (end - this.#cursor <= MESSAGE_BYTES) return end;
     let to = this.#cursor;
@@ -527,16 +557,23 @@ export class Multiplexer implements ConnectionOwner {
     if (this.#owing.size > 0 || this.#farewells.length > 0) return;
     const hasInteractive = this.now < this.#interactiveUntil;
     const limit = this.#inFlight?.limit(hasInteractive) ?? 0;
-    const room = () =>
-      Math.min(
-        limit - (this.#ring.end - this.#acknowledged),
-        this.#ring.free - SESSION_LIMITS.controlBytes,
-        MESSAGE_BYTES - (this.#ring.end - this.#cursor),
-      );
-    this.#sendQueued(this.#interactive, () => room() + INTERACTIVE_EXTRA_BYTES, SHARED_DATA_BYTES);
-    const isShared = this.#bulk.length > 1 && (this.#inFlight?.rate ?? 0) < FAST_BYTES_PER_MS;
-    const maxBytes = isShared || hasInteractive ? SHARED_DATA_BYTES : MAX_PAYLOAD_BYTES;
-    this.#sendQueued(this.#bulk, room, maxBytes);
+    const rate = this.#inFlight?.rate ?? 0;
+    const shared = rate > 0 && rate < SLOW_BYTES_PER_MS ? SLOW_DATA_BYTES : SHARED_DATA_BYTES;
+    this.#isFilling = true;
+    this.#sendQueued(this.#interactive, limit + INTERACTIVE_EXTRA_BYTES, shared);
+    const isShared =
+      hasInteractive || shared === SLOW_DATA_BYTES || (this.#bulk.length > 1 && rate < FAST_BYTES_PER_MS);
+    this.#sendQueued(this.#bulk, limit, isShared ? shared : MAX_PAYLOAD_BYTES);
+    this.#isFilling = false;
+  }
+
+  /** Bytes of DATA frames that may be given to the ring now, with `limit` unacknowledged bytes allowed. */
+  #room(limit: number): number {
+    return Math.min(
+      limit - (this.#ring.end - this.#acknowledged),
+      this.#ring.free - SESSION_LIMITS.controlBytes,
+      MESSAGE_BYTES - (this.#ring.end - this.#cursor),
+    );
   }
 
   #writeControl(): void {
@@ -563,7 +600,7 @@ export class Multiplexer implements ConnectionOwner {
       if (this.#side === 'service') this.#append(FRAME.open, connection.id, openPayload(connection));
       else this.#append(FRAME.opened, connection.id, limitPayload(connection.window.limit));
       connection.owesLimit = false;
-    } else if (connection.owesLimit) {
+    } else if (connection.owesLimit && !(this.#side === 'device' && connection.isOpening)) {
       connection.owesLimit = false;
       this.#append(FRAME.limit, connection.id, encodeUint64(connection.window.limit));
     }
@@ -575,21 +612,24 @@ export class Multiplexer implements ConnectionOwner {
   }
 
   /** Sends in turn one frame of each connection, until there is no room or nothing more to send. */
-  #sendQueued(queue: SessionConnection[], room: () => number, maxBytes: number): void {
+  #sendQueued(queue: SessionConnection[], limit: number, maxBytes: number): void {
     let index = 0;
     while (index < queue.length) {
       const connection = queue[index] as SessionConnection;
       const available = connection.isOver ? 0 : connection.sendable;
       if (available > 0) {
         const wanted = frameBytes(available, maxBytes);
-        const bytes = Math.min(wanted, room() - HEADER_BYTES);
+        const bytes = Math.min(wanted, this.#room(limit) - HEADER_BYTES);
         // A frame shorter than what could be sent costs more than it gains, except at the very end.
         if (bytes < Math.min(wanted, LEAST_DATA_BYTES)) break;
         this.#sendData(connection, bytes);
       }
       index++;
-      if (!connection.isOver && connection.sendable > 0) queue.push(connection);
-      else {
+      if (!connection.isOver && connection.sendable > 0) {
+        // One that has begun to send much waits for its turn among the others that do.
+        const stays = queue === this.#bulk || connection.isInteractive(this.now);
+        (stays ? queue : this.#bulk).push(connection);
+      } else {
         connection.isQueued = false;
         if (connection.owesEnd && !connection.isOver) this.#oweEnd(connection);
       }
@@ -605,6 +645,7 @@ export class Multiplexer implements ConnectionOwner {
   #sendData(connection: SessionConnection, bytes: number): void {
     writeHeader(this.#header, 0, FRAME.data, bytes, connection.id);
     this.#ring.append(this.#header);
+    this.dataBytes += bytes;
     connection.take(bytes, (piece) => this.#ring.append(piece));
     connection.drain();
   }
@@ -659,6 +700,8 @@ const MAX_CONTROL_BYTES = 3 * HEADER_BYTES + 4 + MAX_SERVICE_BYTES + 8;
 
 /** A shorter DATA frame is sent only if nothing more is queued. */
 const LEAST_DATA_BYTES = 4_096;
+/** Queues are searched for connections that are over only when there are at least this many. */
+const LEAST_DEAD = 64;
 
 /**
  * The payload bytes of the next frame. Sockets are read in pieces of 65,536 bytes, which do not fit into one frame: two equal frames cost less than
@@ -669,7 +712,6 @@ function frameBytes(available: number, maxBytes: number): number {
   return available >= 2 * maxBytes ? maxBytes : Math.ceil(available / 2);
 }
 
-const NOTHING = (): void => undefined;
 const NO_TEXT = new Uint8Array(0);
 const ENCODER = new TextEncoder();
 const DECODER = new TextDecoder();

@@ -70,6 +70,11 @@ export class ReceiveWindow {
     return this.#limit;
   }
 
+  /** Bytes received in all. */
+  get received(): number {
+    return this.#received;
+  }
+
   /** Bytes received that the local program has not consumed. */
   get unconsumed(): number {
     return this.#received - this.#consumed;
@@ -87,7 +92,7 @@ export class ReceiveWindow {
    */
   consume(bytes: number, now: number, roundTripMs: number | undefined): boolean {
     this.#consumed += bytes;
-    if (this.#limit - this.#consumed > this.#bytes / 2) return false;
+    if (this.#limit - this.#consumed > Math.min(this.#bytes, this.#windows.share) / 2) return false;
     // A window that is used up twice within two round trips limits the rate.
     if (roundTripMs !== undefined && now - this.#renewedAt < 2 * roundTripMs && this.#windows.tryGrow(this.#bytes)) {
       this.#fromBudget += this.#bytes;

@@ -73,6 +73,7 @@ export class ServiceSession extends SessionCore {
 
   /** Dials the first link. */
   start(): void {
+    this.watchRetention();
     this.#dial();
   }
 
@@ -106,7 +107,7 @@ export class ServiceSession extends SessionCore {
     link.send(link.ownHello);
     this.#watchPending(ARRIVE_MS - (this.environment.now() - this.#dialledAt));
     // On link 1 the device needs no proof: the secret is in HELLO. Connections need not wait for its answer.
-    if (link.number === 1) this.multiplexer.attach(link, 0);
+    if (link.number === 1) this.multiplexer.attach(link, 0, 0);
     return link;
   }
 
@@ -153,7 +154,8 @@ export class ServiceSession extends SessionCore {
     if (!equalBytes(hello.sessionId, this.id) || hello.link !== link.number)
       this.brokenBeforeProof(link, 'HELLO of another session.');
     else if (hello.lowest > HIGHEST_VERSION || hello.highest < LOWEST_VERSION) {
-      this.finish({ reason: 'version', text: 'The device speaks another version of the session.', byPeer: false });
+      // Nobody has proved anything yet: no more is believed than a BYE.
+      this.byeBeforeProof(link, 'version', 'The device speaks another version of the session.');
     }
   }
 
@@ -161,7 +163,7 @@ export class ServiceSession extends SessionCore {
     if (link !== this.#pending) return;
     const hello = withoutSecret(link.ownHello, link.number === 1);
     this.verify(link, proof, [hello, link.peerHelloFrame], (isGood) => {
-      if (isGood) this.#proven(link);
+      if (isGood) this.#answerProof(link);
       else this.brokenBeforeProof(link, 'The device could not prove that it knows the session.');
     });
   }
@@ -238,18 +240,22 @@ export class ServiceSession extends SessionCore {
     }
   }
 
+  #answerProof(link: Link): void {
+    if (link.number === 1) this.#proven(link);
+    // Before BYE too: the device believes it only of whom has proved itself.
+    else this.prove(link, [link.ownHello, link.peerHelloFrame], () => this.#proven(link));
+  }
+
   #proven(link: Link): void {
+    if (link !== this.#pending) return;
+    this.#forgetPending();
+    this.retentionSeconds = Math.max(1, Math.min(this.retentionSeconds, link.peerHello?.retentionSeconds ?? 1));
+    this.use(link);
     const received = link.peerHello?.received ?? 0;
-    if (!this.multiplexer.canResumeAt(received)) {
-      this.use(link);
+    if (link.number > 1 && !this.multiplexer.attach(link, received, link.position)) {
       this.finish({ reason: 'offsets', text: 'The device claims to have received what was not sent.', byPeer: false });
       return;
     }
-    this.#forgetPending();
-    this.retentionSeconds = Math.max(1, Math.min(this.retentionSeconds, link.peerHello?.retentionSeconds ?? 1));
-    if (link.number > 1) this.prove(link, 'service', link.ownHello, link.peerHelloFrame);
-    this.use(link);
-    if (link.number > 1) this.multiplexer.attach(link, received);
     this.#acknowledgedAtLink = this.multiplexer.acknowledged;
     this.#byes = 0;
     this.events.linkProven?.(link);

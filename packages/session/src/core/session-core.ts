@@ -1,7 +1,7 @@
 import type { Budget } from './budget.ts';
 import type { ConnectionEvents, SessionConnection } from './connection.ts';
 import type { SessionEnvironment } from './environment.ts';
-import { type ConnectionReason, encodeFrame, FRAME, readUint64, type SessionReason, sessionReason } from './frame.ts';
+import { type ConnectionReason, readUint64, type SessionReason, sessionReason } from './frame.ts';
 import { equalBytes, proofInput } from './hello.ts';
 import type { Link, LinkEvents } from './link.ts';
 import { Multiplexer } from './multiplexer.ts';
@@ -65,6 +65,7 @@ export abstract class SessionCore implements LinkEvents {
   protected retentionSeconds: number;
   readonly #idleMs: number | undefined;
   #idleFor = 0;
+  #dataBytesSeen = 0;
   #cancelIdle: (() => void) | undefined;
   readonly #silence: Silence;
   #pings = 0;
@@ -153,12 +154,15 @@ export abstract class SessionCore implements LinkEvents {
     this.#cancelIdle?.();
     this.#cancelIdle = undefined;
     this.multiplexer.detach();
-    this.#watchRetention();
+    this.watchRetention();
   }
 
-  protected prove(link: Link, side: 'service' | 'device', serviceHello: Uint8Array, deviceHello: Uint8Array): void {
-    this.environment.hmac(this.secret, proofInput(side, serviceHello, deviceHello, link.binding), (mac) => {
-      link.send(encodeFrame(FRAME.proof, 0, mac));
+  /** Sends PROOF, then calls `sent`: nothing that is counted may go before it. `sent` is not called if the link or the session is over meanwhile. */
+  protected prove(link: Link, hellos: readonly [Uint8Array, Uint8Array], sent: () => void): void {
+    link.awaitProof();
+    this.environment.hmac(this.secret, proofInput(this.#side, ...hellos, link.binding), (mac) => {
+      link.sendProof(mac);
+      if (!link.isOver && this.#end === undefined) sent();
     });
   }
 
@@ -193,7 +197,6 @@ export abstract class SessionCore implements LinkEvents {
     pieces: readonly Uint8Array[],
   ): string | undefined {
     if (link !== this.#current) return 'A frame on a link that is no longer the current one.';
-    if (type === FRAME.data) this.#idleFor = 0;
     return this.multiplexer.receive(type, connection, length, pieces);
   }
 
@@ -253,7 +256,8 @@ export abstract class SessionCore implements LinkEvents {
 
   // Timers
 
-  #watchRetention(): void {
+  /** Begins to count the retention, if it is not counted already. */
+  protected watchRetention(): void {
     if (this.#end !== undefined || this.#cancelRetention !== undefined) return;
     const arm = (): void => {
       const left = this.#silence.left(this.retentionSeconds * 1000);
@@ -300,15 +304,12 @@ export abstract class SessionCore implements LinkEvents {
     if (limit === undefined || this.#end !== undefined) return;
     this.#cancelIdle?.();
     this.#cancelIdle = this.environment.setTimer(limit / IDLE_PARTS, () => {
-      this.#idleFor += limit / IDLE_PARTS;
+      const hasMoved = this.multiplexer.dataBytes !== this.#dataBytesSeen;
+      this.#dataBytesSeen = this.multiplexer.dataBytes;
+      this.#idleFor = hasMoved ? 0 : this.#idleFor + limit / IDLE_PARTS;
       if (this.#idleFor < limit) this.#watchIdle();
       else this.finish({ reason: 'idle', text: 'No data was sent for as long as the hub allows.', byPeer: false });
     });
-  }
-
-  /** DATA was sent. */
-  protected noteUse(): void {
-    this.#idleFor = 0;
   }
 }
 
