@@ -134,6 +134,8 @@ export interface PairOptions {
   readonly idleMs?: number;
   readonly maxSessions?: number;
   readonly budgetBytes?: number;
+  /** Milliseconds that an HMAC takes at both ends; default: it is there at once. */
+  readonly hmacMs?: number;
   /** What the device answers to OPEN; default: accepts after a while. */
   readonly target?: (connection: SessionConnection, program: Program) => void;
   /** Bytes that the device's program of each connection sends. */
@@ -158,14 +160,15 @@ export class Pair {
   isReachable = true;
   services: ((service: string) => boolean) | undefined;
   readonly #options: PairOptions;
+  readonly serviceBudget = new Budget(67_108_864);
 
   constructor(world: World, options: PairOptions = {}) {
     this.world = world;
     this.#options = options;
     this.device = this.#createDevice();
     this.session = new ServiceSession({
-      environment: world.environment(),
-      budget: new Budget(67_108_864),
+      environment: world.environment(options.hmacMs),
+      budget: this.serviceBudget,
       deviceId: 'press-7',
       moduleId: '',
       retentionSeconds: options.retentionSeconds,
@@ -189,7 +192,7 @@ export class Pair {
 
   #createDevice(): DeviceSessions {
     const device: DeviceSessions = new DeviceSessions({
-      environment: this.world.environment(),
+      environment: this.world.environment(this.#options.hmacMs),
       deviceId: 'press-7',
       moduleId: '',
       retentionSeconds: this.#options.retentionSeconds,

@@ -75,8 +75,13 @@ export class World {
     this.#deferred.push(callback);
   }
 
-  /** An end's environment. */
-  environment(): SessionEnvironment {
+  /** Timers that will still fire. */
+  get timers(): number {
+    return this.#events.reduce((sum, { callback }) => sum + (callback === undefined ? 0 : 1), 0);
+  }
+
+  /** An end's environment. @param hmacMs milliseconds that an HMAC takes; undefined: it is there at once */
+  environment(hmacMs?: number): SessionEnvironment {
     return {
       now: () => this.now,
       wallNow: () => this.now + this.wallAhead,
@@ -84,7 +89,11 @@ export class World {
       defer: (callback) => this.defer(callback),
       random: (bytes) => Uint8Array.from({ length: bytes }, () => this.random.between(0, 255)),
       jitter: () => this.random.next(),
-      hmac: (key, data, done) => done(createHmac('sha256', key).update(data).digest()),
+      hmac: (key, data, done) => {
+        const mac = createHmac('sha256', key).update(data).digest();
+        if (hmacMs === undefined) done(mac);
+        else this.setTimer(hmacMs, () => done(mac));
+      },
     };
   }
 
@@ -121,7 +130,7 @@ export interface WireOptions {
 /** One direction's end of a {@link Wire}. */
 class WireEnd implements LinkTransport {
   readonly binding: Uint8Array;
-  link: Link | undefined;
+  link: Pick<Link, 'receive' | 'lost'> | undefined;
   readonly #wire: Wire;
   readonly #index: 0 | 1;
   isOpen = true;

@@ -122,6 +122,16 @@ export abstract class SessionCore implements LinkEvents {
     return this.multiplexer.size;
   }
 
+  /** Frames of the peer for connections that were over, which were dropped. */
+  get droppedFrames(): number {
+    return this.multiplexer.droppedFrames;
+  }
+
+  /** Connections in the queues of those that have data to send, some of which may be over. */
+  get queued(): number {
+    return this.multiplexer.queued;
+  }
+
   protected abstract secret: Uint8Array;
   abstract hello(link: Link): void;
   abstract proof(link: Link, proof: Uint8Array): void;
