@@ -181,12 +181,16 @@ export class Wire {
 
   transfer(from: 0 | 1, parts: readonly Uint8Array[], flushed: () => void): void {
     const { rate, delayMs, splits } = this.#options;
-    for (const part of parts) {
+    // What leaves within a millisecond arrives together.
+    const segment = rate === undefined ? Number.POSITIVE_INFINITY : Math.min(65_536, Math.max(1_460, Math.floor(rate)));
+    const segments = parts.flatMap((part) => cut(part, segment));
+    let index = 0;
+    for (const part of segments) {
       // Read when they leave, not when they were written, to find memory that is reused too early.
       const start = Math.max(this.#world.now, this.#free[from] as number);
       const leaves = start + (rate === undefined ? 0 : part.length / rate);
       this.#free[from] = leaves;
-      const isLast = part === parts.at(-1);
+      const isLast = ++index === segments.length;
       this.#world.setTimer(leaves - this.#world.now, () => {
         const bytes = part.slice();
         if (isLast) flushed();
@@ -237,4 +241,12 @@ export class Wire {
     this.blackhole(index);
     this.#world.setTimer(otherAfterMs, () => this.ends[index === 0 ? 1 : 0].lost());
   }
+}
+
+/** Views of the bytes, each of at most `length`. */
+function cut(bytes: Uint8Array, length: number): Uint8Array[] {
+  if (bytes.length <= length) return [bytes];
+  const pieces: Uint8Array[] = [];
+  for (let at = 0; at < bytes.length; at += length) pieces.push(bytes.subarray(at, at + length));
+  return pieces;
 }
