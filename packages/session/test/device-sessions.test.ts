@@ -214,6 +214,22 @@ describe('a drain', () => {
     expect(end.sessions.size).toBe(1);
   });
 
+  it.each([
+    ['when the agent stops', (end: BareDevice) => end.sessions.close('')],
+    [
+      'when the session expires',
+      (end: BareDevice, link: ScriptedLink, world: World) => (link.lose(), world.run(16 * MINUTE)),
+    ],
+  ])('tells connections of the device that were not answered of their end, %s', (_when, finish) => {
+    const world = new World(1);
+    const end = new BareDevice(world, {}, () => undefined);
+    const link = scriptedService(world, end.sessions, identity(world));
+    link.send(FRAME.open, 1, openPayload('a'));
+    world.run(100);
+    finish(end, link, world);
+    expect(end.at(0).abortion).toBeDefined();
+  });
+
   it('moves connections that crossed the BYE to another session when nothing of them was sent', () => {
     const world = new World(1);
     const pair = new Pair(world, { answerBytes: () => 10, wire: { delayMs: 100 } });

@@ -34,6 +34,8 @@ export class Program implements ConnectionEvents {
   isStalled = false;
   /** Reads nothing. */
   isDeaf = false;
+  /** The session ended before anything was sent; another session may take the program. */
+  hasMoved = false;
   /** Called when bytes arrive. */
   onData: ((bytes: Uint8Array) => void) | undefined;
 
@@ -123,7 +125,7 @@ export class Program implements ConnectionEvents {
   }
 
   get isOver(): boolean {
-    return this.finishedCount > 0 || this.abortion !== undefined;
+    return this.finishedCount > 0 || this.abortion !== undefined || this.hasMoved;
   }
 }
 
@@ -181,6 +183,7 @@ export class Pair {
         closed: (end, untouched) => {
           this.serviceEnd = end;
           this.untouched = untouched.length;
+          for (const { events } of untouched) if (events instanceof Program) events.hasMoved = true;
         },
       },
     });
@@ -200,7 +203,7 @@ export class Pair {
       budgetBytes: this.#options.budgetBytes,
       linkRefused: (text) => this.refusedLinks.push(`device: ${text}`),
       closed: (_session, end) => {
-        this.deviceEnd = end;
+        if (device === this.device) this.deviceEnd = end;
       },
       opened: (connection) => this.#opened(connection),
     });
@@ -227,7 +230,10 @@ export class Pair {
   /** The device's process ends and is started again: it knows nothing any more. */
   restartDevice(): void {
     for (const wire of this.wires) wire.cut([this.world.random.between(0, 200), 0]);
+    const former = this.device;
     this.device = this.#createDevice();
+    // Nothing of this reaches the service side: the links carry nothing any more.
+    former.close('The process has ended.');
   }
 
   open(service: string, bytes: number, readsSlowly = false): Program {

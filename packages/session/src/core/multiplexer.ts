@@ -202,6 +202,8 @@ export class Multiplexer implements ConnectionOwner {
     this.#ring.trim();
     this.#owing.clear();
     this.#farewells.length = 0;
+    this.#interactive = [];
+    this.#bulk = [];
   }
 
   // The link
