@@ -214,21 +214,21 @@ describe('a drain', () => {
     expect(end.sessions.size).toBe(1);
   });
 
-  it.each([
-    ['when the agent stops', (end: BareDevice) => end.sessions.close('')],
-    [
-      'when the session expires',
-      (end: BareDevice, link: ScriptedLink, world: World) => (link.lose(), world.run(16 * MINUTE)),
-    ],
-  ])('tells connections of the device that were not answered of their end, %s', (_when, finish) => {
-    const world = new World(1);
-    const end = new BareDevice(world, {}, () => undefined);
-    const link = scriptedService(world, end.sessions, identity(world));
-    link.send(FRAME.open, 1, openPayload('a'));
-    world.run(100);
-    finish(end, link, world);
-    expect(end.at(0).abortion).toBeDefined();
-  });
+  it.each(['draining', 'expired'])(
+    'or a session that ends with `%s` tells connections that were not answered',
+    (reason) => {
+      const world = new World(1);
+      const end = new BareDevice(world, {}, () => undefined);
+      const link = scriptedService(world, end.sessions, identity(world));
+      link.send(FRAME.open, 1, openPayload('a'));
+      world.run(100);
+      if (reason === 'draining') end.sessions.close('');
+      else link.lose();
+      world.run(16 * MINUTE);
+      expect(end.ends).toMatchObject([{ reason }]);
+      expect(end.at(0).abortion).toBeDefined();
+    },
+  );
 
   it('moves connections that crossed the BYE to another session when nothing of them was sent', () => {
     const world = new World(1);

@@ -68,6 +68,7 @@ class Simulation {
   #opensLeft: number;
   #harmsLeft: number;
   #hasRestarted = false;
+  #isOver = false;
 
   constructor(seed: number) {
     this.#world = new World(seed);
@@ -171,6 +172,7 @@ class Simulation {
   #harmLater(): void {
     const ms = this.#random.chance(0.7) ? this.#random.between(1, 300) : this.#random.between(300, 20_000);
     this.#world.setTimer(ms, () => {
+      if (this.#isOver) return;
       this.#harm();
       if (--this.#harmsLeft > 0) this.#harmLater();
     });
@@ -227,7 +229,7 @@ class Simulation {
     const { random: bytes } = this.#world.environment();
     const send = (frame: Uint8Array): void => own.write([frame], () => undefined);
     // Whoever comes first with a first link has a session of that id: a stranger does not know the id so early.
-    const isKnown = device.size > 0 && this.#pair.linksProven > 0;
+    const isKnown = device.size > 0 && this.#pair.linksProven > 0 && !this.#plan.restarts;
     const link = isKnown && random.chance(0.2) ? 1 : random.between(2, 30);
     const first = link === 1 ? { secret: bytes(32), deviceId: 'press-7', moduleId: '' } : undefined;
     const received = random.chance(0.5) ? 0 : random.between(0, 1_000_000);
@@ -312,6 +314,7 @@ class Simulation {
     const faults: string[] = [];
     if (session.size > 0) faults.push(`${session.size} connections left at the service side`);
     if (device.connections > 0) faults.push(`${device.connections} connections left at the device`);
+    this.#isOver = true;
     session.close('The run is over.');
     this.#world.run(this.#world.now + this.#retentionSeconds * 1_000 + 120_000);
     const left = {
