@@ -34,6 +34,8 @@ export class Program implements ConnectionEvents {
   isStalled = false;
   /** Reads nothing. */
   isDeaf = false;
+  /** The session ended before anything was sent; another session may take the program. */
+  hasMoved = false;
   /** Called when bytes arrive. */
   onData: ((bytes: Uint8Array) => void) | undefined;
 
@@ -123,7 +125,7 @@ export class Program implements ConnectionEvents {
   }
 
   get isOver(): boolean {
-    return this.finishedCount > 0 || this.abortion !== undefined;
+    return this.finishedCount > 0 || this.abortion !== undefined || this.hasMoved;
   }
 }
 
@@ -134,6 +136,8 @@ export interface PairOptions {
   readonly idleMs?: number;
   readonly maxSessions?: number;
   readonly budgetBytes?: number;
+  /** Milliseconds that an HMAC takes at both ends; default: it is there at once. */
+  readonly hmacMs?: number;
   /** What the device answers to OPEN; default: accepts after a while. */
   readonly target?: (connection: SessionConnection, program: Program) => void;
   /** Bytes that the device's program of each connection sends. */
@@ -158,14 +162,15 @@ export class Pair {
   isReachable = true;
   services: ((service: string) => boolean) | undefined;
   readonly #options: PairOptions;
+  readonly serviceBudget = new Budget(67_108_864);
 
   constructor(world: World, options: PairOptions = {}) {
     this.world = world;
     this.#options = options;
     this.device = this.#createDevice();
     this.session = new ServiceSession({
-      environment: world.environment(),
-      budget: new Budget(67_108_864),
+      environment: world.environment(options.hmacMs),
+      budget: this.serviceBudget,
       deviceId: 'press-7',
       moduleId: '',
       retentionSeconds: options.retentionSeconds,
@@ -178,6 +183,7 @@ export class Pair {
         closed: (end, untouched) => {
           this.serviceEnd = end;
           this.untouched = untouched.length;
+          for (const { events } of untouched) if (events instanceof Program) events.hasMoved = true;
         },
       },
     });
@@ -189,7 +195,7 @@ export class Pair {
 
   #createDevice(): DeviceSessions {
     const device: DeviceSessions = new DeviceSessions({
-      environment: this.world.environment(),
+      environment: this.world.environment(this.#options.hmacMs),
       deviceId: 'press-7',
       moduleId: '',
       retentionSeconds: this.#options.retentionSeconds,
@@ -197,7 +203,7 @@ export class Pair {
       budgetBytes: this.#options.budgetBytes,
       linkRefused: (text) => this.refusedLinks.push(`device: ${text}`),
       closed: (_session, end) => {
-        this.deviceEnd = end;
+        if (device === this.device) this.deviceEnd = end;
       },
       opened: (connection) => this.#opened(connection),
     });
@@ -224,7 +230,10 @@ export class Pair {
   /** The device's process ends and is started again: it knows nothing any more. */
   restartDevice(): void {
     for (const wire of this.wires) wire.cut([this.world.random.between(0, 200), 0]);
+    const former = this.device;
     this.device = this.#createDevice();
+    // Nothing of this reaches the service side: the links carry nothing any more.
+    former.close('The process has ended.');
   }
 
   open(service: string, bytes: number, readsSlowly = false): Program {

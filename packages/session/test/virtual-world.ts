@@ -76,8 +76,13 @@ export class World {
     this.#deferred.push(callback);
   }
 
-  /** An end's environment. */
-  environment(): SessionEnvironment {
+  /** Timers that will still fire. */
+  get timers(): number {
+    return this.#events.reduce((sum, { callback }) => sum + (callback === undefined ? 0 : 1), 0);
+  }
+
+  /** An end's environment. @param hmacMs milliseconds that an HMAC takes; undefined: it is there at once */
+  environment(hmacMs?: number): SessionEnvironment {
     return {
       now: () => this.now,
       wallNow: () => this.now + this.wallAhead,
@@ -85,7 +90,11 @@ export class World {
       defer: (callback) => this.defer(callback),
       random: (bytes) => Uint8Array.from({ length: bytes }, () => this.random.between(0, 255)),
       jitter: () => this.random.next(),
-      hmac: (key, data, done) => done(createHmac('sha256', key).update(data).digest()),
+      hmac: (key, data, done) => {
+        const mac = createHmac('sha256', key).update(data).digest();
+        if (hmacMs === undefined) done(mac);
+        else this.setTimer(hmacMs, () => done(mac));
+      },
     };
   }
 
@@ -124,7 +133,7 @@ export interface WireOptions {
 /** One direction's end of a {@link Wire}. */
 class WireEnd implements LinkTransport {
   readonly binding: Uint8Array;
-  link: Link | undefined;
+  link: Pick<Link, 'receive' | 'lost'> | undefined;
   readonly #wire: Wire;
   readonly #index: 0 | 1;
   isOpen = true;
@@ -177,12 +186,16 @@ export class Wire {
 
   transfer(from: 0 | 1, parts: readonly Uint8Array[], flushed: () => void): void {
     const { rate, delayMs, splits } = this.#options;
-    for (const part of parts) {
+    // What leaves within a millisecond arrives together.
+    const segment = rate === undefined ? Number.POSITIVE_INFINITY : Math.min(65_536, Math.max(1_460, Math.floor(rate)));
+    const segments = parts.flatMap((part) => cut(part, segment));
+    let index = 0;
+    for (const part of segments) {
       // Read when they leave, not when they were written, to find memory that is reused too early.
       const start = Math.max(this.#world.now, this.#free[from] as number);
       const leaves = start + (rate === undefined ? 0 : part.length / rate);
       this.#free[from] = leaves;
-      const isLast = part === parts.at(-1);
+      const isLast = ++index === segments.length;
       this.#world.setTimer(leaves - this.#world.now, () => {
         const bytes = part.slice();
         if (isLast) flushed();
@@ -249,4 +262,12 @@ export class Wire {
     this.blackhole(index);
     this.#world.setTimer(otherAfterMs, () => this.ends[index === 0 ? 1 : 0].lost());
   }
+}
+
+/** Views of the bytes, each of at most `length`. */
+function cut(bytes: Uint8Array, length: number): Uint8Array[] {
+  if (bytes.length <= length) return [bytes];
+  const pieces: Uint8Array[] = [];
+  for (let at = 0; at < bytes.length; at += length) pieces.push(bytes.subarray(at, at + length));
+  return pieces;
 }

@@ -104,6 +104,16 @@ export class DeviceSessions {
     return sum;
   }
 
+  /** Bytes of the budget that no session uses. */
+  get freeBytes(): number {
+    return this.#budget.free;
+  }
+
+  /** Links that have not said which session they belong to. */
+  get arriving(): number {
+    return this.#arriving.size;
+  }
+
   get sessions(): DeviceSession[] {
     return [...this.#entries.values()].map(({ session }) => session);
   }

@@ -85,9 +85,12 @@ export class InFlight {
     const now = this.#now();
     let last: Sample | undefined;
     let count = 0;
+    let from = this.#acknowledged;
     for (const sample of this.#samples) {
+      // The first part of a message tells as much as all of it, and sooner: what follows it stands in a queue behind it.
+      if (offset > from) last = sample;
       if (sample.offset > offset) break;
-      last = sample;
+      from = sample.offset;
       count++;
     }
     this.#samples.splice(0, count);

@@ -171,6 +171,11 @@ export class Multiplexer implements ConnectionOwner {
     return this.#connections.values();
   }
 
+  /** Connections in the queues of those that have data to send, some of which may be over. */
+  get queued(): number {
+    return this.#interactive.length + this.#bulk.length;
+  }
+
   get highestId(): number {
     return Math.max(0, this.#highestId);
   }
@@ -210,6 +215,8 @@ export class Multiplexer implements ConnectionOwner {
     this.#ring.trim();
     this.#owing.clear();
     this.#farewells.length = 0;
+    this.#interactive = [];
+    this.#bulk = [];
   }
 
   // The link
@@ -391,8 +398,7 @@ export class Multiplexer implements ConnectionOwner {
 
   /** Connections that are over leave the queues when their turn comes. Without a link, or with a full ring, it does not come. */
   #dropQueuedDead(): void {
-    const queued = this.#interactive.length + this.#bulk.length;
-    if (this.#isFilling || queued <= 2 * this.#connections.size + LEAST_DEAD) return;
+    if (this.#isFilling || this.queued <= 2 * this.#connections.size + LEAST_DEAD) return;
     this.#interactive = this.#interactive.filter(({ isOver }) => !isOver);
     this.#bulk = this.#bulk.filter(({ isOver }) => !isOver);
   }

@@ -42,7 +42,7 @@ export interface SessionEvents {
   linkProven?(link: Link): void;
   /** A link was dropped before the peer had proved itself; the session is unharmed. A stranger may have made it. */
   linkRefused?(text: string): void;
-  /** The session is over. All its connections were aborted, except `untouched`: those may be opened again in another session. */
+  /** The session is over. All its connections were aborted, except (service side) `untouched`: those may be opened again in another session. */
   closed(end: SessionEnd, untouched: readonly Untouched[]): void;
 }
 
@@ -120,6 +120,16 @@ export abstract class SessionCore implements LinkEvents {
 
   get size(): number {
     return this.multiplexer.size;
+  }
+
+  /** Frames of the peer for connections that were over, which were dropped. */
+  get droppedFrames(): number {
+    return this.multiplexer.droppedFrames;
+  }
+
+  /** Connections in the queues of those that have data to send, some of which may be over. */
+  get queued(): number {
+    return this.multiplexer.queued;
   }
 
   protected abstract secret: Uint8Array;
@@ -236,7 +246,7 @@ export abstract class SessionCore implements LinkEvents {
     this.#cancelRetention?.();
     this.#cancelRetention = undefined;
     this.dropLinks();
-    const untouched = mayMove(end.reason) ? this.#takeUntouched() : [];
+    const untouched = this.#side === 'service' && mayMove(end.reason) ? this.#takeUntouched() : [];
     this.multiplexer.close(end.reason === 'draining' ? 'going_away' : 'reset', end.text);
     this.events.closed(end, untouched);
   }
