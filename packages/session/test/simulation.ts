@@ -280,7 +280,8 @@ class Simulation {
     if (restarts || this.#pair.devicePrograms.length === 0) reasons.push('unknown');
     if (expires) reasons.push('expired', 'unknown');
     if (drains) reasons.push('draining', 'unknown');
-    if (idles) reasons.push('idle', 'unknown');
+    // Whoever does not hear that the other end was idle waits for it.
+    if (idles) reasons.push('idle', 'unknown', 'expired');
     return reasons;
   }
 
@@ -316,6 +317,9 @@ class Simulation {
     if (device.connections > 0) faults.push(`${device.connections} connections left at the device`);
     this.#isOver = true;
     session.close('The run is over.');
+    // A link that carries nothing any more is noticed by the pings of its WebSocket, which this world does not have.
+    this.#world.run(this.#world.now + 1_000);
+    for (const wire of this.#pair.wires) wire.cut([0, 0]);
     this.#world.run(this.#world.now + this.#retentionSeconds * 1_000 + 120_000);
     const left = {
       sessions: device.size,

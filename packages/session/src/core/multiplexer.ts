@@ -128,6 +128,8 @@ export class Multiplexer implements ConnectionOwner {
   #unflushedWrites = 0;
   #received = 0;
   #ackedToPeer = 0;
+  /** Milliseconds when the first byte was received that is not acknowledged. */
+  #unacknowledgedSince = 0;
   /** The acknowledgement waits for no further message: it has waited long enough, or there is much to acknowledge. */
   #isAckDue = false;
   #cancelAckTimer: (() => void) | undefined;
@@ -233,13 +235,13 @@ export class Multiplexer implements ConnectionOwner {
     this.#linkNumber++;
     this.#unflushed = 0;
     this.#unflushedWrites = 0;
-    this.#isAckDue = false;
     this.#attachedAt = peerReceived;
     this.#cursor = peerReceived;
     this.#flushed = peerReceived;
     this.#inFlight = new InFlight(peerReceived, this.#environment.now);
     this.#ackTiming = new AckTiming(this.#environment.now);
     this.#ackedToPeer = announced;
+    this.#isAckDue = this.#received > announced;
     this.#release();
     this.#scheduleFlush();
     return true;
@@ -473,17 +475,26 @@ export class Multiplexer implements ConnectionOwner {
 
   #acknowledgeLater(bytes: number): void {
     const unacknowledged = this.#received - this.#ackedToPeer;
+    if (unacknowledged === bytes) this.#unacknowledgedSince = this.now;
     if (this.#ackTiming?.received(bytes, unacknowledged) === true) {
       this.#isAckDue = true;
       this.#scheduleFlush();
-    } else if (this.#cancelAckTimer === undefined && this.#output !== undefined) {
-      this.#cancelAckTimer = this.#environment.setTimer(ACK_DELAY_MS, () => {
-        this.#cancelAckTimer = undefined;
-        if (this.#received === this.#ackedToPeer) return;
-        this.#isAckDue = true;
-        this.#scheduleFlush();
-      });
-    }
+    } else if (this.#cancelAckTimer === undefined && this.#output !== undefined) this.#startAckTimer(ACK_DELAY_MS);
+  }
+
+  #startAckTimer(ms: number): void {
+    this.#cancelAckTimer = this.#environment.setTimer(ms, () => {
+      this.#cancelAckTimer = undefined;
+      if (this.#received === this.#ackedToPeer) return;
+      // The timer is not stopped by an acknowledgement: one for each message would cost more than one that fires in vain.
+      const left = this.#unacknowledgedSince + ACK_DELAY_MS - this.now;
+      if (left > 0) {
+        this.#startAckTimer(left);
+        return;
+      }
+      this.#isAckDue = true;
+      this.#scheduleFlush();
+    });
   }
 
   #scheduleFlush(): void {
@@ -514,14 +525,16 @@ export class Multiplexer implements ConnectionOwner {
       this.#inFlight?.sent(to, this.#bulk.length === 0 && this.#interactive.length === 0);
       const parts = this.#ring.slices(from, to);
       const owesAck = this.#received > this.#ackedToPeer;
-      // A copy of few bytes costs less than a message of its own.
-      const joined = owesAck && to - from <= JOINED_BYTES ? [concatenate([this.#takeAck(), ...parts])] : parts;
-      this.#write(output, joined, to, to - from);
+      // A copy of few bytes costs less than a message of its own; on a slow link frequent acknowledgements keep what is in flight low.
+      const isSlow = (this.#inFlight?.rate ?? 0) < FAST_BYTES_PER_MS;
+      const joins = owesAck && (isSlow || to - from <= JOINED_BYTES);
+      // It must not stand behind a long message: the peer's data waits for it.
+      if (this.#isAckDue && !joins) this.#write(output, [this.#takeAck()], from, 0);
+      this.#write(output, joins ? [concatenate([this.#takeAck(), ...parts])] : parts, to, to - from);
     }
   }
 
   #takeAck(): Uint8Array {
-    // The timer goes on: setting one for each message would cost more than one that fires in vain.
     this.#isAckDue = false;
     this.#ackedToPeer = this.#received;
     return encodeFrame(FRAME.ack, 0, encodeUint64(this.#received));
