@@ -318,6 +318,10 @@ class Simulation {
     if (device.connections > 0) faults.push(`${device.connections} connections left at the device`);
     this.#isOver = true;
     session.close('The run is over.');
+    // Nobody asks whether a link is alive on which nothing is open: TCP, or the hub, notices in the end.
+    this.#world.setTimer(60_000, () => {
+      for (const wire of this.#pair.wires) wire.cut([0, 0]);
+    });
     this.#world.run(this.#world.now + this.#retentionSeconds * 1_000 + 120_000);
     const left = {
       sessions: device.size,
