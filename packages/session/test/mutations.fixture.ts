@@ -102,6 +102,7 @@ export const MUTATIONS: readonly Mutation[] = [
       'this.#silence',
     ],
     ['connections with nothing sent may move, the others not', 'if (!connection.isUntouched) continue;', ''],
+    ['at the device nothing moves', "this.#side === 'service' && mayMove(end.reason)", 'mayMove(end.reason)'],
     [
       'BYE reaches the peer',
       'if (link !== undefined) {\n      if (end.byPeer)',
