@@ -298,4 +298,81 @@ describe('an end that is not idle', () => {
     world.run(31_000);
     expect(device.link.of(FRAME.ping)).toHaveLength(2);
   });
+
+  it('is kept for the lesser retention of both ends, counted from the last byte on a proven link', () => {
+    const world = new World(1);
+    const end = new BareDevice(world, { retentionSeconds: 900 });
+    const who = identity(world);
+    const link = scriptedService(world, end.sessions, who, 1, { hello: { retentionSeconds: 60 } });
+    world.run(1_000);
+    link.lose();
+    // Links of somebody who does not know the secret say nothing about the peer.
+    for (let second = 5; second < 60; second += 5) {
+      scriptedService(world, end.sessions, who, 2, { isFalse: true });
+      world.run(second * 1_000);
+    }
+    expect(end.sessions.size).toBe(1);
+    world.run(62_000);
+    expect(end.ends).toMatchObject([{ reason: 'expired' }]);
+  });
+
+  it('is given up by the service side after the lesser retention of both ends', () => {
+    const world = new World(1);
+    let answers = true;
+    const device = new ScriptedDevice(world, {
+      answer: (each, number, hello) => {
+        if (answers) device.answer(world, each, number, hello, { retentionSeconds: 60 });
+      },
+    });
+    const nothing = (): void => undefined;
+    device.session.open('a', { data: nothing, ended: nothing, drained: nothing, aborted: nothing });
+    world.run(1_000);
+    answers = false;
+    device.link.lose();
+    world.run(59_000);
+    expect(device.end).toBeUndefined();
+    world.run(63_000);
+    expect(device.end).toMatchObject({ reason: 'expired' });
+  });
+
+  it('is kept by the service side for 60 s after the last connection, not after the first', () => {
+    const world = new World(1);
+    const pair = new Pair(world, { answerBytes: () => 10 });
+    pair.session.start();
+    pair.open('a', 10);
+    world.run(50_000);
+    pair.open('b', 10);
+    world.run(65_000);
+    expect(pair.serviceEnd).toBeUndefined();
+    world.run(115_000);
+    expect(pair.serviceEnd).toMatchObject({ reason: 'done' });
+  });
+
+  it('is not ended by a BYE on a link that has not proved itself', () => {
+    const world = new World(1);
+    const end = new BareDevice(world);
+    const who = identity(world);
+    scriptedService(world, end.sessions, who);
+    world.run(100);
+    const stranger = scriptedService(world, end.sessions, who, 2, { isSilent: true });
+    world.run(150);
+    stranger.send(FRAME.bye, 0, new Uint8Array(5));
+    world.run(200);
+    expect([stranger.isClosed, end.ends, end.sessions.size]).toEqual([true, [], 1]);
+  });
+
+  it.each([
+    [true, 1],
+    [false, 3],
+  ])('that does not know the session any more is believed, encrypted %s, after %i links', (isEncrypted, links) => {
+    const world = new World(1);
+    const pair = new Pair(world, { isEncrypted, target: (connection) => connection.accept() });
+    pair.session.start();
+    pair.open('a', 10).isStalled = true;
+    world.run(1_000);
+    pair.restartDevice();
+    world.run(2 * MINUTE);
+    expect(pair.serviceEnd).toMatchObject({ reason: 'unknown', byPeer: true });
+    expect(pair.wires).toHaveLength(1 + links);
+  });
 });

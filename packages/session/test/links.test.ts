@@ -62,6 +62,18 @@ describe('several links at the device', () => {
     expect(end.ends).toEqual([]);
   });
 
+  it('must repeat a frame that was delivered with the same length', () => {
+    const { world, end, who, first } = device();
+    const second = scriptedService(world, end.sessions, who, 2, { isSilent: true, hello: { received: 12 } });
+    world.run(150);
+    first.send(FRAME.data, 1, new Uint8Array(1_000));
+    world.run(200);
+    second.prove();
+    second.send(FRAME.data, 1, new Uint8Array(1_001));
+    world.run(300);
+    expect(end.ends).toMatchObject([{ reason: 'protocol', text: 'A repeated frame has another length.' }]);
+  });
+
   it('are kept when an older one is proven, and the newer ones may still prove themselves', () => {
     const { world, end, who } = device();
     const [second, third] = [2, 3].map((number) =>

@@ -18,16 +18,14 @@ function group(
 
 const NEVER = '(false as boolean)';
 
-/** Every rule of the session that a test must hold: sections 2, 4, 5 and 6 of its design. */
+/**
+ * Every rule of the session that a test must hold: sections 2, 4, 5 and 6 of its design. "Nothing counted before the proof" is not among them, because
+ * two checks hold it, in link.ts and in session-core.ts, and a test cannot tell when one is missing.
+ */
 export const MUTATIONS: readonly Mutation[] = [
   ...group('link.ts', [
     ['what a former link delivered is skipped', 'if (this.position < received) {', `if (${NEVER}) {`],
     ['a repeated frame has the length of the first', 'return end > received ?', `return ${NEVER} ?`],
-    [
-      'nothing counted before the proof',
-      "if (!this.isProven) return 'A frame before the proof.';\n    const end",
-      'const end',
-    ],
     [
       'no ACK or PING before the proof',
       "if (!this.isProven) return 'A frame before the proof.';\n    if (length",
@@ -78,11 +76,6 @@ export const MUTATIONS: readonly Mutation[] = [
       'this.#silence',
     ],
     [
-      'nothing of a former link is applied',
-      "if (link !== this.#current) return 'A frame on a link that is no longer the current one.';",
-      '',
-    ],
-    [
       'a violation before the proof costs the link only',
       "if (link === this.#current) this.finish({ reason: 'protocol'",
       "if (link.number > 0) this.finish({ reason: 'protocol'",
@@ -109,6 +102,7 @@ export const MUTATIONS: readonly Mutation[] = [
       'this.#silence',
     ],
     ['connections with nothing sent may move, the others not', 'if (!connection.isUntouched) continue;', ''],
+    ['at the device nothing moves', "this.#side === 'service' && mayMove(end.reason)", 'mayMove(end.reason)'],
     [
       'BYE reaches the peer',
       'if (link !== undefined) {\n      if (end.byPeer)',

@@ -121,7 +121,7 @@ class Simulation {
   #size(): number {
     const { crowds } = this.#plan;
     if (this.#random.chance(0.2)) return this.#random.between(0, 10);
-    return this.#random.between(1, crowds ? 3_000 : this.#random.chance(0.1) ? 800_000 : 150_000);
+    return this.#random.between(1, crowds ? 3_000 : this.#random.chance(0.1) ? 300_000 : 40_000);
   }
 
   // What programs do
@@ -251,7 +251,7 @@ class Simulation {
       else if (kind === 1) send(encodeFrame(FRAME.ack, 0, encodeUint64(random.between(0, 100_000))));
       else if (kind === 2) send(encodeFrame(FRAME.bye, 0, new Uint8Array(5)));
       else send(bytes(random.between(1, 200)));
-      if (random.chance(0.3)) this.#world.setTimer(random.between(0, 5_000), () => wire.cut([0, 0]));
+      this.#world.setTimer(random.between(0, 15_000), () => wire.cut([0, 0]));
     });
   }
 
@@ -268,7 +268,8 @@ class Simulation {
     });
     const expected = this.#expectedEnds();
     for (const end of [pair.serviceEnd, pair.deviceEnd])
-      if (end !== undefined && !expected.includes(end.reason)) faults.push(`session: ${JSON.stringify(end)}`);
+      if (end !== undefined && !expected.includes(end.reason))
+        faults.push(`session: ${JSON.stringify([pair.serviceEnd, pair.deviceEnd])}`);
     return faults;
   }
 
@@ -280,7 +281,7 @@ class Simulation {
     if (restarts || this.#pair.devicePrograms.length === 0) reasons.push('unknown');
     if (expires) reasons.push('expired', 'unknown');
     if (drains) reasons.push('draining', 'unknown');
-    // Whoever does not hear that the other end was idle waits for it.
+    // A BYE that is lost leaves the other end to its retention.
     if (idles) reasons.push('idle', 'unknown', 'expired');
     return reasons;
   }
@@ -317,9 +318,10 @@ class Simulation {
     if (device.connections > 0) faults.push(`${device.connections} connections left at the device`);
     this.#isOver = true;
     session.close('The run is over.');
-    // A link that carries nothing any more is noticed by the pings of its WebSocket, which this world does not have.
-    this.#world.run(this.#world.now + 1_000);
-    for (const wire of this.#pair.wires) wire.cut([0, 0]);
+    // Nobody asks whether a link is alive on which nothing is open: TCP, or the hub, notices in the end.
+    this.#world.setTimer(60_000, () => {
+      for (const wire of this.#pair.wires) wire.cut([0, 0]);
+    });
     this.#world.run(this.#world.now + this.#retentionSeconds * 1_000 + 120_000);
     const left = {
       sessions: device.size,
