@@ -128,8 +128,10 @@ describe('culvert', () => {
     const follow = startCulvert(['streams', 'list', '--device', 'press-6', '--follow'], monitor);
     await follow.line(/press-6 +echo +established for policy:service, session [0-9a-f]{32}$/);
     await clock.advance(REPORT_MS);
-    const { streamId, sessionId } = await hub.event('session-reported', (of) => of.claimedBy === 'device');
-    await hub.event('session-reported', (of) => of.claimedBy === 'service');
+    const by = (end: string) =>
+      hub.event('session-reported', (of) => of.deviceId === 'press-6' && of.claimedBy === end);
+    const { streamId, sessionId } = await by('device');
+    await by('service');
     await follow.line(new RegExp(`^Connections of session ${sessionId}, as the service claimed at `));
     follow.child.kill('SIGTERM');
 

@@ -42,4 +42,5 @@ export type { ModuleRegistry } from './module-registry.ts';
 export type { Policies } from './policies.ts';
 export { type OpenedSessionStream, ServiceClient, type ServiceClientOptions } from './service-client.ts';
 export type { ServiceSessionEvent } from './sessions/device-session.ts';
-export type { OpenStreamOptions } from './stream-request.ts';
+export type { DeviceConnection } from './sessions/session-pool.ts';
+export type { OpenStreamOptions, RawReason } from './stream-request.ts';

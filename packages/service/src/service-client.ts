@@ -35,7 +35,7 @@ import { ModuleRegistry } from './module-registry.ts';
 import { Policies } from './policies.ts';
 import { RestClient, type RestRequest } from './rest-client.ts';
 import type { ServiceSessionEvent } from './sessions/device-session.ts';
-import { SessionPool } from './sessions/session-pool.ts';
+import { type DeviceConnection, SessionPool } from './sessions/session-pool.ts';
 import {
   type GrantedStream,
   type OpenStreamOptions,
@@ -64,7 +64,7 @@ export interface ServiceClientOptions {
 }
 
 /** A stream that was opened to carry a session, and what the device chose. */
-export interface OpenedSessionStream extends Pick<GrantedStream, 'streamId' | 'session' | 'idleMs'> {
+export interface OpenedSessionStream extends Pick<GrantedStream, 'streamId' | 'session' | 'noSession' | 'idleMs'> {
   /** As {@link ServiceClient.openStream} gives it. */
   readonly stream: Duplex;
 }
@@ -149,6 +149,14 @@ export class ServiceClient {
     return this.#sessions.open(deviceId, options);
   }
 
+  /**
+   * How {@link openStream} reaches a device, or a module of it, now: in a session, or by raw streams, and why. Undefined before the first stream, and when
+   * the session is over.
+   */
+  connectionTo(deviceId: string, moduleId?: string): DeviceConnection | undefined {
+    return this.#sessions?.connectionTo({ deviceId, ...(moduleId === undefined ? {} : { moduleId }) });
+  }
+
   async #openRaw(deviceId: string, options: OpenStreamOptions): Promise<Duplex> {
     return (await this.#open(deviceId, options, dialStream)).opened;
   }
@@ -174,8 +182,8 @@ export class ServiceClient {
   ): Promise<OpenedSessionStream> {
     const dial: Dial<Duplex> = (grant, dialOptions) => dialStream(grant, { ...dialOptions, keepsAlive });
     const { opened: stream, granted } = await this.#open(deviceId, options, dial);
-    const { streamId, session, idleMs } = granted;
-    return { stream, streamId, session, idleMs };
+    const { streamId, session, noSession, idleMs } = granted;
+    return { stream, streamId, session, noSession, idleMs };
   }
 
   /**

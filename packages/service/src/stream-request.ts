@@ -4,8 +4,10 @@ import {
   isStreamId,
   isTraceParent,
   isVersionWithin,
+  type NoSession,
   printable,
   readMilliseconds,
+  readNoSession,
   readSessionAnswer,
   type SessionAnswer,
   type SessionRequest,
@@ -45,6 +47,9 @@ export interface SessionStreamOptions extends OpenStreamOptions {
   readonly resumes?: boolean;
 }
 
+/** Why a stream is raw although a session was asked for. `hub_too_old`: the hub says nothing of sessions, so it does not know them. */
+export type RawReason = NoSession | { readonly why: 'hub_too_old' };
+
 /** What the hub replied: the device has accepted. */
 export interface GrantedStream {
   /** The service's grant, whose URL leads to an allowed gateway. */
@@ -53,6 +58,8 @@ export interface GrantedStream {
   readonly streamId: string | undefined;
   /** The session that the device chose; undefined if the stream is raw. */
   readonly session: SessionAnswer | undefined;
+  /** Why the stream is raw, if a session was asked for. */
+  readonly noSession: RawReason | undefined;
   /** Milliseconds without a byte after which the hub ends the stream; undefined without a session, and without such a limit. */
   readonly idleMs: number | undefined;
 }
@@ -109,6 +116,7 @@ function readReply({ headers }: Pick<RestAnswer, 'headers'>, asked: SessionReque
       grant: { url, token },
       streamId: streamId !== undefined && isStreamId(streamId) ? streamId : undefined,
       session,
+      noSession: asked === undefined || session !== undefined ? undefined : rawReason(header),
       idleMs: session === undefined ? undefined : readMilliseconds(header(STREAM_HEADERS.idleMs)),
     };
   }
@@ -122,6 +130,12 @@ function readReply({ headers }: Pick<RestAnswer, 'headers'>, asked: SessionReque
 function chosenSession(text: string | undefined, asked: SessionRequest | undefined): SessionAnswer | undefined {
   const chosen = readSessionAnswer(text);
   return asked !== undefined && chosen !== undefined && isVersionWithin(chosen.version, asked) ? chosen : undefined;
+}
+
+function rawReason(header: (name: string) => string | undefined): RawReason {
+  const reason = readNoSession(header(STREAM_HEADERS.noSession));
+  // A hub that knows sessions sends one of the two headers.
+  return reason ?? { why: header(STREAM_HEADERS.session) === undefined ? 'hub_too_old' : 'declined' };
 }
 
 /** Decodes the device's reason and makes it safe to print in a terminal. */

@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream';
-import { CulvertError, type ErrorCode, type Identity, type SessionReport } from '@culvert/protocol';
+import { CulvertError, type ErrorCode, type Identity, type SessionAnswer, type SessionReport } from '@culvert/protocol';
 import {
   Budget,
   ConnectionDuplex,
@@ -69,6 +69,8 @@ export class DeviceSession {
   #refusals = 0;
   #first: Duplex | undefined;
   readonly id: string;
+  /** What the device chose on the first stream. */
+  #answer: SessionAnswer | undefined;
   /** The newest stream that carries the session. */
   #streamId: string | undefined;
   readonly #reports: ConnectionReports;
@@ -92,16 +94,17 @@ export class DeviceSession {
     options: DeviceSessionOptions,
     name: string,
     signal: AbortSignal,
-  ): Promise<DeviceSession | Duplex> {
+  ): Promise<DeviceSession | Pick<OpenedSessionStream, 'stream' | 'noSession'>> {
     const id = nodeEnvironment.random(16);
     const self = new DeviceSession(options, name, id);
-    const { stream, streamId, session, idleMs } = await options.openStream({
+    const { stream, streamId, session, noSession, idleMs } = await options.openStream({
       sessionId: self.id,
       name,
       resumes: false,
       signal,
     });
-    if (session === undefined) return stream;
+    if (session === undefined) return { stream, noSession };
+    self.#answer = session;
     self.#streamId = streamId;
     self.#first = stream;
     self.#start(id, idleMs);
@@ -142,6 +145,11 @@ export class DeviceSession {
     });
     this.#session = session;
     session.start();
+  }
+
+  /** What was agreed. */
+  get answer(): SessionAnswer | undefined {
+    return this.#answer;
   }
 
   /** Whether it takes further connections. */
