@@ -38,6 +38,7 @@ import type { ServiceSessionEvent } from './sessions/device-session.ts';
 import { type DeviceConnection, SessionPool } from './sessions/session-pool.ts';
 import {
   type GrantedStream,
+  type OpenedSessionStream,
   type OpenStreamOptions,
   requestStream,
   type SessionStreamOptions,
@@ -61,12 +62,6 @@ export interface ServiceClientOptions {
     | { readonly retentionSeconds?: number; readonly onEvent?: (event: ServiceSessionEvent) => void };
   /** Default: the system clock. */
   readonly clock?: Clock;
-}
-
-/** A stream that was opened to carry a session, and what the device chose. */
-export interface OpenedSessionStream extends Pick<GrantedStream, 'streamId' | 'session' | 'noSession' | 'idleMs'> {
-  /** As {@link ServiceClient.openStream} gives it. */
-  readonly stream: Duplex;
 }
 
 type Dial<T> = (

@@ -13,7 +13,7 @@ import {
   type Untouched,
 } from '@culvert/session';
 import { type Clock, inBackground } from '@culvert/stream';
-import type { OpenedSessionStream } from '../service-client.ts';
+import type { OpenedSessionStream } from '../stream-request.ts';
 import { dialFailure } from './dial-failure.ts';
 
 /** The versions of the session's protocol that this client speaks. */
@@ -32,7 +32,13 @@ export type ServiceSessionEvent = Identity & {
 } & (
     | { readonly type: 'session-link-lost'; readonly connections: number }
     | { readonly type: 'session-link-regained'; readonly lostForMs: number }
-    | { readonly type: 'session-ended'; readonly reason: SessionEnd['reason']; readonly text: string }
+    | {
+        readonly type: 'session-ended';
+        readonly reason: SessionEnd['reason'];
+        readonly text: string;
+        /** Connections of which the hub was not told, because there were too many for its reports. */
+        readonly unreported: number;
+      }
   );
 
 /** A stream to open for a session. */
@@ -245,9 +251,10 @@ export class DeviceSession {
     this.#isOver = true;
     this.#hold.isHeld = false;
     this.#dialling.abort(new CulvertError('aborted', 'The session is over.'));
-    this.#reports.end();
     const { identity, onEvent, ended } = this.#options;
-    onEvent({ ...identity, sessionId: this.id, type: 'session-ended', reason: end.reason, text: end.text });
+    const unreported = this.#reports.dropped;
+    this.#reports.end();
+    onEvent({ ...identity, sessionId: this.id, type: 'session-ended', reason: end.reason, text: end.text, unreported });
     ended(end, untouched);
   }
 

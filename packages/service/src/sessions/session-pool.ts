@@ -2,8 +2,7 @@ import type { Duplex } from 'node:stream';
 import { CulvertError, type Identity, type SessionAnswer, type SessionRequest } from '@culvert/protocol';
 import { ConnectionDuplex, type Untouched } from '@culvert/session';
 import { abortReason, type Clock } from '@culvert/stream';
-import type { OpenedSessionStream } from '../service-client.ts';
-import type { OpenStreamOptions, RawReason } from '../stream-request.ts';
+import type { OpenedSessionStream, OpenStreamOptions, RawReason } from '../stream-request.ts';
 import { DeviceSession, type DeviceSessionOptions, type ServiceSessionEvent } from './device-session.ts';
 
 /** Milliseconds for which a device that served no session is asked for none: streams are opened in parallel meanwhile. */
