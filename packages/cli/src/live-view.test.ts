@@ -2,7 +2,9 @@ import { once } from 'node:events';
 import { type AddressInfo, createServer, connect as dial } from 'node:net';
 import { join } from 'node:path';
 import { DeviceClient } from '@culvert/device';
-import { echoOffer, startHub, type TestHub } from '@culvert/testkit';
+import { ServiceClient } from '@culvert/service';
+import { REPORT_MS } from '@culvert/session';
+import { echoOffer, FakeClock, startHub, type TestHub } from '@culvert/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { culvert, startCulvert } from './culvert.fixture.ts';
 
@@ -28,7 +30,7 @@ afterAll(async () => {
 describe('culvert', () => {
   it('lists, shows, follows and closes streams; both sides print the reason in one line', async () => {
     const follow = startCulvert(['streams', 'list', '--follow'], monitor);
-    const connect = startCulvert(['connect', 'press-7', 'echo', '--stdio'], {
+    const connect = startCulvert(['connect', 'press-7', 'echo', '--stdio', '--raw'], {
       CULVERT_CA_FILE: join(hub.directory, 'ca.pem'),
       CULVERT_CONNECTION_STRING: await hub.policy('service'),
     });
@@ -70,7 +72,7 @@ describe('culvert', () => {
     const before = JSON.parse((await culvert(['device', 'show', 'press-9', '--output', 'json'], owner)).stdout);
     expect(before.presence.unanswered).toBeNull();
     expect(before).not.toHaveProperty('unansweredOffers');
-    const wish = { name: 'echo', connectTimeoutMs: 0, responseTimeoutMs: 1_000 };
+    const wish = { name: 'echo', raw: true, connectTimeoutMs: 0, responseTimeoutMs: 1_000 };
     await expect(hub.owner.openStream('press-9', wish)).rejects.toMatchObject({ code: 'device_silent' });
     const shown = await culvert(['device', 'show', 'press-9'], owner);
     expect(shown.stdout).toMatch(/^Not answering +1 unanswered since 20\d\d-.*Z$/m);
@@ -93,17 +95,84 @@ describe('culvert', () => {
     const port = Number((await connect.line(/echo is at/)).split(':').at(-1));
     const socket = dial(port, '127.0.0.1').on('error', () => undefined);
     await agent.line(/echo opened/);
-    const [stream] = JSON.parse((await culvert(['streams', 'list', '--output', 'json'], monitor)).stdout);
+    const listed = await culvert(['streams', 'list', '--device', 'press-8', '--output', 'json'], monitor);
+    const [stream] = JSON.parse(listed.stdout);
     expect(stream).toMatchObject({ deviceId: 'press-8', state: 'established' });
     await culvert(['streams', 'close', stream.streamId, '--reason', 'dinner'], owner);
     const why = /\[1\] echo failed: An administrator closed the stream: dinner$/;
     await Promise.all([agent.line(why), connect.line(why)]);
+    await agent.line(/a session is over: An administrator closed the stream: dinner$/);
+    await connect.line(/the session with press-8 is over: An administrator closed the stream: dinner$/);
     socket.destroy();
     for (const { child, ended } of [agent, connect]) {
       child.kill('SIGTERM');
       await ended;
     }
     await new Promise((resolve) => echo.close(resolve));
+  });
+
+  it('shows the streams of a session with its id, and its connections as claims of the ends', async () => {
+    const clock = new FakeClock(Date.now());
+    const { outbound } = hub;
+    const ends = DeviceClient.fromConnectionString(await hub.createDevice('press-6'), {
+      ...{ outbound, clock, onStream: echoOffer },
+    });
+    await ends.open();
+    const caller = ServiceClient.fromConnectionString(await hub.policy('service'), { outbound, clock });
+    const [closed, open] = [
+      await caller.openStream('press-6', { name: 'echo' }),
+      await caller.openStream('press-6', { name: 'echo' }),
+    ];
+    closed.end('hello');
+    await once(closed.resume(), 'end');
+    const follow = startCulvert(['streams', 'list', '--device', 'press-6', '--follow'], monitor);
+    await follow.line(/press-6 +echo +established for policy:service, session [0-9a-f]{32}$/);
+    await clock.advance(REPORT_MS);
+    const by = (end: string) =>
+      hub.event('session-reported', (of) => of.deviceId === 'press-6' && of.claimedBy === end);
+    const { streamId, sessionId } = await by('device');
+    await by('service');
+    await follow.line(new RegExp(`^Connections of session ${sessionId}, as the service claimed at `));
+    follow.child.kill('SIGTERM');
+
+    const table = (await culvert(['streams', 'list', '--device', 'press-6'], monitor)).stdout;
+    expect(table).toMatch(new RegExp(`^${streamId} .* ${sessionId.slice(0, 8)}$`, 'm'));
+    expect(Math.max(...table.split('\n').map((line) => line.length))).toBeLessThan(121);
+    const listed = await culvert(['streams', 'list', '--device', 'press-6', '--output', 'json'], monitor);
+    expect(JSON.parse(listed.stdout)).toMatchObject([{ streamId, sessionId, sessionVersion: 1 }]);
+    const shown = (await culvert(['streams', 'show', streamId], monitor)).stdout;
+    expect(shown).toMatch(new RegExp(`^Session +${sessionId}, version 1, not encrypted end to end$`, 'm'));
+    for (const end of ['device', 'service'])
+      expect(shown).toMatch(
+        new RegExp(
+          `^Connections of session ${sessionId}, as the ${end} claimed at .*:\nID .*\n(3 .* open +0 +0\n1 +echo .* 5 +5|1 +echo .* 5 +5\n3 .* open +0 +0)$`,
+          'm',
+        ),
+      );
+    const inJson = JSON.parse((await culvert(['streams', 'show', streamId, '--output', 'json'], monitor)).stdout);
+    expect(inJson.claims.map(({ claimedBy }: { claimedBy: string }) => claimedBy).sort()).toEqual([
+      'device',
+      'service',
+    ]);
+    const logged = (await culvert(['logs', '--device', 'press-6'], owner)).stdout;
+    expect(logged).toMatch(
+      new RegExp(
+        `connectionClose +press-6 +ok +claim of the device: echo, 5 B sent, 5 B received, \\d+ ms, session ${sessionId}$`,
+        'm',
+      ),
+    );
+    expect(logged).toMatch(new RegExp(` invoke .* in \\d+ ms, session ${sessionId}$`, 'm'));
+    const records = (await culvert(['logs', '--device', 'press-6', '--output', 'json'], owner)).stdout
+      .trim()
+      .split('\n');
+    const claims = records
+      .map((text) => JSON.parse(text))
+      .filter(({ operationName }) => operationName === 'connectionClose');
+    expect(claims.map(({ properties }) => JSON.parse(properties).claimedBy).sort()).toEqual(['device', 'service']);
+    open.destroy();
+    caller.close();
+    await ends.close();
+    await follow.ended;
   });
 
   it('shows how near the limits are', async () => {

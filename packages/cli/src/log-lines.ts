@@ -12,7 +12,7 @@ export function logLine(record: ResourceLogRecord): string {
   const fields = propertiesOf(record);
   const text = (key: string): string => (typeof fields[key] === 'string' ? fields[key] : '');
   const device = text('moduleId') === '' ? text('deviceId') : `${text('deviceId')}/${text('moduleId')}`;
-  const result = text('error') || text('cause') || 'ok';
+  const result = text('error') || text('cause') || text('reason') || 'ok';
   return row([
     record.time.replace(/\.\d+Z$/, 'Z'),
     record.operationName,
@@ -28,15 +28,21 @@ function detail(
   text: (key: string) => string,
 ): string {
   const lasted = `${record.durationMs} ms`;
+  // A service may have asked for a session that the device did not agree to.
+  const session = typeof fields['sessionVersion'] === 'number' ? `, session ${text('sessionId')}` : '';
   switch (record.operationName) {
     case 'invoke': {
       const asked = `${text('requestName')} for ${text('caller')}`;
-      return record.level === 'Information' ? `${asked}, in ${lasted}` : `${asked}: ${text('detail')}`;
+      return record.level === 'Information' ? `${asked}, in ${lasted}${session}` : `${asked}: ${text('detail')}`;
     }
     case 'streamClose':
       // If the hub crashed, the number of bytes is unknown.
       if (fields['requestSize'] === null) return `${text('requestName')}: ${text('detail')}`;
-      return `${text('requestName')}, ${text('requestSize')} B there, ${text('responseSize')} B back, ${lasted}`;
+      return `${text('requestName')}, ${text('requestSize')} B there, ${text('responseSize')} B back, ${lasted}${session}`;
+    case 'connectionClose': {
+      const bytes = `${fields['bytesSent']} B sent, ${fields['bytesReceived']} B received`;
+      return `claim of the ${text('claimedBy')}: ${text('requestName')}, ${bytes}, ${lasted}, session ${text('sessionId')}`;
+    }
     case 'deviceDisconnect':
       return `${text('detail')} After ${lasted}.`;
     case 'deviceConnect':

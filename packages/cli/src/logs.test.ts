@@ -48,7 +48,7 @@ describe('culvert logs', () => {
 
   async function use({ owner, events, event }: TestHub): Promise<void> {
     const seen = events.length;
-    const stream = await owner.openStream('press-7', { name: 'echo' });
+    const stream = await owner.openStream('press-7', { name: 'echo', raw: true });
     await event('stream-established', (joined) => events.indexOf(joined) >= seen);
     stream.end();
     await once(stream.resume(), 'close');

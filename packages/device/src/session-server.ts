@@ -60,6 +60,8 @@ export type SessionEvent =
       readonly sessionId: string;
       readonly reason: SessionEnd['reason'];
       readonly text: string;
+      /** Connections of which the hub was not told, because there were too many for its reports. */
+      readonly unreported: number;
     }
   | { readonly type: 'session-link-refused'; readonly caller: string; readonly text: string };
 
@@ -129,8 +131,9 @@ export class SessionServer {
         this.#wakeDrained();
       },
       closed: (session, { reason, text }) => {
-        this.#reportsOf(session).end();
-        onEvent({ type: 'session-ended', sessionId: hex(session.id), reason, text });
+        const reports = this.#reportsOf(session);
+        onEvent({ type: 'session-ended', sessionId: hex(session.id), reason, text, unreported: reports.dropped });
+        reports.end();
         this.#wakeDrained();
       },
       linkRefused: (text, caller) => onEvent({ type: 'session-link-refused', caller, text }),

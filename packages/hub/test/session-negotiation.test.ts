@@ -5,7 +5,9 @@ import {
   formatAnnouncement,
   formatSessionRequest,
   MAX_ANNOUNCEMENT_BYTES,
+  type NoSession,
   OFFER_PROPERTIES,
+  readNoSession,
   STREAM_HEADERS,
 } from '@culvert/protocol';
 import { type OpenedSessionStream, ServiceClient } from '@culvert/service';
@@ -221,6 +223,8 @@ async function attachClient(options: { announcement?: Announcement; serves?: boo
     outbound: test.outbound,
     clock,
     keepaliveSeconds: 1_800,
+    // These programs answer for sessions themselves.
+    session: false,
     ...(announcement === undefined ? {} : { announcement }),
     onStream: async (offer) => {
       offers.push(offer);
@@ -266,7 +270,7 @@ describe('the SDKs', () => {
     expect(String((await once(stream, 'data'))[0])).toBe('raw');
     expect(offers[0]).toMatchObject({ session: undefined, services: undefined, idleMs: undefined });
     device.announce(ABILITY);
-    const old = await test.owner.openStream('d', { name: 'ssh' });
+    const old = await test.owner.openStream('d', { name: 'ssh', raw: true });
     cleanups.push(() => old.destroy());
     expect(offers[1]).toMatchObject({ session: undefined, services: undefined, idleMs: undefined });
   });
@@ -286,6 +290,34 @@ describe('the SDKs', () => {
   });
 });
 
+describe('a service that gets a raw stream although it asked for a session', () => {
+  async function reply(announced: Announcement | undefined, headers: Record<string, string> = ASK) {
+    await start();
+    const device = await mqtt(5)(announced === undefined ? undefined : formatAnnouncement(announced));
+    const answer = ask(headers);
+    device.accept(await device.nextOffer());
+    return (await answer).headers;
+  }
+
+  it.each<[string, Announcement | undefined, NoSession]>([
+    ['announced nothing', undefined, { why: 'not_announced' }],
+    [
+      'knows other versions',
+      { session: { lowest: 3, highest: 4, encrypted: false } },
+      { why: 'versions', lowest: 3, highest: 4 },
+    ],
+    ['answers without one', ABILITY, { why: 'declined' }],
+  ])('is told that the device %s', async (_, announced, reason) => {
+    const told = await reply(announced);
+    expect(told[STREAM_HEADERS.session]).toBeUndefined();
+    expect(readNoSession(told[STREAM_HEADERS.noSession])).toEqual(reason);
+  });
+
+  it('is told nothing if it did not ask', async () => {
+    expect(await reply(ABILITY, {})).not.toHaveProperty(STREAM_HEADERS.noSession);
+  });
+});
+
 describe('a session whose link was lost', () => {
   it('is not refused because of the old link, while another session is', async () => {
     await start({ streamsPerDevice: 1 });
@@ -295,7 +327,7 @@ describe('a session whose link was lost', () => {
     expect(second.session).toBeDefined();
     const another = openSession({ id: 'cd'.repeat(16) });
     await expect(another).rejects.toMatchObject({ code: 'too_many_requests' });
-    const raw = test.owner.openStream('d', { name: 'ssh' });
+    const raw = test.owner.openStream('d', { name: 'ssh', raw: true });
     await expect(raw).rejects.toMatchObject({ code: 'too_many_requests' });
     // The same id by another caller is another session.
     const other = ServiceClient.fromConnectionString(await test.policy('service'), { outbound: test.outbound });
@@ -351,12 +383,12 @@ describe('a session that an administrator closed', () => {
   it('a raw stream that is closed closes nothing else', async () => {
     await start();
     await attachClient();
-    const raw = await test.owner.openStream('d', { name: 'ssh' });
+    const raw = await test.owner.openStream('d', { name: 'ssh', raw: true });
     raw.on('error', () => undefined);
     cleanups.push(() => raw.destroy());
     const { streamId } = await test.event('stream-established');
     await test.owner.streams.close(streamId);
-    const again = await test.owner.openStream('d', { name: 'ssh' });
+    const again = await test.owner.openStream('d', { name: 'ssh', raw: true });
     cleanups.push(() => again.destroy());
   });
 });
@@ -371,7 +403,7 @@ describe('lifetime and bytes', () => {
     await test.event('stream-ended');
     await clock.advance(2_000);
     const second = await openSession();
-    const raw = await test.owner.openStream('d', { name: 'ssh' });
+    const raw = await test.owner.openStream('d', { name: 'ssh', raw: true });
     cleanups.push(() => raw.destroy());
     const ended = once(second.stream.resume(), 'error');
     await clock.advance(3_000);

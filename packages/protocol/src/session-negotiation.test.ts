@@ -1,13 +1,16 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
+  formatNoSession,
   formatOfferedServices,
   formatSessionAnswer,
   formatSessionRequest,
   isVersionWithin,
   MAX_OFFERED_SERVICES,
+  type NoSession,
   parseSessionRequest,
   readMilliseconds,
+  readNoSession,
   readOfferedServices,
   readSessionAnswer,
   readSessionRequest,
@@ -149,4 +152,20 @@ it('milliseconds are a positive whole number', () => {
   expect(readMilliseconds('60000')).toBe(60_000);
   for (const text of [undefined, '', '0', '-1', '1.5', '1e3', ' 1', '9'.repeat(16), ['1']])
     expect(readMilliseconds(text)).toBeUndefined();
+});
+
+describe('why a stream is raw', () => {
+  it.each<[string, NoSession]>([
+    ['why=not-announced', { why: 'not_announced' }],
+    ['why=declined', { why: 'declined' }],
+    ['why=versions; lowest=2; highest=3', { why: 'versions', lowest: 2, highest: 3 }],
+  ])('is the text %j', (text, reason) => {
+    expect(formatNoSession(reason)).toBe(text);
+    expect(readNoSession(`${text}; later=1`)).toEqual(reason);
+  });
+
+  it.each(['', 'why=', 'why=other', 'why=versions', 'why=versions; lowest=3; highest=2', 'why=declined; why=declined'])(
+    'is not known from %j',
+    (text) => expect(readNoSession(text)).toBeUndefined(),
+  );
 });

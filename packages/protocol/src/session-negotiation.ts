@@ -43,6 +43,15 @@ export interface SessionAnswer {
   readonly encrypted: boolean;
 }
 
+/**
+ * Why a stream is raw although the service asked for a session: the device announced none (an older agent, or one with sessions off), only versions that
+ * the service does not speak, or it answered without one.
+ */
+export type NoSession =
+  | { readonly why: 'not_announced' }
+  | ({ readonly why: 'versions' } & VersionRange)
+  | { readonly why: 'declined' };
+
 /** The services that a caller may open in a session: all of them, or those with these names, at most {@link MAX_OFFERED_SERVICES}. */
 export type OfferedServices = '*' | readonly string[];
 
@@ -98,6 +107,22 @@ export function readSessionAnswer(text: unknown): SessionAnswer | undefined {
   const version = readVersion(fields?.get('version'));
   const encrypted = readFlag(fields?.get('encrypted'));
   return version === undefined || encrypted === undefined ? undefined : { version, encrypted };
+}
+
+/** `why=not-announced`, `why=versions; lowest=2; highest=3` or `why=declined`. */
+export function formatNoSession(reason: NoSession): string {
+  const why = `why=${reason.why.replace('_', '-')}`;
+  return reason.why === 'versions' ? `${why}; lowest=${reason.lowest}; highest=${reason.highest}` : why;
+}
+
+/** Reads such a text; undefined when it is malformed, not text, or names another reason. Unknown keys are ignored. */
+export function readNoSession(text: unknown): NoSession | undefined {
+  const fields = readFields(text);
+  const why = fields?.get('why');
+  if (why === 'not-announced') return { why: 'not_announced' };
+  if (why === 'declined') return { why };
+  const range = parseVersionRange(readVersion(fields?.get('lowest')), readVersion(fields?.get('highest')));
+  return why === 'versions' && range !== undefined ? { why, ...range } : undefined;
 }
 
 /** Whether every one of the ranges contains the version. */

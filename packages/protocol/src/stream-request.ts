@@ -21,6 +21,8 @@ export const STREAM_HEADERS = {
   rejectReason: 'culvert-reject-reason',
   /** In the request and in the response, a Culvert extension: the session that the service asks for, and what the device chose. */
   session: SESSION_PROPERTY,
+  /** In the response, a Culvert extension: why a stream is raw for which the service asked for a session. */
+  noSession: 'culvert-no-session',
   /** In the response, a Culvert extension, with a session: milliseconds without a byte after which the hub ends the stream, if it does. */
   idleMs: 'culvert-idle-ms',
 } as const;

@@ -40,6 +40,7 @@ export type { FollowedStream, LiveStreams, StreamFilter } from './live-streams.t
 export type { ListLogOptions, LogEventsOptions, LogFilterOptions, LogPage, Logs } from './logs.ts';
 export type { ModuleRegistry } from './module-registry.ts';
 export type { Policies } from './policies.ts';
-export { type OpenedSessionStream, ServiceClient, type ServiceClientOptions } from './service-client.ts';
+export { ServiceClient, type ServiceClientOptions } from './service-client.ts';
 export type { ServiceSessionEvent } from './sessions/device-session.ts';
-export type { OpenStreamOptions } from './stream-request.ts';
+export type { DeviceConnection } from './sessions/session-pool.ts';
+export type { OpenedSessionStream, OpenStreamOptions, RawReason } from './stream-request.ts';

@@ -60,7 +60,13 @@ describe('openSessionStream', () => {
   it.each(['', 'x', 'version=3; encrypted=1', 'version=1'])('takes the answer %j for a raw stream', async (text) => {
     const headers: Record<string, string> = { [STREAM_HEADERS.idleMs]: '60000' };
     if (text !== '') headers[STREAM_HEADERS.session] = text;
-    expect(await open(headers)).toEqual({ streamId: undefined, session: undefined, idleMs: undefined });
+    const noSession = { why: text === '' ? 'hub_too_old' : 'declined' };
+    expect(await open(headers)).toEqual({ streamId: undefined, session: undefined, noSession, idleMs: undefined });
+  });
+
+  it('tells why the hub says that the stream is raw', async () => {
+    const told = await open({ [STREAM_HEADERS.noSession]: 'why=versions; lowest=3; highest=4' });
+    expect(told.noSession).toEqual({ why: 'versions', lowest: 3, highest: 4 });
   });
 
   it('refuses a session that is not valid before it asks', async () => {

@@ -35,9 +35,10 @@ import { ModuleRegistry } from './module-registry.ts';
 import { Policies } from './policies.ts';
 import { RestClient, type RestRequest } from './rest-client.ts';
 import type { ServiceSessionEvent } from './sessions/device-session.ts';
-import { SessionPool } from './sessions/session-pool.ts';
+import { type DeviceConnection, SessionPool } from './sessions/session-pool.ts';
 import {
   type GrantedStream,
+  type OpenedSessionStream,
   type OpenStreamOptions,
   requestStream,
   type SessionStreamOptions,
@@ -61,12 +62,6 @@ export interface ServiceClientOptions {
     | { readonly retentionSeconds?: number; readonly onEvent?: (event: ServiceSessionEvent) => void };
   /** Default: the system clock. */
   readonly clock?: Clock;
-}
-
-/** A stream that was opened to carry a session, and what the device chose. */
-export interface OpenedSessionStream extends Pick<GrantedStream, 'streamId' | 'session' | 'idleMs'> {
-  /** As {@link ServiceClient.openStream} gives it. */
-  readonly stream: Duplex;
 }
 
 type Dial<T> = (
@@ -149,6 +144,14 @@ export class ServiceClient {
     return this.#sessions.open(deviceId, options);
   }
 
+  /**
+   * How {@link openStream} reaches a device, or a module of it, now: in a session, or by raw streams, and why. Undefined before the first stream, and when
+   * the session is over.
+   */
+  connectionTo(deviceId: string, moduleId?: string): DeviceConnection | undefined {
+    return this.#sessions?.connectionTo({ deviceId, ...(moduleId === undefined ? {} : { moduleId }) });
+  }
+
   async #openRaw(deviceId: string, options: OpenStreamOptions): Promise<Duplex> {
     return (await this.#open(deviceId, options, dialStream)).opened;
   }
@@ -174,8 +177,8 @@ export class ServiceClient {
   ): Promise<OpenedSessionStream> {
     const dial: Dial<Duplex> = (grant, dialOptions) => dialStream(grant, { ...dialOptions, keepsAlive });
     const { opened: stream, granted } = await this.#open(deviceId, options, dial);
-    const { streamId, session, idleMs } = granted;
-    return { stream, streamId, session, idleMs };
+    const { streamId, session, noSession, idleMs } = granted;
+    return { stream, streamId, session, noSession, idleMs };
   }
 
   /**

@@ -1,11 +1,14 @@
+import type { Duplex } from 'node:stream';
 import {
   CulvertError,
   formatSessionRequest,
   isStreamId,
   isTraceParent,
   isVersionWithin,
+  type NoSession,
   printable,
   readMilliseconds,
+  readNoSession,
   readSessionAnswer,
   type SessionAnswer,
   type SessionRequest,
@@ -45,6 +48,9 @@ export interface SessionStreamOptions extends OpenStreamOptions {
   readonly resumes?: boolean;
 }
 
+/** Why a stream is raw although a session was asked for. `hub_too_old`: the hub says nothing of sessions, so it does not know them. */
+export type RawReason = NoSession | { readonly why: 'hub_too_old' };
+
 /** What the hub replied: the device has accepted. */
 export interface GrantedStream {
   /** The service's grant, whose URL leads to an allowed gateway. */
@@ -53,8 +59,16 @@ export interface GrantedStream {
   readonly streamId: string | undefined;
   /** The session that the device chose; undefined if the stream is raw. */
   readonly session: SessionAnswer | undefined;
+  /** Why the stream is raw, if a session was asked for. */
+  readonly noSession: RawReason | undefined;
   /** Milliseconds without a byte after which the hub ends the stream; undefined without a session, and without such a limit. */
   readonly idleMs: number | undefined;
+}
+
+/** A stream that was opened to carry a session, and what the device chose. */
+export interface OpenedSessionStream extends Pick<GrantedStream, 'streamId' | 'session' | 'noSession' | 'idleMs'> {
+  /** As `ServiceClient.openStream` gives it. */
+  readonly stream: Duplex;
 }
 
 /** Milliseconds that a request may take in addition to its two timeouts: for connecting, TLS, and a slow line. */
@@ -109,6 +123,7 @@ function readReply({ headers }: Pick<RestAnswer, 'headers'>, asked: SessionReque
       grant: { url, token },
       streamId: streamId !== undefined && isStreamId(streamId) ? streamId : undefined,
       session,
+      noSession: asked === undefined || session !== undefined ? undefined : rawReason(header),
       idleMs: session === undefined ? undefined : readMilliseconds(header(STREAM_HEADERS.idleMs)),
     };
   }
@@ -122,6 +137,12 @@ function readReply({ headers }: Pick<RestAnswer, 'headers'>, asked: SessionReque
 function chosenSession(text: string | undefined, asked: SessionRequest | undefined): SessionAnswer | undefined {
   const chosen = readSessionAnswer(text);
   return asked !== undefined && chosen !== undefined && isVersionWithin(chosen.version, asked) ? chosen : undefined;
+}
+
+function rawReason(header: (name: string) => string | undefined): RawReason {
+  const reason = readNoSession(header(STREAM_HEADERS.noSession));
+  // A hub that knows sessions sends one of the two headers.
+  return reason ?? { why: header(STREAM_HEADERS.session) === undefined ? 'hub_too_old' : 'declined' };
 }
 
 /** Decodes the device's reason and makes it safe to print in a terminal. */

@@ -65,8 +65,9 @@ export async function connect(
 }
 
 function streamOptions(flags: ConnectFlags): Pick<ServiceClientOptions, 'halfCloseMs' | 'session'> {
-  const { halfCloseTimeout, sessionRetention, raw, output } = flags;
-  const onEvent = eventTeller(output, sessionSentence);
+  const { halfCloseTimeout, sessionRetention, raw, output, stdio, sshHost } = flags;
+  // Standard output belongs to the stream then.
+  const onEvent = eventTeller(stdio === true || sshHost !== undefined ? 'text' : output, sessionSentence);
   const session = { onEvent, ...(sessionRetention === undefined ? {} : { retentionSeconds: sessionRetention }) };
   return {
     ...(halfCloseTimeout === undefined ? {} : { halfCloseMs: halfCloseTimeout * 1_000 }),

@@ -11,7 +11,7 @@ import { dialWebSocket, outboundProxy } from '@culvert/stream';
 import { checkControlChannel } from '../doctor/attach-as-device.ts';
 import { type Check, Examination, type Found } from '../doctor/check.ts';
 import { checkDeviceToken, hasDeviceToken, isTaken } from '../doctor/device-token.ts';
-import { measureEcho } from '../doctor/echo-measure.ts';
+import { measureEcho, measureGateway } from '../doctor/echo-measure.ts';
 import {
   certificateAskedCheck,
   certificateCheck,
@@ -23,6 +23,7 @@ import {
 import { type CertificateFault, certificateFault, type HubProbe, probeHub } from '../doctor/hub-probe.ts';
 import { elapsedMs, type FirstHop, lookUp, reach } from '../doctor/network.ts';
 import { type ServiceUser, tryAll, tryOne } from '../doctor/services.ts';
+import { sessionCheck } from '../doctor/session-check.ts';
 import { type DeviceConnectionFlags, type EitherConnection, eitherConnection } from '../hub-connection.ts';
 import { advised, tell } from '../messages.ts';
 import { type OutputFormat, writeJson, writeOut } from '../standard-output.ts';
@@ -143,6 +144,7 @@ async function examineService(
     if (device === undefined) return;
     const user = { client, device, moduleId: flags.module };
     await examination.look('stream', ['credential'], () => echoStream(user, flags), adviceOf);
+    await examination.look('session', ['stream'], async () => sessionCheck(client.connectionTo(device, flags.module)));
     if (flags.service === undefined) return await tryAll(examination, user);
     for (const name of flags.service)
       await examination.look(`service ${name}`, ['stream'], () => tryOne(user, name), adviceOf);
@@ -171,14 +173,17 @@ async function echoStream(
   let reason = '';
   for (const name of names) {
     try {
-      const socket = await client.openWebSocket(device, { name, ...(moduleId === undefined ? {} : { moduleId }) });
+      const options = { name, ...(moduleId === undefined ? {} : { moduleId }) };
+      const stream = await client.openStream(device, options);
       const openedMs = elapsedMs(started);
-      socket.resume();
+      // Its errors are also those of the measurement.
+      stream.on('error', () => undefined);
       try {
-        const { found, data } = await measureEcho(socket, throughput);
+        const gatewayMs = await gatewayRoundTrip(() => client.openWebSocket(device, options));
+        const { found, data } = await measureEcho(stream, gatewayMs, throughput);
         return { found: `'${name}' opened in ${openedMs} ms; ${found}`, data: { openedMs, service: name, ...data } };
       } finally {
-        socket.close(1000);
+        stream.resume().end();
       }
     } catch (error) {
       // An agent of another version, or a device that uses an SDK, may have an echo service of another name.
@@ -188,6 +193,22 @@ async function echoStream(
   }
   const found = `the device answers, but has no echo to measure with: ${reason}`;
   return { found, warning: true, advice: 'If it has one by another name: --echo NAME' };
+}
+
+/** Undefined if the device takes no raw stream, on which alone the gateway can be asked. */
+async function gatewayRoundTrip(open: () => ReturnType<ServiceClient['openWebSocket']>): Promise<number | undefined> {
+  try {
+    const socket = await open();
+    try {
+      socket.on('error', () => undefined);
+      socket.resume();
+      return await measureGateway(socket);
+    } finally {
+      socket.close(1000);
+    }
+  } catch {
+    return undefined;
+  }
 }
 
 async function examineDevice(

@@ -57,9 +57,11 @@ async function subscribeToStreams(notices: AsyncIterable<FollowedStream>, output
 function sentences(notice: FollowedStream): string[] {
   switch (notice.event) {
     case 'stream':
-      return [line(notice.data, `${notice.data.state} for ${notice.data.caller}`)];
+      return [line(notice.data, `${notice.data.state} for ${notice.data.caller}${inSession(notice.data)}`)];
     case 'ended':
-      return [line(notice.data, `${notice.data.cause}: ${notice.data.detail} ${sizes(notice.data)}`)];
+      return [
+        line(notice.data, `${notice.data.cause}: ${notice.data.detail} ${sizes(notice.data)}${inSession(notice.data)}`),
+      ];
     case 'counters':
       return notice.data.map((counters) => `${counters.streamId}  ${sizes(counters)}`);
     case 'claims':
@@ -92,6 +94,16 @@ function line(stream: StreamView, text: string): string {
   return table([stream.streamId, identityName(identity(stream)), stream.streamName, text], []).trimEnd();
 }
 
+/** The beginning of the session's id, so that a line fits a terminal: it shows which streams belong together. `show` and JSON have all of it. */
+function sessionMark({ sessionId, sessionVersion }: StreamView): string {
+  return sessionId == null || sessionVersion == null ? '-' : sessionId.slice(0, 8);
+}
+
+/** Which session a stream carries, after it was agreed. */
+function inSession({ sessionId, sessionVersion }: StreamView): string {
+  return sessionId == null || sessionVersion == null ? '' : `, session ${sessionId}`;
+}
+
 function sizes({ fromService, fromDevice }: Pick<StreamView, 'fromService' | 'fromDevice'>): string {
   return `${fromService.bytes} bytes to the device, ${fromDevice.bytes} from it`;
 }
@@ -106,7 +118,7 @@ function row(stream: StreamView): string[] {
     stream.requestedAt.slice(0, 19),
     `${stream.fromService.bytes}`,
     `${stream.fromDevice.bytes}`,
-    stream.sessionId ?? '-',
+    sessionMark(stream),
   ];
 }
 

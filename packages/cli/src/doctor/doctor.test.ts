@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { DeviceClient } from '@culvert/device';
+import { DeviceClient, type DeviceClientOptions } from '@culvert/device';
 import { echoOffer, startHub, type TestHub } from '@culvert/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { culvert, startCulvert } from '../culvert.fixture.ts';
@@ -49,8 +49,13 @@ describe('culvert doctor', () => {
       clock: 'ok',
       credential: 'ok',
       stream: 'ok',
+      session: 'ok',
       services: 'ok',
       'service web': 'ok',
+    });
+    expect(found(checks, 'session')).toMatchObject({
+      found: 'streams share a session (version 1), not encrypted end to end',
+      data: { kind: 'session', version: 1, encrypted: 'no', sessionId: expect.stringMatching(/^[0-9a-f]{32}$/) },
     });
     expect(found(checks, 'stream')?.data).toMatchObject({ service: 'culvert-echo', bytes: 16_384 });
     // Few bytes, since the user may pay for them.
@@ -93,6 +98,36 @@ describe('culvert doctor', () => {
     expect(statuses).toMatchObject({ stream: 'warning', services: 'warning' });
     const text = await culvert(['doctor', 'own-program', '--service', 'mine', '--echo', 'mine'], service);
     expect(text).toMatchObject({ code: 0, stderr: 'culvert: all is well\n' });
+    await client.close();
+  });
+
+  it.each<[string, Partial<DeviceClientOptions>, string]>([
+    ['turned off', { session: false }, 'raw streams: the device offers no sessions'],
+    [
+      'of another version',
+      { session: false, announcement: { session: { lowest: 2, highest: 3, encrypted: false } } },
+      'raw streams: the device knows only versions 2 to 3 of the session, which this program does not',
+    ],
+    [
+      'announced and not used',
+      { session: false, announcement: { session: { lowest: 1, highest: 1, encrypted: false } } },
+      'raw streams: the device offers sessions, but answered without one',
+    ],
+  ])('measures raw streams where sessions are %s, and says so', async (what, options, text) => {
+    const id = `raw-${what.length}`;
+    const client = DeviceClient.fromConnectionString(await hub.createDevice(id), {
+      ...{ onStream: echoOffer, outbound: hub.outbound },
+      ...options,
+    });
+    await client.open();
+    const { code, checks } = await examine([id, '--echo', 'mine', '--service', 'mine'], service);
+    expect(code).toBe(0);
+    expect(found(checks, 'stream')).toMatchObject({ status: 'ok', data: { bytes: 16_384 } });
+    expect(found(checks, 'session')).toMatchObject({
+      status: 'warning',
+      found: text,
+      advice: expect.stringMatching(/./),
+    });
     await client.close();
   });
 

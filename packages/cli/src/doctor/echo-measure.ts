@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { performance } from 'node:perf_hooks';
+import type { Duplex } from 'node:stream';
 import { CulvertError } from '@culvert/protocol';
 import type { ServiceClient } from '@culvert/service';
 import type { Found } from './check.ts';
@@ -28,28 +29,33 @@ const WINDOW_BYTES = 4_194_304;
 const ANSWER_MS = 10_000;
 
 /**
- * Measures an open stream to an echo service: the round trip to the gateway (which answers pings itself) and the round trip to the device. Their
- * difference is the time spent beyond the gateway. If requested, also the throughput of echoed bytes. Every byte is compared.
+ * Measures an open stream to an echo service: the round trip to the device and, if requested, the throughput of echoed bytes. Every byte is compared.
+ * @param gatewayMs the round trip to the gateway, see {@link measureGateway}; the difference is the time spent beyond the gateway. Undefined: not known
  * @param throughput true: sends 8 MiB each way; false: about 20 KiB
  */
-export async function measureEcho(socket: WebSocket, throughput: boolean): Promise<Found> {
-  const gateway = median(await repeat(() => ping(socket)));
-  const echo = new EchoReader(socket);
+export async function measureEcho(stream: Duplex, gatewayMs: number | undefined, throughput: boolean): Promise<Found> {
+  const echo = new EchoReader(stream);
   const whole = median(await repeat(() => echo.roundTrip(randomBytes(64))));
   const bulk = await echo.bulk(throughput ? BULK_BYTES : LIGHT_BYTES);
-  const behind = Math.max(0, round(whole - gateway));
+  const behind = gatewayMs === undefined ? undefined : Math.max(0, round(whole - gatewayMs));
   const megabytes = round(bulk.bytes / 1e6 / (bulk.ms / 1000));
   const rate = throughput ? `; ${megabytes} MB/s there and back` : '';
+  const parts =
+    behind === undefined ? '' : ` (to the gateway ${gatewayMs} ms, from there to the device and its echo ${behind} ms)`;
   return {
-    found: `round trip ${whole} ms (to the gateway ${gateway} ms, from there to the device and its echo ${behind} ms)${rate}`,
+    found: `round trip ${whole} ms${parts}${rate}`,
     data: {
       roundTripMs: whole,
-      gatewayMs: gateway,
-      beyondGatewayMs: behind,
+      ...(gatewayMs === undefined || behind === undefined ? {} : { gatewayMs, beyondGatewayMs: behind }),
       bytes: bulk.bytes,
       ...(throughput ? { bytesPerSecond: Math.round((bulk.bytes * 1000) / bulk.ms) } : {}),
     },
   };
+}
+
+/** The round trip to the gateway in milliseconds: it answers pings itself. */
+export async function measureGateway(socket: WebSocket): Promise<number> {
+  return median(await repeat(() => ping(socket)));
 }
 
 async function repeat(measure: () => Promise<number>): Promise<number[]> {
@@ -67,7 +73,7 @@ async function ping(socket: WebSocket): Promise<number> {
 
 /** Reads the echoed bytes and compares them with the sent ones. */
 class EchoReader {
-  readonly #socket: WebSocket;
+  readonly #stream: Duplex;
   /** Sent messages whose echo is incomplete; the first one counts from `#offset` on. Holds at most the window and one message. */
   readonly #expected: Buffer[] = [];
   #offset = 0;
@@ -75,12 +81,11 @@ class EchoReader {
   #wake: () => void = () => undefined;
   #failure: CulvertError | undefined;
 
-  constructor(socket: WebSocket) {
-    this.#socket = socket;
-    socket.on('message', (data: Buffer) => this.#received(data));
-    socket.once('close', (_code, reason) =>
-      this.#fail(`The stream ended: ${String(reason) || 'the connection was lost'}.`),
-    );
+  constructor(stream: Duplex) {
+    this.#stream = stream;
+    stream.on('data', (data: Buffer) => this.#received(data));
+    stream.on('error', (error) => this.#fail(`The stream ended: ${error.message}`));
+    stream.once('close', () => this.#fail('The stream ended.'));
   }
 
   async roundTrip(message: Buffer): Promise<number> {
@@ -106,7 +111,7 @@ class EchoReader {
   #send(message: Buffer): void {
     this.#expected.push(message);
     this.#bytes += message.length;
-    this.#socket.send(message);
+    this.#stream.write(message);
   }
 
   /** Waits until at most `bytes` bytes are not yet echoed. */

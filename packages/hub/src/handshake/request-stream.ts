@@ -4,6 +4,7 @@ import {
   type HandshakeTimes,
   type Identity,
   LIMITS,
+  type NoSession,
   newStreamId,
   type SessionAnswer,
 } from '@culvert/protocol';
@@ -15,7 +16,7 @@ import type { EventSink } from '../observe/events.ts';
 import { sessionKey } from '../observe/session-key.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { GrantIssuer } from './grant-issuer.ts';
-import { agreedSession, type RequestedSession } from './requested-session.ts';
+import { agreedSession, type RequestedSession, whyNoSession } from './requested-session.ts';
 import type { SessionAdmission } from './session-admission.ts';
 import type { EndAtGateway, StreamTable } from './stream-table.ts';
 
@@ -48,6 +49,8 @@ export type StreamReply =
       readonly grant: Grant;
       /** The session that both ends agreed on; undefined for a raw stream. */
       readonly session?: SessionAnswer | undefined;
+      /** Why the stream is raw, if the service asked for a session. */
+      readonly noSession?: NoSession | undefined;
       /** With a session: the limit on idle streams in milliseconds, if there is one. */
       readonly idleMs?: number | undefined;
     }
@@ -161,7 +164,10 @@ export async function requestStream(request: StreamRequest, deps: HandshakeDeps)
     if (!deps.streams.answered(streamId, device)) throw new CulvertError('device_gone');
     const grant = await deps.grants.issue(streamId, 'service', expiresAt);
     ended.signal.throwIfAborted();
-    if (agreed === undefined) return { accepted: true, streamId, grant };
+    if (agreed === undefined) {
+      const noSession = session === undefined ? undefined : whyNoSession(session, announced);
+      return { accepted: true, streamId, grant, noSession };
+    }
     return { accepted: true, streamId, grant, session: agreed, idleMs: deps.sessions.idleMs };
   } catch (reason) {
     let error = CulvertError.from(reason);

@@ -1,6 +1,7 @@
 import {
   type Announcement,
   isVersionWithin,
+  type NoSession,
   parseSessionRequest,
   type SessionAnswer,
   type SessionRequest,
@@ -27,4 +28,12 @@ export function agreedSession(
 ): SessionAnswer | undefined {
   if (asked === undefined || announced?.session === undefined || chosen === undefined) return undefined;
   return isVersionWithin(chosen.version, asked, announced.session) ? chosen : undefined;
+}
+
+/** Why a stream is raw for which the service asked for a session. */
+export function whyNoSession(asked: SessionRequest, announced: Announcement | undefined): NoSession {
+  const knows = announced?.session;
+  if (knows === undefined) return { why: 'not_announced' };
+  const isCommon = knows.lowest <= asked.highest && asked.lowest <= knows.highest;
+  return isCommon ? { why: 'declined' } : { why: 'versions', lowest: knows.lowest, highest: knows.highest };
 }

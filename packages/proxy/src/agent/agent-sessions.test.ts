@@ -61,7 +61,7 @@ describe('sessions of an agent', () => {
     const stream = await open();
     await roundTrip(stream);
     const { authentication } = await hub.owner.devices.get('d');
-    const { primaryKey = '', secondaryKey = '' } = authentication.symmetricKey ?? {};
+    const { primaryKey, secondaryKey } = authentication.symmetricKey;
     const attached = hub.events.filter(({ type }) => type === 'device-attached').length;
     agent.reload(SERVICES, {
       connectionString: connectionString.replace(primaryKey ?? '', secondaryKey ?? ''),

@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream';
-import { CulvertError, type ErrorCode, type Identity, type SessionReport } from '@culvert/protocol';
+import { CulvertError, type ErrorCode, type Identity, type SessionAnswer, type SessionReport } from '@culvert/protocol';
 import {
   Budget,
   ConnectionDuplex,
@@ -13,7 +13,7 @@ import {
   type Untouched,
 } from '@culvert/session';
 import { type Clock, inBackground } from '@culvert/stream';
-import type { OpenedSessionStream } from '../service-client.ts';
+import type { OpenedSessionStream } from '../stream-request.ts';
 import { dialFailure } from './dial-failure.ts';
 
 /** The versions of the session's protocol that this client speaks. */
@@ -32,7 +32,13 @@ export type ServiceSessionEvent = Identity & {
 } & (
     | { readonly type: 'session-link-lost'; readonly connections: number }
     | { readonly type: 'session-link-regained'; readonly lostForMs: number }
-    | { readonly type: 'session-ended'; readonly reason: SessionEnd['reason']; readonly text: string }
+    | {
+        readonly type: 'session-ended';
+        readonly reason: SessionEnd['reason'];
+        readonly text: string;
+        /** Connections of which the hub was not told, because there were too many for its reports. */
+        readonly unreported: number;
+      }
   );
 
 /** A stream to open for a session. */
@@ -69,6 +75,8 @@ export class DeviceSession {
   #refusals = 0;
   #first: Duplex | undefined;
   readonly id: string;
+  /** What the device chose on the first stream. */
+  #answer: SessionAnswer | undefined;
   /** The newest stream that carries the session. */
   #streamId: string | undefined;
   readonly #reports: ConnectionReports;
@@ -92,16 +100,17 @@ export class DeviceSession {
     options: DeviceSessionOptions,
     name: string,
     signal: AbortSignal,
-  ): Promise<DeviceSession | Duplex> {
+  ): Promise<DeviceSession | Pick<OpenedSessionStream, 'stream' | 'noSession'>> {
     const id = nodeEnvironment.random(16);
     const self = new DeviceSession(options, name, id);
-    const { stream, streamId, session, idleMs } = await options.openStream({
+    const { stream, streamId, session, noSession, idleMs } = await options.openStream({
       sessionId: self.id,
       name,
       resumes: false,
       signal,
     });
-    if (session === undefined) return stream;
+    if (session === undefined) return { stream, noSession };
+    self.#answer = session;
     self.#streamId = streamId;
     self.#first = stream;
     self.#start(id, idleMs);
@@ -142,6 +151,11 @@ export class DeviceSession {
     });
     this.#session = session;
     session.start();
+  }
+
+  /** What was agreed. */
+  get answer(): SessionAnswer | undefined {
+    return this.#answer;
   }
 
   /** Whether it takes further connections. */
@@ -237,9 +251,10 @@ export class DeviceSession {
     this.#isOver = true;
     this.#hold.isHeld = false;
     this.#dialling.abort(new CulvertError('aborted', 'The session is over.'));
-    this.#reports.end();
     const { identity, onEvent, ended } = this.#options;
-    onEvent({ ...identity, sessionId: this.id, type: 'session-ended', reason: end.reason, text: end.text });
+    const unreported = this.#reports.dropped;
+    this.#reports.end();
+    onEvent({ ...identity, sessionId: this.id, type: 'session-ended', reason: end.reason, text: end.text, unreported });
     ended(end, untouched);
   }
 

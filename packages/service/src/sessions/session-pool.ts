@@ -1,9 +1,8 @@
 import type { Duplex } from 'node:stream';
-import { CulvertError, type Identity, type SessionRequest } from '@culvert/protocol';
+import { CulvertError, type Identity, type SessionAnswer, type SessionRequest } from '@culvert/protocol';
 import { ConnectionDuplex, type Untouched } from '@culvert/session';
 import { abortReason, type Clock } from '@culvert/stream';
-import type { OpenedSessionStream } from '../service-client.ts';
-import type { OpenStreamOptions } from '../stream-request.ts';
+import type { OpenedSessionStream, OpenStreamOptions, RawReason } from '../stream-request.ts';
 import { DeviceSession, type DeviceSessionOptions, type ServiceSessionEvent } from './device-session.ts';
 
 /** Milliseconds for which a device that served no session is asked for none: streams are opened in parallel meanwhile. */
@@ -27,13 +26,18 @@ export interface SessionPoolOptions {
   readonly onEvent: (event: ServiceSessionEvent) => void;
 }
 
+/** How streams reach a device: as connections of a session, or each for itself. */
+export type DeviceConnection =
+  | ({ readonly kind: 'session'; readonly sessionId: string } & SessionAnswer)
+  | { readonly kind: 'raw'; readonly reason: RawReason };
+
 /** One session for each device and module that serves sessions, opened with the first stream to it. */
 export class SessionPool {
   readonly #options: SessionPoolOptions;
   readonly #sessions = new Map<string, DeviceSession>();
   readonly #starting = new Map<string, Promise<unknown>>();
-  /** When devices that serve no sessions were last asked. */
-  readonly #raw = new Map<string, number>();
+  /** When devices that serve no sessions were last asked, and why there is none. */
+  readonly #raw = new Map<string, { readonly at: number; readonly why: RawReason | undefined }>();
   #isClosed = false;
 
   constructor(options: SessionPoolOptions) {
@@ -65,6 +69,17 @@ export class SessionPool {
     throw new CulvertError('draining', 'The device ends its sessions; try again.');
   }
 
+  /** How a device is reached now; undefined if that is not known. */
+  connectionTo(identity: Identity): DeviceConnection | undefined {
+    const key = keyOf(identity);
+    const session = this.#sessions.get(key);
+    const { version, encrypted } = session?.answer ?? {};
+    if (session !== undefined && version !== undefined && encrypted !== undefined)
+      return { kind: 'session', sessionId: session.id, version, encrypted };
+    const why = this.#raw.get(key)?.why;
+    return why === undefined ? undefined : { kind: 'raw', reason: why };
+  }
+
   /** Opens no further sessions; each ends when its last connection is over. */
   drain(): void {
     this.#isClosed = true;
@@ -79,8 +94,8 @@ export class SessionPool {
       const started = await this.#request(key, identity, options);
       if (started instanceof DeviceSession) this.#sessions.set(key, started);
       else {
-        this.#rememberRaw(key);
-        return started;
+        this.#rememberRaw(key, started.noSession);
+        return started.stream;
       }
       return undefined;
     } finally {
@@ -89,7 +104,7 @@ export class SessionPool {
     }
   }
 
-  #request(key: string, identity: Identity, options: OpenStreamOptions): Promise<DeviceSession | Duplex> {
+  #request(key: string, identity: Identity, options: OpenStreamOptions): ReturnType<typeof DeviceSession.start> {
     const { connectTimeoutMs, responseTimeoutMs, traceParent } = options;
     const { retentionSeconds, onEvent, openLink, clock, report } = this.#options;
     let self: DeviceSession | undefined;
@@ -185,16 +200,16 @@ export class SessionPool {
   }
 
   #isRaw(key: string): boolean {
-    const at = this.#raw.get(key);
-    if (at === undefined) return false;
-    if (this.#options.clock.now() - at < RAW_MS) return true;
+    const raw = this.#raw.get(key);
+    if (raw === undefined) return false;
+    if (this.#options.clock.now() - raw.at < RAW_MS) return true;
     this.#raw.delete(key);
     return false;
   }
 
-  #rememberRaw(key: string): void {
+  #rememberRaw(key: string, why: RawReason | undefined): void {
     this.#raw.delete(key);
-    this.#raw.set(key, this.#options.clock.now());
+    this.#raw.set(key, { at: this.#options.clock.now(), why });
     for (const oldest of this.#raw.keys()) {
       if (this.#raw.size <= MAX_RAW) break;
       this.#raw.delete(oldest);

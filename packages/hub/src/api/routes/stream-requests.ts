@@ -1,5 +1,6 @@
 import {
   CulvertError,
+  formatNoSession,
   formatSessionAnswer,
   type Identity,
   isTraceParent,
@@ -95,8 +96,9 @@ function send(reply: FastifyReply, answer: StreamReply): FastifyReply {
     if (answer.reason !== '') reply.header(STREAM_HEADERS.rejectReason, encodeURIComponent(answer.reason));
     return reply.code(200).send();
   }
-  const { session, idleMs } = answer;
+  const { session, noSession, idleMs } = answer;
   if (session !== undefined) reply.header(STREAM_HEADERS.session, formatSessionAnswer(session));
+  if (noSession !== undefined) reply.header(STREAM_HEADERS.noSession, formatNoSession(noSession));
   if (idleMs !== undefined) reply.header(STREAM_HEADERS.idleMs, String(idleMs));
   return reply
     .code(200)
