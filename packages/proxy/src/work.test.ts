@@ -8,7 +8,7 @@ import { type Clock, systemClock } from '@culvert/stream';
 import { startHub, type TestHub } from '@culvert/testkit';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type Agent, startAgent } from './agent/index.ts';
-import { type Connect, startConnect } from './connect/index.ts';
+import { type Connect, type OpenStreamFunction, startConnect } from './connect/index.ts';
 import { type Loopback, loopback } from './loopback.fixture.ts';
 
 // Counts the work for a stream: writes, timers, connections and TLS handshakes. These numbers do not depend on the machine.
@@ -41,9 +41,13 @@ beforeEach(async () => {
   const connectionString = await hub.createDevice('d');
   agent = startAgent({ connectionString, services, outbound, clock });
   await agent.attached;
-  const openStream = service.openStream.bind(service);
-  proxy = await startConnect({ openStream, deviceId: 'd', services: [{ name: 'echo', port: 0 }], clock });
 });
+
+/** @param raw whether each connection has a stream of its own */
+async function startProxy(raw: boolean): Promise<void> {
+  const openStream: OpenStreamFunction = (deviceId, options) => service.openStream(deviceId, { ...options, raw });
+  proxy = await startConnect({ openStream, deviceId: 'd', services: [{ name: 'echo', port: 0 }], clock });
+}
 
 afterEach(async () => {
   vi.restoreAllMocks();
@@ -65,8 +69,40 @@ async function roundTrip(socket: Socket): Promise<void> {
   for (let back = 0; back < 64; ) back += ((await once(socket, 'data')) as [Buffer])[0].length;
 }
 
+/** How many writes had each of these sizes. */
+function countsOf(chunks: readonly unknown[][], sizes: readonly number[]): number[] {
+  const lengths = chunks.map(([chunk]) => (chunk as Buffer).length);
+  return sizes.map((size) => lengths.filter((length) => length === size).length);
+}
+
 describe('a small message', () => {
-  it('is one write at each of its eight hops, there and back, in the turn in which it comes, and no timer', async () => {
+  it('in a session is one write at each of its eight hops too, with an acknowledgement in it or beside it, and no timer of the proxies', async () => {
+    await startProxy(false);
+    const socket = await program();
+    const write = vi.spyOn(Socket.prototype, '_write');
+    const writeMany = vi.spyOn(Socket.prototype, '_writev');
+    timers = 0;
+    for (let n = 0; n < ROUNDS; n++) await roundTrip(socket);
+    expect(writeMany).not.toHaveBeenCalled();
+    // DATA is 8 + 64 bytes, and an acknowledgement before it 16. Beside it the acknowledgement is a message of its own: after 25 ms without one.
+    const [local, toGateway, withAck, fromGateway, acked] = countsOf(write.mock.calls, [64, 78, 94, 74, 90]) as [
+      number,
+      number,
+      number,
+      number,
+      number,
+    ];
+    expect(local).toBe(4 * ROUNDS);
+    expect([toGateway + withAck, fromGateway + acked]).toEqual([2 * ROUNDS, 2 * ROUNDS]);
+    const [lone, loneFromGateway] = countsOf(write.mock.calls, [22, 18]) as [number, number];
+    expect(write.mock.calls.length).toBe(8 * ROUNDS + lone + loneFromGateway);
+    expect(lone).toBeLessThanOrEqual(2 * ROUNDS);
+    expect(timers).toBe(0);
+    socket.destroy();
+  });
+
+  it('on a raw stream is one write at each of its eight hops, there and back, in the turn in which it comes, and no timer', async () => {
+    await startProxy(true);
     const socket = await program();
     const write = vi.spyOn(Socket.prototype, '_write');
     const writeMany = vi.spyOn(Socket.prototype, '_writev');
@@ -75,9 +111,7 @@ describe('a small message', () => {
     expect(writeMany).not.toHaveBeenCalled();
     expect(write).toHaveBeenCalledTimes(8 * ROUNDS);
     // The four writes to local connections have 64 bytes. A write to a TLS connection adds a frame header: six bytes towards the gateway, two from it.
-    const sizes = write.mock.calls.map(([chunk]) => (chunk as Buffer).length);
-    const counts = [64, 70, 66].map((size) => sizes.filter((length) => length === size).length);
-    expect(counts).toEqual([4 * ROUNDS, 2 * ROUNDS, 2 * ROUNDS]);
+    expect(countsOf(write.mock.calls, [64, 70, 66])).toEqual([4 * ROUNDS, 2 * ROUNDS, 2 * ROUNDS]);
     expect(timers).toBe(0);
     socket.destroy();
   });
@@ -85,6 +119,7 @@ describe('a small message', () => {
 
 describe('a new stream', () => {
   it('asks by the one connection that is kept, and resumes a TLS session at both ends', async () => {
+    await startProxy(true);
     const make = vi.spyOn(https.Agent.prototype, 'createConnection');
     const streams = 3;
     for (let n = 0; n < streams; n++) (await program()).destroy();
