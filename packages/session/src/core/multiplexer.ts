@@ -135,6 +135,7 @@ export class Multiplexer implements ConnectionOwner {
   #cancelAckTimer: (() => void) | undefined;
   #isFlushScheduled = false;
   #isFilling = false;
+  #flushes = 0;
   #isClosed = false;
   /** Frames for connections that are over. */
   droppedFrames = 0;
@@ -511,6 +512,7 @@ export class Multiplexer implements ConnectionOwner {
     const output = this.#output;
     if (output === undefined) return;
     if (this.#unflushedWrites >= MAX_UNFLUSHED_WRITES) return;
+    this.#flushes++;
     this.#sendMessages(output);
     if (this.#isAckDue) this.#write(output, [this.#takeAck()], this.#cursor, 0);
   }
@@ -633,11 +635,18 @@ export class Multiplexer implements ConnectionOwner {
   /** Sends in turn one frame of each connection, until there is no room or nothing more to send. */
   #sendQueued(queue: SessionConnection[], limit: number, maxBytes: number): void {
     let index = 0;
+    let tails: SessionConnection[] | undefined;
     while (index < queue.length) {
       const connection = queue[index] as SessionConnection;
       const available = connection.isOver ? 0 : connection.sendable;
       if (available > 0) {
-        const wanted = frameBytes(available, maxBytes);
+        if (this.#isTail(connection, available)) {
+          index++;
+          tails ??= [];
+          tails.push(connection);
+          continue;
+        }
+        const wanted = Math.min(available, maxBytes);
         const bytes = Math.min(wanted, this.#room(limit) - HEADER_BYTES);
         // A frame shorter than what could be sent costs more than it gains, except at the very end.
         if (bytes < Math.min(wanted, LEAST_DATA_BYTES)) break;
@@ -654,6 +663,20 @@ export class Multiplexer implements ConnectionOwner {
       }
     }
     queue.splice(0, index);
+    if (tails !== undefined) queue.push(...tails);
+  }
+
+  /**
+   * Sockets are read in pieces of 65,536 bytes, which leave a few when a frame has been filled. They wait until that frame is flushed, since by then more has
+   * come: a frame of 8 bytes costs as much as a full one.
+   */
+  #isTail(connection: SessionConnection, available: number): boolean {
+    return (
+      available < LEAST_DATA_BYTES &&
+      !connection.hasEnded &&
+      connection.filledFrameAt === this.#flushes &&
+      this.#unflushed > 0
+    );
   }
 
   #oweEnd(connection: SessionConnection): void {
@@ -665,6 +688,7 @@ export class Multiplexer implements ConnectionOwner {
     writeHeader(this.#header, 0, FRAME.data, bytes, connection.id);
     this.#ring.append(this.#header);
     this.dataBytes += bytes;
+    if (bytes === MAX_PAYLOAD_BYTES) connection.filledFrameAt = this.#flushes;
     connection.take(bytes, (piece) => this.#ring.append(piece));
     connection.drain();
   }
@@ -721,15 +745,6 @@ const MAX_CONTROL_BYTES = 3 * HEADER_BYTES + 4 + MAX_SERVICE_BYTES + 8;
 const LEAST_DATA_BYTES = 4_096;
 /** Queues are searched for connections that are over only when there are at least this many. */
 const LEAST_DEAD = 64;
-
-/**
- * The payload bytes of the next frame. Sockets are read in pieces of 65,536 bytes, which do not fit into one frame: two equal frames cost less than
- * a full one and one of 8 bytes.
- */
-function frameBytes(available: number, maxBytes: number): number {
-  if (available <= maxBytes) return available;
-  return available >= 2 * maxBytes ? maxBytes : Math.ceil(available / 2);
-}
 
 const NO_TEXT = new Uint8Array(0);
 const ENCODER = new TextEncoder();
