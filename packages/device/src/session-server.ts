@@ -8,16 +8,18 @@ import {
   type SessionConnection,
   type SessionEnd,
 } from '@culvert/session';
+import type { Fingerprint } from '@culvert/session/keys';
 import type { Clock } from '@culvert/stream';
 import { ConnectionOffer } from './connection-offer.ts';
 import { Openings } from './openings.ts';
+import { type ExistingSession, type SessionKeyOptions, SessionKeys } from './session-keys.ts';
 import type { StreamOffer } from './stream-offer.ts';
 
 /** The versions of the session's protocol that this device speaks. */
 export const SESSION_VERSIONS = { lowest: 1, highest: 1 } as const;
 
 /** How a device serves sessions. */
-export interface SessionServerOptions {
+export interface SessionServerOptions extends SessionKeyOptions {
   /**
    * Seconds for which a session is kept while its link is lost, 1 to 604,800 (a week); default 900, about as long as TCP itself keeps trying. The
    * lesser of both ends holds.
@@ -39,7 +41,17 @@ export type SessionEvent =
       readonly reason: SessionEnd['reason'];
       readonly text: string;
     }
-  | { readonly type: 'session-link-refused'; readonly caller: string; readonly text: string };
+  | { readonly type: 'session-link-refused'; readonly caller: string; readonly text: string }
+  /** A raw stream or an unencrypted session was refused, because this device accepts encrypted sessions only. */
+  | { readonly type: 'unencrypted-refused'; readonly caller: string; readonly text: string }
+  /** The device has no key, so nothing is encrypted end to end. Comes once, when the client is opened first. */
+  | { readonly type: 'no-session-key' };
+
+/** An encrypted or unencrypted link, as the device remembers it. */
+interface ServedLink extends LinkOffer {
+  readonly isEncrypted: boolean;
+  readonly key: Fingerprint | undefined;
+}
 
 /** Serves sessions: accepts the streams that carry them, and passes each of their connections to the program as an offer. */
 export class SessionServer {
@@ -47,17 +59,24 @@ export class SessionServer {
   readonly #sessions: DeviceSessions;
   readonly #openings: Openings;
   /** The newest stream of each session. */
-  readonly #streams = new WeakMap<DeviceSession, LinkOffer>();
+  readonly #streams = new WeakMap<DeviceSession, ServedLink>();
+  readonly #keys: SessionKeys;
+  readonly #onEvent: (event: SessionEvent) => void;
+  #hasTold = false;
 
+  /** @throws CulvertError `argument_invalid` when encryption is demanded without a key */
   constructor(
-    { deviceId, moduleId }: Pick<DeviceConnectionString, 'deviceId' | 'moduleId'>,
+    address: Pick<DeviceConnectionString, 'host' | 'port' | 'deviceId' | 'moduleId'>,
     options: SessionServerOptions & {
       readonly clock: Clock;
       readonly onStream: (offer: StreamOffer) => void | Promise<void>;
     },
   ) {
     const { onEvent = () => undefined } = options;
+    const { deviceId, moduleId } = address;
     this.#onStream = options.onStream;
+    this.#onEvent = onEvent;
+    this.#keys = new SessionKeys(address, options.clock, options);
     this.#openings = new Openings(options.clock);
     this.#sessions = new DeviceSessions({
       environment: nodeEnvironment,
@@ -68,7 +87,7 @@ export class SessionServer {
       opened: (connection, session) => this.#opened(connection, session),
       linkProven: (session, offer) => {
         const isFirst = !this.#streams.has(session);
-        this.#streams.set(session, offer);
+        this.#streams.set(session, offer as ServedLink);
         onEvent({ type: 'session-linked', sessionId: hex(session.id), caller: offer.caller, isFirst });
       },
       linkLost: (session) =>
@@ -79,20 +98,74 @@ export class SessionServer {
     });
   }
 
-  /** Whether an offer asks for a session that this device speaks. */
-  takes(offer: StreamOffer): boolean {
-    const { session } = offer;
+  /** Whether sessions can be encrypted. */
+  get encrypts(): boolean {
+    return this.#keys.hasKey;
+  }
+
+  /**
+   * Reads the files of keys; undefined when there are none.
+   * @throws CulvertError `config_invalid`
+   */
+  load(): Promise<void> | undefined {
+    if (!this.#keys.hasKey && !this.#hasTold) this.#onEvent({ type: 'no-session-key' });
+    this.#hasTold = true;
+    return this.#keys.needsLoading ? this.#keys.load() : undefined;
+  }
+
+  /**
+   * Answers an offer: a stream that asks for a session becomes a link of it, any other is the program's. Both are refused where the device's keys demand
+   * more encryption than they have.
+   * @throws CulvertError as `StreamOffer.accept`, and what the program throws
+   */
+  async handle(offer: StreamOffer): Promise<void> {
+    const session = this.#takes(offer) ? offer.session : undefined;
+    const existing = session === undefined ? undefined : this.#find(session.id);
+    const encrypted = session?.encrypted === true && this.#keys.hasKey;
+    const decision = this.#keys.decide({
+      offer: session === undefined ? 'raw' : encrypted ? 'encrypted-session' : 'session',
+      existing: existing === undefined ? undefined : existing.isEncrypted ? 'encrypted-session' : 'session',
+      name: offer.name,
+    });
+    if (decision.action === 'reject') {
+      this.#onEvent({ type: 'unencrypted-refused', caller: offer.caller ?? '', text: decision.reason });
+      await offer.reject(decision.reason);
+    } else if (session === undefined) await this.#onStream(offer);
+    else await this.#accept(offer, session.id, encrypted, existing);
+  }
+
+  #takes({ session }: StreamOffer): boolean {
     return session !== undefined && isVersionWithin(SESSION_VERSIONS.highest, session);
   }
 
-  /** Accepts the offer; the stream becomes a link of its session. @throws CulvertError as `StreamOffer.accept` */
-  async accept(offer: StreamOffer): Promise<void> {
-    const { session, streamId, caller, services, idleMs } = offer;
-    if (session === undefined) return;
-    const stream = await offer.accept({ session: { version: SESSION_VERSIONS.highest, encrypted: false } });
-    const sessionId = Buffer.from(session.id, 'hex');
-    const link = { sessionId, streamId, caller: caller ?? '', mayOpen: mayOpen(services), idleMs };
-    linkOverDuplex(stream, NO_BINDING, (transport) => this.#sessions.accept(transport, link));
+  /** Accepts the offer; the stream becomes a link of its session. */
+  async #accept(offer: StreamOffer, id: string, encrypted: boolean, existing: ExistingSession): Promise<void> {
+    const { streamId, caller = '', services, idleMs } = offer;
+    const stream = await offer.accept({ session: { version: SESSION_VERSIONS.highest, encrypted } });
+    const sessionId = Buffer.from(id, 'hex');
+    const link = { sessionId, streamId, caller, mayOpen: mayOpen(services), idleMs };
+    if (!encrypted) {
+      const served: ServedLink = { ...link, isEncrypted: false, key: undefined };
+      linkOverDuplex(stream, NO_BINDING, (transport) => this.#sessions.accept(transport, served));
+      return;
+    }
+    try {
+      const { duplex, binding, peer } = await this.#keys.secure(stream, existing);
+      const key = peer.fingerprint;
+      const served: ServedLink = { ...link, isEncrypted: true, key, peerKey: key };
+      linkOverDuplex(duplex, binding, (transport) => this.#sessions.accept(transport, served));
+    } catch (error) {
+      // `secure` may have failed before the stream was TLS's.
+      const { code, message } = CulvertError.from(error);
+      if (code !== 'key_refused') stream.on('error', () => undefined).destroy();
+      this.#onEvent({ type: 'session-link-refused', caller, text: message });
+    }
+  }
+
+  #find(id: string): ExistingSession {
+    const session = this.#sessions.sessions.find((candidate) => hex(candidate.id) === id);
+    const link = session === undefined ? undefined : this.#streams.get(session);
+    return link === undefined ? undefined : { isEncrypted: link.isEncrypted, peerKey: link.key };
   }
 
   /** Open connections. */

@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream';
-import { CulvertError, type Identity } from '@culvert/protocol';
+import { CulvertError, type ErrorCode, type Identity, printable } from '@culvert/protocol';
 import {
   Budget,
   ConnectionDuplex,
@@ -9,7 +9,9 @@ import {
   type SessionEnd,
   type Untouched,
 } from '@culvert/session';
+import type { Fingerprint } from '@culvert/session/keys';
 import type { OpenedSessionStream } from '../service-client.ts';
+import { type DeviceTrust, modeOf } from './device-trust.ts';
 import { dialFailure, endsSession } from './dial-failure.ts';
 
 /** The versions of the session's protocol that this client speaks. */
@@ -24,16 +26,30 @@ export type ServiceSessionEvent = Identity &
     | { readonly type: 'session-link-lost'; readonly connections: number }
     | { readonly type: 'session-link-regained'; readonly lostForMs: number }
     | { readonly type: 'session-ended'; readonly reason: SessionEnd['reason']; readonly text: string }
+    /** A link was dropped because it does not fit its session, or its key could not be checked; the session asks for another. */
+    | { readonly type: 'session-link-refused'; readonly text: string }
+    /** The device showed its key for the first time, and it was pinned. */
+    | { readonly type: 'device-key-pinned'; readonly fingerprint: Fingerprint }
+    /** A raw stream or a session without end-to-end encryption begins; `text` says so in one line. */
+    | { readonly type: 'unencrypted'; readonly text: string }
   );
 
 export interface DeviceSessionOptions {
   readonly identity: Identity;
   readonly retentionSeconds: number | undefined;
+  readonly trust: DeviceTrust;
   /** Opens a stream that asks for this session. */
   readonly openStream: (sessionId: string, name: string, signal: AbortSignal) => Promise<OpenedSessionStream>;
   readonly onEvent: (event: ServiceSessionEvent) => void;
   /** The session is over. `untouched` may be opened in another one. */
   readonly ended: (end: SessionEnd, untouched: readonly Untouched[]) => void;
+}
+
+/** A stream as a link, encrypted or not. */
+interface ReadyLink {
+  readonly duplex: Duplex;
+  /** See `linkOverDuplex`. */
+  readonly binding: Uint8Array;
 }
 
 /** This client's session with one device or module. */
@@ -45,7 +61,10 @@ export class DeviceSession {
   readonly #dialling = new AbortController();
   #lostAt: number | undefined;
   #refusals = 0;
-  #first: Duplex | undefined;
+  #first: ReadyLink | undefined;
+  /** The device's key on the first link; undefined in a session without encryption. */
+  #deviceKey: Fingerprint | undefined;
+  #refusal: CulvertError | undefined;
   readonly id: string;
 
   private constructor(options: DeviceSessionOptions, name: string, id: Uint8Array) {
@@ -56,7 +75,7 @@ export class DeviceSession {
 
   /**
    * Opens the first stream. Resolves with the session, or with the raw stream of a device that serves no sessions.
-   * @throws CulvertError as `ServiceClient.openStream`
+   * @throws CulvertError as `ServiceClient.openStream`; `encryption_required`, `key_changed`, `key_refused`
    */
   static async start(
     options: DeviceSessionOptions,
@@ -65,11 +84,29 @@ export class DeviceSession {
   ): Promise<DeviceSession | Duplex> {
     const id = nodeEnvironment.random(16);
     const self = new DeviceSession(options, name, id);
+    const { identity, trust, onEvent } = options;
     const { stream, session, idleMs } = await options.openStream(self.id, name, signal);
-    if (session === undefined) return stream;
-    self.#first = stream;
+    try {
+      const decision = await trust.decide(identity, modeOf(session));
+      if (decision.action === 'go-on-unencrypted' && decision.warning !== undefined)
+        onEvent({ ...identity, type: 'unencrypted', text: decision.warning });
+      if (session === undefined) return stream;
+      self.#first =
+        decision.action === 'encrypt' ? await self.#encrypt(stream, signal) : { duplex: stream, binding: UNENCRYPTED };
+    } catch (error) {
+      discard(stream);
+      throw error;
+    }
     self.#start(id, idleMs);
+    stream.on('error', (error) => {
+      if (endsSession(error)) self.close(error.message);
+    });
     return self;
+  }
+
+  /** Why the device ended the session before it had begun: it does not accept this client's key. Undefined if it did not. */
+  get refusal(): CulvertError | undefined {
+    return this.#refusal;
   }
 
   #start(id: Uint8Array, idleMs: number | undefined): void {
@@ -129,33 +166,58 @@ export class DeviceSession {
   async #dial(): Promise<void> {
     const session = this.#session;
     if (session === undefined) return;
+    // A link whose error says that nothing may go on, such as a revoked device, ends the session.
+    const failed = (error: Error): boolean => {
+      if (endsSession(error)) session.close(error.message);
+      return endsSession(error);
+    };
     try {
-      const stream = this.#first ?? (await this.#nextLink());
+      const { duplex, binding } = this.#first ?? (await this.#nextLink(failed));
       this.#first = undefined;
       this.#refusals = 0;
-      // A link whose error says that nothing may go on, such as a revoked device, ends the session.
-      const failed = (error: Error): boolean => {
-        if (endsSession(error)) session.close(error.message);
-        return endsSession(error);
-      };
-      linkOverDuplex(stream, NO_BINDING, (transport) => session.linkReady(transport), failed);
+      linkOverDuplex(duplex, binding, (transport) => session.linkReady(transport), failed);
     } catch (error) {
       if (error instanceof CulvertError && error.code === 'unauthorized') this.#refusals++;
       session.dialFailed(dialFailure(error, this.#refusals));
     }
   }
 
-  async #nextLink(): Promise<Duplex> {
-    const { stream, session } = await this.#options.openStream(this.id, this.#name, this.#dialling.signal);
-    if (session !== undefined) return stream;
-    // The device would take it for a connection of its own.
-    stream.on('error', () => undefined).destroy();
-    throw new CulvertError('protocol_error', 'The device serves no sessions any more.');
+  /** A further link. One that is raw, or differs in its encryption or its key, is dropped unsent: the session waits for another. */
+  async #nextLink(failed: (error: Error) => boolean): Promise<ReadyLink> {
+    const { identity, trust, openStream, onEvent } = this.#options;
+    const { signal } = this.#dialling;
+    const { stream, session } = await openStream(this.id, this.#name, signal);
+    // TLS passes on that the stream below has failed, but not how.
+    stream.on('error', failed);
+    try {
+      const existing = this.#deviceKey === undefined ? 'session' : 'encrypted-session';
+      const { action } = await trust.decide(identity, modeOf(session), existing);
+      return action === 'encrypt' ? await this.#encrypt(stream, signal) : { duplex: stream, binding: UNENCRYPTED };
+    } catch (error) {
+      discard(stream);
+      const { code, message } = CulvertError.from(error);
+      if (REFUSALS.has(code)) onEvent({ ...identity, type: 'session-link-refused', text: message });
+      throw error;
+    }
+  }
+
+  async #encrypt(stream: Duplex, signal: AbortSignal): Promise<ReadyLink> {
+    const { identity, trust, onEvent } = this.#options;
+    const onFirstUse = (fingerprint: Fingerprint): void =>
+      onEvent({ ...identity, type: 'device-key-pinned', fingerprint });
+    const { duplex, binding, peer } = await trust.secure(stream, identity, {
+      first: this.#deviceKey,
+      onFirstUse,
+      signal,
+    });
+    this.#deviceKey ??= peer.fingerprint;
+    return { duplex, binding };
   }
 
   #ended(end: SessionEnd, untouched: readonly Untouched[]): void {
     this.#dialling.abort(new CulvertError('aborted', 'The session is over.'));
     const { identity, onEvent, ended } = this.#options;
+    if (end.reason === 'key_refused') this.#refusal = new CulvertError('key_refused', printable(end.text, 256));
     onEvent({ ...identity, type: 'session-ended', reason: end.reason, text: end.text });
     ended(end, untouched);
   }
@@ -166,4 +228,12 @@ export class DeviceSession {
   }
 }
 
-const NO_BINDING = new Uint8Array(0);
+/** Errors of a further link that somebody in between may have caused, and that the user is told about. */
+const REFUSALS: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['protocol_error', 'key_refused']);
+
+/** The binding of a link without encryption. */
+const UNENCRYPTED = new Uint8Array(0);
+
+function discard(stream: Duplex): void {
+  stream.on('error', () => undefined).destroy();
+}

@@ -502,7 +502,8 @@ export class Multiplexer implements ConnectionOwner {
     const { end } = this.#ring;
     if (end - this.#cursor <= MESSAGE_BYTES) return end;
     let to = this.#cursor;
-    for (let next = this.#ring.frameEnd(to); next - this.#cursor <= MESSAGE_BYTES; next = this.#ring.frameEnd(to)) to = next;
+    for (let next = this.#ring.frameEnd(to); next - this.#cursor <= MESSAGE_BYTES; next = this.#ring.frameEnd(to))
+      to = next;
     return to;
   }
 

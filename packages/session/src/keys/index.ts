@@ -29,4 +29,5 @@ export {
   pinCheck,
   sameKeyCheck,
 } from './peer-checks.ts';
+export { MemoryPins, type PinStore } from './pin-store.ts';
 export { LINK_HANDSHAKE_MS, type SecureLink, type SecureLinkOptions, secureLink } from './secure-link.ts';
