@@ -71,6 +71,11 @@ export class SessionKeys {
     return this.#options.key !== undefined;
   }
 
+  /** Of the own key, once it is loaded; undefined without one. */
+  get fingerprint(): Fingerprint | undefined {
+    return this.#key?.fingerprint;
+  }
+
   /** Whether {@link load} has something to read. */
   get needsLoading(): boolean {
     const { authorizedServices } = this.#options;

@@ -45,7 +45,9 @@ export type SessionEvent =
   /** A raw stream or an unencrypted session was refused, because this device accepts encrypted sessions only. */
   | { readonly type: 'unencrypted-refused'; readonly caller: string; readonly text: string }
   /** The device has no key, so nothing is encrypted end to end. Comes once, when the client is opened first. */
-  | { readonly type: 'no-session-key' };
+  | { readonly type: 'no-session-key' }
+  /** The device's key is in use. Comes once, when the client is opened first. */
+  | { readonly type: 'session-key'; readonly fingerprint: Fingerprint };
 
 /** An encrypted or unencrypted link, as the device remembers it. */
 interface ServedLink extends LinkOffer {
@@ -108,9 +110,16 @@ export class SessionServer {
    * @throws CulvertError `config_invalid`
    */
   load(): Promise<void> | undefined {
-    if (!this.#keys.hasKey && !this.#hasTold) this.#onEvent({ type: 'no-session-key' });
+    if (this.#keys.needsLoading) return this.#keys.load().then(() => this.#tellKey());
+    this.#tellKey();
+    return undefined;
+  }
+
+  #tellKey(): void {
+    if (this.#hasTold) return;
     this.#hasTold = true;
-    return this.#keys.needsLoading ? this.#keys.load() : undefined;
+    const { fingerprint } = this.#keys;
+    this.#onEvent(fingerprint === undefined ? { type: 'no-session-key' } : { type: 'session-key', fingerprint });
   }
 
   /**

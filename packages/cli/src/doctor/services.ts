@@ -21,11 +21,9 @@ export interface ServiceUser {
 export async function tryOne({ client, device, moduleId }: ServiceUser, name: string): Promise<Found> {
   const started = performance.now();
   const module = moduleId === undefined ? {} : { moduleId };
-  const socket = await client.openWebSocket(device, { name, ...module });
+  const stream = await client.openStream(device, { name, ...module });
   const ms = elapsedMs(started);
-  socket.on('error', () => undefined);
-  socket.close(1000);
-  socket.resume();
+  stream.on('error', () => undefined).destroy();
   return { found: `accepts connections (${ms} ms)`, data: { ms } };
 }
 

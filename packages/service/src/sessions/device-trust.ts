@@ -93,11 +93,14 @@ export class DeviceTrust {
   }
 
   /**
-   * Checks a stream that the program itself wants to be raw.
+   * Checks a stream that the program itself wants to be raw. Only what it was told to recognise devices by counts, no pins in memory: it may use some
+   * streams in sessions and others raw.
    * @throws CulvertError `encryption_required` for a device that has a pin or an authority; `config_invalid` when a file cannot be read
    */
   async assertMayBeRaw(identity: Identity): Promise<void> {
-    if (this.#options.allowUnencrypted === true || (await this.#trust(identity)) === 'none') return;
+    const { allowUnencrypted = false, knownDevices, fleetAuthorities } = this.#options;
+    if (allowUnencrypted || (knownDevices === undefined && fleetAuthorities === undefined)) return;
+    if ((await this.#trust(identity)) === 'none') return;
     const text = `A raw stream to ${this.#describe(identity)} would not be encrypted, and the device's key is known: not connected. Permit it with ${this.#override}.`;
     throw new CulvertError('encryption_required', text);
   }

@@ -38,8 +38,12 @@ export class HostileHub {
   static async start(): Promise<HostileHub> {
     let hub: HostileHub | undefined;
     const scripted = await ScriptedHub.start({
-      onRequest: (request, response) => void hub?.#request(request, response),
-      onStream: (socket, request) => hub?.#stream(socket, request.url ?? ''),
+      onRequest: (request, response) => {
+        if (hub !== undefined) void hub.#request(request, response);
+      },
+      onStream: (socket, request) => {
+        if (hub !== undefined) hub.#stream(socket, request.url ?? '');
+      },
     });
     hub = new HostileHub(scripted);
     return hub;
