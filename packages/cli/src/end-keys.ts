@@ -1,8 +1,9 @@
-import { accessSync, constants, existsSync, mkdirSync } from 'node:fs';
+import { constants, existsSync } from 'node:fs';
+import { access } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CulvertError } from '@culvert/protocol';
 import type { ServiceSessionOptions } from '@culvert/service';
-import { type EndKey, openEndKey } from '@culvert/session/keys';
+import { type EndKey, makePrivateDirectory, openEndKey } from '@culvert/session/keys';
 import { systemClock } from '@culvert/stream';
 import { stateDirectory } from './data-directory.ts';
 import type { Surroundings } from './hub-connection.ts';
@@ -44,7 +45,7 @@ export async function trustOptions(
     ...(fleetAuthority === undefined ? {} : { fleetAuthorities: fleetAuthority }),
   };
   const { env, home, warn } = around;
-  const problem = unusable(stateDirectory(env, home));
+  const problem = await unusable(stateDirectory(env, home));
   if (problem !== undefined) {
     warn(
       `warning: ${problem}; the keys of devices are not kept, and this side has none; XDG_STATE_HOME names another place`,
@@ -76,7 +77,7 @@ export async function openAgentKey(
   const options = { clock: systemClock, warn: around.warn };
   if (path !== undefined) return openEndKey(path, options);
   const directory = agentDirectory(around);
-  const problem = unusable(directory);
+  const problem = await unusable(directory);
   if (problem === undefined) return openEndKey(join(directory, KEY_FILE), options);
   const advice = 'give --end-key FILE, or StateDirectory= in its systemd unit';
   if (needsKey) throw new CulvertError('config_invalid', `${problem}, where the agent keeps its key: ${advice}`);
@@ -85,11 +86,11 @@ export async function openAgentKey(
 }
 
 /** Why files cannot be kept in a directory, which is created (0700) if it does not exist; undefined if they can, or if there are some already. */
-function unusable(directory: string): string | undefined {
+async function unusable(directory: string): Promise<string | undefined> {
   try {
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    await makePrivateDirectory(directory);
     // A file that is there is used or fails, but is never ignored.
-    if (!existsSync(join(directory, KEY_FILE))) accessSync(directory, constants.W_OK);
+    if (!existsSync(join(directory, KEY_FILE))) await access(directory, constants.W_OK);
     return undefined;
   } catch (error) {
     return `cannot write to ${directory}: ${directoryProblem(error)}`;

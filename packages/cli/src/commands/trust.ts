@@ -40,7 +40,7 @@ export async function listTrust({ hub, output }: TrustCommandFlags): Promise<voi
   );
 }
 
-/** `culvert trust show [DEVICE]`: this user's own fingerprint, or that of a device. @throws CulvertError `device_not_found` when it has no pin */
+/** `culvert trust show [DEVICE]`: this user's own fingerprint, or that of a device. @throws CulvertError `argument_invalid` when it has no pin */
 export async function showTrust(device: string | undefined, flags: TrustCommandFlags): Promise<void> {
   const around = surroundings();
   if (device !== undefined) {
@@ -68,7 +68,7 @@ export async function addTrust(device: string, fingerprint: string, flags: Trust
   await writePin((await pins.find(name)) ?? missing(name), flags.output);
 }
 
-/** `culvert trust forget DEVICE`: the device's next key is accepted and pinned. @throws CulvertError `device_not_found` when it has no pin */
+/** `culvert trust forget DEVICE`: the device's next key is accepted and pinned. @throws CulvertError `argument_invalid` when it has no pin */
 export async function forgetTrust(device: string, flags: TrustCommandFlags): Promise<void> {
   const around = surroundings();
   const name = pinnedName(device, flags, around);
@@ -112,7 +112,10 @@ function writePin(pin: Pin, output: OutputFormat): Promise<void> {
 }
 
 function missing(name: PinnedName): never {
-  throw new CulvertError('device_not_found', `no key of ${describe(name)} is pinned`);
+  throw new CulvertError(
+    'argument_invalid',
+    `no key of ${describe(name)} is pinned; \`culvert trust list\` shows those that are`,
+  );
 }
 
 function describe({ hub, deviceId, moduleId }: PinnedName): string {

@@ -30,4 +30,5 @@ export {
   sameKeyCheck,
 } from './peer-checks.ts';
 export { MemoryPins, type PinStore } from './pin-store.ts';
+export { makePrivateDirectory } from './private-file.ts';
 export { LINK_HANDSHAKE_MS, type SecureLink, type SecureLinkOptions, secureLink } from './secure-link.ts';
