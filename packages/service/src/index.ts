@@ -50,11 +50,10 @@ export type { ListLogOptions, LogEventsOptions, LogFilterOptions, LogPage, Logs 
 export type { ModuleRegistry } from './module-registry.ts';
 export type { Policies } from './policies.ts';
 export {
-  type OpenedSessionStream,
   ServiceClient,
   type ServiceClientOptions,
   type ServiceSessionOptions,
 } from './service-client.ts';
 export type { ServiceSessionEvent } from './sessions/device-session.ts';
 export type { DeviceTrustOptions } from './sessions/device-trust.ts';
-export type { OpenStreamOptions } from './stream-request.ts';
+export type { OpenedSessionStream, OpenStreamOptions } from './stream-request.ts';

@@ -38,7 +38,12 @@ import { RestClient } from './rest-client.ts';
 import type { ServiceSessionEvent } from './sessions/device-session.ts';
 import { DeviceTrust, type DeviceTrustOptions } from './sessions/device-trust.ts';
 import { SessionPool } from './sessions/session-pool.ts';
-import { type GrantedStream, type OpenStreamOptions, requestStream } from './stream-request.ts';
+import {
+  type GrantedStream,
+  type OpenedSessionStream,
+  type OpenStreamOptions,
+  requestStream,
+} from './stream-request.ts';
 
 /** How a service reaches its hub. */
 export interface ServiceClientOptions {
@@ -64,12 +69,6 @@ export interface ServiceSessionOptions extends DeviceTrustOptions {
   readonly retentionSeconds?: number;
   /** Called when a link is lost or regained, a device's key is pinned at first use, and for each stream or session that is not encrypted. */
   readonly onEvent?: (event: ServiceSessionEvent) => void;
-}
-
-/** A stream that was opened to carry a session, and what the device chose. */
-export interface OpenedSessionStream extends Pick<GrantedStream, 'streamId' | 'session' | 'idleMs'> {
-  /** As {@link ServiceClient.openStream} gives it. */
-  readonly stream: Duplex;
 }
 
 type Dial<T> = (

@@ -1,3 +1,4 @@
+import type { Duplex } from 'node:stream';
 import {
   CulvertError,
   formatSessionRequest,
@@ -47,6 +48,12 @@ export interface GrantedStream {
   readonly session: SessionAnswer | undefined;
   /** Milliseconds without a byte after which the hub ends the stream; undefined without a session, and without such a limit. */
   readonly idleMs: number | undefined;
+}
+
+/** A stream that was opened to carry a session, and what the device chose. */
+export interface OpenedSessionStream extends Pick<GrantedStream, 'streamId' | 'session' | 'idleMs'> {
+  /** As `ServiceClient.openStream` gives it. */
+  readonly stream: Duplex;
 }
 
 /** Milliseconds that a request may take in addition to its two timeouts: for connecting, TLS, and a slow line. */

@@ -10,9 +10,11 @@ import {
   type Untouched,
 } from '@culvert/session';
 import type { Fingerprint } from '@culvert/session/keys';
-import type { OpenedSessionStream } from '../service-client.ts';
+import type { Clock } from '@culvert/stream';
+import type { OpenedSessionStream } from '../stream-request.ts';
 import { type DeviceTrust, modeOf } from './device-trust.ts';
 import { dialFailure, endsSession } from './dial-failure.ts';
+import { type CountedDuplex, watchLinkAge } from './link-age.ts';
 
 /** The versions of the session's protocol that this client speaks. */
 export const SESSION_VERSIONS = { lowest: 1, highest: 1 } as const;
@@ -38,6 +40,7 @@ export interface DeviceSessionOptions {
   readonly identity: Identity;
   readonly retentionSeconds: number | undefined;
   readonly trust: DeviceTrust;
+  readonly clock: Clock;
   /** Opens a stream that asks for this session. */
   readonly openStream: (sessionId: string, name: string, signal: AbortSignal) => Promise<OpenedSessionStream>;
   readonly onEvent: (event: ServiceSessionEvent) => void;
@@ -175,7 +178,8 @@ export class DeviceSession {
       const { duplex, binding } = this.#first ?? (await this.#nextLink(failed));
       this.#first = undefined;
       this.#refusals = 0;
-      linkOverDuplex(duplex, binding, (transport) => session.linkReady(transport), failed);
+      const link = linkOverDuplex(duplex, binding, (transport) => session.linkReady(transport), failed);
+      if (link.isEncrypted) watchLinkAge(duplex as CountedDuplex, this.#options.clock, () => session.replaceLink());
     } catch (error) {
       if (error instanceof CulvertError && error.code === 'unauthorized') this.#refusals++;
       session.dialFailed(dialFailure(error, this.#refusals));

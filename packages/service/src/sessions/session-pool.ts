@@ -2,8 +2,7 @@ import type { Duplex } from 'node:stream';
 import { CulvertError, type Identity } from '@culvert/protocol';
 import { ConnectionDuplex, type Untouched } from '@culvert/session';
 import { abortReason, type Clock } from '@culvert/stream';
-import type { OpenedSessionStream } from '../service-client.ts';
-import type { OpenStreamOptions } from '../stream-request.ts';
+import type { OpenedSessionStream, OpenStreamOptions } from '../stream-request.ts';
 import { DeviceSession, type ServiceSessionEvent } from './device-session.ts';
 import type { DeviceTrust } from './device-trust.ts';
 
@@ -109,6 +108,7 @@ export class SessionPool {
         identity,
         retentionSeconds,
         trust,
+        clock: this.#options.clock,
         onEvent,
         openStream: (id, name, signal) =>
           openLink(identity.deviceId, {

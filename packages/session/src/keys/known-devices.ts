@@ -11,19 +11,11 @@ import {
   parseKnownDevices,
   pinKey,
 } from './known-devices-file.ts';
-import type { PinStore } from './pin-store.ts';
+import type { PinStore, PinVerdict } from './pin-store.ts';
 import { readTextFile, updatePrivateFile } from './private-file.ts';
 
 /** Maximum bytes of the file: {@link MAX_PINS} of the usual length, and comments. */
 const MAX_BYTES = 4_194_304;
-
-/** What the pins say about a device's key. */
-export type PinVerdict =
-  | { readonly verdict: 'match'; readonly pin: Pin }
-  /** There is no pin for the device yet. */
-  | { readonly verdict: 'first-use' }
-  /** The device has another key than the pinned one. */
-  | { readonly verdict: 'changed'; readonly pin: Pin };
 
 /**
  * The keys of devices that the service side knows, in a text file (`known_devices`): what `culvert trust` shows and changes. Every method reads the file

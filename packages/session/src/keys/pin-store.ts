@@ -1,8 +1,13 @@
-import { CulvertError } from '@culvert/protocol';
-import type { Clock } from '@culvert/stream';
 import type { Fingerprint } from './fingerprint.ts';
-import type { PinVerdict } from './known-devices.ts';
-import { MAX_PINS, type Pin, type PinnedName, pinKey } from './known-devices-file.ts';
+import type { Pin, PinnedName } from './known-devices-file.ts';
+
+/** What the pins say about a device's key. */
+export type PinVerdict =
+  | { readonly verdict: 'match'; readonly pin: Pin }
+  /** There is no pin for the device yet. */
+  | { readonly verdict: 'first-use' }
+  /** The device has another key than the pinned one. */
+  | { readonly verdict: 'changed'; readonly pin: Pin };
 
 /** Where the service side keeps the keys of devices: a file (`KnownDevices`) or this process's memory. */
 export interface PinStore {
@@ -10,28 +15,4 @@ export interface PinStore {
   find(name: PinnedName): Promise<Pin | undefined>;
   /** Compares a device's key with its pin, and pins it when the device has none. @throws CulvertError `limit_reached` when there is no room */
   checkOrPin(name: PinnedName, fingerprint: Fingerprint): Promise<PinVerdict>;
-}
-
-/** Pins that live as long as the process, at most {@link MAX_PINS}. */
-export class MemoryPins implements PinStore {
-  readonly #pins = new Map<string, Pin>();
-  readonly #clock: Clock;
-
-  constructor(clock: Clock) {
-    this.#clock = clock;
-  }
-
-  find(name: PinnedName): Promise<Pin | undefined> {
-    return Promise.resolve(this.#pins.get(pinKey(name)));
-  }
-
-  checkOrPin(name: PinnedName, fingerprint: Fingerprint): Promise<PinVerdict> {
-    const pin = this.#pins.get(pinKey(name));
-    if (pin !== undefined)
-      return Promise.resolve({ verdict: pin.fingerprint === fingerprint ? 'match' : 'changed', pin });
-    if (this.#pins.size >= MAX_PINS)
-      return Promise.reject(new CulvertError('limit_reached', `There is no room for another pin (${MAX_PINS}).`));
-    this.#pins.set(pinKey(name), { ...name, fingerprint, since: new Date(this.#clock.now()).toISOString() });
-    return Promise.resolve({ verdict: 'first-use' });
-  }
 }
