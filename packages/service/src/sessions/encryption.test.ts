@@ -6,7 +6,8 @@ import type { Duplex } from 'node:stream';
 import { DeviceClient, type DeviceClientOptions, type SessionEvent } from '@culvert/device';
 import { type EndKey, generateEndKey, KnownDevices, parseEndKey } from '@culvert/session/keys';
 import { systemClock } from '@culvert/stream';
-import { startHub, type TestHub } from '@culvert/testkit';
+import { deviceCertificate, SERVER_AUTHENTICATION, startHub, type TestHub, testAuthority } from '@culvert/testkit';
+import * as x509 from '@peculiar/x509';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { ServiceClient, type ServiceSessionOptions } from '../service-client.ts';
 import type { ServiceSessionEvent } from './device-session.ts';
@@ -232,4 +233,30 @@ it('a file of pins that cannot be read stops the client, and does not let a devi
   writeFileSync(knownDevices, 'not a pin\n');
   const { service } = startService({ knownDevices });
   await expect(service.openStream(id, { name: 'echo' })).rejects.toMatchObject({ code: 'config_invalid' });
+});
+
+it('with a fleet authority a device needs no pin, but a certificate that names it', async () => {
+  const authority = await testAuthority('fleet');
+  const fleetKey = async (deviceId: string): Promise<EndKey> => {
+    const name = { type: 'url' as const, value: `culvert:/devices/${deviceId}` };
+    const { cert, key } = await deviceCertificate(deviceId, {
+      authority,
+      usages: [SERVER_AUTHENTICATION],
+      extensions: [new x509.SubjectAlternativeNameExtension([name])],
+    });
+    return parseEndKey(`${key}\n${cert}`, 'a test');
+  };
+  const [named, other, selfSigned] = [newDevice(), newDevice(), newDevice()];
+  await startDevice(await hub.createDevice(named), { key: await fleetKey(named) });
+  await startDevice(await hub.createDevice(other), { key: await fleetKey(named) });
+  await startDevice(await hub.createDevice(selfSigned), { key: newKey() });
+  const file = newFile();
+  writeFileSync(file, authority.certificate);
+  const knownDevices = newFile();
+  const { service, events } = startService({ fleetAuthorities: file, knownDevices });
+  expect(await echo(await service.openStream(named, { name: 'echo' }), 'hello')).toBe('hello');
+  for (const id of [other, selfSigned])
+    await expect(service.openStream(id, { name: 'echo' })).rejects.toMatchObject({ code: 'key_refused' });
+  expect(events).toEqual([]);
+  expect(existsSync(knownDevices)).toBe(false);
 });
