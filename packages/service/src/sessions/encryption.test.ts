@@ -50,6 +50,7 @@ async function startDevice(text: string, session: NonNullable<DeviceClientOption
   return { device, events };
 }
 
+const sessionId = expect.stringMatching(/^[0-9a-f]{32}$/);
 const newDevice = () => `device-${++number}`;
 
 function startService(session: ServiceSessionOptions = {}) {
@@ -84,7 +85,7 @@ it('is encrypted when the device has a key: the key is pinned at first use, and 
   const other = await service.openStream(id, { name: 'echo' });
   expect(await echo(other, 'world')).toBe('world');
   expect(await shownEncryption(id)).toBe(true);
-  expect(events).toEqual([{ deviceId: id, type: 'device-key-pinned', fingerprint: key.fingerprint }]);
+  expect(events).toEqual([{ deviceId: id, sessionId, type: 'device-key-pinned', fingerprint: key.fingerprint }]);
   expect(told).toMatchObject([
     { type: 'session-key', fingerprint: key.fingerprint },
     { type: 'session-linked', isFirst: true },
@@ -104,7 +105,7 @@ it('without a key of the device says each time that it is not, and the device sa
   expect(await echo(await service.openStream(id, { name: 'echo' }), 'hello')).toBe('hello');
   expect(await shownEncryption(id)).toBe(false);
   const text = `The hub offers only an unencrypted session to ${id} at ${hubName}: the hub can read and change what is sent.`;
-  expect(events).toEqual([{ deviceId: id, type: 'unencrypted', text }]);
+  expect(events).toEqual([{ deviceId: id, sessionId, type: 'unencrypted', text }]);
   expect(told.filter(({ type }) => type === 'no-session-key')).toHaveLength(1);
 });
 
