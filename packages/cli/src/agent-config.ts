@@ -42,6 +42,12 @@ export const agentConfigSchema = z.strictObject({
    * TCP itself keeps trying; at most a week.
    */
   sessionRetentionSeconds: z.int().min(1).max(604_800).optional(),
+  /** This device's key for end-to-end encryption, a PEM file; it is created if it does not exist. Not to be confused with `keyFile`, which the hub sees. */
+  endKeyFile: z.string().min(1).optional(),
+  /** File of those who may connect, which is read for each link: fingerprints as `culvert trust show` prints them, and certificates of authorities. */
+  authorizedServices: z.string('expected the path of a file of fingerprints').min(1).optional(),
+  /** Refuse every raw stream and every unencrypted session. */
+  requireEncryption: z.boolean().optional(),
   /** The services that the agent offers: each name with `HOST:PORT`, or with a port of 127.0.0.1. */
   services: z.record(z.string(), z.union([z.string(), z.int()], ADDRESS_EXPECTED), SERVICES_EXPECTED).default({}),
 });
@@ -53,6 +59,10 @@ export interface AgentConfig extends DeviceConnectionFile {
   readonly defaultService?: string;
   readonly halfCloseSeconds?: number;
   readonly sessionRetentionSeconds?: number;
+  /** Absolute paths. */
+  readonly endKeyFile?: string;
+  readonly authorizedServices?: string;
+  readonly requireEncryption?: boolean;
   readonly services: ReadonlyMap<string, { readonly host: string; readonly port: number }>;
 }
 
@@ -82,6 +92,9 @@ export function readAgentConfig(path: string): AgentConfig {
     defaultService,
     halfCloseSeconds,
     sessionRetentionSeconds,
+    endKeyFile,
+    authorizedServices,
+    requireEncryption,
   } = parsed.data;
   const inPlace = (name: string): string => resolve(dirname(path), name);
   return {
@@ -96,6 +109,9 @@ export function readAgentConfig(path: string): AgentConfig {
     ...(defaultService === undefined ? {} : { defaultService }),
     ...(halfCloseSeconds === undefined ? {} : { halfCloseSeconds }),
     ...(sessionRetentionSeconds === undefined ? {} : { sessionRetentionSeconds }),
+    ...(endKeyFile === undefined ? {} : { endKeyFile: inPlace(endKeyFile) }),
+    ...(authorizedServices === undefined ? {} : { authorizedServices: inPlace(authorizedServices) }),
+    ...(requireEncryption === undefined ? {} : { requireEncryption }),
   };
 }
 

@@ -24,6 +24,9 @@ export interface AgentFileFlags extends DeviceConnectionFlags {
   readonly halfCloseTimeout?: number;
   /** In seconds. */
   readonly sessionRetention?: number;
+  readonly endKey?: string;
+  readonly authorizedServices?: string;
+  readonly requireEncryption?: boolean;
 }
 
 /** The settings that an agent is started with. */
@@ -36,6 +39,16 @@ export interface AgentSetup {
   readonly halfCloseMs?: number;
   /** As in `AgentOptions`. */
   readonly sessionRetentionSeconds?: number;
+  readonly encryption: AgentEncryption;
+}
+
+/** How an agent encrypts sessions. Changes take effect at its next start, those of the files of authorised services at once. */
+export interface AgentEncryption {
+  /** File of the agent's key; undefined: the default one. */
+  readonly endKeyFile: string | undefined;
+  /** File of those who may connect; undefined: whoever the hub lets in. */
+  readonly authorizedServices: string | undefined;
+  readonly requireEncryption: boolean;
 }
 
 /** The agent's configuration files. They can be read again while the agent runs; values from the command line and the environment stay in force. */
@@ -70,6 +83,11 @@ export class AgentFiles {
     const sessionRetentionSeconds = this.#flags.sessionRetention ?? config.sessionRetentionSeconds;
     return {
       address,
+      encryption: {
+        endKeyFile: this.#flags.endKey ?? config.endKeyFile,
+        authorizedServices: this.#flags.authorizedServices ?? config.authorizedServices,
+        requireEncryption: this.#flags.requireEncryption ?? config.requireEncryption ?? false,
+      },
       services: offered,
       sshHostKeys: agentHostKeys(keyFiles, services),
       ...(halfCloseSeconds === undefined ? {} : { halfCloseMs: halfCloseSeconds * 1_000 }),

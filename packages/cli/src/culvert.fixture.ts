@@ -1,8 +1,14 @@
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll } from 'vitest';
 
 const MAIN = fileURLToPath(new URL('./main.fixture.ts', import.meta.url));
+
+/** Where the programs of a test file keep their keys and those of others. */
+const STATE = mkdtempSync(join(tmpdir(), 'culvert-state-'));
 
 /** The programs that have not ended yet. */
 const running = new Set<Running>();
@@ -13,6 +19,7 @@ afterAll(async () => {
     child.kill('SIGKILL');
     await ended;
   }
+  rmSync(STATE, { recursive: true, force: true });
 });
 
 /** How a run of `culvert` ended. */
@@ -45,7 +52,9 @@ export function startCulvert(
   ];
   // TEST_WORKER identifies processes that a test leaves behind (tools/watched-forks.ts).
   const { PATH, TEST_WORKER } = process.env;
-  const child = spawn(program, rest, { env: { PATH, TEST_WORKER, HOME: '/nonexistent', ...env } });
+  const child = spawn(program, rest, {
+    env: { PATH, TEST_WORKER, HOME: '/nonexistent', XDG_STATE_HOME: STATE, ...env },
+  });
   let stdout = '';
   let stderr = '';
   const wakers = new Set<() => void>();

@@ -144,7 +144,11 @@ describe('culvert', () => {
     const agent = startCulvert(['agent', '--service', offered()], env);
     await agent.line(/attached to the hub/);
     const typed = await culvert(['connect', '--stdio', '--module', 'camera', 'press-9', 'echo'], service, 'typed');
-    expect(typed).toEqual({ code: 0, stdout: 'typed', stderr: '' });
+    expect(typed).toMatchObject({
+      code: 0,
+      stdout: 'typed',
+      stderr: expect.stringMatching(/^[^\n]* for the first time[^\n]*\n$/),
+    });
     const unknown = await culvert(['connect', '--stdio', '--module', 'arm', 'press-9', 'echo'], service);
     expect(unknown.code).toBe(3);
     agent.child.kill('SIGINT');
@@ -199,7 +203,11 @@ describe('culvert', () => {
     await agent.line(/attached to the hub/);
 
     const typed = await culvert(['connect', '--stdio', '--', "-d$'1", 'echo'], service, 'typed');
-    expect(typed).toEqual({ code: 0, stdout: 'typed', stderr: '' });
+    expect(typed).toMatchObject({
+      code: 0,
+      stdout: 'typed',
+      stderr: expect.stringMatching(/^[^\n]* for the first time[^\n]*\n$/),
+    });
     const unknown = await culvert(['connect', '--stdio', '--', "-d$'1", 'x'], service);
     expect(unknown).toMatchObject({ code: 6, stderr: expect.stringContaining('(it offers: echo)') });
 
@@ -253,7 +261,7 @@ describe('culvert', () => {
     const line = await agent.line(/ offers /);
     expect(line).toMatch(
       new RegExp(
-        `^culvert: -d\\$'1 at 127\\.0\\.0\\.1:${hub.port} offers echo \\(127\\.0\\.0\\.1:\\d+\\), ssh \\(127\\.0\\.0\\.1:22\\)$`,
+        `^culvert: -d\\$'1 at 127\\.0\\.0\\.1:${hub.port} offers echo \\(127\\.0\\.0\\.1:\\d+\\), ssh \\(127\\.0\\.0\\.1:22\\); its key is SHA256:\\S{43}$`,
       ),
     );
     agent.child.kill('SIGKILL');
@@ -313,7 +321,12 @@ describe('culvert', () => {
     agent.child.kill('SIGINT');
     const { stdout, stderr } = await agent.ended;
     expect(stderr).toBe('');
-    for (const line of stdout.trim().split('\n')) expect(JSON.parse(line)).toMatchObject({ type: 'state' });
+    const [first, ...others] = stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    expect(first).toMatchObject({ type: 'session-key', fingerprint: expect.stringMatching(/^SHA256:/) });
+    for (const event of others) expect(event).toMatchObject({ type: 'state' });
   });
 
   it('says what is wrong with a hub or a credential, with its exit code', async () => {

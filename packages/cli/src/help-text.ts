@@ -40,7 +40,13 @@ Flags come first, then the environment${side === 'device' ? ', then the file of 
 
 /** Further variables of `culvert ssh` and `culvert ssh-config`. */
 export const SSH_ENVIRONMENT = `
-  XDG_STATE_HOME        host keys are kept in its culvert/known_hosts.d; default ~/.local/state`;
+  XDG_STATE_HOME        host keys are kept in its culvert/known_hosts.d, keys of devices in its culvert/known_devices, this
+                        user's own in its culvert/end-key.pem; default ~/.local/state`;
+
+/** Further variables of `culvert connect`. */
+export const TRUST_ENVIRONMENT = `
+  XDG_STATE_HOME        keys of devices are kept in its culvert/known_devices, this user's own in its culvert/end-key.pem;
+                        default ~/.local/state`;
 
 /** The environment variables of commands that do not connect to a hub. */
 export const LOCAL_ENVIRONMENT = `

@@ -62,6 +62,16 @@ export function withSessionRetention(command: Command): Command {
   );
 }
 
+/** The options by which a command recognises a device. */
+export function withTrust(command: Command): Command {
+  return command
+    .option('--allow-unencrypted', 'go on without end-to-end encryption even to a device whose key is known')
+    .option(
+      '--fleet-authority <file>',
+      'certificates, PEM: accept devices with a certificate of theirs, and no others',
+    );
+}
+
 function retention(value: string): number {
   const number = Number(value);
   if (!/^\d+$/.test(value) || number < 1 || number > 604_800)

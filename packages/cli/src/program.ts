@@ -8,6 +8,7 @@ import {
   QUICKSTART_ENVIRONMENT,
   SSH_ENVIRONMENT,
   SSH_EXAMPLES,
+  TRUST_ENVIRONMENT,
 } from './help-text.ts';
 import { addMonitoring } from './monitoring.ts';
 import {
@@ -19,9 +20,11 @@ import {
   withOutput,
   withOwnCertificate,
   withSessionRetention,
+  withTrust,
 } from './options.ts';
 import { HOST_KEY_MODES } from './ssh/host-key-modes.ts';
 import { passSshOptions } from './ssh/ssh-options.ts';
+import { addTrust } from './trust-commands.ts';
 
 /**
  * The command line. A command's modules are loaded only when it runs: `culvert connect` starts with every ssh connection and
@@ -38,6 +41,7 @@ export function createProgram(onExitCode: OnExitCode): Command {
   addHub(program);
   addAdministration(program);
   addMonitoring(program, onExitCode);
+  addTrust(program);
   addAgent(program);
   addConnect(program, onExitCode);
   addSsh(program, onExitCode);
@@ -120,6 +124,15 @@ function addAgent(program: Command): void {
       collect,
     )
     .option('--no-ssh-host-keys', 'name no SSH host keys to the hub')
+    .option(
+      '--end-key <file>',
+      'this device’s key for end-to-end encryption; made at the first start (default: in $STATE_DIRECTORY, else ~/.local/state/culvert/agent)',
+    )
+    .option(
+      '--authorized-services <file>',
+      'fingerprints and authorities of those who may connect, encrypted; read for each link',
+    )
+    .option('--require-encryption', 'refuse whatever is not encrypted end to end')
     .option('--config <file>', 'the same in YAML');
   const files = withFiles(agent, 'the device’s, or a module’s, connection string', 'device');
   withOwnCertificate(withSessionRetention(withHalfCloseTimeout(files)))
@@ -141,7 +154,7 @@ function addConnect(program: Command, onExitCode: OnExitCode): void {
     .addOption(new Option('--known-hosts <file>', 'as ssh-config writes it').hideHelp())
     .addOption(eventOutput())
     .addHelpText('after', CONNECT_EXAMPLES);
-  withConnection(withSessionRetention(withHalfCloseTimeout(connect))).action(
+  withTrust(withConnection(withSessionRetention(withHalfCloseTimeout(connect)), 'service', TRUST_ENVIRONMENT)).action(
     async (device: string | undefined, services: string[], flags) =>
       onExitCode(await (await import('./commands/connect.ts')).connect(device, services, flags)),
   );
@@ -159,8 +172,9 @@ function addSsh(program: Command, onExitCode: OnExitCode): void {
     .addHelpText('after', SSH_EXAMPLES)
     .passThroughOptions();
   const before = passSshOptions(ssh);
-  withConnection(ssh, 'service', SSH_ENVIRONMENT).action(async (destination: string, after: string[], flags) =>
-    onExitCode(await (await import('./commands/ssh.ts')).ssh(destination, { before, after }, flags)),
+  withTrust(withConnection(ssh, 'service', SSH_ENVIRONMENT)).action(
+    async (destination: string, after: string[], flags) =>
+      onExitCode(await (await import('./commands/ssh.ts')).ssh(destination, { before, after }, flags)),
   );
   withConnection(
     program.command('ssh-config').description('print the block that makes `ssh DEVICE.culvert` work, from anywhere'),

@@ -60,6 +60,13 @@ export function agentSentence(event: AgentEvent): string | undefined {
       return event.reason === 'done' || event.text === ''
         ? undefined
         : `a session is over: ${clause(printable(event.text))}`;
+    case 'unencrypted-refused':
+      return `rejected a stream${asker(event.caller)}: ${clause(printable(event.text))}`;
+    case 'no-session-key':
+      return 'this agent has no key: the hub can read and change what is sent';
+    case 'session-key':
+      // The line at the start has it.
+      return undefined;
     case 'session-link-refused':
       return `refused a link of ${printable(event.caller)}: ${clause(event.text)}`;
   }
@@ -93,6 +100,12 @@ export function sessionSentence(event: ServiceSessionEvent): string | undefined 
       return event.reason === 'done' || event.text === ''
         ? undefined
         : `the session with ${device} is over: ${clause(event.text)}`;
+    case 'session-link-refused':
+      return `dropped a link to ${device}: ${clause(printable(event.text))}; connections wait for another`;
+    case 'device-key-pinned':
+      return `the key of ${device}, seen for the first time, is ${event.fingerprint}; it is kept, and another is refused from now on`;
+    case 'unencrypted':
+      return `warning: ${event.text}`;
   }
 }
 

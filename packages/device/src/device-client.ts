@@ -4,6 +4,7 @@ import {
   type DeviceConnectionString,
   type ErrorCode,
   formatAnnouncement,
+  formatAuthority,
   formatSessionReport,
   parseDeviceConnectionString,
   type SessionReport,
@@ -82,8 +83,9 @@ export interface DeviceClientOptions {
   readonly announcement?: Announcement;
   /**
    * How the client serves sessions, in which a service side opens many connections over one stream that may be lost and opened again. Each connection
-   * reaches `onStream` as an offer of its own. Default: sessions are served. `false`: every stream carries one connection. A {@link SessionServer} of
-   * this identity, which several clients may share: its sessions outlive this client, and each connection reaches the server's `onStream`.
+   * reaches `onStream` as an offer of its own, and how they are encrypted between the two ends. Default: sessions are served, without encryption: give
+   * `session.key`. `false`: every stream carries one connection. A {@link SessionServer} of this identity, which several clients may share: its sessions
+   * outlive this client, and each connection reaches the server's `onStream`.
    */
   readonly session?: SessionServerOptions | SessionServer | false;
   /** Returns a random number in [0, 1), for back-off and renewal. Default `Math.random`. */
@@ -134,13 +136,14 @@ export class DeviceClient {
     const sshHostKeys = sshHostKeysIn(options.sshHostKeys ?? []);
     const credential = new Credential(identity, { certificate, lifetimeSeconds, clock, random });
     const { session = {} } = options;
+    const hub = formatAuthority(identity.host, identity.port);
     this.#ownsSessions = !(session instanceof SessionServer);
     if (session instanceof SessionServer) this.#sessions = serverOf(session, identity);
     else if (session !== false) this.#sessions = new SessionServer(identity, { ...session, clock, onStream });
     this.#announcement = this.#announcementText(options.announcement);
     this.#context = {
       ...{ identity, credential, keepaliveSeconds, sshHostKeys, clock, outbound, halfCloseMs },
-      onStream: (offer) => (this.#sessions?.takes(offer) === true ? this.#sessions.accept(offer) : onStream(offer)),
+      onStream: (offer) => (this.#sessions === undefined ? onStream(offer) : this.#sessions.handle(offer, hub)),
       announcement: () => this.#announcement,
     };
     this.#onStateChange = options.onStateChange;
@@ -192,19 +195,34 @@ export class DeviceClient {
    * Connects, and resolves when attached for the first time. Temporary failures are retried without limit, with back-off. After the first success
    * every failure is retried, since its cause may be corrected meanwhile; with `onFirstRefusal: 'retry'` also before it.
    * @throws CulvertError the error with which the hub permanently refused the first connection (`unauthorized`, `device_disabled`, …),
-   *   `untrusted`, or `config_invalid` for a proxy, CA or certificate that cannot be used; the client is closed then. `aborted` if the client is
+   *   `untrusted`, or `config_invalid` for a proxy, CA, certificate or file of `session` that cannot be used; the client is closed then. `aborted` if the client is
    *   closed before it is attached
    */
   open(): Promise<void> {
     if (this.#opening === undefined) {
-      this.#opening = new Opening();
+      const opening = new Opening();
+      this.#opening = opening;
       if (this.#ownsSessions) this.#sessions?.reopen();
       this.#stopReporting?.();
       this.#stopReporting = this.#sessions?.reportWith((report) => this.reportSession(report));
       this.#backoff.reset();
-      this.#connect();
+      const loading = this.#sessions?.load();
+      if (loading === undefined) this.#connect();
+      else void this.#connectAfter(loading, opening);
     }
     return this.#opening.promise;
+  }
+
+  /** A device whose keys cannot be read must not be reachable without them. */
+  async #connectAfter(loading: Promise<void>, opening: Opening): Promise<void> {
+    try {
+      await loading;
+    } catch (error) {
+      const problem = CulvertError.from(error);
+      if (this.#opening === opening) this.#closeWith(problem, problem);
+      return;
+    }
+    if (this.#opening === opening) this.#connect();
   }
 
   /**
@@ -218,7 +236,8 @@ export class DeviceClient {
   }
 
   #announcementText(announcement: Announcement | undefined): string | undefined {
-    const sessions = this.#sessions === undefined ? {} : { session: { ...SESSION_VERSIONS, encrypted: false } };
+    const sessions =
+      this.#sessions === undefined ? {} : { session: { ...SESSION_VERSIONS, encrypted: this.#sessions.encrypts } };
     const all = { ...sessions, ...announcement };
     return Object.keys(all).length === 0 ? undefined : formatAnnouncement(all);
   }

@@ -9,8 +9,17 @@ export {
   type SessionReport,
   type SessionRequest,
 } from '@culvert/protocol';
+export {
+  type AuthorizedServices,
+  EndKey,
+  type Fingerprint,
+  generateEndKey,
+  parseAuthorizedServices,
+  parseEndKey,
+} from '@culvert/session/keys';
 export type { ClientCertificate, OutboundOptions } from '@culvert/stream';
 export { DeviceClient, type DeviceClientOptions, type DeviceClientState } from './device-client.ts';
+export type { SessionKeyOptions } from './session-keys.ts';
 export {
   type SendReport,
   type ServeSessionsOptions,

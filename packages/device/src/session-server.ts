@@ -19,10 +19,12 @@ import {
   type SessionConnection,
   type SessionEnd,
 } from '@culvert/session';
+import type { Fingerprint } from '@culvert/session/keys';
 import { type Clock, inBackground, systemClock, type Timer } from '@culvert/stream';
 import { ConnectionOffer } from './connection-offer.ts';
 import { Openings } from './openings.ts';
 import { ReportPace } from './report-pace.ts';
+import { type ExistingSession, type SessionKeyOptions, SessionKeys } from './session-keys.ts';
 import type { StreamOffer } from './stream-offer.ts';
 
 /** The versions of the session's protocol that this device speaks. */
@@ -32,7 +34,7 @@ export const SESSION_VERSIONS = { lowest: 1, highest: 1 } as const;
 const LEAVE_MS = 1_000;
 
 /** How a device serves sessions. */
-export interface SessionServerOptions {
+export interface SessionServerOptions extends SessionKeyOptions {
   /**
    * Seconds for which a session is kept while its link is lost, 1 to 604,800 (a week); default 900, about as long as TCP itself keeps trying. The
    * lesser of both ends holds.
@@ -63,7 +65,28 @@ export type SessionEvent =
       /** Connections of which the hub was not told, because there were too many for its reports. */
       readonly unreported: number;
     }
-  | { readonly type: 'session-link-refused'; readonly caller: string; readonly text: string };
+  | { readonly type: 'session-link-refused'; readonly caller: string; readonly text: string }
+  /** A raw stream or an unencrypted session was refused, because this device accepts encrypted sessions only. */
+  | { readonly type: 'unencrypted-refused'; readonly caller: string; readonly text: string }
+  /** The device has no key, so nothing is encrypted end to end. Comes once, when the client is opened first. */
+  | { readonly type: 'no-session-key' }
+  /** The device's key is in use. Comes once, when the client is opened first. */
+  | { readonly type: 'session-key'; readonly fingerprint: Fingerprint };
+
+/** An encrypted or unencrypted link, as the device remembers it. */
+interface ServedLink extends LinkOffer {
+  readonly isEncrypted: boolean;
+  readonly key: Fingerprint | undefined;
+}
+
+/** What an offer asks for, and what the device has of it. */
+interface AskedLink {
+  /** The session's id. */
+  readonly id: string;
+  readonly encrypted: boolean;
+  readonly existing: ExistingSession;
+  readonly hub: string;
+}
 
 /** Sends a report to the hub; returns false if there is no connection to it now. */
 export type SendReport = (report: SessionReport) => boolean;
@@ -87,7 +110,10 @@ export class SessionServer {
   readonly #sessions: DeviceSessions;
   readonly #openings: Openings;
   /** The newest stream of each session. */
-  readonly #streams = new WeakMap<DeviceSession, LinkOffer>();
+  readonly #streams = new WeakMap<DeviceSession, ServedLink>();
+  readonly #keys: SessionKeys;
+  readonly #onEvent: (event: SessionEvent) => void;
+  #hasTold = false;
   readonly #reports = new WeakMap<DeviceSession, ConnectionReports>();
   /** The clients over whose control channels reports can be sent. */
   readonly #reporters = new Set<SendReport>();
@@ -100,11 +126,14 @@ export class SessionServer {
   /** The streams that carry sessions now. */
   readonly #links = new Set<Duplex>();
 
+  /** @throws CulvertError `argument_invalid` when encryption is demanded without a key */
   constructor({ deviceId, moduleId }: Identity, options: ServeSessionsOptions) {
     const { onEvent = () => undefined, clock = systemClock } = options;
     this.deviceId = deviceId;
     this.moduleId = moduleId;
     this.#onStream = options.onStream;
+    this.#onEvent = onEvent;
+    this.#keys = new SessionKeys({ deviceId, ...(moduleId === undefined ? {} : { moduleId }) }, clock, options);
     this.#clock = inBackground(clock);
     this.#timers = clock;
     this.#openings = new Openings(clock);
@@ -122,7 +151,7 @@ export class SessionServer {
       connectionClosed: (connection, reason, session) => this.#reportsOf(session).closed(connection, reason),
       linkProven: (session, offer) => {
         const isFirst = !this.#streams.has(session);
-        this.#streams.set(session, offer);
+        this.#streams.set(session, offer as ServedLink);
         const { caller, streamId } = offer;
         onEvent({ type: 'session-linked', sessionId: hex(session.id), streamId, caller, isFirst });
       },
@@ -140,27 +169,95 @@ export class SessionServer {
     });
   }
 
-  /** Whether an offer asks for a session that this device speaks. */
-  takes(offer: StreamOffer): boolean {
-    const { session } = offer;
+  /** Whether sessions can be encrypted. */
+  get encrypts(): boolean {
+    return this.#keys.hasKey;
+  }
+
+  /**
+   * Reads the files of keys; undefined when there are none.
+   * @throws CulvertError `config_invalid`
+   */
+  load(): Promise<void> | undefined {
+    if (this.#keys.needsLoading) return this.#keys.load().then(() => this.#tellKey());
+    this.#tellKey();
+    return undefined;
+  }
+
+  #tellKey(): void {
+    if (this.#hasTold) return;
+    this.#hasTold = true;
+    const { fingerprint } = this.#keys;
+    this.#onEvent(fingerprint === undefined ? { type: 'no-session-key' } : { type: 'session-key', fingerprint });
+  }
+
+  /**
+   * Answers an offer: a stream that asks for a session becomes a link of it, any other is the program's. Both are refused where the device's keys demand
+   * more encryption than they have.
+   * @param hub where the offer came from, as in connection strings, `HOST` or `HOST:PORT`: certificates of services may be for one hub
+   * @throws CulvertError as `StreamOffer.accept`, and what the program throws
+   */
+  async handle(offer: StreamOffer, hub: string): Promise<void> {
+    const session = this.#takes(offer) ? offer.session : undefined;
+    const existing = session === undefined ? undefined : this.#find(session.id);
+    const encrypted = session?.encrypted === true && this.#keys.hasKey;
+    const decision = this.#keys.decide({
+      offer: session === undefined ? 'raw' : encrypted ? 'encrypted-session' : 'session',
+      existing: existing === undefined ? undefined : existing.isEncrypted ? 'encrypted-session' : 'session',
+      name: offer.name,
+    });
+    if (decision.action === 'reject') {
+      this.#onEvent({ type: 'unencrypted-refused', caller: offer.caller ?? '', text: decision.reason });
+      await offer.reject(decision.reason);
+    } else if (session === undefined) await this.#onStream(offer);
+    else await this.#accept(offer, { id: session.id, encrypted, existing, hub });
+  }
+
+  #takes({ session }: StreamOffer): boolean {
     return session !== undefined && isVersionWithin(SESSION_VERSIONS.highest, session);
   }
 
-  /** Accepts the offer; the stream becomes a link of its session. @throws CulvertError as `StreamOffer.accept` */
-  async accept(offer: StreamOffer): Promise<void> {
-    const { session, streamId, caller, services, idleMs } = offer;
-    if (session === undefined) return;
-    const stream = await offer.accept({ session: { version: SESSION_VERSIONS.highest, encrypted: false } });
-    const sessionId = Buffer.from(session.id, 'hex');
-    const link = { sessionId, streamId, caller: caller ?? '', mayOpen: mayOpen(services), idleMs };
+  /** Accepts the offer; the stream becomes a link of its session. */
+  async #accept(offer: StreamOffer, asked: AskedLink): Promise<void> {
+    const { streamId, caller = '', services, idleMs } = offer;
+    const { id, encrypted, existing, hub } = asked;
+    const stream = await offer.accept({ session: { version: SESSION_VERSIONS.highest, encrypted } });
+    const sessionId = Buffer.from(id, 'hex');
+    const link = { sessionId, streamId, caller, mayOpen: mayOpen(services), idleMs };
+    if (!encrypted) {
+      this.#serve(stream, { duplex: stream, binding: NO_BINDING }, { ...link, isEncrypted: false, key: undefined });
+      return;
+    }
+    try {
+      const secure = await this.#keys.secure(stream, hub, existing);
+      const key = secure.peer.fingerprint;
+      this.#serve(stream, secure, { ...link, isEncrypted: true, key, peerKey: key });
+    } catch (error) {
+      // `secure` may have failed before the stream was TLS's.
+      const { code, message } = CulvertError.from(error);
+      if (code !== 'key_refused') stream.on('error', () => undefined).destroy();
+      this.#onEvent({ type: 'session-link-refused', caller, text: message });
+    }
+  }
+
+  /** Uses the stream, or the TLS connection inside it, as a link. */
+  #serve(
+    stream: Duplex,
+    { duplex, binding }: { readonly duplex: Duplex; readonly binding: Uint8Array },
+    link: ServedLink,
+  ): void {
+    const failed = (error: Error): boolean => this.#linkFailed(error, link);
     if (!stream.closed) this.#links.add(stream);
     stream.once('close', () => this.#links.delete(stream));
-    linkOverDuplex(
-      stream,
-      NO_BINDING,
-      (transport) => this.#sessions.accept(transport, link),
-      (error) => this.#linkFailed(error, link),
-    );
+    // TLS passes on that the stream below has failed, but not how.
+    if (link.isEncrypted) stream.on('error', failed);
+    linkOverDuplex(duplex, binding, (transport) => this.#sessions.accept(transport, link), failed);
+  }
+
+  #find(id: string): ExistingSession {
+    const session = this.#sessions.sessions.find((candidate) => hex(candidate.id) === id);
+    const link = session === undefined ? undefined : this.#streams.get(session);
+    return link === undefined ? undefined : { isEncrypted: link.isEncrypted, peerKey: link.key };
   }
 
   /**

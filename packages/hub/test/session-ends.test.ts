@@ -73,7 +73,9 @@ describe.each<[string, Ending]>([
     await expect.poll(() => ends.deviceErrors).toMatchObject([{ code, message: expect.stringMatching(text) }]);
     const sessionId = ends.serviceEvents[0]?.sessionId;
     const ended = { type: 'session-ended', sessionId, reason: 'closed', text: expect.stringMatching(text) };
-    expect(ends.serviceEvents).toMatchObject([{ ...ended, deviceId: 'd' }]);
+    // The device has no key.
+    const begun = { type: 'unencrypted', sessionId, deviceId: 'd' };
+    expect(ends.serviceEvents).toMatchObject([begun, { ...ended, deviceId: 'd' }]);
     expect(ends.deviceEvents.at(-1)).toMatchObject(ended);
     expect(requests()).toBe(1);
   });

@@ -31,6 +31,15 @@ export {
   type StreamNotice,
   type StreamView,
 } from '@culvert/protocol';
+export {
+  EndKey,
+  type Fingerprint,
+  generateEndKey,
+  KnownDevices,
+  type Pin,
+  type PinnedName,
+  parseEndKey,
+} from '@culvert/session/keys';
 export type { OutboundOptions } from '@culvert/stream';
 export type { Audit } from './audit.ts';
 export type { Authorities } from './authorities.ts';
@@ -40,7 +49,12 @@ export type { FollowedStream, LiveStreams, StreamFilter } from './live-streams.t
 export type { ListLogOptions, LogEventsOptions, LogFilterOptions, LogPage, Logs } from './logs.ts';
 export type { ModuleRegistry } from './module-registry.ts';
 export type { Policies } from './policies.ts';
-export { ServiceClient, type ServiceClientOptions } from './service-client.ts';
+export {
+  ServiceClient,
+  type ServiceClientOptions,
+  type ServiceSessionOptions,
+} from './service-client.ts';
 export type { ServiceSessionEvent } from './sessions/device-session.ts';
+export type { DeviceTrustOptions } from './sessions/device-trust.ts';
 export type { DeviceConnection } from './sessions/session-pool.ts';
 export type { OpenedSessionStream, OpenStreamOptions, RawReason } from './stream-request.ts';

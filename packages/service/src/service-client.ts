@@ -3,6 +3,7 @@ import {
   API_VERSION,
   CulvertError,
   type EndpointInformation,
+  formatAuthority,
   formatSessionReport,
   isStreamId,
   parseServiceConnectionString,
@@ -35,6 +36,7 @@ import { ModuleRegistry } from './module-registry.ts';
 import { Policies } from './policies.ts';
 import { RestClient, type RestRequest } from './rest-client.ts';
 import type { ServiceSessionEvent } from './sessions/device-session.ts';
+import { DeviceTrust, type DeviceTrustOptions } from './sessions/device-trust.ts';
 import { type DeviceConnection, SessionPool } from './sessions/session-pool.ts';
 import {
   type GrantedStream,
@@ -54,14 +56,20 @@ export interface ServiceClientOptions {
    */
   readonly halfCloseMs?: number;
   /**
-   * Sessions with devices that serve them. `retentionSeconds`: for how long a session is kept while its link is lost, 1 to 604,800, default 900; the
-   * lesser of both ends holds. `onEvent` is called when a link is lost or regained. `false`: every stream is raw.
+   * Sessions with devices that serve them, and how those are encrypted between the two ends. `false`: every stream is raw, and nothing is encrypted
+   * against the hub.
    */
-  readonly session?:
-    | false
-    | { readonly retentionSeconds?: number; readonly onEvent?: (event: ServiceSessionEvent) => void };
+  readonly session?: false | ServiceSessionOptions;
   /** Default: the system clock. */
   readonly clock?: Clock;
+}
+
+/** How a client holds sessions with devices, and recognises them. */
+export interface ServiceSessionOptions extends DeviceTrustOptions {
+  /** Seconds for which a session is kept while its link is lost, 1 to 604,800, default 900; the lesser of both ends holds. */
+  readonly retentionSeconds?: number;
+  /** Called when a link is lost or regained, a device's key is pinned at first use, and for each stream or session that is not encrypted. */
+  readonly onEvent?: (event: ServiceSessionEvent) => void;
 }
 
 type Dial<T> = (
@@ -92,6 +100,7 @@ export class ServiceClient {
   readonly #clock: Clock;
   readonly #halfCloseMs: number | undefined;
   readonly #sessions: SessionPool | undefined;
+  readonly #trust: DeviceTrust | undefined;
 
   private constructor(address: ServiceConnectionString, options: ServiceClientOptions) {
     this.#outbound = options.outbound ?? {};
@@ -102,7 +111,9 @@ export class ServiceClient {
     this.#rest = new RestClient(address, this.#outbound, this.#clock);
     const { session = {} } = options;
     if (session !== false) {
+      this.#trust = new DeviceTrust(formatAuthority(address.host, address.port), this.#clock, session);
       this.#sessions = new SessionPool({
+        trust: this.#trust,
         clock: this.#clock,
         retentionSeconds: session.retentionSeconds,
         openRaw: (deviceId, streamOptions) => this.#openRaw(deviceId, streamOptions),
@@ -137,11 +148,17 @@ export class ServiceClient {
    * is aborted. `end()` ends this side's direction; the device's data can still be read. Call `end()` also after the device has ended, otherwise
    * the stream fails after `halfCloseMs`. `destroy()` aborts the stream.
    * @throws CulvertError `device_not_found`, `module_not_found`, `device_offline`, `device_gone`, `device_silent`, `device_disabled`, `rejected`,
-   *   `too_many_requests`, `draining`, `unauthorized`, `unreachable`, `untrusted`; the signal's reason, else `aborted`
+   *   `too_many_requests`, `draining`, `unauthorized`, `unreachable`, `untrusted`; `encryption_required` for a stream without encryption to a device whose
+   *   key is pinned or for which there is a fleet authority, `key_changed`, `key_refused`; the signal's reason, else `aborted`
    */
   async openStream(deviceId: string, options: OpenStreamOptions): Promise<Duplex> {
-    if (this.#sessions === undefined || options.raw === true) return this.#openRaw(deviceId, options);
-    return this.#sessions.open(deviceId, options);
+    if (this.#sessions !== undefined && options.raw !== true) return this.#sessions.open(deviceId, options);
+    await this.#assertMayBeRaw(deviceId, options);
+    return this.#openRaw(deviceId, options);
+  }
+
+  async #assertMayBeRaw(deviceId: string, { moduleId }: OpenStreamOptions): Promise<void> {
+    await this.#trust?.assertMayBeRaw({ deviceId, ...(moduleId === undefined ? {} : { moduleId }) });
   }
 
   /**
@@ -159,7 +176,8 @@ export class ServiceClient {
   /**
    * Opens a stream as {@link openStream} does, and asks the device to run a session in it: `options.session`, with the same id for each stream that
    * carries the session. `session` of the result is what the device chose. Undefined: the device or the hub knows no session of these versions, so
-   * the device's end is the raw stream that `options.name` names; a caller that does not want that destroys it before it has written anything.
+   * the device's end is the raw stream that `options.name` names; a caller that does not want that destroys it before it has written anything. The
+   * caller runs the session and encrypts it itself; the options of `ServiceClientOptions.session` do not apply.
    * @throws CulvertError as {@link openStream}; `closed_by_administrator`, `lifetime_ended` or `quota_reached` when the hub does not let the session
    *   go on; `argument_invalid` for a session that is not valid
    */
@@ -184,9 +202,11 @@ export class ServiceClient {
   /**
    * Low-level form of {@link openStream}: resolves with the WebSocket itself, paused so that no message is lost; add listeners, then call
    * `resume()`. The caller must handle text and binary messages, close codes and pings. The WebSocket answers a Close at once, as `ws` does, and so
-   * cannot send after the device has ended; use {@link openStream} for that.
+   * cannot send after the device has ended; use {@link openStream} for that. It is a raw stream.
+   * @throws CulvertError as {@link openStream}
    */
   async openWebSocket(deviceId: string, options: OpenStreamOptions): Promise<WebSocket> {
+    await this.#assertMayBeRaw(deviceId, options);
     return (await this.#open(deviceId, options, dialStreamWebSocket)).opened;
   }
 

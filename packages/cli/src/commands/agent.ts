@@ -8,8 +8,9 @@ import {
 import { type AgentServices, CLOSE_GRACE_MS, startAgent } from '@culvert/proxy/agent';
 import { AgentFiles } from '../agent-files.ts';
 import { reloadOnHangUp } from '../agent-reload.ts';
+import { openAgentKey } from '../end-keys.ts';
 import { stopOnSignals } from '../graceful-shutdown.ts';
-import type { DeviceConnectionFlags } from '../hub-connection.ts';
+import { type DeviceConnectionFlags, surroundings } from '../hub-connection.ts';
 import { tell } from '../messages.ts';
 import { endlessOutput } from '../standard-output.ts';
 import { agentSentence, type EventFormat, eventTeller } from '../stream-messages.ts';
@@ -27,17 +28,35 @@ export interface AgentFlags extends DeviceConnectionFlags {
   readonly halfCloseTimeout?: number;
   /** In seconds. */
   readonly sessionRetention?: number;
+  readonly endKey?: string;
+  readonly authorizedServices?: string;
+  readonly requireEncryption?: boolean;
   readonly output: EventFormat;
 }
 
 /** `culvert agent`: runs until a signal stops it. Only a mistake in its flags or files, found at the start, makes it fail. */
 export async function agent(flags: AgentFlags): Promise<void> {
   const files = new AgentFiles(flags);
-  const { address, services, ...rest } = files.read();
-  if (flags.output === 'text') tell(starting(address.connectionString, services));
+  const { address, services, encryption, ...rest } = files.read();
+  const { authorizedServices, requireEncryption } = encryption;
+  const needsKey = requireEncryption || authorizedServices !== undefined;
+  const key = await openAgentKey(encryption.endKeyFile, needsKey, surroundings());
+  if (flags.output === 'text') tell(starting(address.connectionString, services, key?.fingerprint));
   endlessOutput();
   const onEvent = eventTeller(flags.output, agentSentence);
-  const running = startAgent({ ...address, ...services, ...rest, readAgain: () => files.readAgain(), onEvent });
+  const sessionKeys = {
+    requireEncryption,
+    ...(key === undefined ? {} : { key }),
+    ...(authorizedServices === undefined ? {} : { authorizedServices }),
+  };
+  const running = startAgent({
+    ...address,
+    sessionKeys,
+    ...services,
+    ...rest,
+    readAgain: () => files.readAgain(),
+    onEvent,
+  });
   const stop = (): void => {
     if (running.streams > 0) tell(stopping(running.streams));
     void running.close();
@@ -55,12 +74,17 @@ export async function agent(flags: AgentFlags): Promise<void> {
   }
 }
 
-/** The line printed at the start: hub, device and services. */
-function starting(connectionString: string, { services, defaultService }: AgentServices): string {
+/** The line printed at the start: hub, device, services and the key. */
+function starting(
+  connectionString: string,
+  { services, defaultService }: AgentServices,
+  fingerprint: string | undefined,
+): string {
   const address = parseDeviceConnectionString(connectionString);
   const offered = [...services].map(([name, { host, port }]) => `${name} (${formatHostPort(host, port)})`);
   const other = defaultService === undefined ? '' : `, and for any other name ${defaultService}`;
-  return `${identityName(address)} at ${formatAuthority(address.host, address.port)} offers ${offered.join(', ')}${other}`;
+  const key = fingerprint === undefined ? '' : `; its key is ${fingerprint}`;
+  return `${identityName(address)} at ${formatAuthority(address.host, address.port)} offers ${offered.join(', ')}${other}${key}`;
 }
 
 /** The message printed while the program waits for open streams. */

@@ -15,8 +15,9 @@ import {
 } from '@culvert/proxy/connect';
 import type { ServiceClient, ServiceClientOptions } from '@culvert/service';
 import { withClient } from '../client.ts';
+import { type TrustFlags, trustOptions } from '../end-keys.ts';
 import { SIGNAL_EXIT, stopOnSignals } from '../graceful-shutdown.ts';
-import type { ConnectionFlags } from '../hub-connection.ts';
+import { type ConnectionFlags, surroundings } from '../hub-connection.ts';
 import { tell, tellError } from '../messages.ts';
 import { parseServiceAddress } from '../service-address.ts';
 import type { HostKeyMode } from '../ssh/host-key-modes.ts';
@@ -24,7 +25,7 @@ import { closableOutput, endlessOutput, unwatchOutput } from '../standard-output
 import { connectSentence, type EventFormat, eventTeller, sessionSentence } from '../stream-messages.ts';
 
 /** Flags of `culvert connect`. */
-export interface ConnectFlags extends ConnectionFlags {
+export interface ConnectFlags extends ConnectionFlags, TrustFlags {
   /** The module of the device whose services are requested; default: the device's own services. */
   readonly module?: string;
   readonly stdio?: boolean;
@@ -56,22 +57,22 @@ export async function connect(
   if (flags.sshHost !== undefined) return connectForSsh(device, services, flags);
   const request = await connectRequest(device, services, flags);
   const use = async (client: ServiceClient): Promise<number> => {
-    const openStream = openerOf(client, request.identity);
+    const openStream = openerOf(client, request.identity, flags);
     if (request.mode === 'stdio') return overStdio(openStream, request);
     await assertThere(client, request.identity);
     return overListeners(openStream, request, flags);
   };
-  return withClient(flags, 'service', use, streamOptions(flags));
+  return withClient(flags, 'service', use, await streamOptions(flags));
 }
 
-function streamOptions(flags: ConnectFlags): Pick<ServiceClientOptions, 'halfCloseMs' | 'session'> {
-  const { halfCloseTimeout, sessionRetention, raw, output, stdio, sshHost } = flags;
+async function streamOptions(flags: ConnectFlags): Promise<Pick<ServiceClientOptions, 'halfCloseMs' | 'session'>> {
+  const { halfCloseTimeout, sessionRetention, output, stdio, sshHost } = flags;
+  const trust = await trustOptions(flags, surroundings());
   // Standard output belongs to the stream then.
   const onEvent = eventTeller(stdio === true || sshHost !== undefined ? 'text' : output, sessionSentence);
-  const session = { onEvent, ...(sessionRetention === undefined ? {} : { retentionSeconds: sessionRetention }) };
   return {
     ...(halfCloseTimeout === undefined ? {} : { halfCloseMs: halfCloseTimeout * 1_000 }),
-    session: raw === true ? false : session,
+    session: { ...trust, onEvent, ...(sessionRetention === undefined ? {} : { retentionSeconds: sessionRetention }) },
   };
 }
 
@@ -94,7 +95,7 @@ async function connectForSsh(
         const reachability = () => client.devices.reachability(deviceId, moduleId);
         await prepareHostKeys({ identity, mode, knownHosts, reachability, tell });
       }
-      const open = openerOf(client, identity);
+      const open = openerOf(client, identity, flags);
       const opening: OpenStreamFunction = async (id, options) => {
         const stream = await open(id, options);
         opened = true;
@@ -102,7 +103,7 @@ async function connectForSsh(
       };
       return overStdio(opening, request);
     };
-    return await withClient(flags, 'service', use, streamOptions(flags));
+    return await withClient(flags, 'service', use, await streamOptions(flags));
   } catch (error) {
     const exit = tellError(error);
     const { reportFailure } = await import('../ssh/failure-report.ts');
@@ -111,8 +112,12 @@ async function connectForSsh(
   }
 }
 
-function openerOf(client: ServiceClient, { moduleId }: Identity): OpenStreamFunction {
-  const module = moduleId === undefined ? {} : { moduleId };
+function openerOf(
+  client: ServiceClient,
+  { moduleId }: Identity,
+  { raw = false }: Pick<ConnectFlags, 'raw'>,
+): OpenStreamFunction {
+  const module = moduleId === undefined ? { raw } : { raw, moduleId };
   return (deviceId, options) => client.openStream(deviceId, { ...options, ...module });
 }
 

@@ -24,7 +24,13 @@ import { type CertificateFault, certificateFault, type HubProbe, probeHub } from
 import { elapsedMs, type FirstHop, lookUp, reach } from '../doctor/network.ts';
 import { type ServiceUser, tryAll, tryOne } from '../doctor/services.ts';
 import { sessionCheck } from '../doctor/session-check.ts';
-import { type DeviceConnectionFlags, type EitherConnection, eitherConnection } from '../hub-connection.ts';
+import { trustOptions } from '../end-keys.ts';
+import {
+  type DeviceConnectionFlags,
+  type EitherConnection,
+  eitherConnection,
+  surroundings,
+} from '../hub-connection.ts';
 import { advised, tell } from '../messages.ts';
 import { type OutputFormat, writeJson, writeOut } from '../standard-output.ts';
 
@@ -138,7 +144,10 @@ async function examineService(
   device: string | undefined,
   flags: DoctorFlags,
 ): Promise<void> {
-  const client = ServiceClient.fromConnectionString(connectionString, { outbound });
+  // A device may list who may connect. Pins are not asked: what is measured carries nothing of the user's.
+  const { key } = await trustOptions({}, surroundings());
+  const session = key === undefined ? {} : { key };
+  const client = ServiceClient.fromConnectionString(connectionString, { outbound, session });
   try {
     await examination.look('credential', ['hub'], () => serviceCredential(client), adviceOf);
     if (device === undefined) return;

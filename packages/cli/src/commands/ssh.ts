@@ -1,4 +1,5 @@
 import { parseServiceConnectionString } from '@culvert/protocol';
+import type { TrustFlags } from '../end-keys.ts';
 import { type ConnectionFlags, serviceConnection } from '../hub-connection.ts';
 import { parseDestination } from '../ssh/destination.ts';
 import { type HostKeyMode, strictChecking } from '../ssh/host-key-modes.ts';
@@ -8,7 +9,7 @@ import { proxyCommand } from '../ssh/proxy-command.ts';
 import { runSsh } from '../ssh/run-ssh.ts';
 
 /** Flags of `culvert ssh`. All of them are before the destination; the arguments after it belong to ssh. */
-export interface SshFlags extends ConnectionFlags {
+export interface SshFlags extends ConnectionFlags, TrustFlags {
   /** The module of the device to log in to. */
   readonly module?: string;
   readonly login?: string;

@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { Hub, parseHubConfig } from '@culvert/hub';
 import { CulvertError } from '@culvert/protocol';
 import { type Agent, startAgent, type Target } from '@culvert/proxy/agent';
@@ -70,6 +71,7 @@ async function start(options: QuickstartOptions, undo: (() => unknown)[]): Promi
     connectionString: await demoConnectionString(client, connectionString),
     services,
     outbound,
+    sessionKeys: { key: join(options.dataDir, 'demo-end-key.pem') },
     onEvent: (event) => {
       if (event.type === 'state' && event.error !== undefined) options.onProblem(`device: ${event.error.message}`);
     },

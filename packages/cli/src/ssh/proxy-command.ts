@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { TrustFlags } from '../end-keys.ts';
 import type { ConnectionFlags } from '../hub-connection.ts';
 import type { HostKeyMode } from './host-key-modes.ts';
 import { shellQuote, sshPercent } from './shell-quote.ts';
@@ -27,6 +28,13 @@ export function connectionArguments(flags: ConnectionFlags): readonly string[] {
   return named.flatMap(([name, value]) => (value === undefined ? [] : [`${name}=${value}`]));
 }
 
+function trustArguments({ allowUnencrypted, fleetAuthority }: TrustFlags): readonly string[] {
+  return [
+    ...(allowUnencrypted === true ? ['--allow-unencrypted'] : []),
+    ...(fleetAuthority === undefined ? [] : [`--fleet-authority=${resolve(fleetAuthority)}`]),
+  ];
+}
+
 function path(value: string | undefined): string | undefined {
   return value === undefined ? undefined : resolve(value);
 }
@@ -38,12 +46,12 @@ function path(value: string | undefined): string | undefined {
  */
 export function proxyCommand(
   host: string,
-  flags: ConnectionFlags,
+  flags: ConnectionFlags & TrustFlags,
   { mode, knownHosts }: HostKeyPlace,
   program: readonly string[] = thisProgram(),
 ): string {
   const keys = mode === 'accept-new' ? [] : [`--host-keys=${mode}`, `--known-hosts=${knownHosts}`];
-  const words = [...program, 'connect', ...connectionArguments(flags), ...keys].map((word) =>
+  const words = [...program, 'connect', ...connectionArguments(flags), ...trustArguments(flags), ...keys].map((word) =>
     sshPercent(shellQuote(word)),
   );
   const name = host === '%n' ? host : sshPercent(host);

@@ -115,7 +115,9 @@ describe('sessions of an agent', () => {
     const failed = new Promise((resolve) => stream.once('error', resolve));
     await stop(agent);
     expect(await failed).toMatchObject({ code: 'draining', message: text });
-    await expect.poll(() => serviceEvents).toMatchObject([{ type: 'session-ended', reason: 'draining', text }]);
+    await expect
+      .poll(() => serviceEvents)
+      .toMatchObject([{ type: 'unencrypted' }, { type: 'session-ended', reason: 'draining', text }]);
     expect(serviceEvents[0]?.sessionId).toMatch(/^[0-9a-f]{32}$/);
   });
 });

@@ -1,4 +1,4 @@
-import { DeviceClient } from '@culvert/device';
+import { DeviceClient, type SessionKeyOptions } from '@culvert/device';
 import { CulvertError } from '@culvert/protocol';
 import { type Clock, systemClock } from '@culvert/stream';
 import { deferred } from '../deferred.ts';
@@ -31,6 +31,8 @@ export interface AgentOptions extends AgentAddress, AgentServices {
   readonly halfCloseMs?: number;
   /** See `SessionServerOptions.retentionSeconds`: seconds, default 900. */
   readonly sessionRetentionSeconds?: number;
+  /** The agent's key, and which service sides it accepts; default: no key, so nothing is encrypted end to end. */
+  readonly sessionKeys?: SessionKeyOptions;
   /** Reads the files with the address again after each refusal by the hub; returns undefined if they cannot be read. Must not throw. */
   readonly readAgain?: () => AgentAddress | undefined;
   readonly onEvent?: (event: AgentEvent) => void;
@@ -92,6 +94,7 @@ export function startAgent(
       ...(options.halfCloseMs === undefined ? {} : { halfCloseMs: options.halfCloseMs }),
     },
     session: {
+      ...options.sessionKeys,
       ...(options.sessionRetentionSeconds === undefined ? {} : { retentionSeconds: options.sessionRetentionSeconds }),
       onEvent,
     },

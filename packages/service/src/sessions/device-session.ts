@@ -1,5 +1,12 @@
 import type { Duplex } from 'node:stream';
-import { CulvertError, type ErrorCode, type Identity, type SessionAnswer, type SessionReport } from '@culvert/protocol';
+import {
+  CulvertError,
+  type ErrorCode,
+  type Identity,
+  printable,
+  type SessionAnswer,
+  type SessionReport,
+} from '@culvert/protocol';
 import {
   Budget,
   ConnectionDuplex,
@@ -12,9 +19,12 @@ import {
   type SessionEnd,
   type Untouched,
 } from '@culvert/session';
+import type { Fingerprint } from '@culvert/session/keys';
 import { type Clock, inBackground } from '@culvert/stream';
 import type { OpenedSessionStream } from '../stream-request.ts';
+import { type DeviceTrust, modeOf } from './device-trust.ts';
 import { dialFailure } from './dial-failure.ts';
+import { type CountedDuplex, watchLinkAge } from './link-age.ts';
 
 /** The versions of the session's protocol that this client speaks. */
 export const SESSION_VERSIONS = { lowest: 1, highest: 1 } as const;
@@ -26,20 +36,31 @@ const BUDGET_BYTES = 67_108_864;
 const LEAVE_MS = 1_000;
 
 /** What happened to a session, for messages and logs. */
-export type ServiceSessionEvent = Identity & {
+export type ServiceSessionEvent = Identity &
+  (
+    | OwnSessionEvent
+    /** A raw stream or a session without end-to-end encryption begins; `text` says so in one line. `sessionId` is absent for a raw stream. */
+    | { readonly type: 'unencrypted'; readonly sessionId?: string; readonly text: string }
+  );
+
+type OwnSessionEvent = {
   /** The session's id in the hub's logs and live view. */
   readonly sessionId: string;
 } & (
-    | { readonly type: 'session-link-lost'; readonly connections: number }
-    | { readonly type: 'session-link-regained'; readonly lostForMs: number }
-    | {
-        readonly type: 'session-ended';
-        readonly reason: SessionEnd['reason'];
-        readonly text: string;
-        /** Connections of which the hub was not told, because there were too many for its reports. */
-        readonly unreported: number;
-      }
-  );
+  | { readonly type: 'session-link-lost'; readonly connections: number }
+  | { readonly type: 'session-link-regained'; readonly lostForMs: number }
+  | {
+      readonly type: 'session-ended';
+      readonly reason: SessionEnd['reason'];
+      readonly text: string;
+      /** Connections of which the hub was not told, because there were too many for its reports. */
+      readonly unreported: number;
+    }
+  /** A link was dropped because it does not fit its session, or its key could not be checked; the session asks for another. */
+  | { readonly type: 'session-link-refused'; readonly text: string }
+  /** The device showed its key for the first time, and it was pinned. */
+  | { readonly type: 'device-key-pinned'; readonly fingerprint: Fingerprint }
+);
 
 /** A stream to open for a session. */
 export interface SessionStreamRequest {
@@ -54,6 +75,7 @@ export interface SessionStreamRequest {
 export interface DeviceSessionOptions {
   readonly identity: Identity;
   readonly retentionSeconds: number | undefined;
+  readonly trust: DeviceTrust;
   readonly clock: Clock;
   /** Opens a stream that asks for this session. */
   readonly openStream: (request: SessionStreamRequest) => Promise<OpenedSessionStream>;
@@ -62,6 +84,13 @@ export interface DeviceSessionOptions {
   readonly onEvent: (event: ServiceSessionEvent) => void;
   /** The session is over. `untouched` may be opened in another one. */
   readonly ended: (end: SessionEnd, untouched: readonly Untouched[]) => void;
+}
+
+/** A stream as a link, encrypted or not. */
+interface ReadyLink {
+  readonly duplex: Duplex;
+  /** See `linkOverDuplex`. */
+  readonly binding: Uint8Array;
 }
 
 /** This client's session with one device or module. */
@@ -73,7 +102,10 @@ export class DeviceSession {
   readonly #dialling = new AbortController();
   #lostAt: number | undefined;
   #refusals = 0;
-  #first: Duplex | undefined;
+  #first: ReadyLink | undefined;
+  /** The device's key on the first link; undefined in a session without encryption. */
+  #deviceKey: Fingerprint | undefined;
+  #refusal: CulvertError | undefined;
   readonly id: string;
   /** What the device chose on the first stream. */
   #answer: SessionAnswer | undefined;
@@ -94,7 +126,7 @@ export class DeviceSession {
 
   /**
    * Opens the first stream. Resolves with the session, or with the raw stream of a device that serves no sessions.
-   * @throws CulvertError as `ServiceClient.openStream`
+   * @throws CulvertError as `ServiceClient.openStream`; `encryption_required`, `key_changed`, `key_refused`
    */
   static async start(
     options: DeviceSessionOptions,
@@ -103,23 +135,40 @@ export class DeviceSession {
   ): Promise<DeviceSession | Pick<OpenedSessionStream, 'stream' | 'noSession'>> {
     const id = nodeEnvironment.random(16);
     const self = new DeviceSession(options, name, id);
+    const { identity, trust, onEvent } = options;
     const { stream, streamId, session, noSession, idleMs } = await options.openStream({
       sessionId: self.id,
       name,
       resumes: false,
       signal,
     });
-    if (session === undefined) return { stream, noSession };
+    try {
+      const decision = await trust.decide(identity, modeOf(session));
+      if (decision.action === 'go-on-unencrypted' && decision.warning !== undefined) {
+        const about = session === undefined ? identity : self.#about;
+        onEvent({ ...about, type: 'unencrypted', text: decision.warning });
+      }
+      if (session === undefined) return { stream, noSession };
+      self.#first =
+        decision.action === 'encrypt' ? await self.#encrypt(stream, signal) : { duplex: stream, binding: UNENCRYPTED };
+    } catch (error) {
+      discard(stream);
+      throw error;
+    }
     self.#answer = session;
     self.#streamId = streamId;
-    self.#first = stream;
     self.#start(id, idleMs);
     return self;
   }
 
+  /** Why the device ended the session before it had begun: it does not accept this client's key. Undefined if it did not. */
+  get refusal(): CulvertError | undefined {
+    return this.#refusal;
+  }
+
   #start(id: Uint8Array, idleMs: number | undefined): void {
     const { identity, retentionSeconds, onEvent } = this.#options;
-    const about = { ...identity, sessionId: this.id };
+    const about = this.#about;
     const session = new ServiceSession({
       id,
       environment: nodeEnvironment,
@@ -151,6 +200,10 @@ export class DeviceSession {
     });
     this.#session = session;
     session.start();
+  }
+
+  get #about(): Identity & { readonly sessionId: string } {
+    return { ...this.#options.identity, sessionId: this.id };
   }
 
   /** What was agreed. */
@@ -194,16 +247,14 @@ export class DeviceSession {
     const session = this.#session;
     if (session === undefined) return;
     try {
-      const stream = this.#first ?? (await this.#nextLink());
+      const { duplex, binding } = this.#first ?? (await this.#nextLink());
       this.#first = undefined;
       this.#refusals = 0;
-      // A link whose error says that nothing may go on, such as a revoked device, ends the session.
-      const failed = (error: Error): boolean => {
-        if (!endsSession(error)) return false;
-        this.#fail(error);
-        return true;
-      };
-      linkOverDuplex(stream, NO_BINDING, (transport) => session.linkReady(transport), failed);
+      const link = linkOverDuplex(duplex, binding, (transport) => session.linkReady(transport), this.#linkFailed);
+      if (link.isEncrypted) {
+        const clock = inBackground(this.#options.clock);
+        watchLinkAge(duplex as CountedDuplex, clock, () => session.replaceLink());
+      }
     } catch (error) {
       if (error instanceof CulvertError && error.code === 'unauthorized') this.#refusals++;
       const failure = dialFailure(error, this.#refusals);
@@ -211,6 +262,13 @@ export class DeviceSession {
       else session.dialFailed(failure);
     }
   }
+
+  /** A link whose error says that nothing may go on, such as a revoked device, ends the session. */
+  readonly #linkFailed = (error: Error): boolean => {
+    if (!endsSession(error)) return false;
+    this.#fail(error);
+    return true;
+  };
 
   /** Ends the session and its connections with this error. */
   #fail(error: CulvertError): void {
@@ -231,30 +289,51 @@ export class DeviceSession {
     }
   }
 
-  async #nextLink(): Promise<Duplex> {
-    const { stream, streamId, session } = await this.#options.openStream({
-      sessionId: this.id,
-      name: this.#name,
-      resumes: true,
-      signal: this.#dialling.signal,
-    });
-    if (session !== undefined) {
+  /** A further link. One that is raw, or differs in its encryption or its key, is dropped unsent: the session waits for another. */
+  async #nextLink(): Promise<ReadyLink> {
+    const { identity, trust, openStream, onEvent } = this.#options;
+    const { signal } = this.#dialling;
+    const request = { sessionId: this.id, name: this.#name, resumes: true, signal };
+    const { stream, streamId, session } = await openStream(request);
+    try {
+      const existing = this.#deviceKey === undefined ? 'session' : 'encrypted-session';
+      const { action } = await trust.decide(identity, modeOf(session), existing);
+      const link =
+        action === 'encrypt' ? await this.#encrypt(stream, signal) : { duplex: stream, binding: UNENCRYPTED };
       this.#streamId = streamId ?? this.#streamId;
-      return stream;
+      return link;
+    } catch (error) {
+      discard(stream);
+      const { code, message } = CulvertError.from(error);
+      if (REFUSALS.has(code)) onEvent({ ...this.#about, type: 'session-link-refused', text: message });
+      throw error;
     }
-    // The device would take it for a connection of its own.
-    stream.on('error', () => undefined).destroy();
-    throw new CulvertError('protocol_error', 'The device serves no sessions any more.');
+  }
+
+  async #encrypt(stream: Duplex, signal: AbortSignal): Promise<ReadyLink> {
+    const { identity, trust, onEvent } = this.#options;
+    // TLS passes on that the stream below has failed, but not how.
+    stream.on('error', this.#linkFailed);
+    const onFirstUse = (fingerprint: Fingerprint): void =>
+      onEvent({ ...this.#about, type: 'device-key-pinned', fingerprint });
+    const { duplex, binding, peer } = await trust.secure(stream, identity, {
+      first: this.#deviceKey,
+      onFirstUse,
+      signal,
+    });
+    this.#deviceKey ??= peer.fingerprint;
+    return { duplex, binding };
   }
 
   #ended(end: SessionEnd, untouched: readonly Untouched[]): void {
     this.#isOver = true;
     this.#hold.isHeld = false;
     this.#dialling.abort(new CulvertError('aborted', 'The session is over.'));
-    const { identity, onEvent, ended } = this.#options;
+    const { onEvent, ended } = this.#options;
     const unreported = this.#reports.dropped;
     this.#reports.end();
-    onEvent({ ...identity, sessionId: this.id, type: 'session-ended', reason: end.reason, text: end.text, unreported });
+    if (end.reason === 'key_refused') this.#refusal = new CulvertError('key_refused', printable(end.text, 256));
+    onEvent({ ...this.#about, type: 'session-ended', reason: end.reason, text: end.text, unreported });
     ended(end, untouched);
   }
 
@@ -267,4 +346,12 @@ export class DeviceSession {
 /** Errors of a report after which the next one may be taken. */
 const PASSING: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['too_many_requests', 'unreachable', 'draining']);
 
-const NO_BINDING = new Uint8Array(0);
+/** Errors of a further link that somebody in between may have caused, and that the user is told about. */
+const REFUSALS: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['protocol_error', 'key_refused']);
+
+/** The binding of a link without encryption. */
+const UNENCRYPTED = new Uint8Array(0);
+
+function discard(stream: Duplex): void {
+  stream.on('error', () => undefined).destroy();
+}

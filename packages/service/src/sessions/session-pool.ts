@@ -4,6 +4,7 @@ import { ConnectionDuplex, type Untouched } from '@culvert/session';
 import { abortReason, type Clock } from '@culvert/stream';
 import type { OpenedSessionStream, OpenStreamOptions, RawReason } from '../stream-request.ts';
 import { DeviceSession, type DeviceSessionOptions, type ServiceSessionEvent } from './device-session.ts';
+import type { DeviceTrust } from './device-trust.ts';
 
 /** Milliseconds for which a device that served no session is asked for none: streams are opened in parallel meanwhile. */
 const RAW_MS = 30_000;
@@ -15,6 +16,7 @@ const MAX_MOVES = 2;
 export interface SessionPoolOptions {
   readonly clock: Clock;
   readonly retentionSeconds: number | undefined;
+  readonly trust: DeviceTrust;
   readonly openRaw: (deviceId: string, options: OpenStreamOptions) => Promise<Duplex>;
   /** Opens a stream for a session. @param options.resumes whether the session exists already */
   readonly openLink: (
@@ -56,7 +58,7 @@ export class SessionPool {
         if (opened !== undefined) return opened;
         continue;
       }
-      if (this.#isRaw(key) || this.#isClosed) return this.#options.openRaw(deviceId, options);
+      if (this.#isRaw(key) || this.#isClosed) return this.#openRaw(identity, options);
       const starting = this.#starting.get(key);
       if (starting !== undefined) {
         await starting;
@@ -67,6 +69,16 @@ export class SessionPool {
       if (raw !== undefined) return raw;
     }
     throw new CulvertError('draining', 'The device ends its sessions; try again.');
+  }
+
+  /** A raw stream to a device that served no session a moment ago. It may have been pinned since. */
+  async #openRaw(identity: Identity, options: OpenStreamOptions): Promise<Duplex> {
+    const { openRaw, trust, onEvent } = this.#options;
+    const decision = await trust.decide(identity, 'raw');
+    const stream = await openRaw(identity.deviceId, options);
+    if (decision.action === 'go-on-unencrypted' && decision.warning !== undefined)
+      onEvent({ ...identity, type: 'unencrypted', text: decision.warning });
+    return stream;
   }
 
   /** How a device is reached now; undefined if that is not known. */
@@ -106,12 +118,13 @@ export class SessionPool {
 
   #request(key: string, identity: Identity, options: OpenStreamOptions): ReturnType<typeof DeviceSession.start> {
     const { connectTimeoutMs, responseTimeoutMs, traceParent } = options;
-    const { retentionSeconds, onEvent, openLink, clock, report } = this.#options;
+    const { retentionSeconds, trust, onEvent, openLink, clock, report } = this.#options;
     let self: DeviceSession | undefined;
     const started = DeviceSession.start(
       {
         identity,
         retentionSeconds,
+        trust,
         clock,
         report,
         onEvent,
@@ -120,7 +133,7 @@ export class SessionPool {
             name,
             signal,
             resumes,
-            session: { id, lowest: 1, highest: 1, encrypted: false },
+            session: { id, lowest: 1, highest: 1, encrypted: true },
             ...(identity.moduleId === undefined ? {} : { moduleId: identity.moduleId }),
             ...(connectTimeoutMs === undefined ? {} : { connectTimeoutMs }),
             ...(responseTimeoutMs === undefined ? {} : { responseTimeoutMs }),
@@ -168,7 +181,7 @@ export class SessionPool {
         if (error instanceof CulvertError && error.code === 'draining') {
           session.drain();
           resolve(undefined);
-        } else reject(error);
+        } else reject(session.refusal ?? error);
       };
       duplex.on('error', failed);
       signal?.addEventListener('abort', abort);

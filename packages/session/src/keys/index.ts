@@ -16,10 +16,11 @@ export {
 export { EndKey, generateEndKey, type OpenEndKeyOptions, openEndKey, parseEndKey } from './end-key.ts';
 export { type Fingerprint, fingerprintOf, parseFingerprint } from './fingerprint.ts';
 export { readFleetAuthorities } from './fleet-authority.ts';
-export { KnownDevices, type PinVerdict } from './known-devices.ts';
+export { KnownDevices } from './known-devices.ts';
 export type { Pin, PinnedName } from './known-devices-file.ts';
 export { deviceLinkContext, type LinkContext, type LinkContextOptions, serviceLinkContext } from './link-context.ts';
 export type { LinkPeer } from './link-peer.ts';
+export { MemoryPins } from './memory-pins.ts';
 export {
   anyServiceCheck,
   authorizedServiceCheck,
@@ -29,4 +30,6 @@ export {
   pinCheck,
   sameKeyCheck,
 } from './peer-checks.ts';
+export type { PinStore, PinVerdict } from './pin-store.ts';
+export { makePrivateDirectory } from './private-file.ts';
 export { LINK_HANDSHAKE_MS, type SecureLink, type SecureLinkOptions, secureLink } from './secure-link.ts';

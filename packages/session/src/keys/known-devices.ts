@@ -11,24 +11,17 @@ import {
   parseKnownDevices,
   pinKey,
 } from './known-devices-file.ts';
+import type { PinStore, PinVerdict } from './pin-store.ts';
 import { readTextFile, updatePrivateFile } from './private-file.ts';
 
 /** Maximum bytes of the file: {@link MAX_PINS} of the usual length, and comments. */
 const MAX_BYTES = 4_194_304;
 
-/** What the pins say about a device's key. */
-export type PinVerdict =
-  | { readonly verdict: 'match'; readonly pin: Pin }
-  /** There is no pin for the device yet. */
-  | { readonly verdict: 'first-use' }
-  /** The device has another key than the pinned one. */
-  | { readonly verdict: 'changed'; readonly pin: Pin };
-
 /**
  * The keys of devices that the service side knows, in a text file (`known_devices`): what `culvert trust` shows and changes. Every method reads the file
  * again, so that programs which run at the same time agree. All methods throw CulvertError `config_invalid` when the file cannot be read or written.
  */
-export class KnownDevices {
+export class KnownDevices implements PinStore {
   readonly #path: string;
   readonly #clock: Clock;
 
@@ -121,8 +114,19 @@ export function keyChanged(pin: Pin, fingerprint: Fingerprint): CulvertError {
   return new CulvertError(
     'key_changed',
     `THE KEY OF ${describePinned(pin)} HAS CHANGED: pinned ${pin.fingerprint} since ${pin.since}, now ${fingerprint}. Somebody may be in between, or the device was set up again. ` +
-      'Nothing was sent. Ask who runs the device for its fingerprint; if it is the new one, forget the old one.',
+      `Nothing was sent. Ask who runs the device for its fingerprint; if it is the new one, run: culvert trust forget ${trustArguments(pin)}`,
   );
+}
+
+/** The arguments of `culvert trust` that name a pin. */
+function trustArguments({ hub, deviceId, moduleId }: PinnedName): string {
+  const module = moduleId === undefined ? [] : [`--module=${moduleId}`];
+  return [`--hub=${hub}`, ...module, deviceId].map(quoted).join(' ');
+}
+
+/** Ids may hold characters that are special to a shell; none of them is a single quote inside single quotes, except that one. */
+function quoted(word: string): string {
+  return /^[\w.:=@%+,-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 }
 
 function judge(pin: Pin | undefined, fingerprint: Fingerprint): PinVerdict {

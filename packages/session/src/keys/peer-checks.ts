@@ -3,16 +3,17 @@ import type { AuthorizedServices } from './authorized-services.ts';
 import type { CertificateSubject } from './certificate-names.ts';
 import type { Fingerprint } from './fingerprint.ts';
 import { fleetFault } from './fleet-authority.ts';
-import { type KnownDevices, keyChanged } from './known-devices.ts';
+import { keyChanged } from './known-devices.ts';
 import { describePinned } from './known-devices-file.ts';
 import type { LinkPeer } from './link-peer.ts';
+import type { PinStore } from './pin-store.ts';
 
 /** Decides whether the peer's key is accepted, as `secureLink` asks; throws CulvertError if not. */
 export type PeerCheck = (peer: LinkPeer) => void | Promise<void>;
 
 export interface PinCheckOptions {
   readonly subject: CertificateSubject;
-  readonly knownDevices: KnownDevices;
+  readonly knownDevices: Pick<PinStore, 'checkOrPin'>;
   /** Called after a device's key was pinned at first use, so that the user can compare it. */
   readonly onFirstUse: (fingerprint: Fingerprint) => void;
 }

@@ -33,7 +33,7 @@ export async function updatePrivateFile(
   change: (text: string | undefined) => string | undefined,
 ): Promise<void> {
   try {
-    await makeDirectory(dirname(resolve(path)));
+    await makePrivateDirectory(dirname(resolve(path)));
     const target = await followLink(path);
     await withFileLock(target, clock, async (lock) => {
       const text = change(await readTextFile(target, maxBytes));
@@ -54,10 +54,12 @@ async function followLink(path: string): Promise<string> {
   }
 }
 
-/** Not Node's own recursive `mkdir`: that never returns when the parent exists and the creation of a child still fails with ENOENT, as below `/proc`. */
-async function makeDirectory(directory: string): Promise<void> {
+/**
+ * Makes a directory (0700), and those above it, where they do not exist. Not Node's own recursive `mkdir`: that never returns when the parent exists and the creation of a child still fails with ENOENT, as below `/proc`.
+ */
+export async function makePrivateDirectory(directory: string): Promise<void> {
   if (await exists(directory)) return;
-  await makeDirectory(dirname(directory));
+  await makePrivateDirectory(dirname(directory));
   try {
     await mkdir(directory, { mode: 0o700 });
   } catch (error) {
