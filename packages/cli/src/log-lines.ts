@@ -30,8 +30,8 @@ function detail(
   const lasted = `${record.durationMs} ms`;
   switch (record.operationName) {
     case 'invoke': {
-      const asked = `${text('requestName')} for ${text('caller')}`;
-      return record.level === 'Information' ? `${asked}, in ${lasted}` : `${asked}: ${text('detail')}`;
+      const request = `${text('requestName')} for ${text('caller')}`;
+      return record.level === 'Information' ? `${request}, in ${lasted}` : `${request}: ${text('detail')}`;
     }
     case 'streamClose':
       // If the hub crashed, the number of bytes is unknown.

@@ -43,9 +43,9 @@ export function proxyCommand(
   program: readonly string[] = thisProgram(),
 ): string {
   const keys = mode === 'accept-new' ? [] : [`--host-keys=${mode}`, `--known-hosts=${knownHosts}`];
-  const words = [...program, 'connect', ...connectionArguments(flags), ...keys].map((word) =>
+  const quotedWords = [...program, 'connect', ...connectionArguments(flags), ...keys].map((word) =>
     sshPercent(shellQuote(word)),
   );
   const name = host === '%n' ? host : sshPercent(host);
-  return [...words, shellQuote(`--ssh-host=${name}`)].join(' ');
+  return [...quotedWords, shellQuote(`--ssh-host=${name}`)].join(' ');
 }
