@@ -19,7 +19,7 @@ export function readAmqpCorpus(): Buffer[] {
 /** The bytes a device sends, and how it answers an offer afterwards. */
 export interface Conversation {
   readonly bytes: Buffer;
-  /** The frame that answers the request of this correlation id; undefined when the conversation left no link for it. */
+  /** The frame that answers the request of this correlation id; undefined when the conversation opened no link for it. */
   answer(correlationId: Buffer, accepted: boolean): Buffer | undefined;
 }
 
@@ -39,7 +39,7 @@ const PLAIN = ['\0d1@sas.hub.example\0token', '\0device@sas.root.hub.example\0to
 /** A mostly valid conversation of a device. */
 class Device {
   readonly #random: Prng;
-  readonly #said: Buffer[] = [];
+  readonly #output: Buffer[] = [];
   #handles = 0;
   #deliveries = 0;
   #answers: number | undefined;
@@ -51,46 +51,46 @@ class Device {
   converse(): Conversation {
     this.#exchangeHeaders();
     const random = this.#random;
-    this.#say(open(), begin());
+    this.#write(open(), begin());
     // A device that sends nothing more waits for the hub's timeout.
-    if (random.chance(0.05)) return this.#spoken();
-    if (random.chance(0.25)) this.#beService();
+    if (random.chance(0.05)) return this.#conversation();
+    if (random.chance(0.25)) this.#actAsService();
     else if (random.chance(0.8)) this.#putToken('d1');
     if (random.chance(0.9)) this.#attachStreams('d1');
-    for (let count = random.integer(0, 6); count > 0; count--) this.#go();
-    return this.#spoken();
+    for (let count = random.integer(0, 6); count > 0; count--) this.#act();
+    return this.#conversation();
   }
 
-  #spoken(): Conversation {
-    return { bytes: Buffer.concat(this.#said), answer: (id, accepted) => this.#answer(id, accepted) };
+  #conversation(): Conversation {
+    return { bytes: Buffer.concat(this.#output), answer: (id, accepted) => this.#answer(id, accepted) };
   }
 
-  #say(...frames: Buffer[]): void {
-    this.#said.push(...frames);
+  #write(...frames: Buffer[]): void {
+    this.#output.push(...frames);
   }
 
   #exchangeHeaders(): void {
     const random = this.#random;
     if (random.chance(0.7)) {
       const mechanism = random.pick(['MSSBCBS', 'ANONYMOUS', 'PLAIN', 'PLAIN', 'EXTERNAL']);
-      this.#say(amqpHeader(3), saslInit(mechanism, Buffer.from(mechanism === 'PLAIN' ? random.pick(PLAIN) : '')));
+      this.#write(amqpHeader(3), saslInit(mechanism, Buffer.from(mechanism === 'PLAIN' ? random.pick(PLAIN) : '')));
     }
-    this.#say(amqpHeader(0));
+    this.#write(amqpHeader(0));
   }
 
   #attach(role: 'sends' | 'receives', address: string): number {
     const handle = this.#handles++;
-    this.#say(attach(handle, role, address, { name: this.#random.chance(0.99) ? `l${handle}` : 'l0' }));
-    if (role === 'receives' && this.#random.chance(0.9)) this.#say(flow(handle, this.#random.pick([1, 10, 10_000])));
+    this.#write(attach(handle, role, address, { name: this.#random.chance(0.99) ? `l${handle}` : 'l0' }));
+    if (role === 'receives' && this.#random.chance(0.9)) this.#write(flow(handle, this.#random.pick([1, 10, 10_000])));
     return handle;
   }
 
   #send(handle: number, content: Buffer): void {
     const id = this.#deliveries++;
-    if (content.length < 2 || this.#random.chance(0.7)) this.#say(transfer(handle, id, content));
+    if (content.length < 2 || this.#random.chance(0.7)) this.#write(transfer(handle, id, content));
     else {
       const cut = this.#random.integer(1, content.length - 1);
-      this.#say(
+      this.#write(
         transfer(handle, id, content.subarray(0, cut), { more: true }),
         transfer(handle, id, content.subarray(cut)),
       );
@@ -106,8 +106,8 @@ class Device {
     this.#send(this.#attach('sends', '$cbs'), putToken(name, this.#random.pick(TOKEN_TYPES)));
   }
 
-  /** What a service's client says when it is opened, and then, mostly, a message for a device. */
-  #beService(): void {
+  /** Sends what a service client sends when it opens, then up to three messages for a device. */
+  #actAsService(): void {
     const random = this.#random;
     this.#put(random.pick(['amqps://hub.example:5671/', 'hub.example', 'amqps://hub.example:5671']));
     const messages = this.#attach('sends', 'amqps://hub.example:5671/messages/deviceBound');
@@ -121,23 +121,23 @@ class Device {
   }
 
   /** One random action of a device. */
-  #go(): void {
+  #act(): void {
     const random = this.#random;
     const device = random.pick(['d1', 'd1', 'd2', 'd1/modules/m']);
     random.pick([
       () => this.#attach(random.pick(['sends', 'receives']), `/devices/${device}/${random.pick(NODES)}`),
       () => this.#send(this.#attach('sends', `/devices/d1/${random.pick(NODES)}`), this.#message()),
       () => this.#putToken(device),
-      () => this.#beService(),
+      () => this.#actAsService(),
       () => this.#attach(random.pick(['sends', 'receives']), random.pick(SERVICE_NODES)),
       () => this.#attachStreams('d1'),
-      () => this.#say(detach(random.integer(0, this.#handles))),
-      () => this.#say(flow(random.integer(0, Math.max(0, this.#handles - 1)), random.integer(0, 100))),
-      () => this.#say(disposition(random.pick(['sender', 'sender', 'receiver']), 0, random.integer(0, 3))),
-      () => this.#say(begin(this.#handles), random.chance(0.8) ? end(this.#handles) : end(0)),
-      () => this.#say(amqpRawFrame(Buffer.alloc(0))),
-      () => this.#say(random.chance(0.2) ? close() : amqpRawFrame(Buffer.alloc(0))),
-      () => this.#say(random.chance(0.3) ? strange(random) : amqpRawFrame(Buffer.alloc(0))),
+      () => this.#write(detach(random.integer(0, this.#handles))),
+      () => this.#write(flow(random.integer(0, Math.max(0, this.#handles - 1)), random.integer(0, 100))),
+      () => this.#write(disposition(random.pick(['sender', 'sender', 'receiver']), 0, random.integer(0, 3))),
+      () => this.#write(begin(this.#handles), random.chance(0.8) ? end(this.#handles) : end(0)),
+      () => this.#write(amqpRawFrame(Buffer.alloc(0))),
+      () => this.#write(random.chance(0.2) ? close() : amqpRawFrame(Buffer.alloc(0))),
+      () => this.#write(random.chance(0.3) ? strange(random) : amqpRawFrame(Buffer.alloc(0))),
     ])();
   }
 
@@ -200,7 +200,7 @@ function mutated(random: Prng, bytes: Buffer): Buffer {
       () => Buffer.from([0xff, 0xff, 0xff, 0xff]),
       () => result.subarray(at, Math.min(result.length, at + 40)),
     ])();
-    // Mostly of the same length, so that the following frames are still parsed as frames.
+    // Usually replaces as many bytes as it inserts, so that the following frames are still parsed as frames.
     const until = random.chance(0.7) ? at + put.length : random.chance(0.5) ? at : other;
     result = Buffer.concat([result.subarray(0, at), put, result.subarray(Math.max(until, at))]);
   }

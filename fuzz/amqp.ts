@@ -14,8 +14,8 @@ import { anyConversation, readAmqpCorpus } from './amqp-conversation.ts';
 import { fuzzArguments } from './arguments.ts';
 import { Prng } from './prng.ts';
 
-// Fuzzes the AMQP listener: whatever a device sends, and however it is cut, the hub answers in well-formed AMQP or closes; every offer settles,
-// every attached device is detached again, no timer is left behind, and nothing is printed.
+// Fuzzes the AMQP listener. For every input, split anywhere, the hub must answer with well-formed AMQP or close the connection; every offer must
+// settle, every attached device must be detached again, no timer may remain, and nothing may be printed.
 // `node --conditions=development fuzz/amqp.ts [--seed N] [--runs N]`
 
 /** Result of a run: how often devices were accepted, and with which codes connections ended. */
@@ -50,7 +50,7 @@ function* cut(random: Prng, bytes: Buffer): Generator<Buffer> {
   }
 }
 
-/** Building blocks of the cases. */
+/** The inputs that all cases share. */
 interface Material {
   readonly corpus: readonly Buffer[];
   /** The TLS client certificate of a device named `d1`. */
@@ -85,11 +85,11 @@ async function runCase(random: Prng, { corpus, certificate }: Material, counts: 
   });
   const offers: Promise<string>[] = [];
   const offer = (channel: ControlChannel): void => {
-    const patience = new AbortController();
-    clock.setTimer(30_000, () => patience.abort(new CulvertError('device_silent')));
+    const timeout = new AbortController();
+    clock.setTimer(30_000, () => timeout.abort(new CulvertError('device_silent')));
     const code = (error: CulvertError): string => error.code;
     offers.push(
-      channel.offer(OFFER, patience.signal).then((answer) => (answer.accepted ? 'accepted' : 'rejected'), code),
+      channel.offer(OFFER, timeout.signal).then((answer) => (answer.accepted ? 'accepted' : 'rejected'), code),
     );
   };
   const [hubEnd, deviceEnd] = duplexPair();
@@ -103,7 +103,7 @@ async function runCase(random: Prng, { corpus, certificate }: Material, counts: 
       },
       services,
       registrar: {
-        // A renewed channel is attached again.
+        // `attach` is called again for a renewed channel.
         attach: (channel) => channels.includes(channel) || channels.push(channel),
         offersChanged: (channel) => channel.takesOffers && offer(channel),
       },
@@ -112,8 +112,8 @@ async function runCase(random: Prng, { corpus, certificate }: Material, counts: 
       limits: { authenticateMs: 10_000, maxPacketBytes: 16_384, maxOffers: 4, maxQueuedBytes: 65_536 },
     },
   );
-  const said: Buffer[] = [];
-  deviceEnd.on('data', (chunk: Buffer) => said.push(chunk));
+  const output: Buffer[] = [];
+  deviceEnd.on('data', (chunk: Buffer) => output.push(chunk));
   deviceEnd.on('error', () => {});
   const conversation = anyConversation(random, corpus);
   for (const chunk of cut(random, conversation.bytes)) {
@@ -123,7 +123,7 @@ async function runCase(random: Prng, { corpus, certificate }: Material, counts: 
     if (channels.length > 0 && random.chance(0.02)) await clock.advance(random.pick([1_000, 40_000]));
   }
   await clock.advance(0);
-  for (const id of correlationIds(Buffer.concat(said))) {
+  for (const id of correlationIds(Buffer.concat(output))) {
     const answer = random.chance(0.8) ? conversation.answer(id, random.chance(0.5)) : undefined;
     if (answer !== undefined && !deviceEnd.destroyed && deviceEnd.writable) deviceEnd.write(answer);
   }
@@ -135,18 +135,18 @@ async function runCase(random: Prng, { corpus, certificate }: Material, counts: 
   await accepted;
   for (const outcome of await Promise.all(offers)) count(counts, `offer ${outcome}`);
   for (const channel of channels) await channel.closed;
-  check(services.size === 0, 'a service is still there');
+  check(services.size === 0, 'a service connection is still open');
   await clock.advance(0);
-  check(hubEnd.destroyed, 'the connection is still there');
+  check(hubEnd.destroyed, 'the connection is still open');
   check(clock.timers === 0, `${clock.timers} timers are left`);
   const kinds = events.map((event) => event.type);
   const number = (kind: HubEvent['type']) => kinds.filter((each) => each === kind).length;
-  check(number('device-attached') === channels.length, 'an attached device was not told of');
-  check(number('device-detached') === channels.length, 'a detached device was not told of');
-  check(number('service-connected') === number('service-disconnected'), 'a service was not told of');
-  check(channels.length === 0 || number('service-connected') === 0, 'a connection is of a service and of devices');
+  check(number('device-attached') === channels.length, 'the device-attached events do not match the attached devices');
+  check(number('device-detached') === channels.length, 'the device-detached events do not match the attached devices');
+  check(number('service-connected') === number('service-disconnected'), 'a service event is missing');
+  check(channels.length === 0 || number('service-connected') === 0, 'one connection served a service and devices');
   check(number('fault') === 0, JSON.stringify(events));
-  checkWellFormed(Buffer.concat(said));
+  checkWellFormed(Buffer.concat(output));
   for (const event of events) {
     const name = 'error' in event ? `${event.type} ${event.error}` : event.type;
     count(counts, name);
@@ -162,32 +162,33 @@ function check(condition: boolean, problem: string): void {
 }
 
 /** The correlation ids of the offers in the hub's output: each is a uuid in a request's properties. */
-function correlationIds(said: Buffer): Buffer[] {
+function correlationIds(output: Buffer): Buffer[] {
   const mark = Buffer.from([0x40, 0x40, 0x40, 0x98]);
   const ids: Buffer[] = [];
-  for (let at = said.indexOf(mark); at >= 0; at = said.indexOf(mark, at + 1)) ids.push(said.subarray(at + 4, at + 20));
+  for (let at = output.indexOf(mark); at >= 0; at = output.indexOf(mark, at + 1))
+    ids.push(output.subarray(at + 4, at + 20));
   return ids;
 }
 
-/** Checks that the hub's output is AMQP: headers and whole frames, an open first, and nothing after its close. */
-function checkWellFormed(said: Buffer): void {
+/** Checks that the hub's output is AMQP: protocol headers and complete frames, an open frame first, and nothing after the close frame. */
+function checkWellFormed(output: Buffer): void {
   let type = 0;
   let isOpen = false;
   let isClosed = false;
-  for (let at = 0; at < said.length; ) {
-    const rest = said.subarray(at);
+  for (let at = 0; at < output.length; ) {
+    const rest = output.subarray(at);
     if (rest.subarray(0, 4).equals(Buffer.from('AMQP'))) {
       type = rest[4] === 3 ? 1 : 0;
       at += 8;
       continue;
     }
     const length = rest.readUInt32BE(0);
-    check(length >= 8 && length <= rest.length, 'the hub said something that is no frame');
+    check(length >= 8 && length <= rest.length, 'the hub sent data that is not a frame');
     const performative = readPerformative(rest.subarray(0, length), type);
     at += length;
     if (performative === undefined || type === 1) continue;
-    check(!isClosed, 'the hub said something after its close');
-    check(isOpen || performative.code === PERFORMATIVES.open, 'the hub said something before its open');
+    check(!isClosed, 'the hub sent a frame after its close');
+    check(isOpen || performative.code === PERFORMATIVES.open, 'the hub sent a frame before its open');
     isOpen = true;
     isClosed = performative.code === PERFORMATIVES.close;
   }

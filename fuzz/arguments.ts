@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 
-/** What a fuzzer is started with: `--seed N` (default: the time, printed by the fuzzer) and `--runs N`. */
+/** The options of a fuzzer: `--seed N` (default: the current time; the fuzzer prints it) and `--runs N`. */
 export interface FuzzArguments {
   readonly seed: number;
   readonly runs: number;

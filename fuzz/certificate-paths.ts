@@ -1,4 +1,4 @@
-// First: the dependency injection inside x509 refuses to load without it.
+// This import must be first: the dependency injection inside x509 does not load without it.
 import 'reflect-metadata';
 import { X509Certificate } from 'node:crypto';
 import {
@@ -17,17 +17,17 @@ import { fuzzArguments } from './arguments.ts';
 import { openSslTakes } from './openssl-verdict.ts';
 import { Prng } from './prng.ts';
 
-// Fuzzes the path validation of device certificates against OpenSSL's: chains that are right or wrong somewhere in
-// their key usage, validity, constraints, signatures and order. Every chain accepted here is accepted by OpenSSL; a chain that only OpenSSL accepts has something
-// that is rejected here on purpose.
+// Fuzzes the path validation of device certificates and compares it with OpenSSL's. The chains are valid, or wrong in their key usage, validity,
+// constraints, signatures or order. OpenSSL must accept every chain that the hub accepts; a chain that only OpenSSL accepts must contain something
+// that the hub rejects on purpose.
 // `node --conditions=development fuzz/certificate-paths.ts [--seed N] [--runs N]`
 
-/** How often both accepted a chain, both rejected it, or only OpenSSL accepted it. */
+/** How often the hub and OpenSSL both accepted a chain, both rejected it, or only OpenSSL accepted it. */
 export type FuzzCounts = Record<'both' | 'neither' | 'openssl', number>;
 
 const HOUR_MS = 3_600_000;
 
-/** A chain, and whether it contains something that is rejected here but accepted by OpenSSL. */
+/** A chain, and whether it contains something that the hub rejects but OpenSSL accepts. */
 interface Chain {
   readonly device: DeviceCertificate;
   readonly authorities: readonly TestAuthority[];
@@ -38,7 +38,7 @@ const NAME_CONSTRAINTS = new x509.Extension('2.5.29.30', true, Buffer.from('300a
 const UNKNOWN = new x509.Extension('1.2.3.4', true, Buffer.from('0500', 'hex'));
 const HARMLESS = new x509.Extension('1.2.3.5', false, Buffer.from('0500', 'hex'));
 
-/** Random properties of a certificate in a chain; usually nothing is wrong with it. */
+/** Random properties of a certificate in a chain; usually none. */
 function oddity(random: Prng): CertificateOptions {
   if (random.chance(0.75)) return {};
   const now = Date.now();
@@ -70,7 +70,7 @@ async function makeChain(random: Prng): Promise<Chain> {
   const registered = line.filter((_, at) => random.chance(at === line.length - 1 ? 0.8 : 0.15));
   const excused =
     ofDevice.usages?.length === 0 ||
-    // OpenSSL lets an authority be a client.
+    // OpenSSL accepts the certificate of an authority as a client certificate.
     ofDevice.ca === true ||
     [ofDevice, ...line.map(({ odd }) => odd)].some(({ extensions }) => extensions?.includes(NAME_CONSTRAINTS)) ||
     // OpenSSL checks neither dates nor key usage of a trust anchor that is not a root.
@@ -119,7 +119,7 @@ export async function fuzzCertificatePaths(seed: number, runs: number): Promise<
     if (here !== there && (here || !chain.excused)) {
       const who = here ? 'the hub' : 'OpenSSL';
       const trusted = chain.authorities.map(({ certificate }) => certificate).join('');
-      throw new Error(`seed ${seed}, run ${run}: taken by ${who} alone.\n${chain.device.cert}\ntrusted:\n${trusted}`);
+      throw new Error(`seed ${seed}, run ${run}: accepted only by ${who}.\n${chain.device.cert}\ntrusted:\n${trusted}`);
     }
     counts[here ? 'both' : there ? 'openssl' : 'neither']++;
   }

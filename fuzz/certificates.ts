@@ -7,9 +7,9 @@ import { damageDer, encodeDer, parseDer } from './der.ts';
 import { openSslTakes } from './openssl-verdict.ts';
 import { Prng } from './prng.ts';
 
-// Fuzzes what is made of certificates: damaged ones, many of them signed again, are shown by devices in TLS and put at
-// `/certificate-authorities`. Whatever comes: the hub answers without a fault, lets in only who OpenSSL would take too, and the sender
-// loses its connection; a device whose certificate is right is let in afterwards.
+// Fuzzes the handling of certificates. Damaged certificates, many of them signed again, are presented by devices in TLS and put at
+// `/certificate-authorities`. For every input, the hub must answer without a fault, accept only devices whose certificates OpenSSL accepts too, and
+// close the connections of the others; afterwards it must accept devices with valid certificates.
 // `node --conditions=development fuzz/certificates.ts [--seed N] [--runs N]`
 
 /** How often a certificate was accepted, or how it was rejected. */
@@ -21,7 +21,7 @@ const BY_AUTHORITY = 'by-authority';
 /** Milliseconds after which a connection that the hub has not ended counts as stuck; the hub itself takes up to two seconds to close. */
 const STUCK_MS = 10_000;
 
-/** A certificate of the corpus and the key of it, which is no secret. */
+/** A certificate of the corpus and its private key, which is no secret. */
 interface Base {
   readonly der: Buffer;
   readonly key: KeyObject;
@@ -51,7 +51,7 @@ async function readBase(name: string, key: KeyObject): Promise<Base> {
 const pem = (der: Buffer) =>
   `-----BEGIN CERTIFICATE-----\n${der.toString('base64').replace(/.{64}/g, '$&\n')}\n-----END CERTIFICATE-----\n`;
 
-/** A certificate with some of it changed, mostly signed again by `signer`. */
+/** The certificate with random changes, usually signed again by `signer`. */
 function damaged(random: Prng, { der }: Base, signer: KeyObject): Buffer {
   const [certificate] = parseDer(der);
   if (certificate === undefined || Buffer.isBuffer(certificate.content)) throw new Error('The corpus is damaged.');
@@ -112,7 +112,7 @@ class Bench {
       try {
         secureContext = createSecureContext({ cert: chain, key: DEVICE_PEM });
       } catch {
-        // A certificate that OpenSSL cannot send it cannot receive either.
+        // OpenSSL cannot read this certificate, so it can neither send nor receive it: try another one.
         continue;
       }
       if (!(await this.connect(deviceId, secureContext))) return `refused ${deviceId}`;
@@ -153,13 +153,13 @@ class Bench {
   async #assertRight(deviceId: string, leaf: Buffer, chain: string): Promise<void> {
     const certificate = new X509Certificate(leaf);
     if (deviceId === BY_THUMBPRINT) {
-      if (!leaf.equals(this.#selfSigned.der)) throw new Error('Another certificate than the registered one was taken.');
+      if (!leaf.equals(this.#selfSigned.der)) throw new Error('A certificate was accepted that is not registered.');
       return;
     }
     const taken = await openSslTakes({ cert: chain, key: DEVICE_PEM }, [pem(this.#authority.der)]);
     const named = certificate.toLegacyObject().subject.CN === BY_AUTHORITY;
     if (!taken || !named || !certificate.keyUsage?.includes('1.3.6.1.5.5.7.3.2'))
-      throw new Error('A certificate was taken that OpenSSL refuses, or that is not the device’s.');
+      throw new Error('A certificate was accepted that OpenSSL refuses, or that is not the device’s.');
   }
 
   /** Registers a damaged authority, and removes it again if it was accepted. */
@@ -169,7 +169,7 @@ class Bench {
     const { status, body } = await this.#rest.call('PUT', '/certificate-authorities/x', {
       body: { certificate: text },
     });
-    if (status !== 200 && status !== 400) throw new Error(`It was answered with ${status}: ${body}`);
+    if (status !== 200 && status !== 400) throw new Error(`The request was answered with ${status}: ${body}`);
     if (status === 400) return `put ${status}`;
     const listed = await this.#rest.call('GET', '/certificate-authorities');
     if (listed.status !== 200) throw new Error(`The list was answered with ${listed.status}.`);
@@ -186,7 +186,7 @@ class Bench {
     );
   }
 
-  /** @throws Error when the hub reported an internal error, or no longer accepts a valid certificate */
+  /** @throws Error when the hub reported an internal error */
   async assertSound(): Promise<void> {
     const fault = this.hub.events.find(({ type }) => type === 'fault');
     if (fault !== undefined) throw new Error(JSON.stringify(fault));
@@ -196,7 +196,7 @@ class Bench {
     await this.hub.stop();
   }
 
-  /** Devices with undamaged certificates. */
+  /** @throws Error when the hub refuses a device with its undamaged certificate */
   async assertTaken(): Promise<void> {
     for (const [deviceId, { der }] of [
       [BY_THUMBPRINT, this.#selfSigned],
@@ -209,7 +209,7 @@ class Bench {
 }
 
 /**
- * Runs `runs` certificates, of which every fourth is put as an authority.
+ * Sends `runs` certificates: registers every fourth as an authority, presents the others as a device.
  * @throws Error that names the failing case; the same seed fails again
  */
 export async function fuzzCertificates(seed: number, runs: number): Promise<FuzzCounts> {

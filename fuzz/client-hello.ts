@@ -10,21 +10,21 @@ import { fuzzArguments } from './arguments.ts';
 import { corpus } from './corpus.ts';
 import { Prng } from './prng.ts';
 
-// Fuzzes the beginning of a connection at a main port where a certificate is asked for at one of its hosts: ClientHellos, whole and damaged,
-// in any pieces. Whatever comes: the sender loses its connection, nothing stays behind, and right clients of both hosts are served as they
-// should be.
+// Fuzzes the start of a connection at a main port that requests client certificates for one of its two host names. It sends valid and damaged
+// ClientHellos, split anywhere. For every input, the sender must lose its connection and no state may remain; afterwards valid clients of both host
+// names must get the right answer.
 // `node --conditions=development fuzz/client-hello.ts [--seed N] [--runs N]`
 
 /** How often a sender got a TLS answer, another answer, or nothing before its connection was closed. */
 export type FuzzCounts = Record<'tls' | 'other' | 'nothing', number>;
 
-/** Milliseconds a connection has at this listener. */
+/** Milliseconds within which a client must authenticate at this listener. */
 const AUTHENTICATE_MS = 400;
 
-/** Milliseconds after which a connection that is still there counts as stuck. */
+/** Milliseconds after which a connection that is still open counts as stuck. */
 const STUCK_MS = 20 * AUTHENTICATE_MS;
 
-/** Senders at once. */
+/** Number of parallel senders. */
 const PARALLEL = 16;
 
 const NAMES = ['main.example', 'devices.example'] as const;
@@ -83,7 +83,7 @@ function damaged(random: Prng, hello: Buffer): Buffer {
   const bytes = random.chance(0.3) ? inRecords(hello, random.pick([1, 20, 100, 500])) : Buffer.from(hello);
   if (random.chance(0.2)) return bytes;
   for (let count = random.integer(1, 4); count > 0; count--) {
-    // The lengths that matter are near the beginning.
+    // The important length fields are near the beginning.
     const at = random.integer(0, random.pick([9, 100, bytes.length]) - 1);
     bytes[Math.min(at, bytes.length - 1)] = random.pick([0, 1, 0x7f, 0x80, 0xff, random.integer(0, 255)]);
   }
@@ -96,7 +96,7 @@ async function send({ port }: ListenerName, random: Prng, bytes: Buffer): Promis
   const socket = connectTcp({ port, host: '127.0.0.1', noDelay: true });
   const received: Buffer[] = [];
   socket.on('data', (chunk: Buffer) => received.push(chunk));
-  // A reset is a way to lose a connection, too.
+  // A reset also ends the connection.
   socket.on('error', () => undefined);
   let stuck: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_resolve, reject) => {
@@ -123,13 +123,13 @@ async function ask(listener: ListenerName, servername: string, client: { cert: s
   const { cert, key } = client;
   const socket = connectTls({ host: '127.0.0.1', port: listener.port, ca: listener.ca, servername, cert, key });
   socket.write('GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n');
-  let said = '';
-  for await (const chunk of socket) said += String(chunk);
-  return said.split('\r\n\r\n')[1] ?? said;
+  let answer = '';
+  for await (const chunk of socket) answer += String(chunk);
+  return answer.split('\r\n\r\n')[1] ?? answer;
 }
 
 /**
- * Sends `runs` beginnings.
+ * Opens `runs` connections.
  * @throws Error that names the failing case; the same seed fails again
  */
 export async function fuzzClientHello(seed: number, runs: number): Promise<FuzzCounts> {
@@ -145,7 +145,7 @@ export async function fuzzClientHello(seed: number, runs: number): Promise<FuzzC
       const answer = await send(listener, next.random, input).catch((error: Error) => {
         throw new Error(`seed ${seed}, run ${next?.run}: ${error.message} ${input.toString('hex')}`);
       });
-      // Handshake or alert.
+      // The types of TLS records: handshake (22) and alert (21).
       counts[answer.length === 0 ? 'nothing' : [22, 21].includes(answer[0] ?? 0) ? 'tls' : 'other']++;
     }
   };
@@ -153,13 +153,13 @@ export async function fuzzClientHello(seed: number, runs: number): Promise<FuzzC
     await Promise.all(Array.from({ length: PARALLEL }, sender));
     const client = await deviceCertificate('d1');
     const answers = [await ask(listener, 'devices.example', client), await ask(listener, 'main.example', client)];
-    if (answers.join() !== 'shown,not shown') throw new Error(`seed ${seed}: right clients get ${answers.join()}`);
+    if (answers.join() !== 'shown,not shown') throw new Error(`seed ${seed}: valid clients get ${answers.join()}`);
     const connections = await new Promise((resolve) =>
       listener.server.getConnections((_error, count) => resolve(count)),
     );
     if (connections !== 0 || listener.unauthenticated.size !== 0)
       throw new Error(
-        `seed ${seed}: ${connections} connections stayed behind, ${listener.unauthenticated.size} unauthenticated ones.`,
+        `seed ${seed}: ${connections} connections remain, ${listener.unauthenticated.size} unauthenticated ones.`,
       );
   } finally {
     listener.server.close();

@@ -1,12 +1,12 @@
 import type { Prng } from './prng.ts';
 
-/** An element of DER: its content as bytes, or as the elements in it. */
+/** A DER element; its content is bytes or nested elements. */
 export interface DerNode {
   tag: number;
   content: Buffer | DerNode[];
 }
 
-/** Reads DER that is sound. */
+/** Parses valid DER. */
 export function parseDer(bytes: Buffer): DerNode[] {
   const nodes: DerNode[] = [];
   for (let at = 0; at < bytes.length; ) {
@@ -17,7 +17,7 @@ export function parseDer(bytes: Buffer): DerNode[] {
     const start = at + 2 + extra;
     at = start + length;
     const content = bytes.subarray(start, at);
-    // The bit of tags whose content is elements (X.690 §8.1.2.5).
+    // This bit marks a tag whose content is nested elements (X.690 §8.1.2.5).
     nodes.push({ tag, content: tag & 0x20 ? parseDer(content) : Buffer.from(content) });
   }
   return nodes;
@@ -93,7 +93,7 @@ function damageOne(random: Prng, root: DerNode): void {
 }
 
 function childrenOf({ content }: DerNode): DerNode[] {
-  if (Buffer.isBuffer(content)) throw new Error('An element of elements is wanted.');
+  if (Buffer.isBuffer(content)) throw new Error('The element has no nested elements.');
   return content;
 }
 

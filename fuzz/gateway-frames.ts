@@ -4,13 +4,13 @@ import { fuzzArguments } from './arguments.ts';
 import { corpus } from './corpus.ts';
 import { Prng } from './prng.ts';
 
-/** Milliseconds a grant of these streams lives. */
+/** Milliseconds until a grant of these streams expires. */
 const GRANT_MS = 700;
 
 /**
- * Sends valid and invalid frames to the gateway, on both sides of a stream, split anywhere. Whatever is sent, the gateway survives, a client that
- * violated the protocol loses its connection, and no state of the stream remains.
- * @param plain as the gateway's option
+ * Sends valid and invalid frames to the gateway, split anywhere. For every input, the gateway must survive, a client that violated the protocol must
+ * lose its connection, and no state of the stream may remain.
+ * @param plain the gateway's option of that name
  */
 export async function fuzzGatewayFrames(seed: number, runs: number, plain = false): Promise<void> {
   const bench = await startGateway({ limits: { lingerMs: 200, halfCloseMs: 200 }, plain });
@@ -35,7 +35,7 @@ async function fuzzStream(bench: TestGateway, random: Prng, bytes: Buffer, name:
     ca: bench.ca,
     ...(random.chance(0.5) ? { early: bytes } : {}),
   });
-  // Too late, on a busy machine: nothing was begun.
+  // On a busy machine the grant may have expired before the upgrade: there is no stream to test.
   if (!attacker.head.startsWith('HTTP/1.1 101 ')) return attacker.closed;
   const peer = random.chance(0.8)
     ? await RawWebSocket.open(await bench.grant(streamId, 'service'), { ca: bench.ca })
@@ -51,17 +51,17 @@ async function fuzzStream(bench: TestGateway, random: Prng, bytes: Buffer, name:
   else if (end === 1) attacker.socket.end();
   else attacker.socket.destroy();
   const closed = bench.event('stream-closed', streamId);
-  // An unfinished long frame swallows the close frame; then only the end of the connection counts.
-  const patience = setTimeout(() => attacker.socket.destroy(), 50);
+  // After an incomplete long frame, the gateway takes the close frame for payload: then only the end of the connection ends the stream.
+  const timeout = setTimeout(() => attacker.socket.destroy(), 50);
   await closed;
-  clearTimeout(patience);
+  clearTimeout(timeout);
   await attacker.closed;
   await peer?.closed;
   if (bench.gateway.waitingConnections + bench.gateway.streams !== 0)
-    throw new Error(`${name}: something stayed behind.`);
+    throw new Error(`${name}: a waiting connection or a stream remains.`);
 }
 
-/** A sequence of frames of which some are broken. */
+/** A sequence of frames, some of them invalid. */
 function input(random: Prng): Buffer {
   const parts: Buffer[] = [];
   for (let i = random.integer(1, 12); i > 0; i--)
@@ -111,7 +111,7 @@ function brokenFrame(random: Prng): Buffer {
   }
 }
 
-/** A correct stream still works. */
+/** Checks that a valid stream still works. */
 async function checkAlive(bench: TestGateway): Promise<void> {
   const streamId = newStreamId();
   const device = await RawWebSocket.open(await bench.grant(streamId, 'device'), { ca: bench.ca });

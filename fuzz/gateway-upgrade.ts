@@ -6,8 +6,8 @@ import { corpus } from './corpus.ts';
 import { Prng } from './prng.ts';
 
 /**
- * Sends invalid upgrade requests to the gateway, with errors in headers, address or grant. Whatever is sent,
- * the gateway survives, the sender gets no connection, no state remains, and a valid request is still accepted.
+ * Sends invalid upgrade requests to the gateway, with errors in headers, address or grant. For every input,
+ * the gateway must survive, give the sender no connection and keep no state; afterwards it must still accept a valid request.
  */
 export async function fuzzGatewayUpgrade(seed: number, runs: number): Promise<void> {
   const bench = await startGateway({ limits: { lingerMs: 200 } });
@@ -19,17 +19,17 @@ export async function fuzzGatewayUpgrade(seed: number, runs: number): Promise<vo
       const grant = await bench.grant(newStreamId(), 'device');
       const request = inputs[run]?.toString('latin1') ?? mutate(one, grant);
       const client = await RawWebSocket.connect(grant, { ca: bench.ca, request: Buffer.from(request, 'latin1') });
-      // Some mutations leave an incomplete request: then the sender gives up.
-      const patience = setTimeout(() => client.socket.end(), 100);
+      // Some mutations make the request incomplete: then the sender ends the connection.
+      const timeout = setTimeout(() => client.socket.end(), 100);
       const status = await client.answer();
-      clearTimeout(patience);
-      if (status === 101 && !isHarmless(request, grant)) throw new Error(`seed ${seed}, run ${run}: it was taken.`);
+      clearTimeout(timeout);
+      if (status === 101 && !isHarmless(request, grant)) throw new Error(`seed ${seed}, run ${run}: it was accepted.`);
       client.socket.destroy();
       await client.closed;
     }
     while (bench.gateway.waitingConnections > 0) await new Promise((resolve) => setImmediate(resolve));
     const client = await RawWebSocket.open(await bench.grant(newStreamId(), 'device'), { ca: bench.ca });
-    if (!client.head.startsWith('HTTP/1.1 101 ')) throw new Error('A correct request is no longer taken.');
+    if (!client.head.startsWith('HTTP/1.1 101 ')) throw new Error('A correct request is no longer accepted.');
     client.socket.destroy();
   } finally {
     await bench.stop();
@@ -38,8 +38,8 @@ export async function fuzzGatewayUpgrade(seed: number, runs: number): Promise<vo
 
 /**
  * Whether a request may be accepted: the mutation left its address and its grant intact. The last character of a
- * token holds four bits that belong to no byte of the signature; a token that differs in them is the same one (a grant is used
- * once by its stream and side, not by its text).
+ * token holds four bits that belong to no byte of the signature; a token that differs only in them is the same grant (the gateway
+ * recognises a used grant by its stream and side, not by its text).
  */
 function isHarmless(request: string, grant: Grant): boolean {
   const token = /^authorization:\s*bearer +(\S+)\s*$/im.exec(request)?.[1];

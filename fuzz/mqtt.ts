@@ -9,8 +9,8 @@ import type { HubEvent } from '../packages/hub/src/observe/events.ts';
 import { fuzzArguments } from './arguments.ts';
 import { Prng } from './prng.ts';
 
-// Fuzzes the MQTT listener: whatever a device sends, and however it is cut, the hub answers in well-formed MQTT or closes; every offer
-// settles, every attached device is detached again, and no timer is left behind.
+// Fuzzes the MQTT listener. For every input, split anywhere, the hub must answer with well-formed MQTT or close the connection; every offer must
+// settle, every attached device must be detached again, and no timer may remain.
 // `node --conditions=development fuzz/mqtt.ts [--seed N] [--runs N]`
 
 /** Result of a run: how often devices were accepted, and with which codes connections ended. */
@@ -45,7 +45,7 @@ const TOPICS = [
   '',
 ];
 
-/** A packet that a codec would write, though not always one that a device may send. */
+/** A random well-formed packet; not every one is a packet that a device may send. */
 function anyPacket(random: Prng, version: MqttVersion): Buffer {
   const messageId = random.integer(1, 3);
   const topic = random.pick(TOPICS);
@@ -90,7 +90,7 @@ function mutated(random: Prng, bytes: Buffer): Buffer {
   return result;
 }
 
-/** What one device sends: a conversation as it was, changed, or followed by any packets. */
+/** The input of one device: a recorded conversation followed by random packets, a mutation of that, or noise. */
 function conversation(random: Prng, corpus: readonly Buffer[]): Buffer {
   const base = random.pick(corpus);
   const version = base.includes(Buffer.from([0x4d, 0x51, 0x54, 0x54, 5])) ? 5 : 4;
@@ -116,11 +116,11 @@ async function runCase(random: Prng, corpus: readonly Buffer[], counts: FuzzCoun
   const channels: ControlChannel[] = [];
   const offers: Promise<string>[] = [];
   const offer = (channel: ControlChannel): void => {
-    const patience = new AbortController();
-    clock.setTimer(30_000, () => patience.abort(new CulvertError('device_silent')));
+    const timeout = new AbortController();
+    clock.setTimer(30_000, () => timeout.abort(new CulvertError('device_silent')));
     const code = (error: CulvertError): string => error.code;
     offers.push(
-      channel.offer(OFFER, patience.signal).then((answer) => (answer.accepted ? 'accepted' : 'rejected'), code),
+      channel.offer(OFFER, timeout.signal).then((answer) => (answer.accepted ? 'accepted' : 'rejected'), code),
     );
   };
   const [hubEnd, deviceEnd] = duplexPair();
@@ -139,8 +139,8 @@ async function runCase(random: Prng, corpus: readonly Buffer[], counts: FuzzCoun
       limits: { authenticateMs: 10_000, maxPacketBytes: 16_384, maxOffers: 4, maxQueuedBytes: 65_536 },
     },
   );
-  const said: Buffer[] = [];
-  deviceEnd.on('data', (chunk: Buffer) => said.push(chunk));
+  const output: Buffer[] = [];
+  deviceEnd.on('data', (chunk: Buffer) => output.push(chunk));
   deviceEnd.on('error', () => {});
   for (const chunk of cut(random, conversation(random, corpus))) {
     if (deviceEnd.destroyed || !deviceEnd.writable) break;
@@ -157,13 +157,13 @@ async function runCase(random: Prng, corpus: readonly Buffer[], counts: FuzzCoun
   for (const outcome of await Promise.all(offers)) counts[`offer ${outcome}`] = (counts[`offer ${outcome}`] ?? 0) + 1;
   for (const channel of channels) await channel.closed;
   await clock.advance(0);
-  check(hubEnd.destroyed, 'the connection is still there');
+  check(hubEnd.destroyed, 'the connection is still open');
   check(clock.timers === 0, `${clock.timers} timers are left`);
   const kinds = events.map((event) => event.type);
   const number = (kind: HubEvent['type']) => kinds.filter((each) => each === kind).length;
-  check(number('device-attached') === channels.length, 'an attached device was not told of');
-  check(number('device-detached') === channels.length, 'a detached device was not told of');
-  checkWellFormed(Buffer.concat(said));
+  check(number('device-attached') === channels.length, 'the device-attached events do not match the attached devices');
+  check(number('device-detached') === channels.length, 'the device-detached events do not match the attached devices');
+  checkWellFormed(Buffer.concat(output));
   for (const event of events) {
     const name = 'error' in event ? `${event.type} ${event.error}` : event.type;
     counts[name] = (counts[name] ?? 0) + 1;
@@ -175,10 +175,10 @@ function check(condition: boolean, problem: string): void {
 }
 
 /** Checks that the hub's output is MQTT of the right version: CONNACK has 2 bytes in 3.1.1 and at least 3 in 5. */
-function checkWellFormed(said: Buffer): void {
-  if (said.length === 0) return;
-  check(said[0] === 0x20, 'the hub said something before CONNACK or DISCONNECT');
-  for (const packet of new PacketReader(1_000_000, said[1] === 2 ? 4 : 5).push(said)) {
+function checkWellFormed(output: Buffer): void {
+  if (output.length === 0) return;
+  check(output[0] === 0x20, 'the hub sent other data before CONNACK or DISCONNECT');
+  for (const packet of new PacketReader(1_000_000, output[1] === 2 ? 4 : 5).push(output)) {
     const expected: MqttPacket['cmd'][] = [
       'connack',
       'suback',

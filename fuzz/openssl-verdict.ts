@@ -4,12 +4,12 @@ import type { AddressInfo } from 'node:net';
 import { connect, createSecureContext, createServer, type SecureContext } from 'node:tls';
 import { type TestCertificate, testCertificate } from '@culvert/testkit';
 
-/** `X509_CERT_AUX` of OpenSSL: trusted for client authentication. With it a certificate is an anchor though it is no root. */
+/** OpenSSL's `X509_CERT_AUX`: trusted for client authentication. It makes a certificate a trust anchor even if it is not a root. */
 const TRUSTED_FOR_CLIENTS = Buffer.from('300c300a06082b06010505070302', 'hex');
 
 let pair: Promise<TestCertificate> | undefined;
 
-/** Whether OpenSSL, asked as a TLS server asks it, verifies a client's chain against these authorities alone. */
+/** Whether OpenSSL, in a TLS server that trusts only these authorities, accepts a client's certificate chain. */
 export async function openSslTakes(
   client: { cert: string; key: string },
   authorities: readonly string[],
@@ -40,8 +40,8 @@ export async function openSslTakes(
 }
 
 /**
- * A root as it is; any other in OpenSSL's own form, in which trust is said of a certificate whatever stands above it (openssl-x509(1),
- * `-addtrust`). Of such a one OpenSSL then looks at neither dates nor uses.
+ * Returns a root unchanged, and any other certificate in OpenSSL's own format, which marks it as trusted regardless of its issuers
+ * (openssl-x509(1), `-addtrust`). OpenSSL checks neither the dates nor the uses of such a certificate.
  */
 function trusted(pem: string): string {
   const { raw, issuer, subject } = new X509Certificate(pem);

@@ -8,11 +8,11 @@ import { fuzzArguments } from './arguments.ts';
 import { corpus } from './corpus.ts';
 import { Prng } from './prng.ts';
 
-// Fuzzes the reading of PROXY headers, whole and damaged: it comes to the same end however the bytes are cut, asks for no more than 536, and takes only
-// what the rules, written another way here, take as well.
+// Fuzzes the parser of PROXY headers with valid and damaged headers. The result must not depend on how the bytes are split, the parser must not ask
+// for more than 536 bytes, and it must accept only headers that an independent implementation of the rules accepts too.
 // `node --conditions=development fuzz/proxy-header.ts [--seed N] [--runs N]`
 
-/** How often a header was taken, refused, or waited for. */
+/** How often a header was accepted, refused, or incomplete. */
 export type FuzzCounts = Record<'taken' | 'refused' | 'waiting', number>;
 
 const SIGNATURE = Buffer.from('0d0a0d0a000d0a515549540a', 'hex');
@@ -51,26 +51,26 @@ function damaged(random: Prng, bytes: Buffer): Buffer {
   return random.chance(0.3) ? copy.subarray(0, random.integer(0, copy.length)) : copy;
 }
 
-/** Reads with no more bytes each time than were asked for. */
+/** Parses with only as many bytes each time as the parser asked for. */
 function stepwise(bytes: Buffer): ProxyHeaderReading {
   let reading = readProxyHeader(bytes.subarray(0, 0));
   while ('atLeast' in reading) {
     const { atLeast } = reading;
-    if (atLeast > MAX_PROXY_HEADER_BYTES) throw new Error(`It waits for ${atLeast} bytes.`);
+    if (atLeast > MAX_PROXY_HEADER_BYTES) throw new Error(`The parser asks for ${atLeast} bytes.`);
     if (atLeast > bytes.length) return reading;
     reading = readProxyHeader(bytes.subarray(0, atLeast));
   }
   return reading;
 }
 
-/** Whom a header that was taken is about, by other means: a regular expression, and Node's own addresses. */
+/** The client that an accepted header names, determined independently: by a regular expression and Node's own parsing of addresses. */
 function expected(taken: Buffer): { address: string; port: number } | undefined {
   const line = /^PROXY (?:UNKNOWN(?: .*)?|TCP([46]) (\S+) (\S+) (\d+) (\d+))\r\n$/s.exec(taken.toString('latin1'));
   if (line !== null) {
     const [, version, source = '', destination = '', port] = line;
     if (version === undefined) return undefined;
     const family = version === '4' ? 'ipv4' : 'ipv6';
-    // Each throws for what is no address.
+    // The constructor throws if the text is not an address.
     new SocketAddress({ address: destination, family });
     return { address: new SocketAddress({ address: source, family }) && source, port: Number(port) };
   }
@@ -85,14 +85,14 @@ function expected(taken: Buffer): { address: string; port: number } | undefined 
 function check(bytes: Buffer): keyof FuzzCounts {
   const reading = stepwise(bytes);
   const atOnce = readProxyHeader(bytes);
-  // What is too little may have been seen to be wrong already.
+  // With all bytes at once, the parser may already have found an error in the incomplete header.
   if ('atLeast' in reading && !('length' in atOnce)) return 'waiting';
-  if (JSON.stringify(atOnce) !== JSON.stringify(reading)) throw new Error('It depends on how the bytes are cut.');
+  if (JSON.stringify(atOnce) !== JSON.stringify(reading)) throw new Error('The result depends on the chunks.');
   if ('atLeast' in reading) return 'waiting';
   if ('problem' in reading) return 'refused';
-  if (reading.length > Math.min(bytes.length, MAX_PROXY_HEADER_BYTES)) throw new Error('It is longer than it may be.');
+  if (reading.length > Math.min(bytes.length, MAX_PROXY_HEADER_BYTES)) throw new Error('The header is too long.');
   const client = expected(bytes.subarray(0, reading.length));
-  if (JSON.stringify(client) !== JSON.stringify(reading.client)) throw new Error(`It is from ${client?.address}.`);
+  if (JSON.stringify(client) !== JSON.stringify(reading.client)) throw new Error(`The client is ${client?.address}.`);
   return 'taken';
 }
 

@@ -6,15 +6,15 @@ import { fuzzArguments } from './arguments.ts';
 import { corpus } from './corpus.ts';
 import { Prng } from './prng.ts';
 
-// Fuzzes the REST listener: requests of real clients, with their line, headers, address and body damaged, most of them with a token that permits
-// everything. Whatever comes: the hub answers in well-formed HTTP and never with 500, or closes; nothing stays behind; a correct request is
-// still answered.
+// Fuzzes the REST listener with requests of real clients whose request line, headers, address and body are damaged; most have a token that permits
+// everything. For every input, the hub must answer with well-formed HTTP and never with 500, or close the connection; afterwards it must still
+// answer a correct request.
 // `node --conditions=development fuzz/rest.ts [--seed N] [--runs N]`
 
 /** How often each status was returned; `closed` when the hub sent nothing. */
 export type FuzzCounts = Record<string, number>;
 
-/** Milliseconds after which a sender gives up a request that waits for more. */
+/** Milliseconds after which the sender closes a request that the hub regards as incomplete. */
 const PATIENCE_MS = 150;
 
 /**
@@ -25,7 +25,7 @@ export async function fuzzRest(seed: number, runs: number): Promise<FuzzCounts> 
   const hub = await startHub();
   const random = new Prng(seed);
   const inputs = (await corpus('rest', '')).map((bytes) => bytes.toString('latin1'));
-  const authorization = await everything(hub);
+  const authorization = await ownerToken(hub);
   const counts: FuzzCounts = {};
   try {
     for (let run = 0; run < runs; run++) {
@@ -38,7 +38,7 @@ export async function fuzzRest(seed: number, runs: number): Promise<FuzzCounts> 
       const status = /^HTTP\/1\.1 (\d{3}) /.exec(answer)?.[1] ?? 'closed';
       counts[status] = (counts[status] ?? 0) + 1;
     }
-    // A rotation among the requests may have replaced the key: the former one is the secondary and still works.
+    // One of the requests may have rotated the key: the old key is then the secondary key and still valid.
     const last = await send(hub, complete(random, 'GET / HTTP/1.1\r\n\r\n', authorization));
     if (!last.startsWith('HTTP/1.1 200 ')) throw new Error('A correct request is no longer answered.');
   } finally {
@@ -48,7 +48,7 @@ export async function fuzzRest(seed: number, runs: number): Promise<FuzzCounts> 
 }
 
 /** A token that permits everything, for the whole hub. */
-async function everything(hub: TestHub): Promise<string> {
+async function ownerToken(hub: TestHub): Promise<string> {
   const { host, port, policy, key } = parseServiceConnectionString(hub.ownerConnectionString);
   const expiry = Math.floor(Date.now() / 1000) + 3_600;
   return signSasToken({ audience: formatAuthority(host, port), key, policy, expiry });
@@ -108,7 +108,7 @@ function damaged(random: Prng, text: string): string {
         result = result.slice(0, at) + random.text(random.pick([1, 100, 20_000])) + result.slice(at);
         break;
       default:
-        // A value of JSON by another one.
+        // Replaces a JSON value by another one.
         result = result.replace(/:("[^"]*"|true|false|\{[^{}]*\})/, () => `:${random.pick(VALUES)}`);
     }
   }
@@ -128,16 +128,16 @@ async function send(hub: TestHub, bytes: Buffer): Promise<string> {
   const closed = once(socket, 'close');
   await Promise.race([once(socket, 'secureConnect'), closed]);
   socket.write(bytes);
-  const patience = setTimeout(() => socket.end(), PATIENCE_MS);
-  // Still silent after the other end closed.
-  const impatience = setTimeout(() => socket.destroy(), 20 * PATIENCE_MS);
+  const endTimer = setTimeout(() => socket.end(), PATIENCE_MS);
+  // The hub did not close the connection after the sender had ended it.
+  const destroyTimer = setTimeout(() => socket.destroy(), 20 * PATIENCE_MS);
   await closed;
-  clearTimeout(patience);
-  clearTimeout(impatience);
+  clearTimeout(endTimer);
+  clearTimeout(destroyTimer);
   return answer;
 }
 
-/** What is wrong with an answer, if anything. */
+/** The problem with an answer; undefined if there is none. */
 function faultOf(answer: string): string | undefined {
   if (answer === '') return undefined;
   const [line = ''] = answer.split('\r\n', 1);

@@ -6,7 +6,7 @@ import { fuzzArguments } from './arguments.ts';
 import { corpus } from './corpus.ts';
 import { Prng } from './prng.ts';
 
-// Fuzzes the verification of SAS tokens: whatever comes, it is refused with an error of the table or it is truly signed.
+// Fuzzes the verification of SAS tokens: every token must be correctly signed or be refused with an error of the error table.
 // `node --conditions=development fuzz/sas-token.ts [--seed N] [--runs N]`
 
 const NOW = 1_700_000_000;
@@ -43,7 +43,7 @@ function signed(sr: string, se: string, key: string): string {
   return createHmac('sha256', Buffer.from(key, 'base64')).update(`${sr}\n${se}`).digest('base64');
 }
 
-/** A well-formed token, its audience and expiry right or nearly so, in one of the spellings clients use. */
+/** A well-formed token whose audience and expiry are right or nearly right, in one of the spellings that clients use. */
 function wellFormed(random: Prng, device: Device): string {
   const plain = random.pick([HOST, `${HOST}/devices`, `${HOST}/devices/d1`, `${HOST}/devices/d2`, `${HOST}.evil`, '']);
   const sr = random.pick([plain, encodeURIComponent(plain), encodeURIComponent(plain).toLowerCase()]);
@@ -89,7 +89,7 @@ function trulySigned(text: string, device: Device): boolean {
 
 /**
  * Passes `runs` tokens to an authenticator.
- * @throws Error, with the token, when one is wrongly taken or refused, or fails in a way the error table does not know
+ * @throws Error, with the token, when one is wrongly accepted or refused, or fails with an error outside the error table
  */
 export async function fuzzSasTokens(seed: number, runs: number): Promise<FuzzCounts> {
   const random = new Prng(seed);
@@ -116,7 +116,7 @@ export async function fuzzSasTokens(seed: number, runs: number): Promise<FuzzCou
     try {
       await authenticator.authenticateSas(text, { path: 'devices/d1', identity: { deviceId: 'd1' } });
       outcome = 'taken';
-      if (!trulySigned(text, device)) throw new Error('It was taken, but is not signed.');
+      if (!trulySigned(text, device)) throw new Error('The token was accepted, but is not correctly signed.');
     } catch (error) {
       const known = error instanceof CulvertError && ['unauthorized', 'token_expired'].includes(error.code);
       if (!known) throw new Error(`seed ${seed}, run ${run}: ${JSON.stringify(text)}`, { cause: error });

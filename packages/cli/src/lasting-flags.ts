@@ -26,8 +26,9 @@ export function lastingFlags(flags: ConnectionFlags, around: Surroundings): Conn
   const quiet = { ...around, warn: () => undefined };
   const { host, port } = parseServiceConnectionString(serviceConnection(flags, 'service', quiet).connectionString);
   const caFile = flags.caFile ?? (env['CULVERT_CA_FILE'] || undefined);
-  const direct = file === undefined && isLoopback(host);
-  const proxy = flags.proxy ?? (direct ? undefined : proxyOf(host, port));
+  // The hub on this machine is reached without a proxy.
+  const isLocalHub = file === undefined && isLoopback(host);
+  const proxy = flags.proxy ?? (isLocalHub ? undefined : proxyOf(host, port));
   const secret = proxy?.includes('@') === true;
   if (secret)
     around.warn('warning: the proxy’s password is not written; set HTTPS_PROXY in the environment in which ssh runs');

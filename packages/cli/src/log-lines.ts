@@ -32,8 +32,8 @@ function detail(
   const session = typeof fields['sessionVersion'] === 'number' ? `, session ${text('sessionId')}` : '';
   switch (record.operationName) {
     case 'invoke': {
-      const asked = `${text('requestName')} for ${text('caller')}`;
-      return record.level === 'Information' ? `${asked}, in ${lasted}${session}` : `${asked}: ${text('detail')}`;
+      const request = `${text('requestName')} for ${text('caller')}`;
+      return record.level === 'Information' ? `${request}, in ${lasted}${session}` : `${request}: ${text('detail')}`;
     }
     case 'streamClose':
       // If the hub crashed, the number of bytes is unknown.

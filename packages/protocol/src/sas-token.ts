@@ -66,12 +66,15 @@ export function audienceCovers(audience: string, target: string): boolean {
       return false;
     }
   }
-  const wanted = audienceSegments(plain.replace(/\/$/, ''));
-  const given = audienceSegments(target);
-  return wanted.length <= given.length && wanted.every((segment, index) => segment === given[index]);
+  const audienceSegments = pathSegments(plain.replace(/\/$/, ''));
+  const targetSegments = pathSegments(target);
+  return (
+    audienceSegments.length <= targetSegments.length &&
+    audienceSegments.every((segment, index) => segment === targetSegments[index])
+  );
 }
 
-function audienceSegments(text: string): string[] {
+function pathSegments(text: string): string[] {
   const [host = '', ...path] = text.split('/');
   return [host.toLowerCase(), ...path];
 }

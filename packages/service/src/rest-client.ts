@@ -16,7 +16,7 @@ import { readEvents } from './event-stream.ts';
 import { exchange, openExchange } from './exchange.ts';
 import { TokenSource } from './token-source.ts';
 
-/** Milliseconds a request may take by default: enough for the longest list page release a slow line. */
+/** Milliseconds a request may take by default: enough for the longest list page over a slow line. */
 const REQUEST_MS = 30_000;
 
 /** One REST call. */
@@ -83,7 +83,7 @@ export class RestClient {
       linked.unlink();
       limit.cancel();
       this.#pending--;
-      if (this.#closed) this.#release();
+      if (this.#closed) this.#destroyAgentIfIdle();
     }
   }
 
@@ -111,7 +111,7 @@ export class RestClient {
     } finally {
       linked.unlink();
       this.#pending--;
-      if (this.#closed) this.#release();
+      if (this.#closed) this.#destroyAgentIfIdle();
     }
   }
 
@@ -156,19 +156,19 @@ export class RestClient {
     const limit = answerLimit(this.#clock, REQUEST_MS);
     const linked = linkSignals([signal, limit.signal]);
     this.#pending++;
-    const release = (): void => {
+    const callEnded = (): void => {
       this.#pending--;
-      if (this.#closed) this.#release();
+      if (this.#closed) this.#destroyAgentIfIdle();
     };
     try {
       this.#agent ??= outboundAgent(new URL(`https://${formatHostPort(host, port)}`), this.#agentOptions);
       const headers = { authorization: await this.#tokens.token(), ...wanted };
       const options = { agent: await this.#agent, host, port, method: 'GET', path, headers };
       const response = await openExchange(options, linked.signal);
-      response.once('close', release);
+      response.once('close', callEnded);
       return response;
     } catch (error) {
-      release();
+      callEnded();
       throw error;
     } finally {
       linked.unlink();
@@ -180,10 +180,10 @@ export class RestClient {
   close(): void {
     this.#closed = true;
     this.#closing.abort(new CulvertError('aborted', 'The client has been closed.'));
-    this.#release();
+    this.#destroyAgentIfIdle();
   }
 
-  #release(): void {
+  #destroyAgentIfIdle(): void {
     if (this.#pending > 0) return;
     const agent = this.#agent;
     this.#agent = undefined;

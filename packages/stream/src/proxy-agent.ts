@@ -20,7 +20,7 @@ export function proxyAgent(proxy: URL, inner: InnerTls, opening: OpeningOptions)
     : new HttpTunnelAgent(proxy, inner, opening);
 }
 
-type Created = (error: Error | null, stream?: Duplex) => void;
+type ConnectionCallback = (error: Error | null, stream?: Duplex) => void;
 
 /** Connects with HTTP CONNECT (RFC 9110 §9.3.6). It uses Node's own HTTP client, whose request can be aborted while the proxy does not answer. */
 class HttpTunnelAgent extends https.Agent {
@@ -36,11 +36,11 @@ class HttpTunnelAgent extends https.Agent {
     this.#opening = opening;
   }
 
-  override createConnection(options: https.RequestOptions, created: Created): undefined {
+  override createConnection(options: https.RequestOptions, callback: ConnectionCallback): undefined {
     const host = options.host ?? '';
     this.#open(`${host.includes(':') ? `[${host}]` : host}:${options.port}`).then(
-      (socket) => created(null, secured(socket, host, this.#inner, this.#opening)),
-      created,
+      (socket) => callback(null, secured(socket, host, this.#inner, this.#opening)),
+      callback,
     );
   }
 

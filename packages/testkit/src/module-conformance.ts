@@ -1,7 +1,10 @@
 import type { Expectation, IdentityRecord, Registry } from '@culvert/hub';
 import { sampleDevice, sampleModule } from './sample-records.ts';
 
-/** Runs a test on an empty registry. `notified`: the changes that its listener received, each with the identity's name. */
+/**
+ * Turns `use` into a test function: the test runs `use` with an empty registry and with `notified`, the changes reported to the registry's listener so far,
+ * each with the identity's name.
+ */
 export type UseRegistry = (
   use: (registry: Registry, notified: readonly [string, IdentityRecord | undefined][]) => Promise<void>,
 ) => () => Promise<void>;

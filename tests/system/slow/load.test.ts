@@ -172,7 +172,7 @@ describe.each(['device', 'service'] as const)('a %s that sends against a reader 
 describe('malformed input', () => {
   const COUNT = 10_000;
   /** Inputs sent before the first memory measurement: code is compiled and tables reach their size only once. */
-  const WARM_UP = 1_000;
+  const WARM_UP = 5_000;
   /** Maximum growth of the heap, in bytes, after 60,000 inputs: 35 bytes for each. */
   const HEAP_BOUND = 2 * MEBIBYTE;
   /** Maximum growth of the resident memory, in bytes: 1 KiB per input would be a leak outside the heap; allocators keep some memory for later use. */

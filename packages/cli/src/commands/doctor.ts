@@ -56,9 +56,11 @@ export async function doctor(device: string | undefined, flags: DoctorFlags): Pr
   else await examineDevice(examination, connection, probe, flags);
   const { checks, exitCode } = examination;
   if (flags.output === 'json') await writeJson({ side: connection.side, ok: exitCode === 0, checks });
-  const failed = checks.find(({ status }) => status === 'failed');
-  if (failed !== undefined)
-    tell(`${failed.name} is where it breaks: ${sentence(failed.found)}${failed.advice ? ` ${failed.advice}` : ''}`);
+  const firstFailure = checks.find(({ status }) => status === 'failed');
+  if (firstFailure !== undefined)
+    tell(
+      `${firstFailure.name} is where it breaks: ${sentence(firstFailure.found)}${firstFailure.advice ? ` ${firstFailure.advice}` : ''}`,
+    );
   else if (flags.output === 'table') tell(conclusion(checks, device === undefined && connection.side === 'service'));
   return exitCode;
 }

@@ -51,9 +51,9 @@ export function proxyCommand(
   program: readonly string[] = thisProgram(),
 ): string {
   const keys = mode === 'accept-new' ? [] : [`--host-keys=${mode}`, `--known-hosts=${knownHosts}`];
-  const words = [...program, 'connect', ...connectionArguments(flags), ...trustArguments(flags), ...keys].map((word) =>
-    sshPercent(shellQuote(word)),
+  const quotedWords = [...program, 'connect', ...connectionArguments(flags), ...trustArguments(flags), ...keys].map(
+    (word) => sshPercent(shellQuote(word)),
   );
   const name = host === '%n' ? host : sshPercent(host);
-  return [...words, shellQuote(`--ssh-host=${name}`)].join(' ');
+  return [...quotedWords, shellQuote(`--ssh-host=${name}`)].join(' ');
 }

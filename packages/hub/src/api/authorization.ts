@@ -1,6 +1,6 @@
 import { CulvertError, type Identity, peerAddress } from '@culvert/protocol';
 import type { FastifyRequest } from 'fastify';
-import { claimsIdentity } from '../auth/authenticate.ts';
+import { isIdentityToken } from '../auth/authenticate.ts';
 import { type Action, authorize } from '../auth/authorize.ts';
 import type { Principal } from '../auth/principal.ts';
 import type { ApiDeps } from './deps.ts';
@@ -58,7 +58,7 @@ export class Authorization {
         remoteAddress: peerAddress(request.raw.socket),
         error: error.code,
         detail: error.message,
-        claimed: identity !== undefined && claimsIdentity(token) ? identity : undefined,
+        claimed: identity !== undefined && isIdentityToken(token) ? identity : undefined,
       });
       throw error;
     }

@@ -214,7 +214,7 @@ export class Authenticator {
 }
 
 /** Whether a SAS token names no policy, and so claims to be made with the key of a device or module; for the log of refusals. */
-export function claimsIdentity(token: string | undefined): boolean {
+export function isIdentityToken(token: string | undefined): boolean {
   try {
     return token !== undefined && parseSasToken(token).policy === undefined;
   } catch {

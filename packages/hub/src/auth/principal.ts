@@ -1,6 +1,6 @@
 import type { Identity, Permission } from '@culvert/protocol';
 
-/** A proof by a key. */
+/** The principal was authenticated with a symmetric key: one of a device's or module's own, or one of a shared access policy. */
 export interface KeyProof {
   readonly kind: 'key';
   readonly owner: KeyOwner;
@@ -13,14 +13,14 @@ export interface KeyProof {
 /** How a principal was authenticated, so that the removal of its key, certificate or authority can be noticed. Contains no secret. */
 export type Proof =
   | KeyProof
-  /** A proof by a certificate whose thumbprint is registered; both thumbprints, upper-case hexadecimal. */
+  /** Authenticated with a certificate whose thumbprint is registered; both thumbprints, upper-case hexadecimal. */
   | {
       readonly kind: 'thumbprint';
       readonly owner: RegisteredIdentity;
       readonly sha1: string;
       readonly sha256: string;
     }
-  /** A proof by a certificate that registered authorities have issued. `authorities`: the SHA-256 of their certificates, at least one. */
+  /** Authenticated with a certificate that registered authorities have issued. `authorities`: the SHA-256 of their certificates, at least one. */
   | { readonly kind: 'authority'; readonly owner: RegisteredIdentity; readonly authorities: readonly string[] };
 
 /** One registration of an identity. An identity that is deleted and created again is another one. */

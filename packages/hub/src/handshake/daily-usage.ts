@@ -73,14 +73,14 @@ export class DailyUsage {
 
   async #write(): Promise<void> {
     const day = this.#day;
-    const totals = [...this.#unsaved].map((deviceId) => ({ deviceId, bytes: this.#totals.get(deviceId) ?? 0 }));
+    const unsavedTotals = [...this.#unsaved].map((deviceId) => ({ deviceId, bytes: this.#totals.get(deviceId) ?? 0 }));
     this.#unsaved.clear();
     try {
-      for (let at = 0; at < totals.length; at += MAX_TOTALS) {
-        await this.#options.store.save(day, totals.slice(at, at + MAX_TOTALS));
+      for (let at = 0; at < unsavedTotals.length; at += MAX_TOTALS) {
+        await this.#options.store.save(day, unsavedTotals.slice(at, at + MAX_TOTALS));
       }
     } catch (error) {
-      this.#keepUnsaved(day, totals);
+      this.#keepUnsaved(day, unsavedTotals);
       this.#options.onFailed(error);
     }
   }

@@ -134,11 +134,14 @@ describe('requests of one connection', () => {
   });
 
   it('are noticed to be gone while one is under way', async () => {
+    let client: Socket | undefined;
     const gone = new Promise((resolve) => {
-      void serve((request) => request.socket.once('close', resolve)).then(({ port }) => {
-        const socket = connect(port, '127.0.0.1');
-        socket.write(get('/'));
-        setTimeout(() => socket.destroy(), 0);
+      void serve((request) => {
+        request.socket.once('close', resolve);
+        client?.destroy();
+      }).then(({ port }) => {
+        client = connect(port, '127.0.0.1');
+        client.write(get('/'));
       });
     });
     await gone;

@@ -56,7 +56,7 @@ export interface Registry {
   remembers(identity: Identity): boolean;
   /**
    * Writes and returns the record with its new etag.
-   * @throws CulvertError `device_exists`, `module_exists` (if none was expected), `device_not_found`, `module_not_found`, `precondition_failed`,
+   * @throws CulvertError `device_exists`, `module_exists` (`expected` is `absent`, but there is a record), `device_not_found`, `module_not_found`, `precondition_failed`,
    * `limit_reached` (too many modules of a device)
    */
   put(record: Omit<IdentityRecord, 'etag'>, expected: Expectation): Promise<IdentityRecord>;

@@ -24,7 +24,7 @@ import { textProperty } from './user-properties.ts';
 /** An action that the owner of the connection must perform, in the order of the list. */
 export type HubEffect =
   | { readonly kind: 'send'; readonly packet: MqttPacket }
-  /** Verify these credentials, then call `accept` and `release`, or `end`. */
+  /** Verify these credentials. If they are valid, call `accept`, then `release`, which handles the packets that were held until then; otherwise call `end`. */
   | { readonly kind: 'authenticate'; readonly credentials: Credentials }
   /** The value of `takesOffers` changed. */
   | { readonly kind: 'offers-changed' }

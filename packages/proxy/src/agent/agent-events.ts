@@ -45,7 +45,10 @@ export type AgentEvent =
     }
   /** The new connection cannot be used, or its connection string is invalid; the agent keeps the old connection. */
   | { readonly type: 'reload-failed'; readonly error: CulvertError }
-  /** The new connection is not established yet; the agent keeps the old one until it is. */
+  /**
+   * An attempt to establish the new connection has failed. The agent retries, and keeps the old connection until the new one is established or the old one
+   * is lost.
+   */
   | { readonly type: 'reload-waits'; readonly error: CulvertError }
   | ({ readonly type: 'stream-rejected'; readonly reason: string } & OfferedStream)
   /** `target` is undefined for the services that the agent itself provides. */

@@ -42,7 +42,7 @@ export function streamPage(
   streams: readonly LiveStream[],
   query: z.infer<typeof streamQuery>,
 ): { page: LiveStream[]; continuation: string | null } {
-  const after = query.continuation === undefined ? undefined : parsePosition(query.continuation);
+  const after = query.continuation === undefined ? undefined : parseContinuation(query.continuation);
   const matching = streams.filter(
     (stream) => matchesFilter(stream, query) && (after === undefined || compare(stream, after) > 0),
   );
@@ -53,14 +53,14 @@ export function streamPage(
   return { page, continuation: more ? `${last.requestedAt}-${last.streamId}` : null };
 }
 
-type Position = Pick<LiveStream, 'requestedAt' | 'streamId'>;
+type StreamCursor = Pick<LiveStream, 'requestedAt' | 'streamId'>;
 
-function compare(a: Position, b: Position): number {
+function compare(a: StreamCursor, b: StreamCursor): number {
   if (a.requestedAt !== b.requestedAt) return a.requestedAt - b.requestedAt;
   return a.streamId < b.streamId ? -1 : a.streamId > b.streamId ? 1 : 0;
 }
 
-function parsePosition(text: string): Position {
+function parseContinuation(text: string): StreamCursor {
   const match = /^(\d{1,16})-([0-9a-f]{32})$/.exec(text);
   if (match === null) throw new CulvertError('argument_invalid', 'The continuation token was not issued by this hub.');
   return { requestedAt: Number(match[1]), streamId: match[2] as string };

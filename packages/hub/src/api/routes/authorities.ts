@@ -15,22 +15,22 @@ const body = z.strictObject({ certificate: z.string().max(16_384) });
 export function authorityRoutes(api: Api, deps: ApiDeps, authorization: Authorization): void {
   const { authorities, clock, onEvent } = deps;
   const config = { errors: 'problem' as const };
-  const read = { config, ...authorization.to('registry.read') };
-  const write = { config, ...authorization.to('registry.write') };
+  const readOptions = { config, ...authorization.to('registry.read') };
+  const writeOptions = { config, ...authorization.to('registry.write') };
   const tags = ['certificate-authorities'];
 
-  api.get('/certificate-authorities', { ...read, schema: { tags } }, async () => {
+  api.get('/certificate-authorities', { ...readOptions, schema: { tags } }, async () => {
     return { authorities: (await authorities.list()).map(view) };
   });
 
   const path = '/certificate-authorities/:name';
-  api.get(path, { ...read, schema: { params, tags } }, async (request) => {
+  api.get(path, { ...readOptions, schema: { params, tags } }, async (request) => {
     const record = await authorities.get(parseAuthorityName(request.params.name));
     if (record === undefined) throw new CulvertError('authority_not_found');
     return view(record);
   });
 
-  api.put(path, { ...write, schema: { params, body, tags } }, async (request) => {
+  api.put(path, { ...writeOptions, schema: { params, body, tags } }, async (request) => {
     const name = parseAuthorityName(request.params.name);
     const record = parseAuthority(name, request.body.certificate, clock.now());
     await authorities.put(record);
@@ -43,7 +43,7 @@ export function authorityRoutes(api: Api, deps: ApiDeps, authorization: Authoriz
     return view(record);
   });
 
-  api.delete(path, { ...write, schema: { params, tags } }, async (request, reply) => {
+  api.delete(path, { ...writeOptions, schema: { params, tags } }, async (request, reply) => {
     const name = parseAuthorityName(request.params.name);
     await authorities.delete(name);
     onEvent({

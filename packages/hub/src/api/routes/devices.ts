@@ -17,19 +17,19 @@ const page = z.looseObject({ top: z.coerce.number().int().min(1).default(MAX_PAG
 export function deviceRoutes(api: Api, deps: ApiDeps, authorization: Authorization): void {
   const { registry, router } = deps;
   const writes = new IdentityWrites(deps);
-  const read = authorization.to('registry.read');
-  const write = authorization.to('registry.write');
+  const readOptions = authorization.to('registry.read');
+  const writeOptions = authorization.to('registry.write');
   const document = (record: IdentityRecord) => deviceDocument(record, router.channel({ deviceId: record.deviceId }));
   const answer = (reply: FastifyReply, record: IdentityRecord) =>
     reply.header('etag', `"${record.etag}"`).send(document(record));
 
-  api.get('/devices/:deviceId', { ...read, schema: { params, tags: ['devices'] } }, async (request, reply) => {
+  api.get('/devices/:deviceId', { ...readOptions, schema: { params, tags: ['devices'] } }, async (request, reply) => {
     return answer(reply, await existing(registry, { deviceId: parseDeviceId(request.params.deviceId) }));
   });
 
   api.put(
     '/devices/:deviceId',
-    { ...write, schema: { params, body: deviceInput, tags: ['devices'] } },
+    { ...writeOptions, schema: { params, body: deviceInput, tags: ['devices'] } },
     async (request, reply) => {
       const principal = authorization.principal(request);
       const deviceId = parseDeviceId(request.params.deviceId);
@@ -44,13 +44,17 @@ export function deviceRoutes(api: Api, deps: ApiDeps, authorization: Authorizati
     },
   );
 
-  api.delete('/devices/:deviceId', { ...write, schema: { params, tags: ['devices'] } }, async (request, reply) => {
-    const principal = authorization.principal(request);
-    await writes.delete(principal, { deviceId: parseDeviceId(request.params.deviceId) }, expectation(request));
-    return reply.code(204).send();
-  });
+  api.delete(
+    '/devices/:deviceId',
+    { ...writeOptions, schema: { params, tags: ['devices'] } },
+    async (request, reply) => {
+      const principal = authorization.principal(request);
+      await writes.delete(principal, { deviceId: parseDeviceId(request.params.deviceId) }, expectation(request));
+      return reply.code(204).send();
+    },
+  );
 
-  api.get('/devices', { ...read, schema: { querystring: page, tags: ['devices'] } }, async (request, reply) => {
+  api.get('/devices', { ...readOptions, schema: { querystring: page, tags: ['devices'] } }, async (request, reply) => {
     const limit = Math.min(request.query.top, MAX_PAGE);
     const after = continuation(request);
     // Read one more than the page holds, to know whether there is a next page.

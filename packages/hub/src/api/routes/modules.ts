@@ -18,8 +18,8 @@ type Params = z.infer<typeof params>;
 export function moduleRoutes(api: Api, deps: ApiDeps, authorization: Authorization): void {
   const { registry, router } = deps;
   const writes = new IdentityWrites(deps);
-  const read = authorization.to('module.read');
-  const write = authorization.to('module.write');
+  const readOptions = authorization.to('module.read');
+  const writeOptions = authorization.to('module.write');
   const document = (record: IdentityRecord, moduleId: string) =>
     moduleDocument(record, moduleId, router.channel({ deviceId: record.deviceId, moduleId }));
   const answer = (reply: FastifyReply, record: IdentityRecord, moduleId: string) =>
@@ -29,30 +29,38 @@ export function moduleRoutes(api: Api, deps: ApiDeps, authorization: Authorizati
     moduleId: parseModuleId(moduleId),
   });
 
-  api.get('/devices/:deviceId/modules', { ...read, schema: { params: device, tags: ['modules'] } }, async (request) => {
-    const records = await registry.modules(parseDeviceId(request.params.deviceId));
-    return records.map((record) => document(record, record.moduleId ?? ''));
-  });
+  api.get(
+    '/devices/:deviceId/modules',
+    { ...readOptions, schema: { params: device, tags: ['modules'] } },
+    async (request) => {
+      const records = await registry.modules(parseDeviceId(request.params.deviceId));
+      return records.map((record) => document(record, record.moduleId ?? ''));
+    },
+  );
 
   const path = '/devices/:deviceId/modules/:moduleId';
-  api.get(path, { ...read, schema: { params, tags: ['modules'] } }, async (request, reply) => {
+  api.get(path, { ...readOptions, schema: { params, tags: ['modules'] } }, async (request, reply) => {
     const identity = identityOf(request.params);
     return answer(reply, await existing(registry, identity), identity.moduleId);
   });
 
-  api.put(path, { ...write, schema: { params, body: moduleInput, tags: ['modules'] } }, async (request, reply) => {
-    const principal = authorization.principal(request);
-    const identity = identityOf(request.params);
-    assertSameId('deviceId', request.body.deviceId, identity.deviceId);
-    assertSameId('moduleId', request.body.moduleId, identity.moduleId);
-    const { body } = request;
-    const record = isUpdate(request)
-      ? await writes.update(principal, identity, expectation(request), (old, now) => changedModule(old, body, now))
-      : await writes.create(principal, (creation) => newModule(identity, body, creation));
-    return answer(reply, record, identity.moduleId);
-  });
+  api.put(
+    path,
+    { ...writeOptions, schema: { params, body: moduleInput, tags: ['modules'] } },
+    async (request, reply) => {
+      const principal = authorization.principal(request);
+      const identity = identityOf(request.params);
+      assertSameId('deviceId', request.body.deviceId, identity.deviceId);
+      assertSameId('moduleId', request.body.moduleId, identity.moduleId);
+      const { body } = request;
+      const record = isUpdate(request)
+        ? await writes.update(principal, identity, expectation(request), (old, now) => changedModule(old, body, now))
+        : await writes.create(principal, (creation) => newModule(identity, body, creation));
+      return answer(reply, record, identity.moduleId);
+    },
+  );
 
-  api.delete(path, { ...write, schema: { params, tags: ['modules'] } }, async (request, reply) => {
+  api.delete(path, { ...writeOptions, schema: { params, tags: ['modules'] } }, async (request, reply) => {
     const principal = authorization.principal(request);
     await writes.delete(principal, identityOf(request.params), expectation(request));
     return reply.code(204).send();
