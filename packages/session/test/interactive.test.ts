@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { SessionConnection } from '../src/core/connection.ts';
-import { SESSION_LIMITS } from '../src/core/multiplexer.ts';
+import { MAX_RING_BYTES } from '../src/core/frame-sender.ts';
 import { Pair, type PairOptions } from './simulated-pair.ts';
 import { type WireOptions, World } from './virtual-world.ts';
 
@@ -155,7 +155,7 @@ describe('bulk alone', () => {
       world.run(world.now + time, undefined, 50_000_000);
       // A link whose bandwidth × delay is more than all receive windows may grow to carries that much in each round trip.
       const windows = 8_388_608 / (2 * roundTripMs);
-      const possible = Math.min(rate, windows, SESSION_LIMITS.maxRingBytes / roundTripMs);
+      const possible = Math.min(rate, windows, MAX_RING_BYTES / roundTripMs);
       expect((down() - before) / time).toBeGreaterThanOrEqual(0.8 * possible);
     },
   );

@@ -74,8 +74,8 @@ export class SessionConnection {
 
   /** Whether the connection is in one of the session's queues. */
   isQueued = false;
-  /** The session's flush in which a frame of full size was last filled with this connection's bytes. */
-  filledFrameAt = -1;
+  /** Number of the message in which a frame of full size was last filled with this connection's bytes. */
+  filledMessage = -1;
   owesAnswer = false;
   owesLimit = false;
   /** When the period began in which `periodBytes` were sent; see {@link isInteractive}. */

@@ -5,7 +5,6 @@ export { DeviceSessions, type DeviceSessionsOptions, type LinkOffer } from './de
 export type { SessionEnvironment } from './environment.ts';
 export { CONNECTION_REASONS, type ConnectionReason, SESSION_REASONS, type SessionReason } from './frame.ts';
 export type { Link, LinkTransport } from './link.ts';
-export { SESSION_LIMITS } from './multiplexer.ts';
 export { DEFAULT_RETENTION_SECONDS, MAX_RETENTION_SECONDS } from './retention.ts';
 export { type DialFailure, ServiceSession, type ServiceSessionOptions } from './service-session.ts';
 export type { SessionEnd, SessionEvents, Untouched } from './session-core.ts';

@@ -11,8 +11,8 @@ import {
   writeUint32,
 } from './frame.ts';
 import { FrameReader, joinPieces } from './frame-reader.ts';
+import type { LinkOutput } from './frame-sender.ts';
 import { type Hello, MAX_HELLO_BYTES, PROOF_BYTES, parseHello } from './hello.ts';
-import type { LinkOutput } from './multiplexer.ts';
 
 /** One device stream, or the TLS connection inside it, as a link of a session. */
 export interface LinkTransport {

@@ -1,74 +1,28 @@
-import { ACK_DELAY_MS, AckTiming } from './ack-timing.ts';
 import type { Budget } from './budget.ts';
 import { type ConnectionEvents, type ConnectionOwner, EARLY_BYTES, SessionConnection } from './connection.ts';
+import { ControlQueue } from './control-queue.ts';
+import { DataQueues } from './data-queues.ts';
 import type { SessionEnvironment } from './environment.ts';
 import {
-  CONNECTION_REASONS,
   type ConnectionReason,
   connectionReason,
-  encodeFrame,
-  encodeUint64,
   FRAME,
   HEADER_BYTES,
   IGNORABLE_BIT,
-  MAX_PAYLOAD_BYTES,
   MAX_SERVICE_BYTES,
   MAX_TEXT_BYTES,
   readUint32,
   readUint64,
-  writeHeader,
-  writeUint32,
 } from './frame.ts';
 import { joinPieces } from './frame-reader.ts';
-import { InFlight } from './in-flight.ts';
+import { FrameSender, type FrameSource, type LinkOutput } from './frame-sender.ts';
 import { OpenRate } from './open-rate.ts';
 import { ReceiveWindows } from './receive-windows.ts';
-import { ReplayRing } from './replay-ring.ts';
 
-/** The limits of one session (session design §5 and §6). */
-export const SESSION_LIMITS = {
-  /** Connections open at once. */
-  connections: 1_000,
-  /** Bytes of unacknowledged frames at first, and at most. The ring grows when the link's bandwidth × delay needs it. */
-  ringBytes: 1_048_576,
-  maxRingBytes: 16_777_216,
-  /** Bytes of the ring that DATA leaves free, so that control frames can always be sent. */
-  controlBytes: 65_536,
-  /** Connections whose control frames could not be written yet. More means that the peer causes them faster than it acknowledges them. */
-  owing: 2_000,
-  /** Bytes of queued texts of refusals; further refusals carry no text. */
-  refusalTextBytes: 16_384,
-} as const;
-
-/** Bytes passed to the link at once: one WebSocket message. Several would be joined by a copy on their way through TLS. */
-const MESSAGE_BYTES = 65_536;
-/** Bytes passed to the link that it has not passed on: one message on its way and one that waits for it. More would delay what comes after them. */
-const MAX_UNFLUSHED_BYTES = 2 * MESSAGE_BYTES;
-/** Writes passed to the link that it has not passed on, however short: a peer that sends and never reads would collect acknowledgements here. */
-const MAX_UNFLUSHED_WRITES = 1_024;
-/** Bytes sent on a link before the peer has acknowledged any of them: it may still be verifying the proof, and holds 1 MiB meanwhile (`link.ts`). */
-const MAX_UNANSWERED_BYTES = 524_288;
-/**
- * Payload bytes of DATA while an interactive connection is active, and on links below {@link FAST_BYTES_PER_MS} while several connections send: none
- * should wait for long frames of others.
- */
-const SHARED_DATA_BYTES = 16_384;
-/** Bytes per millisecond of a link that passes on a full frame in less than 7 ms. */
-const FAST_BYTES_PER_MS = 10_000;
-/** Payload bytes of DATA on links below {@link SLOW_BYTES_PER_MS} (1 Mbit/s), where a frame of 16 KiB holds up the others for longer than a person waits. */
-const SLOW_DATA_BYTES = 4_096;
-const SLOW_BYTES_PER_MS = 125;
-/** Milliseconds for which a session counts as interactive after an interactive connection has sent. */
-const INTERACTIVE_MS = 1_000;
-/** Bytes of interactive connections that may be sent beyond the limit on bytes in flight: they would wait for an acknowledgement otherwise. */
-const INTERACTIVE_EXTRA_BYTES = 16_384;
+/** Connections of one session that may be open at once (session design §6). */
+export const MAX_CONNECTIONS = 1_000;
 /** The largest connection id; a session that has used it opens no further connections. */
 const MAX_CONNECTION_ID = 0x7fffffff;
-
-/** Sends bytes on the current link. The bytes may be views of the ring: `flushed` says that they are no longer needed. */
-export interface LinkOutput {
-  write(parts: readonly Uint8Array[], flushed: () => void): void;
-}
 
 export interface MultiplexerEvents {
   /** Device side: the peer opens a connection. The receiver sets `connection.events`, then accepts or refuses, now or later. */
@@ -88,82 +42,52 @@ export interface MultiplexerOptions {
 
 /**
  * Many connections in one sequence of bytes: the part of a session that outlives its links. It has one current link, or none; it never sees the
- * frames of other links. Frames enter the ring when they can be sent at once, never without a link: a keystroke would stand behind them
- * afterwards.
+ * frames of other links.
  */
-export class Multiplexer implements ConnectionOwner {
+export class Multiplexer implements ConnectionOwner, FrameSource {
   readonly #side: 'service' | 'device';
   readonly #environment: SessionEnvironment;
   readonly #events: MultiplexerEvents;
-  readonly #budget: Budget;
-  readonly #ring = new ReplayRing(SESSION_LIMITS.ringBytes);
-  #ringFromBudget = 0;
+  readonly #sender: FrameSender;
+  readonly #control: ControlQueue;
+  readonly #data: DataQueues;
   readonly #windows: ReceiveWindows;
   readonly #connections = new Map<number, SessionConnection>();
   readonly #openRate: OpenRate;
-  #highestId: number;
-
-  /** Connections that owe control frames, in order. */
-  readonly #owing = new Set<SessionConnection>();
-  /** Answers and resets of connections that are gone from the table. */
-  readonly #farewells: Farewell[] = [];
-  #farewellTextBytes = 0;
-  /** Connections with data within their limit: those with little first, then the others in turn. */
-  #interactive: SessionConnection[] = [];
-  #bulk: SessionConnection[] = [];
-  #interactiveUntil = Number.NEGATIVE_INFINITY;
-
-  #output: LinkOutput | undefined;
-  #inFlight: InFlight | undefined;
-  #ackTiming: AckTiming | undefined;
-  /** Offset up to which the ring was passed to the current link. */
-  #cursor = 0;
-  #acknowledged = 0;
-  /** What was acknowledged when the current link began. */
-  #attachedAt = 0;
-  /** Offset up to which no link needs the ring's memory any more, if the peer has acknowledged it too. */
-  #flushed = 0;
-  #linkNumber = 0;
-  #unflushed = 0;
-  #unflushedWrites = 0;
-  #received = 0;
-  #ackedToPeer = 0;
-  /** Milliseconds when the first byte was received that is not acknowledged. */
-  #unacknowledgedSince = 0;
-  /** The acknowledgement waits for no further message: it has waited long enough, or there is much to acknowledge. */
-  #isAckDue = false;
-  #cancelAckTimer: (() => void) | undefined;
-  #isFlushScheduled = false;
-  #isFilling = false;
-  #flushes = 0;
+  #highestId = -1;
   #isClosed = false;
+  #receivedDataBytes = 0;
   /** Frames for connections that are over. */
   droppedFrames = 0;
-  /** Payload bytes of DATA that were given to the ring or received, of all connections. */
-  dataBytes = 0;
 
   constructor({ side, environment, budget, events }: MultiplexerOptions) {
     this.#side = side;
     this.#environment = environment;
-    this.#budget = budget;
     this.#events = events;
+    this.#sender = new FrameSender(environment, budget, this);
+    this.#control = new ControlQueue(side, (connection) => this.#finishIfEnded(connection));
+    this.#data = new DataQueues(environment.now);
     this.#windows = new ReceiveWindows(budget);
     this.#openRate = new OpenRate(environment.now);
-    this.#highestId = -1;
   }
 
   /** Offset after the last frame that was received whole. */
   get received(): number {
-    return this.#received;
+    return this.#sender.acknowledgements.received;
   }
 
   /** Whether the peer has acknowledged everything that was sent. */
   get isAcknowledged(): boolean {
-    return this.#acknowledged === this.#ring.end && this.#owing.size === 0 && this.#farewells.length === 0;
+    return this.#sender.isAcknowledged && this.#control.isEmpty;
   }
 
   get acknowledged(): number {
-    return this.#acknowledged;
+    return this.#sender.acknowledged;
+  }
+
+  /** Payload bytes of DATA that were sent or received, of all connections. */
+  get dataBytes(): number {
+    return this.#receivedDataBytes + this.#sender.dataBytes;
   }
 
   get size(): number {
@@ -176,7 +100,7 @@ export class Multiplexer implements ConnectionOwner {
 
   /** Connections in the queues of those that have data to send, some of which may be over. */
   get queued(): number {
-    return this.#interactive.length + this.#bulk.length;
+    return this.#data.length;
   }
 
   get highestId(): number {
@@ -188,13 +112,13 @@ export class Multiplexer implements ConnectionOwner {
   }
 
   get roundTripMs(): number | undefined {
-    return this.#inFlight?.minRoundTripMs;
+    return this.#sender.roundTripMs;
   }
 
   /** Service side: opens a connection to a service of the device. Returns undefined if the session can open no more. */
   open(service: string, name: Uint8Array, events: ConnectionEvents): SessionConnection | undefined {
     const id = this.#highestId + 2;
-    const isFull = this.#connections.size >= SESSION_LIMITS.connections || id > MAX_CONNECTION_ID;
+    const isFull = this.#connections.size >= MAX_CONNECTIONS || id > MAX_CONNECTION_ID;
     if (this.#isClosed || isFull || name.length > MAX_SERVICE_BYTES) return undefined;
     this.#highestId = id;
     const connection = new SessionConnection(this, id, service, this.#windows.open(), events);
@@ -212,89 +136,40 @@ export class Multiplexer implements ConnectionOwner {
     this.#isClosed = true;
     this.detach();
     for (const connection of [...this.#connections.values()]) this.#remove(connection, reason, text, false);
-    this.#budget.give(this.#ringFromBudget);
-    this.#ringFromBudget = 0;
-    this.#ring.release(this.#ring.end);
-    this.#ring.trim();
-    this.#owing.clear();
-    this.#farewells.length = 0;
-    this.#interactive = [];
-    this.#bulk = [];
+    this.#sender.close();
+    this.#control.clear();
+    this.#data.clear();
   }
 
   // The link
 
-  /**
-   * Makes a link the current one and sends again what the peer has not received.
-   * @param peerReceived the `received` in the peer's HELLO
-   * @param announced the `received` in this end's HELLO on the link; what a former link has delivered since then is acknowledged at once
-   * @returns false, and nothing has changed, if the peer cannot have received that: it goes back, beyond what was sent, or into a frame
-   */
+  /** See {@link FrameSender.attach}. */
   attach(output: LinkOutput, peerReceived: number, announced: number): boolean {
-    if (!this.#advance(peerReceived)) return false;
-    this.#output = output;
-    this.#linkNumber++;
-    this.#unflushed = 0;
-    this.#unflushedWrites = 0;
-    this.#attachedAt = peerReceived;
-    this.#cursor = peerReceived;
-    this.#flushed = peerReceived;
-    this.#inFlight = new InFlight(peerReceived, this.#environment.now);
-    this.#ackTiming = new AckTiming(this.#environment.now);
-    this.#ackedToPeer = announced;
-    this.#isAckDue = this.#received > announced;
-    this.#release();
-    this.#scheduleFlush();
-    return true;
+    return this.#sender.attach(output, peerReceived, announced);
   }
 
   /** The current link is gone. Connections and everything unacknowledged stay. */
   detach(): void {
-    this.#output = undefined;
-    this.#inFlight = undefined;
-    this.#cancelAckTimer?.();
-    this.#cancelAckTimer = undefined;
-    // The former link reads the ring's memory no more.
-    this.#flushed = this.#ring.end;
-    this.#release();
+    this.#sender.detach();
+    this.#trim();
   }
 
   /** The peer has acknowledged everything before `offset`. Returns false if that cannot be. */
   acknowledge(offset: number): boolean {
-    const before = this.#acknowledged;
-    // What lies beyond the cursor was received on a former link; `attach` sends it all the same, and the peer skips it.
-    if (!this.#advance(offset)) return false;
-    this.#inFlight?.acknowledge(offset);
-    this.#release();
-    if (offset > before) {
-      this.#growRing();
-      this.#scheduleFlush();
-      this.#events.progressed?.();
-    }
+    const before = this.#sender.acknowledged;
+    if (!this.#sender.acknowledge(offset)) return false;
+    this.#trim();
+    if (offset > before) this.#events.progressed?.();
     return true;
   }
 
-  #advance(offset: number): boolean {
-    if (offset < this.#acknowledged || offset > this.#ring.end) return false;
-    // Offsets move by whole frames: walk over them, so that a peer's lie is noticed.
-    let at = this.#acknowledged;
-    while (at < offset) at = this.#ring.frameEnd(at);
-    if (at !== offset) return false;
-    this.#acknowledged = offset;
-    return true;
-  }
-
-  #release(): void {
-    const offset = Math.min(this.#acknowledged, this.#flushed);
-    if (offset > this.#ring.start) this.#ring.release(offset);
-    if (this.#ring.start === this.#ring.end && this.#connections.size === 0) this.#ring.trim();
+  #trim(): void {
+    if (this.#connections.size === 0) this.#sender.trim();
   }
 
   /** A counted frame that was not received before. Returns what is wrong with it, if anything. */
   receive(type: number, id: number, length: number, pieces: readonly Uint8Array[]): string | undefined {
-    const bytes = HEADER_BYTES + length;
-    this.#received += bytes;
-    this.#acknowledgeLater(bytes);
+    this.#sender.acknowledgements.receive(HEADER_BYTES + length);
     if (type === FRAME.open) return this.#receiveOpen(id, joinPieces(length, pieces));
     const isKnownType = type > FRAME.open && type <= FRAME.limit;
     if (!isKnownType) return (type & IGNORABLE_BIT) === 0 ? `The frame has the unknown type ${type}.` : undefined;
@@ -319,23 +194,23 @@ export class Multiplexer implements ConnectionOwner {
     const connection = new SessionConnection(this, id, service, this.#windows.open(), REFUSED_EVENTS);
     connection.sendLimit = readUint32(payload, 0);
     this.#connections.set(id, connection);
-    if (this.#connections.size > SESSION_LIMITS.connections || !this.#openRate.allows) {
+    if (this.#connections.size > MAX_CONNECTIONS || !this.#openRate.allows) {
       connection.refuse('too_many');
-      return this.#owingFault;
+      return this.#control.fault;
     }
     this.#events.opened?.(connection);
     this.#events.progressed?.();
-    return this.#owingFault;
+    return this.#control.fault;
   }
 
   #receiveData(connection: SessionConnection, length: number, pieces: readonly Uint8Array[]): string | undefined {
     if (connection.peerEnded) return 'DATA after END.';
     // The service side learns the device's bytes only after OPENED.
     if (this.#side === 'service' && connection.isOpening) return 'DATA before OPENED.';
-    this.dataBytes += length;
+    this.#receivedDataBytes += length;
     if (!connection.window.receive(length)) {
       this.abort(connection, 'flow_control');
-      return this.#owingFault;
+      return this.#control.fault;
     }
     for (const piece of pieces) {
       if (connection.isOver) break;
@@ -386,24 +261,9 @@ export class Multiplexer implements ConnectionOwner {
   wantsToSend(connection: SessionConnection): void {
     // The peer may not learn anything of a connection that was not accepted.
     if (connection.isOver || (this.#side === 'device' && connection.isOpening)) return;
-    if (connection.owesEnd) this.#owe(connection);
-    else if (!connection.isQueued && connection.sendable > 0) {
-      connection.isQueued = true;
-      const { now } = this;
-      if (connection.isInteractive(now)) {
-        this.#interactive.push(connection);
-        this.#interactiveUntil = now + INTERACTIVE_MS;
-      } else this.#bulk.push(connection);
-      this.#dropQueuedDead();
-    }
-    this.#scheduleFlush();
-  }
-
-  /** Connections that are over leave the queues when their turn comes. Without a link, or with a full ring, it does not come. */
-  #dropQueuedDead(): void {
-    if (this.#isFilling || this.queued <= 2 * this.#connections.size + LEAST_DEAD) return;
-    this.#interactive = this.#interactive.filter(({ isOver }) => !isOver);
-    this.#bulk = this.#bulk.filter(({ isOver }) => !isOver);
+    if (connection.owesEnd) this.#control.owe(connection);
+    else if (connection.sendable > 0) this.#data.add(connection, this.#connections.size);
+    this.#sender.schedule();
   }
 
   owesLimit(connection: SessionConnection): void {
@@ -419,39 +279,24 @@ export class Multiplexer implements ConnectionOwner {
   }
 
   refuse(connection: SessionConnection, reason: ConnectionReason, text: string): void {
-    const bytes = truncated(text);
-    const fits = this.#farewellTextBytes + bytes.length <= SESSION_LIMITS.refusalTextBytes;
-    this.#sayFarewell(connection, FRAME.refused, reason, fits ? bytes : NO_TEXT);
+    this.#control.refuse(connection.id, reason, text);
+    this.#sender.schedule();
     this.#remove(connection, reason, text, true);
   }
 
   abort(connection: SessionConnection, reason: ConnectionReason): void {
-    // The peer never heard of a connection whose OPEN is still owed.
+    // The peer never heard of a connection whose OPEN is still owed: the next OPEN simply has a higher id.
     const isUnknown = this.#side === 'service' && connection.owesAnswer;
-    if (isUnknown) this.#forgetOpen(connection);
-    else this.#sayFarewell(connection, FRAME.reset, reason, NO_TEXT);
+    if (!isUnknown) {
+      this.#control.reset(connection.id, reason);
+      this.#sender.schedule();
+    }
     this.#remove(connection, reason, '', false);
   }
 
-  /** An id that was used may not be used again, nor may one be left out of order: the next OPEN simply has a higher one. */
-  #forgetOpen(connection: SessionConnection): void {
-    this.#owing.delete(connection);
-  }
-
-  #sayFarewell(connection: SessionConnection, type: number, reason: ConnectionReason, text: Uint8Array): void {
-    this.#farewells.push({ type, id: connection.id, reason: CONNECTION_REASONS[reason], text });
-    this.#farewellTextBytes += text.length;
-    this.#scheduleFlush();
-  }
-
-  get #owingFault(): string | undefined {
-    const owing = this.#owing.size + this.#farewells.length;
-    return owing > SESSION_LIMITS.owing ? 'The peer causes more answers than it acknowledges.' : undefined;
-  }
-
   #owe(connection: SessionConnection): void {
-    this.#owing.add(connection);
-    this.#scheduleFlush();
+    this.#control.owe(connection);
+    this.#sender.schedule();
   }
 
   #finishIfEnded(connection: SessionConnection): void {
@@ -464,7 +309,7 @@ export class Multiplexer implements ConnectionOwner {
     connection.isOver = true;
     connection.discard();
     connection.window.close();
-    this.#owing.delete(connection);
+    this.#control.forget(connection);
     this.#connections.delete(connection.id);
     if (reason === undefined) connection.events.finished?.();
     else connection.events.aborted(reason, text, isRefusal);
@@ -472,252 +317,21 @@ export class Multiplexer implements ConnectionOwner {
     this.#events.progressed?.();
   }
 
-  // Sending
+  // What the sender asks for
 
-  #acknowledgeLater(bytes: number): void {
-    const unacknowledged = this.#received - this.#ackedToPeer;
-    if (unacknowledged === bytes) this.#unacknowledgedSince = this.now;
-    if (this.#ackTiming?.received(bytes, unacknowledged) === true) {
-      this.#isAckDue = true;
-      this.#scheduleFlush();
-    } else if (this.#cancelAckTimer === undefined && this.#output !== undefined) this.#startAckTimer(ACK_DELAY_MS);
+  /** Whether no connection has data to send. Control frames are sent at once whenever there is room. */
+  get isEmpty(): boolean {
+    return this.#data.length === 0;
   }
 
-  #startAckTimer(ms: number): void {
-    this.#cancelAckTimer = this.#environment.setTimer(ms, () => {
-      this.#cancelAckTimer = undefined;
-      if (this.#received === this.#ackedToPeer) return;
-      // The timer is not stopped by an acknowledgement: one for each message would cost more than one that fires in vain.
-      const left = this.#unacknowledgedSince + ACK_DELAY_MS - this.now;
-      if (left > 0) {
-        this.#startAckTimer(left);
-        return;
-      }
-      this.#isAckDue = true;
-      this.#scheduleFlush();
-    });
-  }
-
-  #scheduleFlush(): void {
-    if (this.#isFlushScheduled || this.#output === undefined) return;
-    this.#isFlushScheduled = true;
-    this.#environment.defer(() => {
-      this.#isFlushScheduled = false;
-      this.#flush();
-    });
-  }
-
-  /** Passes one message to the link: an acknowledgement first, then what must be replayed, control frames, and data. */
-  #flush(): void {
-    const output = this.#output;
-    if (output === undefined) return;
-    if (this.#unflushedWrites >= MAX_UNFLUSHED_WRITES) return;
-    this.#flushes++;
-    this.#sendMessages(output);
-    if (this.#isAckDue) this.#write(output, [this.#takeAck()], this.#cursor, 0);
-  }
-
-  #sendMessages(output: LinkOutput): void {
-    while (this.#unflushed < MAX_UNFLUSHED_BYTES) {
-      if (this.#cursor === this.#ring.end) this.#fillRing();
-      const from = this.#cursor;
-      const to = this.#messageEnd();
-      if (to === from) return;
-      this.#cursor = to;
-      this.#inFlight?.sent(to, this.#bulk.length === 0 && this.#interactive.length === 0);
-      const parts = this.#ring.slices(from, to);
-      const owesAck = this.#received > this.#ackedToPeer;
-      // A copy of few bytes costs less than a message of its own; on a slow link frequent acknowledgements keep what is in flight low.
-      const isSlow = (this.#inFlight?.rate ?? 0) < FAST_BYTES_PER_MS;
-      const joins = owesAck && (isSlow || to - from <= JOINED_BYTES);
-      // It must not stand behind a long message: the peer's data waits for it.
-      if (this.#isAckDue && !joins) this.#write(output, [this.#takeAck()], from, 0);
-      this.#write(output, joins ? [concatenate([this.#takeAck(), ...parts])] : parts, to, to - from);
-    }
-  }
-
-  #takeAck(): Uint8Array {
-    this.#isAckDue = false;
-    this.#ackedToPeer = this.#received;
-    return encodeFrame(FRAME.ack, 0, encodeUint64(this.#received));
-  }
-
-  #write(output: LinkOutput, parts: readonly Uint8Array[], to: number, bytes: number): void {
-    const link = this.#linkNumber;
-    this.#unflushed += bytes;
-    this.#unflushedWrites++;
-    output.write(parts, () => {
-      // A former link's memory was given up when it was detached.
-      if (link !== this.#linkNumber || this.#output === undefined) return;
-      this.#unflushed -= bytes;
-      this.#unflushedWrites--;
-      this.#flushed = to;
-      this.#release();
-      // What waits for room in the link; what waits for an acknowledgement is sent when that comes.
-      const waits =
-        this.#cursor < this.#ring.end || this.#bulk.length > 0 || this.#interactive.length > 0 || this.#isAckDue;
-      if (waits) this.#scheduleFlush();
-    });
-  }
-
-  /** The end of the whole frames that are passed to the link with the next message. */
-  #messageEnd(): number {
-    const isAnswered = this.#acknowledged > this.#attachedAt;
-    if (!isAnswered && this.#cursor - this.#attachedAt >= MAX_UNANSWERED_BYTES) return this.#cursor;
-    const { end } = this.#ring;
-    if (end - this.#cursor <= MESSAGE_BYTES) return end;
-    let to = this.#cursor;
-    for (let next = this.#ring.frameEnd(to); next - this.#cursor <= MESSAGE_BYTES; next = this.#ring.frameEnd(to))
-      to = next;
-    return to;
-  }
-
-  #fillRing(): void {
-    this.#writeControl();
+  fill(sender: FrameSender): void {
+    this.#control.write(sender);
     // Control frames go before any data: a peer that waits for a limit or an answer must not wait for bulk.
-    if (this.#owing.size > 0 || this.#farewells.length > 0) return;
-    const hasInteractive = this.now < this.#interactiveUntil;
-    const limit = this.#inFlight?.limit(hasInteractive) ?? 0;
-    const rate = this.#inFlight?.rate ?? 0;
-    const shared = rate > 0 && rate < SLOW_BYTES_PER_MS ? SLOW_DATA_BYTES : SHARED_DATA_BYTES;
-    this.#isFilling = true;
-    this.#sendQueued(this.#interactive, limit + INTERACTIVE_EXTRA_BYTES, shared);
-    const isShared =
-      hasInteractive || shared === SLOW_DATA_BYTES || (this.#bulk.length > 1 && rate < FAST_BYTES_PER_MS);
-    this.#sendQueued(this.#bulk, limit, isShared ? shared : MAX_PAYLOAD_BYTES);
-    this.#isFilling = false;
+    if (!this.#control.isEmpty) return;
+    this.#data.write(sender, (connection) => {
+      if (connection.owesEnd && !connection.isOver) this.#control.writeEnd(connection, sender);
+    });
   }
-
-  /** Bytes of DATA frames that may be given to the ring now, with `limit` unacknowledged bytes allowed. */
-  #room(limit: number): number {
-    return Math.min(
-      limit - (this.#ring.end - this.#acknowledged),
-      this.#ring.free - SESSION_LIMITS.controlBytes,
-      MESSAGE_BYTES - (this.#ring.end - this.#cursor),
-    );
-  }
-
-  #writeControl(): void {
-    while (this.#farewells.length > 0 && this.#ring.free >= HEADER_BYTES + 1 + MAX_TEXT_BYTES) {
-      const { type, id, reason, text } = this.#farewells.shift() as Farewell;
-      this.#farewellTextBytes -= text.length;
-      const payload = new Uint8Array(1 + text.length);
-      payload[0] = reason;
-      payload.set(text, 1);
-      this.#append(type, id, payload);
-    }
-    if (this.#farewells.length > 0) return;
-    for (const connection of this.#owing) {
-      if (this.#ring.free < MAX_CONTROL_BYTES) return;
-      this.#owing.delete(connection);
-      this.#writeOwed(connection);
-    }
-  }
-
-  #writeOwed(connection: SessionConnection): void {
-    if (connection.isOver) return;
-    if (connection.owesAnswer) {
-      connection.owesAnswer = false;
-      if (this.#side === 'service') this.#append(FRAME.open, connection.id, openPayload(connection));
-      else this.#append(FRAME.opened, connection.id, limitPayload(connection.window.limit));
-      connection.owesLimit = false;
-    } else if (connection.owesLimit && !(this.#side === 'device' && connection.isOpening)) {
-      connection.owesLimit = false;
-      this.#append(FRAME.limit, connection.id, encodeUint64(connection.window.limit));
-    }
-    if (connection.owesEnd && !(this.#side === 'device' && connection.isOpening)) {
-      connection.endSent = true;
-      this.#append(FRAME.end, connection.id, NO_TEXT);
-      this.#finishIfEnded(connection);
-    }
-  }
-
-  /** Sends in turn one frame of each connection, until there is no room or nothing more to send. */
-  #sendQueued(queue: SessionConnection[], limit: number, maxBytes: number): void {
-    let index = 0;
-    let tails: SessionConnection[] | undefined;
-    while (index < queue.length) {
-      const connection = queue[index] as SessionConnection;
-      const available = connection.isOver ? 0 : connection.sendable;
-      if (available > 0) {
-        if (this.#isTail(connection, available)) {
-          index++;
-          tails ??= [];
-          tails.push(connection);
-          continue;
-        }
-        const wanted = Math.min(available, maxBytes);
-        const bytes = Math.min(wanted, this.#room(limit) - HEADER_BYTES);
-        // A frame shorter than what could be sent costs more than it gains, except at the very end.
-        if (bytes < Math.min(wanted, LEAST_DATA_BYTES)) break;
-        this.#sendData(connection, bytes);
-      }
-      index++;
-      if (!connection.isOver && connection.sendable > 0) {
-        // One that has begun to send much waits for its turn among the others that do.
-        const stays = queue === this.#bulk || connection.isInteractive(this.now);
-        (stays ? queue : this.#bulk).push(connection);
-      } else {
-        connection.isQueued = false;
-        if (connection.owesEnd && !connection.isOver) this.#oweEnd(connection);
-      }
-    }
-    queue.splice(0, index);
-    if (tails !== undefined) queue.push(...tails);
-  }
-
-  /**
-   * Sockets are read in pieces of 65,536 bytes, which leave a few when a frame has been filled. They wait until that frame is flushed, since by then more has
-   * come: a frame of 8 bytes costs as much as a full one.
-   */
-  #isTail(connection: SessionConnection, available: number): boolean {
-    return (
-      available < LEAST_DATA_BYTES &&
-      !connection.hasEnded &&
-      connection.filledFrameAt === this.#flushes &&
-      this.#unflushed > 0
-    );
-  }
-
-  #oweEnd(connection: SessionConnection): void {
-    if (this.#ring.free >= MAX_CONTROL_BYTES && !this.#owing.has(connection)) this.#writeOwed(connection);
-    else this.#owe(connection);
-  }
-
-  #sendData(connection: SessionConnection, bytes: number): void {
-    writeHeader(this.#header, 0, FRAME.data, bytes, connection.id);
-    this.#ring.append(this.#header);
-    this.dataBytes += bytes;
-    if (bytes === MAX_PAYLOAD_BYTES) connection.filledFrameAt = this.#flushes;
-    connection.take(bytes, (piece) => this.#ring.append(piece));
-    connection.drain();
-  }
-
-  readonly #header = new Uint8Array(HEADER_BYTES);
-
-  #append(type: number, id: number, payload: Uint8Array): void {
-    writeHeader(this.#header, 0, type, payload.length, id);
-    this.#ring.append(this.#header);
-    this.#ring.append(payload);
-  }
-
-  /** Lets the ring grow to twice what the link holds, if memory is free: a full ring must not limit a long link. */
-  #growRing(): void {
-    const inFlight = this.#inFlight;
-    if (inFlight === undefined || this.#ring.free > this.#ring.limit / 4) return;
-    const more = this.#ring.limit;
-    const wanted = 2 * inFlight.rate * (inFlight.minRoundTripMs ?? 0);
-    if (more * 2 > SESSION_LIMITS.maxRingBytes || wanted < more || !this.#budget.take(more)) return;
-    this.#ringFromBudget += more;
-    this.#ring.limit = more * 2;
-  }
-}
-
-interface Farewell {
-  readonly type: number;
-  readonly id: number;
-  readonly reason: number;
-  readonly text: Uint8Array;
 }
 
 /** A connection that is refused at once has no other user. */
@@ -728,47 +342,4 @@ const REFUSED_EVENTS: ConnectionEvents = {
   aborted: () => undefined,
 };
 
-/** Bytes up to which the parts of a message are copied into one. */
-const JOINED_BYTES = 8_192;
-
-function concatenate(parts: readonly Uint8Array[]): Uint8Array {
-  return joinPieces(
-    parts.reduce((sum, part) => sum + part.length, 0),
-    parts,
-  );
-}
-
-/** OPEN with the longest name, LIMIT and END of one connection. */
-const MAX_CONTROL_BYTES = 3 * HEADER_BYTES + 4 + MAX_SERVICE_BYTES + 8;
-
-/** A shorter DATA frame is sent only if nothing more is queued. */
-const LEAST_DATA_BYTES = 4_096;
-/** Queues are searched for connections that are over only when there are at least this many. */
-const LEAST_DEAD = 64;
-
-const NO_TEXT = new Uint8Array(0);
-const ENCODER = new TextEncoder();
 const DECODER = new TextDecoder();
-
-function openPayload(connection: SessionConnection): Uint8Array {
-  const name = ENCODER.encode(connection.service);
-  const payload = new Uint8Array(4 + name.length);
-  writeUint32(payload, 0, connection.window.limit);
-  payload.set(name, 4);
-  return payload;
-}
-
-function limitPayload(limit: number): Uint8Array {
-  const payload = new Uint8Array(4);
-  writeUint32(payload, 0, limit);
-  return payload;
-}
-
-function truncated(text: string): Uint8Array {
-  const bytes = ENCODER.encode(text);
-  if (bytes.length <= MAX_TEXT_BYTES) return bytes;
-  // At a character's border: bytes 10xxxxxx continue one.
-  let end = MAX_TEXT_BYTES;
-  while (((bytes[end] as number) & 0xc0) === 0x80) end--;
-  return bytes.slice(0, end);
-}
