@@ -38,6 +38,7 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
 });
 
+/** Starts a hub and a device, which announces sessions but leaves them to the test: `offers` is passed every offer. */
 async function start(limits: Record<string, number> = {}, over: Partial<HubConfigInput> = {}): Promise<void> {
   clock = new FakeClock(Date.now());
   const started = await startHub({ clock, config: { limits, ...over }, gatewayEntry: FAILING_GATEWAY_THREAD });
@@ -49,6 +50,8 @@ async function start(limits: Record<string, number> = {}, over: Partial<HubConfi
   });
   const device = DeviceClient.fromConnectionString(await test.createDevice('d'), {
     outbound: test.outbound,
+    session: false,
+    announcement: { session: { lowest: 1, highest: 1, encrypted: false } },
     // The promise stays pending, because the device client would reject an unanswered offer when the callback returns.
     onStream: (offer) => new Promise<void>(() => offered(offer)),
   });
@@ -210,7 +213,7 @@ const MAKE: Readonly<Record<ReportedCause, () => Promise<Outcome>>> = {
     const options = { name: 'x', session, signal: leaving.signal };
     const [{ stream }, device] = await Promise.all([
       test.owner.openSessionStream('d', options),
-      offers.then((offer) => offer.accept()),
+      offers.then((offer) => offer.accept({ session: { version: 1, encrypted: false } })),
     ]);
     await test.event('stream-established');
     const ends = Promise.all([resultOf(stream), resultOf(device)]);

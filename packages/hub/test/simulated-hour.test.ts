@@ -206,7 +206,11 @@ async function attach(connectionString: string): Promise<DeviceClient> {
 
 beforeAll(async () => {
   test = await startHub({ clock });
-  owner = ServiceClient.fromConnectionString(test.ownerConnectionString, { outbound: test.outbound, clock });
+  owner = ServiceClient.fromConnectionString(test.ownerConnectionString, {
+    outbound: test.outbound,
+    clock,
+    session: false,
+  });
   const connectionString = await test.createDevice('press-7');
   await test.createDevice('asleep');
   let device = await attach(connectionString);

@@ -105,9 +105,11 @@ export class SocketRelay implements ConnectionEvents {
   }
 
   #closed(): void {
+    const { readableEnded, writableFinished } = this.#socket;
     if (this.#hasFinished) this.#finish(undefined, '', false);
-    // The program is gone although the peer has not ended: what the peer still sends has no reader.
-    else this.#connection?.abort('reset');
+    // The program is gone although the peer has not ended: what the peer still sends has no reader. If both have ended, the program's last bytes may
+    // still be on their way to the peer.
+    else if (!readableEnded || !writableFinished) this.#connection?.abort('reset');
   }
 
   #finish(reason: ConnectionReason | undefined, text: string, isRefusal: boolean): void {

@@ -28,7 +28,10 @@ export interface TestHub {
   policy(name: string): Promise<string>;
   /** Registers a device and returns its connection string. */
   createDevice(deviceId: string): Promise<string>;
-  /** A client with all permissions. It is closed when the hub is stopped. */
+  /**
+   * A client with all permissions. It is closed when the hub is stopped. Its streams are raw, so that a test of the hub sees each stream that it opens;
+   * a test of sessions creates a client of its own.
+   */
   readonly owner: ServiceClient;
   /** Stops the hub and, unless `keep`, removes its directory. */
   stop(options?: { graceMs?: number; keep?: boolean }): Promise<void>;
@@ -70,7 +73,7 @@ export async function startHub(options: TestHubOptions = {}): Promise<TestHub> {
   const policy = async (name: string) => (await readFile(join(directory, 'policies', name), 'utf8')).trim();
   const ownerConnectionString = await policy('iothubowner');
   const outbound: OutboundOptions = { ca, proxy: false };
-  const owner = ServiceClient.fromConnectionString(ownerConnectionString, { outbound });
+  const owner = ServiceClient.fromConnectionString(ownerConnectionString, { outbound, session: false });
   const { port } = hub.address;
   return {
     hub,

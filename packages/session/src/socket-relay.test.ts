@@ -1,0 +1,55 @@
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { afterEach, expect, it } from 'vitest';
+import type { SessionConnection } from './core/connection.ts';
+import { type RelayEnd, SocketRelay } from './socket-relay.ts';
+
+const sockets: Socket[] = [];
+afterEach(() => {
+  for (const socket of sockets.splice(0)) socket.destroy();
+});
+
+/** Both ends of a TCP connection. */
+async function pair(): Promise<readonly [relayed: Socket, program: Socket]> {
+  const server = createServer({ allowHalfOpen: true }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const program = connect({ port: (server.address() as AddressInfo).port, host: '127.0.0.1', allowHalfOpen: true });
+  const [relayed] = (await once(server, 'connection')) as [Socket];
+  server.close();
+  sockets.push(relayed, program);
+  return [relayed, program];
+}
+
+/** A relay whose connection takes everything that it is given and sends nothing, as without a link. */
+async function relayWithoutLink() {
+  const [relayed, program] = await pair();
+  const calls: string[] = [];
+  const ends: RelayEnd[] = [];
+  const relay = new SocketRelay(relayed, (end) => ends.push(end));
+  relay.start({
+    write: (bytes: Uint8Array) => calls.push(`write ${bytes.length}`) > 0,
+    end: () => calls.push('end'),
+    abort: (reason: string) => calls.push(`abort ${reason}`),
+    consumed: () => undefined,
+  } as unknown as SessionConnection);
+  return { relayed, program, relay, calls, ends };
+}
+
+it('keeps the last bytes of a program that has ended both directions, until the connection has sent them', async () => {
+  const { relayed, program, relay, calls, ends } = await relayWithoutLink();
+  relay.ended();
+  program.end('last words');
+  program.resume();
+  await once(relayed, 'close');
+  expect(calls).toEqual(['write 10', 'end']);
+  expect(ends).toEqual([]);
+  relay.finished();
+  expect(ends).toEqual([expect.objectContaining({ endedBy: 'remote', bytesSent: 10, reason: undefined })]);
+});
+
+it('resets the connection of a program that is gone before the peer has ended', async () => {
+  const { relayed, program, calls } = await relayWithoutLink();
+  program.resetAndDestroy();
+  await once(relayed, 'close');
+  expect(calls[0]).toBe('abort reset');
+});
