@@ -49,7 +49,8 @@ it('keeps the last bytes of a program that has ended both directions, until the 
 
 it('resets the connection of a program that is gone before the peer has ended', async () => {
   const { relayed, program, calls } = await relayWithoutLink();
+  const closed = new Promise((resolve) => relayed.once('close', resolve));
   program.resetAndDestroy();
-  await once(relayed, 'close');
+  await closed;
   expect(calls[0]).toBe('abort reset');
 });
