@@ -1,8 +1,18 @@
-/** Bytes after which the receiver of a link acknowledges, at most: see `ack-timing.ts`. */
-export const SLOW_ACK_BYTES = 16_384;
-export const FAST_ACK_BYTES = 65_536;
-/** Bytes per second from which on acknowledgements are sent each {@link FAST_ACK_BYTES}. */
-export const FAST_BYTES_PER_SECOND = 10_000_000;
+/** Bytes per millisecond above which links are fast, or very fast. */
+const FAST_BYTES_PER_MS = 10_000;
+const VERY_FAST_BYTES_PER_MS = 150_000;
+
+/**
+ * After how many bytes a receiver of `rate` bytes per millisecond acknowledges, at most: after few on slow links, so that the sender can keep little in
+ * flight, and after more on fast ones, where an acknowledgement for each message would cost as much as the message.
+ */
+export function ackBytesOf(rate: number): number {
+  if (rate >= VERY_FAST_BYTES_PER_MS) return 262_144;
+  return rate >= FAST_BYTES_PER_MS ? 65_536 : 16_384;
+}
+
+/** By how much the rate that the receiver measures may exceed this end's estimate. */
+const RECEIVER_MAY_MEASURE = 1.5;
 
 /** Unacknowledged bytes that are always allowed: less would stop the link for a round trip after each message. */
 const MIN_BYTES = 65_536;
@@ -107,8 +117,8 @@ export class InFlight {
     const rate = this.rate;
     if (rate === 0) return FIRST_BYTES;
     const product = rate * this.#minRoundTripMs;
-    // Without the steps of the acknowledgement, which come in whole steps, the estimate would starve itself.
-    const step = rate * 1000 < FAST_BYTES_PER_SECOND ? SLOW_ACK_BYTES : FAST_ACK_BYTES;
+    // Without the steps of the acknowledgement, which come in whole steps, the estimate would starve itself. The receiver may have measured a higher rate.
+    const step = ackBytesOf(RECEIVER_MAY_MEASURE * rate);
     return Math.max(MIN_BYTES, Math.floor((hasInteractive ? INTERACTIVE_GAIN : BULK_GAIN) * product) + 2 * step);
   }
 
