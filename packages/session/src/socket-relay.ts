@@ -105,9 +105,11 @@ export class SocketRelay implements ConnectionEvents {
   }
 
   #closed(): void {
+    const { readableEnded, writableFinished } = this.#socket;
     if (this.#hasFinished) this.#finish(undefined, '', false);
     // The program is gone although the peer has not ended: what the peer still sends has no reader.
-    else this.#connection?.abort('reset');
+    else if (!readableEnded || !writableFinished) this.#connection?.abort('reset');
+    // Otherwise both directions have ended, and what the session has not sent yet must still reach the peer.
   }
 
   #finish(reason: ConnectionReason | undefined, text: string, isRefusal: boolean): void {
