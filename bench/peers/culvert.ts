@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path';
 import { devicePool } from '../devices/device-pool.ts';
 import { endsPool } from '../ends/ends-pool.ts';
 import { Child, type CommandLine, run } from '../processes/child.ts';
+import { collectGarbage, INSPECTABLE } from '../processes/garbage.ts';
 import type { Address } from '../traffic/connection.ts';
 import type { Link } from '../traffic/link.ts';
 import { freePort } from './free-port.ts';
@@ -19,7 +20,7 @@ const nodeArguments = (): string[] => (process.env['BENCH_NODE_ARGUMENTS'] ?? ''
 
 const culvertLine = (args: readonly string[], env: Record<string, string> = {}): CommandLine => ({
   command: process.execPath,
-  args: [...nodeArguments(), BIN, ...args],
+  args: [...INSPECTABLE, ...nodeArguments(), BIN, ...args],
   env,
 });
 
@@ -128,6 +129,9 @@ async function startCulvert(
         version: culvertLine(['--version']),
         listen: { ...listen, listening },
         stdio: culvertLine(['connect', DEVICE, SERVICE, '--stdio', ...connectArguments, ...access], state),
+      },
+      collectGarbage: async () => {
+        for (const child of [hub, agent, proxy]) await collectGarbage(child);
       },
       stop: async () => {
         for (const child of children) await child.stop();

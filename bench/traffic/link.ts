@@ -6,8 +6,9 @@ export interface Link {
   /**
    * Returns the port to connect to in place of `port`.
    * @param legs number of such links that a byte passes from the driver to the target: together they have the whole delay
+   * @param server where the program runs that listens on the port; default: in the middle
    */
-  through(port: number, legs: number): Promise<number>;
+  through(port: number, legs: number, server?: 'middle' | 'device'): Promise<number>;
   /** Returns how to start a program of the device, when the device has a network of its own; otherwise the line as it is. */
   onDevice(line: CommandLine): CommandLine;
   /** Returns the number of packets so far; only for a link that handles packets. */
