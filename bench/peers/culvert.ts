@@ -29,8 +29,8 @@ const CONFIG = 'limits: { newStreamsPerSecondPerDevice: 100000, newStreamsPerSec
 
 /** How a peer's connections are carried between its two ends. */
 interface Carriage {
-  /** Arguments for `culvert connect`. */
-  readonly connectArguments: readonly string[];
+  /** Whether each connection has a stream of its own. */
+  readonly isRaw: boolean;
   /** Whether the agent has a place for its key, without which it offers unencrypted sessions only. */
   readonly hasDeviceKey: boolean;
   /** What `culvert connect` prints at the first connection, which shows that they are carried as meant. */
@@ -39,21 +39,21 @@ interface Carriage {
 
 /** Culvert with a stream of its own for each connection, as to clients that know no sessions. */
 export const culvertRaw = culvertPeer('culvert-raw', 'culvert hub, culvert agent and culvert connect --raw', {
-  connectArguments: ['--raw'],
+  isRaw: true,
   hasDeviceKey: true,
   shownBy: /warning: .*raw stream|\[1\] target opened/,
 });
 
 /** Culvert with a session that is not encrypted between its two ends. */
 export const session = culvertPeer('session', 'culvert hub, culvert agent without a key of its own, culvert connect', {
-  connectArguments: [],
+  isRaw: false,
   hasDeviceKey: false,
   shownBy: /warning: .*unencrypted session/,
 });
 
 /** Culvert as users run it: with a session that is encrypted between its two ends. */
 export const encryptedSession = culvertPeer('session-e2e', 'culvert hub, culvert agent and culvert connect', {
-  connectArguments: [],
+  isRaw: false,
   hasDeviceKey: true,
   shownBy: /seen for the first time/,
 });
@@ -72,8 +72,9 @@ async function startCulvert(
   target: Address,
   workspace: string,
   link: Link,
-  { connectArguments, hasDeviceKey, shownBy }: Carriage,
+  { isRaw, hasDeviceKey, shownBy }: Carriage,
 ): Promise<RunningPeer> {
+  const connectArguments = isRaw ? ['--raw'] : [];
   const children: Child[] = [];
   const start = (line: CommandLine): Child => {
     const child = new Child(line).readOutput();
@@ -122,8 +123,8 @@ async function startCulvert(
         { role: 'agent', pid: agent.pid },
         { role: 'connect', pid: proxy.pid },
       ],
-      devices: devicePool(dataDirectory, start),
-      ends: endsPool(dataDirectory, start),
+      // Control channels and handshakes are the same whatever streams carry.
+      ...(isRaw ? { devices: devicePool(dataDirectory, start), ends: endsPool(dataDirectory, start) } : {}),
       launches: {
         floor: { command: process.execPath, args: ['-e', '0'] },
         version: culvertLine(['--version']),
