@@ -17,11 +17,15 @@ describe('the command line', () => {
       'iperf3',
       'round-trip',
       'beside',
+      'slow-link',
       'open',
+      'first-byte',
+      'first-byte-long',
       'handshakes',
       'web',
       'wrk',
       'streams',
+      'idle',
       'devices',
       'long-link',
       'long-path',
@@ -39,8 +43,9 @@ describe('the command line', () => {
       'frp',
       'wstunnel',
       'piko',
-      'culvert',
       'culvert-raw',
+      'session',
+      'session-e2e',
       'haproxy',
       'nginx',
       'ws-relay',
@@ -62,13 +67,13 @@ describe('the command line', () => {
       'open',
       'throughput',
       '--peers',
-      'culvert,plain-tcp',
+      'session,plain-tcp',
       '--rounds=2',
       '--bytes',
       '1000',
     ]);
     expect(names(chosen?.scenarios)).toEqual(['throughput', 'open']);
-    expect(names(chosen?.peers)).toEqual(['plain-tcp', 'culvert']);
+    expect(names(chosen?.peers)).toEqual(['plain-tcp', 'session']);
     expect(chosen).toMatchObject({ rounds: 2, bytes: 1000 });
   });
 
@@ -87,7 +92,7 @@ describe('the command line', () => {
 
   it.each([
     ['an unknown scenario', ['nonsense'], "no scenario 'nonsense'"],
-    ['an unknown peer', ['--peers', 'culvert,x'], "no peer 'x'"],
+    ['an unknown peer', ['--peers', 'session,x'], "no peer 'x'"],
     ['an unknown baseline', ['--baseline', 'x'], "no peer 'x'"],
     ['no rounds', ['--rounds', '0'], '--rounds'],
     ['bytes that are no number', ['--bytes', '1G'], '--bytes'],

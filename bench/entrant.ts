@@ -1,5 +1,6 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import type { DeviceNetwork } from './network/device-network.ts';
 import type { Peer, RunningPeer } from './peers/peer.ts';
 import { ownUsage, treeUsage } from './processes/usage.ts';
 import type { Failure, ProcessResult } from './result/result.ts';
@@ -34,11 +35,12 @@ export class Entrant {
   #running: RunningPeer | undefined;
   #version = '';
 
-  constructor(scenario: Scenario, peer: Peer, options: EntrantOptions) {
+  /** @param network of the device, when the scenario has one */
+  constructor(scenario: Scenario, peer: Peer, options: EntrantOptions, network: DeviceNetwork | undefined) {
     this.#scenario = scenario;
     this.peer = peer;
     this.#options = options;
-    this.#link = scenario.link?.() ?? NO_LINK;
+    this.#link = network?.link() ?? scenario.link?.() ?? NO_LINK;
     this.#watch = {
       link: this.#link,
       cpuSeconds: () => (this.#running?.processes ?? []).reduce((sum, { pid }) => sum + treeUsage(pid).cpuSeconds, 0),

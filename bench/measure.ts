@@ -26,13 +26,15 @@ export async function measureScenario(
   options: MeasureOptions,
 ): Promise<ScenarioResult> {
   const started = performance.now();
-  const target = new Child({
+  const network = await scenario.deviceNetwork?.();
+  const program = {
     command: process.execPath,
     args: ['--conditions=development', join(import.meta.dirname, 'traffic', scenario.target ?? 'target-main.ts')],
-  }).readOutput();
+  };
+  const target = new Child(network?.onDevice(program) ?? program).readOutput();
   const entrants = peers
     .filter(({ family }) => family === scenario.family)
-    .map((peer) => new Entrant(scenario, peer, options));
+    .map((peer) => new Entrant(scenario, peer, options, network));
   try {
     const address = { host: '127.0.0.1', port: Number((await target.ready(/listening (\d+)/))[1]) };
     for (const entrant of entrants) await entrant.bringUp(address);
@@ -59,6 +61,7 @@ export async function measureScenario(
   } finally {
     for (const entrant of entrants) await entrant.stop();
     await target.stop();
+    await network?.stop();
   }
 }
 

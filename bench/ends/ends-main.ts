@@ -38,7 +38,7 @@ process.stdout.write('attached\n');
 /** Opens a stream and sends a few bytes, which the device echoes; resolves with the milliseconds until they are back. @throws Error when the echo differs */
 async function openAndClose(): Promise<number> {
   const from = performance.now();
-  const stream = await service.openStream(deviceId, { name: 'bench' });
+  const stream = await service.openStream(deviceId, { name: 'bench', raw: true });
   stream.write(Buffer.concat([encodeRequest('E', ECHO_BYTES), patternAt(0, ECHO_BYTES)]));
   const [answer] = (await once(stream, 'data')) as [Buffer];
   const elapsed = performance.now() - from;
@@ -61,7 +61,7 @@ async function open(count: number, atOnce: number): Promise<object> {
 
 /** Sends bytes on one stream; the device compares them. */
 async function pour(bytes: number): Promise<object> {
-  const stream = await service.openStream(deviceId, { name: 'bench' });
+  const stream = await service.openStream(deviceId, { name: 'bench', raw: true });
   const answered = once(stream, 'data');
   stream.write(encodeRequest('U', bytes));
   for (let sent = 0; sent < bytes; ) {

@@ -44,6 +44,7 @@ export function lossyLink(path: Path): Link {
       }
       return port;
     },
+    onDevice: (line) => line,
     async counts() {
       asked += 1;
       const counts = { passed: 0, dropped: 0 };

@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { run } from '../processes/child.ts';
 import { findProgram } from '../processes/programs.ts';
 
@@ -31,6 +31,16 @@ export function allowLoopbackOn(device: string): void {
   for (const [name, value] of Object.entries(settings)) {
     writeFileSync(`/proc/sys/net/ipv4/conf/${device}/${name}`, value);
   }
+}
+
+/** The congestion control of this namespace. */
+export function congestionControl(): string {
+  return readFileSync(CONGESTION_CONTROL_FILE, 'utf8').trim();
+}
+
+/** Sets the ports, `FIRST-LAST`, that programs in this namespace get when they ask for none. */
+export function setPorts(range: string): void {
+  writeFileSync('/proc/sys/net/ipv4/ip_local_port_range', range.replace('-', ' '));
 }
 
 function setCongestionControl(): void {

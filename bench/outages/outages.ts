@@ -6,7 +6,7 @@ import { FieldHub, startAt } from '../../tests/system/support/field-hub.ts';
 import { FieldNetwork, type Place } from '../../tests/system/support/field-network.ts';
 import { must, type Program } from '../../tests/system/support/program.ts';
 
-// Measures how each kind of outage appears at both ends: the figures of docs/operating/networks.md. Every outage has its own device and service, in network
+// Measures how each kind of outage appears at both ends of raw streams: the figures of docs/operating/networks.md. Every outage has its own device and service, in network
 // namespaces, so all outages run at the same time; this takes seven minutes. Run as root: `npm run outages`, or `npm run outages -- WORDS` for the outages
 // whose names contain these words.
 
@@ -99,6 +99,7 @@ async function pair(cleanup: Cleanup, network: FieldNetwork, hub: FieldHub, outa
     service,
     id,
     streams.map(([name], index) => `${name}=${7_101 + index}`),
+    ['--raw'],
   );
   const witnesses = new Map<string, { device: Program; service: Program }>();
   for (const [index, [name, [, manner]]] of streams.entries()) {

@@ -1,8 +1,10 @@
 import { existsSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { join, resolve } from 'node:path';
 import { devicePool } from '../devices/device-pool.ts';
 import { endsPool } from '../ends/ends-pool.ts';
 import { Child, type CommandLine, run } from '../processes/child.ts';
+import { collectGarbage, INSPECTABLE } from '../processes/garbage.ts';
 import type { Address } from '../traffic/connection.ts';
 import type { Link } from '../traffic/link.ts';
 import { freePort } from './free-port.ts';
@@ -18,26 +20,51 @@ const nodeArguments = (): string[] => (process.env['BENCH_NODE_ARGUMENTS'] ?? ''
 
 const culvertLine = (args: readonly string[], env: Record<string, string> = {}): CommandLine => ({
   command: process.execPath,
-  args: [...nodeArguments(), BIN, ...args],
+  args: [...INSPECTABLE, ...nodeArguments(), BIN, ...args],
   env,
 });
 
 /** Default settings except the limits on new streams per second: by default a hub refuses more than 200 a second for one device, and the bench opens more. */
 const CONFIG = 'limits: { newStreamsPerSecondPerDevice: 100000, newStreamsPerSecond: 100000 }\n';
 
-/** Culvert as users run it: hub, agent and connect, each as a process of the built command. */
-export const culvert = culvertPeer('culvert', 'culvert hub, culvert agent and culvert connect', []);
+/** How a peer's connections are carried between its two ends. */
+interface Carriage {
+  /** Whether each connection has a stream of its own. */
+  readonly isRaw: boolean;
+  /** Whether the agent has a place for its key, without which it offers unencrypted sessions only. */
+  readonly hasDeviceKey: boolean;
+  /** What `culvert connect` prints at the first connection, which shows that they are carried as meant. */
+  readonly shownBy: RegExp;
+}
 
-/** The same with a stream of its own for each connection, as to clients that know no sessions. */
-export const culvertRaw = culvertPeer('culvert-raw', 'culvert hub, culvert agent and culvert connect --raw', ['--raw']);
+/** Culvert with a stream of its own for each connection, as to clients that know no sessions. */
+export const culvertRaw = culvertPeer('culvert-raw', 'culvert hub, culvert agent and culvert connect --raw', {
+  isRaw: true,
+  hasDeviceKey: true,
+  shownBy: /warning: .*raw stream|\[1\] target opened/,
+});
 
-function culvertPeer(name: string, title: string, connectArguments: readonly string[]): Peer {
+/** Culvert with a session that is not encrypted between its two ends. */
+export const session = culvertPeer('session', 'culvert hub, culvert agent without a key of its own, culvert connect', {
+  isRaw: false,
+  hasDeviceKey: false,
+  shownBy: /warning: .*unencrypted session/,
+});
+
+/** Culvert as users run it: with a session that is encrypted between its two ends. */
+export const encryptedSession = culvertPeer('session-e2e', 'culvert hub, culvert agent and culvert connect', {
+  isRaw: false,
+  hasDeviceKey: true,
+  shownBy: /seen for the first time/,
+});
+
+function culvertPeer(name: string, title: string, carriage: Carriage): Peer {
   return {
     name,
     title,
     family: 'tunnel',
     missing: () => (existsSync(BIN) ? undefined : 'the culvert command is not built: run tsc -b'),
-    start: (target, workspace, link) => startCulvert(target, workspace, link, connectArguments),
+    start: (target, workspace, link) => startCulvert(target, workspace, link, carriage),
   };
 }
 
@@ -45,8 +72,9 @@ async function startCulvert(
   target: Address,
   workspace: string,
   link: Link,
-  connectArguments: readonly string[],
+  { isRaw, hasDeviceKey, shownBy }: Carriage,
 ): Promise<RunningPeer> {
+  const connectArguments = isRaw ? ['--raw'] : [];
   const children: Child[] = [];
   const start = (line: CommandLine): Child => {
     const child = new Child(line).readOutput();
@@ -70,31 +98,41 @@ async function startCulvert(
     await hub.ready(/hub-started|listening/);
     const created = await run(culvertLine(['device', 'create', DEVICE, '--output', 'json', ...access]));
     const agent = start(
-      culvertLine(['agent', '--service', `${SERVICE}=${target.host}:${target.port}`], {
-        CULVERT_DEVICE_CONNECTION_STRING: connectionString(created),
-        CULVERT_CA_FILE: join(dataDirectory, 'ca.pem'),
-      }),
+      link.onDevice(
+        culvertLine(['agent', '--service', `${SERVICE}=${target.host}:${target.port}`], {
+          CULVERT_DEVICE_CONNECTION_STRING: connectionString(created),
+          CULVERT_CA_FILE: join(dataDirectory, 'ca.pem'),
+          // Where there is a file, no directory for the key can be made.
+          XDG_STATE_HOME: hasDeviceKey ? join(workspace, 'device') : config,
+          STATE_DIRECTORY: '',
+        }),
+      ),
     );
     await agent.ready(/attached to the hub/);
     const listening = new RegExp(`${SERVICE}.*${HOST}:(\\d+)`);
-    const listen = culvertLine(['connect', DEVICE, `${SERVICE}=${HOST}:0`, ...connectArguments, ...access]);
-    const connect = start(listen);
-    const entry = { host: HOST, port: Number((await connect.ready(listening))[1]) };
+    const state = { XDG_STATE_HOME: join(workspace, 'service') };
+    const listen = culvertLine(['connect', DEVICE, `${SERVICE}=${HOST}:0`, ...connectArguments, ...access], state);
+    const proxy = start(listen);
+    const entry = { host: HOST, port: Number((await proxy.ready(listening))[1]) };
+    await shown(proxy, entry, shownBy);
     return {
       version: `culvert ${(await run(culvertLine(['--version']))).trim()}`,
       entry,
       processes: [
         { role: 'hub', pid: hub.pid },
         { role: 'agent', pid: agent.pid },
-        { role: 'connect', pid: connect.pid },
+        { role: 'connect', pid: proxy.pid },
       ],
-      devices: devicePool(dataDirectory, start),
-      ends: endsPool(dataDirectory, start),
+      // Control channels and handshakes are the same whatever streams carry.
+      ...(isRaw ? { devices: devicePool(dataDirectory, start), ends: endsPool(dataDirectory, start) } : {}),
       launches: {
         floor: { command: process.execPath, args: ['-e', '0'] },
         version: culvertLine(['--version']),
         listen: { ...listen, listening },
-        stdio: culvertLine(['connect', DEVICE, SERVICE, '--stdio', ...connectArguments, ...access]),
+        stdio: culvertLine(['connect', DEVICE, SERVICE, '--stdio', ...connectArguments, ...access], state),
+      },
+      collectGarbage: async () => {
+        for (const child of [hub, agent, proxy]) await collectGarbage(child);
       },
       stop: async () => {
         for (const child of children) await child.stop();
@@ -103,6 +141,17 @@ async function startCulvert(
   } catch (error) {
     for (const child of children) await child.stop();
     throw error;
+  }
+}
+
+/** Opens a connection and waits until the local proxy prints how it carries it. @throws Error when it carries it in another way */
+async function shown(proxy: Child, { host, port }: Address, pattern: RegExp): Promise<void> {
+  const socket = connect(port, host).on('error', () => undefined);
+  try {
+    await proxy.ready(pattern);
+  } finally {
+    socket.end();
+    socket.destroySoon();
   }
 }
 

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { certificateFiles } from '../middles/certificate-files.ts';
-import { Child } from '../processes/child.ts';
+import { Child, type CommandLine } from '../processes/child.ts';
+import { collectGarbage, INSPECTABLE } from '../processes/garbage.ts';
 import type { Address } from '../traffic/connection.ts';
 import type { Link } from '../traffic/link.ts';
 import type { Peer, RunningPeer } from './peer.ts';
@@ -18,9 +19,16 @@ export const devTunnels: Peer = {
 async function startDevTunnels(target: Address, workspace: string, link: Link): Promise<RunningPeer> {
   const { certFile, keyFile, ca } = await certificateFiles(workspace);
   const children: Child[] = [];
-  const start = (file: string, args: readonly string[], env: Record<string, string>): Child => {
+  const start = (
+    file: string,
+    args: readonly string[],
+    env: Record<string, string>,
+    wrap = (line: CommandLine): CommandLine => line,
+  ): Child => {
     const path = join(import.meta.dirname, file);
-    const child = new Child({ command: process.execPath, args: ['--conditions=development', path, ...args], env });
+    const child = new Child(
+      wrap({ command: process.execPath, args: [...INSPECTABLE, '--conditions=development', path, ...args], env }),
+    );
     children.unshift(child.readOutput());
     return child;
   };
@@ -31,7 +39,7 @@ async function startDevTunnels(target: Address, workspace: string, link: Link): 
     const relay = start('../middles/ws-relay-main.ts', [], { BENCH_CERT_FILE: certFile, BENCH_KEY_FILE: keyFile });
     const port = Number((await relay.ready(/listening (\d+)/))[1]);
     const url = `wss://127.0.0.1:${await link.through(port, 2)}/bench`;
-    const device = start('dev-tunnels-main.ts', ['device', url], { BENCH_CA: ca });
+    const device = start('dev-tunnels-main.ts', ['device', url], { BENCH_CA: ca }, link.onDevice);
     const to = [target.host, String(target.port)];
     const service = start('dev-tunnels-main.ts', ['service', url, ...to], { BENCH_CA: ca });
     const [, entry, version = ''] = await service.ready(/listening (\d+) (\S+)/);
@@ -43,6 +51,9 @@ async function startDevTunnels(target: Address, workspace: string, link: Link): 
         { role: 'device', pid: device.pid },
         { role: 'service', pid: service.pid },
       ],
+      collectGarbage: async () => {
+        for (const child of [relay, device, service]) await collectGarbage(child);
+      },
       stop,
     };
   } catch (error) {

@@ -3,7 +3,7 @@ import { culvertGateway, wsRelay } from '../middles/frame-relays.ts';
 import { gatewayThreads } from '../middles/gateway-threads.ts';
 import { haproxy, nginx } from '../middles/tls-proxy.ts';
 import { absentPeer } from './absent.ts';
-import { culvert, culvertRaw } from './culvert.ts';
+import { culvertRaw, encryptedSession, session } from './culvert.ts';
 import { devTunnels } from './dev-tunnels.ts';
 import type { Peer } from './peer.ts';
 import { plainTcp } from './plain-tcp.ts';
@@ -21,8 +21,9 @@ export const PEERS: readonly Peer[] = [
   absentPeer('frp', 'frp, an stcp proxy and its visitor over one frps, with TLS', 'bin/frps'),
   absentPeer('wstunnel', 'wstunnel, two clients over one server, with TLS', 'bin/wstunnel'),
   absentPeer('piko', 'piko agent and piko forward over one server, with TLS', 'bin/piko'),
-  culvert,
   culvertRaw,
+  session,
+  encryptedSession,
   haproxy,
   nginx,
   wsRelay,

@@ -46,6 +46,8 @@ export interface RunningPeer {
   readonly ends?: Ends;
   /** Opens a stream through a middle; absent for a tunnel. */
   readonly middle?: RunningMiddle;
+  /** Has every process free the memory that it does not use; absent for programs that do so by themselves. */
+  collectGarbage?(): Promise<void>;
   /** Ends every process; resolves when all have exited. */
   stop(): Promise<void>;
 }
@@ -89,7 +91,11 @@ export interface Launches {
   /** Prints the version. */
   readonly version: CommandLine;
   /** The service-local proxy, and the pattern of the output that it prints once it listens. */
-  readonly listen: CommandLine & { readonly listening: RegExp };
+  readonly listen: CommandLine & {
+    readonly listening: RegExp;
+    /** The port of 127.0.0.1 that it listens on; when absent, it is the first group of `listening`. */
+    readonly port?: number;
+  };
   /** Carries its standard input and output to the target, as for ssh's ProxyCommand. */
   readonly stdio: CommandLine;
 }

@@ -1,6 +1,5 @@
-import { readFileSync } from 'node:fs';
 import { release, type } from 'node:os';
-import { CONGESTION_CONTROL_FILE } from '../network/namespace.ts';
+import { congestionControl } from '../network/namespace.ts';
 import type { Address } from '../traffic/connection.ts';
 import type { Peer, RunningPeer } from './peer.ts';
 
@@ -11,8 +10,8 @@ export const plainTcp: Peer = {
   family: 'tunnel',
   missing: () => undefined,
   start: async (target: Address, _workspace, link): Promise<RunningPeer> => ({
-    version: `${type()} ${release()}, TCP ${readFileSync(CONGESTION_CONTROL_FILE, 'utf8').trim()}`,
-    entry: { host: target.host, port: await link.through(target.port, 1) },
+    version: `${type()} ${release()}, TCP ${congestionControl()}`,
+    entry: { host: target.host, port: await link.through(target.port, 1, 'device') },
     processes: [],
     stop: async () => undefined,
   }),

@@ -68,7 +68,7 @@ local_addr = "${target.host}:${target.port}"
 `,
   );
   const server = new Child({ command: PROGRAM, args: [file('server.toml')] }).readOutput();
-  const client = new Child({ command: PROGRAM, args: [file('client.toml')] }).readOutput();
+  const client = new Child(link.onDevice({ command: PROGRAM, args: [file('client.toml')] })).readOutput();
   const stop = async (): Promise<void> => {
     await client.stop();
     await server.stop();

@@ -1,7 +1,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
-import { Child, run } from '../processes/child.ts';
+import { Child, type CommandLine, run } from '../processes/child.ts';
 import { findProgram } from '../processes/programs.ts';
 import type { Address } from '../traffic/connection.ts';
 import type { Link } from '../traffic/link.ts';
@@ -39,21 +39,22 @@ async function startSsh(
   const reached = await link.through(port, 2);
   const options = await writeConfiguration(workspace, { listen: port, reached }, cipher);
   const children: Child[] = [];
-  const start = (command: string, args: readonly string[]): Child => {
-    const child = new Child({ command, args }).readOutput();
+  const start = (command: string, args: readonly string[], wrap = (line: CommandLine) => line): Child => {
+    const child = new Child(wrap({ command, args })).readOutput();
     children.unshift(child);
     return child;
   };
   try {
     const sshd = start(findProgram('sshd') ?? 'sshd', ['-D', '-e', '-f', join(workspace, 'sshd_config')]);
     await sshd.ready(/Server listening/);
-    const device = start(ssh, [...options, '-N', '-R', `${HOST}:0:${target.host}:${target.port}`, HOST]);
+    const device = start(ssh, [...options, '-N', '-R', `${HOST}:0:${target.host}:${target.port}`, HOST], link.onDevice);
     const remotePort = (await device.ready(/Allocated port (\d+)/))[1] ?? '';
     const localPort = await freePort();
     const forward = (local: number): string[] => ['-v', '-N', '-L', `${HOST}:${local}:${HOST}:${remotePort}`, HOST];
     const listening = /Local forwarding listening on .*Entering interactive session/s;
     const service = start(ssh, [...options, ...forward(localPort)]);
     await service.ready(listening);
+    const launchedPort = await freePort();
     return {
       version: (await run({ command: ssh, args: ['-V'] })).trim(),
       entry: { host: HOST, port: localPort },
@@ -64,7 +65,7 @@ async function startSsh(
       ],
       launches: {
         version: { command: ssh, args: ['-V'] },
-        listen: { command: ssh, args: [...options, ...forward(await freePort())], listening },
+        listen: { command: ssh, args: [...options, ...forward(launchedPort)], listening, port: launchedPort },
         stdio: { command: ssh, args: [...options, '-W', `${HOST}:${remotePort}`, HOST] },
       },
       stop: async () => {

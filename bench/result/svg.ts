@@ -26,6 +26,9 @@ text{font:12px system-ui,sans-serif;fill:var(--ink)}.title{font-size:15px;font-w
 .grid{stroke:var(--line)}.spread{stroke:var(--ink);stroke-width:1.2}
 </style>`;
 
+/** Names of Culvert's own peers, which are drawn in their own colour. */
+const OURS = /^(culvert|session)/;
+
 interface Row extends MetricResult {
   readonly name: string;
 }
@@ -81,7 +84,7 @@ function panel(left: number, top: number, { name, unit, better }: Metric, rows: 
   );
   for (const [index, row] of rows.entries()) {
     const y = top + PANEL_HEAD + index * ROW;
-    const whose = row.name.startsWith('culvert') ? 'ours' : 'other';
+    const whose = OURS.test(row.name) ? 'ours' : 'other';
     const middle = y + BAR / 2;
     parts.push(
       text(origin - 7, y + BAR - 2, row.name, `end ${whose}`),

@@ -12,6 +12,7 @@ const PIECE = 100;
 /** Milliseconds after which no further round trips begin: beside a flood, each may take tens of milliseconds. */
 const LONGEST_MS = 4_000;
 const BULK = [1, 8] as const;
+const MB = 1e6;
 
 /** Measures whether one stream that floods the tunnel starves another. */
 export const beside: Scenario = {
@@ -24,6 +25,7 @@ export const beside: Scenario = {
       { name: `${name}, p50`, unit: 'µs', better: 'lower' as const },
       { name: `${name}, p99`, unit: 'µs', better: 'lower' as const },
       { name: `${name}, p99.9`, unit: 'µs', better: 'lower' as const },
+      ...(name === 'alone' ? [] : [{ name: `${name}, the downloads`, unit: 'MB/s', better: 'higher' as const }]),
     ]),
   workUnit: 'thousand round trips',
   applies: () => true,
@@ -51,7 +53,11 @@ async function measure({ entry }: RunningPeer): Promise<Measurement> {
       values[`${name}, p99.9`] = percentile(microseconds, 99.9);
     };
     await take('alone');
-    for (const count of BULK) await besideBulk(entry, count, () => take(`beside ${count}`));
+    for (const count of BULK) {
+      const bulk = { connections: count, direction: 'down' } as const;
+      const { bytesPerSecond } = await besideBulk(entry, bulk, () => take(`beside ${count}`));
+      values[`beside ${count}, the downloads`] = bytesPerSecond / MB;
+    }
     return { values, work: trips / 1000 };
   } finally {
     await connection.close();

@@ -1,7 +1,9 @@
 import { beside } from './beside.ts';
 import { devices } from './devices.ts';
+import { firstByteScenario } from './first-byte.ts';
 import { gatewayScenario } from './gateway.ts';
 import { handshakes } from './handshakes.ts';
+import { idle } from './idle.ts';
 import { iperf } from './iperf.ts';
 import { longLinkScenario } from './long-link.ts';
 import { middleBeside } from './middle-beside.ts';
@@ -10,6 +12,7 @@ import { open } from './open.ts';
 import { pathScenario } from './path.ts';
 import { roundTrip } from './round-trip.ts';
 import type { Scenario } from './scenario.ts';
+import { slowLink } from './slow-link.ts';
 import { start } from './start.ts';
 import { streams } from './streams.ts';
 import { threads } from './threads.ts';
@@ -30,11 +33,15 @@ export const SCENARIOS: readonly Scenario[] = [
   iperf,
   roundTrip,
   beside,
+  slowLink,
   open,
+  firstByteScenario('first-byte', 5, 0),
+  firstByteScenario('first-byte-long', 2, 100),
   handshakes,
   web,
   wrk,
   streams,
+  idle,
   devices,
   longLinkScenario,
   pathScenario('long-path', 0, 8 * 2 ** 20),

@@ -4,13 +4,13 @@ import type { Scenario } from './scenario.ts';
 
 const BYTES = 16;
 const ONE_BY_ONE = 100;
-const AT_ONCE = [8, 64] as const;
+const AT_ONCE = [8, 32, 64] as const;
 const SIDE_BY_SIDE = 400;
 
 export const open: Scenario = {
   name: 'open',
   title: () =>
-    `new connections, each with ${BYTES} bytes there and back: ${ONE_BY_ONE} one after the other, then ${SIDE_BY_SIDE} each with ${AT_ONCE.join(' and ')} at once`,
+    `new connections, each with ${BYTES} bytes there and back: ${ONE_BY_ONE} one after the other, then ${SIDE_BY_SIDE} each with ${AT_ONCE.join(', ')} at once`,
   family: 'tunnel',
   metrics: () => [
     { name: 'first byte p50', unit: 'ms', better: 'lower' },

@@ -1,3 +1,4 @@
+import type { DeviceNetwork } from '../network/device-network.ts';
 import type { Family, RunningPeer } from '../peers/peer.ts';
 import type { Link } from '../traffic/link.ts';
 
@@ -52,6 +53,8 @@ export interface Scenario {
   readonly target?: string;
   /** Creates the link between the peer's programs, for each peer; when absent, they connect directly. */
   readonly link?: () => Link;
+  /** Makes the device's own network, in which the target and the device's programs run; instead of {@link link}. Only with {@link isolated}. */
+  readonly deviceNetwork?: () => Promise<DeviceNetwork>;
   /** Whether the scenario runs in a separate network namespace, whose packets may be delayed and dropped. */
   readonly isolated?: true;
   /** The scenario's weight in the division of the whole time; an ordinary scenario has 1. */

@@ -8,7 +8,7 @@ describe('the command line of the conformance kit', () => {
   it('without arguments judges every known tunnel once, in every case', () => {
     const chosen = conformanceArguments([]);
     expect(chosen?.running).toBeUndefined();
-    expect(chosen?.peers.map(({ name }) => name)).toEqual(expect.arrayContaining(['plain-tcp', 'ssh-l-r', 'culvert']));
+    expect(chosen?.peers.map(({ name }) => name)).toEqual(expect.arrayContaining(['plain-tcp', 'ssh-l-r', 'session']));
     expect(chosen?.peers.map(({ name }) => name)).not.toContain('haproxy');
     expect(chosen?.cases).toEqual(CASES);
     expect(chosen?.amounts).toEqual(AMOUNTS);
@@ -49,7 +49,7 @@ describe('the command line of the conformance kit', () => {
     [['--listen', '127.0.0.1:99999', '--target', '8022'], '65535'],
     [['--listen', '127.0.0.1:80'], 'go together'],
     [['--pids', '1'], 'go together'],
-    [['--listen', '127.0.0.1:80', '--target', '8022', '--peers', 'culvert'], '--peers does not go'],
+    [['--listen', '127.0.0.1:80', '--target', '8022', '--peers', 'session'], '--peers does not go'],
     [['--peers', 'haproxy'], "no peer 'haproxy'"],
     [['--cases', 'half'], "no case 'half'"],
     [['--idle', '0'], '--idle'],

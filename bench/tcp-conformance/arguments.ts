@@ -13,7 +13,7 @@ const TUNNELS = PEERS.filter(({ family }) => family === 'tunnel');
 /** Not judged unless named: the same program with another cipher. */
 const NOT_BY_DEFAULT = ['ssh-l-r-aes'];
 
-const OUTPUTS = ['table', 'json'] as const;
+const OUTPUTS = ['table', 'page', 'json'] as const;
 
 const MOST_PORT = 65_535;
 /** Seconds: a day. A typo must not make a run take weeks. */
@@ -32,7 +32,8 @@ npm run conformance -- --listen HOST:PORT --target PORT [options]  judges a runn
   --delay SECONDS      how late a late answer is (default: ${AMOUNTS.delayMs / 1000})
   --wait SECONDS       how long nothing may happen (default: ${AMOUNTS.waitMs / 1000})
   --offer BYTES        offered to a slow reader (default: ${AMOUNTS.offeredBytes})
-  --output FORM        on standard output: table (which is Markdown) or json (default: table)
+  --output FORM        on standard output: table (which is Markdown), page (for docs/performance) or json (default: table)
+  --from FILE          judges nothing, and shows the JSON of an earlier run
 `;
 
 export interface ConformanceArguments {
@@ -42,6 +43,8 @@ export interface ConformanceArguments {
   readonly cases: readonly ConformanceCase[];
   readonly amounts: Amounts;
   readonly output: (typeof OUTPUTS)[number];
+  /** A JSON file of an earlier run, to be shown again; absent: tunnels are judged. */
+  readonly from?: string;
 }
 
 /**
@@ -69,6 +72,7 @@ export function conformanceArguments(args: readonly string[]): ConformanceArgume
       offeredBytes: values.offer === undefined ? AMOUNTS.offeredBytes : whole('--offer', values.offer, MOST_BYTES),
     },
     output,
+    ...(values.from === undefined ? {} : { from: values.from }),
   };
 }
 
@@ -89,6 +93,7 @@ function parse(args: readonly string[]) {
         wait: { type: 'string' },
         offer: { type: 'string' },
         output: { type: 'string', default: 'table' },
+        from: { type: 'string' },
         help: { type: 'boolean', default: false },
       },
     }).values;

@@ -1,16 +1,23 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { UsageError } from '../arguments.ts';
 import { thisMachine } from '../machine.ts';
 import { type ConformanceArguments, conformanceArguments, USAGE } from './arguments.ts';
 import { allPass, CONFORMANCE_VERSION, type ConformanceResult, type TunnelResult } from './result.ts';
-import { renderConformance } from './table.ts';
+import { renderConformance, renderPage } from './table.ts';
 import { judgeKnown, judgeRunning, type RunOptions } from './tunnels.ts';
 
 /** Progress goes to standard error; only the result goes to standard output. */
 const progress = (message: string): void => {
   process.stderr.write(`${message}\n`);
+};
+
+/** How a result is written. */
+const FORMS: Record<ConformanceArguments['output'], (result: ConformanceResult) => string> = {
+  table: renderConformance,
+  page: renderPage,
+  json: (result) => `${JSON.stringify(result, undefined, 2)}\n`,
 };
 
 process.exitCode = await main(process.argv.slice(2));
@@ -22,10 +29,9 @@ async function main(args: readonly string[]): Promise<number> {
   const interrupted = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => interrupted.abort());
   try {
-    const result = await conformance(chosen, interrupted.signal);
-    process.stdout.write(
-      chosen.output === 'json' ? `${JSON.stringify(result, undefined, 2)}\n` : renderConformance(result),
-    );
+    const { from, output } = chosen;
+    const result = from === undefined ? await conformance(chosen, interrupted.signal) : readResult(from);
+    process.stdout.write(FORMS[output](result));
     return allPass(result) ? 0 : 1;
   } catch (error) {
     if (!interrupted.signal.aborted) throw error;
@@ -33,6 +39,14 @@ async function main(args: readonly string[]): Promise<number> {
     // Tunnels and connections are gone; what remains are waits of the case that was interrupted.
     process.exit(130);
   }
+}
+
+/** @throws Error when the file has another version of the result's form */
+function readResult(file: string): ConformanceResult {
+  const result = JSON.parse(readFileSync(file, 'utf8')) as ConformanceResult;
+  if (result.version !== CONFORMANCE_VERSION)
+    throw new Error(`${file} is of version ${result.version}, not ${CONFORMANCE_VERSION}`);
+  return result;
 }
 
 function readArguments(args: readonly string[]): ConformanceArguments | number {

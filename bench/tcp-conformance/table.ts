@@ -28,6 +28,16 @@ export function renderConformance(result: ConformanceResult): string {
   return `${sections.filter((section) => section !== '').join('\n\n')}\n`;
 }
 
+/** The result as a page of docs/performance. */
+export function renderPage(result: ConformanceResult): string {
+  return `${PAGE_HEAD}\n\n${renderConformance(result)}`;
+}
+
+const PAGE_HEAD = `# What tunnels keep of what TCP promises
+
+Made by \`npm run conformance -- --output page\`; do not edit. [The kit](../../bench/tcp-conformance/README.md) says what each case does, and [the bench](../../bench/README.md#peers) what each tunnel is:
+of Culvert's, \`session-e2e\` is what users have, \`session\` the same without encryption between the two ends, and \`culvert-raw\` a stream for each connection. \`plain-tcp\` has nothing in between.`;
+
 function cell({ verdicts }: TunnelResult, id: string): string {
   const verdict = verdicts.find((one) => one.id === id)?.verdict;
   return verdict === 'fail' ? '**fail**' : (verdict ?? ABSENT);

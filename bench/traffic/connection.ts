@@ -7,7 +7,7 @@ export interface Address {
   readonly port: number;
 }
 
-/** Milliseconds without any byte after which a connection counts as stuck. */
+/** Milliseconds without any byte after which an operation counts as stuck. */
 const STUCK_MS = 30_000;
 /** Bytes of the single buffer that a connection reads into, so that no chunk needs an allocation. */
 const READ_BYTES = 262_144;
@@ -33,7 +33,7 @@ export class Connection {
         },
       },
     });
-    this.#socket.setTimeout(STUCK_MS, () => this.#socket.destroy(new Error(`no byte for ${STUCK_MS / 1000} s`)));
+    this.#socket.on('timeout', () => this.#socket.destroy(new Error(`no byte for ${STUCK_MS / 1000} s`)));
     this.#socket.on('error', (error) => this.#fail(error));
     this.#socket.on('close', () => this.#fail(new Error('the connection ended in the middle of an operation')));
   }
@@ -117,8 +117,10 @@ export class Connection {
   #operation<T>(begin: (done: (result: T) => void) => (bytes: Buffer) => void): Promise<T> {
     return new Promise((resolve, reject) => {
       this.#fail = reject;
+      this.#socket.setTimeout(STUCK_MS);
       const take = begin((result) => {
         this.#fail = () => undefined;
+        this.#socket.setTimeout(0);
         this.#take = this.#unasked;
         resolve(result);
       });

@@ -1,13 +1,16 @@
 import { join } from 'node:path';
-import { Child } from '../processes/child.ts';
+import { Child, type CommandLine } from '../processes/child.ts';
 
 /** The link between two programs of a peer. */
 export interface Link {
   /**
    * Returns the port to connect to in place of `port`.
    * @param legs number of such links that a byte passes from the driver to the target: together they have the whole delay
+   * @param server where the program runs that listens on the port; default: in the middle
    */
-  through(port: number, legs: number): Promise<number>;
+  through(port: number, legs: number, server?: 'middle' | 'device'): Promise<number>;
+  /** Returns how to start a program of the device, when the device has a network of its own; otherwise the line as it is. */
+  onDevice(line: CommandLine): CommandLine;
   /** Returns the number of packets so far; only for a link that handles packets. */
   counts?(): Promise<PacketCounts>;
   stop(): Promise<void>;
@@ -21,6 +24,7 @@ export interface PacketCounts {
 /** A direct connection. */
 export const NO_LINK: Link = {
   through: (port) => Promise.resolve(port),
+  onDevice: (line) => line,
   stop: () => Promise.resolve(),
 };
 
@@ -34,6 +38,7 @@ export function longLink(roundTripMs: number): Link {
       children.push(child);
       return Number((await child.ready(/listening (\d+)/))[1]);
     },
+    onDevice: (line) => line,
     async stop() {
       for (const child of children) await child.stop();
     },

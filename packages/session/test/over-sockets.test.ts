@@ -92,6 +92,26 @@ describe('a session over sockets', () => {
     expect((await readAll(socket)).toString()).toBe('got 1000000');
   });
 
+  it('delivers what a program sent right before its connection closed, although the session could not send it yet', async () => {
+    let received: Promise<Buffer> | undefined;
+    const port = await listen((socket) => {
+      received = readAll(socket);
+      socket.end();
+    });
+    tunnel = await SocketTunnel.start(port);
+    const socket = await open(tunnel.port);
+    socket.resume();
+    await once(socket, 'end');
+    tunnel.hold();
+    const last = randomBytes(50_000);
+    socket.end(last);
+    await once(socket, 'close');
+    expect(socket.errored).toBeNull();
+    await expect.poll(() => tunnel?.openAtListener).toBe(0);
+    tunnel.release();
+    expect(sha256((await received) ?? Buffer.alloc(0))).toBe(sha256(last));
+  });
+
   it('turns a refusal and a reset of the target into a reset', async () => {
     const port = await listen((socket) => socket.resetAndDestroy());
     tunnel = await SocketTunnel.start(port);

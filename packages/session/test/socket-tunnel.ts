@@ -20,6 +20,10 @@ export class SocketTunnel {
   readonly #links = new Set<Socket>();
   /** Links that were made. */
   linkCount = 0;
+  /** Connections of programs to the listener that have not closed. */
+  openAtListener = 0;
+  /** While it is set, links wait for {@link release}. */
+  #held: (() => void)[] | undefined;
 
   private constructor(linkServer: Server, listener: Server, targetPort: number, options: TunnelOptions) {
     this.#linkServer = linkServer;
@@ -55,21 +59,15 @@ export class SocketTunnel {
       deviceId: 'device',
       moduleId: '',
       dial: (session) => {
-        const socket = connect({ port: (linkServer.address() as AddressInfo).port, host: '127.0.0.1' });
-        const failed = () => session.dialFailed({});
-        socket.once('error', failed);
-        socket.once('connect', () => {
-          socket.off('error', failed);
-          socket.setNoDelay(true);
-          this.linkCount++;
-          this.#track(socket);
-          linkOverDuplex(socket, NO_BINDING, (transport) => session.linkReady(transport));
-        });
+        if (this.#held === undefined) this.#dial(session);
+        else this.#held.push(() => this.#dial(session));
       },
       events: { closed: () => undefined },
       ...options.service,
     });
     listener.on('connection', (socket) => {
+      this.openAtListener++;
+      socket.once('close', () => this.openAtListener--);
       const relay = new SocketRelay(socket, () => undefined);
       const connection = this.session.open('target', relay);
       if (connection === undefined) socket.resetAndDestroy();
@@ -93,6 +91,19 @@ export class SocketTunnel {
     return (this.#listener.address() as AddressInfo).port;
   }
 
+  #dial(session: ServiceSession): void {
+    const socket = connect({ port: (this.#linkServer.address() as AddressInfo).port, host: '127.0.0.1' });
+    const failed = () => session.dialFailed({});
+    socket.once('error', failed);
+    socket.once('connect', () => {
+      socket.off('error', failed);
+      socket.setNoDelay(true);
+      this.linkCount++;
+      this.#track(socket);
+      linkOverDuplex(socket, NO_BINDING, (transport) => session.linkReady(transport));
+    });
+  }
+
   #track(socket: Socket): void {
     this.#links.add(socket);
     socket.on('close', () => this.#links.delete(socket));
@@ -102,6 +113,18 @@ export class SocketTunnel {
   /** Resets every link that there is. */
   cut(): void {
     for (const socket of this.#links) socket.resetAndDestroy();
+  }
+
+  /** Resets every link, and lets no other be made before {@link release}. */
+  hold(): void {
+    this.#held = [];
+    this.cut();
+  }
+
+  release(): void {
+    const held = this.#held ?? [];
+    this.#held = undefined;
+    for (const dial of held) dial();
   }
 
   async stop(): Promise<void> {

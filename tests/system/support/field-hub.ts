@@ -102,9 +102,14 @@ export class FieldHub {
     };
   }
 
-  /** Starts `culvert connect` at `place`, with services as `NAME=PORT`; resolves when it listens. */
-  async connect(place: Place, deviceId: string, services: readonly string[]): Promise<Program> {
-    const command = culvertCommand('connect', '--', deviceId, ...services).flat();
+  /** Starts `culvert connect` at `place`, with services as `NAME=PORT` and further flags; resolves when it listens. */
+  async connect(
+    place: Place,
+    deviceId: string,
+    services: readonly string[],
+    flags: readonly string[] = [],
+  ): Promise<Program> {
+    const command = culvertCommand('connect', ...flags, '--', deviceId, ...services).flat();
     const program = startAt(this.#cleanup, place, command, this.serviceEnv());
     await program.waitFor(/127\.0\.0\.1:\d+/);
     return program;
