@@ -13,7 +13,7 @@ import { eventually } from './support/eventually.ts';
 import { listenLocally } from './support/free-port.ts';
 import { HubProcess } from './support/hub-process.ts';
 import { cleanEnvironment, Program, run } from './support/program.ts';
-import { type RunningAgent, startAgent, startConnect } from './support/proxies.ts';
+import { RAW, type RunningAgent, startAgent, startConnect } from './support/proxies.ts';
 
 /** Milliseconds: a little more than the five seconds after which an earlier version cut off an answer. */
 const LATE_MS = 6_000;
@@ -48,7 +48,7 @@ beforeAll(async () => {
     args: ['--half-close-timeout', '8'],
   });
   inSession = await startConnect(cleanup, hub, 'press-7', ['raw']);
-  raw = await startConnect(cleanup, hub, 'press-7', ['raw'], ['--raw']);
+  raw = await startConnect(cleanup, hub, 'press-7', ['raw'], RAW);
 }, 60_000);
 afterAll(() => cleanup.run());
 
@@ -133,7 +133,7 @@ describe('through agent, hub and connect', () => {
       void text(socket)
         .then(() => later(LATE_MS))
         .then(() => socket.end('late'));
-    const [command, args] = culvertCommand('connect', 'press-7', 'raw', '--stdio', '--raw');
+    const [command, args] = culvertCommand('connect', 'press-7', 'raw', '--stdio', ...RAW);
     const env = cleanEnvironment(hub.serviceEnv());
     expect(await run(command, args, { env, input: 'q', timeoutMs: 60_000 })).toMatchObject({ code: 0, stdout: 'late' });
     serve = (socket) => void socket.resume();

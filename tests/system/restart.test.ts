@@ -10,7 +10,7 @@ import { eventually } from './support/eventually.ts';
 import { listenLocally } from './support/free-port.ts';
 import { HubProcess } from './support/hub-process.ts';
 import { cleanEnvironment, Program } from './support/program.ts';
-import { type RunningAgent, startAgent, startConnect } from './support/proxies.ts';
+import { RAW, type RunningAgent, startAgent, startConnect } from './support/proxies.ts';
 
 /** Milliseconds that the hub gives open streams when it stops: short, so that the test's streams are still open when the time is over. */
 const DRAIN_MS = 1_000;
@@ -22,6 +22,8 @@ type Connect = { readonly ports: readonly number[]; readonly program: Program };
 const cleanup = new Cleanup();
 let hub: HubProcess;
 let owner: ServiceClient;
+/** A client whose streams are all raw. */
+let rawOwner: ServiceClient;
 let echo: string;
 let agent: RunningAgent;
 /** `culvert connect`, whose connections run in a session. */
@@ -32,11 +34,12 @@ let raw: Connect;
 beforeAll(async () => {
   hub = await HubProcess.start(cleanup, { config: { drainMs: DRAIN_MS } });
   owner = hub.owner(cleanup);
+  rawOwner = hub.owner(cleanup, { session: false });
   const server = createServer({ allowHalfOpen: true }, (socket) => socket.on('error', () => undefined).pipe(socket));
   echo = `echo=127.0.0.1:${await listenLocally(cleanup, server)}`;
   agent = await startAgent(cleanup, hub, 'field', [echo]);
   local = await startConnect(cleanup, hub, 'field', ['echo']);
-  raw = await startConnect(cleanup, hub, 'field', ['echo'], ['--raw']);
+  raw = await startConnect(cleanup, hub, 'field', ['echo'], RAW);
 });
 afterAll(() => cleanup.run());
 
@@ -101,10 +104,10 @@ describe.each([
   test('while streaming: raw streams end with a reason, and new ones work', async () => {
     await recovered('before');
     const said = { agent: agent.program.stderr.length, connect: raw.program.stderr.length };
-    const tunnel = keepBusy(await owner.openStream('field', { name: 'echo', raw: true }));
+    const tunnel = keepBusy(await rawOwner.openStream('field', { name: 'echo' }));
     const socket = await dial(raw);
     const localEnd = keepBusy(socket);
-    const [command, args] = culvertCommand('connect', '--stdio', '--raw', '--', 'field', 'echo');
+    const [command, args] = culvertCommand('connect', '--stdio', ...RAW, '--', 'field', 'echo');
     const stdio = new Program(command, args, { env: cleanEnvironment(hub.serviceEnv()) });
     cleanup.defer(stdio, () => stdio.stop());
     stdio.child.stdin.write('through stdio\n');
@@ -170,7 +173,7 @@ describe("the agent's network goes away", () => {
 
   test('with resets: raw streams end, and the agent comes back when the network does', async () => {
     await works('before');
-    const open = keepBusy(await owner.openStream('far', { name: 'echo', raw: true }));
+    const open = keepBusy(await rawOwner.openStream('far', { name: 'echo' }));
     await eventually('the stream to run', () => open.bytes() > 1e6);
     network.refuse();
     network.cut();
@@ -179,7 +182,7 @@ describe("the agent's network goes away", () => {
       'the hub to notice',
       async () => (await owner.devices.get('far')).connectionState === 'Disconnected',
     );
-    await expect(owner.openStream('far', { name: 'echo', raw: true, connectTimeoutMs: 0 })).rejects.toMatchObject({
+    await expect(rawOwner.openStream('far', { name: 'echo', connectTimeoutMs: 0 })).rejects.toMatchObject({
       code: 'device_offline',
     });
     network.resume();
@@ -191,7 +194,7 @@ describe("the agent's network goes away", () => {
   test('in silence: presence and raw streams end within two pings, the agent comes back, and a connection in a session goes on', async () => {
     const connection = await owner.openStream('far', { name: 'echo' });
     expect(await echoed(connection, 'before')).toBe('before');
-    const stream = await owner.openStream('far', { name: 'echo', raw: true });
+    const stream = await rawOwner.openStream('far', { name: 'echo' });
     expect(await echoed(stream, 'before')).toBe('before');
     const ended = new Promise((resolve) => {
       stream.once('error', resolve).once('close', () => resolve(undefined));

@@ -4,6 +4,9 @@ import { freePort } from './free-port.ts';
 import type { HubProcess } from './hub-process.ts';
 import type { Program } from './program.ts';
 
+/** Flags of `culvert connect` for a raw stream for each connection, also to a device that has had a session and whose key is therefore known. */
+export const RAW = ['--raw', '--allow-unencrypted'] as const;
+
 /** A device whose local proxy is running. */
 export interface RunningAgent {
   readonly deviceId: string;
