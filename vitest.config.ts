@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 import { watchedForks } from './tools/watched-forks.ts';
 
@@ -8,6 +9,8 @@ export default defineConfig({
     // What is waited for by looking again and again.
     expect: { poll: { timeout: 120_000 } },
     pool: watchedForks,
+    // Two at least: Vitest leaves one processor free, and on two a single worker spends much of its time waiting for the programs it has started.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     execArgv: ['--conditions=development'],
     // Guards against what hangs, and no more: no test may depend on how fast the machine is.
     testTimeout: 180_000,

@@ -1,5 +1,8 @@
 import { defineConfig } from 'vitest/config';
-import system from './vitest.system.config.ts';
+import { common } from './vitest.system.config.ts';
 
 /** The system tests that take minutes each. CI does not run them: a release needs one run by hand, as CONTRIBUTING.md says. */
-export default defineConfig({ ...system, test: { ...system.test, include: ['tests/system/slow/*.test.ts'] } });
+export default defineConfig({
+  ...common,
+  test: { ...common.test, include: ['tests/system/slow/*.test.ts'], fileParallelism: false },
+});

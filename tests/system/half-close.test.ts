@@ -13,16 +13,20 @@ import { eventually } from './support/eventually.ts';
 import { listenLocally } from './support/free-port.ts';
 import { HubProcess } from './support/hub-process.ts';
 import { cleanEnvironment, Program, run } from './support/program.ts';
-import { type RunningAgent, startAgent, startConnect } from './support/proxies.ts';
+import { RAW, type RunningAgent, startAgent, startConnect } from './support/proxies.ts';
 
 /** Milliseconds: a little more than the five seconds after which an earlier version cut off an answer. */
 const LATE_MS = 6_000;
 
+type Connect = { readonly ports: readonly number[]; readonly program: Program };
+
 const cleanup = new Cleanup();
 let hub: HubProcess;
 let agent: RunningAgent;
-let port: number;
-let connect: Program;
+/** `culvert connect` as everybody starts it, whose connections run in a session. */
+let inSession: Connect;
+/** `culvert connect --raw`. */
+let raw: Connect;
 /** How the device's server handles the next connection. */
 let serve: (socket: Socket) => void = () => undefined;
 
@@ -43,10 +47,8 @@ beforeAll(async () => {
   agent = await startAgent(cleanup, hub, 'press-7', [`raw=127.0.0.1:${target}`], {
     args: ['--half-close-timeout', '8'],
   });
-  ({
-    ports: [port = 0],
-    program: connect,
-  } = await startConnect(cleanup, hub, 'press-7', ['raw']));
+  inSession = await startConnect(cleanup, hub, 'press-7', ['raw']);
+  raw = await startConnect(cleanup, hub, 'press-7', ['raw'], RAW);
 }, 60_000);
 afterAll(() => cleanup.run());
 
@@ -57,17 +59,24 @@ async function failures(of: { device?: string }): Promise<unknown[]> {
 }
 
 /** Runs `nc -N`, which ends its sending direction at the end of its input and reads until the peer has ended. */
-const nc = (input: string) =>
-  run('nc', ['-N', '127.0.0.1', String(port)], { env: cleanEnvironment(), input, timeoutMs: 60_000 });
+const nc = (to: Connect, input: string) =>
+  run('nc', ['-N', '127.0.0.1', String(to.ports[0])], { env: cleanEnvironment(), input, timeoutMs: 60_000 });
 
 describe('through agent, hub and connect', () => {
-  test('an answer that begins six seconds after the question’s end arrives', async () => {
-    serve = (socket) =>
-      void text(socket)
-        .then((question) => later(LATE_MS).then(() => question))
-        .then((question) => socket.end(`answer to ${question}`));
-    expect(await nc('q')).toMatchObject({ code: 0, stdout: 'answer to q' });
-  }, 60_000);
+  test.each([
+    ['in a session', () => inSession],
+    ['over raw streams', () => raw],
+  ] as const)(
+    'an answer that begins six seconds after the question’s end arrives, %s',
+    async (_how, to) => {
+      serve = (socket) =>
+        void text(socket)
+          .then((question) => later(LATE_MS).then(() => question))
+          .then((question) => socket.end(`answer to ${question}`));
+      expect(await nc(to(), 'q')).toMatchObject({ code: 0, stdout: 'answer to q' });
+    },
+    60_000,
+  );
 
   test('an answer that flows for longer arrives whole', async () => {
     const pieces = 16;
@@ -79,7 +88,7 @@ describe('through agent, hub and connect', () => {
       }
       socket.end('end\n');
     };
-    const { code, stdout } = await nc('q');
+    const { code, stdout } = await nc(inSession, 'q');
     expect(code).toBe(0);
     expect(stdout.split('\n')).toEqual([...Array.from({ length: pieces }, (_, i) => `piece ${i}`), 'end', '']);
   }, 60_000);
@@ -91,7 +100,9 @@ describe('through agent, hub and connect', () => {
         void text(socket).then(resolve);
       };
     });
-    const client = cleanup.defer(new Program('nc', ['-N', '127.0.0.1', String(port)]), (program) => program.stop());
+    const client = cleanup.defer(new Program('nc', ['-N', '127.0.0.1', String(inSession.ports[0])]), (program) =>
+      program.stop(),
+    );
     await eventually('the device’s words', () => client.stdout === 'go on');
     await later(LATE_MS);
     client.child.stdin.end('said late');
@@ -100,25 +111,29 @@ describe('through agent, hub and connect', () => {
   }, 60_000);
 
   test('and all of it was told as an end', () => {
-    expect(`${agent.program.stderr}${connect.stderr}`).not.toMatch(/fail|lost|error/i);
+    expect(`${agent.program.stderr}${inSession.program.stderr}${raw.program.stderr}`).not.toMatch(/fail|lost|error/i);
   });
 
-  test('an answer that never comes is a failure for both ends and in the log, not an end', async () => {
+  // A connection in a session has no such limit, as TCP has none.
+  test('an answer that never comes over a raw stream is a failure for both ends and in the log, not an end', async () => {
     serve = (socket) => void socket.resume();
-    const { stdout } = await nc('q');
+    const { stdout } = await nc(raw, 'q');
     expect(stdout).toBe('');
     const silence = /sent nothing for 8 s/;
-    await eventually('both ends to say why', () => silence.test(agent.program.stderr) && silence.test(connect.stderr));
+    await eventually(
+      'both ends to say why',
+      () => silence.test(agent.program.stderr) && silence.test(raw.program.stderr),
+    );
     const records = await failures({});
     expect(JSON.stringify(records)).toContain('half_close_timeout');
   }, 60_000);
 
-  test('connect --stdio: a late answer arrives, and one that never comes is exit status 69', async () => {
+  test('connect --stdio --raw: a late answer arrives, and one that never comes is exit status 69', async () => {
     serve = (socket) =>
       void text(socket)
         .then(() => later(LATE_MS))
         .then(() => socket.end('late'));
-    const [command, args] = culvertCommand('connect', 'press-7', 'raw', '--stdio');
+    const [command, args] = culvertCommand('connect', 'press-7', 'raw', '--stdio', ...RAW);
     const env = cleanEnvironment(hub.serviceEnv());
     expect(await run(command, args, { env, input: 'q', timeoutMs: 60_000 })).toMatchObject({ code: 0, stdout: 'late' });
     serve = (socket) => void socket.resume();

@@ -11,15 +11,15 @@ import { startAgent } from './support/proxies.ts';
 const cleanup = new Cleanup();
 afterEach(() => cleanup.run());
 
-it('a stream that was open when the hub was killed is in the audit record and the log, once, with what is known', async () => {
+it('a raw stream that was open when the hub was killed is in the audit record and the log, once, with what is known', async () => {
   const hub = await HubProcess.start(cleanup);
   const owner = hub.owner(cleanup);
   const server = createServer((socket) => socket.on('error', () => undefined).pipe(socket));
   await startAgent(cleanup, hub, 'press-7', [`echo=127.0.0.1:${await listenLocally(cleanup, server)}`]);
-  const ended = await owner.openStream('press-7', { name: 'echo' });
+  const ended = await owner.openStream('press-7', { name: 'echo', raw: true });
   ended.end('done');
   await ended.toArray();
-  const open = await owner.openStream('press-7', { name: 'echo' });
+  const open = await owner.openStream('press-7', { name: 'echo', raw: true });
   open.write('hello');
   await once(open, 'data');
   const lost = once(open, 'error');

@@ -11,6 +11,7 @@ import { HubProcess } from './support/hub-process.ts';
 import { Sshd } from './support/openssh.ts';
 import { cleanEnvironment, run } from './support/program.ts';
 import { startAgent, startConnect } from './support/proxies.ts';
+import { scratch } from './support/scratch.ts';
 
 const MEBIBYTE = 1024 * 1024;
 /** A device id with characters that are special to shells, as far as the grammar of ids allows them. */
@@ -239,8 +240,8 @@ describe('plain ssh', () => {
 
   test('by the block that culvert ssh-config prints', async () => {
     const args = ['-F', await sshConfig(), ...sshd.clientArguments];
-    // A different working directory and a different environment.
-    const anywhere = { cwd: '/', env: cleanEnvironment({ HOME: '/nonexistent' }) };
+    // A different working directory, and the home of a user who has never used Culvert.
+    const anywhere = { cwd: '/', env: cleanEnvironment({ HOME: scratch(cleanup) }) };
     const result = await run('ssh', [...args, 'root@pi.culvert', 'echo configured; exit 9'], anywhere);
     expect(result, result.stderr).toMatchObject({ code: 9, stdout: 'configured\n' });
     expect(readFileSync(join(hub.home, 'ssh_config'), 'utf8')).not.toMatch(/SharedAccessKey|AccessKey=/);

@@ -70,7 +70,10 @@ describe('the command line', () => {
       const local = ['hub', 'quickstart', 'verify'].includes(name);
       expect({ name, service: told(service) }).toEqual({ name, service: !local && name !== 'agent' });
       expect({ name, device: told(device) }).toEqual({ name, device: name === 'agent' || name === 'doctor' });
-      expect({ name, state: told(['XDG_STATE_HOME']) }).toEqual({ name, state: /^ssh/.test(name) });
+      expect({ name, state: told(['XDG_STATE_HOME']) }).toEqual({
+        name,
+        state: /^ssh/.test(name) || name === 'connect',
+      });
     }
   });
 

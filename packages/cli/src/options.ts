@@ -44,11 +44,11 @@ export function withOutput(command: Command, side: Side = 'service'): Command {
   );
 }
 
-/** The option that limits how long a side may send nothing after the other has ended. */
+/** The option that limits how long a side of a raw stream may send nothing after the other has ended. Connections in a session have no such limit. */
 export function withHalfCloseTimeout(command: Command): Command {
   return command.option(
     '--half-close-timeout <seconds>',
-    'after one side of a stream has ended: how long the other may send nothing before it fails (default 60)',
+    'after one side of a raw stream has ended: how long the other may send nothing before it fails (default 60)',
     seconds,
   );
 }

@@ -34,18 +34,17 @@ export interface DeviceCredentials {
 
 const DAY_MS = 86_400_000;
 
-/** Offers that are sent on one control channel to test that a transport can carry many. */
-const MANY_OFFERS = 1_000;
-
 /**
  * Defines the tests of a hub's behaviour towards a device or a module, for one transport and one kind of credential: from the service's request
  * to the bytes at the gateway, on a real hub with a fake clock.
+ * @param offers number of offers that one control channel is tested to carry
  * @param options options of the hub, such as the listeners that the transport needs
  */
 export function deviceConformance(
   transport: DeviceTransport,
   credentials: DeviceCredentials,
   moduleId: string | undefined,
+  offers: number,
   options: TestHubOptions = {},
 ): void {
   describe(`device conformance: ${moduleId === undefined ? 'device' : 'module'}, ${transport.name}, ${credentials.name}`, () => {
@@ -56,7 +55,7 @@ export function deviceConformance(
     afterEach(() => bench.dropDevices());
     answers(bench);
     comingAndGoing(bench);
-    it('takes a thousand offers', () => manyOffers(bench));
+    it(`takes ${offers} offers`, () => manyOffers(bench, offers));
   });
 }
 
@@ -272,16 +271,16 @@ function comingAndGoing(bench: Bench): void {
   });
 }
 
-async function manyOffers(bench: Bench): Promise<void> {
+async function manyOffers(bench: Bench, offers: number): Promise<void> {
   const device = await bench.attach(await bench.register());
   let answered = 0;
   const answering = (async () => {
-    for (; answered < MANY_OFFERS; answered++) {
+    for (; answered < offers; answered++) {
       const { requestId } = await device.nextOffer();
       device.answer({ requestId, accepted: false, reason: `no ${answered}` });
     }
   })();
-  let left = MANY_OFFERS;
+  let left = offers;
   const caller = async () => {
     while (left > 0) {
       left--;
@@ -291,5 +290,5 @@ async function manyOffers(bench: Bench): Promise<void> {
   // The number of concurrent requests stays below the hub's default limit of offers per device.
   await Promise.all(Array.from({ length: 32 }, caller));
   await answering;
-  expect(answered).toBe(MANY_OFFERS);
+  expect(answered).toBe(offers);
 }

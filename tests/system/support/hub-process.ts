@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { request } from 'node:https';
 import { join } from 'node:path';
-import { ServiceClient } from '@culvert/service';
+import { ServiceClient, type ServiceClientOptions } from '@culvert/service';
 import { WebSocket } from 'ws';
 import type { Cleanup } from './cleanup.ts';
 import { culvert, culvertCommand } from './culvert.ts';
@@ -115,9 +115,10 @@ export class HubProcess {
     return readFileSync(join(this.dataDir, 'policies', name), 'utf8').trim();
   }
 
-  /** Returns a client with all permissions, which is closed at the end of the test. */
-  owner(cleanup: Cleanup): ServiceClient {
-    const client = ServiceClient.fromConnectionString(this.policy('iothubowner'), { outbound: { ca: this.ca } });
+  /** Returns a client with all permissions, which is closed at the end of the test. With `session: false` all its streams are raw. */
+  owner(cleanup: Cleanup, options: Pick<ServiceClientOptions, 'session'> = {}): ServiceClient {
+    const all = { ...options, outbound: { ca: this.ca } };
+    const client = ServiceClient.fromConnectionString(this.policy('iothubowner'), all);
     return cleanup.defer(client, () => client.close());
   }
 

@@ -4,6 +4,9 @@ import { freePort } from './free-port.ts';
 import type { HubProcess } from './hub-process.ts';
 import type { Program } from './program.ts';
 
+/** Flags of `culvert connect` for a raw stream for each connection, also to a device that has had a session and whose key is therefore known. */
+export const RAW = ['--raw', '--allow-unencrypted'] as const;
+
 /** A device whose local proxy is running. */
 export interface RunningAgent {
   readonly deviceId: string;
@@ -30,7 +33,7 @@ export async function startAgent(
 }
 
 /**
- * Starts `culvert connect` for services of a device, each on a free port, and waits until its output reports that all listen.
+ * Starts `culvert connect`, with these flags, for services of a device, each on a free port, and waits until its output reports that all listen.
  * A connection attempt as a check would open a stream.
  */
 export async function startConnect(
@@ -38,10 +41,11 @@ export async function startConnect(
   hub: HubProcess,
   deviceId: string,
   services: readonly string[],
+  flags: readonly string[] = [],
 ): Promise<{ ports: number[]; program: Program }> {
   const ports = await Promise.all(services.map(() => freePort()));
   const pairs = services.map((service, index) => `${service}=127.0.0.1:${ports[index]}`);
-  const program = startCulvert(cleanup, ['connect', '--', deviceId, ...pairs], hub.serviceEnv());
+  const program = startCulvert(cleanup, ['connect', ...flags, '--', deviceId, ...pairs], hub.serviceEnv());
   for (const port of ports) await program.waitFor(new RegExp(`is at 127\\.0\\.0\\.1:${port}\\n`));
   return { ports, program };
 }

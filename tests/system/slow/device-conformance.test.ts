@@ -1,0 +1,3 @@
+import { allDeviceConformance } from '../../../packages/hub/test/device-conformance.fixture.ts';
+
+allDeviceConformance('all');
