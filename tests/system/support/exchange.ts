@@ -40,7 +40,10 @@ export async function expectByteExact(client: Program, server: Program): Promise
   client.child.stdin.write('finish\n');
   const reports = await Promise.all(
     [client, server].map((program) => eventually('the last report', () => reportsOf(program).find(isFinal))),
-  );
+  ).catch((error: Error) => {
+    const ends = [client, server].map(({ stdout, stderr }) => `${stdout.slice(-300)}${stderr.slice(-300)}`);
+    throw new Error(`${error.message}\n--- client\n${ends[0]}\n--- server\n${ends[1]}`);
+  });
   const [here, there] = reports;
   expect(`${client.stdout}${server.stdout}`).not.toContain('"error"');
   expect({ bytes: there?.received, hash: there?.receivedHash }).toEqual({ bytes: here?.sent, hash: here?.sentHash });
@@ -49,9 +52,7 @@ export async function expectByteExact(client: Program, server: Program): Promise
 
 function reportsOf(program: Program): Report[] {
   const whole = program.stdout.slice(0, program.stdout.lastIndexOf('\n') + 1).split('\n');
-  return whole
-    .filter((line) => line.startsWith('{"sent"'))
-    .map((line) => JSON.parse(line) as Report);
+  return whole.filter((line) => line.startsWith('{"sent"')).map((line) => JSON.parse(line) as Report);
 }
 
 const newest = (program: Program): Report | undefined => reportsOf(program).at(-1);

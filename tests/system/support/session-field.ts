@@ -26,7 +26,9 @@ export class SessionField {
   readonly exchangeServer: Program;
   readonly #knownHosts: string;
 
-  private constructor(parts: Pick<SessionField, 'device' | 'service' | 'hub' | 'sshd' | 'agent' | 'connect' | 'exchangeServer'>) {
+  private constructor(
+    parts: Pick<SessionField, 'device' | 'service' | 'hub' | 'sshd' | 'agent' | 'connect' | 'exchangeServer'>,
+  ) {
     this.device = parts.device;
     this.service = parts.service;
     this.hub = parts.hub;
@@ -82,4 +84,3 @@ export class SessionField {
     return this.hub.start(this.service, [process.execPath, EXCHANGE, 'dial', String(PORTS.exchange)]);
   }
 }
-
