@@ -21,6 +21,8 @@ async function exchange(socket, finished) {
   const hashes = { sent: createHash('sha256'), received: createHash('sha256') };
   const ended = once(socket, 'end').then(() => true);
   const closed = once(socket, 'close');
+  // A reset is told below; whoever still waits for one of these is told as well.
+  for (const promise of [ended, closed]) promise.catch(() => undefined);
   socket.on('error', (error) => tell({ error: error.code }));
   socket.on('data', (data) => {
     received += data.length;

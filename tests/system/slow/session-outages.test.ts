@@ -69,8 +69,12 @@ test.each([
   await exchangeMoves(exchange, field.exchangeServer, MEBIBYTE);
   expect(await shell.identity()).toBe(before);
   await expectByteExact(exchange, field.exchangeServer);
-  expectTold(field.connect, LINK_LINES.connect);
-  expectTold(ssh, LINK_LINES.connect);
-  expectTold(field.agent, LINK_LINES.agent, 2);
+  // Two unanswered pings make a lost link; a shorter outage may pass unnoticed, because TCP sends again what was lost.
+  if (outage.forMs >= 40_000) {
+    expectTold(field.connect, LINK_LINES.connect);
+    expectTold(ssh, LINK_LINES.connect);
+    expectTold(field.agent, LINK_LINES.agent, 2);
+  }
+  for (const { stderr } of [field.connect, ssh, field.agent]) expect(stderr).not.toMatch(/failed|is over/);
   expect(await shell.exit(7)).toBe(7);
 });

@@ -39,7 +39,11 @@ export async function exchangeMoves(client: Program, server: Program, bytes: num
 export async function expectByteExact(client: Program, server: Program): Promise<void> {
   client.child.stdin.write('finish\n');
   const reports = await Promise.all(
-    [client, server].map((program) => eventually('the last report', () => reportsOf(program).find(isFinal))),
+    [client, server].map(async (program) => {
+      const last = await program.waitFor(/^.*"sentHash".*$|"error":"\w+"/m);
+      expect(last[0]).not.toContain('"error"');
+      return reportsOf(program).find(isFinal);
+    }),
   ).catch((error: Error) => {
     const ends = [client, server].map(({ stdout, stderr }) => `${stdout.slice(-300)}${stderr.slice(-300)}`);
     throw new Error(`${error.message}\n--- client\n${ends[0]}\n--- server\n${ends[1]}`);
