@@ -106,6 +106,8 @@ export class SocketRelay implements ConnectionEvents {
 
   #closed(): void {
     if (this.#hasFinished) this.#finish(undefined, '', false);
+    // Both directions of the socket have ended, but what it sent is still on its way to the peer: `finished` comes when it is sent.
+    else if (this.#socket.readableEnded && this.#socket.writableFinished) return;
     // The program is gone although the peer has not ended: what the peer still sends has no reader.
     else this.#connection?.abort('reset');
   }
