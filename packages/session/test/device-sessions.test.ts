@@ -372,7 +372,11 @@ describe('an end that is not idle', () => {
     world.run(1_000);
     pair.restartDevice();
     world.run(2 * MINUTE);
-    expect(pair.serviceEnd).toMatchObject({ reason: 'unknown', byPeer: true });
+    expect(pair.serviceEnd).toMatchObject({
+      reason: 'unknown',
+      text: 'The device no longer knows the session: its agent was restarted.',
+      byPeer: true,
+    });
     expect(pair.wires).toHaveLength(1 + links);
   });
 });

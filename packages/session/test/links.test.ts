@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { ConnectionEvents } from '../src/core/connection.ts';
+import type { DeviceSessionsOptions } from '../src/core/device-sessions.ts';
 import { encodeUint64, FRAME, MAX_PAYLOAD_BYTES, readUint32, readUint64, SESSION_REASONS } from '../src/core/frame.ts';
 import { parseHello } from '../src/core/hello.ts';
 import { BareDevice } from './bare-device.ts';
@@ -28,9 +29,9 @@ function everythingArrives(pair: Pair): void {
 }
 
 describe('several links at the device', () => {
-  function device() {
+  function device(options: Partial<DeviceSessionsOptions> = {}) {
     const world = new World(1);
-    const end = new BareDevice(world);
+    const end = new BareDevice(world, options);
     const who = identity(world);
     const first = scriptedService(world, end.sessions, who);
     first.send(FRAME.open, 1, openPayload('a'));
@@ -101,6 +102,18 @@ describe('several links at the device', () => {
     expect(third.isClosed).toBe(false);
     expect(end.ends).toEqual([]);
     expect(end.sessions.sessions[0]?.isUp).toBe(true);
+  });
+
+  it('tell that the link was lost and is back, also when the newer one is there first', () => {
+    const told: string[] = [];
+    const { world, end, who, first } = device({
+      linkLost: () => told.push('lost'),
+      linkProven: (session) => told.push(session.isUp ? 'back' : 'back, but not up'),
+    });
+    scriptedService(world, end.sessions, who, 2, { hello: { received: 12 } });
+    world.run(200);
+    expect(first.isClosed).toBe(true);
+    expect(told).toEqual(['back', 'lost', 'back']);
   });
 
   it('do not make the current one drop before a newer one is proven', () => {

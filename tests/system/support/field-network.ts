@@ -12,7 +12,11 @@ export interface Place {
   /** Makes the router silently drop the packets from this place only. */
   cutOutgoing(): Promise<void>;
   restore(): Promise<void>;
-  /** Removes the place's address, as when a machine joins another network, and assigns another one. */
+  /** Takes the place's interface down: its own programs see that there is no network. */
+  linkDown(): Promise<void>;
+  /** Takes the interface up again, with the same address. */
+  linkUp(): Promise<void>;
+  /** Removes the place's address, as when a machine joins another network, and assigns one that it never had. TCP connections from the old one are dead. */
   changeAddress(): Promise<void>;
   /** IP packets that have crossed the place's interface so far, in both directions. */
   packets(): Promise<number>;
@@ -66,6 +70,7 @@ export class FieldNetwork {
     const from = ['iif', far, 'blackhole'];
     const to = ['to', `10.210.${number}.0/24`, 'blackhole'];
     let rules: string[][] = [];
+    let addresses = 2;
     const cut = async (...added: string[][]) => {
       for (const rule of added) await must('ip', ['-n', router, 'rule', 'add', ...rule]);
       rules = added;
@@ -78,8 +83,15 @@ export class FieldNetwork {
       async restore() {
         for (const rule of rules.splice(0)) await must('ip', ['-n', router, 'rule', 'del', ...rule]);
       },
+      linkDown: async () => void (await must('ip', ['-n', inside, 'link', 'set', near, 'down'])),
+      async linkUp() {
+        await must('ip', ['-n', inside, 'link', 'set', near, 'up']);
+        // The kernel has removed the routes and neighbours of the interface that was down.
+        await neighbour(inside, near, gateway, await hardware(router, far));
+        await must('ip', ['-n', inside, 'route', 'replace', 'default', 'via', gateway]);
+      },
       async changeAddress() {
-        const next = `10.210.${number}.3`;
+        const next = `10.210.${number}.${++addresses}`;
         await must('ip', ['-n', inside, 'address', 'flush', 'dev', near]);
         await must('ip', ['-n', inside, 'address', 'add', `${next}/24`, 'dev', near]);
         await must('ip', ['-n', inside, 'route', 'replace', 'default', 'via', gateway]);

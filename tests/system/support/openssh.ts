@@ -1,6 +1,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Cleanup } from './cleanup.ts';
+import { eventually } from './eventually.ts';
 import { freePort, listening } from './free-port.ts';
 import { must, Program } from './program.ts';
 import { scratch } from './scratch.ts';
@@ -11,16 +12,19 @@ export class Sshd {
   /** The private key file that logs in as root. */
   readonly identity: string;
   readonly #directory: string;
+  readonly #prefix: readonly string[];
   #program: Program | undefined;
 
-  private constructor(directory: string, port: number) {
+  private constructor(directory: string, port: number, prefix: readonly string[]) {
     this.#directory = directory;
+    this.#prefix = prefix;
     this.port = port;
     this.identity = join(directory, 'client');
   }
 
-  static async start(cleanup: Cleanup): Promise<Sshd> {
-    const sshd = new Sshd(scratch(cleanup), await freePort());
+  /** @param prefix command prefix that runs a command at the place of the server; default: on this machine */
+  static async start(cleanup: Cleanup, prefix: readonly string[] = []): Promise<Sshd> {
+    const sshd = new Sshd(scratch(cleanup), await freePort(), prefix);
     cleanup.defer(sshd, () => sshd.#program?.stop());
     // sshd needs this empty directory for its unprivileged process; the package's start script, which does not run here, would create it.
     mkdirSync('/run/sshd', { recursive: true, mode: 0o755 });
@@ -68,7 +72,10 @@ export class Sshd {
     ];
     writeFileSync(path('sshd_config'), `${settings.join('\n')}\n`);
     // sshd must be started by its absolute path because it executes itself again for each connection.
-    this.#program = new Program('/usr/sbin/sshd', ['-D', '-e', '-f', path('sshd_config')]);
-    await listening(this.port);
+    const [command = '', ...args] = [...this.#prefix, '/usr/sbin/sshd', '-D', '-e', '-f', path('sshd_config')];
+    const program = new Program(command, args);
+    this.#program = program;
+    if (this.#prefix.length === 0) return listening(this.port);
+    await eventually('sshd to listen', () => /Server listening on/.test(program.stderr));
   }
 }

@@ -183,6 +183,7 @@ export class DeviceSession extends SessionCore {
       });
       return;
     }
+    if (former !== undefined) this.events.linkLost?.();
     this.events.linkProven?.(link);
     this.progressed();
   }

@@ -20,6 +20,12 @@ const IDLE_SESSION_MS = 60_000;
 /** Waits before a link is dialled again: at most this, doubled each time, with full jitter. */
 const MIN_WAIT_MS = 50;
 const MAX_WAIT_MS = 10_000;
+
+/** What users are told when the device ends the session without a text: it does not explain itself to who has not proved to own the session. */
+const UNEXPLAINED: Partial<Record<SessionReason, string>> = {
+  unknown: 'The device no longer knows the session: its agent was restarted.',
+  expired: 'The device no longer keeps the session: the link was lost for too long.',
+};
 /** Without encryption a stranger may answer in the device's place; only as many links with the same BYE before the proof are believed. */
 const BYES_BELIEVED = 3;
 
@@ -195,7 +201,7 @@ export class ServiceSession extends SessionCore {
     this.#byes = this.#bye === reason ? this.#byes + 1 : 1;
     this.#bye = reason;
     const isBelieved = link.isEncrypted || this.#byes >= BYES_BELIEVED;
-    if (isBelieved) this.finish({ reason, text, byPeer: true });
+    if (isBelieved) this.finish({ reason, text: text === '' ? (UNEXPLAINED[reason] ?? '') : text, byPeer: true });
     else this.lost(link);
   }
 

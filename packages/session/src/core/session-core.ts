@@ -36,7 +36,10 @@ export interface SessionEvents {
   opened?(connection: SessionConnection): void;
   /** A connection has ended; without a reason both directions had. */
   connectionClosed?(connection: SessionConnection, reason: ConnectionReason | undefined): void;
-  /** The link is lost; connections are kept. */
+  /**
+   * The link is lost; connections are kept. Device side: also when a newer link takes the place of one that was not known to be lost; then `linkProven`
+   * follows at once.
+   */
   linkLost?(): void;
   /** A link is there again, or for the first time. */
   linkProven?(link: Link): void;
