@@ -160,3 +160,35 @@ describe('bulk alone', () => {
     },
   );
 });
+
+describe('a link whose round trip', () => {
+  it('becomes a hundred times longer, as on a machine with more to do, carries most of its rate a second later', () => {
+    const rate = 1_000 * MBIT;
+    const { world, pair, down } = flooded({ delayMs: 0.1, rate }, 8);
+    world.run(world.now + 1_000, undefined, 50_000_000);
+    for (const wire of pair.wires) wire.delayMs = 10;
+    world.run(world.now + 1_000, undefined, 50_000_000);
+    const before = down();
+    world.run(world.now + 1_000, undefined, 50_000_000);
+    expect((down() - before) / 1_000).toBeGreaterThanOrEqual(0.8 * rate);
+  });
+
+  it('becomes shorter again, holds no more than it needs', () => {
+    const rate = 20 * MBIT;
+    const { world, pair, open } = flooded({ delayMs: 200, rate }, 8);
+    world.run(world.now + 30_000, undefined, 50_000_000);
+    for (const wire of pair.wires) wire.delayMs = 5;
+    world.run(world.now + 10_000, undefined, 50_000_000);
+    const echo = open('echo');
+    let answeredAt = 0;
+    echo.data = () => {
+      answeredAt = world.now;
+    };
+    world.run(world.now + 2_000, undefined, 50_000_000);
+    const sentAt = world.now;
+    echo.connection?.write(new Uint8Array(64));
+    world.run(world.now + 5_000, () => answeredAt > sentAt, 50_000_000);
+    expect(answeredAt - sentAt).toBeGreaterThan(0);
+    expect(answeredAt - sentAt).toBeLessThanOrEqual(10 + 60);
+  });
+});

@@ -170,6 +170,8 @@ export class Wire {
   readonly #world: World;
   readonly #options: WireOptions;
   readonly ends: readonly [WireEnd, WireEnd];
+  /** Milliseconds that bytes take from now on. */
+  delayMs: number;
   /** Whether bytes of this direction arrive. */
   readonly #carries = [true, true];
   readonly #free = [0, 0];
@@ -181,11 +183,12 @@ export class Wire {
   constructor(world: World, options: WireOptions, binding: Uint8Array = new Uint8Array(0)) {
     this.#world = world;
     this.#options = options;
+    this.delayMs = options.delayMs;
     this.ends = [new WireEnd(this, 0, binding), new WireEnd(this, 1, binding)];
   }
 
   transfer(from: 0 | 1, parts: readonly Uint8Array[], flushed: () => void): void {
-    const { rate, delayMs, splits } = this.#options;
+    const { rate, splits } = this.#options;
     // What leaves within a millisecond arrives together.
     const segment = rate === undefined ? Number.POSITIVE_INFINITY : Math.min(65_536, Math.max(1_460, Math.floor(rate)));
     const segments = parts.flatMap((part) => cut(part, segment));
@@ -202,7 +205,7 @@ export class Wire {
         let at = 0;
         while (at < bytes.length) {
           const length = splits === true ? this.#world.random.between(1, bytes.length - at) : bytes.length - at;
-          this.#deliver(from, delayMs, bytes.subarray(at, at + length));
+          this.#deliver(from, bytes.subarray(at, at + length));
           at += length;
         }
       });
@@ -212,13 +215,13 @@ export class Wire {
   finish(from: 0 | 1): void {
     const start = Math.max(this.#world.now, this.#free[from] as number);
     this.#world.setTimer(start - this.#world.now, () => {
-      this.#deliver(from, this.#options.delayMs, undefined);
+      this.#deliver(from, undefined);
     });
   }
 
-  #deliver(from: 0 | 1, delayMs: number, bytes: Uint8Array | undefined): void {
+  #deliver(from: 0 | 1, bytes: Uint8Array | undefined): void {
     const { joinMs } = this.#options;
-    let at = Math.max(this.#world.now + delayMs, this.#lastArrival[from] as number);
+    let at = Math.max(this.#world.now + this.delayMs, this.#lastArrival[from] as number);
     if (joinMs !== undefined) at = Math.ceil(at / joinMs) * joinMs;
     const joining = at === this.#lastArrival[from] ? this.#joining[from] : undefined;
     if (joining !== undefined && bytes !== undefined) {

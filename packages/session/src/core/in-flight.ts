@@ -26,6 +26,12 @@ const BULK_GAIN = 4;
 const RATE_PERIOD_MS = 500;
 /** The same in round trips. */
 const RATE_PERIOD_ROUND_TRIPS = 8;
+/**
+ * Milliseconds without a round trip below {@link BULK_GAIN} × the least one, in round trips and at least, after which the least is measured anew, with
+ * little in flight. Without it, a link that became slower, for instance because the machine has more to do, would stay nearly empty for ever.
+ */
+const DOUBTED_ROUND_TRIPS = 100;
+const DOUBTED_MS = 500;
 /** Measurements under way: one for each message that was sent; older messages beyond it are measured with the next. */
 const MAX_SAMPLES = 256;
 
@@ -38,6 +44,8 @@ interface Sample {
   acknowledgedAt: number;
   /** Whether programs had nothing more to send, so that the message says nothing about the link's rate. */
   isProgramLimited: boolean;
+  /** Whether so little was in flight with it that it stood in no queue of ours. */
+  isProbe: boolean;
 }
 
 /**
@@ -50,6 +58,10 @@ export class InFlight {
   #acknowledged: number;
   #acknowledgedAt: number;
   #minRoundTripMs = Number.POSITIVE_INFINITY;
+  /** Milliseconds when the least round trip was last measured, or confirmed by one that is not much longer. */
+  #confirmedAt: number;
+  /** The least round trip is to be measured anew: only so much is in flight as makes the receiver acknowledge at once. */
+  #isProbing = false;
   #rate = 0;
   #formerRate = 0;
   #periodStart: number;
@@ -63,6 +75,7 @@ export class InFlight {
     this.#acknowledged = acknowledged;
     this.#acknowledgedAt = now();
     this.#periodStart = this.#acknowledgedAt;
+    this.#confirmedAt = this.#acknowledgedAt;
   }
 
   /** The least round trip of this link in milliseconds; undefined before the first measurement. */
@@ -80,14 +93,16 @@ export class InFlight {
     const now = this.#now();
     // Nothing was in flight: the time until now was the programs', not the link's.
     if (this.#samples.length === 0) this.#acknowledgedAt = now;
+    const isProbe = this.#isProbing && offset - this.#acknowledged <= this.#probeBytes;
     const last = this.#samples.at(-1);
     if (last !== undefined && (last.sentAt === now || this.#samples.length >= MAX_SAMPLES)) {
       last.offset = offset;
       last.isProgramLimited = isProgramLimited;
+      last.isProbe &&= isProbe;
       return;
     }
     const [acknowledged, acknowledgedAt] = [this.#acknowledged, this.#acknowledgedAt];
-    this.#samples.push({ offset, sentAt: now, acknowledged, acknowledgedAt, isProgramLimited });
+    this.#samples.push({ offset, sentAt: now, acknowledged, acknowledgedAt, isProgramLimited, isProbe });
   }
 
   /** The peer has acknowledged everything before `offset`. */
@@ -107,7 +122,7 @@ export class InFlight {
     this.#acknowledged = offset;
     this.#acknowledgedAt = now;
     if (last === undefined) return;
-    this.#minRoundTripMs = Math.min(this.#minRoundTripMs, Math.max(now - last.sentAt, SHORTEST_MS));
+    this.#measuredRoundTrip(Math.max(now - last.sentAt, SHORTEST_MS), last.isProbe);
     const elapsed = Math.max(now - last.acknowledgedAt, SHORTEST_MS);
     this.#measured((offset - last.acknowledged) / elapsed, last.isProgramLimited);
   }
@@ -116,10 +131,31 @@ export class InFlight {
   limit(hasInteractive: boolean): number {
     const rate = this.rate;
     if (rate === 0) return FIRST_BYTES;
+    if (this.#isProbing) return this.#probeBytes;
     const product = rate * this.#minRoundTripMs;
     // Without the steps of the acknowledgement, which come in whole steps, the estimate would starve itself. The receiver may have measured a higher rate.
-    const step = ackBytesOf(RECEIVER_MAY_MEASURE * rate);
+    const step = this.#ackBytes;
     return Math.max(MIN_BYTES, Math.floor((hasInteractive ? INTERACTIVE_GAIN : BULK_GAIN) * product) + 2 * step);
+  }
+
+  get #ackBytes(): number {
+    return ackBytesOf(RECEIVER_MAY_MEASURE * this.rate);
+  }
+
+  /** Room for one step of the acknowledgement, whose last frame may go beyond it. */
+  get #probeBytes(): number {
+    return this.#ackBytes + Math.min(this.#ackBytes, MIN_BYTES);
+  }
+
+  #measuredRoundTrip(ms: number, isProbe: boolean): void {
+    const now = this.#now();
+    const longest = BULK_GAIN * this.#minRoundTripMs;
+    if (ms < this.#minRoundTripMs || (isProbe && ms > longest)) this.#minRoundTripMs = ms;
+    if (isProbe || ms <= longest) {
+      this.#confirmedAt = now;
+      this.#isProbing = false;
+    } else if (now - this.#confirmedAt >= Math.max(DOUBTED_MS, DOUBTED_ROUND_TRIPS * this.#minRoundTripMs))
+      this.#isProbing = true;
   }
 
   #measured(rate: number, isProgramLimited: boolean): void {
