@@ -48,9 +48,9 @@ function connection(maxPayload = 1_000_000) {
 describe('sending', () => {
   it('writes each message with its header as one buffer', () => {
     const { frames, written } = connection();
-    frames.send(Buffer.from('hi'), undefined);
-    frames.send(Buffer.alloc(20_000, 1), undefined);
-    frames.send(Buffer.alloc(65_536, 2), undefined);
+    frames.send([Buffer.from('hi')], undefined);
+    frames.send([Buffer.alloc(20_000, 1)], undefined);
+    frames.send([Buffer.alloc(65_536, 2)], undefined);
     const zeroKey = [0, 0, 0, 0];
     expect(written.map((chunks) => chunks.length)).toEqual([1, 1, 1]);
     const [small, large, largest] = written.map(([chunk]) => chunk as Buffer) as [Buffer, Buffer, Buffer];
@@ -64,10 +64,10 @@ describe('sending', () => {
   it('uses the buffer of a large message again only when that has been written', async () => {
     const { frames, written } = connection();
     const memory = () => written.at(-1)?.[0]?.buffer;
-    const send = (): Promise<void> => new Promise((resolve) => frames.send(Buffer.alloc(20_000), () => resolve()));
+    const send = (): Promise<void> => new Promise((resolve) => frames.send([Buffer.alloc(20_000)], () => resolve()));
     const first = send();
     const used = memory();
-    frames.send(Buffer.alloc(20_000), undefined);
+    frames.send([Buffer.alloc(20_000)], undefined);
     expect(memory()).not.toBe(used);
     await first;
     await send();
@@ -77,7 +77,7 @@ describe('sending', () => {
   it('leaves a message longer than the hub sends beside its header, not copied', () => {
     const { frames, written } = connection();
     const large = Buffer.alloc(65_537);
-    frames.send(large, undefined);
+    frames.send([large], undefined);
     expect(written[0]?.length).toBe(2);
     expect(written[0]?.[1]?.buffer).toBe(large.buffer);
   });

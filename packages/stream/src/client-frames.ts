@@ -79,9 +79,9 @@ export class ClientFrames {
     connection.prependOnceListener('close', () => this.#readRest());
   }
 
-  /** Sends a binary message as one frame, masked with a key of zeros. `payload` has at most 2^31 bytes. */
-  send(payload: Buffer, sent: Sent | undefined): void {
-    const size = payload.length;
+  /** Sends a binary message as one frame, masked with a key of zeros. Its payload consists of `parts`, together at most 2^31 bytes. */
+  send(parts: readonly Buffer[], sent: Sent | undefined): void {
+    const size = lengthOf(parts);
     const headerBytes = (size < 126 ? 2 : size < 65_536 ? 4 : MAX_HEADER_BYTES) + KEY_BYTES;
     const isSmall = size <= JOINED_BYTES;
     const isPooled = !isSmall && size <= LIMITS.frameBytes;
@@ -100,7 +100,7 @@ export class ClientFrames {
     frame.fill(0, headerBytes - KEY_BYTES, headerBytes);
     const connection = this.#connection;
     if (buffer !== undefined) {
-      buffer.set(payload, headerBytes);
+      copyAt(buffer, headerBytes, parts);
       connection.write(buffer.subarray(0, headerBytes + size), (error) => {
         BUFFERS.give(buffer);
         sent?.(error);
@@ -108,13 +108,14 @@ export class ClientFrames {
       return;
     }
     if (isSmall) {
-      frame.set(payload, headerBytes);
+      copyAt(frame, headerBytes, parts);
       connection.write(frame, sent);
       return;
     }
     connection.cork();
     connection.write(frame);
-    connection.write(payload, sent);
+    const last = parts.length - 1;
+    for (const [index, part] of parts.entries()) connection.write(part, index === last ? sent : undefined);
     connection.uncork();
   }
 
@@ -197,6 +198,20 @@ export class ClientFrames {
     if (this.#state === 'left to the library' || connection.readableLength === 0) return;
     const rest: unknown = connection.read();
     if (rest instanceof Buffer) this.#read(rest);
+  }
+}
+
+function lengthOf(parts: readonly Buffer[]): number {
+  let bytes = 0;
+  for (const part of parts) bytes += part.length;
+  return bytes;
+}
+
+function copyAt(target: Buffer, at: number, parts: readonly Buffer[]): void {
+  let offset = at;
+  for (const part of parts) {
+    target.set(part, offset);
+    offset += part.length;
   }
 }
 

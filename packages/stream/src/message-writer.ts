@@ -3,17 +3,12 @@ import { LIMITS } from '@culvert/protocol';
 /** Called once when a frame has been passed to the kernel. */
 export type Sent = (error?: Error | null) => void;
 
-/** Consecutive chunks of fewer bytes than this are copied into one frame: a copy costs less than another frame. */
-const COALESCE_BELOW = 32_768;
-
-const EMPTY = Buffer.alloc(0);
-
-/** Splits written data into binary messages of at most 64 KiB, and joins small consecutive chunks into one message. */
+/** Splits written data into binary messages of at most 64 KiB, and joins consecutive chunks that fit into one. */
 export class MessageWriter {
-  readonly #send: (payload: Buffer, sent: Sent | undefined) => void;
+  readonly #send: (parts: readonly Buffer[], sent: Sent | undefined) => void;
 
-  /** @param send sends one message of at most `LIMITS.frameBytes` */
-  constructor(send: (payload: Buffer, sent: Sent | undefined) => void) {
+  /** @param send sends one message, which consists of these parts and has at most `LIMITS.frameBytes` */
+  constructor(send: (parts: readonly Buffer[], sent: Sent | undefined) => void) {
     this.#send = send;
   }
 
@@ -22,48 +17,35 @@ export class MessageWriter {
     let offset = 0;
     while (chunk.length - offset > LIMITS.frameBytes) {
       const end = offset + LIMITS.frameBytes;
-      this.#send(chunk.subarray(offset, end), undefined);
+      this.#send([chunk.subarray(offset, end)], undefined);
       offset = end;
     }
-    this.#send(offset === 0 ? chunk : chunk.subarray(offset), sent);
+    this.#send([offset === 0 ? chunk : chunk.subarray(offset)], sent);
   }
 
   /** @param sent called when all chunks have been passed to the kernel */
   writeAll(chunks: readonly { readonly chunk: Buffer }[], sent: Sent): void {
-    const last = chunks.length - 1;
     let index = 0;
-    while (index <= last) {
-      const run = smallRun(chunks, index);
-      const piece = run.count > 1 ? gather(chunks, index, run) : (chunks[index]?.chunk ?? EMPTY);
-      index += run.count;
-      this.write(piece, index > last ? sent : undefined);
+    while (index < chunks.length) {
+      const parts = partsOfNextMessage(chunks, index);
+      index += parts.length;
+      const isLast = index === chunks.length;
+      const [first] = parts;
+      if (first !== undefined && parts.length === 1) this.write(first, isLast ? sent : undefined);
+      else this.#send(parts, isLast ? sent : undefined);
     }
   }
 }
 
-/** Counts the chunks from `start` on that are sent together: small chunks that fit into one frame, or a single chunk of any size. */
-function smallRun(chunks: readonly { readonly chunk: Buffer }[], start: number): { count: number; bytes: number } {
+/** The chunks from `start` on that fit into one message; a single chunk of any size. */
+function partsOfNextMessage(chunks: readonly { readonly chunk: Buffer }[], start: number): Buffer[] {
+  const parts: Buffer[] = [];
   let bytes = 0;
-  let index = start;
-  for (; index < chunks.length; index++) {
-    const size = chunks[index]?.chunk.length ?? 0;
-    if (size >= COALESCE_BELOW || bytes + size > LIMITS.frameBytes) break;
-    bytes += size;
+  for (let index = start; index < chunks.length; index++) {
+    const { chunk } = chunks[index] as { readonly chunk: Buffer };
+    bytes += chunk.length;
+    if (parts.length > 0 && bytes > LIMITS.frameBytes) break;
+    parts.push(chunk);
   }
-  return { count: Math.max(1, index - start), bytes };
-}
-
-function gather(
-  chunks: readonly { readonly chunk: Buffer }[],
-  start: number,
-  run: { count: number; bytes: number },
-): Buffer {
-  const frame = Buffer.allocUnsafe(run.bytes);
-  let offset = 0;
-  for (let index = start; index < start + run.count; index++) {
-    const chunk = chunks[index]?.chunk ?? EMPTY;
-    frame.set(chunk, offset);
-    offset += chunk.length;
-  }
-  return frame;
+  return parts;
 }

@@ -101,7 +101,7 @@ class WebSocketDuplex extends Duplex {
       this.#halfClose?.moved();
       done?.();
     };
-    this.#writer = new MessageWriter((payload, sent) => this.#sendFrame(payload, sent));
+    this.#writer = new MessageWriter((parts, sent) => this.#sendFrame(parts, sent));
     this.#close = new CloseHandshake(socket, {
       peerEnded: () => this.#endedByPeer(),
       failed: (error) => this.#abort(error),
@@ -191,12 +191,11 @@ class WebSocketDuplex extends Duplex {
     this.#writer.writeAll(chunks, this.#sent);
   }
 
-  #sendFrame(payload: Buffer, sent: Sent | undefined): void {
+  #sendFrame(parts: readonly Buffer[], sent: Sent | undefined): void {
     const socket = this.#socket;
     // On a socket that is closing no data may be sent; the library's `send` then reports the error.
-    if (this.#frames !== undefined && socket.readyState === WebSocket.OPEN) this.#frames.send(payload, sent);
-    else if (sent === undefined) socket.send(payload, BINARY);
-    else socket.send(payload, BINARY, sent);
+    if (this.#frames !== undefined && socket.readyState === WebSocket.OPEN) this.#frames.send(parts, sent);
+    else socket.send(parts.length === 1 ? (parts[0] as Buffer) : Buffer.concat(parts), BINARY, sent);
   }
 
   override _final(done: Sent): void {

@@ -74,7 +74,7 @@ export class SessionConnection {
 
   /** Whether the connection is in one of the session's queues. */
   isQueued = false;
-  /** Number of the message in which a frame of full size was last filled with this connection's bytes. */
+  /** Number of the message that last had no room for all of this connection's bytes. */
   filledMessage = -1;
   owesAnswer = false;
   owesLimit = false;

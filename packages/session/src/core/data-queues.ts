@@ -109,7 +109,7 @@ export class DataQueues {
         const bytes = Math.min(wanted, sink.room(limit) - HEADER_BYTES);
         // A frame shorter than what could be sent costs more than it gains, except at the very end.
         if (bytes < Math.min(wanted, LEAST_DATA_BYTES)) break;
-        if (bytes === MAX_PAYLOAD_BYTES) connection.filledMessage = sink.message;
+        if (bytes < available) connection.filledMessage = sink.message;
         sink.writeData(connection, bytes);
       }
       if (!connection.isOver && connection.sendable > 0) {
@@ -134,8 +134,8 @@ export class DataQueues {
 }
 
 /**
- * Sockets are read in pieces of 65,536 bytes, which leave a few when a frame has been filled. They wait until that frame was passed on, since by then
- * more has come: a frame of 8 bytes costs as much as a full one.
+ * Sockets are read in pieces of 65,536 bytes, which leave a few when a message has been filled. They wait until it was passed on, since by then more has
+ * come: a frame of 8 bytes costs as much as a full one.
  */
 function isTail(connection: SessionConnection, available: number, sink: DataSink): boolean {
   const isFilled = connection.filledMessage === sink.message;

@@ -14,10 +14,8 @@ const RING_BYTES = 1_048_576;
 export const MAX_RING_BYTES = 16_777_216;
 /** Bytes of the ring that DATA leaves free, so that control frames can always be sent. */
 const CONTROL_BYTES = 65_536;
-/** Bytes passed to the link at once: one WebSocket message. Several would be joined by a copy on their way through TLS. */
-const MESSAGE_BYTES = 65_536;
-/** Bytes passed to the link that it has not passed on: one message on its way and one that waits for it. More would delay what comes after them. */
-const MAX_UNFLUSHED_BYTES = 2 * MESSAGE_BYTES;
+/** Messages passed to the link that it has not passed on: one on its way and one that waits for it. More would delay what comes after them. */
+const MAX_UNFLUSHED_MESSAGES = 2;
 /** Writes passed to the link that it has not passed on, however short: a peer that sends and never reads would collect acknowledgements here. */
 const MAX_UNFLUSHED_WRITES = 1_024;
 /** Bytes sent on a link before the peer has acknowledged any of them: it may still be verifying the proof, and holds 1 MiB meanwhile (`link.ts`). */
@@ -27,6 +25,8 @@ const JOINED_BYTES = 8_192;
 
 /** Sends bytes on the current link. The bytes may be views of the ring: `flushed` says that they are no longer needed. */
 export interface LinkOutput {
+  /** Bytes to pass to the link at once: one WebSocket message. Several would be joined by a copy on their way through TLS. */
+  readonly messageBytes: number;
   write(parts: readonly Uint8Array[], flushed: () => void): void;
 }
 
@@ -52,6 +52,7 @@ export class FrameSender implements FrameSink, DataSink {
   readonly acknowledgements: Acknowledgements;
 
   #output: LinkOutput | undefined;
+  #messageBytes = 0;
   #linkNumber = 0;
   #inFlight: InFlight | undefined;
   /** Offset up to which the ring was passed to the current link. */
@@ -111,7 +112,7 @@ export class FrameSender implements FrameSink, DataSink {
     return Math.min(
       limit - (this.#ring.end - this.#acknowledged),
       this.#ring.free - CONTROL_BYTES,
-      MESSAGE_BYTES - (this.#ring.end - this.#cursor),
+      this.#messageBytes - (this.#ring.end - this.#cursor),
     );
   }
 
@@ -130,6 +131,7 @@ export class FrameSender implements FrameSink, DataSink {
   attach(output: LinkOutput, peerReceived: number, announced: number): boolean {
     if (!this.#advance(peerReceived)) return false;
     this.#output = output;
+    this.#messageBytes = output.messageBytes;
     this.#linkNumber++;
     this.#unflushed = 0;
     this.#unflushedWrites = 0;
@@ -247,7 +249,7 @@ export class FrameSender implements FrameSink, DataSink {
 
   #sendMessages(output: LinkOutput): void {
     const { acknowledgements } = this;
-    while (this.#unflushed < MAX_UNFLUSHED_BYTES) {
+    while (this.#unflushed < MAX_UNFLUSHED_MESSAGES * this.#messageBytes) {
       if (this.#cursor === this.#ring.end) this.#source.fill(this);
       const from = this.#cursor;
       const to = this.#messageEnd();
@@ -285,10 +287,10 @@ export class FrameSender implements FrameSink, DataSink {
     const isAnswered = this.#acknowledged > this.#attachedAt;
     if (!isAnswered && this.#cursor - this.#attachedAt >= MAX_UNANSWERED_BYTES) return this.#cursor;
     const { end } = this.#ring;
-    if (end - this.#cursor <= MESSAGE_BYTES) return end;
-    let to = this.#cursor;
-    for (let next = this.#ring.frameEnd(to); next - this.#cursor <= MESSAGE_BYTES; next = this.#ring.frameEnd(to))
-      to = next;
+    const most = this.#cursor + this.#messageBytes;
+    if (end <= most) return end;
+    let to = this.#ring.frameEnd(this.#cursor);
+    for (let next = this.#ring.frameEnd(to); next <= most; next = this.#ring.frameEnd(to)) to = next;
     return to;
   }
 }

@@ -30,6 +30,9 @@ export interface LinkTransport {
 const MAX_BYTES_BEFORE_PROOF = 65_536;
 /** Bytes kept while a proof is being verified. */
 const MAX_HELD_BYTES = 1_048_576;
+/** Bytes of one WebSocket message, and of what TLS makes one of: each 16 KiB become a record, with 22 bytes more (RFC 8446 §5.2). */
+const MESSAGE_BYTES = 65_536;
+const ENCRYPTED_MESSAGE_BYTES = MESSAGE_BYTES - 4 * 22;
 /** Milliseconds between answers to PING; more questions are not answered. */
 const PONG_INTERVAL_MS = 100;
 
@@ -105,6 +108,10 @@ export class Link implements LinkOutput {
 
   get isEncrypted(): boolean {
     return this.#transport.binding.length > 0;
+  }
+
+  get messageBytes(): number {
+    return this.isEncrypted ? ENCRYPTED_MESSAGE_BYTES : MESSAGE_BYTES;
   }
 
   get isOver(): boolean {
