@@ -12,7 +12,7 @@ const IN_PAIRS = [
   'credentials',
   'half-close',
   'hub-killed',
-  // Its network namespaces are named for its process, and no other file of this list has any.
+  // Network namespaces are named for the process that makes them.
   'idle-agent',
   'mqtt-clients',
   'proxy-protocol',
@@ -22,6 +22,11 @@ const IN_PAIRS = [
   'published-service',
   'redaction',
   'restart',
+  'session-address-change',
+  'session-agent-restart',
+  'session-hub-killed',
+  'session-old-peers',
+  'session-suspended',
   'ssh',
 ].map((name) => `tests/system/${name}.test.ts`);
 
