@@ -1,6 +1,6 @@
 /** Bytes per millisecond above which links are fast, or very fast. */
 const FAST_BYTES_PER_MS = 10_000;
-const VERY_FAST_BYTES_PER_MS = 150_000;
+const VERY_FAST_BYTES_PER_MS = 60_000;
 
 /**
  * After how many bytes a receiver of `rate` bytes per millisecond acknowledges, at most: after few on slow links, so that the sender can keep little in
