@@ -34,6 +34,8 @@ function firstFailure(directory: string): string | undefined {
 
 function firstFailureOf(directory: string, selection: readonly string[]): string | undefined {
   const args = ['node_modules/vitest/vitest.mjs', 'run', ...selection, '--bail=1', '--reporter=verbose'];
+  // One process for all test files: starting them takes longer than most of them run.
+  args.push('--pool=threads', '--no-isolate');
   // Real sockets fail slowly, and a rule that only they hold would depend on the machine.
   args.push('--exclude=**/over-sockets.test.ts');
   // It compares the mutations' texts with the sources, so it fails with every one.
