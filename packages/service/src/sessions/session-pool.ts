@@ -10,6 +10,11 @@ import type { DeviceTrust } from './device-trust.ts';
 const RAW_MS = 30_000;
 /** Devices that are remembered as such; the oldest are forgotten. */
 const MAX_RAW = 1_024;
+/**
+ * How long the hub keeps a request for a further link. While it does, a device that returns is asked at once; the wait is as long as the longest back-off
+ * between two requests at least (10 s), so one of them is always there. Some of the minute that a link may take is left to the device's answer.
+ */
+const FURTHER_LINK = { connectTimeoutMs: 20_000, responseTimeoutMs: 30_000 } as const;
 /** Times a connection is opened in another session because its session took no more. */
 const MAX_MOVES = 2;
 
@@ -138,6 +143,7 @@ export class SessionPool {
             ...(connectTimeoutMs === undefined ? {} : { connectTimeoutMs }),
             ...(responseTimeoutMs === undefined ? {} : { responseTimeoutMs }),
             ...(traceParent === undefined ? {} : { traceParent }),
+            ...(resumes ? FURTHER_LINK : {}),
           }),
         ended: (_end, untouched) => {
           if (self === undefined || this.#sessions.get(key) === self) this.#sessions.delete(key);
