@@ -69,7 +69,27 @@ export const MUTATIONS: readonly Mutation[] = [
       'this.multiplexer.size > 0 || !this.multiplexer.isAcknowledged;',
       'this.multiplexer.size > 0;',
     ],
-    ['any byte is life', 'this.#silence.heard();\n    this.#pings = 0;\n  }\n\n  counted', '}\n\n  counted'],
+    [
+      'any byte is life',
+      'this.#silence.heard();\n    this.#pings = 0;\n    this.#quietChecks = 0;\n  }\n\n  counted',
+      '}\n\n  counted',
+    ],
+    [
+      'the device loses a link that was silent for two minutes',
+      'this.#quietChecks >= MAX_QUIET_CHECKS',
+      `this.#quietChecks >= MAX_QUIET_CHECKS && ${NEVER}`,
+    ],
+    ['only silence in a row counts', 'this.#pings = 0;\n    this.#quietChecks = 0;\n  }', 'this.#pings = 0;\n  }'],
+    [
+      'what the peer had not received when it left may move',
+      'mayMove(end.reason) ? 0 : highestTaken',
+      'mayMove(end.reason) ? 0 : undefined',
+    ],
+    [
+      'what the peer had received when it left does not move',
+      'if (connection.id <= aboveId || !connection.isUntouched) continue;',
+      'if (!connection.isUntouched) continue;',
+    ],
     [
       'only the current link counts as heard',
       'if (link !== this.#current) return;\n    this.#silence',
@@ -98,11 +118,15 @@ export const MUTATIONS: readonly Mutation[] = [
     ],
     [
       'a link ends the counting of the retention',
-      'this.#cancelRetention?.();\n    this.#cancelRetention = undefined;\n    this.#silence',
-      'this.#silence',
+      'this.#cancelRetention?.();\n    this.#cancelRetention = undefined;\n    this.heard',
+      'this.heard',
     ],
-    ['connections with nothing sent may move, the others not', 'if (!connection.isUntouched) continue;', ''],
-    ['at the device nothing moves', "this.#side === 'service' && mayMove(end.reason)", 'mayMove(end.reason)'],
+    [
+      'connections with nothing sent may move, the others not',
+      'connection.id <= aboveId || !connection.isUntouched',
+      'connection.id <= aboveId',
+    ],
+    ['at the device nothing moves', "this.#side === 'service' && movesAbove !== undefined", 'movesAbove !== undefined'],
     [
       'BYE reaches the peer',
       'if (link !== undefined) {\n      if (end.byPeer)',
@@ -295,9 +319,14 @@ export const MUTATIONS: readonly Mutation[] = [
       'this.multiplexer.acknowledged >= this.#acknowledgedAtLink',
     ],
     [
-      'the device is dialled at once when it returns',
-      'this.#cancelWait();\n    this.#cancelWait = undefined;\n    this.#dial();',
-      '',
+      'the time that an attempt has waited for the device counts as its back-off',
+      'const waited = hasWaited ? this.environment.now() - this.#dialledAt : 0;',
+      'const waited = 0 && hasWaited;',
+    ],
+    [
+      'other failed attempts do not count as back-off',
+      'const waited = hasWaited ? this.environment.now() - this.#dialledAt : 0;',
+      'const waited = hasWaited !== undefined ? this.environment.now() - this.#dialledAt : 0;',
     ],
     ['a link number is used once', 'link.number = this.#nextNumber++;', 'link.number = this.provenNumber + 1;'],
     ['10 s after the first byte', 'this.#watchPending(HELLO_MS);', ''],

@@ -308,7 +308,8 @@ describe('the end of a session', () => {
     ['an unknown counted type', encodeFrame(0x20, 1)],
   ])('comes with `protocol` after %s', (_what, frame) => {
     const pair = start({ target: (connection) => connection.accept() });
-    pair.open('a', 10);
+    // Its direction has not ended: anything behind END would be wrong.
+    pair.open('a', 10).isStalled = true;
     run(pair, 300);
     pair.wire.ends[0].write([frame], () => undefined);
     run(pair, 100);
