@@ -79,6 +79,10 @@ describe('a flood', () => {
     expect(refusals).toHaveLength(200);
     expect(refusals.filter(({ payload }) => payload.length === 257)).toHaveLength(64);
     expect(refusals.filter(({ payload }) => payload.length === 1)).toHaveLength(136);
+    // Those texts are sent; later refusals have some again.
+    peer.send(FRAME.open, 401, openPayload('a'));
+    run(100);
+    expect(peer.of(FRAME.refused).at(-1)?.payload).toHaveLength(257);
   });
 
   it('of PINGs is answered ten times a second', () => {
