@@ -215,6 +215,11 @@ export class DeviceSession {
     return this.#answer;
   }
 
+  /** The device's key, on which its links are encrypted; undefined without encryption. */
+  get deviceKey(): Fingerprint | undefined {
+    return this.#deviceKey;
+  }
+
   /** Whether it takes further connections. */
   get takesConnections(): boolean {
     return this.#session?.takesConnections === true;

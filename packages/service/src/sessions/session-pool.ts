@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream';
 import { CulvertError, type Identity, type SessionAnswer, type SessionRequest } from '@culvert/protocol';
 import { ConnectionDuplex, type Untouched } from '@culvert/session';
+import type { Fingerprint } from '@culvert/session/keys';
 import { abortReason, type Clock } from '@culvert/stream';
 import type { OpenedSessionStream, OpenStreamOptions, RawReason } from '../stream-request.ts';
 import { DeviceSession, type DeviceSessionOptions, type ServiceSessionEvent } from './device-session.ts';
@@ -35,7 +36,12 @@ export interface SessionPoolOptions {
 
 /** How streams reach a device: as connections of a session, or each for itself. */
 export type DeviceConnection =
-  | ({ readonly kind: 'session'; readonly sessionId: string } & SessionAnswer)
+  | ({
+      readonly kind: 'session';
+      readonly sessionId: string;
+      /** The key that the device has proved; undefined in a session without encryption. */
+      readonly deviceKey?: Fingerprint | undefined;
+    } & SessionAnswer)
   | { readonly kind: 'raw'; readonly reason: RawReason };
 
 /** One session for each device and module that serves sessions, opened with the first stream to it. */
@@ -92,7 +98,7 @@ export class SessionPool {
     const session = this.#sessions.get(key);
     const { version, encrypted } = session?.answer ?? {};
     if (session !== undefined && version !== undefined && encrypted !== undefined)
-      return { kind: 'session', sessionId: session.id, version, encrypted };
+      return { kind: 'session', sessionId: session.id, version, encrypted, deviceKey: session.deviceKey };
     const why = this.#raw.get(key)?.why;
     return why === undefined ? undefined : { kind: 'raw', reason: why };
   }
