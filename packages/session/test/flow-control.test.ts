@@ -207,6 +207,14 @@ describe('control frames', () => {
     for (let index = 0; index < 300; index++) peer.session.open('x'.repeat(100), new Program(world, index, 0, 0));
     world.run(world.now + 1_000);
     expect(peer.link.of(FRAME.open)).toHaveLength(301);
+    // Those too are full some time; what remains waits for an acknowledgement.
+    for (let index = 0; index < 600; index++) peer.session.open('x'.repeat(100), new Program(world, index, 0, 0));
+    world.run(world.now + 1_000);
+    expect(peer.link.of(FRAME.open).length).toBeLessThan(700);
+    peer.link.acknowledges = true;
+    peer.link.send(FRAME.ack, 0, encodeUint64(peer.link.received));
+    world.run(world.now + 5_000);
+    expect(peer.link.of(FRAME.open)).toHaveLength(901);
     expect(peer.end).toBeUndefined();
   });
 
@@ -233,6 +241,34 @@ describe('the acknowledgement', () => {
     const [ack] = peer.of(FRAME.ack);
     expect(ack?.at).toBe(100 + 5 + 25 + 5);
     expect(readUint64(ack?.payload as Uint8Array, 0)).toBe(8 + 5);
+  });
+
+  it('comes 25 ms after the first byte, though more and more follow', () => {
+    const world = new World(1);
+    const end = new BareDevice(world, {}, () => undefined);
+    const peer = scriptedService(world, end.sessions, identity(world));
+    world.run(100);
+    for (let index = 0; index < 20; index++) {
+      peer.send(FRAME.open, 1 + 2 * index, openPayload('a'));
+      world.run(world.now + 10);
+    }
+    world.run(400);
+    expect(peer.of(FRAME.ack).map(({ at }) => at)).toEqual([135, 165, 195, 225, 255, 285, 315]);
+  });
+
+  it('of what follows an acknowledgement that went with other frames comes 25 ms later too', () => {
+    const world = new World(1);
+    const end = new BareDevice(world, {}, ({ connection }) => connection.accept());
+    const peer = scriptedService(world, end.sessions, identity(world));
+    world.run(100);
+    peer.send(FRAME.open, 1, openPayload('a'));
+    world.run(115);
+    peer.send(FRAME.data, 1, new Uint8Array(1));
+    world.run(400);
+    expect(peer.of(FRAME.ack).map(({ at, payload }) => [at, readUint64(payload, 0)])).toEqual([
+      [110, 8 + 5],
+      [120 + 25 + 5, 8 + 5 + 8 + 1],
+    ]);
   });
 
   it.each([

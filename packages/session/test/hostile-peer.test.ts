@@ -57,12 +57,14 @@ describe('a flood', () => {
 
   it('of connections whose refusals are never acknowledged ends the session after 2,000 unwritten ones', () => {
     const { end, peer, run } = attack(({ connection }) => connection.refuse('refused', 'x'.repeat(256)));
-    peer.acknowledges = false;
     let id = 1;
     const open = (count: number): void => {
       for (let index = 0; index < count; index++, id += 2) peer.send(FRAME.open, id, openPayload('a'));
       run(100);
     };
+    // Before the first acknowledgement no more than 512 KiB would be sent.
+    open(1);
+    peer.acknowledges = false;
     // 1 MiB holds about 116,000 refusals without text, and more than 3,500 with it.
     for (let round = 0; round < 120 && end.ends.length === 0; round++) open(1_000);
     expect(end.ends).toMatchObject([{ reason: 'protocol', byPeer: false }]);
