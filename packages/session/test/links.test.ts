@@ -170,7 +170,11 @@ describe('what a former link delivered', () => {
     device.link.send(FRAME.opened, 1, new Uint8Array(4).fill(0xff));
     world.run(150);
     const pattern = (from: number): Uint8Array => Uint8Array.from({ length: 8_000 }, (_, at) => (from + at) % 251);
-    for (let at = 0; at < 160_000; at += 8_000) connection?.write(pattern(at));
+    // Frames of 8,000 bytes, in a ring of 128 KiB.
+    for (let at = 0; at < 96_000; at += 8_000) {
+      connection?.write(pattern(at));
+      world.run(world.now + 1);
+    }
     world.run(20_000);
     const delivered = device.link.received;
     device.link.lose();
@@ -185,13 +189,15 @@ describe('what a former link delivered', () => {
       if (frame.type !== FRAME.data) return;
       for (const byte of frame.payload) if (byte !== bytes++ % 251) mistakes++;
       // The former link has delivered everything: acknowledged long before it has left on this one.
-      if (bytes === frame.payload.length) link.send(FRAME.ack, 0, encodeUint64(delivered));
+      if (bytes !== frame.payload.length) return;
+      link.send(FRAME.ack, 0, encodeUint64(delivered));
+      world.setTimer(10, () => {
+        for (let at = 96_000; at < 192_000; at += 8_000) connection?.write(pattern(at));
+      });
     };
-    world.run(24_000);
-    for (let at = 160_000; at < 320_000; at += 8_000) connection?.write(pattern(at));
-    world.run(50_000, () => bytes === 320_000);
+    world.run(50_000, () => bytes === 192_000);
     expect(device.end).toBeUndefined();
-    expect([bytes, mistakes]).toEqual([320_000, 0]);
+    expect([bytes, mistakes]).toEqual([192_000, 0]);
   });
 });
 
@@ -265,6 +271,23 @@ describe('the service side', () => {
     world.run(1_000);
     expect(device.refusedLinks[0]).toMatch(/another session/);
     expect(device.session.isUp).toBe(true);
+  });
+
+  it('drops a link whose device could not prove itself, the first one too, and sends nothing for its sake', () => {
+    const world = new World(1);
+    const device = new ScriptedDevice(world, {
+      answer: (link, number, hello) => {
+        device.secret = new Uint8Array(32);
+        device.answer(world, link, number, hello);
+      },
+    });
+    device.session.open('a', NOTHING);
+    world.run(1_000);
+    expect(device.links.length).toBeGreaterThan(1);
+    expect(device.session.isUp).toBe(false);
+    expect(device.end).toBeUndefined();
+    expect(new Set(device.refusedLinks)).toEqual(new Set(['The device could not prove that it knows the session.']));
+    for (const link of device.links.slice(1)) expect(link.of(FRAME.proof)).toEqual([]);
   });
 
   it('proves itself before it says BYE `offsets` to a device that claims what cannot be', () => {
