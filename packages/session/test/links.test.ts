@@ -170,8 +170,8 @@ describe('what a former link delivered', () => {
     device.link.send(FRAME.opened, 1, new Uint8Array(4).fill(0xff));
     world.run(150);
     const pattern = (from: number): Uint8Array => Uint8Array.from({ length: 8_000 }, (_, at) => (from + at) % 251);
-    // Frames of 8,000 bytes, in a ring of 128 KiB.
-    for (let at = 0; at < 96_000; at += 8_000) {
+    // Frames of 8,000 bytes, in memory of 64 KiB that does not grow meanwhile.
+    for (let at = 0; at < 48_000; at += 8_000) {
       connection?.write(pattern(at));
       world.run(world.now + 1);
     }
@@ -192,12 +192,12 @@ describe('what a former link delivered', () => {
       if (bytes !== frame.payload.length) return;
       link.send(FRAME.ack, 0, encodeUint64(delivered));
       world.setTimer(10, () => {
-        for (let at = 96_000; at < 192_000; at += 8_000) connection?.write(pattern(at));
+        for (let at = 48_000; at < 96_000; at += 8_000) connection?.write(pattern(at));
       });
     };
-    world.run(50_000, () => bytes === 192_000);
+    world.run(50_000, () => bytes === 96_000);
     expect(device.end).toBeUndefined();
-    expect([bytes, mistakes]).toEqual([192_000, 0]);
+    expect([bytes, mistakes]).toEqual([96_000, 0]);
   });
 });
 
@@ -339,7 +339,7 @@ describe('the service side', () => {
   }
 
   it('dials anew within 10 s at most, at least 25 ms apart', () => {
-    for (const all of [waits({}, 0), waits({}, 4_000), waits({ hasWaited: true }, 0)]) {
+    for (const all of [waits({}, 0), waits({}, 9_000), waits({ hasWaited: true }, 0)]) {
       expect(all[0]).toBeLessThanOrEqual(50);
       expect(Math.min(...all)).toBeGreaterThanOrEqual(25);
       expect(Math.max(...all)).toBeLessThanOrEqual(10_000);
