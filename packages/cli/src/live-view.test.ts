@@ -84,7 +84,7 @@ describe('culvert', () => {
     expect(after.stdout).not.toContain('Not answering');
   });
 
-  it('has agent and connect tell in a line why a stream was closed', async () => {
+  it('has agent and connect tell in a line why a stream was closed, over an encrypted link', async () => {
     const echo = createServer((socket) => socket.on('error', () => undefined).pipe(socket)).listen(0, '127.0.0.1');
     await once(echo, 'listening');
     const CULVERT_CA_FILE = join(hub.directory, 'ca.pem');
@@ -97,7 +97,7 @@ describe('culvert', () => {
     await agent.line(/echo opened/);
     const listed = await culvert(['streams', 'list', '--device', 'press-8', '--output', 'json'], monitor);
     const [stream] = JSON.parse(listed.stdout);
-    expect(stream).toMatchObject({ deviceId: 'press-8', state: 'established' });
+    expect(stream).toMatchObject({ deviceId: 'press-8', state: 'established', sessionEncrypted: true });
     await culvert(['streams', 'close', stream.streamId, '--reason', 'dinner'], owner);
     const why = /\[1\] echo failed: An administrator closed the stream: dinner$/;
     await Promise.all([agent.line(why), connect.line(why)]);

@@ -21,7 +21,9 @@ function addStreams(program: Command): void {
   withOutput(streams.command('show <id>').description('one stream')).action(async (id: string, flags) =>
     (await import('./commands/streams.ts')).showStream(id, flags),
   );
-  withConnection(streams.command('close <id>').description('end a stream; both ends are told why'))
+  withConnection(
+    streams.command('close <id>').description('end a stream, or a session by its id; both ends are told why'),
+  )
     .option('--reason <text>', 'what they are told, at most 80 characters')
     .action(async (id: string, flags) => (await import('./commands/streams.ts')).closeStream(id, flags));
   withOutput(program.command('limits').description('limits on streams, and how near they are')).action(async (flags) =>

@@ -134,6 +134,14 @@ it('an agent lets in only those on its list, by the fingerprint that trust show 
   expect(raw).toMatchObject({ code: 4, stderr: expect.stringContaining('--allow-unencrypted') });
   const forced = await culvert(stdio('vault', '--raw', '--allow-unencrypted'), eve.env, 'open');
   expect(forced).toMatchObject({ code: 6, stderr: expect.stringContaining('accepts encrypted sessions only') });
+  // `doctor` measures through the session, since raw streams to its echo are refused as well.
+  const examined = await culvert(['doctor', 'vault', '--output', 'json'], anna.env);
+  expect(examined).toMatchObject({ code: 0, stderr: '' });
+  const { checks } = JSON.parse(examined.stdout) as { checks: { name: string; found: string; data?: object }[] };
+  const found = (name: string) => checks.find((check) => check.name === name);
+  expect(found('stream')).toMatchObject({ status: 'ok', data: { service: 'culvert-echo', bytes: 16_384 } });
+  expect(found('session')).toMatchObject({ status: 'ok', data: { kind: 'session', encrypted: 'yes' } });
+  expect(found('session')?.found).toMatch(/; the key of the device, SHA256:\S+, is pinned since 20/);
   await stop(agent);
 });
 

@@ -47,6 +47,7 @@ export function createApiDeps(config: HubConfig, parts: ConnectedParts, authenti
     live: {
       streams: live,
       counters: (streamId) => streaming.gateway.counters(streamId),
+      closable: (id) => streaming.closable(id),
       closeStream: (streamId, error) => streaming.closeStream(streamId, error),
       claims: (stream) => streaming.claims(stream),
       lastDisconnect: parts.lastDisconnects.of,

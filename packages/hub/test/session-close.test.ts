@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ConnectProxy, startHub, type TestHub } from '@culvert/testkit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { roundTrip, SessionEnds } from './session-ends.fixture.ts';
+import { failure, roundTrip, SessionEnds } from './session-ends.fixture.ts';
 
 let hub: TestHub;
 let ends: SessionEnds;
@@ -54,6 +54,45 @@ describe('a client that was closed', () => {
     await once(stream.resume(), 'end');
     service.close();
     await expect.poll(() => ends.deviceEvents.at(-1)).toMatchObject({ type: 'session-ended', reason: 'done' });
+  });
+});
+
+describe('a session whose link is lost', () => {
+  it.each([
+    ['its id', ({ sessionId }: { sessionId: string }) => sessionId],
+    ['the id of its last stream', ({ streamId }: { streamId: string }) => streamId],
+  ])('is closed by %s: its next link is refused with the reason', async (_what, idOf) => {
+    await ends.device();
+    const service = await ends.service({ outbound: { ca: hub.ca, proxy: proxy.url } });
+    const stream = await service.openStream('d', { name: 'ssh' });
+    await roundTrip(stream);
+    const { streamId } = await hub.event('stream-established');
+    const sessionId = ends.serviceEvents[0]?.sessionId ?? '';
+    const [lost, failed] = [once(stream, 'linkLost'), failure(stream)];
+    proxy.isBlocked = true;
+    proxy.cut();
+    await lost;
+    await hub.event('stream-ended');
+    await hub.owner.streams.close(idOf({ sessionId, streamId }), 'lunch');
+    expect(hub.events.filter(({ type }) => type === 'stream-close-requested')).toMatchObject([
+      { deviceId: 'd', streamId, reason: 'lunch' },
+    ]);
+    proxy.isBlocked = false;
+    const text = 'An administrator closed the stream: lunch';
+    expect(await failed).toMatchObject({ code: 'closed_by_administrator', message: expect.stringContaining(text) });
+    expect(ends.serviceEvents.at(-1)).toMatchObject({ type: 'session-ended', reason: 'closed' });
+    await expect(hub.owner.streams.close('ab'.repeat(16))).rejects.toMatchObject({ code: 'stream_not_found' });
+  });
+
+  it('is closed by its id while it has one, too', async () => {
+    await ends.device();
+    const service = await ends.service();
+    const stream = await service.openStream('d', { name: 'ssh' });
+    await roundTrip(stream);
+    const failed = failure(stream);
+    await hub.owner.streams.close(ends.serviceEvents[0]?.sessionId ?? '', 'lunch');
+    expect(await failed).toMatchObject({ code: 'closed_by_administrator' });
+    await expect.poll(() => ends.deviceEvents.at(-1)).toMatchObject({ type: 'session-ended', reason: 'closed' });
   });
 });
 

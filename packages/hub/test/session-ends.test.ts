@@ -1,3 +1,4 @@
+import { generateEndKey, parseEndKey } from '@culvert/session/keys';
 import { FakeClock, startHub, type TestHub } from '@culvert/testkit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { failure, roundTrip, SessionEnds } from './session-ends.fixture.ts';
@@ -62,8 +63,11 @@ describe.each<[string, Ending]>([
     },
   ],
 ])('a session, when %s,', (_, { act, code, text }) => {
-  it('ends at once at both ends, with the reason, and is not resumed', async () => {
-    await ends.device({ clock });
+  it.each([
+    ['without encryption', undefined],
+    ['encrypted', parseEndKey(generateEndKey(), 'a test')],
+  ])('%s, ends at once at both ends, with the reason, and is not resumed', async (_mode, key) => {
+    await ends.device({ clock, session: { onEvent: (event) => ends.deviceEvents.push(event), ...(key && { key }) } });
     const service = await ends.service({ clock });
     const stream = await service.openStream('d', { name: 'ssh' });
     await roundTrip(stream);
@@ -73,8 +77,7 @@ describe.each<[string, Ending]>([
     await expect.poll(() => ends.deviceErrors).toMatchObject([{ code, message: expect.stringMatching(text) }]);
     const sessionId = ends.serviceEvents[0]?.sessionId;
     const ended = { type: 'session-ended', sessionId, reason: 'closed', text: expect.stringMatching(text) };
-    // The device has no key.
-    const begun = { type: 'unencrypted', sessionId, deviceId: 'd' };
+    const begun = { type: key === undefined ? 'unencrypted' : 'device-key-pinned', sessionId, deviceId: 'd' };
     expect(ends.serviceEvents).toMatchObject([begun, { ...ended, deviceId: 'd' }]);
     expect(ends.deviceEvents.at(-1)).toMatchObject(ended);
     expect(requests()).toBe(1);

@@ -50,7 +50,9 @@ export class LiveStreams {
   }
 
   /**
-   * Ends a stream, also during its handshake. Both sides are notified within a second.
+   * Ends a stream, also during its handshake, and the session in it, which is not resumed. Both sides are notified within a second. A session whose link is
+   * lost at the moment is told when it asks for the next one.
+   * @param streamId the id of the stream, of the last one that carried a session, or of the session
    * @param reason sent to both sides, at most 80 characters
    * @throws CulvertError `stream_not_found`
    */

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { Budget } from '../src/core/budget.ts';
 import { CONNECTION_REASONS, encodeUint64, FRAME, readUint32, readUint64 } from '../src/core/frame.ts';
 import { ReceiveWindows } from '../src/core/receive-windows.ts';
+import { FREE_RING_BYTES, ReplayRing } from '../src/core/replay-ring.ts';
 import { BareDevice } from './bare-device.ts';
 import { identity, openPayload, ScriptedDevice, scriptedService } from './scripted-peer.ts';
 import { Pair, Program } from './simulated-pair.ts';
@@ -149,16 +150,17 @@ describe('before OPENED', () => {
     ]);
   });
 
-  it('a small window is not renewed either', () => {
+  it('a small window is not renewed either, and no END goes in its stead', () => {
     const world = new World(1);
     const end = new BareDevice(world, { budgetBytes: 0 }, () => undefined);
     const peer = scriptedService(world, end.sessions, identity(world));
     peer.send(FRAME.open, 1, openPayload('a'));
     peer.send(FRAME.data, 1, new Uint8Array(8 * KIB));
     world.run(100);
+    end.at(0).connection.end();
     end.at(0).connection.consumed(8 * KIB);
     world.run(200);
-    expect(peer.of(FRAME.limit)).toEqual([]);
+    expect(peer.frames.filter(({ id }) => id === 1)).toEqual([]);
     end.at(0).connection.accept();
     world.run(300);
     expect(readUint32(peer.of(FRAME.opened)[0]?.payload as Uint8Array, 0)).toBe(16 * KIB);
@@ -186,8 +188,9 @@ describe('control frames', () => {
 
   it('are written when the ring is full of data: 64 KiB are left to them', () => {
     const world = new World(1);
-    // No budget, so that the ring stays at 1 MiB; a long link, so that much may be in flight.
-    const peer = new ScriptedDevice(world, { wire: { delayMs: 200 }, session: { budget: new Budget(0) } });
+    // A budget for one window and a ring of 1 MiB; a long link, so that much may be in flight.
+    const budget = new Budget(256 * KIB + MIB - FREE_RING_BYTES);
+    const peer = new ScriptedDevice(world, { wire: { delayMs: 200 }, session: { budget } });
     const program = new Program(world, 0, 0, 20 * MIB);
     const connection = peer.session.open('bulk', program);
     world.run(1_000);
@@ -204,6 +207,14 @@ describe('control frames', () => {
     for (let index = 0; index < 300; index++) peer.session.open('x'.repeat(100), new Program(world, index, 0, 0));
     world.run(world.now + 1_000);
     expect(peer.link.of(FRAME.open)).toHaveLength(301);
+    // Those too are full some time; what remains waits for an acknowledgement.
+    for (let index = 0; index < 600; index++) peer.session.open('x'.repeat(100), new Program(world, index, 0, 0));
+    world.run(world.now + 1_000);
+    expect(peer.link.of(FRAME.open).length).toBeLessThan(700);
+    peer.link.acknowledges = true;
+    peer.link.send(FRAME.ack, 0, encodeUint64(peer.link.received));
+    world.run(world.now + 5_000);
+    expect(peer.link.of(FRAME.open)).toHaveLength(901);
     expect(peer.end).toBeUndefined();
   });
 
@@ -230,6 +241,34 @@ describe('the acknowledgement', () => {
     const [ack] = peer.of(FRAME.ack);
     expect(ack?.at).toBe(100 + 5 + 25 + 5);
     expect(readUint64(ack?.payload as Uint8Array, 0)).toBe(8 + 5);
+  });
+
+  it('comes 25 ms after the first byte, though more and more follow', () => {
+    const world = new World(1);
+    const end = new BareDevice(world, {}, () => undefined);
+    const peer = scriptedService(world, end.sessions, identity(world));
+    world.run(100);
+    for (let index = 0; index < 20; index++) {
+      peer.send(FRAME.open, 1 + 2 * index, openPayload('a'));
+      world.run(world.now + 10);
+    }
+    world.run(400);
+    expect(peer.of(FRAME.ack).map(({ at }) => at)).toEqual([135, 165, 195, 225, 255, 285, 315]);
+  });
+
+  it('of what follows an acknowledgement that went with other frames comes 25 ms later too', () => {
+    const world = new World(1);
+    const end = new BareDevice(world, {}, ({ connection }) => connection.accept());
+    const peer = scriptedService(world, end.sessions, identity(world));
+    world.run(100);
+    peer.send(FRAME.open, 1, openPayload('a'));
+    world.run(115);
+    peer.send(FRAME.data, 1, new Uint8Array(1));
+    world.run(400);
+    expect(peer.of(FRAME.ack).map(({ at, payload }) => [at, readUint64(payload, 0)])).toEqual([
+      [110, 8 + 5],
+      [120 + 25 + 5, 8 + 5 + 8 + 1],
+    ]);
   });
 
   it.each([
@@ -326,4 +365,53 @@ it('takes a LIMIT that repeats the former one', () => {
   for (const limit of [UNLIMITED, UNLIMITED]) peer.send(FRAME.limit, 1, encodeUint64(limit));
   world.run(world.now + 100);
   expect(end.ends).toEqual([]);
+});
+
+describe('the memory of what is unacknowledged', () => {
+  it('is 128 KiB for each session, and beyond that taken from the budget of all', () => {
+    const budget = new Budget(MIB);
+    const [rich, poor] = [new ReplayRing(MIB, budget), new ReplayRing(MIB, budget)];
+    const piece = new Uint8Array(KIB);
+    const fill = (ring: ReplayRing): number => {
+      let bytes = 0;
+      for (; ring.free >= piece.length; bytes += piece.length) ring.append(piece);
+      return bytes;
+    };
+    // The other 128 KiB of the budget do not suffice for doubling the second ring and the first 128 KiB of each are free.
+    expect([fill(rich), rich.memory]).toEqual([MIB, MIB]);
+    expect([fill(poor), poor.memory, budget.free]).toEqual([256 * KIB, 256 * KIB, 0]);
+    rich.release(rich.end);
+    rich.trim();
+    expect([fill(poor), poor.memory, budget.free]).toEqual([768 * KIB, MIB, 128 * KIB]);
+    poor.release(poor.end);
+    poor.trim();
+    expect(budget.free).toBe(MIB);
+  });
+
+  it.each([
+    ['a rich device', 64 * MIB, 200 * KIB, 256 * KIB],
+    // The windows of the first eight connections use it up.
+    ['a poor device', 2 * MIB, 32 * KIB, 64 * KIB],
+  ])('bounds what sessions of %s send that nobody acknowledges', (_what, budgetBytes, least, most) => {
+    const world = new World(1);
+    const end = new BareDevice(world, { budgetBytes }, ({ connection }) => {
+      connection.accept();
+      while (connection.write(new Uint8Array(16 * KIB)));
+    });
+    const peers = Array.from({ length: 16 }, () => {
+      const peer = scriptedService(world, end.sessions, identity(world));
+      peer.acknowledges = false;
+      peer.send(FRAME.open, 1, openPayload('a', 4 * MIB));
+      return peer;
+    });
+    for (let round = 0; round < 20; round++) {
+      world.run(world.now + 1_000);
+      for (const { connection } of end.opened) while (connection.write(new Uint8Array(16 * KIB)));
+    }
+    const sent = peers.map((peer) => peer.of(FRAME.data).reduce((sum, { payload }) => sum + payload.length, 0));
+    expect(Math.min(...sent.slice(8))).toBeGreaterThanOrEqual(least);
+    expect(Math.max(...sent.slice(8))).toBeLessThanOrEqual(most);
+    end.sessions.close('');
+    expect(end.sessions.freeBytes).toBe(budgetBytes);
+  });
 });

@@ -57,12 +57,14 @@ describe('a flood', () => {
 
   it('of connections whose refusals are never acknowledged ends the session after 2,000 unwritten ones', () => {
     const { end, peer, run } = attack(({ connection }) => connection.refuse('refused', 'x'.repeat(256)));
-    peer.acknowledges = false;
     let id = 1;
     const open = (count: number): void => {
       for (let index = 0; index < count; index++, id += 2) peer.send(FRAME.open, id, openPayload('a'));
       run(100);
     };
+    // Before the first acknowledgement no more than 512 KiB would be sent.
+    open(1);
+    peer.acknowledges = false;
     // 1 MiB holds about 116,000 refusals without text, and more than 3,500 with it.
     for (let round = 0; round < 120 && end.ends.length === 0; round++) open(1_000);
     expect(end.ends).toMatchObject([{ reason: 'protocol', byPeer: false }]);
@@ -79,6 +81,10 @@ describe('a flood', () => {
     expect(refusals).toHaveLength(200);
     expect(refusals.filter(({ payload }) => payload.length === 257)).toHaveLength(64);
     expect(refusals.filter(({ payload }) => payload.length === 1)).toHaveLength(136);
+    // Those texts are sent; later refusals have some again.
+    peer.send(FRAME.open, 401, openPayload('a'));
+    run(100);
+    expect(peer.of(FRAME.refused).at(-1)?.payload).toHaveLength(257);
   });
 
   it('of PINGs is answered ten times a second', () => {

@@ -3,6 +3,7 @@ import type { ConnectionEvents } from '../src/core/connection.ts';
 import type { DeviceSessionsOptions } from '../src/core/device-sessions.ts';
 import { encodeUint64, FRAME, MAX_PAYLOAD_BYTES, readUint32, readUint64, SESSION_REASONS } from '../src/core/frame.ts';
 import { parseHello } from '../src/core/hello.ts';
+import type { DialFailure } from '../src/core/service-session.ts';
 import { BareDevice } from './bare-device.ts';
 import { byePayload, identity, openPayload, ScriptedDevice, scriptedService } from './scripted-peer.ts';
 import { Pair, type PairOptions } from './simulated-pair.ts';
@@ -182,7 +183,11 @@ describe('what a former link delivered', () => {
     device.link.send(FRAME.opened, 1, new Uint8Array(4).fill(0xff));
     world.run(150);
     const pattern = (from: number): Uint8Array => Uint8Array.from({ length: 8_000 }, (_, at) => (from + at) % 251);
-    for (let at = 0; at < 160_000; at += 8_000) connection?.write(pattern(at));
+    // Frames of 8,000 bytes, in memory of 64 KiB that does not grow meanwhile.
+    for (let at = 0; at < 48_000; at += 8_000) {
+      connection?.write(pattern(at));
+      world.run(world.now + 1);
+    }
     world.run(20_000);
     const delivered = device.link.received;
     device.link.lose();
@@ -197,13 +202,15 @@ describe('what a former link delivered', () => {
       if (frame.type !== FRAME.data) return;
       for (const byte of frame.payload) if (byte !== bytes++ % 251) mistakes++;
       // The former link has delivered everything: acknowledged long before it has left on this one.
-      if (bytes === frame.payload.length) link.send(FRAME.ack, 0, encodeUint64(delivered));
+      if (bytes !== frame.payload.length) return;
+      link.send(FRAME.ack, 0, encodeUint64(delivered));
+      world.setTimer(10, () => {
+        for (let at = 48_000; at < 96_000; at += 8_000) connection?.write(pattern(at));
+      });
     };
-    world.run(24_000);
-    for (let at = 160_000; at < 320_000; at += 8_000) connection?.write(pattern(at));
-    world.run(50_000, () => bytes === 320_000);
+    world.run(50_000, () => bytes === 96_000);
     expect(device.end).toBeUndefined();
-    expect([bytes, mistakes]).toEqual([320_000, 0]);
+    expect([bytes, mistakes]).toEqual([96_000, 0]);
   });
 });
 
@@ -279,6 +286,23 @@ describe('the service side', () => {
     expect(device.session.isUp).toBe(true);
   });
 
+  it('drops a link whose device could not prove itself, the first one too, and sends nothing for its sake', () => {
+    const world = new World(1);
+    const device = new ScriptedDevice(world, {
+      answer: (link, number, hello) => {
+        device.secret = new Uint8Array(32);
+        device.answer(world, link, number, hello);
+      },
+    });
+    device.session.open('a', NOTHING);
+    world.run(1_000);
+    expect(device.links.length).toBeGreaterThan(1);
+    expect(device.session.isUp).toBe(false);
+    expect(device.end).toBeUndefined();
+    expect(new Set(device.refusedLinks)).toEqual(new Set(['The device could not prove that it knows the session.']));
+    for (const link of device.links.slice(1)) expect(link.of(FRAME.proof)).toEqual([]);
+  });
+
   it('proves itself before it says BYE `offsets` to a device that claims what cannot be', () => {
     for (const received of [2 ** 40, 5]) {
       const world = new World(1);
@@ -307,25 +331,40 @@ describe('the service side', () => {
     expect(program.abortion).toBeDefined();
   });
 
-  it('dials anew within 10 s at most, at least 50 ms apart, and at once when the device returns', () => {
+  /** Milliseconds from each failure to the next attempt, of attempts that fail like this after `ms`. */
+  function waits(failure: DialFailure, ms: number): number[] {
     const world = new World(1);
-    const dials: number[] = [];
-    const device = new ScriptedDevice(world, {
+    const result: number[] = [];
+    let failedAt: number | undefined;
+    new ScriptedDevice(world, {
       session: {
         dial: (session) => {
-          dials.push(world.now);
-          session.dialFailed({});
+          if (failedAt !== undefined) result.push(world.now - failedAt);
+          world.setTimer(ms, () => {
+            failedAt = world.now;
+            session.dialFailed(failure);
+          });
         },
       },
     });
     world.run(5 * MINUTE);
-    const waits = dials.slice(1).map((at, index) => at - (dials[index] as number));
-    expect(waits[0]).toBeLessThanOrEqual(50);
-    expect(Math.max(...waits)).toBeLessThanOrEqual(10_000);
-    expect(waits.at(-1)).toBeGreaterThanOrEqual(5_000);
-    const before = dials.length;
-    device.session.deviceReturned();
-    expect(dials).toHaveLength(before + 1);
+    return result;
+  }
+
+  it('dials anew within 10 s at most, at least 25 ms apart', () => {
+    for (const all of [waits({}, 0), waits({}, 9_000), waits({ hasWaited: true }, 0)]) {
+      expect(all[0]).toBeLessThanOrEqual(50);
+      expect(Math.min(...all)).toBeGreaterThanOrEqual(25);
+      expect(Math.max(...all)).toBeLessThanOrEqual(10_000);
+      expect(all.at(-1)).toBeGreaterThanOrEqual(5_000);
+    }
+  });
+
+  it('dials anew at once when the hub has waited for the device as long as the back-off', () => {
+    const all = waits({ hasWaited: true }, 20_000);
+    expect(all.length).toBeGreaterThan(10);
+    expect(Math.max(...all)).toBeLessThanOrEqual(50);
+    expect(Math.min(...all)).toBeGreaterThanOrEqual(25);
   });
 
   it('waits longer while links carry nothing, though they are proven', () => {
@@ -415,6 +454,95 @@ describe('the idle limit', () => {
     pair.isReachable = true;
     pair.world.run(90_000);
     expect(pair.serviceEnd).toMatchObject({ reason: 'idle' });
+  });
+});
+
+describe('a link that carries nothing any more, of which nobody is told', () => {
+  it('is lost at both ends after 30 s while a connection is open, though it is silent and everything is acknowledged', () => {
+    const pair = new Pair(new World(1), { target: (connection) => connection.accept() });
+    const { world } = pair;
+    pair.session.start();
+    pair.open('a', 0).isStalled = true;
+    world.run(10_000);
+    pair.isReachable = false;
+    pair.wire.blackhole();
+    const [session] = pair.device.sessions;
+    world.run(29_000);
+    expect([pair.session.isUp, session?.isUp]).toEqual([true, true]);
+    world.run(41_000);
+    expect([pair.session.isUp, session?.isUp]).toEqual([false, false]);
+    expect([pair.serviceEnd, pair.deviceEnd]).toEqual([undefined, undefined]);
+  });
+
+  it('is dropped by the device after two minutes without a connection, and the session expires', () => {
+    const world = new World(1);
+    const end = new BareDevice(world, { retentionSeconds: 300 });
+    const peer = scriptedService(world, end.sessions, identity(world));
+    peer.send(FRAME.open, 1, openPayload('a'));
+    peer.send(FRAME.end, 1);
+    world.run(100);
+    end.at(0).connection.end();
+    world.run(200);
+    expect(end.at(0).isFinished).toBe(true);
+    // Whatever is heard shows that the link is alive.
+    world.run(100_000);
+    peer.send(FRAME.ping, 0, new Uint8Array(8));
+    world.run(210_000);
+    const [session] = end.sessions.sessions;
+    expect(session?.isUp).toBe(true);
+    // The device has sent nothing for the sake of the link: it would wake a radio.
+    expect(peer.of(FRAME.ping)).toEqual([]);
+    world.run(231_000);
+    expect([session?.isUp, session?.detachedAt !== undefined, peer.isClosed]).toEqual([false, true, true]);
+    world.run(220_000 + 300_000);
+    expect(end.ends).toEqual([]);
+    world.run(231_000 + 300_000);
+    expect(end.ends).toMatchObject([{ reason: 'expired' }]);
+    expect([end.sessions.size, world.timers]).toEqual([0, 0]);
+  });
+
+  it('does not outlast the minute after which the service side ends a session without connections', () => {
+    const pair = new Pair(new World(1));
+    const { world } = pair;
+    pair.session.start();
+    pair.open('a', 10);
+    world.run(10_000);
+    pair.wire.blackhole();
+    world.run(71_000);
+    expect([pair.serviceEnd?.reason, pair.wire.ends[0].isOpen]).toEqual(['done', false]);
+    expect(pair.device.sessions[0]?.isUp).toBe(true);
+    world.run(141_000);
+    expect([pair.device.sessions[0]?.isUp, pair.wire.ends[1].isOpen]).toEqual([false, false]);
+  });
+});
+
+describe('a BYE that crosses an OPEN', () => {
+  it.each([
+    [1, 1],
+    [3, 0],
+  ])(
+    'leaves connections whose OPEN has not arrived to another session: with %i as the highest id it is %i',
+    (highestId, untouched) => {
+      const world = new World(1);
+      const device = new ScriptedDevice(world);
+      device.session.open('a', NOTHING);
+      world.run(100);
+      device.session.open('b', NOTHING);
+      device.link.send(FRAME.bye, 0, byePayload(SESSION_REASONS.idle, highestId));
+      world.run(200);
+      expect(device.end).toMatchObject({ reason: 'idle', byPeer: true });
+      expect(device.untouched).toBe(untouched);
+    },
+  );
+
+  it('never leaves one whose program has sent something', () => {
+    const world = new World(1);
+    const device = new ScriptedDevice(world);
+    world.run(100);
+    device.session.open('a', NOTHING)?.write(new Uint8Array(1));
+    device.link.send(FRAME.bye, 0, byePayload(SESSION_REASONS.idle));
+    world.run(200);
+    expect([device.end?.reason, device.untouched]).toEqual(['idle', 0]);
   });
 });
 

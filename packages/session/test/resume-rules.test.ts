@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { encodeFrame, encodeUint64, FRAME, SESSION_REASONS } from '../src/core/frame.ts';
 import { encodeHello, type Hello } from '../src/core/hello.ts';
+import { BareDevice } from './bare-device.ts';
+import { identity, openPayload, scriptedService } from './scripted-peer.ts';
 import { Pair, type PairOptions, type Program } from './simulated-pair.ts';
 import { type Wire, World } from './virtual-world.ts';
 
@@ -308,12 +310,26 @@ describe('the end of a session', () => {
     ['an unknown counted type', encodeFrame(0x20, 1)],
   ])('comes with `protocol` after %s', (_what, frame) => {
     const pair = start({ target: (connection) => connection.accept() });
-    pair.open('a', 10);
+    // Its direction has not ended: anything behind END would be wrong.
+    pair.open('a', 10).isStalled = true;
     run(pair, 300);
     pair.wire.ends[0].write([frame], () => undefined);
     run(pair, 100);
     expect(pair.deviceEnd).toMatchObject({ reason: 'protocol', byPeer: false });
     expect(pair.serviceEnd).toMatchObject({ reason: 'protocol', byPeer: true });
+  });
+
+  it('comes with `protocol` after an ACK between the borders of a frame that was sent', () => {
+    const world = new World(1);
+    const bare = new BareDevice(world);
+    const peer = scriptedService(world, bare.sessions, identity(world));
+    peer.acknowledges = false;
+    peer.send(FRAME.open, 1, openPayload('a'));
+    world.run(world.now + 100);
+    // OPENED has 12 bytes.
+    peer.send(FRAME.ack, 0, encodeUint64(11));
+    world.run(world.now + 100);
+    expect(bare.ends).toMatchObject([{ reason: 'protocol', byPeer: false }]);
   });
 
   it('does not come from frames that a newer version may send', () => {

@@ -214,10 +214,11 @@ export function openPayload(service: string, limit = 262_144): Uint8Array {
   return payload;
 }
 
-/** The payload of BYE without a text. */
-export function byePayload(reason: number): Uint8Array {
+/** The payload of BYE without a text. @param highestId the highest connection id of an OPEN that has arrived */
+export function byePayload(reason: number, highestId = 0): Uint8Array {
   const payload = new Uint8Array(5);
   payload[0] = reason;
+  writeUint32(payload, 1, highestId);
   return payload;
 }
 

@@ -206,7 +206,6 @@ class Simulation {
       wire.cut([random.between(0, 50), random.between(0, 50)]);
       this.#world.setTimer(random.between(100, expires ? 120_000 : 60_000), () => {
         pair.isReachable = true;
-        if (random.chance(0.5)) pair.session.deviceReturned();
       });
     }
   }

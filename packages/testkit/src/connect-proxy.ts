@@ -6,12 +6,17 @@ import { pipeline } from 'node:stream';
 export class ConnectProxy {
   /** `host:port` of every CONNECT, in order. */
   readonly targets: string[] = [];
+  /** While true, new connections are closed at once. */
+  isBlocked = false;
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
 
   private constructor(server: Server) {
     this.#server = server;
-    server.on('connection', (socket) => this.#keep(socket));
+    server.on('connection', (socket) => {
+      this.#keep(socket);
+      if (this.isBlocked) socket.destroy();
+    });
     server.on('request', (_request, response) => response.writeHead(405).end());
     server.on('connect', (request, client: Socket) => {
       const target = request.url ?? '';

@@ -2,12 +2,14 @@ import {
   CONTROL_PATH,
   type CulvertError,
   type DeviceConnectionString,
+  formatAuthority,
   formatHostPort,
   type ServiceConnectionString,
 } from '@culvert/protocol';
 import { ECHO_SERVICE } from '@culvert/proxy/agent';
 import { ServiceClient } from '@culvert/service';
-import { dialWebSocket, outboundProxy } from '@culvert/stream';
+import { KnownDevices } from '@culvert/session/keys';
+import { dialWebSocket, outboundProxy, systemClock } from '@culvert/stream';
 import { checkControlChannel } from '../doctor/attach-as-device.ts';
 import { type Check, Examination, type Found } from '../doctor/check.ts';
 import { checkDeviceToken, hasDeviceToken, isTaken } from '../doctor/device-token.ts';
@@ -24,7 +26,7 @@ import { type CertificateFault, certificateFault, type HubProbe, probeHub } from
 import { elapsedMs, type FirstHop, lookUp, reach } from '../doctor/network.ts';
 import { type ServiceUser, tryAll, tryOne } from '../doctor/services.ts';
 import { sessionCheck } from '../doctor/session-check.ts';
-import { trustOptions } from '../end-keys.ts';
+import { trustOptions, userFiles } from '../end-keys.ts';
 import {
   type DeviceConnectionFlags,
   type EitherConnection,
@@ -142,11 +144,11 @@ const CERTIFICATE_ADVICE: Readonly<Record<CertificateFault, string>> = {
 
 async function examineService(
   examination: Examination,
-  { connectionString, outbound }: EitherConnection & { side: 'service' },
+  { address, connectionString, outbound }: EitherConnection & { side: 'service' },
   device: string | undefined,
   flags: DoctorFlags,
 ): Promise<void> {
-  // A device may list who may connect. Pins are not asked: what is measured carries nothing of the user's.
+  // A device may list who may connect. Pins are not enforced: what is measured carries nothing of the user's, and the check tells what they say.
   const { key } = await trustOptions({}, surroundings());
   const session = key === undefined ? {} : { key };
   const client = ServiceClient.fromConnectionString(connectionString, { outbound, session });
@@ -155,7 +157,12 @@ async function examineService(
     if (device === undefined) return;
     const user = { client, device, moduleId: flags.module };
     await examination.look('stream', ['credential'], () => echoStream(user, flags), adviceOf);
-    await examination.look('session', ['stream'], async () => sessionCheck(client.connectionTo(device, flags.module)));
+    await examination.look('session', ['stream'], async () => {
+      const hub = formatAuthority(address.host, address.port).toLowerCase();
+      const pins = new KnownDevices(userFiles(surroundings()).knownDevices, systemClock);
+      const pin = await pins.find({ hub, deviceId: device, moduleId: flags.module });
+      return sessionCheck(client.connectionTo(device, flags.module), pin);
+    });
     if (flags.service === undefined) return await tryAll(examination, user);
     for (const name of flags.service)
       await examination.look(`service ${name}`, ['stream'], () => tryOne(user, name), adviceOf);

@@ -34,6 +34,7 @@ it('says nothing of its own faults to the caller, and to the log where they are'
     live: {
       streams: new LiveStreams({ clock: systemClock, onEvent: () => undefined, gateway: () => 'hub:443' }),
       counters: () => undefined,
+      closable: () => [],
       closeStream: () => false,
       claims: () => [],
       lastDisconnect: () => Promise.resolve(undefined),

@@ -1,5 +1,6 @@
 import type { StreamCounters } from '@culvert/gateway';
 import type { CulvertError } from '@culvert/protocol';
+import type { ClosableStream } from '../handshake/closable-streams.ts';
 import type { EventSink } from '../observe/events.ts';
 import type { LastDisconnectOf } from '../observe/last-disconnect.ts';
 import type { Claims } from '../observe/latest-claims.ts';
@@ -12,7 +13,9 @@ export interface LiveView {
   readonly streams: LiveStreams;
   /** Counters of an established stream. */
   readonly counters: (streamId: string) => StreamCounters | undefined;
-  /** Ends a stream in any state, and all others of its session, which is not taken up again. False when there is no such stream. */
+  /** The streams that an id of a stream or of a session means; see `closableStreams`. */
+  readonly closable: (id: string) => ClosableStream[];
+  /** Ends a stream in any state, and all others of its session, which is not taken up again, also if it has no stream now. False when there is neither. */
   readonly closeStream: (streamId: string, error: CulvertError) => boolean;
   /** The newest claims of both ends about the session that a stream carries. */
   readonly claims: (stream: LiveStream) => Claims[];

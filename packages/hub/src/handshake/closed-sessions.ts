@@ -9,25 +9,27 @@ export const MAX_CLOSED_SESSIONS = 10_000;
  */
 export class ClosedSessions {
   readonly #now: () => number;
-  /** When each was closed, in milliseconds since the epoch, oldest first. */
-  readonly #closed = new Map<string, number>();
+  /** When each was closed, in milliseconds since the epoch, and what its ends are told; oldest first. */
+  readonly #closed = new Map<string, { readonly at: number; readonly text: string }>();
 
   constructor(now: () => number) {
     this.#now = now;
   }
 
-  add(sessionId: string): void {
+  /** @param text what its ends are told */
+  add(sessionId: string, text: string): void {
     this.#closed.delete(sessionId);
-    this.#closed.set(sessionId, this.#now());
+    this.#closed.set(sessionId, { at: this.#now(), text });
     for (const oldest of this.#closed.keys()) {
       if (this.#closed.size <= MAX_CLOSED_SESSIONS) return;
       this.#closed.delete(oldest);
     }
   }
 
-  has(sessionId: string): boolean {
-    const closedAt = this.#closed.get(sessionId);
-    return closedAt !== undefined && this.#now() - closedAt < SESSION_MEMORY_MS;
+  /** What the ends of a closed session are told; undefined if the session was not closed. */
+  get(sessionId: string): string | undefined {
+    const closed = this.#closed.get(sessionId);
+    return closed !== undefined && this.#now() - closed.at < SESSION_MEMORY_MS ? closed.text : undefined;
   }
 
   get size(): number {

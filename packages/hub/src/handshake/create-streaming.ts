@@ -15,6 +15,7 @@ import { sessionKey } from '../observe/session-key.ts';
 import { SessionReports } from '../observe/session-reports.ts';
 import type { LiveStream } from '../observe/stream-record.ts';
 import type { Registry, RegistryListener, UsageStore } from '../registry/registry.ts';
+import { type ClosableStream, closableStreams } from './closable-streams.ts';
 import { ClosedSessions } from './closed-sessions.ts';
 import { createStreamLimits, type StreamLimits } from './create-limits.ts';
 import { GrantIssuer } from './grant-issuer.ts';
@@ -60,7 +61,15 @@ export interface Streaming {
    * @throws CulvertError `too_many_requests`
    */
   hold(request: Pick<StreamRequest, 'identity' | 'principal' | 'session'>): () => void;
-  /** Ends a stream in any state, and all others of its session, which is not taken up again. False when there is no such stream. */
+  /**
+   * The streams that an id means: the one with this id, or the one that carried a session last, or the newest of each session with this id. Of a session
+   * whose link is lost, they have ended.
+   */
+  closable(id: string): ClosableStream[];
+  /**
+   * Ends a stream in any state, and all others of its session, which is not taken up again. False when there is no such stream, and no session that it
+   * carried last.
+   */
   closeStream(streamId: string, error: CulvertError): boolean;
   /** Cancels every timer and writes pending totals; does not end streams, which belong to the gateway. */
   clear(): Promise<void>;
@@ -148,9 +157,10 @@ export async function createStreaming(options: StreamingOptions): Promise<Stream
       const key = session && sessionKey(session.id, principal.name, identity);
       return streamLimits.admission.hold(key !== undefined && streams.hasSession(key));
     },
+    closable: (id) => closableStreams(id, live, known),
     closeStream(streamId, error) {
-      const closed = streams.endWithSession(streamId, error, endAtGateway);
-      if (closed?.sessionId !== undefined) closedSessions.add(closed.sessionId);
+      const closed = streams.endWithSession(streamId, error, endAtGateway) ?? known.ofStream(streamId);
+      if (closed?.sessionId !== undefined) closedSessions.add(closed.sessionId, error.message);
       return closed !== undefined;
     },
     clear() {

@@ -13,7 +13,7 @@ export interface SessionLimits {
 
 export interface SessionAdmissionOptions {
   readonly limits: SessionLimits;
-  readonly closed: Pick<ClosedSessions, 'has'>;
+  readonly closed: Pick<ClosedSessions, 'get'>;
   readonly known: Pick<KnownSessions, 'get'>;
   readonly now: () => number;
 }
@@ -32,8 +32,8 @@ export class SessionAdmission {
    */
   admit({ id }: RequestedSession, key: string): void {
     const { closed, known, limits, now } = this.#options;
-    if (closed.has(id))
-      throw new CulvertError('closed_by_administrator', 'An administrator closed a stream of this session.');
+    const reason = closed.get(id);
+    if (reason !== undefined) throw new CulvertError('closed_by_administrator', reason);
     const session = known.get(key);
     if (session === undefined) return;
     if (limits.lifetimeMs > 0 && now() - session.establishedAt >= limits.lifetimeMs)

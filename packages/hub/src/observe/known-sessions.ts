@@ -88,6 +88,12 @@ export class KnownSessions {
     return key === undefined ? undefined : this.get(key);
   }
 
+  /** The sessions with this id: one, unless several callers or devices use the same. */
+  withId(sessionId: string): KnownSession[] {
+    this.#expire();
+    return [...this.#sessions.values()].filter((session) => session.sessionId === sessionId);
+  }
+
   /** The session that a stream carries, or carried last. */
   ofStream(streamId: string): KnownSession | undefined {
     const key = this.#ofStream.get(streamId);

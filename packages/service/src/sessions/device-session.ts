@@ -142,6 +142,8 @@ export class DeviceSession {
       resumes: false,
       signal,
     });
+    // Somebody waits for the session, whose sockets and timers do not keep the process alive.
+    self.#hold.isHeld = true;
     try {
       const decision = await trust.decide(identity, modeOf(session));
       if (decision.action === 'go-on-unencrypted' && decision.warning !== undefined) {
@@ -154,6 +156,8 @@ export class DeviceSession {
     } catch (error) {
       discard(stream);
       throw error;
+    } finally {
+      self.#hold.isHeld = false;
     }
     self.#answer = session;
     self.#streamId = streamId;
@@ -209,6 +213,11 @@ export class DeviceSession {
   /** What was agreed. */
   get answer(): SessionAnswer | undefined {
     return this.#answer;
+  }
+
+  /** The device's key, on which its links are encrypted; undefined without encryption. */
+  get deviceKey(): Fingerprint | undefined {
+    return this.#deviceKey;
   }
 
   /** Whether it takes further connections. */

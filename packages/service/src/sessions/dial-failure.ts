@@ -24,5 +24,7 @@ export function dialFailure(error: unknown, refusals: number): DialFailure {
   const isRefused = reason.code === 'unauthorized' && refusals > 1;
   const isFinal: boolean = endsSession(reason) || isRefused;
   if (isFinal || FINAL.has(reason.code)) return { end: { reason: 'closed', text: reason.message, byPeer: false } };
-  return reason.code === 'too_many_requests' ? { waitMs: LIMITED_MS } : {};
+  if (reason.code === 'too_many_requests') return { waitMs: LIMITED_MS };
+  // The hub has kept the request until the device would come.
+  return reason.code === 'device_offline' ? { hasWaited: true } : {};
 }

@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream';
 import { CulvertError, type Identity, type SessionAnswer, type SessionRequest } from '@culvert/protocol';
 import { ConnectionDuplex, type Untouched } from '@culvert/session';
+import type { Fingerprint } from '@culvert/session/keys';
 import { abortReason, type Clock } from '@culvert/stream';
 import type { OpenedSessionStream, OpenStreamOptions, RawReason } from '../stream-request.ts';
 import { DeviceSession, type DeviceSessionOptions, type ServiceSessionEvent } from './device-session.ts';
@@ -10,6 +11,11 @@ import type { DeviceTrust } from './device-trust.ts';
 const RAW_MS = 30_000;
 /** Devices that are remembered as such; the oldest are forgotten. */
 const MAX_RAW = 1_024;
+/**
+ * How long the hub keeps a request for a further link. While it does, a device that returns is asked at once; the wait is as long as the longest back-off
+ * between two requests at least (10 s), so one of them is always there. Some of the minute that a link may take is left to the device's answer.
+ */
+const FURTHER_LINK = { connectTimeoutMs: 20_000, responseTimeoutMs: 30_000 } as const;
 /** Times a connection is opened in another session because its session took no more. */
 const MAX_MOVES = 2;
 
@@ -30,7 +36,12 @@ export interface SessionPoolOptions {
 
 /** How streams reach a device: as connections of a session, or each for itself. */
 export type DeviceConnection =
-  | ({ readonly kind: 'session'; readonly sessionId: string } & SessionAnswer)
+  | ({
+      readonly kind: 'session';
+      readonly sessionId: string;
+      /** The key that the device has proved; undefined in a session without encryption. */
+      readonly deviceKey?: Fingerprint | undefined;
+    } & SessionAnswer)
   | { readonly kind: 'raw'; readonly reason: RawReason };
 
 /** One session for each device and module that serves sessions, opened with the first stream to it. */
@@ -87,7 +98,7 @@ export class SessionPool {
     const session = this.#sessions.get(key);
     const { version, encrypted } = session?.answer ?? {};
     if (session !== undefined && version !== undefined && encrypted !== undefined)
-      return { kind: 'session', sessionId: session.id, version, encrypted };
+      return { kind: 'session', sessionId: session.id, version, encrypted, deviceKey: session.deviceKey };
     const why = this.#raw.get(key)?.why;
     return why === undefined ? undefined : { kind: 'raw', reason: why };
   }
@@ -138,6 +149,7 @@ export class SessionPool {
             ...(connectTimeoutMs === undefined ? {} : { connectTimeoutMs }),
             ...(responseTimeoutMs === undefined ? {} : { responseTimeoutMs }),
             ...(traceParent === undefined ? {} : { traceParent }),
+            ...(resumes ? FURTHER_LINK : {}),
           }),
         ended: (_end, untouched) => {
           if (self === undefined || this.#sessions.get(key) === self) this.#sessions.delete(key);

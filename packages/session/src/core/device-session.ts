@@ -143,9 +143,9 @@ export class DeviceSession extends SessionCore {
     }
   }
 
-  protected override finish(end: SessionEnd): void {
+  protected override finish(end: SessionEnd, highestTaken?: number): void {
     if (this.end === undefined) this.#ended(this, end);
-    super.finish(end);
+    super.finish(end, highestTaken);
   }
 
   protected dropLinks(): void {

@@ -47,7 +47,7 @@ export class FrameSender implements FrameSink, DataSink {
   readonly #environment: SessionEnvironment;
   readonly #source: FrameSource;
   readonly #budget: Budget;
-  readonly #ring = new ReplayRing(RING_BYTES);
+  readonly #ring: ReplayRing;
   #ringFromBudget = 0;
   readonly acknowledgements: Acknowledgements;
 
@@ -73,6 +73,7 @@ export class FrameSender implements FrameSink, DataSink {
   constructor(environment: SessionEnvironment, budget: Budget, source: FrameSource) {
     this.#environment = environment;
     this.#budget = budget;
+    this.#ring = new ReplayRing(RING_BYTES, budget);
     this.#source = source;
     this.acknowledgements = new Acknowledgements(environment, () => this.schedule());
   }

@@ -38,7 +38,7 @@ export const FRAME = {
   /** 8 bytes, which PONG repeats. */
   ping: 0x43,
   pong: 0x44,
-  /** Reason u8, the highest connection id that was accepted u32, then a text in UTF-8. */
+  /** Reason u8, the highest connection id of an OPEN that was sent or received u32, then a text in UTF-8. */
   bye: 0x45,
 } as const;
 
@@ -62,6 +62,7 @@ export const CONNECTION_REASONS = {
   not_offered: 4,
   /** The device has as many connections as it may have. */
   too_many: 5,
+  /** The device has no memory for another connection. Only received: this end bounds its memory by other limits and says `too_many`. */
   out_of_memory: 6,
   /** The peer sent more than its limit. */
   flow_control: 7,
@@ -81,6 +82,10 @@ export const SESSION_REASONS = {
   expired: 2,
   /** The peer has no such session: it was started anew, or never received the first link. */
   unknown: 3,
+  /**
+   * The sender could not be convinced by PROOF. Only received: this end drops a link with a bad proof and says nothing, since a stranger may have sent it,
+   * and keeps the session.
+   */
   proof: 4,
   protocol: 5,
   version: 6,

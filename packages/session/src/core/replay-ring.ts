@@ -1,9 +1,14 @@
+import type { Budget } from './budget.ts';
 import { HEADER_BYTES, readUint32 } from './frame.ts';
+
+/** Memory of a ring that is not taken from the budget: a full frame beside the 64 KiB that data leaves to control frames. No session could do without it. */
+export const FREE_RING_BYTES = 131_072;
 
 /**
  * The counted frames that the peer has not acknowledged, exactly as they are sent, in one ring buffer: a list of separate buffers would outlive
  * V8's young generation and cost far more. Offsets are those of the session. The memory grows by doubling as it is needed and is given back when
- * the ring is empty.
+ * the ring is empty. What it needs beyond {@link FREE_RING_BYTES} is taken from the budget when it is needed; what lies beyond the first limit is paid for
+ * by whoever raises the limit.
  */
 export class ReplayRing {
   #buffer = NOTHING;
@@ -11,10 +16,16 @@ export class ReplayRing {
   #end = 0;
   /** Maximum bytes that the ring may hold. */
   #limit: number;
+  readonly #firstLimit: number;
+  readonly #budget: Budget;
+  #fromBudget = 0;
   readonly #headerCopy = new Uint8Array(HEADER_BYTES);
 
-  constructor(limit: number) {
+  /** @param limit bytes that the ring may hold at first, a power of two */
+  constructor(limit: number, budget: Budget) {
     this.#limit = limit;
+    this.#firstLimit = limit;
+    this.#budget = budget;
   }
 
   /** Offset of the first byte that is kept. */
@@ -27,9 +38,9 @@ export class ReplayRing {
     return this.#end;
   }
 
-  /** Bytes that may still be appended. */
+  /** Bytes that may still be appended, as far as the budget has memory for them now. */
   get free(): number {
-    return this.#limit - (this.#end - this.#start);
+    return Math.min(this.#limit, this.#attainable()) - (this.#end - this.#start);
   }
 
   /** Bytes of memory in use. */
@@ -67,7 +78,10 @@ export class ReplayRing {
 
   /** Gives the memory back if nothing is kept. */
   trim(): void {
-    if (this.#start === this.#end) this.#buffer = NOTHING;
+    if (this.#start !== this.#end) return;
+    this.#buffer = NOTHING;
+    this.#budget.give(this.#fromBudget);
+    this.#fromBudget = 0;
   }
 
   /** The bytes from one offset to another, as one or two views of the ring. They change when the bytes have been released and others are appended. */
@@ -86,11 +100,27 @@ export class ReplayRing {
     return offset + HEADER_BYTES + (readUint32(this.#headerCopy, 0) & 0xffffff);
   }
 
+  /** The size to which the memory can grow now. */
+  #attainable(): number {
+    if (this.#budget.free >= this.#limit) return this.#limit;
+    let size = Math.max(this.#buffer.length, FREE_RING_BYTES);
+    while (size < this.#limit && this.#price(size * 2) <= this.#budget.free) size *= 2;
+    return size;
+  }
+
+  /** Bytes that growing to this size takes from the budget. */
+  #price(size: number): number {
+    return Math.max(0, Math.min(size, this.#firstLimit) - FREE_RING_BYTES - this.#fromBudget);
+  }
+
   #reserve(length: number): void {
     const needed = this.#end - this.#start + length;
     if (needed <= this.#buffer.length) return;
     let size = Math.max(this.#buffer.length, FIRST_BYTES);
     while (size < needed) size *= 2;
+    const price = this.#price(size);
+    if (!this.#budget.take(price)) throw new RangeError('More was appended to the ring than it had room for.');
+    this.#fromBudget += price;
     // The size is not limited to `#limit`: powers of two let a ring grow a few times only.
     const grown = new Uint8Array(size);
     let at = this.#start;

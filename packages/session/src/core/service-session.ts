@@ -17,7 +17,7 @@ import { SessionCore, type SessionEnd, type SessionOptions } from './session-cor
 
 /** Milliseconds for which a session without connections is kept for the next one. */
 const IDLE_SESSION_MS = 60_000;
-/** Waits before a link is dialled again: at most this, doubled each time, with full jitter. */
+/** Waits before a link is dialled again: at most this, doubled each time; up to half of it is left away at random. */
 const MIN_WAIT_MS = 50;
 const MAX_WAIT_MS = 10_000;
 
@@ -35,6 +35,8 @@ export interface DialFailure {
   readonly end?: SessionEnd | undefined;
   /** Milliseconds to wait at least before the next attempt. */
   readonly waitMs?: number | undefined;
+  /** The attempt itself has waited for a device that is offline: its time counts as the wait before the next one. Default false. */
+  readonly hasWaited?: boolean | undefined;
 }
 
 export interface ServiceSessionOptions extends SessionOptions {
@@ -118,19 +120,11 @@ export class ServiceSession extends SessionCore {
   }
 
   /** The link that was asked for could not be had. */
-  dialFailed({ end, waitMs = 0 }: DialFailure): void {
+  dialFailed({ end, waitMs = 0, hasWaited = false }: DialFailure): void {
     this.#isDialling = false;
     if (this.end !== undefined) return;
     if (end !== undefined) this.finish(end);
-    else this.#dialLater(waitMs);
-  }
-
-  /** The device is online again: does not wait any longer before the next link. */
-  deviceReturned(): void {
-    if (this.#cancelWait === undefined) return;
-    this.#cancelWait();
-    this.#cancelWait = undefined;
-    this.#dial();
+    else this.#dialLater(waitMs, hasWaited);
   }
 
   /** Replaces the current link: it has carried as much as its keys may, or its gateway is about to stop. */
@@ -284,10 +278,12 @@ export class ServiceSession extends SessionCore {
 
   // Dialling
 
-  #dialLater(waitMs: number): void {
+  #dialLater(waitMs: number, hasWaited = false): void {
     if (this.end !== undefined || this.#cancelWait !== undefined || this.#isDialling || this.#pending !== undefined)
       return;
-    const wait = Math.max(waitMs, this.#waitMs * (0.5 + this.environment.jitter() / 2));
+    const waited = hasWaited ? this.environment.now() - this.#dialledAt : 0;
+    const backOff = Math.max(this.#waitMs - waited, MIN_WAIT_MS) * (0.5 + this.environment.jitter() / 2);
+    const wait = Math.max(waitMs, backOff);
     this.#waitMs = Math.min(this.#waitMs * 2, MAX_WAIT_MS);
     this.#cancelWait = this.environment.setTimer(wait, () => {
       this.#cancelWait = undefined;

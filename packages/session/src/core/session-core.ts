@@ -1,7 +1,7 @@
 import type { Budget } from './budget.ts';
 import type { ConnectionEvents, SessionConnection } from './connection.ts';
 import type { SessionEnvironment } from './environment.ts';
-import { type ConnectionReason, readUint64, type SessionReason, sessionReason } from './frame.ts';
+import { type ConnectionReason, readUint32, readUint64, type SessionReason, sessionReason } from './frame.ts';
 import { equalBytes, proofInput } from './hello.ts';
 import type { Link, LinkEvents } from './link.ts';
 import { Multiplexer } from './multiplexer.ts';
@@ -11,6 +11,12 @@ import { DEFAULT_RETENTION_SECONDS, MAX_RETENTION_SECONDS, Silence } from './ret
 export const PING_MS = 10_000;
 /** PINGs without a byte in answer after which the link is lost. */
 const MAX_PINGS = 2;
+/**
+ * Silences of {@link PING_MS} without a connection and with everything acknowledged, after which the device takes its link for lost: two minutes. No PING is
+ * sent meanwhile, since it would wake a radio for nothing, and the service side ends such a session after one minute. Had its BYE been lost, the device
+ * would keep a dead link, and with it a session that never expires.
+ */
+const MAX_QUIET_CHECKS = 12;
 /** A timer that fires later than this was delayed with the whole process: silence in that time says nothing. */
 const LATE_MS = 2_000;
 /** Parts of the idle limit after which the session looks whether data has moved. */
@@ -72,6 +78,7 @@ export abstract class SessionCore implements LinkEvents {
   #cancelIdle: (() => void) | undefined;
   readonly #silence: Silence;
   #pings = 0;
+  #quietChecks = 0;
   #cancelPing: (() => void) | undefined;
   #cancelRetention: (() => void) | undefined;
   #current: Link | undefined;
@@ -153,8 +160,7 @@ export abstract class SessionCore implements LinkEvents {
     this.provenNumber = link.number;
     this.#cancelRetention?.();
     this.#cancelRetention = undefined;
-    this.#silence.heard();
-    this.#pings = 0;
+    this.heard(link);
     this.#watchSilence();
     this.#watchIdle();
   }
@@ -200,6 +206,7 @@ export abstract class SessionCore implements LinkEvents {
     if (link !== this.#current) return;
     this.#silence.heard();
     this.#pings = 0;
+    this.#quietChecks = 0;
   }
 
   counted(
@@ -222,7 +229,7 @@ export abstract class SessionCore implements LinkEvents {
     const reason = sessionReason(payload[0]);
     const text = DECODER.decode(payload.subarray(5));
     if (link !== this.#current && !link.isProven) this.byeBeforeProof(link, reason, text);
-    else if (link === this.#current) this.finish({ reason, text, byPeer: true });
+    else if (link === this.#current) this.finish({ reason, text, byPeer: true }, readUint32(payload, 1));
     else link.drop();
   }
 
@@ -236,8 +243,9 @@ export abstract class SessionCore implements LinkEvents {
   /**
    * Ends the session: BYE on the current link, if there is one, and an error for every connection.
    * @param end `closed` if this end was told from outside to close it
+   * @param highestTaken the highest connection id that the peer has received, by its BYE; undefined if it did not say so
    */
-  protected finish(end: SessionEnd): void {
+  protected finish(end: SessionEnd, highestTaken?: number): void {
     if (this.#end !== undefined) return;
     this.#end = end;
     const link = this.#current;
@@ -249,15 +257,17 @@ export abstract class SessionCore implements LinkEvents {
     this.#cancelRetention?.();
     this.#cancelRetention = undefined;
     this.dropLinks();
-    const untouched = this.#side === 'service' && mayMove(end.reason) ? this.#takeUntouched() : [];
+    const movesAbove = mayMove(end.reason) ? 0 : highestTaken;
+    const untouched = this.#side === 'service' && movesAbove !== undefined ? this.#takeUntouched(movesAbove) : [];
     this.multiplexer.close(end.reason === 'draining' ? 'going_away' : 'reset', end.text);
     this.events.closed(end, untouched);
   }
 
-  #takeUntouched(): Untouched[] {
+  /** @param aboveId only connections with higher ids */
+  #takeUntouched(aboveId: number): Untouched[] {
     const taken: Untouched[] = [];
     for (const connection of this.multiplexer.connections) {
-      if (!connection.isUntouched) continue;
+      if (connection.id <= aboveId || !connection.isUntouched) continue;
       taken.push({ service: connection.service, events: connection.events });
       connection.events = SILENT;
     }
@@ -297,9 +307,17 @@ export abstract class SessionCore implements LinkEvents {
     if (link === undefined) return;
     const isNeeded = this.multiplexer.size > 0 || !this.multiplexer.isAcknowledged;
     if (isLate || !isNeeded) {
-      // The next check counts from now.
-      if (this.#silence.ms >= PING_MS) this.#silence.heard();
       this.#pings = 0;
+      if (this.#silence.ms >= PING_MS) {
+        // The next check counts from now.
+        this.#silence.heard();
+        if (!isLate) this.#quietChecks++;
+      }
+      if (this.#side === 'device' && this.#quietChecks >= MAX_QUIET_CHECKS) {
+        link.drop();
+        this.lost(link);
+        return;
+      }
     } else if (this.#silence.ms >= PING_MS * (this.#pings + 1)) {
       if (this.#pings >= MAX_PINGS) {
         link.drop();

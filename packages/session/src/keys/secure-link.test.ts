@@ -4,7 +4,7 @@ import type { Duplex } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { connect, createSecureContext, createServer, type TLSSocket } from 'node:tls';
 import { CulvertError, LIMITS } from '@culvert/protocol';
-import { destroyConnection } from '@culvert/stream';
+import { type Clock, destroyConnection, systemClock } from '@culvert/stream';
 import { duplexPair, FakeClock, testCertificate } from '@culvert/testkit';
 import { describe, expect, it, vi } from 'vitest';
 import type { EndKey } from './end-key.ts';
@@ -33,11 +33,22 @@ function deviceEnd(duplex: Duplex, key: EndKey, check = anyServiceCheck, clock =
   return outcome(secureLink(duplex, { clock, context: deviceLinkContext({ key }), checkPeer: check }));
 }
 
-function serviceEnd(duplex: Duplex, clock = new FakeClock()) {
+function serviceEnd(duplex: Duplex, clock: Clock = new FakeClock()) {
   return outcome(secureLink(duplex, { clock, context: serviceLinkContext({ key: undefined }), checkPeer: () => {} }));
 }
 
 describe('a link', () => {
+  it('that is being encrypted does not keep the process alive', async () => {
+    const timers = () => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
+    const before = timers();
+    const [service, device] = duplexPair();
+    const result = serviceEnd(service, systemClock);
+    expect(timers()).toBe(before);
+    device.destroy();
+    expect(await result).toMatchObject({ code: 'stream_lost' });
+    expect(timers()).toBe(before);
+  });
+
   it('carries bytes both ways, then the end, and tells each end the other’s key', async () => {
     const [serviceKey, deviceKey] = [newKey(), newKey()];
     const { service, device } = established(await linkBoth({ key: serviceKey }, { key: deviceKey }));

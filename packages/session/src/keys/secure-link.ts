@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import { CulvertError, LIMITS } from '@culvert/protocol';
-import { abortReason, type Clock, destroyConnection, networkFault, OPEN_MS } from '@culvert/stream';
+import { abortReason, type Clock, destroyConnection, inBackground, networkFault, OPEN_MS } from '@culvert/stream';
 import { limitHandshakeBytes } from './handshake-bytes.ts';
 import { LINK_PROTOCOL, type LinkContext } from './link-context.ts';
 import { type LinkPeer, linkPeer } from './link-peer.ts';
@@ -19,6 +19,7 @@ const NO_CONTEXT = Buffer.alloc(0);
 
 export interface SecureLinkOptions {
   readonly context: LinkContext;
+  /** Its timers do not keep the process alive: a link that is lost while nobody uses its session would hold a program back that has finished. */
   readonly clock: Clock;
   /** Decides whether the peer's key is accepted: throws CulvertError if not. Nothing is sent to the peer, or read from it, before this has returned. */
   readonly checkPeer: (peer: LinkPeer) => void | Promise<void>;
@@ -51,7 +52,8 @@ export interface SecureLink {
  */
 export function secureLink(duplex: Duplex, options: SecureLinkOptions): Promise<SecureLink> {
   return new Promise((resolve, reject) => {
-    const { context, clock, signal } = options;
+    const { context, signal } = options;
+    const clock = inBackground(options.clock);
     let tls: TLSSocket | undefined;
     let state: 'handshake' | 'checking' | 'settled' = 'handshake';
 

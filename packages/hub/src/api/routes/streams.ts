@@ -65,20 +65,16 @@ export function liveStreamRoutes(api: Api, deps: ApiDeps, authorization: Authori
     { ...problem, ...authorization.to('stream.close'), schema: { params, querystring: closing, tags } },
     async (request, reply) => {
       const principal = authorization.principal(request);
-      const { streamId, deviceId, moduleId } = existing(live.streams.get(request.params.streamId));
       const reason = request.query.reason === undefined ? undefined : printable(request.query.reason);
-      deps.onEvent({
-        type: 'stream-close-requested',
-        deviceId,
-        moduleId,
-        streamId,
-        principal: principal.name,
-        remoteAddress: peerAddress(request.raw.socket),
-        reason,
-      });
+      const remoteAddress = peerAddress(request.raw.socket);
       const text = reason ? `An administrator closed the stream: ${reason}` : undefined;
-      if (!live.closeStream(streamId, new CulvertError('closed_by_administrator', text)))
-        throw new CulvertError('stream_not_found');
+      let isClosed = false;
+      for (const { streamId, identity } of live.closable(request.params.streamId)) {
+        const event = { type: 'stream-close-requested', ...identity, streamId, remoteAddress, reason } as const;
+        deps.onEvent({ ...event, principal: principal.name });
+        isClosed = live.closeStream(streamId, new CulvertError('closed_by_administrator', text)) || isClosed;
+      }
+      if (!isClosed) throw new CulvertError('stream_not_found');
       return reply.code(204).send();
     },
   );
