@@ -1,7 +1,9 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { afterEach, expect, it } from 'vitest';
-import type { SessionConnection } from './core/connection.ts';
+import { Budget } from './core/budget.ts';
+import { type ConnectionOwner, SessionConnection } from './core/connection.ts';
+import { ReceiveWindows } from './core/receive-windows.ts';
 import { type RelayEnd, SocketRelay } from './socket-relay.ts';
 
 const sockets: Socket[] = [];
@@ -20,18 +22,22 @@ async function pair(): Promise<readonly [relayed: Socket, program: Socket]> {
   return [relayed, program];
 }
 
-/** A relay whose connection takes everything that it is given and sends nothing, as without a link. */
+/** A relay whose connection has a session without a link: nothing is sent. */
 async function relayWithoutLink() {
   const [relayed, program] = await pair();
   const calls: string[] = [];
   const ends: RelayEnd[] = [];
   const relay = new SocketRelay(relayed, (end) => ends.push(end));
-  relay.start({
-    write: (bytes: Uint8Array) => calls.push(`write ${bytes.length}`) > 0,
-    end: () => calls.push('end'),
-    abort: (reason: string) => calls.push(`abort ${reason}`),
-    consumed: () => undefined,
-  } as unknown as SessionConnection);
+  const owner: ConnectionOwner = {
+    wantsToSend: ({ queuedBytes, hasEnded }) => void calls.push(hasEnded ? 'end' : `write ${queuedBytes}`),
+    abort: (_connection, reason) => void calls.push(`abort ${reason}`),
+    owesLimit: () => undefined,
+    accept: () => undefined,
+    refuse: () => undefined,
+    roundTripMs: undefined,
+    now: 0,
+  };
+  relay.start(new SessionConnection(owner, 1, 'x', new ReceiveWindows(new Budget(0)).open(), relay));
   return { relayed, program, relay, calls, ends };
 }
 

@@ -447,7 +447,7 @@ export const MUTATIONS: readonly Mutation[] = [
       'if (this.#isFlushScheduled) return;',
     ],
     ['1,024 unflushed writes', 'if (this.#unflushedWrites >= MAX_UNFLUSHED_WRITES) return;', ''],
-    ['128 KiB unflushed', 'while (this.#unflushed < MAX_UNFLUSHED_BYTES) {', 'for (;;) {'],
+    ['two messages unflushed', 'while (this.#unflushed < MAX_UNFLUSHED_MESSAGES * this.#messageBytes) {', 'for (;;) {'],
     ['what is unacknowledged is sent again', 'this.#cursor = peerReceived;', 'this.#cursor = this.#ring.end;'],
     [
       'writes of a former link are not counted',
@@ -533,8 +533,7 @@ export const MUTATIONS: readonly Mutation[] = [
     ['OPEN and RESET: 200 a second', 'const PER_SECOND = 200;', 'const PER_SECOND = 2_000;'],
   ]),
   ...group('ack-timing.ts', [
-    ['ACK each 64 KiB on fast links', '(this.#isFast ? FAST_ACK_BYTES : SLOW_ACK_BYTES)', 'SLOW_ACK_BYTES'],
-    ['ACK each 16 KiB on slow links', '(this.#isFast ? FAST_ACK_BYTES : SLOW_ACK_BYTES)', 'FAST_ACK_BYTES'],
+    ['the rate decides how much is acknowledged at once', 'ackBytesOf(this.#bytes / elapsed)', 'ackBytesOf(0)'],
   ]),
   ...group('in-flight.ts', [
     [
@@ -554,5 +553,20 @@ export const MUTATIONS: readonly Mutation[] = [
       'if (sample.offset > offset) break;\n      last = sample;',
     ],
     ['rates are forgotten', 'this.#formerRate = this.#rate;', 'this.#formerRate = this.rate;'],
+    [
+      'ACK each 256 KiB on very fast links',
+      'if (rate >= VERY_FAST_BYTES_PER_MS) return 262_144;',
+      'if (rate >= VERY_FAST_BYTES_PER_MS) return 65_536;',
+    ],
+    [
+      'ACK each 16 KiB on slow links',
+      'return rate >= FAST_BYTES_PER_MS ? 65_536 : 16_384;',
+      'return rate >= FAST_BYTES_PER_MS ? 65_536 : 65_535;',
+    ],
+    [
+      'a round trip that became much longer is measured anew',
+      'this.#isProbing = true;',
+      'this.#isProbing = this.#isProbing;',
+    ],
   ]),
 ];

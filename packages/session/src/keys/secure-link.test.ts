@@ -44,7 +44,7 @@ describe('a link', () => {
     const [service, device] = duplexPair();
     const result = serviceEnd(service, systemClock);
     expect(timers()).toBe(before);
-    device.destroy();
+    destroyConnection(device);
     expect(await result).toMatchObject({ code: 'stream_lost' });
     expect(timers()).toBe(before);
   });
