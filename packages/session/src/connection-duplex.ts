@@ -27,11 +27,15 @@ export class ConnectionDuplex extends Duplex implements ConnectionEvents {
     this.#opened = options.opened ?? (() => undefined);
   }
 
-  /** Gives the Duplex its connection; nothing is sent before. A second call moves it to a connection of another session. */
+  /**
+   * Gives the Duplex its connection; nothing is sent before. A second call moves it to a connection of another session. If the Duplex was destroyed
+   * meanwhile the connection is reset.
+   */
   start(connection: SessionConnection): void {
     this.hasMoved = this.#connection !== undefined;
     this.#connection = connection;
-    this.emit('connection');
+    if (this.destroyed) connection.abort('reset');
+    else this.emit('connection');
   }
 
   /**
