@@ -228,6 +228,8 @@ export class SessionServer {
       this.#serve(stream, { duplex: stream, binding: NO_BINDING }, { ...link, isEncrypted: false, key: undefined });
       return;
     }
+    // Files are read before TLS has the stream, which may fail meanwhile.
+    stream.on('error', IGNORE);
     try {
       const secure = await this.#keys.secure(stream, hub, existing);
       const key = secure.peer.fingerprint;
@@ -235,7 +237,7 @@ export class SessionServer {
     } catch (error) {
       // `secure` may have failed before the stream was TLS's.
       const { code, message } = CulvertError.from(error);
-      if (code !== 'key_refused') stream.on('error', () => undefined).destroy();
+      if (code !== 'key_refused') stream.destroy();
       this.#onEvent({ type: 'session-link-refused', caller, text: message });
     }
   }
@@ -391,3 +393,5 @@ function hex(bytes: Uint8Array): string {
 }
 
 const NO_BINDING = new Uint8Array(0);
+
+const IGNORE = (): void => undefined;

@@ -142,13 +142,19 @@ export class DeviceSession {
       resumes: false,
       signal,
     });
+    // Files are read before anybody else listens, and the stream may fail meanwhile.
+    stream.on('error', IGNORE);
     try {
       const decision = await trust.decide(identity, modeOf(session));
       if (decision.action === 'go-on-unencrypted' && decision.warning !== undefined) {
         const about = session === undefined ? identity : self.#about;
         onEvent({ ...about, type: 'unencrypted', text: decision.warning });
       }
-      if (session === undefined) return { stream, noSession };
+      if (session === undefined) {
+        if (stream.destroyed) throw CulvertError.from(stream.errored ?? undefined, 'stream_lost');
+        setImmediate(() => stream.off('error', IGNORE));
+        return { stream, noSession };
+      }
       self.#first =
         decision.action === 'encrypt' ? await self.#encrypt(stream, signal) : { duplex: stream, binding: UNENCRYPTED };
     } catch (error) {
@@ -295,6 +301,8 @@ export class DeviceSession {
     const { signal } = this.#dialling;
     const request = { sessionId: this.id, name: this.#name, resumes: true, signal };
     const { stream, streamId, session } = await openStream(request);
+    // As for the first stream.
+    stream.on('error', IGNORE);
     try {
       const existing = this.#deviceKey === undefined ? 'session' : 'encrypted-session';
       const { action } = await trust.decide(identity, modeOf(session), existing);
@@ -352,6 +360,9 @@ const REFUSALS: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['protocol_error', '
 /** The binding of a link without encryption. */
 const UNENCRYPTED = new Uint8Array(0);
 
+const IGNORE = (): void => undefined;
+
+/** @param stream whose errors somebody listens to */
 function discard(stream: Duplex): void {
-  stream.on('error', () => undefined).destroy();
+  stream.destroy();
 }

@@ -1,11 +1,15 @@
-import { CulvertError, type SessionRequest } from '@culvert/protocol';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Duplex } from 'node:stream';
+import { CulvertError, type SessionAnswer, type SessionRequest } from '@culvert/protocol';
 import { DeviceSessions, linkOverDuplex, nodeEnvironment, type SessionConnection } from '@culvert/session';
 import { systemClock } from '@culvert/stream';
 import { duplexPair } from '@culvert/testkit';
 import { afterEach, expect, it, vi } from 'vitest';
 import type { OpenedSessionStream } from '../stream-request.ts';
 import type { ServiceSessionEvent } from './device-session.ts';
-import { DeviceTrust } from './device-trust.ts';
+import { DeviceTrust, type DeviceTrustOptions } from './device-trust.ts';
 import { SessionPool } from './session-pool.ts';
 
 let device: DeviceSessions;
@@ -14,10 +18,15 @@ let requests: string[];
 let events: ServiceSessionEvent[];
 /** What each request waits for. */
 let gate: Promise<void>;
+/** What the hub says of a session; undefined: the stream is raw. */
+let answer: SessionAnswer | undefined;
+/** Called with the service's end of each stream. */
+let onStream: (stream: Duplex) => void;
 
 afterEach(() => device.close(''));
 
-function start(): SessionPool {
+function start(options: DeviceTrustOptions = {}): SessionPool {
+  [answer, onStream] = [{ version: 1, encrypted: false }, () => undefined];
   [connections, requests, events, gate] = [[], [], [], Promise.resolve()];
   device = new DeviceSessions({
     environment: nodeEnvironment,
@@ -28,7 +37,7 @@ function start(): SessionPool {
   return new SessionPool({
     clock: systemClock,
     retentionSeconds: undefined,
-    trust: new DeviceTrust('hub.example.com', systemClock, {}),
+    trust: new DeviceTrust('hub.example.com', systemClock, options),
     openRaw: () => Promise.reject(new CulvertError('internal')),
     openLink: (_deviceId, { session }) => openLink(session),
     report: async () => undefined,
@@ -42,8 +51,9 @@ async function openLink({ id }: SessionRequest): Promise<OpenedSessionStream> {
   const [service, other] = duplexPair();
   const offer = { sessionId: Buffer.from(id, 'hex'), caller: 'policy:service', mayOpen: () => true };
   linkOverDuplex(other, new Uint8Array(0), (transport) => device.accept(transport, offer));
-  const session = { version: 1, encrypted: false };
-  return { stream: service, streamId: undefined, session, noSession: undefined, idleMs: undefined };
+  other.on('error', () => undefined);
+  onStream(service);
+  return { stream: service, streamId: undefined, session: answer, noSession: undefined, idleMs: undefined };
 }
 
 /** Ends the device's session with the reason `draining`; connections that are not answered go to another one. */
@@ -83,4 +93,25 @@ it('a connection that was given up on the way to another session is not opened t
   expect(connections.map(({ service }) => service)).toEqual(['echo', 'other']);
   connections.at(-1)?.accept();
   (await other).destroy();
+});
+
+it('a stream that fails while the file of pins is read costs nothing but itself', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'culvert-pool-'));
+  try {
+    const knownDevices = join(directory, 'known_devices');
+    const pool = start({ knownDevices });
+    writeFileSync(knownDevices, '');
+    onStream = (stream) => process.nextTick(() => stream.destroy(new CulvertError('stream_lost')));
+    const opening = pool.open('press-7', { name: 'echo' });
+    await vi.waitFor(() => expect(requests).toHaveLength(2));
+    onStream = () => undefined;
+    await vi.waitFor(() => expect(connections).toHaveLength(1));
+    connections[0]?.accept();
+    (await opening).destroy();
+    answer = undefined;
+    onStream = (stream) => process.nextTick(() => stream.destroy(new CulvertError('stream_lost')));
+    await expect(pool.open('press-8', { name: 'echo' })).rejects.toMatchObject({ code: 'stream_lost' });
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
 });
