@@ -77,7 +77,14 @@ export class ConnectionDuplex extends Duplex implements ConnectionEvents {
   }
 
   override _read(): void {
+    // Bytes come by themselves.
+  }
+
+  /** As in `Readable`. All ways to read lead here, or get their bytes from `push`; `_read` is called before they are taken, and not again for the last of them. */
+  override read(size?: number): unknown {
+    const chunk: unknown = super.read(size);
     this.#consume();
+    return chunk;
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
