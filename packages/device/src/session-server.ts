@@ -10,6 +10,7 @@ import {
 import {
   ConnectionDuplex,
   ConnectionReports,
+  callApart,
   type DeviceSession,
   DeviceSessions,
   endsSession,
@@ -128,7 +129,8 @@ export class SessionServer {
 
   /** @throws CulvertError `argument_invalid` when encryption is demanded without a key */
   constructor({ deviceId, moduleId }: Identity, options: ServeSessionsOptions) {
-    const { onEvent = () => undefined, clock = systemClock } = options;
+    const { onEvent: tell = () => undefined, clock = systemClock } = options;
+    const onEvent = (event: SessionEvent) => callApart(() => tell(event));
     this.deviceId = deviceId;
     this.moduleId = moduleId;
     this.#onStream = options.onStream;

@@ -11,6 +11,7 @@ import {
   Budget,
   ConnectionDuplex,
   ConnectionReports,
+  callApart,
   endsSession,
   linkOverDuplex,
   nodeEnvironment,
@@ -117,7 +118,7 @@ export class DeviceSession {
   #isOver = false;
 
   private constructor(options: DeviceSessionOptions, name: string, id: Uint8Array) {
-    this.#options = options;
+    this.#options = { ...options, onEvent: (event) => callApart(() => options.onEvent(event)) };
     this.#name = name;
     this.id = Buffer.from(id).toString('hex');
     const clock = inBackground(options.clock);
@@ -135,7 +136,7 @@ export class DeviceSession {
   ): Promise<DeviceSession | Pick<OpenedSessionStream, 'stream' | 'noSession'>> {
     const id = nodeEnvironment.random(16);
     const self = new DeviceSession(options, name, id);
-    const { identity, trust, onEvent } = options;
+    const { identity, trust, onEvent } = self.#options;
     const { stream, streamId, session, noSession, idleMs } = await options.openStream({
       sessionId: self.id,
       name,
@@ -347,7 +348,7 @@ export class DeviceSession {
 
   #emit(event: 'linkLost' | 'linkRegained'): void {
     for (const { events } of this.#session?.connections ?? [])
-      if (events instanceof ConnectionDuplex) events.emit(event);
+      if (events instanceof ConnectionDuplex) callApart(() => events.emit(event));
   }
 }
 

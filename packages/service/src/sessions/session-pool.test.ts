@@ -115,3 +115,25 @@ it('a stream that fails while the file of pins is read costs nothing but itself'
     rmSync(directory, { recursive: true });
   }
 });
+
+it('a listener that throws when the link is lost does not stop the session from asking for another', async () => {
+  const thrown: (() => void)[] = [];
+  vi.stubGlobal('queueMicrotask', (callback: () => void) => thrown.push(callback));
+  const pool = start();
+  let link: Duplex | undefined;
+  onStream = (stream) => (link = stream);
+  const opening = pool.open('press-7', { name: 'echo' });
+  await vi.waitFor(() => expect(connections).toHaveLength(1));
+  connections[0]?.accept();
+  const stream = await opening;
+  stream.on('linkLost', () => {
+    throw new Error('a mistake of the program');
+  });
+  const regained = new Promise((resolve) => stream.once('linkRegained', resolve));
+  link?.destroy();
+  await regained;
+  vi.unstubAllGlobals();
+  expect(thrown).toHaveLength(1);
+  expect(thrown[0]).toThrow('a mistake of the program');
+  stream.destroy();
+});
