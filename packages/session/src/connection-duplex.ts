@@ -91,7 +91,7 @@ export class ConnectionDuplex extends Duplex implements ConnectionEvents {
   }
 
   /** As in `Readable`. All ways to read lead here, or get their bytes from `push`; `_read` is called before they are taken, and not again for the last of them. */
-  override read(size?: number): unknown {
+  override read(size?: number): ReturnType<Duplex['read']> {
     const chunk: unknown = super.read(size);
     this.#consume();
     return chunk;
