@@ -1,6 +1,6 @@
 import { CulvertError } from '@culvert/protocol';
 import { describe, expect, it } from 'vitest';
-import { agentSentence, connectSentence } from './stream-messages.ts';
+import { agentSentence, connectSentence, sessionSentence } from './stream-messages.ts';
 
 describe('agentSentence', () => {
   it.each([
@@ -22,5 +22,13 @@ describe('connectSentence', () => {
     expect(connectSentence({ type: 'stream-failed', id: 1, service: 'web', error })).toBe(
       "[1] web failed: The requested device isn't online. Is its agent running?",
     );
+  });
+});
+
+describe('sessionSentence', () => {
+  it('does not let a device that ends a session control the terminal', () => {
+    const event = { type: 'session-ended', deviceId: 'press-7', sessionId: '0'.repeat(32), unreported: 0 } as const;
+    const sentence = sessionSentence({ ...event, reason: 'draining', text: 'gone\u001b]0;title\u0007\nsecond line.' });
+    expect(sentence).toBe('the session with press-7 is over: gone\\u001b]0;title\\u0007\\u000asecond line');
   });
 });

@@ -99,7 +99,7 @@ export function sessionSentence(event: ServiceSessionEvent): string | undefined 
     case 'session-ended':
       return event.reason === 'done' || event.text === ''
         ? undefined
-        : `the session with ${device} is over: ${clause(event.text)}`;
+        : `the session with ${device} is over: ${clause(printable(event.text))}`;
     case 'session-link-refused':
       return `dropped a link to ${device}: ${clause(printable(event.text))}; connections wait for another`;
     case 'device-key-pinned':

@@ -12,7 +12,7 @@ export class ConnectionOffer implements StreamOffer {
   readonly sessionId: string | undefined;
   readonly #connection: SessionConnection;
   readonly #duplex: ConnectionDuplex;
-  /** Called once: the offer was answered, or the service side has given up. */
+  /** Called once, when the offer was answered. Not when the service side gives up: the program may still be connecting to its target. */
   onAnswered: () => void = IGNORE;
   #error: CulvertError | undefined;
   #isAborted = false;
@@ -75,7 +75,6 @@ export class ConnectionOffer implements StreamOffer {
       ended: () => duplex.ended(),
       drained: () => duplex.drained(),
       aborted: (reason, text, isRefusal) => {
-        if (!this.#isAborted && this.#error === undefined) this.onAnswered();
         this.#isAborted = true;
         duplex.aborted(reason, text, isRefusal);
       },

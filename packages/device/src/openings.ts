@@ -34,7 +34,8 @@ export class Openings {
    */
   run(service: string, start: (done: () => void) => void, refuse: () => void): void {
     const waiting: Waiting = { service, since: this.#now(), refuse, start: () => start(this.#take(service)) };
-    if (this.#waiting.length === 0 && this.#mayRun(service)) waiting.start();
+    // Whatever waits is of a service that may not run now: those of others need not stand behind it.
+    if (this.#mayRun(service)) waiting.start();
     else if (this.#waiting.length >= MAX_WAITING) refuse();
     else {
       this.#waiting.push(waiting);

@@ -10,6 +10,7 @@ import {
 import {
   ConnectionDuplex,
   ConnectionReports,
+  callApart,
   type DeviceSession,
   DeviceSessions,
   endsSession,
@@ -128,7 +129,8 @@ export class SessionServer {
 
   /** @throws CulvertError `argument_invalid` when encryption is demanded without a key */
   constructor({ deviceId, moduleId }: Identity, options: ServeSessionsOptions) {
-    const { onEvent = () => undefined, clock = systemClock } = options;
+    const { onEvent: tell = () => undefined, clock = systemClock } = options;
+    const onEvent = (event: SessionEvent) => callApart(() => tell(event));
     this.deviceId = deviceId;
     this.moduleId = moduleId;
     this.#onStream = options.onStream;
@@ -228,6 +230,8 @@ export class SessionServer {
       this.#serve(stream, { duplex: stream, binding: NO_BINDING }, { ...link, isEncrypted: false, key: undefined });
       return;
     }
+    // Files are read before TLS has the stream, which may fail meanwhile.
+    stream.on('error', IGNORE);
     try {
       const secure = await this.#keys.secure(stream, hub, existing);
       const key = secure.peer.fingerprint;
@@ -235,7 +239,7 @@ export class SessionServer {
     } catch (error) {
       // `secure` may have failed before the stream was TLS's.
       const { code, message } = CulvertError.from(error);
-      if (code !== 'key_refused') stream.on('error', () => undefined).destroy();
+      if (code !== 'key_refused') stream.destroy();
       this.#onEvent({ type: 'session-link-refused', caller, text: message });
     }
   }
@@ -391,3 +395,5 @@ function hex(bytes: Uint8Array): string {
 }
 
 const NO_BINDING = new Uint8Array(0);
+
+const IGNORE = (): void => undefined;

@@ -1,7 +1,9 @@
 import { Duplex } from 'node:stream';
 import { CulvertError, printable } from '@culvert/protocol';
+import { callApart } from './call-apart.ts';
 import type { ConnectionEvents, SessionConnection } from './core/connection.ts';
 import type { ConnectionReason } from './core/frame.ts';
+import { SmallPieces } from './small-pieces.ts';
 
 /** Bytes that a reader who does not read may leave, before the peer gets no further limit. */
 const READ_AHEAD_BYTES = 65_536;
@@ -12,6 +14,9 @@ export class ConnectionDuplex extends Duplex implements ConnectionEvents {
   #written: ((error?: Error | null) => void) | undefined;
   /** Bytes in the readable buffer that were not yet reported as consumed. */
   #unconsumed = 0;
+  /** Bytes behind those in the readable buffer. */
+  readonly #small = new SmallPieces();
+  #isPushScheduled = false;
   /** Whether the connection went on in another session, because nothing had been sent. */
   hasMoved = false;
   #isHandedOver = false;
@@ -27,11 +32,15 @@ export class ConnectionDuplex extends Duplex implements ConnectionEvents {
     this.#opened = options.opened ?? (() => undefined);
   }
 
-  /** Gives the Duplex its connection; nothing is sent before. A second call moves it to a connection of another session. */
+  /**
+   * Gives the Duplex its connection; nothing is sent before. A second call moves it to a connection of another session. If the Duplex was destroyed
+   * meanwhile the connection is reset.
+   */
   start(connection: SessionConnection): void {
     this.hasMoved = this.#connection !== undefined;
     this.#connection = connection;
-    this.emit('connection');
+    if (this.destroyed) connection.abort('reset');
+    else this.emit('connection');
   }
 
   /**
@@ -44,6 +53,8 @@ export class ConnectionDuplex extends Duplex implements ConnectionEvents {
     this.#isHandedOver = true;
     connection.events = events;
     for (let chunk: unknown = this.read(); chunk instanceof Uint8Array; chunk = this.read()) events.data(chunk);
+    const small = this.#small.take();
+    if (small !== undefined) events.data(small);
     if (connection.peerEnded) events.ended();
     return connection;
   }
@@ -53,19 +64,22 @@ export class ConnectionDuplex extends Duplex implements ConnectionEvents {
   }
 
   data(bytes: Uint8Array): void {
+    if (this.#joins(bytes)) return;
+    this.#pushSmall();
+    if (this.#joins(bytes)) return;
     this.#unconsumed += bytes.length;
-    const chunk = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-    if (this.push(chunk)) this.#consume();
+    this.#push(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length));
   }
 
   ended(): void {
+    this.#pushSmall();
     this.push(null);
   }
 
   drained(): void {
     const written = this.#written;
     this.#written = undefined;
-    written?.();
+    callApart(() => written?.());
   }
 
   aborted(reason: ConnectionReason, text: string, isRefusal: boolean): void {
@@ -73,7 +87,14 @@ export class ConnectionDuplex extends Duplex implements ConnectionEvents {
   }
 
   override _read(): void {
+    if (!this.#isHandedOver) this.#pushSmall();
+  }
+
+  /** As in `Readable`. All ways to read lead here, or get their bytes from `push`; `_read` is called before they are taken, and not again for the last of them. */
+  override read(size?: number): ReturnType<Duplex['read']> {
+    const chunk: unknown = super.read(size);
     this.#consume();
+    return chunk;
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
@@ -101,9 +122,39 @@ export class ConnectionDuplex extends Duplex implements ConnectionEvents {
     done(error);
   }
 
+  /** Whether the bytes were kept behind those that the program has not read. */
+  #joins(bytes: Uint8Array): boolean {
+    const isBehind = this.readableLength > 0 || this.#small.length > 0;
+    if (!isBehind || !this.#small.add(bytes)) return false;
+    this.#unconsumed += bytes.length;
+    if (this.readableLength < READ_AHEAD_BYTES) this.#pushSoon();
+    return true;
+  }
+
+  #push(chunk: Buffer): void {
+    // Where the program reads as fast as bytes come, its listeners are called at once.
+    const takesMore = callApart(() => this.push(chunk)) ?? true;
+    if (takesMore) this.#consume();
+  }
+
+  #pushSmall(): void {
+    const bytes = this.#small.take();
+    if (bytes !== undefined) this.#push(bytes);
+  }
+
+  /** With all that this turn of the event loop brings. */
+  #pushSoon(): void {
+    if (this.#isPushScheduled) return;
+    this.#isPushScheduled = true;
+    process.nextTick(() => {
+      this.#isPushScheduled = false;
+      if (!this.#isHandedOver) this.#pushSmall();
+    });
+  }
+
   #consume(): void {
     if (this.#isHandedOver) return;
-    const bytes = this.#unconsumed - this.readableLength;
+    const bytes = this.#unconsumed - this.readableLength - this.#small.length;
     if (bytes <= 0) return;
     this.#unconsumed -= bytes;
     this.#connection?.consumed(bytes);

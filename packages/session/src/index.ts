@@ -1,3 +1,4 @@
+export { callApart } from './call-apart.ts';
 export { ConnectionDuplex, connectionError } from './connection-duplex.ts';
 export { ConnectionReports, type ConnectionReportsOptions, REPORT_MS } from './connection-reports.ts';
 export * from './core/index.ts';

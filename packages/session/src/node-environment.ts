@@ -1,14 +1,17 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
+import { inBackground, systemClock } from '@culvert/stream';
 import type { SessionEnvironment } from './core/environment.ts';
+
+const background = inBackground(systemClock);
 
 /** A session's environment on Node. Its timers do not keep the process alive; open connections must, see {@link ProcessHold}. */
 export const nodeEnvironment: SessionEnvironment = {
   now: () => performance.now(),
   wallNow: () => Date.now(),
   setTimer(ms, callback) {
-    const timer = setTimeout(callback, ms).unref();
-    return () => clearTimeout(timer);
+    const timer = background.setTimer(ms, callback);
+    return () => timer.cancel();
   },
   defer: (callback) => process.nextTick(callback),
   random: (bytes) => randomBytes(bytes),

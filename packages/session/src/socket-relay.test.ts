@@ -60,3 +60,34 @@ it('resets the connection of a program that is gone before the peer has ended', 
   await closed;
   expect(calls[0]).toBe('abort reset');
 });
+
+it('keeps single bytes for a program that does not read in few writes, and gives all of them in order', async () => {
+  const [relayed, program] = await pair();
+  let consumed = 0;
+  const relay = new SocketRelay(relayed, () => undefined);
+  const connection = { consumed: (bytes: number) => (consumed += bytes), end: () => undefined };
+  relay.start(connection as unknown as SessionConnection);
+  const first = new Uint8Array(30_000_000);
+  relay.data(first);
+  let writes = 0;
+  const write = relayed.write.bind(relayed);
+  relayed.write = ((...parameters: Parameters<Socket['write']>) => {
+    writes++;
+    return write(...parameters);
+  }) as Socket['write'];
+  const count = 262_144;
+  for (let index = 0; index < count; index++) {
+    relay.data(new Uint8Array(64).fill(index).subarray(0, 1));
+    if (index % 100 === 0) await new Promise(setImmediate);
+  }
+  relay.ended();
+  expect(consumed).toBe(0);
+  expect(writes).toBeLessThan(100);
+  const chunks: Buffer[] = [];
+  for await (const chunk of program) chunks.push(chunk as Buffer);
+  program.end();
+  await once(relayed, 'close');
+  const tail = Buffer.concat(chunks).subarray(first.length);
+  expect(tail.equals(Buffer.from(Uint8Array.from({ length: count }, (_, index) => index)))).toBe(true);
+  expect(consumed).toBe(first.length + count);
+});

@@ -1,6 +1,10 @@
 import type { Socket } from 'node:net';
 import type { ConnectionEvents, SessionConnection } from './core/connection.ts';
 import type { ConnectionReason } from './core/frame.ts';
+import { SmallPieces } from './small-pieces.ts';
+
+/** Writes under way up to which what came with one message of the link is written at once; more are joined. */
+const MAX_WRITES = 64;
 
 /** How a {@link SocketRelay} ended. */
 export interface RelayEnd {
@@ -26,6 +30,8 @@ export class SocketRelay implements ConnectionEvents {
   #connection: SessionConnection | undefined;
   /** Bytes of writes that the kernel has not taken, in order. */
   readonly #unwritten: number[] = [];
+  /** Bytes behind the writes under way, which are written after one of them. */
+  readonly #small = new SmallPieces();
   #isOver = false;
   #endedBy: 'local' | 'remote' | undefined;
   #bytesSent = 0;
@@ -34,11 +40,14 @@ export class SocketRelay implements ConnectionEvents {
   #isCorked = false;
   readonly #uncork = (): void => {
     this.#isCorked = false;
+    if (this.#unwritten.length < MAX_WRITES) this.#writeSmall();
     this.#socket.uncork();
   };
   readonly #written = (error?: Error | null): void => {
     const bytes = this.#unwritten.shift() ?? 0;
-    if (!error) this.#connection?.consumed(bytes);
+    if (error) return;
+    if (!this.#isCorked) this.#writeSmall();
+    this.#connection?.consumed(bytes);
   };
 
   /** @param over called once, when nothing more will happen */
@@ -79,12 +88,14 @@ export class SocketRelay implements ConnectionEvents {
       process.nextTick(this.#uncork);
     }
     this.#bytesReceived += bytes.length;
-    this.#unwritten.push(bytes.length);
-    socket.write(bytes, this.#written);
+    if (this.#unwritten.length > 0 && this.#small.add(bytes)) return;
+    this.#writeSmall();
+    if (this.#unwritten.length === 0 || !this.#small.add(bytes)) this.#write(bytes);
   }
 
   ended(): void {
     this.#endedBy ??= 'remote';
+    this.#writeSmall();
     this.#socket.end();
   }
 
@@ -102,6 +113,16 @@ export class SocketRelay implements ConnectionEvents {
   finished(): void {
     this.#hasFinished = true;
     if (this.#socket.destroyed) this.#closed();
+  }
+
+  #writeSmall(): void {
+    const bytes = this.#small.take();
+    if (bytes !== undefined) this.#write(bytes);
+  }
+
+  #write(bytes: Uint8Array): void {
+    this.#unwritten.push(bytes.length);
+    this.#socket.write(bytes, this.#written);
   }
 
   #closed(): void {

@@ -11,6 +11,7 @@ import {
   Budget,
   ConnectionDuplex,
   ConnectionReports,
+  callApart,
   endsSession,
   linkOverDuplex,
   nodeEnvironment,
@@ -117,7 +118,7 @@ export class DeviceSession {
   #isOver = false;
 
   private constructor(options: DeviceSessionOptions, name: string, id: Uint8Array) {
-    this.#options = options;
+    this.#options = { ...options, onEvent: (event) => callApart(() => options.onEvent(event)) };
     this.#name = name;
     this.id = Buffer.from(id).toString('hex');
     const clock = inBackground(options.clock);
@@ -135,7 +136,7 @@ export class DeviceSession {
   ): Promise<DeviceSession | Pick<OpenedSessionStream, 'stream' | 'noSession'>> {
     const id = nodeEnvironment.random(16);
     const self = new DeviceSession(options, name, id);
-    const { identity, trust, onEvent } = options;
+    const { identity, trust, onEvent } = self.#options;
     const { stream, streamId, session, noSession, idleMs } = await options.openStream({
       sessionId: self.id,
       name,
@@ -144,13 +145,19 @@ export class DeviceSession {
     });
     // Somebody waits for the session, whose sockets and timers do not keep the process alive.
     self.#hold.isHeld = true;
+    // Files are read before anybody else listens, and the stream may fail meanwhile.
+    stream.on('error', IGNORE);
     try {
       const decision = await trust.decide(identity, modeOf(session));
       if (decision.action === 'go-on-unencrypted' && decision.warning !== undefined) {
         const about = session === undefined ? identity : self.#about;
         onEvent({ ...about, type: 'unencrypted', text: decision.warning });
       }
-      if (session === undefined) return { stream, noSession };
+      if (session === undefined) {
+        if (stream.destroyed) throw CulvertError.from(stream.errored ?? undefined, 'stream_lost');
+        setImmediate(() => stream.off('error', IGNORE));
+        return { stream, noSession };
+      }
       self.#first =
         decision.action === 'encrypt' ? await self.#encrypt(stream, signal) : { duplex: stream, binding: UNENCRYPTED };
     } catch (error) {
@@ -304,6 +311,8 @@ export class DeviceSession {
     const { signal } = this.#dialling;
     const request = { sessionId: this.id, name: this.#name, resumes: true, signal };
     const { stream, streamId, session } = await openStream(request);
+    // As for the first stream.
+    stream.on('error', IGNORE);
     try {
       const existing = this.#deviceKey === undefined ? 'session' : 'encrypted-session';
       const { action } = await trust.decide(identity, modeOf(session), existing);
@@ -348,7 +357,7 @@ export class DeviceSession {
 
   #emit(event: 'linkLost' | 'linkRegained'): void {
     for (const { events } of this.#session?.connections ?? [])
-      if (events instanceof ConnectionDuplex) events.emit(event);
+      if (events instanceof ConnectionDuplex) callApart(() => events.emit(event));
   }
 }
 
@@ -361,6 +370,9 @@ const REFUSALS: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['protocol_error', '
 /** The binding of a link without encryption. */
 const UNENCRYPTED = new Uint8Array(0);
 
+const IGNORE = (): void => undefined;
+
+/** @param stream whose errors somebody listens to */
 function discard(stream: Duplex): void {
-  stream.on('error', () => undefined).destroy();
+  stream.destroy();
 }

@@ -210,8 +210,11 @@ export class SessionPool {
     try {
       if (!(events instanceof ConnectionDuplex) || events.hasMoved) throw new CulvertError('stream_lost');
       const key = keyOf(identity);
-      await this.#starting.get(key);
+      // Of many that move together one starts the session.
+      for (let other = this.#starting.get(key); other !== undefined; other = this.#starting.get(key)) await other;
+      if (events.destroyed) return;
       if (this.#sessions.get(key)?.takesConnections !== true) {
+        if (this.#isRaw(key)) throw new CulvertError('stream_lost');
         const raw = await this.#start(key, identity, {
           name: service,
           ...(identity.moduleId === undefined ? {} : { moduleId: identity.moduleId }),

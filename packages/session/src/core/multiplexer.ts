@@ -319,9 +319,8 @@ export class Multiplexer implements ConnectionOwner, FrameSource {
 
   // What the sender asks for
 
-  /** Whether no connection has data to send. Control frames are sent at once whenever there is room. */
   get isEmpty(): boolean {
-    return this.#data.length === 0;
+    return this.#data.length === 0 && this.#control.isEmpty;
   }
 
   fill(sender: FrameSender): void {
