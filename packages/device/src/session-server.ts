@@ -46,7 +46,7 @@ export interface SessionServerOptions extends SessionKeyOptions {
   readonly onEvent?: (event: SessionEvent) => void;
 }
 
-/** What happened to a session, for logs. */
+/** What happened to a session, for logs. `caller`: the service side's name at the hub; empty if the hub did not send it. */
 export type SessionEvent =
   | {
       readonly type: 'session-linked';
@@ -54,12 +54,20 @@ export type SessionEvent =
       /** The stream that is the link; undefined if the hub did not send its id. */
       readonly streamId: string | undefined;
       readonly caller: string;
+      /** False when the session goes on over a further link. */
       readonly isFirst: boolean;
     }
-  | { readonly type: 'session-link-lost'; readonly sessionId: string; readonly connections: number }
+  | {
+      readonly type: 'session-link-lost';
+      readonly sessionId: string;
+      readonly caller: string;
+      /** Those that are open, and wait for the next link. */
+      readonly connections: number;
+    }
   | {
       readonly type: 'session-ended';
       readonly sessionId: string;
+      readonly caller: string;
       readonly reason: SessionEnd['reason'];
       readonly text: string;
       /** Connections of which the hub was not told, because there were too many for its reports. */
@@ -156,12 +164,12 @@ export class SessionServer {
         onEvent({ type: 'session-linked', sessionId: hex(session.id), streamId, caller, isFirst });
       },
       linkLost: (session) => {
-        onEvent({ type: 'session-link-lost', sessionId: hex(session.id), connections: session.size });
+        onEvent({ type: 'session-link-lost', ...this.#about(session), connections: session.size });
         this.#wakeDrained();
       },
       closed: (session, { reason, text }) => {
         const reports = this.#reportsOf(session);
-        onEvent({ type: 'session-ended', sessionId: hex(session.id), reason, text, unreported: reports.dropped });
+        onEvent({ type: 'session-ended', ...this.#about(session), reason, text, unreported: reports.dropped });
         reports.end();
         this.#wakeDrained();
       },
@@ -331,6 +339,10 @@ export class SessionServer {
     }
     session.close({ reason: 'closed', text: error.message, byPeer: false });
     return true;
+  }
+
+  #about(session: DeviceSession): { readonly sessionId: string; readonly caller: string } {
+    return { sessionId: hex(session.id), caller: this.#streams.get(session)?.caller ?? '' };
   }
 
   #reportsOf(session: DeviceSession): ConnectionReports {
