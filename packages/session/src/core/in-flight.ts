@@ -49,7 +49,7 @@ interface Sample {
 }
 
 /**
- * Estimates how many bytes should be unacknowledged on a link: its delivery rate × its least round trip, with some addition (session design §5;
+ * Estimates how many bytes should be unacknowledged on a link: its delivery rate × its least round trip, with some addition (docs/protocol/10-session.md;
  * the measurement is that of BBR, draft-ietf-ccwg-bbr §4.1). What is in flight beyond this stands in a queue somewhere, and a keystroke behind it.
  */
 export class InFlight {
