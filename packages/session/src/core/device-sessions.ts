@@ -22,8 +22,9 @@ import type { SessionEnd } from './session-core.ts';
 const MAX_SESSIONS = 256;
 /** Bytes that rings, queues and receive windows of all sessions may use together beyond their first sizes. */
 const DEFAULT_BUDGET_BYTES = 67_108_864;
-/** Ids of expired sessions that are remembered, and for how long: their owners get a better answer than `unknown`. */
+/** Ids of expired sessions that are remembered: their owners get a better answer than `unknown`. */
 const MAX_EXPIRED = 1_024;
+/** Milliseconds for which they are. */
 const EXPIRED_MS = 3_600_000;
 
 /** What the hub's offer says about a link. */

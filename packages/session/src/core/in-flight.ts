@@ -28,7 +28,7 @@ const RATE_PERIOD_MS = 500;
 const RATE_PERIOD_ROUND_TRIPS = 8;
 /**
  * Milliseconds without a round trip below {@link BULK_GAIN} × the least one, in round trips and at least, after which the least is measured anew, with
- * little in flight. Without it, a link that became slower, for instance because the machine has more to do, would stay nearly empty for ever.
+ * little in flight. Without it, a link that became slower, for instance because the machine has more to do, would stay nearly empty forever.
  */
 const DOUBTED_ROUND_TRIPS = 100;
 const DOUBTED_MS = 500;

@@ -2,7 +2,7 @@ import type { SessionEnvironment } from './environment.ts';
 
 /** Seconds for which a session is kept without a link: about as long as TCP itself keeps trying. */
 export const DEFAULT_RETENTION_SECONDS = 900;
-/** A week. */
+/** The longest retention: a week. */
 export const MAX_RETENTION_SECONDS = 604_800;
 
 const UNITS = [

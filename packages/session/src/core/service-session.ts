@@ -18,8 +18,9 @@ import { SessionCore, type SessionEnd, type SessionOptions } from './session-cor
 
 /** Milliseconds for which a session without connections is kept for the next one. */
 const IDLE_SESSION_MS = 60_000;
-/** Milliseconds before a link is dialled again: the first wait, and the longest one. Each is twice the former, and up to half of it is left out at random. */
+/** Milliseconds before a link is dialled again, at first. Each wait is twice the former, and up to half of it is left out at random. */
 const MIN_WAIT_MS = 50;
+/** The longest wait. */
 const MAX_WAIT_MS = 10_000;
 
 /** What users are told when the device ends the session without a text: it does not explain itself to a peer that has not proved to own the session. */
