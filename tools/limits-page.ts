@@ -16,7 +16,7 @@ interface Limit {
 }
 
 /** Packages in the order of the page. Limits of tests, benchmarks and the testkit are left out, because they do not affect users. */
-const PACKAGES = ['protocol', 'stream', 'gateway', 'hub', 'device', 'service', 'proxy', 'cli'];
+const PACKAGES = ['protocol', 'stream', 'session', 'gateway', 'hub', 'device', 'service', 'proxy', 'cli'];
 
 const NUMBER = String.raw`-?(?:0x)?[0-9][0-9_a-f]*(?:\.[0-9]+)?(?: ?\*\*? ?[0-9A-Z_]+)*`;
 /** `const MAX_THINGS = 5;` or `const WAIT_MS = 10 * MINUTE_MS;` */

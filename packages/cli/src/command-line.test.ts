@@ -67,13 +67,16 @@ describe('the command line', () => {
       expect({ name, ends: variables.trimEnd().split('\n').at(-1) }).toMatchObject({
         ends: expect.stringContaining('CULVERT_DEBUG'),
       });
-      const local = ['hub', 'quickstart', 'verify'].includes(name);
+      const isTrust = command.parent?.name() === 'trust';
+      const local = ['hub', 'quickstart', 'verify'].includes(name) || (isTrust && name === 'list');
       expect({ name, service: told(service) }).toEqual({ name, service: !local && name !== 'agent' });
       expect({ name, device: told(device) }).toEqual({ name, device: name === 'agent' || name === 'doctor' });
       expect({ name, state: told(['XDG_STATE_HOME']) }).toEqual({
         name,
-        state: /^ssh/.test(name) || name === 'connect',
+        state: isTrust || /^ssh/.test(name) || ['connect', 'agent', 'doctor'].includes(name),
       });
+      // They name a hub, and do not connect to it.
+      if (isTrust) expect(helpOf(command)).not.toMatch(/--proxy|--ca-file|HTTPS_PROXY/);
     }
   });
 

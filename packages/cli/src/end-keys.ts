@@ -80,8 +80,10 @@ export async function openAgentKey(
   const problem = await unusable(directory);
   if (problem === undefined) return openEndKey(join(directory, KEY_FILE), options);
   const advice = 'give --end-key FILE, or StateDirectory= in its systemd unit';
-  if (needsKey) throw new CulvertError('config_invalid', `${problem}, where the agent keeps its key: ${advice}`);
-  around.warn(`warning: ${problem}, where the agent keeps its key, so nothing is encrypted end to end: ${advice}`);
+  if (needsKey) throw new CulvertError('config_invalid', `the agent has no place for its key (${problem}): ${advice}`);
+  around.warn(
+    `warning: the agent has no place for its key (${problem}), so nothing is encrypted end to end, and the hub can read and change it: ${advice}`,
+  );
   return undefined;
 }
 

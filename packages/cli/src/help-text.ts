@@ -38,15 +38,30 @@ Flags come first, then the environment${side === 'device' ? ', then the file of 
   CULVERT_DEBUG         1 shows where an error comes from`;
 }
 
+/** Further variables of `culvert agent`. */
+export const AGENT_ENVIRONMENT = `
+  STATE_DIRECTORY       where the device's key for end-to-end encryption is kept, as systemd sets it; default culvert/agent in
+                        XDG_STATE_HOME, else in ~/.local/state`;
+
 /** Further variables of `culvert ssh` and `culvert ssh-config`. */
 export const SSH_ENVIRONMENT = `
   XDG_STATE_HOME        host keys are kept in its culvert/known_hosts.d, keys of devices in its culvert/known_devices, this
                         user's own in its culvert/end-key.pem; default ~/.local/state`;
 
-/** Further variables of `culvert connect`. */
+/** Further variables of commands that recognise devices by their keys. */
 export const TRUST_ENVIRONMENT = `
   XDG_STATE_HOME        keys of devices are kept in its culvert/known_devices, this user's own in its culvert/end-key.pem;
                         default ~/.local/state`;
+
+/** The environment variables of `culvert trust list`. */
+export const PINS_ENVIRONMENT = `
+Environment variables:${TRUST_ENVIRONMENT}
+  CULVERT_DEBUG         1 shows where an error comes from`;
+
+/** The environment variables of the other `culvert trust` commands, which only need the hub's name. */
+export const HUB_NAME_ENVIRONMENT = `
+Environment variables:${SERVICE_VARIABLES}${TRUST_ENVIRONMENT}
+  CULVERT_DEBUG         1 shows where an error comes from`;
 
 /** The environment variables of commands that do not connect to a hub. */
 export const LOCAL_ENVIRONMENT = `

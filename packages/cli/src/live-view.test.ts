@@ -101,7 +101,7 @@ describe('culvert', () => {
     await culvert(['streams', 'close', stream.streamId, '--reason', 'dinner'], owner);
     const why = /\[1\] echo failed: An administrator closed the stream: dinner$/;
     await Promise.all([agent.line(why), connect.line(why)]);
-    await agent.line(/a session is over: An administrator closed the stream: dinner$/);
+    await agent.line(/the session with policy:\S+ is over: An administrator closed the stream: dinner$/);
     await connect.line(/the session with press-8 is over: An administrator closed the stream: dinner$/);
     socket.destroy();
     for (const { child, ended } of [agent, connect]) {

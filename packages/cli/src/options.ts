@@ -1,17 +1,12 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { environmentOf, type Side } from './help-text.ts';
+import { environmentOf, HUB_NAME_ENVIRONMENT, type Side } from './help-text.ts';
 
 /** Called with the exit code of a command that sets its own. */
 export type OnExitCode = (code: number) => void;
 
 /** Options that set how a command reaches its hub. */
 export function withFiles(command: Command, what: string, side: Side, more = ''): Command {
-  return command
-    .option('--connection-string-file <file>', `file with ${what}`)
-    .option(
-      '--connection-string <string>',
-      'the string itself; process lists show it, so prefer a file or the environment',
-    )
+  return withConnectionString(command, what)
     .option('--ca-file <file>', 'the hub’s CA, PEM, beside the system’s')
     .option('--proxy <url>', 'outbound proxy: http://host:port or socks5://host:port')
     .option(
@@ -20,6 +15,15 @@ export function withFiles(command: Command, what: string, side: Side, more = '')
       collect,
     )
     .addHelpText('after', environmentOf(side, more));
+}
+
+function withConnectionString(command: Command, what: string): Command {
+  return command
+    .option('--connection-string-file <file>', `file with ${what}`)
+    .option(
+      '--connection-string <string>',
+      'the string itself; process lists show it, so prefer a file or the environment',
+    );
 }
 
 /** Options for a device's own certificate. */
@@ -31,17 +35,36 @@ export function withOwnCertificate(command: Command): Command {
 
 /** Options of a command for services; on the hub's machine they default to its data directory. */
 export function withConnection(command: Command, side: Side = 'service', more = ''): Command {
-  return withFiles(command, 'a service’s connection string', side, more).option(
+  return withDataDirectory(withFiles(command, A_SERVICE, side, more));
+}
+
+/** Options of a command that only needs the name of the hub, and does not connect to it. */
+export function withHubName(command: Command): Command {
+  return withDataDirectory(withConnectionString(command, A_SERVICE))
+    .option(
+      '--hub <host[:port]>',
+      'as in connection strings (default: the hub that the other options or the environment name)',
+    )
+    .addHelpText('after', HUB_NAME_ENVIRONMENT);
+}
+
+const A_SERVICE = 'a service’s connection string';
+
+function withDataDirectory(command: Command): Command {
+  return command.option(
     '--data-dir <dir>',
     'on the hub’s machine: its data directory (default: the hub’s own default)',
   );
 }
 
 /** The same for a command that shows data. */
-export function withOutput(command: Command, side: Side = 'service'): Command {
-  return withConnection(command, side).addOption(
-    new Option('--output <format>').choices(['json', 'table']).default('table'),
-  );
+export function withOutput(command: Command, side: Side = 'service', more = ''): Command {
+  return withFormat(withConnection(command, side, more));
+}
+
+/** The option that chooses between a table and JSON. */
+export function withFormat(command: Command): Command {
+  return command.addOption(new Option('--output <format>').choices(['json', 'table']).default('table'));
 }
 
 /** The option that limits how long a side of a raw stream may send nothing after the other has ended. Connections in a session have no such limit. */

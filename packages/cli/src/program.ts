@@ -2,6 +2,7 @@ import { packageVersion } from '@culvert/stream/package-version';
 import { Command, Option } from 'commander';
 import { addAdministration } from './administration.ts';
 import {
+  AGENT_ENVIRONMENT,
   CONNECT_EXAMPLES,
   HELP,
   HUB_CONFIGURATION,
@@ -134,7 +135,7 @@ function addAgent(program: Command): void {
     )
     .option('--require-encryption', 'refuse whatever is not encrypted end to end')
     .option('--config <file>', 'the same in YAML');
-  const files = withFiles(agent, 'the device’s, or a module’s, connection string', 'device');
+  const files = withFiles(agent, 'the device’s, or a module’s, connection string', 'device', AGENT_ENVIRONMENT);
   withOwnCertificate(withSessionRetention(withHalfCloseTimeout(files)))
     .addOption(eventOutput())
     .action(async (flags) => (await import('./commands/agent.ts')).agent(flags));
@@ -195,8 +196,9 @@ function addDoctor(program: Command, onExitCode: OnExitCode): void {
     .option('--throughput', 'measure it too: moves 8 MiB each way, else some 20 KiB')
     .option('--module <id>', 'the module of the device')
     .option('--attach', 'from the device’s side: attach for a moment; puts a running agent off the hub for up to 30 s');
-  withOwnCertificate(withOutput(doctor, 'either')).action(async (device: string | undefined, flags) =>
-    onExitCode(await (await import('./commands/doctor.ts')).doctor(device, flags)),
+  withOwnCertificate(withOutput(doctor, 'either', TRUST_ENVIRONMENT)).action(
+    async (device: string | undefined, flags) =>
+      onExitCode(await (await import('./commands/doctor.ts')).doctor(device, flags)),
   );
 }
 

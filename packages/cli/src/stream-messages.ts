@@ -53,22 +53,21 @@ export function agentSentence(event: AgentEvent): string | undefined {
     case 'stream-failed':
       return `[${event.id}] ${printable(event.service)} failed: ${event.error.message}`;
     case 'session-linked':
-      return event.isFirst ? undefined : `the link to ${printable(event.caller)} is back; its connections go on`;
+      return event.isFirst ? undefined : `${link(event)} is back; its connections go on`;
     case 'session-link-lost':
-      return event.connections === 0 ? undefined : `a link is lost; ${waiting(event.connections)} for it`;
+      return event.connections === 0 ? undefined : `${link(event)} is lost; ${waiting(event.connections)} for it`;
     case 'session-ended':
       return event.reason === 'done' || event.text === ''
         ? undefined
-        : `a session is over: ${clause(printable(event.text))}`;
+        : `the session with ${callerOf(event)} is over: ${clause(printable(event.text))}`;
     case 'unencrypted-refused':
       return `rejected a stream${asker(event.caller)}: ${clause(printable(event.text))}`;
     case 'no-session-key':
-      return 'this agent has no key: the hub can read and change what is sent';
     case 'session-key':
-      // The line at the start has it.
+      // A line at the start says so.
       return undefined;
     case 'session-link-refused':
-      return `refused a link of ${printable(event.caller)}: ${clause(event.text)}`;
+      return `refused a link of ${callerOf(event)}: ${clause(event.text)}`;
   }
 }
 
@@ -107,6 +106,15 @@ export function sessionSentence(event: ServiceSessionEvent): string | undefined 
     case 'unencrypted':
       return `warning: ${event.text}`;
   }
+}
+
+function link(event: { readonly caller: string }): string {
+  return `the link to ${callerOf(event)}`;
+}
+
+/** A hub of another kind may not send the caller. */
+function callerOf({ caller }: { readonly caller: string }): string {
+  return caller === '' ? 'a service' : printable(caller);
 }
 
 function waiting(connections: number): string {

@@ -128,7 +128,9 @@ it('an agent lets in only those on its list, by the fingerprint that trust show 
   expect(await culvert(stdio('vault'), anna.env, 'open')).toMatchObject({ code: 0, stdout: 'open' });
   const refused = await culvert(stdio('vault'), eve.env, 'open');
   expect(refused).toMatchObject({ code: 4, stdout: '' });
-  expect(refused.stderr).toMatch(/\nculvert: The key SHA256:\S+ is not among the device's authorised services\.\n$/);
+  expect(refused.stderr).toMatch(
+    /^culvert: the key of vault, seen for the first time, [^\n]*\nculvert: The key SHA256:\S+ is not among the device's authorised services\.\n$/,
+  );
   const raw = await culvert(stdio('vault', '--raw'), eve.env, 'open');
   // Eve has met the key of the device, so her own side refuses first.
   expect(raw).toMatchObject({ code: 4, stderr: expect.stringContaining('--allow-unencrypted') });
@@ -171,7 +173,9 @@ it('where no directory can be made, a user is warned and an agent too, unless it
   expect(await openAgentKey(undefined, false, around)).toBeUndefined();
   expect(warnings).toEqual([
     expect.stringMatching(/^warning: cannot write to .*XDG_STATE_HOME names another place$/),
-    expect.stringMatching(/^warning: cannot write to .*nothing is encrypted end to end: give --end-key FILE/),
+    expect.stringMatching(
+      /^warning: the agent has no place for its key \(cannot write to .*\), so nothing is encrypted end to end, .*: give --end-key FILE/,
+    ),
   ]);
   await expect(openAgentKey(undefined, true, around)).rejects.toMatchObject({ code: 'config_invalid' });
   await expect(openAgentKey('/proc/none/key.pem', false, around)).rejects.toMatchObject({ code: 'config_invalid' });

@@ -19,11 +19,11 @@ export {
 } from '@culvert/session/keys';
 export type { ClientCertificate, OutboundOptions } from '@culvert/stream';
 export { DeviceClient, type DeviceClientOptions, type DeviceClientState } from './device-client.ts';
+export type { SessionEvent } from './session-event.ts';
 export type { SessionKeyOptions } from './session-keys.ts';
 export {
   type SendReport,
   type ServeSessionsOptions,
-  type SessionEvent,
   SessionServer,
   type SessionServerOptions,
 } from './session-server.ts';

@@ -18,13 +18,13 @@ import {
   linkOverDuplex,
   nodeEnvironment,
   type SessionConnection,
-  type SessionEnd,
 } from '@culvert/session';
 import type { Fingerprint } from '@culvert/session/keys';
 import { type Clock, inBackground, systemClock, type Timer } from '@culvert/stream';
 import { ConnectionOffer } from './connection-offer.ts';
 import { Openings } from './openings.ts';
 import { ReportPace } from './report-pace.ts';
+import type { SessionEvent } from './session-event.ts';
 import { type ExistingSession, type SessionKeyOptions, SessionKeys } from './session-keys.ts';
 import type { StreamOffer } from './stream-offer.ts';
 
@@ -46,33 +46,6 @@ export interface SessionServerOptions extends SessionKeyOptions {
   /** Called when something happened to a session. */
   readonly onEvent?: (event: SessionEvent) => void;
 }
-
-/** What happened to a session, for logs. */
-export type SessionEvent =
-  | {
-      readonly type: 'session-linked';
-      readonly sessionId: string;
-      /** The stream that is the link; undefined if the hub did not send its id. */
-      readonly streamId: string | undefined;
-      readonly caller: string;
-      readonly isFirst: boolean;
-    }
-  | { readonly type: 'session-link-lost'; readonly sessionId: string; readonly connections: number }
-  | {
-      readonly type: 'session-ended';
-      readonly sessionId: string;
-      readonly reason: SessionEnd['reason'];
-      readonly text: string;
-      /** Connections of which the hub was not told, because there were too many for its reports. */
-      readonly unreported: number;
-    }
-  | { readonly type: 'session-link-refused'; readonly caller: string; readonly text: string }
-  /** A raw stream or an unencrypted session was refused, because this device accepts encrypted sessions only. */
-  | { readonly type: 'unencrypted-refused'; readonly caller: string; readonly text: string }
-  /** The device has no key, so nothing is encrypted end to end. Comes once, when the client is opened first. */
-  | { readonly type: 'no-session-key' }
-  /** The device's key is in use. Comes once, when the client is opened first. */
-  | { readonly type: 'session-key'; readonly fingerprint: Fingerprint };
 
 /** An encrypted or unencrypted link, as the device remembers it. */
 interface ServedLink extends LinkOffer {
@@ -158,12 +131,12 @@ export class SessionServer {
         onEvent({ type: 'session-linked', sessionId: hex(session.id), streamId, caller, isFirst });
       },
       linkLost: (session) => {
-        onEvent({ type: 'session-link-lost', sessionId: hex(session.id), connections: session.size });
+        onEvent({ type: 'session-link-lost', ...this.#about(session), connections: session.size });
         this.#wakeDrained();
       },
       closed: (session, { reason, text }) => {
         const reports = this.#reportsOf(session);
-        onEvent({ type: 'session-ended', sessionId: hex(session.id), reason, text, unreported: reports.dropped });
+        onEvent({ type: 'session-ended', ...this.#about(session), reason, text, unreported: reports.dropped });
         reports.end();
         this.#wakeDrained();
       },
@@ -335,6 +308,10 @@ export class SessionServer {
     }
     session.close({ reason: 'closed', text: error.message, byPeer: false });
     return true;
+  }
+
+  #about(session: DeviceSession): { readonly sessionId: string; readonly caller: string } {
+    return { sessionId: hex(session.id), caller: this.#streams.get(session)?.caller ?? '' };
   }
 
   #reportsOf(session: DeviceSession): ConnectionReports {

@@ -9,6 +9,7 @@ export const REPORT_MS = SESSION_REPORT_LIMITS.intervalMs + 1_000;
 /** How often the reports that are left are tried when the session is over. */
 const LAST_ATTEMPTS = 3;
 
+/** Which session is reported on, and how. */
 export interface ConnectionReportsOptions {
   /** The session's id, as in its negotiation. */
   readonly sessionId: string;

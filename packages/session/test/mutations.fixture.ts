@@ -44,8 +44,15 @@ export const MUTATIONS: readonly Mutation[] = [
     ],
     [
       'unknown types that may be ignored are',
-      'const isIgnorable = (type & 0x80) !== 0;',
+      'const isIgnorable = (type & IGNORABLE_BIT) !== 0;',
       `const isIgnorable = ${NEVER};`,
+    ],
+  ]),
+  ...group('frame.ts', [
+    [
+      'texts have 256 bytes',
+      'if (bytes.length <= MAX_TEXT_BYTES) return bytes;',
+      'if (bytes.length > 0) return bytes;',
     ],
   ]),
   ...group('frame-reader.ts', [
@@ -404,11 +411,6 @@ export const MUTATIONS: readonly Mutation[] = [
       'this.#textBytes + bytes.length <= MAX_REFUSAL_TEXT_BYTES * 99',
     ],
     ['texts that were sent make room for others', 'this.#textBytes -= text.length;', ''],
-    [
-      'texts have 256 bytes',
-      'if (bytes.length <= MAX_TEXT_BYTES) return bytes;',
-      'if (bytes.length > 0) return bytes;',
-    ],
     ['answers wait for room in the ring', ' && sink.free >= HEADER_BYTES + 1 + MAX_TEXT_BYTES', ''],
     ['control frames wait for room in the ring', 'if (sink.free < MAX_CONTROL_BYTES) return;', ''],
   ]),

@@ -6,7 +6,7 @@ import { identity, openPayload, scriptedService } from './scripted-peer.ts';
 import { Pair, type PairOptions, type Program } from './simulated-pair.ts';
 import { type Wire, World } from './virtual-world.ts';
 
-// Each test is a schedule that breaks a session whose rule is left out (session design §4).
+// Each test is a schedule that breaks a session whose rule is left out (docs/protocol/10-session.md).
 
 const MINUTE = 60_000;
 

@@ -14,7 +14,7 @@ export const LINK_LINES: Readonly<Record<'connect' | 'agent', LinkLines>> = {
     back: /the link to \S+ is back after [\d.]+ s; connections go on$/gm,
   },
   agent: {
-    lost: /a link is lost; \d+ connections? waits? for it$/gm,
+    lost: /the link to \S+ is lost; \d+ connections? waits? for it$/gm,
     back: /the link to \S+ is back; its connections go on$/gm,
   },
 };

@@ -13,7 +13,7 @@ import {
   type OpenStreamFunction,
   startConnect,
 } from '@culvert/proxy/connect';
-import type { ServiceClient, ServiceClientOptions } from '@culvert/service';
+import type { ServiceClient, ServiceClientOptions, ServiceSessionEvent } from '@culvert/service';
 import { withClient } from '../client.ts';
 import { type TrustFlags, trustOptions } from '../end-keys.ts';
 import { SIGNAL_EXIT, stopOnSignals } from '../graceful-shutdown.ts';
@@ -68,8 +68,11 @@ export async function connect(
 async function streamOptions(flags: ConnectFlags): Promise<Pick<ServiceClientOptions, 'halfCloseMs' | 'session'>> {
   const { halfCloseTimeout, sessionRetention, output, stdio, sshHost } = flags;
   const trust = await trustOptions(flags, surroundings());
-  // Standard output belongs to the stream then.
-  const onEvent = eventTeller(stdio === true || sshHost !== undefined ? 'text' : output, sessionSentence);
+  // Standard output belongs to the stream then, and what ends the session also fails its only connection, so the command says it.
+  const isStdio = stdio === true || sshHost !== undefined;
+  const sentence = (event: ServiceSessionEvent): string | undefined =>
+    isStdio && event.type === 'session-ended' ? undefined : sessionSentence(event);
+  const onEvent = eventTeller(isStdio ? 'text' : output, sentence);
   return {
     ...(halfCloseTimeout === undefined ? {} : { halfCloseMs: halfCloseTimeout * 1_000 }),
     session: { ...trust, onEvent, ...(sessionRetention === undefined ? {} : { retentionSeconds: sessionRetention }) },

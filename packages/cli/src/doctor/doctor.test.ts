@@ -99,7 +99,7 @@ describe('culvert doctor', () => {
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(statuses).toMatchObject({ stream: 'warning', services: 'warning' });
     const text = await culvert(['doctor', 'own-program', '--service', 'mine', '--echo', 'mine'], service);
-    expect(text).toMatchObject({ code: 0, stderr: 'culvert: all is well\n' });
+    expect(text).toMatchObject({ code: 0, stderr: 'culvert: all works, but look at session\n' });
     await client.close();
   });
 

@@ -25,19 +25,20 @@ it('says whether a session is encrypted', () => {
   expect(sessionCheck(encrypted, pin).found).toBe(
     `${start}; the key of the device, ${deviceKey}, is pinned since 2026-11-29T00:00:00Z`,
   );
-  expect(sessionCheck(encrypted, { ...pin, fingerprint: other })).toMatchObject({
-    found: `${start}, but the key of the device is ${deviceKey}, and ${other} is pinned`,
-    warning: true,
-    advice: expect.stringContaining('culvert trust forget'),
-  });
-  expect(sessionCheck({ ...session, encrypted: false }, pin)).toMatchObject({
-    found: expect.stringContaining('not encrypted end to end, although the key'),
-    warning: true,
-  });
+  expect(() => sessionCheck(encrypted, { ...pin, fingerprint: other })).toThrow(
+    expect.objectContaining({ code: 'key_changed', message: expect.stringContaining('culvert trust forget') }),
+  );
   expect(sessionCheck({ ...session, encrypted: false })).toMatchObject({
     found: 'streams share a session (version 1), not encrypted end to end',
+    advice: expect.stringContaining('no key'),
+    warning: true,
     data: { encrypted: 'no' },
   });
+  const raw = { kind: 'raw', reason: { why: 'not_announced' } } as const;
+  for (const connection of [{ ...session, encrypted: false }, raw])
+    expect(() => sessionCheck(connection, pin)).toThrow(
+      expect.objectContaining({ code: 'encryption_required', message: expect.stringContaining(deviceKey) }),
+    );
 });
 
 it('does not guess where no stream was accepted', () => {

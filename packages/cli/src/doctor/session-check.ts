@@ -1,4 +1,5 @@
-import type { DeviceConnection } from '@culvert/service';
+import { CulvertError } from '@culvert/protocol';
+import type { DeviceConnection, RawReason } from '@culvert/service';
 import type { Fingerprint, Pin } from '@culvert/session/keys';
 import type { Found } from './check.ts';
 
@@ -6,6 +7,7 @@ import type { Found } from './check.ts';
  * Says whether streams to the device are connections of a session, which survives a lost network, or raw; and if they are raw, what stands in the way.
  * @param connection as the stream that was just opened shows it; undefined if no stream could be opened
  * @param pin the key of the device that this user has pinned; undefined if there is none
+ * @throws CulvertError `key_changed`, `encryption_required`: the other commands refuse the device, because of the pin
  */
 export function sessionCheck(connection: DeviceConnection | undefined, pin?: Pin): Found {
   if (connection === undefined) {
@@ -15,10 +17,24 @@ export function sessionCheck(connection: DeviceConnection | undefined, pin?: Pin
     const { sessionId, version, encrypted, deviceKey } = connection;
     const share = `streams share a session (version ${version})`;
     const data = { kind: 'session', sessionId, version, encrypted: encrypted ? 'yes' : 'no' };
-    if (!encrypted || deviceKey === undefined) return { ...unencrypted(share, pin), data };
-    return { ...recognised(`${share}, encrypted end to end`, deviceKey, pin), data: { ...data, deviceKey } };
+    if (encrypted && deviceKey !== undefined)
+      return { found: recognised(`${share}, encrypted end to end`, deviceKey, pin), data: { ...data, deviceKey } };
+    return withoutEncryption({ found: `${share}, not encrypted end to end`, advice: NO_KEY, warning: true, data }, pin);
   }
-  const { reason } = connection;
+  return withoutEncryption(rawCheck(connection.reason), pin);
+}
+
+/** The device has no encryption: a warning, or refused by the other commands if its key is known. */
+function withoutEncryption(found: Found & { readonly advice: string }, pin: Pin | undefined): Found {
+  if (pin === undefined) return found;
+  const text = `${found.found}, and the key ${pin.fingerprint} of the device is pinned, so other commands do not connect to it without --allow-unencrypted. ${found.advice} If nothing was changed there, the hub may leave encryption out.`;
+  throw new CulvertError('encryption_required', text);
+}
+
+const NO_KEY =
+  'The device has no key: its agent says why at its start; a program with the device SDK needs session.key.';
+
+function rawCheck(reason: RawReason): Found & { readonly advice: string } {
   const raw = { warning: true, data: { kind: 'raw', reason: reason.why } };
   switch (reason.why) {
     case 'hub_too_old':
@@ -44,29 +60,13 @@ export function sessionCheck(connection: DeviceConnection | undefined, pin?: Pin
   }
 }
 
-/** A session without encryption, which is refused to other commands if the device's key is known. */
-function unencrypted(share: string, pin: Pin | undefined): Found {
-  const found = `${share}, not encrypted end to end`;
-  if (pin === undefined) return { found };
-  return {
-    found: `${found}, although the key ${pin.fingerprint} of the device is pinned`,
-    warning: true,
-    advice: `${REFUSED} Was the program on the device replaced, or its key removed? If the hub strips encryption, do not go on.`,
-  };
-}
-
-function recognised(encrypted: string, deviceKey: Fingerprint, pin: Pin | undefined): Found {
-  if (pin === undefined) return { found: `${encrypted}; the key of the device, ${deviceKey}, is not pinned yet` };
+function recognised(encrypted: string, deviceKey: Fingerprint, pin: Pin | undefined): string {
+  if (pin === undefined) return `${encrypted}; the key of the device, ${deviceKey}, is not pinned yet`;
   if (pin.fingerprint === deviceKey)
-    return { found: `${encrypted}; the key of the device, ${deviceKey}, is pinned since ${pin.since}` };
-  return {
-    found: `${encrypted}, but the key of the device is ${deviceKey}, and ${pin.fingerprint} is pinned`,
-    warning: true,
-    advice: `${REFUSED} Ask on the device whether its key was changed (its agent prints it at its start); then culvert trust forget.`,
-  };
+    return `${encrypted}; the key of the device, ${deviceKey}, is pinned since ${pin.since}`;
+  const text = `${encrypted}, but the key of the device is ${deviceKey}, and ${pin.fingerprint} is pinned, so other commands do not connect to it. Ask whoever runs the device for the fingerprint that its agent prints at its start; if it is the new one: culvert trust forget, or trust add.`;
+  throw new CulvertError('key_changed', text);
 }
-
-const REFUSED = 'Other commands do not connect to it.';
 
 function versions({ lowest, highest }: { readonly lowest: number; readonly highest: number }): string {
   return lowest === highest ? `version ${lowest}` : `versions ${lowest} to ${highest}`;

@@ -16,7 +16,7 @@ const FINAL: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
 const LIMITED_MS = 5_000;
 
 /**
- * What a session does after a link could not be opened (session design §4): most errors pass, since devices, hubs and networks come back.
+ * What a session does after a link could not be opened (docs/protocol/10-session.md): most errors pass, since devices, hubs and networks come back.
  * @param refusals how often in a row the hub has refused the credential; a token may have expired meanwhile, so the first refusal is not final
  */
 export function dialFailure(error: unknown, refusals: number): DialFailure {

@@ -7,10 +7,11 @@ const WRITE_AHEAD_BYTES = 65_536;
 /** Payload bytes that the service side may send before the device has answered OPEN, when its limit is not known. */
 export const EARLY_BYTES = 8_192;
 
-/** A connection with no more than this to send may be interactive. */
+/** Bytes: a connection with no more than this to send may be interactive. */
 const INTERACTIVE_BYTES = 4_096;
 /** It is, unless it sent more than this in the period: a bulk transfer whose queue is short for a moment. */
 const INTERACTIVE_PERIOD_BYTES = 65_536;
+/** The length of that period. */
 const INTERACTIVE_PERIOD_MS = 1_000;
 
 /** What happens to a connection. The methods are called by the session; none may throw. */

@@ -3,6 +3,7 @@ import {
   CONNECTION_REASONS,
   type ConnectionReason,
   EMPTY,
+  encodeText,
   encodeUint64,
   FRAME,
   HEADER_BYTES,
@@ -68,7 +69,7 @@ export class ControlQueue {
   }
 
   refuse(id: number, reason: ConnectionReason, text: string): void {
-    const bytes = truncated(text);
+    const bytes = encodeText(text);
     const fits = this.#textBytes + bytes.length <= MAX_REFUSAL_TEXT_BYTES;
     this.#farewells.push({ type: FRAME.refused, id, reason, text: fits ? bytes : EMPTY });
     if (fits) this.#textBytes += bytes.length;
@@ -141,13 +142,4 @@ function openedPayload(connection: SessionConnection): Uint8Array {
   const payload = new Uint8Array(4);
   writeUint32(payload, 0, connection.window.limit);
   return payload;
-}
-
-function truncated(text: string): Uint8Array {
-  const bytes = ENCODER.encode(text);
-  if (bytes.length <= MAX_TEXT_BYTES) return bytes;
-  // At a character's border: bytes 10xxxxxx continue one.
-  let end = MAX_TEXT_BYTES;
-  while (((bytes[end] as number) & 0xc0) === 0x80) end--;
-  return bytes.slice(0, end);
 }

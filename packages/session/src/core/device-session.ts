@@ -11,11 +11,12 @@ import {
 import type { Link } from './link.ts';
 import { SessionCore, type SessionEnd, type SessionOptions } from './session-core.ts';
 
-/** Links of one session that wait for their proof. A stranger cannot cause one without an offer of the hub. */
+/** Links of one session that wait for their proof. Nobody can cause one without an offer of the hub. */
 const MAX_PENDING_LINKS = 32;
 /** Proven links in a second. More means that something drops them as fast as they come. */
 const RESUMES_PER_SECOND = 5;
 
+/** What the service side's first HELLO says of a session, and who is told of its end. */
 export interface DeviceSessionOptions extends SessionOptions {
   readonly id: Uint8Array;
   readonly first: FirstHello;
@@ -26,7 +27,7 @@ export interface DeviceSessionOptions extends SessionOptions {
 }
 
 /**
- * The device's end of a session (session design §4). It accepts links that prove to belong to it, keeps its connections while there is none, and
+ * The device's end of a session (docs/protocol/10-session.md). It accepts links that prove to belong to it, keeps its connections while there is none, and
  * never ends an idle session: its BYE would cross an OPEN.
  */
 export class DeviceSession extends SessionCore {

@@ -19,11 +19,12 @@ import { Link, type LinkEvents, type LinkTransport } from './link.ts';
 import type { SessionEnd } from './session-core.ts';
 
 /** Sessions of a device, at once. */
-export const MAX_SESSIONS = 256;
+const MAX_SESSIONS = 256;
 /** Bytes that rings, queues and receive windows of all sessions may use together beyond their first sizes. */
-export const DEFAULT_BUDGET_BYTES = 67_108_864;
-/** Ids of expired sessions that are remembered, and for how long: their owners get a better answer than `unknown`. */
+const DEFAULT_BUDGET_BYTES = 67_108_864;
+/** Ids of expired sessions that are remembered: their owners get a better answer than `unknown`. */
 const MAX_EXPIRED = 1_024;
+/** Milliseconds for which they are. */
 const EXPIRED_MS = 3_600_000;
 
 /** What the hub's offer says about a link. */
@@ -40,6 +41,7 @@ export interface LinkOffer {
   readonly peerKey?: string | undefined;
 }
 
+/** Whose sessions these are, who is told what, and their limits. */
 export interface DeviceSessionsOptions {
   readonly environment: SessionEnvironment;
   readonly deviceId: string;

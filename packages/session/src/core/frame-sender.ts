@@ -9,8 +9,9 @@ import { joinPieces } from './frame-reader.ts';
 import { InFlight } from './in-flight.ts';
 import { ReplayRing } from './replay-ring.ts';
 
-/** Bytes of unacknowledged frames at first, and at most. The ring grows when the link's bandwidth × delay needs it. */
+/** Bytes of unacknowledged frames at first. The ring grows when the link's bandwidth × delay needs it. */
 const RING_BYTES = 1_048_576;
+/** The same at most. */
 export const MAX_RING_BYTES = 16_777_216;
 /** Bytes of the ring that DATA leaves free, so that control frames can always be sent. */
 const CONTROL_BYTES = 65_536;

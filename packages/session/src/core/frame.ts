@@ -48,6 +48,18 @@ export const MAX_SERVICE_BYTES = 128;
 /** Maximum bytes of the text in REFUSED and in BYE. */
 export const MAX_TEXT_BYTES = 256;
 
+const ENCODER = new TextEncoder();
+
+/** The text of REFUSED and BYE in UTF-8: at most {@link MAX_TEXT_BYTES}, without half a character at the end. */
+export function encodeText(text: string): Uint8Array {
+  const bytes = ENCODER.encode(text);
+  if (bytes.length <= MAX_TEXT_BYTES) return bytes;
+  // At a character's border: bytes 10xxxxxx continue one.
+  let end = MAX_TEXT_BYTES;
+  while (((bytes[end] as number) & 0xc0) === 0x80) end--;
+  return bytes.slice(0, end);
+}
+
 /** Why a connection was refused or reset; the number is sent. */
 export const CONNECTION_REASONS = {
   /** The program at the other end reset its TCP connection. */
@@ -71,30 +83,38 @@ export const CONNECTION_REASONS = {
   /** The caller may not open this service. */
   not_permitted: 9,
 } as const;
+/** A key of {@link CONNECTION_REASONS}. */
 export type ConnectionReason = keyof typeof CONNECTION_REASONS;
 
 /** Why a session ended; the number is sent in BYE. */
 export const SESSION_REASONS = {
-  /** Nothing was open for a while. */
+  /** Nothing was open for a while, a program closed it, or it answers BYE. */
   done: 0,
+  /** The device is about to stop. */
   draining: 1,
   /** The link was lost for longer than the retention. */
   expired: 2,
   /** The peer has no such session: it was started anew, or never received the first link. */
   unknown: 3,
   /**
-   * The sender could not be convinced by PROOF. Only received: this end drops a link with a bad proof and says nothing, since a stranger may have sent it,
+   * The sender could not be convinced by PROOF. Only received: this end drops a link with a bad proof and says nothing, since anybody may have sent it,
    * and keeps the session.
    */
   proof: 4,
+  /** The peer broke the protocol. */
   protocol: 5,
+  /** No version in common. */
   version: 6,
+  /** The peer claims to have received what was not sent. */
   offsets: 7,
+  /** The device does not accept the service side's key. */
   key_refused: 8,
   /** No data was sent for as long as the hub allows. */
   idle: 9,
+  /** The device has as many sessions as it may have. */
   too_many: 10,
 } as const;
+/** A key of {@link SESSION_REASONS}. */
 export type SessionReason = keyof typeof SESSION_REASONS;
 
 const CONNECTION_REASON_NAMES = Object.keys(CONNECTION_REASONS) as ConnectionReason[];
@@ -127,6 +147,7 @@ export function encodeFrame(type: number, connection: number, payload: Uint8Arra
   return frame;
 }
 
+/** Writes a u32. */
 export function writeUint32(target: Uint8Array, at: number, value: number): void {
   target[at] = value >>> 24;
   target[at + 1] = value >>> 16;
@@ -134,6 +155,7 @@ export function writeUint32(target: Uint8Array, at: number, value: number): void
   target[at + 3] = value;
 }
 
+/** Reads a u32. */
 export function readUint32(source: Uint8Array, at: number): number {
   return (
     (source[at] as number) * 0x1000000 +
@@ -159,4 +181,18 @@ export function encodeUint64(value: number): Uint8Array {
   return payload;
 }
 
+/** The frame BYE. @param highestId the highest connection id of an OPEN that was sent or received; 0 if there was none */
+export function encodeBye(reason: SessionReason, highestId: number, text: string): Uint8Array {
+  const words = encodeText(text);
+  const payload = new Uint8Array(BYE_FIXED_BYTES + words.length);
+  payload[0] = SESSION_REASONS[reason];
+  writeUint32(payload, 1, highestId);
+  payload.set(words, BYE_FIXED_BYTES);
+  return encodeFrame(FRAME.bye, 0, payload);
+}
+
+/** Bytes of BYE's payload before its text. */
+export const BYE_FIXED_BYTES = 5;
+
+/** No bytes. */
 export const EMPTY = new Uint8Array(0);

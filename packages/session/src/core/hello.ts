@@ -9,14 +9,18 @@ export const HELLO_MS = 10_000;
 /** Milliseconds from dialling until the peer's HELLO: a slow device needs more than 10 s to arrive. */
 export const ARRIVE_MS = 60_000;
 
+/** Bytes of a session's id. */
 export const SESSION_ID_BYTES = 16;
+/** Bytes of a session's secret: as strong as the HMAC. */
 export const SECRET_BYTES = 32;
+/** Bytes of the random value in each HELLO, which makes each proof another one. */
 export const NONCE_BYTES = 16;
+/** Bytes of PROOF: an HMAC-SHA-256. */
 export const PROOF_BYTES = 32;
 
 /** Bytes of HELLO that both ends always send: versions, flags, session id, link number, nonce, received, retention. */
 const FIXED_BYTES = 1 + 1 + 2 + SESSION_ID_BYTES + 4 + NONCE_BYTES + 8 + 4;
-/** Maximum bytes of HELLO's payload. Two ids of 128 characters and a secret need 343; the rest is for later versions. */
+/** Maximum bytes of HELLO's payload. Two ids of 128 characters and a secret need 342; the rest is for later versions. */
 export const MAX_HELLO_BYTES = 1_024;
 
 /** What an end says first on a link. */

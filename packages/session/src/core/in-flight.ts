@@ -28,7 +28,7 @@ const RATE_PERIOD_MS = 500;
 const RATE_PERIOD_ROUND_TRIPS = 8;
 /**
  * Milliseconds without a round trip below {@link BULK_GAIN} × the least one, in round trips and at least, after which the least is measured anew, with
- * little in flight. Without it, a link that became slower, for instance because the machine has more to do, would stay nearly empty for ever.
+ * little in flight. Without it, a link that became slower, for instance because the machine has more to do, would stay nearly empty forever.
  */
 const DOUBTED_ROUND_TRIPS = 100;
 const DOUBTED_MS = 500;
@@ -49,7 +49,7 @@ interface Sample {
 }
 
 /**
- * Estimates how many bytes should be unacknowledged on a link: its delivery rate × its least round trip, with some addition (session design §5;
+ * Estimates how many bytes should be unacknowledged on a link: its delivery rate × its least round trip, with some addition (docs/protocol/10-session.md;
  * the measurement is that of BBR, draft-ietf-ccwg-bbr §4.1). What is in flight beyond this stands in a queue somewhere, and a keystroke behind it.
  */
 export class InFlight {

@@ -1,14 +1,15 @@
 import type { SessionEnvironment } from './environment.ts';
 import {
+  BYE_FIXED_BYTES,
   EMPTY,
+  encodeBye,
   encodeFrame,
   encodeUint64,
   FRAME,
   HEADER_BYTES,
-  SESSION_REASONS,
+  IGNORABLE_BIT,
   type SessionReason,
   UNCOUNTED_BIT,
-  writeUint32,
 } from './frame.ts';
 import { FrameReader, joinPieces } from './frame-reader.ts';
 import type { LinkOutput } from './frame-sender.ts';
@@ -36,7 +37,7 @@ const ENCRYPTED_MESSAGE_BYTES = MESSAGE_BYTES - 4 * 22;
 /** Milliseconds between answers to PING; more questions are not answered. */
 const PONG_INTERVAL_MS = 100;
 
-/** What happens on a link. Nothing is called after `close`, `end` or `lost`. */
+/** What happens on a link. Nothing is called after {@link Link.bye}, {@link Link.drop} or `lost`. */
 export interface LinkEvents {
   hello(link: Link, hello: Hello): void;
   proof(link: Link, proof: Uint8Array): void;
@@ -196,12 +197,7 @@ export class Link implements LinkOutput {
   /** Sends BYE and closes the link after everything that was written. */
   bye(reason: SessionReason, highestId: number, text: string): void {
     if (this.#isOver) return;
-    const words = new TextEncoder().encode(text).subarray(0, 256);
-    const payload = new Uint8Array(5 + words.length);
-    payload[0] = SESSION_REASONS[reason];
-    writeUint32(payload, 1, highestId);
-    payload.set(words, 5);
-    const frame = encodeFrame(FRAME.bye, 0, payload);
+    const frame = encodeBye(reason, highestId, text);
     this.#stop();
     if (this.#isProofAwaited) this.#byeBehindProof = frame;
     else this.#leave(frame);
@@ -255,7 +251,7 @@ export class Link implements LinkOutput {
     if (connection !== 0) return undefined;
     if (type === FRAME.hello) return this.#receiveHello(length, pieces);
     if (type === FRAME.bye) {
-      if (length < 5) return 'BYE is too short.';
+      if (length < BYE_FIXED_BYTES) return 'BYE is too short.';
       this.#events.bye(this, joinPieces(length, pieces));
       return undefined;
     }
@@ -266,7 +262,7 @@ export class Link implements LinkOutput {
       return undefined;
     }
     if (type !== FRAME.ack && type !== FRAME.ping && type !== FRAME.pong) {
-      const isIgnorable = (type & 0x80) !== 0;
+      const isIgnorable = (type & IGNORABLE_BIT) !== 0;
       return isIgnorable ? undefined : `The frame has the unknown type ${type}.`;
     }
     if (!this.isProven) return 'A frame before the proof.';

@@ -19,11 +19,12 @@ import { FrameSender, type FrameSource, type LinkOutput } from './frame-sender.t
 import { OpenRate } from './open-rate.ts';
 import { ReceiveWindows } from './receive-windows.ts';
 
-/** Connections of one session that may be open at once (session design §6). */
+/** Connections of one session that may be open at once. */
 export const MAX_CONNECTIONS = 1_000;
 /** The largest connection id; a session that has used it opens no further connections. */
 const MAX_CONNECTION_ID = 0x7fffffff;
 
+/** What happens to connections. Nothing is called after {@link Multiplexer.close}. */
 export interface MultiplexerEvents {
   /** Device side: the peer opens a connection. The receiver sets `connection.events`, then accepts or refuses, now or later. */
   opened?(connection: SessionConnection): void;
@@ -33,6 +34,7 @@ export interface MultiplexerEvents {
   progressed?(): void;
 }
 
+/** What a multiplexer is made of. */
 export interface MultiplexerOptions {
   readonly side: 'service' | 'device';
   readonly environment: SessionEnvironment;

@@ -13,20 +13,22 @@ import {
   withoutSecret,
 } from './hello.ts';
 import { Link, type LinkTransport } from './link.ts';
+import { inWords } from './retention.ts';
 import { SessionCore, type SessionEnd, type SessionOptions } from './session-core.ts';
 
 /** Milliseconds for which a session without connections is kept for the next one. */
 const IDLE_SESSION_MS = 60_000;
-/** Waits before a link is dialled again: at most this, doubled each time; up to half of it is left away at random. */
+/** Milliseconds before a link is dialled again, at first. Each wait is twice the former, and up to half of it is left out at random. */
 const MIN_WAIT_MS = 50;
+/** The longest wait. */
 const MAX_WAIT_MS = 10_000;
 
-/** What users are told when the device ends the session without a text: it does not explain itself to who has not proved to own the session. */
+/** What users are told when the device ends the session without a text: it does not explain itself to a peer that has not proved to own the session. */
 const UNEXPLAINED: Partial<Record<SessionReason, string>> = {
   unknown: 'The device no longer knows the session: its agent was restarted.',
   expired: 'The device no longer keeps the session: the link was lost for too long.',
 };
-/** Without encryption a stranger may answer in the device's place; only as many links with the same BYE before the proof are believed. */
+/** Links with the same BYE before the proof that are believed without encryption: anybody on the way could answer one in the device's place. */
 const BYES_BELIEVED = 3;
 
 /** Why a link could not be had. */
@@ -39,6 +41,7 @@ export interface DialFailure {
   readonly hasWaited?: boolean | undefined;
 }
 
+/** What a service side's session is for, and how it gets links. */
 export interface ServiceSessionOptions extends SessionOptions {
   /** 16 random bytes; default: made by the session. */
   readonly id?: Uint8Array | undefined;
@@ -50,7 +53,7 @@ export interface ServiceSessionOptions extends SessionOptions {
 }
 
 /**
- * The service side's end of a session (session design §4). It dials links, one at a time, and opens connections. `Opening` and `Resuming` are
+ * The service side's end of a session (docs/protocol/10-session.md). It dials links, one at a time, and opens connections. `Opening` and `Resuming` are
  * links that the device has not proved itself on; `Down` is the wait before the next one is dialled.
  */
 export class ServiceSession extends SessionCore {
@@ -206,10 +209,9 @@ export class ServiceSession extends SessionCore {
   }
 
   protected retentionOver(): void {
-    const minutes = Math.round(this.retentionSeconds / 60);
     this.finish({
       reason: 'expired',
-      text: `The device could not be reached again within ${minutes} minutes.`,
+      text: `The device could not be reached again within ${inWords(this.retentionSeconds)}.`,
       byPeer: false,
     });
   }

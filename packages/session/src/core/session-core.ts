@@ -1,14 +1,21 @@
 import type { Budget } from './budget.ts';
 import type { ConnectionEvents, SessionConnection } from './connection.ts';
 import type { SessionEnvironment } from './environment.ts';
-import { type ConnectionReason, readUint32, readUint64, type SessionReason, sessionReason } from './frame.ts';
+import {
+  BYE_FIXED_BYTES,
+  type ConnectionReason,
+  readUint32,
+  readUint64,
+  type SessionReason,
+  sessionReason,
+} from './frame.ts';
 import { equalBytes, proofInput } from './hello.ts';
 import type { Link, LinkEvents } from './link.ts';
 import { Multiplexer } from './multiplexer.ts';
 import { DEFAULT_RETENTION_SECONDS, MAX_RETENTION_SECONDS, Silence } from './retention.ts';
 
 /** Milliseconds of silence after which an end sends PING, while a connection is open or bytes are unacknowledged. */
-export const PING_MS = 10_000;
+const PING_MS = 10_000;
 /** PINGs without a byte in answer after which the link is lost. */
 const MAX_PINGS = 2;
 /**
@@ -37,6 +44,7 @@ export interface Untouched {
   readonly events: ConnectionEvents;
 }
 
+/** What happens to a session. Nothing is called after `closed`. */
 export interface SessionEvents {
   /** Device side: the peer opens a connection. */
   opened?(connection: SessionConnection): void;
@@ -49,15 +57,17 @@ export interface SessionEvents {
   linkLost?(): void;
   /** A link is there again, or for the first time. */
   linkProven?(link: Link): void;
-  /** A link was dropped before the peer had proved itself; the session is unharmed. A stranger may have made it. */
+  /** A link was dropped before the peer had proved itself; the session is unharmed. Anybody may have made it. */
   linkRefused?(text: string): void;
   /** The session is over. All its connections were aborted, except (service side) `untouched`: those may be opened again in another session. */
   closed(end: SessionEnd, untouched: readonly Untouched[]): void;
 }
 
+/** What both ends of a session need. */
 export interface SessionOptions {
   readonly environment: SessionEnvironment;
   readonly events: SessionEvents;
+  /** Memory beyond first buffers is taken from it; sessions may share one. */
   readonly budget: Budget;
   /** Seconds for which the session is kept without a link; 1 to {@link MAX_RETENTION_SECONDS}, default 900. The lesser of both ends holds. */
   readonly retentionSeconds?: number | undefined;
@@ -227,7 +237,7 @@ export abstract class SessionCore implements LinkEvents {
 
   bye(link: Link, payload: Uint8Array): void {
     const reason = sessionReason(payload[0]);
-    const text = DECODER.decode(payload.subarray(5));
+    const text = DECODER.decode(payload.subarray(BYE_FIXED_BYTES));
     if (link !== this.#current && !link.isProven) this.byeBeforeProof(link, reason, text);
     else if (link === this.#current) this.finish({ reason, text, byPeer: true }, readUint32(payload, 1));
     else link.drop();

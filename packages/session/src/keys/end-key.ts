@@ -53,6 +53,7 @@ export function parseEndKey(pem: string, where: string): EndKey {
   return new EndKey(privateKey, `${blocks.join('\n')}\n`);
 }
 
+/** What opening a key file needs. */
 export interface OpenEndKeyOptions {
   readonly clock: Clock;
   /** Called with one line when other users of the machine may read the file. */

@@ -3,6 +3,7 @@ import { CulvertError } from '@culvert/protocol';
 
 type DataListener = (this: Duplex, chunk: Buffer) => void;
 
+/** The limit, and who is told when it is exceeded. */
 export interface HandshakeBytesOptions {
   /** Maximum bytes that TLS gets before its handshake is complete. */
   readonly maxBytes: number;

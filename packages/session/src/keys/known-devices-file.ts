@@ -58,11 +58,14 @@ export function parseKnownDevices(text: string, where: string): KnownDevicesLine
     if (pin === undefined)
       throw new CulvertError(
         'config_invalid',
-        `Line ${number} of ${where} is not HUB DEVICE[/MODULE] FINGERPRINT TIME: ${printable(line, 80)}`,
+        `Line ${number} of ${where} is not HUB DEVICE[/MODULE] FINGERPRINT TIME: ${printable(line, 80)}. Correct or delete it.`,
       );
     const earlier = numbers.get(pinKey(pin));
     if (earlier !== undefined)
-      throw new CulvertError('config_invalid', `Lines ${earlier} and ${number} of ${where} name the same device.`);
+      throw new CulvertError(
+        'config_invalid',
+        `Lines ${earlier} and ${number} of ${where} name the same device: delete the wrong one.`,
+      );
     numbers.set(pinKey(pin), number);
     if (numbers.size > MAX_PINS) throw new CulvertError('config_invalid', `${where} has more than ${MAX_PINS} pins.`);
     return { text: line, pin };

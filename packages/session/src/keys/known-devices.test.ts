@@ -97,7 +97,7 @@ describe('pins', () => {
     [`hub.example.com press-7 ${A} yesterday`, /^Line 2 of/],
     [`hub.example.com press-7 ${A} 2026-01-01 more`, /^Line 2 of/],
     [`hub.example.com press/ ${A} 2026-01-01`, /^Line 2 of/],
-    ['\u001b[2J', /^Line 2 of .*: \\u001b\[2J$/],
+    ['\u001b[2J', /^Line 2 of .*: \\u001b\[2J\. Correct or delete it\.$/],
     [`a b ${A} 2026-01-01\nA b ${B} 2026-01-01`, /^Lines 2 and 3 of .* name the same device/],
   ])('are not used at all when a line cannot be read: %j', async (line, message) => {
     const content = `# comment\n${line}\n`;

@@ -19,6 +19,7 @@ export interface LinkContext {
   startHandshake(duplex: Duplex, events: HandshakeEvents): void;
 }
 
+/** The key and the authorities of one end. */
 export interface LinkContextOptions<Key = EndKey> {
   /** The key of this end. */
   readonly key: Key;

@@ -11,6 +11,7 @@ import type { PinStore } from './pin-store.ts';
 /** Decides whether the peer's key is accepted, as `secureLink` asks; throws CulvertError if not. */
 export type PeerCheck = (peer: LinkPeer) => void | Promise<void>;
 
+/** Which device is checked, and against which pins. */
 export interface PinCheckOptions {
   readonly subject: CertificateSubject;
   readonly knownDevices: Pick<PinStore, 'checkOrPin'>;

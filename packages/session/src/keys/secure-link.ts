@@ -17,6 +17,7 @@ const TOO_LONG = 'The other end sent too many bytes before its TLS handshake was
 /** In TLS 1.3 the same as none. */
 const NO_CONTEXT = Buffer.alloc(0);
 
+/** How a link is encrypted, and who may be its peer. */
 export interface SecureLinkOptions {
   readonly context: LinkContext;
   /** Its timers do not keep the process alive: a link that is lost while nobody uses its session would hold a program back that has finished. */
