@@ -6,50 +6,80 @@ import type { ConnectionReason } from './core/frame.ts';
 /** Bytes that a reader who does not read may leave, before the peer gets no further limit. */
 const READ_AHEAD_BYTES = 65_536;
 
-/** A connection of a session as a `Duplex` with true half-close: `end()` ends this direction only, and the other goes on without a time limit. */
-export class ConnectionDuplex extends Duplex implements ConnectionEvents {
+/** Who receives what happens to a connection, and can be told to give it up. */
+export interface ConnectionReceiver extends ConnectionEvents {
+  /** Gives the connection up with this error. */
+  fail(error: Error): void;
+}
+
+/**
+ * A connection of a session as a `Duplex` with true half-close: `end()` ends this direction only, and the other goes on without a time limit. It may be
+ * written to before the device has answered; it emits `opened` when the device has reached the service.
+ */
+export class ConnectionDuplex extends Duplex implements ConnectionReceiver {
   #connection: SessionConnection | undefined;
   #written: ((error?: Error | null) => void) | undefined;
   /** Bytes in the readable buffer that were not yet reported as consumed. */
   #unconsumed = 0;
-  /** Whether the connection went on in another session, because nothing had been sent. */
-  hasMoved = false;
-  #isHandedOver = false;
-  readonly #opened: () => void;
+  #receiver: ConnectionReceiver | undefined;
+  #answered: ((error?: Error) => void) | undefined;
 
-  /** @param opened called when the device has reached the service */
-  constructor(options: { readonly allowHalfOpen?: boolean | undefined; readonly opened?: () => void } = {}) {
+  /**
+   * @param answered called once: when the device has reached the service, or with the reason why it never will. Not called if the Duplex is destroyed
+   *   before without an error
+   */
+  constructor(
+    options: { readonly allowHalfOpen?: boolean | undefined; readonly answered?: (error?: Error) => void } = {},
+  ) {
     super({
       allowHalfOpen: options.allowHalfOpen ?? true,
       readableHighWaterMark: READ_AHEAD_BYTES,
       writableHighWaterMark: READ_AHEAD_BYTES,
     });
-    this.#opened = options.opened ?? (() => undefined);
+    this.#answered = options.answered;
   }
 
-  /** Gives the Duplex its connection; nothing is sent before. A second call moves it to a connection of another session. */
+  /** Gives the Duplex its connection; nothing is sent before. */
   start(connection: SessionConnection): void {
-    this.hasMoved = this.#connection !== undefined;
     this.#connection = connection;
     this.emit('connection');
   }
 
+  /** Whether the device has not answered. */
+  get isOpening(): boolean {
+    return this.#connection?.isOpening !== false;
+  }
+
+  /** Whether the device may have heard of the connection: it was given to a link. */
+  get isAsked(): boolean {
+    return this.#connection?.owesAnswer === false;
+  }
+
   /**
-   * Gives the connection to another receiver, such as a relay that needs no Duplex between. What was received and not read is delivered to it. Returns
-   * undefined if the Duplex is in use: it was written to, or has failed.
+   * Gives the connection to another receiver, such as a relay that needs no Duplex between. What was received and not read is delivered to it. The
+   * receiver passes on `opened`, and `destroy` of the Duplex makes it fail. Returns undefined if the Duplex is in use: it was written to, or has failed.
    */
-  handOver(events: ConnectionEvents): SessionConnection | undefined {
+  handOver(receiver: ConnectionReceiver): SessionConnection | undefined {
     const connection = this.#connection;
     if (connection === undefined || this.destroyed || this.writableLength > 0 || this.writableEnded) return undefined;
-    this.#isHandedOver = true;
-    connection.events = events;
-    for (let chunk: unknown = this.read(); chunk instanceof Uint8Array; chunk = this.read()) events.data(chunk);
-    if (connection.peerEnded) events.ended();
+    this.#receiver = receiver;
+    connection.events = receiver;
+    for (let chunk: unknown = this.read(); chunk instanceof Uint8Array; chunk = this.read()) receiver.data(chunk);
+    if (connection.peerEnded) receiver.ended();
     return connection;
   }
 
   opened(): void {
-    this.#opened();
+    this.#settle();
+    this.emit('opened');
+  }
+
+  moved(connection: SessionConnection): void {
+    this.#connection = connection;
+  }
+
+  fail(error: Error): void {
+    this.destroy(error);
   }
 
   data(bytes: Uint8Array): void {
@@ -70,6 +100,11 @@ export class ConnectionDuplex extends Duplex implements ConnectionEvents {
 
   aborted(reason: ConnectionReason, text: string, isRefusal: boolean): void {
     this.destroy(connectionError(reason, text, isRefusal));
+  }
+
+  /** The receiver that took the connection over gives it up before the device has answered. */
+  gaveUp(error: Error): void {
+    this.#settle(error);
   }
 
   override _read(): void {
@@ -96,13 +131,21 @@ export class ConnectionDuplex extends Duplex implements ConnectionEvents {
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
     const connection = this.#connection;
     const hasEnded = this.readableEnded && this.writableFinished;
-    if (connection !== undefined && !hasEnded && !this.#isHandedOver) connection.abort('reset');
+    if (this.#receiver !== undefined) this.#receiver.fail(error ?? new CulvertError('aborted'));
+    else if (connection !== undefined && !hasEnded) connection.abort('reset');
     this.#written = undefined;
+    if (error !== null) this.#settle(error);
     done(error);
   }
 
+  #settle(error?: Error): void {
+    const answered = this.#answered;
+    this.#answered = undefined;
+    answered?.(error);
+  }
+
   #consume(): void {
-    if (this.#isHandedOver) return;
+    if (this.#receiver !== undefined) return;
     const bytes = this.#unconsumed - this.readableLength;
     if (bytes <= 0) return;
     this.#unconsumed -= bytes;

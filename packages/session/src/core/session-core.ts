@@ -1,7 +1,7 @@
 import type { Budget } from './budget.ts';
-import type { ConnectionEvents, SessionConnection } from './connection.ts';
+import type { SessionConnection } from './connection.ts';
 import type { SessionEnvironment } from './environment.ts';
-import { type ConnectionReason, readUint64, type SessionReason, sessionReason } from './frame.ts';
+import { type ConnectionReason, readUint32, readUint64, type SessionReason, sessionReason } from './frame.ts';
 import { equalBytes, proofInput } from './hello.ts';
 import type { Link, LinkEvents } from './link.ts';
 import { Multiplexer } from './multiplexer.ts';
@@ -25,12 +25,6 @@ export interface SessionEnd {
   readonly byPeer: boolean;
 }
 
-/** A connection that ended with its session before its program had sent anything. */
-export interface Untouched {
-  readonly service: string;
-  readonly events: ConnectionEvents;
-}
-
 export interface SessionEvents {
   /** Device side: the peer opens a connection. */
   opened?(connection: SessionConnection): void;
@@ -45,8 +39,15 @@ export interface SessionEvents {
   linkProven?(link: Link): void;
   /** A link was dropped before the peer had proved itself; the session is unharmed. A stranger may have made it. */
   linkRefused?(text: string): void;
-  /** The session is over. All its connections were aborted, except (service side) `untouched`: those may be opened again in another session. */
-  closed(end: SessionEnd, untouched: readonly Untouched[]): void;
+  /** Service side: the device refuses a connection since it is about to stop. Returns whether the connection is to be opened in another session. */
+  turnedAway?(connection: SessionConnection): boolean;
+  /** The session is about to abort its connections. */
+  ending?(end: SessionEnd): void;
+  /**
+   * The session is over. All its connections were aborted, except (service side) `unopened`: those are to be opened in another session, which takes them
+   * with `open`, or aborted. They keep what their programs write meanwhile.
+   */
+  closed(end: SessionEnd, unopened: readonly SessionConnection[]): void;
 }
 
 export interface SessionOptions {
@@ -96,6 +97,7 @@ export abstract class SessionCore implements LinkEvents {
       events: {
         opened: (connection) => events.opened?.(connection),
         closed: (connection, reason) => events.connectionClosed?.(connection, reason),
+        turnedAway: (connection) => events.turnedAway?.(connection) === true,
         progressed: () => this.progressed(),
       },
     });
@@ -222,8 +224,10 @@ export abstract class SessionCore implements LinkEvents {
     const reason = sessionReason(payload[0]);
     const text = DECODER.decode(payload.subarray(5));
     if (link !== this.#current && !link.isProven) this.byeBeforeProof(link, reason, text);
-    else if (link === this.#current) this.finish({ reason, text, byPeer: true });
-    else link.drop();
+    else if (link === this.#current) {
+      const highestTaken = reason === 'draining' || reason === 'too_many' ? readUint32(payload, 1) : undefined;
+      this.finish({ reason, text, byPeer: true }, highestTaken);
+    } else link.drop();
   }
 
   violation(link: Link, text: string): void {
@@ -236,8 +240,9 @@ export abstract class SessionCore implements LinkEvents {
   /**
    * Ends the session: BYE on the current link, if there is one, and an error for every connection.
    * @param end `closed` if this end was told from outside to close it
+   * @param highestTaken the highest id of which the device has taken OPEN, if it has proved itself and said so
    */
-  protected finish(end: SessionEnd): void {
+  protected finish(end: SessionEnd, highestTaken = Number.POSITIVE_INFINITY): void {
     if (this.#end !== undefined) return;
     this.#end = end;
     const link = this.#current;
@@ -249,17 +254,18 @@ export abstract class SessionCore implements LinkEvents {
     this.#cancelRetention?.();
     this.#cancelRetention = undefined;
     this.dropLinks();
-    const untouched = this.#side === 'service' && mayMove(end.reason) ? this.#takeUntouched() : [];
+    this.events.ending?.(end);
+    const unopened = this.#side === 'service' && mayMove(end.reason) ? this.#takeUnopened(highestTaken) : [];
     this.multiplexer.close(end.reason === 'draining' ? 'going_away' : 'reset', end.text);
-    this.events.closed(end, untouched);
+    this.events.closed(end, unopened);
   }
 
-  #takeUntouched(): Untouched[] {
-    const taken: Untouched[] = [];
+  #takeUnopened(highestTaken: number): SessionConnection[] {
+    const taken: SessionConnection[] = [];
     for (const connection of this.multiplexer.connections) {
-      if (!connection.isUntouched) continue;
-      taken.push({ service: connection.service, events: connection.events });
-      connection.events = SILENT;
+      if (!connection.isUnopened(highestTaken)) continue;
+      connection.isMoving = true;
+      taken.push(connection);
     }
     return taken;
   }
@@ -326,15 +332,9 @@ export abstract class SessionCore implements LinkEvents {
   }
 }
 
-/** Whether connections whose programs have sent nothing may be opened again in another session after this end. */
+/** Whether connections that no service has had anything of may be opened again in another session after this end. */
 function mayMove(reason: SessionEnd['reason']): boolean {
   return reason === 'unknown' || reason === 'draining' || reason === 'expired' || reason === 'too_many';
 }
 
-const SILENT: ConnectionEvents = {
-  data: () => undefined,
-  ended: () => undefined,
-  drained: () => undefined,
-  aborted: () => undefined,
-};
 const DECODER = new TextDecoder();
