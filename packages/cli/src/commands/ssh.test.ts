@@ -105,11 +105,15 @@ describe('the flags of connect', () => {
     expect(command).not.toContain('secret');
   });
 
-  it.each(['connect', 'ssh', 'ssh-config'])('are known to %s', (name) => {
+  const trust = ['--allow-unencrypted', '--fleet-authority'];
+  it.each([
+    ['connect', ['--session-retention', '--raw', ...trust]],
+    ['ssh', ['--session-retention', '--raw', ...trust]],
+    ['ssh-config', ['--session-retention', '--raw', ...trust]],
+    ['doctor', trust],
+  ])('are known to %s', (name, flagNames) => {
     const command = createProgram(() => undefined).commands.find((candidate) => candidate.name() === name);
-    const known = command?.options.map(({ long }) => long);
-    for (const flag of ['--session-retention', '--raw', '--allow-unencrypted', '--fleet-authority'])
-      expect(known).toContain(flag);
+    expect(command?.options.map(({ long }) => long)).toEqual(expect.arrayContaining(flagNames));
   });
 });
 

@@ -54,8 +54,8 @@ describe('culvert doctor', () => {
       'service web': 'ok',
     });
     expect(found(checks, 'session')).toMatchObject({
-      found: 'streams share a session (version 1), not encrypted end to end',
-      data: { kind: 'session', version: 1, encrypted: 'no', sessionId: expect.stringMatching(/^[0-9a-f]{32}$/) },
+      found: 'streams share a session (version 1), encrypted end to end',
+      data: { kind: 'session', version: 1, encrypted: 'yes', sessionId: expect.stringMatching(/^[0-9a-f]{32}$/) },
     });
     expect(found(checks, 'stream')?.data).toMatchObject({ service: 'culvert-echo', bytes: 16_384 });
     // Few bytes, since the user may pay for them.
