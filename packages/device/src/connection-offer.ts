@@ -14,7 +14,7 @@ export class ConnectionOffer implements StreamOffer {
   readonly #duplex: ConnectionDuplex;
   /** Called once: the offer was answered, or the service side has given up. */
   onAnswered: () => void = IGNORE;
-  #error: CulvertError | undefined;
+  #answer: 'accepted' | 'rejected' | undefined;
   #isAborted = false;
 
   constructor(
@@ -35,7 +35,7 @@ export class ConnectionOffer implements StreamOffer {
 
   /** Whether the offer may still be answered. */
   get pending(): boolean {
-    return this.#error === undefined && !this.#isAborted;
+    return this.#answer === undefined && !this.#isAborted;
   }
 
   async accept({ signal }: AcceptOptions = {}): Promise<Duplex> {
@@ -62,8 +62,9 @@ export class ConnectionOffer implements StreamOffer {
 
   #markAnswered(how: 'accepted' | 'rejected'): void {
     if (this.#isAborted) throw new CulvertError('withdrawn', 'The service side has closed the connection.');
-    if (this.#error !== undefined) throw this.#error;
-    this.#error = new CulvertError('argument_invalid', `The offer has already been ${how}.`);
+    if (this.#answer !== undefined)
+      throw new CulvertError('argument_invalid', `The offer has already been ${this.#answer}.`);
+    this.#answer = how;
     this.onAnswered();
   }
 
@@ -75,7 +76,7 @@ export class ConnectionOffer implements StreamOffer {
       ended: () => duplex.ended(),
       drained: () => duplex.drained(),
       aborted: (reason, text, isRefusal) => {
-        if (!this.#isAborted && this.#error === undefined) this.onAnswered();
+        if (!this.#isAborted && this.#answer === undefined) this.onAnswered();
         this.#isAborted = true;
         duplex.aborted(reason, text, isRefusal);
       },
