@@ -10,8 +10,7 @@ export const nodeEnvironment: SessionEnvironment = {
     const timer = setTimeout(callback, ms).unref();
     return () => clearTimeout(timer);
   },
-  // After all sockets that were ready in this turn, so that what they bring goes into one message: a message costs more than what it carries.
-  defer: (callback) => void setImmediate(callback),
+  defer: (callback) => process.nextTick(callback),
   random: (bytes) => randomBytes(bytes),
   jitter: Math.random,
   hmac: (key, data, done) => done(createHmac('sha256', key).update(data).digest()),
