@@ -5,7 +5,32 @@ const MAX_MESSAGE = 1_000;
 
 /** Prints a message as one line on stderr. Control characters in text from outside cannot affect the terminal. */
 export function tell(text: string): void {
-  process.stderr.write(`culvert: ${printable(text, MAX_MESSAGE)}\n`);
+  tellWaiting();
+  process.stderr.write(line(text));
+}
+
+/** Lines of {@link tellSoon} that are not printed yet: those of one turn of the event loop. */
+let waiting = '';
+let flushesAtExit = false;
+
+/** Prints a message as {@link tell} does, together with the others of this turn of the event loop: a busy proxy prints thousands of lines a second. */
+export function tellSoon(text: string): void {
+  if (waiting === '') setImmediate(tellWaiting);
+  waiting += line(text);
+  if (flushesAtExit) return;
+  flushesAtExit = true;
+  process.on('exit', tellWaiting);
+}
+
+function tellWaiting(): void {
+  if (waiting === '') return;
+  const lines = waiting;
+  waiting = '';
+  process.stderr.write(lines);
+}
+
+function line(text: string): string {
+  return `culvert: ${printable(text, MAX_MESSAGE)}\n`;
 }
 
 /** Advice for errors whose own text has none, because the hub wrote that text for any client. */

@@ -85,6 +85,14 @@ export function withSessionRetention(command: Command): Command {
   );
 }
 
+/** The option that opens a stream for each connection instead of a session. */
+export function withRaw(command: Command): Command {
+  return command.option(
+    '--raw',
+    'a stream of its own for each connection, as to other clients’ devices: lost with any network',
+  );
+}
+
 /** The options by which a command recognises a device. */
 export function withTrust(command: Command): Command {
   return command

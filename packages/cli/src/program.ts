@@ -20,6 +20,7 @@ import {
   withHalfCloseTimeout,
   withOutput,
   withOwnCertificate,
+  withRaw,
   withSessionRetention,
   withTrust,
 } from './options.ts';
@@ -149,13 +150,12 @@ function addConnect(program: Command, onExitCode: OnExitCode): void {
     .argument('[service...]', 'SERVICE=[HOST:]PORT, port 0 for a free one; with --stdio just SERVICE')
     .option('--module <id>', 'of a module of the device instead')
     .option('--stdio', 'one service over standard input and output, for ssh’s ProxyCommand')
-    .option('--raw', 'a stream of its own for each connection, as to other clients’ devices: lost with any network')
     .addOption(new Option('--ssh-host <host>', 'as ssh-config writes it').hideHelp())
     .addOption(hostKeys().hideHelp())
     .addOption(new Option('--known-hosts <file>', 'as ssh-config writes it').hideHelp())
     .addOption(eventOutput())
     .addHelpText('after', CONNECT_EXAMPLES);
-  withTrust(withConnection(withSessionRetention(withHalfCloseTimeout(connect)), 'service', TRUST_ENVIRONMENT)).action(
+  withStreams(withHalfCloseTimeout(connect), TRUST_ENVIRONMENT).action(
     async (device: string | undefined, services: string[], flags) =>
       onExitCode(await (await import('./commands/connect.ts')).connect(device, services, flags)),
   );
@@ -173,13 +173,11 @@ function addSsh(program: Command, onExitCode: OnExitCode): void {
     .addHelpText('after', SSH_EXAMPLES)
     .passThroughOptions();
   const before = passSshOptions(ssh);
-  withTrust(withConnection(ssh, 'service', SSH_ENVIRONMENT)).action(
-    async (destination: string, after: string[], flags) =>
-      onExitCode(await (await import('./commands/ssh.ts')).ssh(destination, { before, after }, flags)),
+  withStreams(ssh, SSH_ENVIRONMENT).action(async (destination: string, after: string[], flags) =>
+    onExitCode(await (await import('./commands/ssh.ts')).ssh(destination, { before, after }, flags)),
   );
-  withConnection(
+  withStreams(
     program.command('ssh-config').description('print the block that makes `ssh DEVICE.culvert` work, from anywhere'),
-    'service',
     SSH_ENVIRONMENT,
   )
     .addOption(hostKeys())
@@ -196,10 +194,15 @@ function addDoctor(program: Command, onExitCode: OnExitCode): void {
     .option('--throughput', 'measure it too: moves 8 MiB each way, else some 20 KiB')
     .option('--module <id>', 'the module of the device')
     .option('--attach', 'from the device’s side: attach for a moment; puts a running agent off the hub for up to 30 s');
-  withOwnCertificate(withOutput(doctor, 'either', TRUST_ENVIRONMENT)).action(
+  withTrust(withOwnCertificate(withOutput(doctor, 'either', TRUST_ENVIRONMENT))).action(
     async (device: string | undefined, flags) =>
       onExitCode(await (await import('./commands/doctor.ts')).doctor(device, flags)),
   );
+}
+
+/** The options of a command that opens streams of a user to a device: how it reaches the hub, what the streams are, and how it recognises the device. */
+function withStreams(command: Command, environment: string): Command {
+  return withTrust(withConnection(withSessionRetention(withRaw(command)), 'service', environment));
 }
 
 function addQuickstart(program: Command): void {

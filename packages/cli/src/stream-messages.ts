@@ -2,7 +2,7 @@ import { type CulvertError, type ErrorCode, formatHostPort, identityName, printa
 import type { AgentEvent } from '@culvert/proxy/agent';
 import type { ConnectEvent } from '@culvert/proxy/connect';
 import type { ServiceSessionEvent } from '@culvert/service';
-import { advised, tell } from './messages.ts';
+import { advised, tellSoon } from './messages.ts';
 
 /** How `agent` and `connect` report events: as text on stderr, or as JSON lines on stdout. */
 export type EventFormat = 'text' | 'json';
@@ -19,7 +19,7 @@ export function eventTeller<E extends AgentEvent | ConnectEvent | ServiceSession
   }
   return (event) => {
     const text = sentence(event);
-    if (text !== undefined) tell(text);
+    if (text !== undefined) tellSoon(text);
   };
 }
 

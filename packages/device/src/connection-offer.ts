@@ -14,7 +14,7 @@ export class ConnectionOffer implements StreamOffer {
   readonly #duplex: ConnectionDuplex;
   /** Called once, when the offer was answered. Not when the service side gives up: the program may still be connecting to its target. */
   onAnswered: () => void = IGNORE;
-  #error: CulvertError | undefined;
+  #answer: 'accepted' | 'rejected' | undefined;
   #isAborted = false;
 
   constructor(
@@ -35,7 +35,7 @@ export class ConnectionOffer implements StreamOffer {
 
   /** Whether the offer may still be answered. */
   get pending(): boolean {
-    return this.#error === undefined && !this.#isAborted;
+    return this.#answer === undefined && !this.#isAborted;
   }
 
   async accept({ signal }: AcceptOptions = {}): Promise<Duplex> {
@@ -62,8 +62,9 @@ export class ConnectionOffer implements StreamOffer {
 
   #markAnswered(how: 'accepted' | 'rejected'): void {
     if (this.#isAborted) throw new CulvertError('withdrawn', 'The service side has closed the connection.');
-    if (this.#error !== undefined) throw this.#error;
-    this.#error = new CulvertError('argument_invalid', `The offer has already been ${how}.`);
+    if (this.#answer !== undefined)
+      throw new CulvertError('argument_invalid', `The offer has already been ${this.#answer}.`);
+    this.#answer = how;
     this.onAnswered();
   }
 

@@ -5,7 +5,8 @@ import { CulvertError } from '@culvert/protocol';
 import { generateEndKey, parseEndKey } from '@culvert/session/keys';
 import { duplexPair } from '@culvert/testkit';
 import { expect, it } from 'vitest';
-import { type SessionEvent, SessionServer } from './session-server.ts';
+import type { SessionEvent } from './session-event.ts';
+import { SessionServer } from './session-server.ts';
 import type { StreamOffer } from './stream-offer.ts';
 
 it('a stream that fails while the list of authorised services is read costs nothing but itself', async () => {

@@ -28,6 +28,12 @@ export interface OpenStreamOptions {
    * the device serves sessions.
    */
   readonly raw?: boolean;
+  /**
+   * True: a connection in a session is returned as soon as it is asked for, so that what is written reaches the service together with the request, one
+   * round trip sooner. The Duplex emits `opened` when the device has reached the service, and an error if it has not. Default false: the device has
+   * answered. A raw stream is always answered.
+   */
+  readonly early?: boolean;
   /** The module to open the stream to; default the device itself. */
   readonly moduleId?: string;
   /** The caller's active span as a `traceparent` header (W3C Trace Context). The hub's trace of the handshake becomes a part of that trace. */

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { ConnectionDuplex } from './connection-duplex.ts';
-import type { ConnectionEvents, SessionConnection } from './core/connection.ts';
+import { ConnectionDuplex, type ConnectionReceiver } from './connection-duplex.ts';
+import type { SessionConnection } from './core/connection.ts';
 
 let calls: string[];
 let consumed: number;
@@ -101,7 +101,7 @@ it('hands over what was not read, in order', () => {
   const pieces = [new Uint8Array(70_000).fill(1), Uint8Array.of(2), Uint8Array.of(3), new Uint8Array(9_000).fill(4)];
   for (const piece of [...pieces, Uint8Array.of(5)]) duplex.data(piece);
   const received: Uint8Array[] = [];
-  duplex.handOver({ data: (bytes) => received.push(bytes) } as Partial<ConnectionEvents> as ConnectionEvents);
+  duplex.handOver({ data: (bytes) => received.push(bytes) } as Partial<ConnectionReceiver> as ConnectionReceiver);
   expect(Buffer.concat(received).equals(Buffer.concat([...pieces, Uint8Array.of(5)]))).toBe(true);
 });
 

@@ -8,8 +8,17 @@ import { SmallPieces } from './small-pieces.ts';
 /** Bytes that a reader who does not read may leave, before the peer gets no further limit. */
 const READ_AHEAD_BYTES = 65_536;
 
-/** A connection of a session as a `Duplex` with true half-close: `end()` ends this direction only, and the other goes on without a time limit. */
-export class ConnectionDuplex extends Duplex implements ConnectionEvents {
+/** Who receives what happens to a connection, and can be told to give it up. */
+export interface ConnectionReceiver extends ConnectionEvents {
+  /** Gives the connection up with this error. */
+  fail(error: Error): void;
+}
+
+/**
+ * A connection of a session as a `Duplex` with true half-close: `end()` ends this direction only, and the other goes on without a time limit. It may be
+ * written to before the device has answered; it emits `opened` when the device has reached the service.
+ */
+export class ConnectionDuplex extends Duplex implements ConnectionReceiver {
   #connection: SessionConnection | undefined;
   #written: ((error?: Error | null) => void) | undefined;
   /** Bytes in the readable buffer that were not yet reported as consumed. */
@@ -17,50 +26,68 @@ export class ConnectionDuplex extends Duplex implements ConnectionEvents {
   /** Bytes behind those in the readable buffer. */
   readonly #small = new SmallPieces();
   #isPushScheduled = false;
-  /** Whether the connection went on in another session, because nothing had been sent. */
-  hasMoved = false;
-  #isHandedOver = false;
-  readonly #opened: () => void;
+  #receiver: ConnectionReceiver | undefined;
+  #answered: ((error?: Error) => void) | undefined;
 
-  /** @param opened called when the device has reached the service */
-  constructor(options: { readonly allowHalfOpen?: boolean | undefined; readonly opened?: () => void } = {}) {
+  /**
+   * @param answered called once: when the device has reached the service, or with the reason why it never will. Not called if the Duplex is destroyed
+   *   before without an error
+   */
+  constructor(
+    options: { readonly allowHalfOpen?: boolean | undefined; readonly answered?: (error?: Error) => void } = {},
+  ) {
     super({
       allowHalfOpen: options.allowHalfOpen ?? true,
       readableHighWaterMark: READ_AHEAD_BYTES,
       writableHighWaterMark: READ_AHEAD_BYTES,
     });
-    this.#opened = options.opened ?? (() => undefined);
+    this.#answered = options.answered;
   }
 
-  /**
-   * Gives the Duplex its connection; nothing is sent before. A second call moves it to a connection of another session. If the Duplex was destroyed
-   * meanwhile the connection is reset.
-   */
+  /** Gives the Duplex its connection; nothing is sent before. If the Duplex was destroyed meanwhile the connection is reset. */
   start(connection: SessionConnection): void {
-    this.hasMoved = this.#connection !== undefined;
     this.#connection = connection;
     if (this.destroyed) connection.abort('reset');
     else this.emit('connection');
   }
 
+  /** Whether the device has not answered. */
+  get isOpening(): boolean {
+    return this.#connection?.isOpening !== false;
+  }
+
+  /** Whether the device may have heard of the connection: it was given to a link. */
+  get isAsked(): boolean {
+    return this.#connection?.owesAnswer === false;
+  }
+
   /**
-   * Gives the connection to another receiver, such as a relay that needs no Duplex between. What was received and not read is delivered to it. Returns
-   * undefined if the Duplex is in use: it was written to, or has failed.
+   * Gives the connection to another receiver, such as a relay that needs no Duplex between. What was received and not read is delivered to it. The
+   * receiver passes on `opened`, and `destroy` of the Duplex makes it fail. Returns undefined if the Duplex is in use: it was written to, or has failed.
    */
-  handOver(events: ConnectionEvents): SessionConnection | undefined {
+  handOver(receiver: ConnectionReceiver): SessionConnection | undefined {
     const connection = this.#connection;
     if (connection === undefined || this.destroyed || this.writableLength > 0 || this.writableEnded) return undefined;
-    this.#isHandedOver = true;
-    connection.events = events;
-    for (let chunk: unknown = this.read(); chunk instanceof Uint8Array; chunk = this.read()) events.data(chunk);
+    this.#receiver = receiver;
+    connection.events = receiver;
+    for (let chunk: unknown = this.read(); chunk instanceof Uint8Array; chunk = this.read()) receiver.data(chunk);
     const small = this.#small.take();
-    if (small !== undefined) events.data(small);
-    if (connection.peerEnded) events.ended();
+    if (small !== undefined) receiver.data(small);
+    if (connection.peerEnded) receiver.ended();
     return connection;
   }
 
   opened(): void {
-    this.#opened();
+    this.#settle();
+    this.emit('opened');
+  }
+
+  moved(connection: SessionConnection): void {
+    this.#connection = connection;
+  }
+
+  fail(error: Error): void {
+    this.destroy(error);
   }
 
   data(bytes: Uint8Array): void {
@@ -86,8 +113,13 @@ export class ConnectionDuplex extends Duplex implements ConnectionEvents {
     this.destroy(connectionError(reason, text, isRefusal));
   }
 
+  /** The receiver that took the connection over gives it up before the device has answered. */
+  gaveUp(error: Error): void {
+    this.#settle(error);
+  }
+
   override _read(): void {
-    if (!this.#isHandedOver) this.#pushSmall();
+    if (this.#receiver === undefined) this.#pushSmall();
   }
 
   /** As in `Readable`. All ways to read lead here, or get their bytes from `push`; `_read` is called before they are taken, and not again for the last of them. */
@@ -117,9 +149,17 @@ export class ConnectionDuplex extends Duplex implements ConnectionEvents {
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
     const connection = this.#connection;
     const hasEnded = this.readableEnded && this.writableFinished;
-    if (connection !== undefined && !hasEnded && !this.#isHandedOver) connection.abort('reset');
+    if (this.#receiver !== undefined) this.#receiver.fail(error ?? new CulvertError('aborted'));
+    else if (connection !== undefined && !hasEnded) connection.abort('reset');
     this.#written = undefined;
+    if (error !== null) this.#settle(error);
     done(error);
+  }
+
+  #settle(error?: Error): void {
+    const answered = this.#answered;
+    this.#answered = undefined;
+    answered?.(error);
   }
 
   /** Whether the bytes were kept behind those that the program has not read. */
@@ -148,12 +188,12 @@ export class ConnectionDuplex extends Duplex implements ConnectionEvents {
     this.#isPushScheduled = true;
     process.nextTick(() => {
       this.#isPushScheduled = false;
-      if (!this.#isHandedOver) this.#pushSmall();
+      if (this.#receiver === undefined) this.#pushSmall();
     });
   }
 
   #consume(): void {
-    if (this.#isHandedOver) return;
+    if (this.#receiver !== undefined) return;
     const bytes = this.#unconsumed - this.readableLength - this.#small.length;
     if (bytes <= 0) return;
     this.#unconsumed -= bytes;

@@ -30,7 +30,8 @@ export class ConnectionReports {
   readonly #options: ConnectionReportsOptions;
   /** Connections that were opened or closed since the last report, by id, oldest first. */
   #unreported = new Map<number, Unreported>();
-  readonly #openedAt = new WeakMap<SessionConnection, number>();
+  /** When open connections were opened, by id. */
+  readonly #openedAt = new Map<number, number>();
   #sentAt = Number.NEGATIVE_INFINITY;
   #timer: Timer | undefined;
   #isSending = false;
@@ -48,15 +49,17 @@ export class ConnectionReports {
 
   /** A connection was opened. */
   opened(connection: SessionConnection): void {
-    this.#openedAt.set(connection, this.#now);
-    this.#add(connection.id, { connection, opened: this.#now });
+    const opened = this.#now;
+    this.#openedAt.set(connection.id, opened);
+    this.#add(connection.id, { connection, opened });
   }
 
   /** A connection was closed. @param reason undefined after a normal end */
   closed(connection: SessionConnection, reason: ConnectionReason | undefined): void {
     const closed = this.#now;
     // The clock may have been set back.
-    const opened = Math.min(this.#openedAt.get(connection) ?? closed, closed);
+    const opened = Math.min(this.#openedAt.get(connection.id) ?? closed, closed);
+    this.#openedAt.delete(connection.id);
     this.#add(connection.id, { connection, opened, closed, reason });
   }
 

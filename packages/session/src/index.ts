@@ -1,5 +1,5 @@
 export { callApart } from './call-apart.ts';
-export { ConnectionDuplex, connectionError } from './connection-duplex.ts';
+export { ConnectionDuplex, type ConnectionReceiver, connectionError } from './connection-duplex.ts';
 export { ConnectionReports, type ConnectionReportsOptions, REPORT_MS } from './connection-reports.ts';
 export * from './core/index.ts';
 export { type LinkFailure, linkOverDuplex } from './duplex-link.ts';

@@ -1,5 +1,7 @@
 import type { Socket } from 'node:net';
-import type { ConnectionEvents, SessionConnection } from './core/connection.ts';
+import { CulvertError } from '@culvert/protocol';
+import type { ConnectionReceiver } from './connection-duplex.ts';
+import type { SessionConnection } from './core/connection.ts';
 import type { ConnectionReason } from './core/frame.ts';
 import { SmallPieces } from './small-pieces.ts';
 
@@ -18,15 +20,18 @@ export interface RelayEnd {
   readonly reason: ConnectionReason | undefined;
   readonly text: string;
   readonly isRefusal: boolean;
+  /** Why this end gave the connection up; undefined if it did not. */
+  readonly error: Error | undefined;
 }
 
 /**
  * Joins a local TCP socket and a connection of a session: an end to an end, a reset to a reset, and back-pressure both ways. The socket must
  * allow half-open connections.
  */
-export class SocketRelay implements ConnectionEvents {
+export class SocketRelay implements ConnectionReceiver {
   readonly #socket: Socket;
   readonly #over: (end: RelayEnd) => void;
+  readonly #opened: () => void;
   #connection: SessionConnection | undefined;
   /** Bytes of writes that the kernel has not taken, in order. */
   readonly #unwritten: number[] = [];
@@ -38,6 +43,7 @@ export class SocketRelay implements ConnectionEvents {
   #bytesReceived = 0;
   #hasFinished = false;
   #isCorked = false;
+  #error: Error | undefined;
   readonly #uncork = (): void => {
     this.#isCorked = false;
     if (this.#unwritten.length < MAX_WRITES) this.#writeSmall();
@@ -50,10 +56,14 @@ export class SocketRelay implements ConnectionEvents {
     this.#connection?.consumed(bytes);
   };
 
-  /** @param over called once, when nothing more will happen */
-  constructor(socket: Socket, over: (end: RelayEnd) => void) {
+  /**
+   * @param over called once, when nothing more will happen
+   * @param opened called when the device has reached the service
+   */
+  constructor(socket: Socket, over: (end: RelayEnd) => void, opened: () => void = () => undefined) {
     this.#socket = socket;
     this.#over = over;
+    this.#opened = opened;
   }
 
   /** Starts to relay what the socket receives. Bytes of the peer are written to the socket already before. */
@@ -68,7 +78,7 @@ export class SocketRelay implements ConnectionEvents {
       this.#endedBy ??= 'local';
       this.#connection?.end();
     });
-    socket.on('error', () => this.#connection?.abort('reset'));
+    socket.on('error', (cause) => this.#lost(cause));
     socket.on('close', () => this.#closed());
     socket.resume();
     if (socket.destroyed) this.#closed();
@@ -77,6 +87,21 @@ export class SocketRelay implements ConnectionEvents {
   /** The connection that the peer's bytes belong to, if it is known before {@link start}. */
   attach(connection: SessionConnection): void {
     this.#connection = connection;
+  }
+
+  opened(): void {
+    this.#opened();
+  }
+
+  moved(connection: SessionConnection): void {
+    this.#connection = connection;
+  }
+
+  /** @param reason what the peer is told */
+  fail(error: Error, reason: ConnectionReason = 'reset'): void {
+    if (this.#isOver) return;
+    this.#error ??= error;
+    this.#connection?.abort(reason);
   }
 
   data(bytes: Uint8Array): void {
@@ -130,13 +155,25 @@ export class SocketRelay implements ConnectionEvents {
     if (this.#hasFinished) this.#finish(undefined, '', false);
     // The program is gone although the peer has not ended: what the peer still sends has no reader. If both have ended, the program's last bytes may
     // still be on their way to the peer.
-    else if (!readableEnded || !writableFinished) this.#connection?.abort('reset');
+    else if (!readableEnded || !writableFinished) this.#lost();
+  }
+
+  #lost(cause?: Error): void {
+    this.#endedBy ??= 'local';
+    this.fail(new CulvertError('stream_lost', 'The local connection was lost.', { cause }));
   }
 
   #finish(reason: ConnectionReason | undefined, text: string, isRefusal: boolean): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    const [bytesSent, bytesReceived] = [this.#bytesSent, this.#bytesReceived];
-    this.#over({ endedBy: this.#endedBy ?? 'local', bytesSent, bytesReceived, reason, text, isRefusal });
+    this.#over({
+      endedBy: this.#endedBy ?? 'local',
+      bytesSent: this.#bytesSent,
+      bytesReceived: this.#bytesReceived,
+      reason,
+      text,
+      isRefusal,
+      error: this.#error,
+    });
   }
 }

@@ -130,11 +130,15 @@ export const MUTATIONS: readonly Mutation[] = [
       'this.heard',
     ],
     [
-      'connections with nothing sent may move, the others not',
-      'connection.id <= aboveId || !connection.isUntouched',
-      'connection.id <= aboveId',
+      'connections that no service has had anything of may move, the others not',
+      'if (!connection.isUnopened(isCertain ? highestTaken : Number.POSITIVE_INFINITY)) continue;',
+      '',
     ],
-    ['at the device nothing moves', "this.#side === 'service' && movesAbove !== undefined", 'movesAbove !== undefined'],
+    [
+      'at the device nothing moves',
+      "this.#side === 'service' ? this.#takeUnopened(end.reason, highestTaken) : []",
+      'this.#takeUnopened(end.reason, highestTaken)',
+    ],
     [
       'BYE reaches the peer',
       'if (link !== undefined) {\n      if (end.byPeer)',

@@ -145,7 +145,7 @@ export class ScriptedDevice {
   readonly links: ScriptedLink[] = [];
   readonly refusedLinks: string[] = [];
   end: SessionEnd | undefined;
-  untouched = 0;
+  unopened = 0;
   secret: Uint8Array = EMPTY;
 
   constructor(world: World, options: ScriptedDeviceOptions = {}) {
@@ -172,9 +172,9 @@ export class ScriptedDevice {
       },
       events: {
         linkRefused: (text) => this.refusedLinks.push(text),
-        closed: (end, untouched) => {
+        closed: (end, unopened) => {
           this.end = end;
-          this.untouched = untouched.length;
+          this.unopened = unopened.length;
         },
       },
       ...options.session,

@@ -34,7 +34,7 @@ export class Program implements ConnectionEvents {
   isStalled = false;
   /** Reads nothing. */
   isDeaf = false;
-  /** The session ended before anything was sent; another session may take the program. */
+  /** The session ended before a device had taken anything of it; another session may take the program. */
   hasMoved = false;
   /** Called when bytes arrive. */
   onData: ((bytes: Uint8Array) => void) | undefined;
@@ -155,6 +155,10 @@ export class Pair {
   serviceEnd: SessionEnd | undefined;
   deviceEnd: SessionEnd | undefined;
   untouched = 0;
+  /** Connections that are to go to another session. */
+  readonly unopened: SessionConnection[] = [];
+  /** Connections that the device refuses because it drains are put there too. */
+  takesTurnedAway = false;
   readonly refusedLinks: string[] = [];
   linksLost = 0;
   linksProven = 0;
@@ -177,12 +181,17 @@ export class Pair {
       idleMs: options.idleMs,
       dial: (session) => this.#dial(session),
       events: {
+        turnedAway: (connection) => {
+          if (this.takesTurnedAway) this.unopened.push(connection);
+          return this.takesTurnedAway;
+        },
         linkLost: () => this.linksLost++,
         linkProven: () => this.linksProven++,
         linkRefused: (text) => this.refusedLinks.push(`service: ${text}`),
         closed: (end, untouched) => {
           this.serviceEnd = end;
           this.untouched = untouched.length;
+          this.unopened.push(...untouched);
           for (const { events } of untouched) if (events instanceof Program) events.hasMoved = true;
         },
       },

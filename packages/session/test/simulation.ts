@@ -293,7 +293,8 @@ class Simulation {
     if (program.peerEnded && (peer?.hasEnded !== true || program.received !== peer.sent))
       faults.push(`${name}: an end after ${program.received} of ${peer?.sent}`);
     if (program.finishedCount > 0 && !(program.peerEnded && program.hasEnded)) faults.push(`${name}: finished early`);
-    if (program.hasMoved && program.sent > 0) faults.push(`${name}: moved after it had sent something`);
+    if (program.hasMoved && program.sent > 0 && peer !== undefined)
+      faults.push(`${name}: moved although a device has taken it with what it had sent`);
     if (this.#mayEndEarly(number)) return;
     if (program.abortion !== undefined)
       faults.push(`${name}: aborted, ${program.abortion.reason} ${program.abortion.text}`);

@@ -98,13 +98,9 @@ async function connectForSsh(
         const reachability = () => client.devices.reachability(deviceId, moduleId);
         await prepareHostKeys({ identity, mode, knownHosts, reachability, tell });
       }
-      const open = openerOf(client, identity, flags);
-      const opening: OpenStreamFunction = async (id, options) => {
-        const stream = await open(id, options);
+      return overStdio(openerOf(client, identity, flags), request, () => {
         opened = true;
-        return stream;
-      };
-      return overStdio(opening, request);
+      });
     };
     return await withClient(flags, 'service', use, await streamOptions(flags));
   } catch (error) {
@@ -174,7 +170,11 @@ export async function connectRequest(
   return { mode: 'stdio', identity, service: parseStreamName(service) };
 }
 
-async function overStdio(openStream: OpenStreamFunction, request: ConnectRequest & { mode: 'stdio' }): Promise<number> {
+async function overStdio(
+  openStream: OpenStreamFunction,
+  request: ConnectRequest & { mode: 'stdio' },
+  onOpened: () => void = () => undefined,
+): Promise<number> {
   const now = new AbortController();
   const hangUp = new AbortController();
   let code = 0;
@@ -195,6 +195,7 @@ async function overStdio(openStream: OpenStreamFunction, request: ConnectRequest
       openStream,
       deviceId,
       service,
+      onOpened,
       stdin,
       stdout,
       isTerminal: stdin.isTTY,

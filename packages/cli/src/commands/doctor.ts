@@ -26,7 +26,7 @@ import { type CertificateFault, certificateFault, type HubProbe, probeHub } from
 import { elapsedMs, type FirstHop, lookUp, reach } from '../doctor/network.ts';
 import { type ServiceUser, tryAll, tryOne } from '../doctor/services.ts';
 import { sessionCheck } from '../doctor/session-check.ts';
-import { trustOptions, userFiles } from '../end-keys.ts';
+import { type TrustFlags, trustOptions, userFiles } from '../end-keys.ts';
 import {
   type DeviceConnectionFlags,
   type EitherConnection,
@@ -37,7 +37,7 @@ import { advised, tell } from '../messages.ts';
 import { type OutputFormat, writeJson, writeOut } from '../standard-output.ts';
 
 /** Flags of `culvert doctor`. */
-export interface DoctorFlags extends DeviceConnectionFlags {
+export interface DoctorFlags extends DeviceConnectionFlags, TrustFlags {
   /** Services to test instead of all services that the agent offers. */
   readonly service?: readonly string[];
   /** The stream name of an echo service, for devices without an agent. */
@@ -148,15 +148,15 @@ async function examineService(
   device: string | undefined,
   flags: DoctorFlags,
 ): Promise<void> {
-  // A device may list who may connect. Pins are not enforced: what is measured carries nothing of the user's, and the check tells what they say.
-  const { key } = await trustOptions({}, surroundings());
-  const session = key === undefined ? {} : { key };
+  // A device may list who may connect. Pins are not asked: what is measured carries nothing of the user's. An authority that the user names is.
+  const { knownDevices: _, ...session } = await trustOptions(flags, surroundings());
   const client = ServiceClient.fromConnectionString(connectionString, { outbound, session });
+  const rawClient = ServiceClient.fromConnectionString(connectionString, { outbound, session: false });
   try {
     await examination.look('credential', ['hub'], () => serviceCredential(client), adviceOf);
     if (device === undefined) return;
     const user = { client, device, moduleId: flags.module };
-    await examination.look('stream', ['credential'], () => echoStream(user, flags), adviceOf);
+    await examination.look('stream', ['credential'], () => echoStream(user, rawClient, flags), adviceOf);
     await examination.look('session', ['stream'], async () => {
       const hub = formatAuthority(address.host, address.port).toLowerCase();
       const pins = new KnownDevices(userFiles(surroundings()).knownDevices, systemClock);
@@ -168,6 +168,7 @@ async function examineService(
       await examination.look(`service ${name}`, ['stream'], () => tryOne(user, name), adviceOf);
   } finally {
     client.close();
+    rawClient.close();
   }
 }
 
@@ -181,9 +182,13 @@ async function serviceCredential(client: ServiceClient): Promise<Found> {
   return { found: 'the hub accepts it' };
 }
 
-/** Measures a stream to an echo service. If the device rejects every echo service, it was still reached, so the check succeeds with a warning. */
+/**
+ * Measures a stream to an echo service. If the device rejects every echo service, it was still reached, so the check succeeds with a warning.
+ * @param rawClient opens raw streams also to a device that must be encrypted: the gateway is measured with pings on one
+ */
 async function echoStream(
   { client, device, moduleId }: ServiceUser,
+  rawClient: ServiceClient,
   { echo, throughput = false }: DoctorFlags,
 ): Promise<Found> {
   const started = performance.now();
@@ -197,7 +202,7 @@ async function echoStream(
       // Its errors are also those of the measurement.
       stream.on('error', () => undefined);
       try {
-        const gatewayMs = await gatewayRoundTrip(() => client.openWebSocket(device, options));
+        const gatewayMs = await gatewayRoundTrip(() => rawClient.openWebSocket(device, options));
         const { found, data } = await measureEcho(stream, gatewayMs, throughput);
         return { found: `'${name}' opened in ${openedMs} ms; ${found}`, data: { openedMs, service: name, ...data } };
       } finally {

@@ -4,11 +4,11 @@ import { lastingFlags } from '../lasting-flags.ts';
 import { type HostKeyMode, strictChecking } from '../ssh/host-key-modes.ts';
 import { HOST_SUFFIX } from '../ssh/host-name.ts';
 import { knownHostsFile, sshPath } from '../ssh/known-hosts.ts';
-import { proxyCommand } from '../ssh/proxy-command.ts';
+import { type HostKeyPlace, proxyCommand, type StreamFlags } from '../ssh/proxy-command.ts';
 import { writeOut } from '../standard-output.ts';
 
 /** Flags of `culvert ssh-config`. */
-export interface SshConfigFlags extends ConnectionFlags {
+export interface SshConfigFlags extends StreamFlags {
   /** Default `ask`. */
   readonly hostKeys?: HostKeyMode;
 }
@@ -30,7 +30,16 @@ export function sshConfig(flags: SshConfigFlags): Promise<void> {
   }
   const mode = flags.hostKeys ?? 'ask';
   const knownHosts = knownHostsFile(parseServiceConnectionString(connectionString));
-  return writeOut(sshConfigBlock(proxyCommand('%n', lasting, { mode, knownHosts }), knownHosts, mode));
+  return writeOut(sshConfigBlock(blockCommand(flags, lasting, { mode, knownHosts }), knownHosts, mode));
+}
+
+/**
+ * The ProxyCommand of the block.
+ * @param flags of this run; what they say of files and the proxy is in `lasting`, as `lastingFlags` has it
+ */
+export function blockCommand(flags: StreamFlags, lasting: ConnectionFlags, place: HostKeyPlace): string {
+  const { connectionString, connectionStringFile, dataDir, caFile, proxy, ...others } = flags;
+  return proxyCommand('%n', { ...others, ...lasting }, place);
 }
 
 /**

@@ -1,9 +1,10 @@
 import { Command } from 'commander';
 import { describe, expect, it } from 'vitest';
+import { createProgram } from '../program.ts';
 import { parseDestination } from '../ssh/destination.ts';
 import { passSshOptions } from '../ssh/ssh-options.ts';
 import { sshArguments } from './ssh.ts';
-import { sshConfigBlock } from './ssh-config.ts';
+import { blockCommand, sshConfigBlock } from './ssh-config.ts';
 
 const NO_WORDS = { before: [], after: [] };
 
@@ -83,6 +84,36 @@ describe('culvert ssh', () => {
   it('never puts a connection string on a command line', () => {
     const args = sshArguments('d', NO_WORDS, { connectionString: 'HostName=h;SharedAccessKey=c2VjcmV0' }, '/k');
     expect(args.join(' ')).not.toContain('c2VjcmV0');
+  });
+});
+
+describe('the flags of connect', () => {
+  const flags = { sessionRetention: 3_600, raw: true, allowUnencrypted: true, fleetAuthority: '/etc/fleet.pem' };
+  const passed = "'--session-retention=3600' '--raw' '--allow-unencrypted' '--fleet-authority=/etc/fleet.pem'";
+
+  it('are passed on by ssh to its ProxyCommand', () => {
+    expect(sshArguments('d', NO_WORDS, flags, '/k')[1]).toContain(`'connect' ${passed} '--host-keys=ask'`);
+    expect(sshArguments('d', NO_WORDS, {}, '/k')[1]).toContain(`'connect' '--host-keys=ask'`);
+  });
+
+  it('are written into the block of ssh-config, with the gateways, and files as they last', () => {
+    const given = { ...flags, caFile: 'ca.pem', proxy: 'http://u:secret@p:1', gateway: ['*.example.net'] };
+    const lasting = { dataDir: '/var/lib/culvert', caFile: '/etc/ca.pem' };
+    const command = blockCommand(given, lasting, { mode: 'accept-new', knownHosts: '/k' });
+    const files = "'--data-dir=/var/lib/culvert' '--ca-file=/etc/ca.pem' '--gateway=*.example.net'";
+    expect(command).toContain(`'connect' ${files} ${passed} '--ssh-host=%n'`);
+    expect(command).not.toContain('secret');
+  });
+
+  const trust = ['--allow-unencrypted', '--fleet-authority'];
+  it.each([
+    ['connect', ['--session-retention', '--raw', ...trust]],
+    ['ssh', ['--session-retention', '--raw', ...trust]],
+    ['ssh-config', ['--session-retention', '--raw', ...trust]],
+    ['doctor', trust],
+  ])('are known to %s', (name, flagNames) => {
+    const command = createProgram(() => undefined).commands.find((candidate) => candidate.name() === name);
+    expect(command?.options.map(({ long }) => long)).toEqual(expect.arrayContaining(flagNames));
   });
 });
 

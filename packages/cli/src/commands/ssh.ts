@@ -1,15 +1,14 @@
 import { parseServiceConnectionString } from '@culvert/protocol';
-import type { TrustFlags } from '../end-keys.ts';
-import { type ConnectionFlags, serviceConnection } from '../hub-connection.ts';
+import { serviceConnection } from '../hub-connection.ts';
 import { parseDestination } from '../ssh/destination.ts';
 import { type HostKeyMode, strictChecking } from '../ssh/host-key-modes.ts';
 import { hostName } from '../ssh/host-name.ts';
 import { knownHostsFile, sshPath } from '../ssh/known-hosts.ts';
-import { proxyCommand } from '../ssh/proxy-command.ts';
+import { proxyCommand, type StreamFlags } from '../ssh/proxy-command.ts';
 import { runSsh } from '../ssh/run-ssh.ts';
 
 /** Flags of `culvert ssh`. All of them are before the destination; the arguments after it belong to ssh. */
-export interface SshFlags extends ConnectionFlags, TrustFlags {
+export interface SshFlags extends StreamFlags {
   /** The module of the device to log in to. */
   readonly module?: string;
   readonly login?: string;

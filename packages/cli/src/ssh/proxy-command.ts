@@ -28,8 +28,18 @@ export function connectionArguments(flags: ConnectionFlags): readonly string[] {
   return named.flatMap(([name, value]) => (value === undefined ? [] : [`${name}=${value}`]));
 }
 
-function trustArguments({ allowUnencrypted, fleetAuthority }: TrustFlags): readonly string[] {
+/** Flags of `culvert connect` that ssh's ProxyCommand passes on. */
+export interface StreamFlags extends ConnectionFlags, TrustFlags {
+  /** In seconds. */
+  readonly sessionRetention?: number;
+  /** A stream of its own, without a session. */
+  readonly raw?: boolean;
+}
+
+function streamArguments({ sessionRetention, raw, allowUnencrypted, fleetAuthority }: StreamFlags): readonly string[] {
   return [
+    ...(sessionRetention === undefined ? [] : [`--session-retention=${sessionRetention}`]),
+    ...(raw === true ? ['--raw'] : []),
     ...(allowUnencrypted === true ? ['--allow-unencrypted'] : []),
     ...(fleetAuthority === undefined ? [] : [`--fleet-authority=${resolve(fleetAuthority)}`]),
   ];
@@ -46,12 +56,12 @@ function path(value: string | undefined): string | undefined {
  */
 export function proxyCommand(
   host: string,
-  flags: ConnectionFlags & TrustFlags,
+  flags: StreamFlags,
   { mode, knownHosts }: HostKeyPlace,
   program: readonly string[] = thisProgram(),
 ): string {
   const keys = mode === 'accept-new' ? [] : [`--host-keys=${mode}`, `--known-hosts=${knownHosts}`];
-  const quotedWords = [...program, 'connect', ...connectionArguments(flags), ...trustArguments(flags), ...keys].map(
+  const quotedWords = [...program, 'connect', ...connectionArguments(flags), ...streamArguments(flags), ...keys].map(
     (word) => sshPercent(shellQuote(word)),
   );
   const name = host === '%n' ? host : sshPercent(host);

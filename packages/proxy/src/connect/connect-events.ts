@@ -2,10 +2,13 @@ import type { Duplex } from 'node:stream';
 import type { CulvertError } from '@culvert/protocol';
 import type { EndedBy } from '../local-relay.ts';
 
-/** Opens a stream to a device: `ServiceClient.openStream`, or a function with the same signature. */
+/**
+ * Opens a stream to a device: `ServiceClient.openStream`, or a function with the same signature. `early` allows a connection of a session before the
+ * device has answered.
+ */
 export type OpenStreamFunction = (
   deviceId: string,
-  options: { readonly name: string; readonly signal?: AbortSignal },
+  options: { readonly name: string; readonly signal?: AbortSignal; readonly early?: boolean },
 ) => Promise<Duplex>;
 
 /** The address on this machine for one service of the device. */

@@ -4,7 +4,7 @@ import { type Clock, systemClock } from '@culvert/stream';
 import { socketEnd } from '../local-end.ts';
 import { relay } from '../local-relay.ts';
 import { type OpenStream, OpenStreams } from '../open-streams.ts';
-import { sessionRelay } from '../session-relay.ts';
+import { sessionRelay, whenOpened } from '../session-relay.ts';
 import type { BoundService, ConnectEvent, LocalService, OpenStreamFunction } from './connect-events.ts';
 import { listen } from './listen.ts';
 import { MAX_OPENINGS, Openings } from './openings.ts';
@@ -116,17 +116,19 @@ async function serveConnection(
 ): Promise<void> {
   const { clock, onEvent } = options;
   const started = clock.now();
-  // If the program disconnects while its stream is being opened, the request is withdrawn.
+  // If the program disconnects while its stream is being requested, the request is withdrawn.
   const wentAway = (): void => slot.destroy(new CulvertError('aborted', 'The local connection went away.'));
   socket.on('error', () => undefined);
   socket.once('close', wentAway);
   try {
     const { signal } = slot;
     const stream = await options.openings.run(signal, () =>
-      options.openStream(options.deviceId, { name: service, signal }),
+      options.openStream(options.deviceId, { name: service, signal, early: true }),
     );
     socket.off('close', wentAway);
-    onEvent({ type: 'stream-opened', id: slot.id, service, openedInMs: clock.now() - started });
+    whenOpened(stream, () =>
+      onEvent({ type: 'stream-opened', id: slot.id, service, openedInMs: clock.now() - started }),
+    );
     const local = socketEnd(socket);
     const ends = { clock, signal: slot.signal };
     const result = await (sessionRelay(local, stream, ends) ?? relay(local, stream, ends));

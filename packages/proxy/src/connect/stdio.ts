@@ -1,15 +1,18 @@
 import type { Readable, Writable } from 'node:stream';
 import { type Clock, systemClock } from '@culvert/stream';
 import { type RelayResult, relay } from '../local-relay.ts';
+import { whenOpened } from '../session-relay.ts';
 import type { OpenStreamFunction } from './connect-events.ts';
 
 export interface ConnectStdioOptions {
   readonly openStream: OpenStreamFunction;
   readonly deviceId: string;
   readonly service: string;
-  /** Read only when the stream is open. Earlier input waits in the pipe. */
+  /** Read only when the stream may be written to: in a session before the device has answered. Earlier input waits in the pipe. */
   readonly stdin: Readable;
   readonly stdout: Writable;
+  /** Called when the device has answered. */
+  readonly onOpened?: () => void;
   /** Whether standard input is a terminal. A user would not end it after the device has ended, so it is ended together with the device. Default false. */
   readonly isTerminal?: boolean;
   /** Cancels the opening, or ends the open stream now. */
@@ -29,8 +32,10 @@ export async function connectStdio(options: ConnectStdioOptions): Promise<RelayR
   const { stdin, stdout, signal, hangUp } = options;
   const stream = await options.openStream(options.deviceId, {
     name: options.service,
+    early: true,
     ...(signal === undefined ? {} : { signal }),
   });
+  whenOpened(stream, options.onOpened ?? (() => undefined));
   const local = {
     readable: stdin,
     writable: stdout,

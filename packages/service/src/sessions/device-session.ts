@@ -17,8 +17,9 @@ import {
   nodeEnvironment,
   ProcessHold,
   ServiceSession,
+  type SessionConnection,
   type SessionEnd,
-  type Untouched,
+  SocketRelay,
 } from '@culvert/session';
 import type { Fingerprint } from '@culvert/session/keys';
 import { type Clock, inBackground } from '@culvert/stream';
@@ -83,8 +84,10 @@ export interface DeviceSessionOptions {
   /** Tells the hub about connections of the session. @param streamId a stream that carries it */
   readonly report: (streamId: string, report: SessionReport) => Promise<void>;
   readonly onEvent: (event: ServiceSessionEvent) => void;
-  /** The session is over. `untouched` may be opened in another one. */
-  readonly ended: (end: SessionEnd, untouched: readonly Untouched[]) => void;
+  /** The device refuses a connection since it is about to stop; it is to be opened in another session. */
+  readonly turnedAway: (connection: SessionConnection) => void;
+  /** The session is over. `unopened` are to be opened in another one. */
+  readonly ended: (end: SessionEnd, unopened: readonly SessionConnection[]) => void;
 }
 
 /** A stream as a link, encrypted or not. */
@@ -106,7 +109,9 @@ export class DeviceSession {
   #first: ReadyLink | undefined;
   /** The device's key on the first link; undefined in a session without encryption. */
   #deviceKey: Fingerprint | undefined;
-  #refusal: CulvertError | undefined;
+  /** Why the last link could not be opened; undefined while there is a link. */
+  #dialError: CulvertError | undefined;
+  readonly #dialFailures = new Set<() => void>();
   readonly id: string;
   /** What the device chose on the first stream. */
   #answer: SessionAnswer | undefined;
@@ -172,9 +177,18 @@ export class DeviceSession {
     return self;
   }
 
-  /** Why the device ended the session before it had begun: it does not accept this client's key. Undefined if it did not. */
-  get refusal(): CulvertError | undefined {
-    return this.#refusal;
+  /** Why the session has no link now, by the last attempt to open one: the device may be offline. Undefined if there is a link, or none has failed yet. */
+  get dialError(): CulvertError | undefined {
+    return this.#dialError;
+  }
+
+  /**
+   * Calls `failed` after each attempt to open a link that fails.
+   * @returns a function that ends this
+   */
+  onDialFailed(failed: () => void): () => void {
+    this.#dialFailures.add(failed);
+    return () => this.#dialFailures.delete(failed);
   }
 
   #start(id: Uint8Array, idleMs: number | undefined): void {
@@ -200,13 +214,22 @@ export class DeviceSession {
           this.#emit('linkLost');
         },
         linkProven: () => {
+          this.#dialError = undefined;
           if (this.#lostAt === undefined) return;
           const lostForMs = Math.round(nodeEnvironment.now() - this.#lostAt);
           this.#lostAt = undefined;
           if (session.size > 0) onEvent({ ...about, type: 'session-link-regained', lostForMs });
           this.#emit('linkRegained');
         },
-        closed: (end, untouched) => this.#ended(end, untouched),
+        turnedAway: (connection) => {
+          this.drain();
+          this.#options.turnedAway(connection);
+          return true;
+        },
+        ending: ({ reason, text }) => {
+          if (reason === 'key_refused') this.#failAll(new CulvertError('key_refused', printable(text, 256)));
+        },
+        closed: (end, unopened) => this.#ended(end, unopened),
       },
     });
     this.#session = session;
@@ -232,14 +255,26 @@ export class DeviceSession {
     return this.#session?.takesConnections === true;
   }
 
-  /** Opens a connection. Undefined if the session takes no more. */
+  /** Opens a connection. False if the session takes no more. */
   open(service: string, duplex: ConnectionDuplex): boolean {
-    const connection = this.#session?.open(service, duplex);
-    if (connection === undefined) return false;
+    const connection = this.#opened(this.#session?.open(service, duplex));
+    if (connection !== undefined) duplex.start(connection);
+    return connection !== undefined;
+  }
+
+  /** Opens a connection that another session did not open. False if the session takes no more. */
+  takeOver(former: SessionConnection): boolean {
+    const { service, events } = former;
+    const connection = this.#opened(this.#session?.open(service, events, former));
+    if (connection !== undefined) events.moved?.(connection);
+    return connection !== undefined;
+  }
+
+  #opened(connection: SessionConnection | undefined): SessionConnection | undefined {
+    if (connection === undefined) return undefined;
     this.#reports.opened(connection);
     this.#hold.isHeld = true;
-    duplex.start(connection);
-    return true;
+    return connection;
   }
 
   /** Opens no further connections; ends when the last one is over. */
@@ -274,8 +309,10 @@ export class DeviceSession {
     } catch (error) {
       if (error instanceof CulvertError && error.code === 'unauthorized') this.#refusals++;
       const failure = dialFailure(error, this.#refusals);
-      if (failure.end !== undefined) this.#fail(CulvertError.from(error));
+      this.#dialError = CulvertError.from(error);
+      if (failure.end !== undefined) this.#fail(this.#dialError);
       else session.dialFailed(failure);
+      for (const failed of [...this.#dialFailures]) failed();
     }
   }
 
@@ -288,10 +325,12 @@ export class DeviceSession {
 
   /** Ends the session and its connections with this error. */
   #fail(error: CulvertError): void {
-    const session = this.#session;
-    for (const { events } of [...(session?.connections ?? [])])
-      if (events instanceof ConnectionDuplex) events.destroy(error);
-    session?.close(error.message);
+    this.#failAll(error);
+    this.#session?.close(error.message);
+  }
+
+  #failAll(error: Error): void {
+    for (const { events } of [...(this.#session?.connections ?? [])]) failReceiver(events, error);
   }
 
   async #report(report: SessionReport): Promise<boolean> {
@@ -343,16 +382,15 @@ export class DeviceSession {
     return { duplex, binding };
   }
 
-  #ended(end: SessionEnd, untouched: readonly Untouched[]): void {
+  #ended(end: SessionEnd, unopened: readonly SessionConnection[]): void {
     this.#isOver = true;
     this.#hold.isHeld = false;
     this.#dialling.abort(new CulvertError('aborted', 'The session is over.'));
     const { onEvent, ended } = this.#options;
     const unreported = this.#reports.dropped;
     this.#reports.end();
-    if (end.reason === 'key_refused') this.#refusal = new CulvertError('key_refused', printable(end.text, 256));
     onEvent({ ...this.#about, type: 'session-ended', reason: end.reason, text: end.text, unreported });
-    ended(end, untouched);
+    ended(end, unopened);
   }
 
   #emit(event: 'linkLost' | 'linkRegained'): void {
@@ -373,6 +411,11 @@ const UNENCRYPTED = new Uint8Array(0);
 const IGNORE = (): void => undefined;
 
 /** @param stream whose errors somebody listens to */
+/** Ends a connection with this error, through the receiver that this client gave it. */
+export function failReceiver(events: SessionConnection['events'], error: Error): void {
+  if (events instanceof ConnectionDuplex || events instanceof SocketRelay) events.fail(error);
+}
+
 function discard(stream: Duplex): void {
   stream.destroy();
 }

@@ -1,11 +1,12 @@
 import type { Duplex } from 'node:stream';
 import { CulvertError, type Identity, type SessionAnswer, type SessionRequest } from '@culvert/protocol';
-import { ConnectionDuplex, type Untouched } from '@culvert/session';
+import type { SessionConnection } from '@culvert/session';
 import type { Fingerprint } from '@culvert/session/keys';
 import { abortReason, type Clock } from '@culvert/stream';
 import type { OpenedSessionStream, OpenStreamOptions, RawReason } from '../stream-request.ts';
-import { DeviceSession, type DeviceSessionOptions, type ServiceSessionEvent } from './device-session.ts';
+import { DeviceSession, type DeviceSessionOptions, failReceiver, type ServiceSessionEvent } from './device-session.ts';
 import type { DeviceTrust } from './device-trust.ts';
+import { openConnection } from './open-connection.ts';
 
 /** Milliseconds for which a device that served no session is asked for none: streams are opened in parallel meanwhile. */
 const RAW_MS = 30_000;
@@ -16,8 +17,12 @@ const MAX_RAW = 1_024;
  * between two requests at least (10 s), so one of them is always there. Some of the minute that a link may take is left to the device's answer.
  */
 const FURTHER_LINK = { connectTimeoutMs: 20_000, responseTimeoutMs: 30_000 } as const;
-/** Times a connection is opened in another session because its session took no more. */
+/** Times another session is tried because a session took no more connections. */
 const MAX_MOVES = 2;
+/** Session ends after which a connection goes to another session only if it has not done so before: they would repeat themselves. */
+const MAX_MOVES_AFTER_END = 1;
+
+const ENDS_SESSIONS = 'The device ends its sessions; try again.';
 
 export interface SessionPoolOptions {
   readonly clock: Clock;
@@ -60,26 +65,35 @@ export class SessionPool {
   /** Opens a connection in the device's session, or a raw stream if it serves none. */
   async open(deviceId: string, options: OpenStreamOptions): Promise<Duplex> {
     const identity: Identity = { deviceId, ...(options.moduleId === undefined ? {} : { moduleId: options.moduleId }) };
+    for (let attempt = 0; attempt <= MAX_MOVES; attempt++) {
+      const reached = await this.#reach(identity, options);
+      if (!(reached instanceof DeviceSession)) return reached;
+      const opening = openConnection(reached, options, this.#options.clock);
+      // The client was closed while the session was started.
+      if (this.#isClosed) reached.drain();
+      const opened = await opening;
+      if (opened !== undefined) return opened;
+      // It is full, or over by now.
+      reached.drain();
+    }
+    throw new CulvertError('draining', ENDS_SESSIONS);
+  }
+
+  /** The session that takes connections to the device, started if there is none; or the raw stream of a device that serves none. */
+  async #reach(identity: Identity, options: OpenStreamOptions): Promise<DeviceSession | Duplex> {
     const key = keyOf(identity);
-    for (let move = 0; move <= MAX_MOVES; move++) {
+    for (;;) {
       if (options.signal?.aborted === true) throw abortReason(options.signal);
       const session = this.#sessions.get(key);
-      if (session?.takesConnections === true) {
-        const opened = await this.#openIn(session, options);
-        if (opened !== undefined) return opened;
-        continue;
-      }
+      if (session?.takesConnections === true) return session;
       if (this.#isRaw(key) || this.#isClosed) return this.#openRaw(identity, options);
       const starting = this.#starting.get(key);
       if (starting !== undefined) {
         await starting;
-        move--;
         continue;
       }
-      const raw = await this.#start(key, identity, options);
-      if (raw !== undefined) return raw;
+      return this.#start(key, identity, options);
     }
-    throw new CulvertError('draining', 'The device ends its sessions; try again.');
   }
 
   /** A raw stream to a device that served no session a moment ago. It may have been pinned since. */
@@ -109,18 +123,18 @@ export class SessionPool {
     for (const session of this.#sessions.values()) session.drain();
   }
 
-  /** Starts a session. Returns the stream of a device that serves none. */
-  async #start(key: string, identity: Identity, options: OpenStreamOptions): Promise<Duplex | undefined> {
+  /** Starts a session. Returns it, or the stream of a device that serves none. */
+  async #start(key: string, identity: Identity, options: OpenStreamOptions): Promise<DeviceSession | Duplex> {
     let settle: () => void = () => undefined;
     this.#starting.set(key, new Promise<void>((resolve) => (settle = resolve)));
     try {
       const started = await this.#request(key, identity, options);
-      if (started instanceof DeviceSession) this.#sessions.set(key, started);
-      else {
-        this.#rememberRaw(key, started.noSession);
-        return started.stream;
+      if (started instanceof DeviceSession) {
+        this.#sessions.set(key, started);
+        return started;
       }
-      return undefined;
+      this.#rememberRaw(key, started.noSession);
+      return started.stream;
     } finally {
       this.#starting.delete(key);
       settle();
@@ -151,9 +165,11 @@ export class SessionPool {
             ...(traceParent === undefined ? {} : { traceParent }),
             ...(resumes ? FURTHER_LINK : {}),
           }),
-        ended: (_end, untouched) => {
+        turnedAway: (connection) => void this.#move(identity, connection, MAX_MOVES),
+        ended: (end, unopened) => {
           if (self === undefined || this.#sessions.get(key) === self) this.#sessions.delete(key);
-          for (const connection of untouched) void this.#move(identity, connection);
+          const maxMoves = end.reason === 'draining' ? MAX_MOVES : MAX_MOVES_AFTER_END;
+          for (const connection of unopened) void this.#move(identity, connection, maxMoves);
         },
       },
       options.name,
@@ -168,62 +184,22 @@ export class SessionPool {
     return started;
   }
 
-  /** Undefined if the session takes no more connections. */
-  #openIn(session: DeviceSession, options: OpenStreamOptions): Promise<Duplex | undefined> {
-    const waitMs = (options.connectTimeoutMs ?? 5_000) + (options.responseTimeoutMs ?? 30_000);
-    return new Promise((resolve, reject) => {
-      const { signal } = options;
-      const timer = this.#options.clock.setTimer(waitMs, () =>
-        duplex.destroy(new CulvertError('device_silent', 'The device did not answer in time.')),
-      );
-      const abort = (): void => void duplex.destroy(abortReason(signal as AbortSignal));
-      const settle = (): void => {
-        timer.cancel();
-        signal?.removeEventListener('abort', abort);
-      };
-      const duplex: ConnectionDuplex = new ConnectionDuplex({
-        opened: () => {
-          settle();
-          resolve(duplex);
-          setImmediate(() => duplex.off('error', failed));
-        },
-      });
-      const failed = (error: Error): void => {
-        settle();
-        if (error instanceof CulvertError && error.code === 'draining') {
-          session.drain();
-          resolve(undefined);
-        } else reject(session.refusal ?? error);
-      };
-      duplex.on('error', failed);
-      signal?.addEventListener('abort', abort);
-      if (!session.open(options.name, duplex)) {
-        settle();
-        resolve(undefined);
-        session.drain();
-      } else if (this.#isClosed) session.drain();
-    });
-  }
-
-  /** A connection whose session ended before anything was sent goes to a new session, once. */
-  async #move(identity: Identity, { service, events }: Untouched): Promise<void> {
+  /** Opens a connection in another session, since its own did not open it. */
+  async #move(identity: Identity, connection: SessionConnection, maxMoves: number): Promise<void> {
     try {
-      if (!(events instanceof ConnectionDuplex) || events.hasMoved) throw new CulvertError('stream_lost');
-      const key = keyOf(identity);
-      // Of many that move together one starts the session.
-      for (let other = this.#starting.get(key); other !== undefined; other = this.#starting.get(key)) await other;
-      if (events.destroyed) return;
-      if (this.#sessions.get(key)?.takesConnections !== true) {
-        if (this.#isRaw(key)) throw new CulvertError('stream_lost');
-        const raw = await this.#start(key, identity, {
-          name: service,
-          ...(identity.moduleId === undefined ? {} : { moduleId: identity.moduleId }),
-        });
-        if (raw !== undefined) raw.on('error', () => undefined).destroy();
-      }
-      if (this.#sessions.get(key)?.open(service, events) !== true) throw new CulvertError('stream_lost');
+      if (connection.moves >= maxMoves) throw new CulvertError('draining', ENDS_SESSIONS);
+      // The session that it comes from may not have let go of it yet.
+      await Promise.resolve();
+      const { service: name } = connection;
+      const { moduleId } = identity;
+      const reached = await this.#reach(identity, moduleId === undefined ? { name } : { name, moduleId });
+      const isSession = reached instanceof DeviceSession;
+      if (!isSession) reached.on('error', () => undefined).destroy();
+      // Its program may have given up meanwhile.
+      if (!connection.isMoving) return;
+      if (!isSession || !reached.takeOver(connection)) throw new CulvertError('draining', ENDS_SESSIONS);
     } catch (error) {
-      events.aborted('reset', CulvertError.from(error).message, false);
+      failReceiver(connection.events, CulvertError.from(error));
     }
   }
 

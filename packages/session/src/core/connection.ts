@@ -29,6 +29,8 @@ export interface ConnectionEvents {
    * @param text the device's words; may be empty
    */
   aborted(reason: ConnectionReason, text: string, isRefusal: boolean): void;
+  /** Service side: the connection goes on as this one, in another session. What was written is sent there. */
+  moved?(connection: SessionConnection): void;
   /** Both directions have ended, and the peer has all bytes or will get them. */
   finished?(): void;
 }
@@ -55,6 +57,10 @@ export class SessionConnection {
   events: ConnectionEvents;
   /** Service side: the device has not answered. Device side: this end has not. */
   isOpening = true;
+  /** Service side: its session is over or takes no more, and another is to take it. Until then it keeps what is written. */
+  isMoving = false;
+  /** How often it has gone to another session. */
+  moves = 0;
   isOver = false;
   peerEnded = false;
   /** The program has ended its direction; END may still have to be sent. */
@@ -67,9 +73,12 @@ export class SessionConnection {
   sentBytes = 0;
 
   /** Written by the program and not yet in the ring. The first chunk may be partly sent. */
-  readonly #queue: Uint8Array[] = [];
+  #queue: Uint8Array[] = [];
   #queueHead = 0;
   #firstChunkSent = 0;
+  /** Service side: what was sent before the device has answered, at most {@link EARLY_BYTES}. Another session may have to send it. */
+  #early: Uint8Array[] = [];
+  #keepsEarly = false;
   queuedBytes = 0;
   #needsDrain = false;
 
@@ -93,20 +102,20 @@ export class SessionConnection {
 
   /** Sends bytes. They are kept until they are sent, so they must not be changed. Returns false if the program should wait for `drained`. */
   write(bytes: Uint8Array): boolean {
-    if (this.isOver || this.hasEnded) return true;
+    if ((this.isOver && !this.isMoving) || this.hasEnded) return true;
     if (bytes.length === 0) return !this.#needsDrain;
     this.#queue.push(bytes);
     this.queuedBytes += bytes.length;
-    this.#owner.wantsToSend(this);
+    if (!this.isMoving) this.#owner.wantsToSend(this);
     if (this.queuedBytes >= WRITE_AHEAD_BYTES) this.#needsDrain = true;
     return !this.#needsDrain;
   }
 
   /** Ends this direction after everything that was written. The peer may go on sending. */
   end(): void {
-    if (this.isOver || this.hasEnded) return;
+    if ((this.isOver && !this.isMoving) || this.hasEnded) return;
     this.hasEnded = true;
-    this.#owner.wantsToSend(this);
+    if (!this.isMoving) this.#owner.wantsToSend(this);
   }
 
   /** The program has taken this many bytes. */
@@ -129,6 +138,38 @@ export class SessionConnection {
   /** Ends both directions at once; what is not sent is dropped. */
   abort(reason: ConnectionReason = 'reset'): void {
     if (!this.isOver) this.#owner.abort(this, reason);
+    else if (this.isMoving) {
+      this.isMoving = false;
+      this.discard();
+      this.events.aborted(reason, '', false);
+    }
+  }
+
+  /** Service side, before anything is sent: keeps what is sent until the device answers. */
+  keepEarly(): void {
+    this.#keepsEarly = true;
+  }
+
+  /** Service side: the device has reached the service. */
+  answered(sendLimit: number): void {
+    this.isOpening = false;
+    this.sendLimit = Math.max(EARLY_BYTES, sendLimit);
+    this.#keepsEarly = false;
+    this.#early = [];
+  }
+
+  /** Service side: takes over from a connection of another session what its program has written. */
+  continueFrom(former: SessionConnection): void {
+    const [first, ...rest] = former.#queue.slice(former.#queueHead);
+    const unsent = first === undefined ? [] : [first.subarray(former.#firstChunkSent), ...rest];
+    this.#queue = [...former.#early, ...unsent];
+    this.queuedBytes = former.queuedBytes + former.sentBytes;
+    this.hasEnded = former.hasEnded;
+    this.#needsDrain = former.#needsDrain;
+    this.moves = former.moves + 1;
+    former.isMoving = false;
+    former.discard();
+    if (this.queuedBytes > 0 || this.hasEnded) this.#owner.wantsToSend(this);
   }
 
   /** Payload bytes received. */
@@ -146,9 +187,15 @@ export class SessionConnection {
     return this.hasEnded && !this.endSent && this.queuedBytes === 0;
   }
 
-  /** Whether the program has sent nothing yet, so that the connection may be opened again elsewhere. */
-  get isUntouched(): boolean {
-    return this.isOpening && this.sentBytes === 0 && this.queuedBytes === 0 && !this.hasEnded;
+  /**
+   * Whether the connection may be opened again elsewhere, since no service can have had anything of it: the device has taken no OPEN of it, or the
+   * program has sent nothing.
+   * @param highestTaken the highest id of which the device may have taken OPEN
+   */
+  isUnopened(highestTaken: number): boolean {
+    const isUntouched = this.sentBytes === 0 && this.queuedBytes === 0 && !this.hasEnded;
+    // Without a link OPEN is owed.
+    return this.isOpening && (isUntouched || this.owesAnswer || this.id > highestTaken);
   }
 
   /** Whether little is queued and little was sent in the last second: a keystroke, a line, a small request. */
@@ -167,7 +214,9 @@ export class SessionConnection {
       const chunk = this.#queue[this.#queueHead] as Uint8Array;
       const from = this.#firstChunkSent;
       const length = Math.min(left, chunk.length - from);
-      append(from === 0 && length === chunk.length ? chunk : chunk.subarray(from, from + length));
+      const piece = from === 0 && length === chunk.length ? chunk : chunk.subarray(from, from + length);
+      if (this.#keepsEarly) this.#early.push(piece);
+      append(piece);
       left -= length;
       if (from + length === chunk.length) this.#nextChunk();
       else this.#firstChunkSent = from + length;
@@ -186,7 +235,8 @@ export class SessionConnection {
 
   /** Forgets what is queued. */
   discard(): void {
-    this.#queue.length = 0;
+    this.#queue = [];
+    this.#early = [];
     this.#queueHead = 0;
     this.#firstChunkSent = 0;
     this.queuedBytes = 0;

@@ -7,4 +7,4 @@ export { CONNECTION_REASONS, type ConnectionReason, SESSION_REASONS, type Sessio
 export type { Link, LinkTransport } from './link.ts';
 export { DEFAULT_RETENTION_SECONDS, MAX_RETENTION_SECONDS } from './retention.ts';
 export { type DialFailure, ServiceSession, type ServiceSessionOptions } from './service-session.ts';
-export type { SessionEnd, SessionEvents, Untouched } from './session-core.ts';
+export type { SessionEnd, SessionEvents } from './session-core.ts';

@@ -30,6 +30,8 @@ export interface MultiplexerEvents {
   opened?(connection: SessionConnection): void;
   /** A connection is gone from the table; `reason` is undefined if both directions had ended. */
   closed?(connection: SessionConnection, reason: ConnectionReason | undefined): void;
+  /** Service side: the device refuses a connection since it is about to stop. Returns whether it is to go to another session. */
+  turnedAway?(connection: SessionConnection): boolean;
   /** Something was acknowledged, or the number of open connections changed. */
   progressed?(): void;
 }
@@ -117,8 +119,16 @@ export class Multiplexer implements ConnectionOwner, FrameSource {
     return this.#sender.roundTripMs;
   }
 
-  /** Service side: opens a connection to a service of the device. Returns undefined if the session can open no more. */
-  open(service: string, name: Uint8Array, events: ConnectionEvents): SessionConnection | undefined {
+  /**
+   * Service side: opens a connection to a service of the device. Returns undefined if the session can open no more.
+   * @param former the connection of another session that goes on as this one
+   */
+  open(
+    service: string,
+    name: Uint8Array,
+    events: ConnectionEvents,
+    former?: SessionConnection,
+  ): SessionConnection | undefined {
     const id = this.#highestId + 2;
     const isFull = this.#connections.size >= MAX_CONNECTIONS || id > MAX_CONNECTION_ID;
     if (this.#isClosed || isFull || name.length > MAX_SERVICE_BYTES) return undefined;
@@ -126,8 +136,10 @@ export class Multiplexer implements ConnectionOwner, FrameSource {
     const connection = new SessionConnection(this, id, service, this.#windows.open(), events);
     connection.sendLimit = EARLY_BYTES;
     connection.owesAnswer = true;
+    connection.keepEarly();
     this.#connections.set(id, connection);
     this.#owe(connection);
+    if (former !== undefined) connection.continueFrom(former);
     this.#events.progressed?.();
     return connection;
   }
@@ -247,14 +259,15 @@ export class Multiplexer implements ConnectionOwner, FrameSource {
     if (this.#side === 'device' || !connection.isOpening) return 'OPENED or REFUSED is not expected.';
     if (type === FRAME.opened) {
       if (payload.length !== 4) return 'OPENED has a wrong length.';
-      connection.isOpening = false;
-      connection.sendLimit = Math.max(EARLY_BYTES, readUint32(payload, 0));
+      connection.answered(readUint32(payload, 0));
       connection.events.opened?.();
       this.wantsToSend(connection);
       return undefined;
     }
     if (payload.length < 1) return 'REFUSED has no reason.';
-    this.#remove(connection, connectionReason(payload[0]), DECODER.decode(payload.subarray(1)), true);
+    const reason = connectionReason(payload[0]);
+    if (reason === 'going_away') connection.isMoving = this.#events.turnedAway?.(connection) === true;
+    this.#remove(connection, reason, DECODER.decode(payload.subarray(1)), true);
     return undefined;
   }
 
@@ -309,12 +322,12 @@ export class Multiplexer implements ConnectionOwner, FrameSource {
   #remove(connection: SessionConnection, reason: ConnectionReason | undefined, text: string, isRefusal: boolean): void {
     if (connection.isOver) return;
     connection.isOver = true;
-    connection.discard();
+    if (!connection.isMoving) connection.discard();
     connection.window.close();
     this.#control.forget(connection);
     this.#connections.delete(connection.id);
     if (reason === undefined) connection.events.finished?.();
-    else connection.events.aborted(reason, text, isRefusal);
+    else if (!connection.isMoving) connection.events.aborted(reason, text, isRefusal);
     this.#events.closed?.(connection, reason);
     this.#events.progressed?.();
   }

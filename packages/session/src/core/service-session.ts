@@ -93,12 +93,15 @@ export class ServiceSession extends SessionCore {
     return this.end === undefined && !this.#isDraining;
   }
 
-  /** Opens a connection. Undefined if the session is full, draining or over: then another session is needed. */
-  open(service: string, events: ConnectionEvents): SessionConnection | undefined {
+  /**
+   * Opens a connection. Undefined if the session is full, draining or over: then another session is needed.
+   * @param former an unopened connection of another session, which goes on as this one
+   */
+  open(service: string, events: ConnectionEvents, former?: SessionConnection): SessionConnection | undefined {
     if (!this.takesConnections) return undefined;
     this.#cancelIdleSession?.();
     this.#cancelIdleSession = undefined;
-    return this.multiplexer.open(service, ENCODER.encode(service), events);
+    return this.multiplexer.open(service, ENCODER.encode(service), events, former);
   }
 
   /** The link that was asked for is there. */

@@ -1,5 +1,5 @@
 import type { Budget } from './budget.ts';
-import type { ConnectionEvents, SessionConnection } from './connection.ts';
+import type { SessionConnection } from './connection.ts';
 import type { SessionEnvironment } from './environment.ts';
 import {
   BYE_FIXED_BYTES,
@@ -38,12 +38,6 @@ export interface SessionEnd {
   readonly byPeer: boolean;
 }
 
-/** A connection that ended with its session before its program had sent anything. */
-export interface Untouched {
-  readonly service: string;
-  readonly events: ConnectionEvents;
-}
-
 /** What happens to a session. Nothing is called after `closed`. */
 export interface SessionEvents {
   /** Device side: the peer opens a connection. */
@@ -59,8 +53,15 @@ export interface SessionEvents {
   linkProven?(link: Link): void;
   /** A link was dropped before the peer had proved itself; the session is unharmed. Anybody may have made it. */
   linkRefused?(text: string): void;
-  /** The session is over. All its connections were aborted, except (service side) `untouched`: those may be opened again in another session. */
-  closed(end: SessionEnd, untouched: readonly Untouched[]): void;
+  /** Service side: the device refuses a connection since it is about to stop. Returns whether the connection is to be opened in another session. */
+  turnedAway?(connection: SessionConnection): boolean;
+  /** The session is about to abort its connections. */
+  ending?(end: SessionEnd): void;
+  /**
+   * The session is over. All its connections were aborted, except (service side) `unopened`: those are to be opened in another session, which takes them
+   * with `open`, or aborted. They keep what their programs write meanwhile.
+   */
+  closed(end: SessionEnd, unopened: readonly SessionConnection[]): void;
 }
 
 /** What both ends of a session need. */
@@ -113,6 +114,7 @@ export abstract class SessionCore implements LinkEvents {
       events: {
         opened: (connection) => events.opened?.(connection),
         closed: (connection, reason) => events.connectionClosed?.(connection, reason),
+        turnedAway: (connection) => events.turnedAway?.(connection) === true,
         progressed: () => this.progressed(),
       },
     });
@@ -253,7 +255,7 @@ export abstract class SessionCore implements LinkEvents {
   /**
    * Ends the session: BYE on the current link, if there is one, and an error for every connection.
    * @param end `closed` if this end was told from outside to close it
-   * @param highestTaken the highest connection id that the peer has received, by its BYE; undefined if it did not say so
+   * @param highestTaken the highest connection id of which the device has taken OPEN, by its BYE; undefined if it did not say so
    */
   protected finish(end: SessionEnd, highestTaken?: number): void {
     if (this.#end !== undefined) return;
@@ -267,19 +269,22 @@ export abstract class SessionCore implements LinkEvents {
     this.#cancelRetention?.();
     this.#cancelRetention = undefined;
     this.dropLinks();
-    const movesAbove = mayMove(end.reason) ? 0 : highestTaken;
-    const untouched = this.#side === 'service' && movesAbove !== undefined ? this.#takeUntouched(movesAbove) : [];
+    this.events.ending?.(end);
+    const unopened = this.#side === 'service' ? this.#takeUnopened(end.reason, highestTaken) : [];
     this.multiplexer.close(end.reason === 'draining' ? 'going_away' : 'reset', end.text);
-    this.events.closed(end, untouched);
+    this.events.closed(end, unopened);
   }
 
-  /** @param aboveId only connections with higher ids */
-  #takeUntouched(aboveId: number): Untouched[] {
-    const taken: Untouched[] = [];
+  #takeUnopened(reason: SessionEnd['reason'], highestTaken = Number.POSITIVE_INFINITY): SessionConnection[] {
+    const movesAll = mayMove(reason);
+    // A device that forgot the session does not know what it had taken.
+    const isCertain = reason === 'draining' || reason === 'too_many';
+    const taken: SessionConnection[] = [];
     for (const connection of this.multiplexer.connections) {
-      if (connection.id <= aboveId || !connection.isUntouched) continue;
-      taken.push({ service: connection.service, events: connection.events });
-      connection.events = SILENT;
+      if (!movesAll && connection.id <= highestTaken) continue;
+      if (!connection.isUnopened(isCertain ? highestTaken : Number.POSITIVE_INFINITY)) continue;
+      connection.isMoving = true;
+      taken.push(connection);
     }
     return taken;
   }
@@ -354,15 +359,9 @@ export abstract class SessionCore implements LinkEvents {
   }
 }
 
-/** Whether connections whose programs have sent nothing may be opened again in another session after this end. */
+/** Whether connections that no service has had anything of may be opened again in another session after this end. */
 function mayMove(reason: SessionEnd['reason']): boolean {
   return reason === 'unknown' || reason === 'draining' || reason === 'expired' || reason === 'too_many';
 }
 
-const SILENT: ConnectionEvents = {
-  data: () => undefined,
-  ended: () => undefined,
-  drained: () => undefined,
-  aborted: () => undefined,
-};
 const DECODER = new TextDecoder();
