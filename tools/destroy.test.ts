@@ -32,6 +32,7 @@ const PLAIN: Readonly<Record<string, string>> = {
   'packages/proxy/src/connect/connect.ts': 'local programs’ TCP connections',
   'packages/proxy/src/local-end.ts': 'a local program’s or server’s TCP connection',
   'packages/session/src/socket-relay.ts': 'a local program’s or server’s TCP connection',
+  'packages/session/src/socket-relay.test.ts': 'TCP on both sides',
   'packages/session/test/over-sockets.test.ts': 'TCP on both sides',
   'packages/session/test/socket-tunnel.ts': 'links over plain TCP, and local TCP connections',
   'packages/stream/src/splice.test.ts': 'TCP on both sides',

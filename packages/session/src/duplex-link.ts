@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream';
 import { LIMITS } from '@culvert/protocol';
-import { destroyConnection, inBackground, systemClock } from '@culvert/stream';
+import { inBackground, systemClock } from '@culvert/stream';
 import type { Link, LinkTransport } from './core/link.ts';
 
 /** What is done with the error of a link's Duplex. Returns true if the session is over with it; otherwise the link counts as lost. */
@@ -55,7 +55,7 @@ class DuplexTransport implements LinkTransport {
     duplex.on('error', () => undefined);
     // The peer's own end is not needed: everything that counts was acknowledged, or is lost with the session. A peer may go on sending for ever.
     duplex.once('finish', () => {
-      const timer = inBackground(systemClock).setTimer(LIMITS.lingerMs, () => destroyConnection(duplex));
+      const timer = inBackground(systemClock).setTimer(LIMITS.lingerMs, () => duplex.destroy());
       duplex.once('close', () => timer.cancel());
     });
   }
