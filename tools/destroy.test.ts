@@ -33,6 +33,7 @@ const PLAIN: Readonly<Record<string, string>> = {
   'packages/proxy/src/local-end.ts': 'a local program’s or server’s TCP connection',
   'packages/session/src/socket-relay.test.ts': 'a local program’s TCP connection',
   'packages/session/src/socket-relay.ts': 'a local program’s or server’s TCP connection',
+  'packages/session/src/socket-relay.test.ts': 'TCP on both sides',
   'packages/session/test/over-sockets.test.ts': 'TCP on both sides',
   'packages/session/test/socket-tunnel.ts': 'links over plain TCP, and local TCP connections',
   'packages/stream/src/splice.test.ts': 'TCP on both sides',

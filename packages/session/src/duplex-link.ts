@@ -1,4 +1,6 @@
 import type { Duplex } from 'node:stream';
+import { LIMITS } from '@culvert/protocol';
+import { inBackground, systemClock } from '@culvert/stream';
 import type { Link, LinkTransport } from './core/link.ts';
 
 /** What is done with the error of a link's Duplex. Returns true if the session is over with it; otherwise the link counts as lost. */
@@ -50,8 +52,12 @@ class DuplexTransport implements LinkTransport {
     const duplex = this.#duplex;
     if (duplex.destroyed) return;
     duplex.end();
-    // The peer's own end is not needed: everything that counts was acknowledged, or is lost with the session.
     duplex.on('error', () => undefined);
+    // The peer's own end is not needed: everything that counts was acknowledged, or is lost with the session. A peer may go on sending for ever.
+    duplex.once('finish', () => {
+      const timer = inBackground(systemClock).setTimer(LIMITS.lingerMs, () => duplex.destroy());
+      duplex.once('close', () => timer.cancel());
+    });
   }
 
   destroy(): void {
