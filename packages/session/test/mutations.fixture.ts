@@ -101,7 +101,11 @@ export const MUTATIONS: readonly Mutation[] = [
       'this.#cancelRetention?.();\n    this.#cancelRetention = undefined;\n    this.#silence',
       'this.#silence',
     ],
-    ['connections that no service has had anything of may move, the others not', 'if (!connection.isUnopened(highestTaken)) continue;', ''],
+    [
+      'connections that no service has had anything of may move, the others not',
+      'if (!connection.isUnopened(highestTaken)) continue;',
+      '',
+    ],
     ['at the device nothing moves', "this.#side === 'service' && mayMove(end.reason)", 'mayMove(end.reason)'],
     [
       'BYE reaches the peer',

@@ -18,13 +18,13 @@ import {
   ServiceSession,
   type SessionConnection,
   type SessionEnd,
-  SocketRelay,
 } from '@culvert/session';
 import type { Fingerprint } from '@culvert/session/keys';
 import { type Clock, inBackground } from '@culvert/stream';
 import type { OpenedSessionStream } from '../stream-request.ts';
 import { type DeviceTrust, modeOf } from './device-trust.ts';
 import { dialFailure } from './dial-failure.ts';
+import { failReceiver } from './fail-receiver.ts';
 import { type CountedDuplex, watchLinkAge } from './link-age.ts';
 
 /** The versions of the session's protocol that this client speaks. */
@@ -389,11 +389,6 @@ const REFUSALS: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['protocol_error', '
 
 /** The binding of a link without encryption. */
 const UNENCRYPTED = new Uint8Array(0);
-
-/** Ends a connection with this error, through the receiver that this client gave it. */
-export function failReceiver(events: SessionConnection['events'], error: Error): void {
-  if (events instanceof ConnectionDuplex || events instanceof SocketRelay) events.fail(error);
-}
 
 function discard(stream: Duplex): void {
   stream.on('error', () => undefined).destroy();
