@@ -30,6 +30,7 @@ const PLAIN: Readonly<Record<string, string>> = {
   'packages/proxy/src/local-relay.test.ts': 'a local program’s TCP connection',
   'packages/proxy/src/connect/connect.test.ts': 'a local program’s TCP connection',
   'packages/proxy/src/connect/connect.ts': 'local programs’ TCP connections',
+  'packages/proxy/src/connect/early-data.test.ts': 'a local program’s TCP connection',
   'packages/proxy/src/local-end.ts': 'a local program’s or server’s TCP connection',
   'packages/session/src/socket-relay.ts': 'a local program’s or server’s TCP connection',
   'packages/session/test/over-sockets.test.ts': 'TCP on both sides',
