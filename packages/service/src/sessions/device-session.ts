@@ -19,13 +19,13 @@ import {
   ServiceSession,
   type SessionConnection,
   type SessionEnd,
-  SocketRelay,
 } from '@culvert/session';
 import type { Fingerprint } from '@culvert/session/keys';
 import { type Clock, inBackground } from '@culvert/stream';
 import type { OpenedSessionStream } from '../stream-request.ts';
 import { type DeviceTrust, modeOf } from './device-trust.ts';
 import { dialFailure } from './dial-failure.ts';
+import { failReceiver } from './fail-receiver.ts';
 import { type CountedDuplex, watchLinkAge } from './link-age.ts';
 
 /** The versions of the session's protocol that this client speaks. */
@@ -411,11 +411,6 @@ const UNENCRYPTED = new Uint8Array(0);
 const IGNORE = (): void => undefined;
 
 /** @param stream whose errors somebody listens to */
-/** Ends a connection with this error, through the receiver that this client gave it. */
-export function failReceiver(events: SessionConnection['events'], error: Error): void {
-  if (events instanceof ConnectionDuplex || events instanceof SocketRelay) events.fail(error);
-}
-
 function discard(stream: Duplex): void {
   stream.destroy();
 }

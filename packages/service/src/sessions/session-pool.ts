@@ -4,8 +4,9 @@ import type { SessionConnection } from '@culvert/session';
 import type { Fingerprint } from '@culvert/session/keys';
 import { abortReason, type Clock } from '@culvert/stream';
 import type { OpenedSessionStream, OpenStreamOptions, RawReason } from '../stream-request.ts';
-import { DeviceSession, type DeviceSessionOptions, failReceiver, type ServiceSessionEvent } from './device-session.ts';
+import { DeviceSession, type DeviceSessionOptions, type ServiceSessionEvent } from './device-session.ts';
 import type { DeviceTrust } from './device-trust.ts';
+import { failReceiver } from './fail-receiver.ts';
 import { openConnection } from './open-connection.ts';
 
 /** Milliseconds for which a device that served no session is asked for none: streams are opened in parallel meanwhile. */
@@ -19,7 +20,7 @@ const MAX_RAW = 1_024;
 const FURTHER_LINK = { connectTimeoutMs: 20_000, responseTimeoutMs: 30_000 } as const;
 /** Times another session is tried because a session took no more connections. */
 const MAX_MOVES = 2;
-/** Session ends after which a connection goes to another session only if it has not done so before: they would repeat themselves. */
+/** Times a connection may have moved when its session ended in another way than `draining`: that would repeat itself. */
 const MAX_MOVES_AFTER_END = 1;
 
 const ENDS_SESSIONS = 'The device ends its sessions; try again.';
