@@ -14,7 +14,12 @@ beforeEach(() => {
 afterEach(() => void vi.unstubAllGlobals());
 
 function started(duplex = new ConnectionDuplex(), write = true): ConnectionDuplex {
-  const told = { call: (text: string) => void calls.push(text), consumed: (bytes: number) => void (consumed += bytes) };
+  const told = {
+    call: (text: string) => void calls.push(text),
+    consumed: (bytes: number) => {
+      consumed += bytes;
+    },
+  };
   duplex.start(new RecordingConnection(told, write));
   return duplex;
 }

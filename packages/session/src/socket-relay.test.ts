@@ -66,7 +66,13 @@ it('keeps single bytes for a program that does not read in few writes, and gives
   const [relayed, program] = await pair();
   let consumed = 0;
   const relay = new SocketRelay(relayed, () => undefined);
-  relay.start(new RecordingConnection({ consumed: (bytes) => void (consumed += bytes) }));
+  relay.start(
+    new RecordingConnection({
+      consumed: (bytes) => {
+        consumed += bytes;
+      },
+    }),
+  );
   const first = new Uint8Array(30_000_000);
   relay.data(first);
   let writes = 0;
