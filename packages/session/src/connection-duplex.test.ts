@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ConnectionDuplex, type ConnectionReceiver } from './connection-duplex.ts';
-import type { SessionConnection } from './core/connection.ts';
+import { RecordingConnection } from './recording-connection.fixture.ts';
 
 let calls: string[];
 let consumed: number;
@@ -14,13 +14,13 @@ beforeEach(() => {
 afterEach(() => void vi.unstubAllGlobals());
 
 function started(duplex = new ConnectionDuplex(), write = true): ConnectionDuplex {
-  const connection = {
-    write: () => write,
-    end: () => calls.push('end'),
-    abort: (reason: string) => calls.push(`abort ${reason}`),
-    consumed: (bytes: number) => (consumed += bytes),
+  const told = {
+    call: (text: string) => void calls.push(text),
+    consumed: (bytes: number) => {
+      consumed += bytes;
+    },
   };
-  duplex.start(connection as unknown as SessionConnection);
+  duplex.start(new RecordingConnection(told, write));
   return duplex;
 }
 

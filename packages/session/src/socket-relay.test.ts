@@ -4,6 +4,7 @@ import { afterEach, expect, it } from 'vitest';
 import { Budget } from './core/budget.ts';
 import { type ConnectionOwner, SessionConnection } from './core/connection.ts';
 import { ReceiveWindows } from './core/receive-windows.ts';
+import { RecordingConnection } from './recording-connection.fixture.ts';
 import { type RelayEnd, SocketRelay } from './socket-relay.ts';
 
 const sockets: Socket[] = [];
@@ -65,8 +66,13 @@ it('keeps single bytes for a program that does not read in few writes, and gives
   const [relayed, program] = await pair();
   let consumed = 0;
   const relay = new SocketRelay(relayed, () => undefined);
-  const connection = { consumed: (bytes: number) => (consumed += bytes), end: () => undefined };
-  relay.start(connection as unknown as SessionConnection);
+  relay.start(
+    new RecordingConnection({
+      consumed: (bytes) => {
+        consumed += bytes;
+      },
+    }),
+  );
   const first = new Uint8Array(30_000_000);
   relay.data(first);
   let writes = 0;
