@@ -54,7 +54,7 @@ export {
   type ServiceClientOptions,
   type ServiceSessionOptions,
 } from './service-client.ts';
-export type { ServiceSessionEvent } from './sessions/device-session.ts';
 export type { DeviceTrustOptions } from './sessions/device-trust.ts';
+export type { ServiceSessionEvent } from './sessions/session-event.ts';
 export type { DeviceConnection } from './sessions/session-pool.ts';
 export type { OpenedSessionStream, OpenStreamOptions, RawReason } from './stream-request.ts';

@@ -35,8 +35,8 @@ import { Logs } from './logs.ts';
 import { ModuleRegistry } from './module-registry.ts';
 import { Policies } from './policies.ts';
 import { RestClient, type RestRequest } from './rest-client.ts';
-import type { ServiceSessionEvent } from './sessions/device-session.ts';
 import { DeviceTrust, type DeviceTrustOptions } from './sessions/device-trust.ts';
+import type { ServiceSessionEvent } from './sessions/session-event.ts';
 import { type DeviceConnection, SessionPool } from './sessions/session-pool.ts';
 import {
   type GrantedStream,

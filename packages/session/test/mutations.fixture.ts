@@ -90,13 +90,13 @@ export const MUTATIONS: readonly Mutation[] = [
     ['only silence in a row counts', 'this.#pings = 0;\n    this.#quietChecks = 0;\n  }', 'this.#pings = 0;\n  }'],
     [
       'what the peer had not received when it left may move',
-      'mayMove(end.reason) ? 0 : highestTaken',
-      'mayMove(end.reason) ? 0 : undefined',
+      'if (!movesAll && connection.id <= highestTaken) continue;',
+      'if (!movesAll) continue;',
     ],
     [
       'what the peer had received when it left does not move',
-      'if (connection.id <= aboveId || !connection.isUntouched) continue;',
-      'if (!connection.isUntouched) continue;',
+      'if (!movesAll && connection.id <= highestTaken) continue;',
+      '',
     ],
     [
       'only the current link counts as heard',
@@ -510,7 +510,7 @@ export const MUTATIONS: readonly Mutation[] = [
     ],
     [
       'a connection that sent something does not move',
-      'this.isOpening && this.sentBytes === 0 && this.queuedBytes === 0',
+      'this.isOpening && (isUntouched || this.owesAnswer || this.id > highestTaken)',
       'this.isOpening',
     ],
   ]),

@@ -27,6 +27,7 @@ import { type DeviceTrust, modeOf } from './device-trust.ts';
 import { dialFailure } from './dial-failure.ts';
 import { failReceiver } from './fail-receiver.ts';
 import { type CountedDuplex, watchLinkAge } from './link-age.ts';
+import type { ServiceSessionEvent } from './session-event.ts';
 
 /** The versions of the session's protocol that this client speaks. */
 export const SESSION_VERSIONS = { lowest: 1, highest: 1 } as const;
@@ -36,33 +37,6 @@ const BUDGET_BYTES = 67_108_864;
 
 /** Milliseconds for which a session that is told to end may keep the process alive, to take leave of the device. */
 const LEAVE_MS = 1_000;
-
-/** What happened to a session, for messages and logs. */
-export type ServiceSessionEvent = Identity &
-  (
-    | OwnSessionEvent
-    /** A raw stream or a session without end-to-end encryption begins; `text` says so in one line. `sessionId` is absent for a raw stream. */
-    | { readonly type: 'unencrypted'; readonly sessionId?: string; readonly text: string }
-  );
-
-type OwnSessionEvent = {
-  /** The session's id in the hub's logs and live view. */
-  readonly sessionId: string;
-} & (
-  | { readonly type: 'session-link-lost'; readonly connections: number }
-  | { readonly type: 'session-link-regained'; readonly lostForMs: number }
-  | {
-      readonly type: 'session-ended';
-      readonly reason: SessionEnd['reason'];
-      readonly text: string;
-      /** Connections of which the hub was not told, because there were too many for its reports. */
-      readonly unreported: number;
-    }
-  /** A link was dropped because it does not fit its session, or its key could not be checked; the session asks for another. */
-  | { readonly type: 'session-link-refused'; readonly text: string }
-  /** The device showed its key for the first time, and it was pinned. */
-  | { readonly type: 'device-key-pinned'; readonly fingerprint: Fingerprint }
-);
 
 /** A stream to open for a session. */
 export interface SessionStreamRequest {

@@ -10,7 +10,7 @@ import { deviceCertificate, SERVER_AUTHENTICATION, startHub, type TestHub, testA
 import * as x509 from '@peculiar/x509';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { ServiceClient, type ServiceSessionOptions } from '../service-client.ts';
-import type { ServiceSessionEvent } from './device-session.ts';
+import type { ServiceSessionEvent } from './session-event.ts';
 
 let hub: TestHub;
 let hubName: string;

@@ -16,8 +16,8 @@ import { systemClock, webSocketDuplex } from '@culvert/stream';
 import { testAuthority } from '@culvert/testkit';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { ServiceClient, type ServiceSessionOptions } from '../service-client.ts';
-import type { ServiceSessionEvent } from './device-session.ts';
 import { HostileHub, type Side, type Tampering } from './hostile-hub.fixture.ts';
+import type { ServiceSessionEvent } from './session-event.ts';
 
 const key: EndKey = parseEndKey(generateEndKey(), 'a test');
 const authority = await testAuthority('fleet');

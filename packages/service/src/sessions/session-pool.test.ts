@@ -8,8 +8,8 @@ import { systemClock } from '@culvert/stream';
 import { duplexPair } from '@culvert/testkit';
 import { afterEach, expect, it, vi } from 'vitest';
 import type { OpenedSessionStream } from '../stream-request.ts';
-import type { ServiceSessionEvent } from './device-session.ts';
 import { DeviceTrust, type DeviceTrustOptions } from './device-trust.ts';
+import type { ServiceSessionEvent } from './session-event.ts';
 import { SessionPool } from './session-pool.ts';
 
 let device: DeviceSessions;

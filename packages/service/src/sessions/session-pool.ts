@@ -4,10 +4,11 @@ import type { SessionConnection } from '@culvert/session';
 import type { Fingerprint } from '@culvert/session/keys';
 import { abortReason, type Clock } from '@culvert/stream';
 import type { OpenedSessionStream, OpenStreamOptions, RawReason } from '../stream-request.ts';
-import { DeviceSession, type DeviceSessionOptions, type ServiceSessionEvent } from './device-session.ts';
+import { DeviceSession, type DeviceSessionOptions } from './device-session.ts';
 import type { DeviceTrust } from './device-trust.ts';
 import { failReceiver } from './fail-receiver.ts';
 import { openConnection } from './open-connection.ts';
+import type { ServiceSessionEvent } from './session-event.ts';
 
 /** Milliseconds for which a device that served no session is asked for none: streams are opened in parallel meanwhile. */
 const RAW_MS = 30_000;
