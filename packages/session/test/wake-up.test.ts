@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { Budget } from '../src/core/budget.ts';
 import type { ConnectionEvents } from '../src/core/connection.ts';
-import { FRAME, HEADER_BYTES } from '../src/core/frame.ts';
+import { FRAME, HEADER_BYTES, MAX_PAYLOAD_BYTES } from '../src/core/frame.ts';
 import { FrameReader } from '../src/core/frame-reader.ts';
 import { Multiplexer } from '../src/core/multiplexer.ts';
 import { World } from './virtual-world.ts';
@@ -25,7 +25,7 @@ it('control frames go as soon as the link has passed on what was before them, th
   const multiplexer = new Multiplexer({
     side: 'service',
     environment: world.environment(),
-    budget: new Budget(0),
+    budget: new Budget(16_777_216),
     events: {},
   });
   const output = {
@@ -43,8 +43,8 @@ it('control frames go as soon as the link has passed on what was before them, th
   for (const done of flushed.splice(0)) done();
   multiplexer.acknowledge(offset);
   for (const id of [1, 3]) multiplexer.receive(FRAME.opened, id, 4, [Uint8Array.of(0, 16, 0, 0)]);
-  // Two full messages of four frames.
-  bulk?.write(new Uint8Array(2 * (65_536 - 4 * HEADER_BYTES)));
+  // Two messages: the rate is not known before the first is acknowledged.
+  bulk?.write(new Uint8Array(15 * 4_096 + MAX_PAYLOAD_BYTES));
   run();
   // All was sent and acknowledged; the transport has not said yet that it has passed it on.
   multiplexer.acknowledge(offset);
