@@ -21,6 +21,6 @@ describe('culvert connect', () => {
     });
     expect(code).toBe(69);
     const loaded: unknown = JSON.parse(/LOADED (.*)/.exec(stderr)?.[1] ?? '[]');
-    expect(loaded).toEqual(['cli', 'commander', 'protocol', 'proxy', 'service', 'stream', 'ws']);
+    expect(loaded).toEqual(['cli', 'commander', 'protocol', 'proxy', 'service', 'session', 'stream', 'ws']);
   });
 });
