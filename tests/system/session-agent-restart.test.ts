@@ -49,12 +49,12 @@ test.each([
   {
     how: 'is stopped',
     signals: ['SIGTERM', 'SIGTERM'],
-    reason: /the session with field is over: The agent was stopped/,
+    reason: /The agent was stopped/,
   },
   {
     how: 'is killed',
     signals: ['SIGKILL'],
-    reason: /the session with field is over: The device no longer knows the session: its agent was restarted/,
+    reason: /The device no longer knows the session: its agent was restarted/,
   },
 ] as const)(
   'an agent that $how and started again ends its connections, and their users see why',
