@@ -83,7 +83,7 @@ test('an agent out of descriptors refuses each stream at once, says why, and rec
   expect(served).toBeGreaterThan(0);
   expect(refused).toBeGreaterThan(0);
   // Each refusal carried the device's reason; no request timed out while it waited for the other side.
-  expect(program.stderr).toMatch(/too many open files|EMFILE/);
+  await program.waitFor(/too many open files|EMFILE/);
   expect(program.stderr).not.toMatch(/did not (come|arrive|join)|handshake|within \d+ s/);
   await recovers(port);
 }, 120_000);
