@@ -212,7 +212,8 @@ export class Pair {
       budgetBytes: this.#options.budgetBytes,
       linkRefused: (text) => this.refusedLinks.push(`device: ${text}`),
       closed: (_session, end) => {
-        if (device === this.device) this.deviceEnd = end;
+        // A session after that one is a stranger's, who repeats the first HELLO of the one that is over.
+        if (device === this.device) this.deviceEnd ??= end;
       },
       opened: (connection) => this.#opened(connection),
     });
