@@ -10,6 +10,7 @@ import {
   type SessionReport,
   sshHostKeysIn,
 } from '@culvert/protocol';
+import { SESSION_VERSIONS } from '@culvert/session';
 import {
   assertGatewayPatterns,
   Backoff,
@@ -24,7 +25,7 @@ import { Closed, Connecting, type ConnectionState, type StateCallback, Waiting }
 import { type ChannelContext, ControlChannel } from './control-channel.ts';
 import { Credential } from './credential.ts';
 import { Opening } from './opening.ts';
-import { SESSION_VERSIONS, SessionServer, type SessionServerOptions } from './session-server.ts';
+import { SessionServer, type SessionServerOptions } from './session-server.ts';
 import type { StreamOffer } from './stream-offer.ts';
 import { halfRandom, TakeOvers } from './take-overs.ts';
 

@@ -17,6 +17,7 @@ import {
   type LinkOffer,
   linkOverDuplex,
   nodeEnvironment,
+  SESSION_VERSIONS,
   type SessionConnection,
 } from '@culvert/session';
 import type { Fingerprint } from '@culvert/session/keys';
@@ -27,9 +28,6 @@ import { ReportPace } from './report-pace.ts';
 import type { SessionEvent } from './session-event.ts';
 import { type ExistingSession, type SessionKeyOptions, SessionKeys } from './session-keys.ts';
 import type { StreamOffer } from './stream-offer.ts';
-
-/** The versions of the session's protocol that this device speaks. */
-export const SESSION_VERSIONS = { lowest: 1, highest: 1 } as const;
 
 /** Milliseconds that the last bytes of sessions may take to be sent when they are closed. */
 const LEAVE_MS = 1_000;

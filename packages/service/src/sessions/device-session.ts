@@ -29,9 +29,6 @@ import { failReceiver } from './fail-receiver.ts';
 import { type CountedDuplex, watchLinkAge } from './link-age.ts';
 import type { ServiceSessionEvent } from './session-event.ts';
 
-/** The versions of the session's protocol that this client speaks. */
-export const SESSION_VERSIONS = { lowest: 1, highest: 1 } as const;
-
 /** Bytes of memory that one session may use beyond its first buffers. */
 const BUDGET_BYTES = 67_108_864;
 

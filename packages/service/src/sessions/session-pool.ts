@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream';
 import { CulvertError, type Identity, type SessionAnswer, type SessionRequest } from '@culvert/protocol';
-import type { SessionConnection } from '@culvert/session';
+import { SESSION_VERSIONS, type SessionConnection } from '@culvert/session';
 import type { Fingerprint } from '@culvert/session/keys';
 import { abortReason, type Clock } from '@culvert/stream';
 import type { OpenedSessionStream, OpenStreamOptions, RawReason } from '../stream-request.ts';
@@ -160,7 +160,7 @@ export class SessionPool {
             name,
             signal,
             resumes,
-            session: { id, lowest: 1, highest: 1, encrypted: true },
+            session: { id, ...SESSION_VERSIONS, encrypted: true },
             ...(identity.moduleId === undefined ? {} : { moduleId: identity.moduleId }),
             ...(connectTimeoutMs === undefined ? {} : { connectTimeoutMs }),
             ...(responseTimeoutMs === undefined ? {} : { responseTimeoutMs }),

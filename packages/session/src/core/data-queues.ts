@@ -1,13 +1,12 @@
 import type { SessionConnection } from './connection.ts';
 import { HEADER_BYTES, MAX_PAYLOAD_BYTES } from './frame.ts';
+import { FAST_BYTES_PER_MS } from './in-flight.ts';
 
 /**
  * Payload bytes of DATA while an interactive connection is active, and on links below {@link FAST_BYTES_PER_MS} while several connections send: none
  * should wait for long frames of others.
  */
 const SHARED_DATA_BYTES = 16_384;
-/** Bytes per millisecond of a link that passes on a full frame in less than 7 ms. */
-export const FAST_BYTES_PER_MS = 10_000;
 /** Payload bytes of DATA on links below {@link SLOW_BYTES_PER_MS} (1 Mbit/s), where a frame of 16 KiB holds up the others for longer than a person waits. */
 const SLOW_DATA_BYTES = 4_096;
 const SLOW_BYTES_PER_MS = 125;

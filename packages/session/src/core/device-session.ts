@@ -1,13 +1,5 @@
 import type { SessionReason } from './frame.ts';
-import {
-  encodeHello,
-  type FirstHello,
-  HELLO_MS,
-  HIGHEST_VERSION,
-  LOWEST_VERSION,
-  NONCE_BYTES,
-  withoutSecret,
-} from './hello.ts';
+import { encodeHello, type FirstHello, HELLO_MS, NONCE_BYTES, SESSION_VERSIONS, withoutSecret } from './hello.ts';
 import type { Link } from './link.ts';
 import { SessionCore, type SessionEnd, type SessionOptions } from './session-core.ts';
 
@@ -208,8 +200,8 @@ export class DeviceSession extends SessionCore {
     link.number = peerHello?.link ?? 0;
     link.position = this.multiplexer.received;
     link.ownHello = encodeHello({
-      lowest: LOWEST_VERSION,
-      highest: HIGHEST_VERSION,
+      lowest: SESSION_VERSIONS.lowest,
+      highest: SESSION_VERSIONS.highest,
       sessionId: this.id,
       link: link.number,
       nonce: this.environment.random(NONCE_BYTES),

@@ -9,10 +9,9 @@ import {
   equalBytes,
   HELLO_MS,
   type Hello,
-  HIGHEST_VERSION,
-  LOWEST_VERSION,
   NONCE_BYTES,
   proofInput,
+  SESSION_VERSIONS,
   withoutSecret,
 } from './hello.ts';
 import { Link, type LinkEvents, type LinkTransport } from './link.ts';
@@ -258,7 +257,7 @@ export class DeviceSessions {
 
   /** Why a new session is not begun. */
   #whyNot(hello: Hello, offer: LinkOffer): 'version' | 'draining' | 'too_many' | undefined {
-    if (hello.lowest > HIGHEST_VERSION || hello.highest < LOWEST_VERSION) return 'version';
+    if (hello.lowest > SESSION_VERSIONS.highest || hello.highest < SESSION_VERSIONS.lowest) return 'version';
     if (this.#isDraining) return 'draining';
     return this.#entries.size < (this.#options.maxSessions ?? MAX_SESSIONS) || this.#evict(offer.caller)
       ? undefined
@@ -284,8 +283,8 @@ export class DeviceSessions {
   /** The service side believes a BYE of whoever knows the secret. */
   #answerAndLeave(link: Link, hello: Hello, secret: Uint8Array, reason: 'version' | 'draining' | 'too_many'): void {
     const own = encodeHello({
-      lowest: LOWEST_VERSION,
-      highest: HIGHEST_VERSION,
+      lowest: SESSION_VERSIONS.lowest,
+      highest: SESSION_VERSIONS.highest,
       sessionId: hello.sessionId,
       link: hello.link,
       nonce: this.#environment.random(NONCE_BYTES),

@@ -2,11 +2,11 @@ import { Acknowledgements } from './acknowledgements.ts';
 import type { Budget } from './budget.ts';
 import type { SessionConnection } from './connection.ts';
 import type { FrameSink } from './control-queue.ts';
-import { type DataSink, FAST_BYTES_PER_MS } from './data-queues.ts';
+import type { DataSink } from './data-queues.ts';
 import type { SessionEnvironment } from './environment.ts';
 import { FRAME, HEADER_BYTES, writeHeader } from './frame.ts';
 import { joinPieces } from './frame-reader.ts';
-import { InFlight } from './in-flight.ts';
+import { FAST_BYTES_PER_MS, InFlight } from './in-flight.ts';
 import { ReplayRing } from './replay-ring.ts';
 
 /** Bytes of unacknowledged frames at first. The ring grows when the link's bandwidth × delay needs it. */

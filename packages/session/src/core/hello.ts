@@ -1,8 +1,7 @@
 import { EMPTY, encodeFrame, FRAME, HEADER_BYTES, readUint32, readUint64, writeUint32, writeUint64 } from './frame.ts';
 
 /** The versions of the session's protocol that this end speaks. */
-export const LOWEST_VERSION = 1;
-export const HIGHEST_VERSION = 1;
+export const SESSION_VERSIONS = { lowest: 1, highest: 1 } as const;
 
 /** Milliseconds that the peer may take for HELLO and PROOF after its first byte on a link. */
 export const HELLO_MS = 10_000;

@@ -1,5 +1,6 @@
-/** Bytes per millisecond above which links are fast, or very fast. */
-const FAST_BYTES_PER_MS = 10_000;
+/** Bytes per millisecond of a fast link: it passes on a frame of full size in less than 7 ms. */
+export const FAST_BYTES_PER_MS = 10_000;
+/** Bytes per millisecond of a very fast link. */
 const VERY_FAST_BYTES_PER_MS = 60_000;
 
 /**

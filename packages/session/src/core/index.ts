@@ -4,6 +4,7 @@ export type { DeviceSession } from './device-session.ts';
 export { DeviceSessions, type DeviceSessionsOptions, type LinkOffer } from './device-sessions.ts';
 export type { SessionEnvironment } from './environment.ts';
 export { CONNECTION_REASONS, type ConnectionReason, SESSION_REASONS, type SessionReason } from './frame.ts';
+export { SESSION_VERSIONS } from './hello.ts';
 export type { Link, LinkTransport } from './link.ts';
 export { DEFAULT_RETENTION_SECONDS, MAX_RETENTION_SECONDS } from './retention.ts';
 export { type DialFailure, ServiceSession, type ServiceSessionOptions } from './service-session.ts';

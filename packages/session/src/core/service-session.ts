@@ -5,11 +5,10 @@ import {
   encodeHello,
   equalBytes,
   HELLO_MS,
-  HIGHEST_VERSION,
-  LOWEST_VERSION,
   NONCE_BYTES,
   SECRET_BYTES,
   SESSION_ID_BYTES,
+  SESSION_VERSIONS,
   withoutSecret,
 } from './hello.ts';
 import { Link, type LinkTransport } from './link.ts';
@@ -159,7 +158,7 @@ export class ServiceSession extends SessionCore {
     if (link !== this.#pending || hello === undefined) return;
     if (!equalBytes(hello.sessionId, this.id) || hello.link !== link.number)
       this.brokenBeforeProof(link, 'HELLO of another session.');
-    else if (hello.lowest > HIGHEST_VERSION || hello.highest < LOWEST_VERSION) {
+    else if (hello.lowest > SESSION_VERSIONS.highest || hello.highest < SESSION_VERSIONS.lowest) {
       // Nobody has proved anything yet: no more is believed than a BYE.
       this.byeBeforeProof(link, 'version', 'The device speaks another version of the session.');
     }
@@ -270,8 +269,8 @@ export class ServiceSession extends SessionCore {
   #hello(link: Link): Uint8Array {
     const { deviceId, moduleId } = this.#options;
     return encodeHello({
-      lowest: LOWEST_VERSION,
-      highest: HIGHEST_VERSION,
+      lowest: SESSION_VERSIONS.lowest,
+      highest: SESSION_VERSIONS.highest,
       sessionId: this.id,
       link: link.number,
       nonce: this.environment.random(NONCE_BYTES),
