@@ -75,15 +75,21 @@ function countsOf(chunks: readonly unknown[][], sizes: readonly number[]): numbe
   return sizes.map((size) => lengths.filter((length) => length === size).length);
 }
 
+/** Sends small messages through the tunnel; every write of this process and the proxies' timers are counted meanwhile. */
+async function watchedRoundTrips() {
+  const socket = await program();
+  const write = vi.spyOn(Socket.prototype, '_write');
+  const writeMany = vi.spyOn(Socket.prototype, '_writev');
+  timers = 0;
+  for (let n = 0; n < ROUNDS; n++) await roundTrip(socket);
+  expect(writeMany).not.toHaveBeenCalled();
+  return { socket, write };
+}
+
 describe('a small message', () => {
   it('in a session is one write at each of its eight hops too, with an acknowledgement in it or beside it, and no timer of the proxies', async () => {
     await startProxy(false);
-    const socket = await program();
-    const write = vi.spyOn(Socket.prototype, '_write');
-    const writeMany = vi.spyOn(Socket.prototype, '_writev');
-    timers = 0;
-    for (let n = 0; n < ROUNDS; n++) await roundTrip(socket);
-    expect(writeMany).not.toHaveBeenCalled();
+    const { socket, write } = await watchedRoundTrips();
     // DATA is 8 + 64 bytes, and an acknowledgement before it 16. Beside it the acknowledgement is a message of its own: after 25 ms without one.
     const [local, toGateway, withAck, fromGateway, acked] = countsOf(write.mock.calls, [64, 78, 94, 74, 90]) as [
       number,
@@ -103,12 +109,7 @@ describe('a small message', () => {
 
   it('on a raw stream is one write at each of its eight hops, there and back, in the turn in which it comes, and no timer', async () => {
     await startProxy(true);
-    const socket = await program();
-    const write = vi.spyOn(Socket.prototype, '_write');
-    const writeMany = vi.spyOn(Socket.prototype, '_writev');
-    timers = 0;
-    for (let n = 0; n < ROUNDS; n++) await roundTrip(socket);
-    expect(writeMany).not.toHaveBeenCalled();
+    const { socket, write } = await watchedRoundTrips();
     expect(write).toHaveBeenCalledTimes(8 * ROUNDS);
     // The four writes to local connections have 64 bytes. A write to a TLS connection adds a frame header: six bytes towards the gateway, two from it.
     expect(countsOf(write.mock.calls, [64, 70, 66])).toEqual([4 * ROUNDS, 2 * ROUNDS, 2 * ROUNDS]);

@@ -70,6 +70,8 @@ describe('the ring of a link that holds much', () => {
     const rich = new Budget(64 * MEBIBYTE);
     expect(most(rich, 20)).toBeGreaterThan(2 * MEBIBYTE);
     expect(rich.free).toBe(64 * MEBIBYTE);
+    // Twice the first MiB takes one MiB more: nothing is paid for twice.
+    expect(most(new Budget(2 * MEBIBYTE), 20)).toBeGreaterThan(1.5 * MEBIBYTE);
     const poor = new Budget(MEBIBYTE);
     expect(most(poor, 20)).toBeLessThanOrEqual(MEBIBYTE);
     expect(poor.free).toBe(MEBIBYTE);
