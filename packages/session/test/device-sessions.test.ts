@@ -42,7 +42,9 @@ describe('the sessions of a device', () => {
     );
     world.run(600);
     expect(late.map(byeReason)).toEqual([undefined, 'expired', undefined]);
-    // Another caller has one without a link, but not of its own.
+    // There is one without a link, but of another caller.
+    late[2]?.lose();
+    world.run(650);
     const other = scriptedService(world, end.sessions, identity(world, 'policy:c'));
     world.run(700);
     expect(byeReason(other)).toBe('too_many');
@@ -130,6 +132,17 @@ describe('the sessions of a device', () => {
     const first = scriptedService(world, end.sessions, who);
     world.run(100);
     const second = scriptedService(world, end.sessions, who, 2, { offer });
+    world.run(200);
+    expect([first.isClosed, second.isClosed, second.frames]).toEqual([false, true, []]);
+  });
+
+  it('take no link without the encryption of the first, though it proves to know the session', () => {
+    const world = new World(1);
+    const end = new BareDevice(world);
+    const who = identity(world);
+    const first = scriptedService(world, end.sessions, who, 1, { binding: new Uint8Array(32) });
+    world.run(100);
+    const second = scriptedService(world, end.sessions, who, 2);
     world.run(200);
     expect([first.isClosed, second.isClosed, second.frames]).toEqual([false, true, []]);
   });

@@ -82,6 +82,8 @@ export function identity(world: World, caller = 'policy:service'): Identity {
 
 export interface ScriptedServiceOptions {
   readonly wire?: Partial<WireOptions>;
+  /** What both ends derive from the link's TLS connection; default: none, the link is not encrypted. */
+  readonly binding?: Uint8Array;
   readonly offer?: Partial<LinkOffer>;
   readonly hello?: Partial<Hello>;
   /** Sends a PROOF that is wrong. */
@@ -98,7 +100,7 @@ export function scriptedService(
   number = 1,
   options: ScriptedServiceOptions = {},
 ): ScriptedLink & { prove(): void } {
-  const wire = new Wire(world, { delayMs: 5, ...options.wire });
+  const wire = new Wire(world, { delayMs: 5, ...options.wire }, options.binding);
   const link = Object.assign(new ScriptedLink(world, wire, 0), { prove: (): void => undefined });
   const offer: LinkOffer = {
     sessionId: who.id,

@@ -24,6 +24,8 @@ const MAX_PINGS = 2;
  * would keep a dead link, and with it a session that never expires.
  */
 const MAX_QUIET_CHECKS = 12;
+/** Milliseconds between two looks at the retention: a timer knows nothing of the time for which the machine was suspended. */
+const RETENTION_LOOK_MS = 30_000;
 /** A timer that fires later than this was delayed with the whole process: silence in that time says nothing. */
 const LATE_MS = 2_000;
 /** Parts of the idle limit after which the session looks whether data has moved. */
@@ -299,7 +301,7 @@ export abstract class SessionCore implements LinkEvents {
     if (this.#end !== undefined || this.#cancelRetention !== undefined) return;
     const arm = (): void => {
       const left = this.#silence.left(this.retentionSeconds * 1000);
-      this.#cancelRetention = this.environment.setTimer(Math.max(left, 1), () => {
+      this.#cancelRetention = this.environment.setTimer(Math.min(Math.max(left, 1), RETENTION_LOOK_MS), () => {
         this.#cancelRetention = undefined;
         if (this.#silence.left(this.retentionSeconds * 1000) <= 0) this.retentionOver();
         else arm();
